@@ -1,0 +1,608 @@
+"""The contract as plain data: entries, specs, points, records. Imports nothing heavy.
+
+One type per arrow: `plan` gives `RunSpec`, `supervise` gives `Record`, scoring reads `Record`.
+All types are frozen, keyword-only msgspec structs; unknown fields are refused when they are read back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+SCHEMA_VERSION = 1
+
+Scalar: TypeAlias = bool | int | float | str
+HParams: TypeAlias = dict[str, Scalar]
+Tier = Literal["cpu", "gpu", "cluster"]
+Goal = Literal["min", "max"]
+Access = Literal["pool", "stream"]
+Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
+Split = Literal["feedback", "score", "audit"]
+PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "penalty", "after_step"]
+Status = Literal[
+    "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
+]
+#: What a submission may declare that it needs; a workload or ruleset that does not give it makes it ineligible.
+NEEDS = frozenset(
+    {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
+)
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything that crosses a process boundary or is stored."""
+
+
+# --- hyperparameter domains -------------------------------------------------------------------------------------------
+
+
+class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_fields=True):
+    """A positive real, searched log-uniformly in [low, high]; any value > 0 is valid by hand.
+
+    Args:
+        low: lower end of the search range, > 0.
+        high: upper end of the search range.
+        default: value used when nothing is tuned; the geometric middle when None.
+        limits: hard bounds (inclusive) on values set by hand; any positive number when None.
+    """
+
+    low: float
+    high: float
+    default: float | None = None
+    limits: tuple[float, float] | None = None
+
+
+class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=True):
+    """A real, searched uniformly in [low, high]; `limits` are the hard bounds, [low, high] itself when None."""
+
+    low: float
+    high: float
+    default: float | None = None
+    limits: tuple[float, float] | None = None
+
+
+class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=True):
+    """A whole number, searched uniformly in [low, high]; `limits` are the hard bounds, [low, high] itself when None."""
+
+    low: int
+    high: int
+    default: int | None = None
+    limits: tuple[int, int] | None = None
+
+
+class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=True):
+    """One of a fixed list of values; the first is the default unless named."""
+
+    values: tuple[Scalar, ...]
+    default: Scalar | None = None
+
+
+class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True):
+    """A hyperparameter that is not tuned: its default, and the hard bounds for setting it by hand.
+
+    A number without `limits` may take any value; a string or a boolean takes values of its own type.
+    """
+
+    default: Scalar
+    limits: tuple[float, float] | None = None
+
+
+Domain: TypeAlias = LogUniform | Uniform | Integer | Choice | Fixed
+Space: TypeAlias = dict[str, Domain]
+
+
+# --- what plugins yield -----------------------------------------------------------------------------------------------
+
+
+class Source(Data):
+    """Where a method comes from: a paper, and the equation or section in it."""
+
+    title: str
+    arxiv: str | None = None
+    equation: str | None = None
+
+
+class Target(Data):
+    """A value that a metric must reach: `goal` says from which side."""
+
+    metric: str
+    goal: Goal
+    value: float
+    unit: str = ""
+
+    def met(self, metrics: dict[str, float]) -> bool:
+        """Whether these metrics meet the target; a missing or NaN metric does not.
+
+        >>> Target(metric="loss", goal="min", value=2.0).met({"loss": 1.9})
+        True
+        """
+        value = metrics.get(self.metric, float("nan"))
+        return value <= self.value if self.goal == "min" else value >= self.value
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is strictly better than `b`."""
+        return a < b if self.goal == "min" else a > b
+
+
+class Stage(Data):
+    """One task's turn in a continual stream.
+
+    Args:
+        name: what the stage is called in records.
+        targets: all must be met at one evaluation for the stream to move on.
+        floors: must hold, besides the targets, when the last stage ends.
+        max_examples: fresh examples after which the stage, and so the run, is exhausted.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    floors: tuple[Target, ...] = ()
+    max_examples: int
+
+
+class Budget(Data):
+    """What a run may spend.
+
+    Args:
+        horizon: examples drawn (on a stream: the sum of the stages' caps).
+        gradient_examples: cap on examples × backward passes.
+        seconds: scored seconds allowed, by hardware class; `default` is used for a class that is not listed.
+    """
+
+    horizon: int
+    gradient_examples: int
+    seconds: dict[str, float]
+
+
+class Precision(Data):
+    """Numeric format of forward and backward, owned by the workload and checked at every pause."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
+    compile: bool = False
+
+
+class WorkloadFacts(Data):
+    """Everything about a workload that is data: what planning, records and scores need without torch.
+
+    Args:
+        name, version: identity; the version is bumped when a change alters results.
+        tier: `cpu` (≤ 2 minutes on one core), `gpu` or `cluster`.
+        access: `pool` (random access, the submission may choose the order) or `stream` (one pass, staged).
+        targets: all must be met at one evaluation; the first is the primary one.
+        stages: for a stream; otherwise empty.
+        budget: what a run may spend.
+        batch_sizes: what a submission may choose from (the first is the default); each divides `eval_every`.
+        eval_every: examples drawn between evaluations.
+        precision: numeric format of forward and backward.
+        model_options: what a submission may request of the model, as domains.
+        example: what one example is, in words (`8x8 image`, `sequence of 64 characters`).
+        tokens_per_example: tokens in an example (1 for images).
+        replay_capacity: examples that the harness's replay buffer holds (streams).
+        boundaries: whether stage boundaries are visible to the submission (streams).
+        resolution: one standard error of the score metric as a share of the reference's time, when known.
+        coarse: the data are too few for 2 % resolution; left out of the anchored mean.
+        reference: names of the runs the target comes from.
+    """
+
+    name: str
+    version: str
+    tier: Tier
+    access: Access = "pool"
+    targets: tuple[Target, ...]
+    stages: tuple[Stage, ...] = ()
+    budget: Budget
+    batch_sizes: tuple[int, ...]
+    eval_every: int
+    precision: Precision = Precision()
+    model_options: Space = {}
+    example: str = "example"
+    tokens_per_example: int = 1
+    replay_capacity: int = 0
+    boundaries: bool = True
+    resolution: float | None = None
+    coarse: bool = False
+    reference: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """`name@version`, as it stands in records and tables."""
+        return f"{self.name}@{self.version}"
+
+
+class WorkloadEntry(Data):
+    """What `bench_workloads` yields.
+
+    Args:
+        facts: the workload as data.
+        load: `package.module:Class`, imported only in the worker.
+        arguments: keyword arguments for the class (variants of one class).
+        summary: one line.
+        sources: papers.
+        sibling: the workload on the tier below.
+        needs_data: names of the datasets that must be present.
+        distribution: filled in by the loader.
+    """
+
+    facts: WorkloadFacts
+    load: str
+    arguments: dict[str, Scalar] = {}
+    summary: str
+    sources: tuple[Source, ...] = ()
+    sibling: str | None = None
+    needs_data: tuple[str, ...] = ()
+    distribution: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+
+class PartEntry(Data):
+    """What `bench_parts` yields: one optimizer, schedule, averager … that a recipe is composed of.
+
+    Args:
+        kind, name: identity; `kind:name` names the part.
+        load: `package.module:callable`.
+        summary: one line.
+        space: its hyperparameters; the names are the callable's keyword arguments.
+        checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
+        needs: what it needs of workload and ruleset (see `NEEDS`).
+        sources: papers.
+        distribution: filled in by the loader.
+    """
+
+    kind: PartKind
+    name: str
+    load: str
+    summary: str
+    space: Space = {}
+    checks: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    sources: tuple[Source, ...] = ()
+    distribution: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+class SubmissionEntry(Data):
+    """What `bench_submissions` yields.
+
+    Args:
+        name, version: identity; the version is bumped when a change alters results.
+        summary: one line.
+        load: `package.module:Name` of a `Recipe` or of a class with the level-2 protocol; None when
+            the submission is just its `parts`.
+        parts: `kind:name` of the parts it is composed of.
+        needs: what it needs of workload and ruleset, beside what its parts need.
+        space: its hyperparameters, over those of its parts (same names override).
+        checks: relations that must hold, beside those of its parts.
+        model_options: options it requests of the model where a workload offers them.
+        sources, tags: papers and free words for filtering.
+        distribution: filled in by the loader.
+    """
+
+    name: str
+    version: str = "1"
+    summary: str
+    load: str | None = None
+    parts: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    space: Space = {}
+    checks: tuple[str, ...] = ()
+    model_options: HParams = {}
+    sources: tuple[Source, ...] = ()
+    tags: tuple[str, ...] = ()
+    distribution: str = ""
+
+
+class ExecutorEntry(Data):
+    """What `bench_executors` yields: a place where trials run."""
+
+    name: str
+    load: str
+    summary: str
+    distribution: str = ""
+
+
+# --- what a schedule sees and says ------------------------------------------------------------------------------------
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """Where a run stands, for a schedule.
+
+    Args:
+        step: 0-based index of the update about to be made.
+        horizon: T, the number of updates the schedule plans for (`horizon_fraction` applied); None when unknown.
+        examples: fresh examples drawn so far.
+        tokens: tokens drawn so far.
+        batch_size: examples per update.
+        task_index: the current stage of a stream whose boundaries are visible; otherwise None.
+    """
+
+    step: int
+    horizon: int | None
+    examples: int = 0
+    tokens: int = 0
+    batch_size: int = 1
+    task_index: int | None = None
+
+
+class Factors(msgspec.Struct, frozen=True, gc=False):
+    """Multipliers of the peak learning rate and, where given, of momentum and weight decay."""
+
+    lr: float
+    momentum: float | None = None
+    weight_decay: float | None = None
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+class Ruleset(Data):
+    """How trials are made and what counts, as data; stored whole in every record.
+
+    Args:
+        name, version: identity.
+        summary: one line.
+        trials: settings tried per study.
+        studies: independent repetitions.
+        budget_factor: multiplies the workload's budget.
+        tuning: `defaults` (the submission's own) or `space` (drawn from its search space).
+        hides: what a submission may not know, of `NEEDS` (`horizon` in `anytime`).
+        stopping: `first-hit` ends a run at the target.
+        ranked: whether its tables rank.
+    """
+
+    name: str
+    version: str
+    summary: str
+    trials: int
+    studies: int
+    budget_factor: float = 1.0
+    tuning: Literal["defaults", "space"] = "defaults"
+    hides: frozenset[str] = frozenset()
+    stopping: Literal["first-hit"] = "first-hit"
+    ranked: bool = False
+
+
+class Seeds(Data):
+    """Seeds of one trial, drawn from (root, workload, study, trial, role) and never from the submission's name."""
+
+    model: int
+    data: int
+    submission: int
+    replay: int
+
+
+class PartRef(Data):
+    """A part as a run needs it."""
+
+    kind: PartKind
+    name: str
+    load: str
+
+
+class SubmissionRef(Data):
+    """A submission as a run needs it: what to import and what it was."""
+
+    name: str
+    version: str
+    load: str | None = None
+    parts: tuple[PartRef, ...] = ()
+    needs: frozenset[str] = frozenset()
+    model_options: HParams = {}
+    distribution: str = ""
+    source_hash: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class WorkloadRef(Data):
+    """A workload as a run needs it: its facts, and what to import."""
+
+    facts: WorkloadFacts
+    load: str
+    arguments: dict[str, Scalar] = {}
+    distribution: str = ""
+
+
+class RunSpec(Data):
+    """One trial, completely: what `plan` decides and the worker carries out.
+
+    Args:
+        workload, submission: what runs.
+        hparams: every hyperparameter with its value.
+        overridden: names of those set by hand; such a run explores and is never ranked.
+        ruleset: the rules it runs under.
+        study, trial: which repetition and which setting.
+        seeds: every source of randomness.
+        device: `cpu`, `cuda`, `mps` …
+        threads: intra-op threads.
+        hardware: the hardware class.
+        smoke: a few steps only; never ranked.
+        profile: time is taken apart, which costs time; never ranked.
+        deterministic: deterministic kernels on a GPU.
+    """
+
+    workload: WorkloadRef
+    submission: SubmissionRef
+    hparams: HParams
+    overridden: tuple[str, ...] = ()
+    ruleset: Ruleset
+    study: int
+    trial: int
+    root_seed: int
+    seeds: Seeds
+    device: str = "cpu"
+    threads: int = 1
+    hardware: str
+    smoke: bool = False
+    profile: bool = False
+    deterministic: bool = False
+
+
+class Counters(Data):
+    """What a run has consumed so far.
+
+    Args:
+        examples: fresh examples drawn.
+        gradient_examples: examples × backward passes.
+        forward_examples: examples × forward passes, the backward ones included.
+        steps: updates.
+        seconds: wall seconds on the clock.
+        process_seconds: processor seconds on the clock, all threads.
+    """
+
+    examples: int = 0
+    gradient_examples: int = 0
+    forward_examples: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    process_seconds: float = 0.0
+
+
+class Point(Data):
+    """One evaluation: what had been consumed, and the metrics of the weights at that moment."""
+
+    examples: int
+    gradient_examples: int
+    steps: int
+    seconds: float
+    process_seconds: float
+    metrics: dict[str, float]
+    lr: float | None = None
+    train_loss: float | None = None
+    stage: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Examples as scored: the larger of drawn and gradient-examples."""
+        return max(self.examples, self.gradient_examples)
+
+
+class Environment(Data):
+    """What the worker saw of its machine and software."""
+
+    python: str
+    torch: str
+    platform: str
+    hardware_name: str
+    cpu_count: int
+    threads: int
+    device_name: str = ""
+    driver: str = ""
+    cuda: str = ""
+    distributions: dict[str, str] = {}
+    git: str = ""
+
+
+class Usage(Data):
+    """Resources of a run: memory and state sizes in bytes, parameters as a count, times in seconds off the clock."""
+
+    peak_memory_bytes: int = 0
+    optimizer_state_bytes: int = 0
+    parameters: int = 0
+    import_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
+
+
+class Record(Data):
+    """The outcome of one trial; every trial ends as one, whatever happens.
+
+    Args:
+        run_id: hash of the spec, the submission's source, hardware and threads.
+        status, reason: how it ended, and why in one sentence.
+        points: every evaluation, in order.
+        hit: index into `points` of the first evaluation that met the target (on a stream: that ended the
+            last stage with all floors held); None for a miss.
+        stage_hits: for a stream, the index of the evaluation that ended each stage.
+        counters: totals at the end.
+        final_weights, crossing_weights: SHA-256 of the evaluated weights at the end and at the hit.
+        profile: seconds by phase, when asked for.
+        deaths: times in a row that the worker was killed without progress.
+        started, finished: UTC, ISO 8601.
+        content_hash: SHA-256 of everything else; detects accidents, not forgers.
+    """
+
+    schema: int = SCHEMA_VERSION
+    run_id: str
+    spec: RunSpec
+    status: Status
+    reason: str = ""
+    points: tuple[Point, ...] = ()
+    hit: int | None = None
+    stage_hits: tuple[int, ...] = ()
+    counters: Counters = Counters()
+    usage: Usage = Usage()
+    environment: Environment | None = None
+    final_weights: str = ""
+    crossing_weights: str = ""
+    profile: dict[str, float] = {}
+    deaths: int = 0
+    started: str = ""
+    finished: str = ""
+    content_hash: str = ""
+
+
+# --- events: worker -> supervisor -------------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """One line of the worker's pipe."""
+
+
+class Ready(Event, tag="ready"):
+    """The workload, model and submission stand; `resumed_from` is the number of steps in the checkpoint."""
+
+    environment: Environment
+    usage: Usage
+    points: tuple[Point, ...] = ()
+    resumed_from: int | None = None
+
+
+class ClockEdge(Event, tag="clock"):
+    """The clock started (`running`) or stopped, with its readings."""
+
+    running: bool
+    seconds: float
+    process_seconds: float
+
+
+class Evaluated(Event, tag="evaluated"):
+    """A new point."""
+
+    point: Point
+
+
+class Warned(Event, tag="warned"):
+    """Something a user should know."""
+
+    message: str
+
+
+class Done(Event, tag="done"):
+    """The run is over."""
+
+    status: Status
+    reason: str = ""
+    hit: int | None = None
+    stage_hits: tuple[int, ...] = ()
+    counters: Counters = Counters()
+    usage: Usage = Usage()
+    final_weights: str = ""
+    crossing_weights: str = ""
+    profile: dict[str, float] = {}
+
+
+AnyEvent: TypeAlias = Ready | ClockEdge | Evaluated | Warned | Done
+
+
+def to_plain(value: Any) -> Any:
+    """A struct as dicts, lists and scalars, for JSON."""
+    return msgspec.to_builtins(value, order="sorted")

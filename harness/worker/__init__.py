@@ -1,0 +1,1 @@
+"""The side that trains: the only part of the harness that imports torch."""
