@@ -10,6 +10,7 @@ from harness.hookspecs import hookimpl
 from harness.types import (
     Budget,
     Choice,
+    Domain,
     ExecutorEntry,
     Factors,
     Fixed,
@@ -64,6 +65,7 @@ __all__ = [
     "Budget",
     "Choice",
     "DataError",
+    "Domain",
     "ExecutorEntry",
     "Factors",
     "Fixed",

@@ -20,6 +20,7 @@ Access = Literal["pool", "stream"]
 Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "penalty", "after_step"]
+Clock = Literal["process", "wall"]
 Status = Literal[
     "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
 ]
@@ -43,13 +44,13 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
         low: lower end of the search range, > 0.
         high: upper end of the search range.
         default: value used when nothing is tuned; the geometric middle when None.
-        limits: hard bounds (inclusive) on values set by hand; any positive number when None.
+        limits: hard bounds (inclusive, None for no bound) on values set by hand; any positive number when None.
     """
 
     low: float
     high: float
     default: float | None = None
-    limits: tuple[float, float] | None = None
+    limits: tuple[float | None, float | None] | None = None
 
 
 class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=True):
@@ -58,7 +59,7 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
     low: float
     high: float
     default: float | None = None
-    limits: tuple[float, float] | None = None
+    limits: tuple[float | None, float | None] | None = None
 
 
 class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=True):
@@ -67,7 +68,7 @@ class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=
     low: int
     high: int
     default: int | None = None
-    limits: tuple[int, int] | None = None
+    limits: tuple[int | None, int | None] | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=True):
@@ -84,7 +85,7 @@ class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True
     """
 
     default: Scalar
-    limits: tuple[float, float] | None = None
+    limits: tuple[float | None, float | None] | None = None
 
 
 Domain: TypeAlias = LogUniform | Uniform | Integer | Choice | Fixed
@@ -94,7 +95,7 @@ Space: TypeAlias = dict[str, Domain]
 # --- what plugins yield -----------------------------------------------------------------------------------------------
 
 
-class Source(Data):
+class Source(Data, kw_only=True):
     """Where a method comes from: a paper, and the equation or section in it."""
 
     title: str
@@ -102,7 +103,7 @@ class Source(Data):
     equation: str | None = None
 
 
-class Target(Data):
+class Target(Data, kw_only=True):
     """A value that a metric must reach: `goal` says from which side."""
 
     metric: str
@@ -124,7 +125,7 @@ class Target(Data):
         return a < b if self.goal == "min" else a > b
 
 
-class Stage(Data):
+class Stage(Data, kw_only=True):
     """One task's turn in a continual stream.
 
     Args:
@@ -140,13 +141,13 @@ class Stage(Data):
     max_examples: int
 
 
-class Budget(Data):
+class Budget(Data, kw_only=True):
     """What a run may spend.
 
     Args:
         horizon: examples drawn (on a stream: the sum of the stages' caps).
         gradient_examples: cap on examples × backward passes.
-        seconds: scored seconds allowed, by hardware class; `default` is used for a class that is not listed.
+        seconds: scored seconds allowed, by hardware class; `default` (required) is for every class not listed.
     """
 
     horizon: int
@@ -154,7 +155,7 @@ class Budget(Data):
     seconds: dict[str, float]
 
 
-class Precision(Data):
+class Precision(Data, kw_only=True):
     """Numeric format of forward and backward, owned by the workload and checked at every pause."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -162,7 +163,7 @@ class Precision(Data):
     compile: bool = False
 
 
-class WorkloadFacts(Data):
+class WorkloadFacts(Data, kw_only=True):
     """Everything about a workload that is data: what planning, records and scores need without torch.
 
     Args:
@@ -210,7 +211,7 @@ class WorkloadFacts(Data):
         return f"{self.name}@{self.version}"
 
 
-class WorkloadEntry(Data):
+class WorkloadEntry(Data, kw_only=True):
     """What `bench_workloads` yields.
 
     Args:
@@ -238,7 +239,7 @@ class WorkloadEntry(Data):
         return self.facts.name
 
 
-class PartEntry(Data):
+class PartEntry(Data, kw_only=True):
     """What `bench_parts` yields: one optimizer, schedule, averager … that a recipe is composed of.
 
     Args:
@@ -267,7 +268,7 @@ class PartEntry(Data):
         return f"{self.kind}:{self.name}"
 
 
-class SubmissionEntry(Data):
+class SubmissionEntry(Data, kw_only=True):
     """What `bench_submissions` yields.
 
     Args:
@@ -298,7 +299,7 @@ class SubmissionEntry(Data):
     distribution: str = ""
 
 
-class ExecutorEntry(Data):
+class ExecutorEntry(Data, kw_only=True):
     """What `bench_executors` yields: a place where trials run."""
 
     name: str
@@ -331,7 +332,13 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Factors(msgspec.Struct, frozen=True, gc=False):
-    """Multipliers of the peak learning rate and, where given, of momentum and weight decay."""
+    """What a schedule says of one update.
+
+    Args:
+        lr: multiplier of the peak learning rate.
+        momentum: the momentum (or beta1) itself, where the schedule drives it.
+        weight_decay: multiplier of the weight decay, where the schedule drives it.
+    """
 
     lr: float
     momentum: float | None = None
@@ -341,7 +348,7 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
-class Ruleset(Data):
+class Ruleset(Data, kw_only=True):
     """How trials are made and what counts, as data; stored whole in every record.
 
     Args:
@@ -368,7 +375,7 @@ class Ruleset(Data):
     ranked: bool = False
 
 
-class Seeds(Data):
+class Seeds(Data, kw_only=True):
     """Seeds of one trial, drawn from (root, workload, study, trial, role) and never from the submission's name."""
 
     model: int
@@ -377,7 +384,7 @@ class Seeds(Data):
     replay: int
 
 
-class PartRef(Data):
+class PartRef(Data, kw_only=True):
     """A part as a run needs it."""
 
     kind: PartKind
@@ -385,7 +392,7 @@ class PartRef(Data):
     load: str
 
 
-class SubmissionRef(Data):
+class SubmissionRef(Data, kw_only=True):
     """A submission as a run needs it: what to import and what it was."""
 
     name: str
@@ -402,7 +409,7 @@ class SubmissionRef(Data):
         return f"{self.name}@{self.version}"
 
 
-class WorkloadRef(Data):
+class WorkloadRef(Data, kw_only=True):
     """A workload as a run needs it: its facts, and what to import."""
 
     facts: WorkloadFacts
@@ -411,7 +418,7 @@ class WorkloadRef(Data):
     distribution: str = ""
 
 
-class RunSpec(Data):
+class RunSpec(Data, kw_only=True):
     """One trial, completely: what `plan` decides and the worker carries out.
 
     Args:
@@ -445,8 +452,19 @@ class RunSpec(Data):
     profile: bool = False
     deterministic: bool = False
 
+    @property
+    def clock(self) -> Clock:
+        """Which seconds are scored: a busy machine stretches wall seconds on a CPU several times over."""
+        return "process" if self.device == "cpu" else "wall"
 
-class Counters(Data):
+    @property
+    def seconds_allowed(self) -> float:
+        """Scored seconds that the budget allows on this hardware class."""
+        seconds = self.workload.facts.budget.seconds
+        return seconds.get(self.hardware, seconds["default"])
+
+
+class Counters(Data, kw_only=True):
     """What a run has consumed so far.
 
     Args:
@@ -466,7 +484,7 @@ class Counters(Data):
     process_seconds: float = 0.0
 
 
-class Point(Data):
+class Point(Data, kw_only=True):
     """One evaluation: what had been consumed, and the metrics of the weights at that moment."""
 
     examples: int
@@ -479,13 +497,17 @@ class Point(Data):
     train_loss: float | None = None
     stage: int = 0
 
+    def scored(self, clock: Clock) -> float:
+        """Seconds as scored."""
+        return self.process_seconds if clock == "process" else self.seconds
+
     @property
     def cost(self) -> int:
         """Examples as scored: the larger of drawn and gradient-examples."""
         return max(self.examples, self.gradient_examples)
 
 
-class Environment(Data):
+class Environment(Data, kw_only=True):
     """What the worker saw of its machine and software."""
 
     python: str
@@ -501,7 +523,15 @@ class Environment(Data):
     git: str = ""
 
 
-class Usage(Data):
+class Job(Data, kw_only=True):
+    """What a worker is told: the trial, the folder it may write to, and where data lies."""
+
+    spec: RunSpec
+    folder: str
+    resume: bool = True
+
+
+class Usage(Data, kw_only=True):
     """Resources of a run: memory and state sizes in bytes, parameters as a count, times in seconds off the clock."""
 
     peak_memory_bytes: int = 0
@@ -512,7 +542,7 @@ class Usage(Data):
     checkpoint_seconds: float = 0.0
 
 
-class Record(Data):
+class Record(Data, kw_only=True):
     """The outcome of one trial; every trial ends as one, whatever happens.
 
     Args:
@@ -557,7 +587,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """One line of the worker's pipe."""
 
 
-class Ready(Event, tag="ready"):
+class Ready(Event, kw_only=True, tag="ready"):
     """The workload, model and submission stand; `resumed_from` is the number of steps in the checkpoint."""
 
     environment: Environment
@@ -566,7 +596,7 @@ class Ready(Event, tag="ready"):
     resumed_from: int | None = None
 
 
-class ClockEdge(Event, tag="clock"):
+class ClockEdge(Event, kw_only=True, tag="clock"):
     """The clock started (`running`) or stopped, with its readings."""
 
     running: bool
@@ -574,19 +604,19 @@ class ClockEdge(Event, tag="clock"):
     process_seconds: float
 
 
-class Evaluated(Event, tag="evaluated"):
+class Evaluated(Event, kw_only=True, tag="evaluated"):
     """A new point."""
 
     point: Point
 
 
-class Warned(Event, tag="warned"):
+class Warned(Event, kw_only=True, tag="warned"):
     """Something a user should know."""
 
     message: str
 
 
-class Done(Event, tag="done"):
+class Done(Event, kw_only=True, tag="done"):
     """The run is over."""
 
     status: Status

@@ -1,0 +1,343 @@
+"""One trial from its spec to its record: starts the worker, watches it, and survives its death."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import site
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from harness.errors import BenchError
+from harness.store import RunFolder
+from harness.types import AnyEvent, ClockEdge, Counters, Done, Evaluated, Job, Point, Ready, Record, RunSpec, Warned
+
+#: A worker killed this many times in a row without getting any further has crashed.
+DEATHS_ALLOWED = 3
+#: Seconds without any sign of life before the first event: imports, generating data, compiling.
+STARTUP_S = 900.0
+#: The two clocks may differ by this share and this many seconds before a run is rejected.
+CLOCK_TOLERANCE = (0.05, 1.0)
+
+
+class Watcher(Protocol):
+    """Who follows a run while it goes: the progress display, observers."""
+
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None: ...
+
+    def evaluated(self, spec: RunSpec, point: Point) -> None: ...
+
+    def warned(self, spec: RunSpec, message: str) -> None: ...
+
+    def finished(self, record: Record) -> None: ...
+
+
+class Interrupted(BenchError):
+    """The user stopped it; what was running continues from its checkpoint when the command is given again."""
+
+    exit_code = 130
+
+
+Transport = Callable[[Job, Callable[[AnyEvent], None]], None]
+
+
+def supervise(folder: RunFolder, spec: RunSpec, watcher: Watcher, *, transport: Transport | None = None) -> Record:
+    """Run a trial, or go on with it, to its record. The folder must be locked.
+
+    Args:
+        folder: where the run lives.
+        spec: the trial.
+        watcher: told of what happens.
+        transport: carries a job out and passes its events on; a worker process by default.
+
+    Returns:
+        the record, already written.
+
+    Raises:
+        StoreError: the record cannot be written; the one written at the start still says `interrupted`.
+        Interrupted: Ctrl-C or SIGTERM; the record says `interrupted`.
+    """
+    earlier = folder.record()
+    trial = Trial(spec, folder.identity, watcher, deaths=earlier.deaths if earlier else 0)
+    # From here on the trial has a record, whatever happens to this process.
+    folder.write(trial.record())
+    job = Job(spec=spec, folder=str(folder.path.absolute()))
+    interrupted = False
+    with _termination_as_interrupt():
+        try:
+            (transport or WorkerProcess(folder, trial).carry_out)(job, trial.receive)
+        except KeyboardInterrupt:
+            interrupted = True
+            trial.end = Done(status="interrupted", reason="stopped by the user")
+    record = folder.write(trial.record())
+    if record.status != "interrupted":
+        folder.drop_checkpoints()
+    watcher.finished(record)
+    if interrupted:
+        raise Interrupted("stopped", fix="give the same command again to go on")
+    return record
+
+
+@dataclass
+class Trial:
+    """What is known of a run so far, from its events; always good for a record."""
+
+    spec: RunSpec
+    run_id: str
+    watcher: Watcher
+    deaths: int = 0
+    points: list[Point] = field(default_factory=list)
+    ready: Ready | None = None
+    end: Done | None = None
+    second_clock: SecondClock | None = None
+    started: str = field(default_factory=lambda: _utc_now())
+
+    def receive(self, event: AnyEvent) -> None:
+        """Take in an event."""
+        match event:
+            case Ready():
+                self.ready = event
+                self.points = list(event.points)
+                self.watcher.started(self.spec, event.points)
+            case Evaluated():
+                self.points.append(event.point)
+                if len(self.points) > 1:
+                    self.deaths = 0
+                self.watcher.evaluated(self.spec, event.point)
+            case ClockEdge():
+                if self.second_clock is not None:
+                    self.second_clock.edge(event)
+            case Warned():
+                self.watcher.warned(self.spec, event.message)
+            case Done():
+                self.end = event
+        if isinstance(event, Done) and self.second_clock is not None and event.status != "rejected":
+            reason = self.second_clock.disagreement()
+            if reason:
+                self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)
+
+    def died(self, returncode: int, last_words: str) -> None:
+        """The worker ended without a last event."""
+        if returncode >= 0:
+            self.end = Done(status="crashed", reason=last_words or f"the worker exited with code {returncode}")
+            return
+        self.deaths += 1
+        name = signal.Signals(-returncode).name
+        if self.deaths >= DEATHS_ALLOWED:
+            self.end = Done(
+                status="crashed", reason=f"killed by {name} {self.deaths} times in a row without getting further"
+            )
+        else:
+            self.end = Done(status="interrupted", reason=f"the worker was killed by {name}; run it again to go on")
+
+    def record(self) -> Record:
+        """The record as of now; `interrupted` while there is no end."""
+        end = self.end or Done(status="interrupted", reason="started, not finished; run it again to go on")
+        last = self.points[-1] if self.points else None
+        counters = end.counters
+        if not counters.steps and last is not None:
+            counters = Counters(
+                examples=last.examples,
+                gradient_examples=last.gradient_examples,
+                steps=last.steps,
+                seconds=last.seconds,
+                process_seconds=last.process_seconds,
+            )
+        usage = end.usage if end.usage.parameters or self.ready is None else self.ready.usage
+        return Record(
+            run_id=self.run_id,
+            spec=self.spec,
+            status=end.status,
+            reason=end.reason,
+            points=tuple(self.points),
+            hit=end.hit,
+            stage_hits=end.stage_hits,
+            counters=counters,
+            usage=usage,
+            environment=self.ready.environment if self.ready else None,
+            final_weights=end.final_weights,
+            crossing_weights=end.crossing_weights,
+            profile=end.profile,
+            deaths=self.deaths,
+            started=self.started,
+            finished=_utc_now() if self.end else "",
+        )
+
+
+class SecondClock:
+    """The supervisor's own measurement of the intervals in which the worker's clock ran.
+
+    Processor seconds are read from the kernel where it offers them for another process (Linux), so that neither
+    kind of second has to be taken on trust.
+
+    Args:
+        pid: the worker.
+    """
+
+    def __init__(self, pid: int) -> None:
+        # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
+        self._cpu_clock = (~pid << 3) | 2 if sys.platform == "linux" else None
+        self._began: tuple[float, float, ClockEdge] | None = None
+        self._own = [0.0, 0.0]
+        self._claimed = [0.0, 0.0]
+
+    def edge(self, event: ClockEdge) -> None:
+        """Note an edge of the worker's clock at the moment it arrives."""
+        wall, process = time.perf_counter(), self._process_seconds()
+        if event.running:
+            self._began = (wall, process, event)
+        elif self._began is not None:
+            wall_0, process_0, event_0 = self._began
+            self._own[0] += wall - wall_0
+            self._own[1] += process - process_0
+            self._claimed[0] += event.seconds - event_0.seconds
+            self._claimed[1] += event.process_seconds - event_0.process_seconds
+            self._began = None
+
+    def disagreement(self) -> str:
+        """Why the worker's clock is not to be believed, or an empty string."""
+        share, seconds = CLOCK_TOLERANCE
+        for i, kind in enumerate(("wall", "processor") if self._cpu_clock is not None else ("wall",)):
+            own, claimed = self._own[i], self._claimed[i]
+            if abs(own - claimed) > share * own + seconds:
+                return f"the worker's clock says {claimed:.2f} {kind} seconds, the supervisor's {own:.2f}"
+        return ""
+
+    def _process_seconds(self) -> float:
+        if self._cpu_clock is None:
+            return 0.0
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(self._cpu_clock)
+        return 0.0
+
+
+class WorkerProcess:
+    """The transport that runs a job in a process of its own.
+
+    Args:
+        folder: the run's folder; its lock is shared with the worker.
+        trial: told of the worker's death.
+    """
+
+    def __init__(self, folder: RunFolder, trial: Trial) -> None:
+        self._folder = folder
+        self._trial = trial
+
+    def carry_out(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
+        """Start the worker, pass its events on, and end when it ends or says nothing for too long."""
+        scratch = self._folder.path / "scratch"
+        shutil.rmtree(scratch, ignore_errors=True)
+        (scratch / "tmp").mkdir(parents=True)
+        log = self._folder.path / "worker.log"
+        reading, writing = os.pipe()
+        with open(log, "ab") as output:
+            log_began = output.tell()
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "harness.worker", str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=(writing, self._folder.lock_descriptor),
+                env=_environment(job.spec, scratch),
+                start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
+            )
+        os.close(writing)
+        self._trial.second_clock = SecondClock(worker.pid)
+        assert worker.stdin is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(msgspec.json.encode(job) + b"\n")
+                worker.stdin.flush()
+            silent = self._pass_on(reading, receive, job.spec)
+            if silent:
+                _kill(worker)
+                self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
+            returncode = worker.wait()
+        finally:
+            _kill(worker)
+            worker.stdin.close()
+            os.close(reading)
+            shutil.rmtree(scratch, ignore_errors=True)
+        if self._trial.end is None:
+            self._trial.died(returncode, _last_words(log, log_began))
+
+    def _pass_on(self, reading: int, receive: Callable[[AnyEvent], None], spec: RunSpec) -> float:
+        """Pass events on until the pipe ends (0.0), or until nothing came for too long (that many seconds)."""
+        decoder = msgspec.json.Decoder(AnyEvent)
+        # Between two events lie at most a few percent of the budget, on a machine that may be several times slower.
+        patience, running = STARTUP_S, 4 * spec.seconds_allowed + 120.0
+        pending = b""
+        while True:
+            if not select.select([reading], [], [], patience)[0]:
+                return patience
+            chunk = os.read(reading, 65536)
+            if not chunk:
+                return 0.0
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                event: AnyEvent = decoder.decode(line)
+                if isinstance(event, Ready):
+                    patience = running
+                receive(event)
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    """End the worker and whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+
+
+def _environment(spec: RunSpec, scratch: Path) -> dict[str, str]:
+    """The worker's environment: fixed threads and hashing, and a home and temporary folder of its own."""
+    threads = str(spec.threads)
+    home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
+    fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    # Packages that a user installed for themselves are found through HOME, which is another one in there.
+    kept = {"PYTHONUSERBASE": site.getuserbase()}
+    return {**os.environ, **kept, **home, **fixed, **counts}
+
+
+def _last_words(log: Path, began: int) -> str:
+    """The last line that this worker wrote to its log."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(began, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does, with a record; restored afterwards."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        earlier = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever owns the signals decides
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

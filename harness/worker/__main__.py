@@ -1,0 +1,59 @@
+"""The worker process: a job on standard input, events on a pipe, everything else into its log.
+
+usage: python -m harness.worker EVENTS_FD      (started by the supervisor, not by hand)
+"""
+
+from __future__ import annotations
+
+# First of all imports: the clock keeps its own time functions before any plugin can touch them.
+import harness.worker.clock  # noqa: F401  # isort: skip
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+
+import msgspec
+
+from harness.types import AnyEvent, Job
+
+
+def main() -> None:
+    """Read the job, carry it out, and end when the supervisor ends."""
+    _die_with_supervisor()
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    threading.Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
+    events = int(sys.argv[1])
+    encoder = msgspec.json.Encoder()
+
+    def emit(event: AnyEvent) -> None:
+        line = memoryview(encoder.encode(event) + b"\n")
+        while line:
+            line = line[os.write(events, line) :]
+
+    from harness.worker.host import execute
+
+    execute(job, emit)
+    # Not sys.exit: nothing that a plugin left registered (atexit, threads, destructors) may hold up the end.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _die_with_supervisor() -> None:
+    """Ask the kernel to kill this process when its parent dies (Linux); the pipe does so elsewhere."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _watch_supervisor() -> None:
+    """End this process when standard input ends: the supervisor holds the other end for as long as it lives."""
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""One file that holds a run: written atomically, verified on reading, with the previous one kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.errors import StoreError
+from harness.store import write_atomically
+
+CURRENT = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"
+_MAGIC = b"bench-checkpoint-1 "
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write `state` (tensors, scalars, strings, lists and dicts) as the folder's checkpoint.
+
+    Raises:
+        StoreError: the file cannot be written; the earlier checkpoint is still there.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    payload = buffer.getvalue()
+    header = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    current = folder / CURRENT
+    fresh = folder / (CURRENT + ".new")
+    write_atomically(fresh, header, payload)
+    # Killed between these two renames, the folder still holds the previous checkpoint.
+    if current.exists():
+        os.replace(current, folder / PREVIOUS)
+    os.replace(fresh, current)
+
+
+def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest checkpoint that is whole, or None, and a warning for each one that was not.
+
+    A damaged file is put aside as `*.corrupt`, never deleted.
+    """
+    warnings = []
+    for name, then in ((CURRENT, "going on from the one before"), (PREVIOUS, "starting from the beginning")):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            return _read(path), warnings
+        except (StoreError, OSError, RuntimeError, ValueError, EOFError) as error:
+            aside = path.with_suffix(".corrupt")
+            os.replace(path, aside)
+            reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+            warnings.append(f"checkpoint {path} is damaged: {reason}; kept as {aside.name}, {then}")
+    return None, warnings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    header, _, payload = path.read_bytes().partition(b"\n")
+    if not header.startswith(_MAGIC):
+        raise StoreError("it is not a checkpoint of this version")
+    if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
+        raise StoreError("its SHA-256 does not match its content")
+    # weights_only: a checkpoint is data and must never run code when it is read.
+    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return state
+
+
+def rng_state() -> dict[str, Any]:
+    """Every global source of randomness, as data that `torch.load(weights_only=True)` accepts."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
+        "python": random.getstate(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+    }
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Put back what `rng_state` returned."""
+    torch.set_rng_state(state["torch"])
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def seed_everything(seed: int) -> None:
+    """Set every global source of randomness from one seed."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

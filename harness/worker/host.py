@@ -1,0 +1,202 @@
+"""From a job to its last event: builds workload, model and submission in the order the rules ask for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import nn
+
+from harness import loading, provenance
+from harness.errors import BenchError, PluginError, RejectedError
+from harness.types import AnyEvent, Done, Environment, Job, RunSpec, SubmissionRef, Usage, Warned
+from harness.worker import checkpoint
+from harness.worker.contract import Parameter, Submission, Task, Workload
+from harness.worker.guard import guarded_import
+from harness.worker.loop import Run
+from harness.worker.recipe import Recipe, bare_optimizer
+from harness.worker.snapshot import Snapshots
+from harness.worker.work import CountedWork, ProfiledWork
+
+Emit = Callable[[AnyEvent], None]
+
+
+def execute(job: Job, emit: Emit) -> None:
+    """Carry out a trial; whatever a plugin does, the last event is a `Done`, except on death by signal."""
+    try:
+        emit(_build(job, emit).train())
+    except RejectedError as error:
+        emit(Done(status="rejected", reason=str(error)))
+    except MemoryError as error:
+        emit(Done(status="out-of-memory", reason=str(error) or "out of memory"))
+    except BenchError as error:
+        status = "interrupted" if _disk_full(error) else "crashed"
+        emit(Done(status=status, reason=str(error)))  # type: ignore[arg-type]
+    except Exception as error:
+        traceback.print_exc()
+        if _out_of_memory(error):
+            emit(Done(status="out-of-memory", reason=_first_line(error)))
+        else:
+            emit(Done(status="crashed", reason=f"{type(error).__name__}: {_first_line(error)}{_place(error)}"))
+
+
+def _build(job: Job, emit: Emit) -> Run:
+    spec = job.spec
+    torch.set_num_threads(spec.threads)
+    if spec.deterministic:
+        torch.use_deterministic_algorithms(True)
+    # The submission first: its import is off the clock, and neither model nor data exist yet that it could touch.
+    factory, import_seconds = guarded_import(lambda: load_submission(spec.submission))
+    workload = _load_workload(spec)
+    device = torch.device(spec.device)
+    checkpoint.seed_everything(spec.seeds.model)
+    model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
+    data = workload.train_data(spec.seeds.data)
+    work_class = ProfiledWork if spec.profile else CountedWork
+    work = work_class(spec, workload, model, data, device)
+    snapshots = Snapshots(model)
+    task = _task(spec, workload, model, work, device, snapshots)
+    checkpoint.seed_everything(spec.seeds.submission)
+    usage = Usage(parameters=sum(p.numel() for p in model.parameters()), import_seconds=import_seconds)
+    run = Run(
+        spec=spec,
+        folder=Path(job.folder),
+        workload=workload,
+        model=model,
+        work=work,
+        task=task,
+        emit=emit,
+        environment=environment(spec, device),
+        usage=usage,
+        snapshots=snapshots,
+    )
+    state = None
+    if job.resume:
+        state, warnings = checkpoint.load(Path(job.folder))
+        for warning in warnings:
+            emit(Warned(message=warning))
+    run.start(lambda: factory(model, task, dict(spec.hparams)), state)
+    return run
+
+
+def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
+    """The factory (model, task, hparams) -> Submission that a submission's `load` and `parts` name.
+
+    Raises:
+        PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class.
+    """
+    parts = {f"{part.kind}:{part.name}": loading.load_object(part.load) for part in ref.parts}
+    if ref.load is None:
+        return Recipe(**{name.partition(":")[0]: part for name, part in _with_schedule(parts).items()})
+    loaded = loading.load_object(ref.load)
+    if isinstance(loaded, Recipe):
+        return loaded.resolved(_with_schedule(parts))
+    if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
+        return bare_optimizer(loaded)
+    if callable(getattr(loaded, "step", None)) and callable(loaded):
+        factory: Callable[..., Submission] = loaded
+        return factory
+    raise PluginError(f"{ref.load} is no Recipe, no submission class and no torch optimizer class")
+
+
+def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
+    """Without any schedule the learning rate is constant."""
+    if any(name.startswith("schedule:") for name in parts):
+        return parts
+    return {**parts, "schedule:constant": lambda progress: 1.0}
+
+
+def _load_workload(spec: RunSpec) -> Workload:
+    ref = spec.workload
+    workload: Workload = loading.load_object(ref.load)(**ref.arguments)
+    # Rulesets and smoke runs change the budget; everything else must be what was planned.
+    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget) != ref.facts:
+        raise PluginError(
+            f"{ref.load} is not the {ref.facts.id} that was planned: its facts differ from its entry's",
+            fix="make the class's `facts` and the entry's `facts` the same object",
+        )
+    return workload
+
+
+def _task(
+    spec: RunSpec,
+    workload: Workload,
+    model: nn.Module,
+    work: CountedWork,
+    device: torch.device,
+    snapshots: Snapshots,
+) -> Task:
+    facts = spec.workload.facts
+    kinds = workload.parameter_kinds(model)
+    unnamed = [name for name, _ in model.named_parameters() if name not in kinds]
+    if unnamed:
+        raise PluginError(f"{facts.id} names no kind for the parameter(s) {', '.join(unnamed[:5])}")
+    snapshots.rng.manual_seed(spec.seeds.submission)
+    return Task(
+        parameters=[Parameter(name, p, kinds[name]) for name, p in model.named_parameters() if p.requires_grad],
+        horizon=None if "horizon" in spec.ruleset.hides else facts.budget.horizon,
+        horizon_is_cap=facts.access == "stream",
+        batch_size=work.batch_size,
+        tokens_per_example=facts.tokens_per_example,
+        device=device,
+        rng=snapshots.rng,
+        scores=dict(work.pool.scores) if work.pool is not None else {},
+        pool_size=len(work.pool) if work.pool is not None else None,
+        task_index=0 if facts.stages and facts.boundaries else None,
+        snapshot=snapshots.take,
+        restore=snapshots.restore,
+    )
+
+
+def environment(spec: RunSpec, device: torch.device) -> Environment:
+    """What this machine and its software are, for the record."""
+    on_gpu = device.type == "cuda"
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=platform.platform(),
+        hardware_name=provenance.cpu_name(),
+        cpu_count=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device_name=torch.cuda.get_device_name(device) if on_gpu else "",
+        driver=provenance.gpu_driver() if on_gpu else "",
+        cuda=str(torch.version.cuda or "") if on_gpu else "",
+        distributions=_versions(spec),
+        git=provenance.git_state(),
+    )
+
+
+def _versions(spec: RunSpec) -> dict[str, str]:
+    names = {"algorace", "torch", "numpy", spec.workload.distribution, spec.submission.distribution}
+    versions = {}
+    for name in sorted(names - {"", "file"}):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _disk_full(error: BenchError) -> bool:
+    """Nothing is wrong with a trial that could not be saved: it goes on from its checkpoint when there is room."""
+    return isinstance(error.__cause__, OSError)

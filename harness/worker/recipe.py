@@ -1,0 +1,226 @@
+"""Recipes: a submission composed of an optimizer, a schedule and, where wanted, more parts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import UsageError
+from harness.types import Factors, HParams, PartKind, Progress, Scalar, Source, Space
+from harness.worker.contract import Averager, Order, Replayer, Task, Work
+
+#: A part is a callable, or the name of an installed one (`"wsd"`).
+Part: TypeAlias = Callable[..., Any] | str
+
+_KINDS: tuple[PartKind, ...] = ("optimizer", "schedule", "averaging", "order", "replay", "penalty", "after_step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training algorithm as a list of parts; each is called with those hyperparameters that it names.
+
+    Args:
+        optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or several.
+        schedule: (progress: Progress, **hparams) -> Factors or the learning-rate factor alone. A pure function.
+        averaging: (model, **hparams) -> Averager.
+        order: (task, **hparams) -> Order; on a pool only.
+        replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
+        penalty: (model, **hparams) -> a function of nothing that returns a loss to add (a scalar tensor).
+        after_step: (model, **hparams) -> a function of nothing, called after every update.
+        model_options: what is requested of the model.
+        search_space: the hyperparameters, with defaults and search ranges.
+        checks: relations that must hold, such as `"beta1 < 1"`.
+        needs: what the workload and ruleset must give (see `harness.types.NEEDS`).
+        summary, sources: what it is and where it comes from.
+
+    Example::
+
+        def sgd(parameters, lr, momentum):
+            return torch.optim.SGD([p.tensor for p in parameters], lr=lr, momentum=momentum)
+
+        Mine = Recipe(optimizer=sgd, schedule="wsd",
+                      search_space={"lr": LogUniform(1e-2, 1.0), "momentum": Fixed(0.9)})
+    """
+
+    optimizer: Part
+    schedule: Part = "constant"
+    averaging: Part | None = None
+    order: Part | None = None
+    replay: Part | None = None
+    penalty: Part | None = None
+    after_step: Part | None = None
+    model_options: HParams = field(default_factory=dict)
+    search_space: Space = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    summary: str = ""
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """`kind:name` of the parts that are given by name."""
+        return tuple(f"{kind}:{part}" for kind in _KINDS if isinstance(part := getattr(self, kind), str))
+
+    def resolved(self, installed: Mapping[str, Callable[..., Any]]) -> Recipe:
+        """This recipe with its named parts replaced by callables (`kind:name` → callable)."""
+        return replace(self, **{name.partition(":")[0]: installed[name] for name in self.parts})
+
+    def __call__(self, model: nn.Module, task: Task, hparams: HParams) -> RecipeSubmission:
+        return RecipeSubmission(self, model, task, hparams)
+
+
+class RecipeSubmission:
+    """A recipe at work; implements `harness.worker.contract.Submission`."""
+
+    def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
+        self._task = task
+        self._unused = set(hparams) - {"batch_size", "horizon_fraction"}
+        made = self._make(recipe.optimizer, hparams, task.parameters)
+        self._optimizers: Sequence[Any] = made if isinstance(made, list | tuple) else [made]
+        self._schedule = self._bind(recipe.schedule, hparams)
+        self._averager: Averager | None = self._make_optional(recipe.averaging, hparams, model)
+        self._order: Order | None = self._make_optional(recipe.order, hparams, task)
+        self._replayer: Replayer | None = self._make_optional(recipe.replay, hparams, task)
+        self._penalty: Callable[[], Tensor] | None = self._make_optional(recipe.penalty, hparams, model)
+        self._after_step: Callable[[], None] | None = self._make_optional(recipe.after_step, hparams, model)
+        if self._unused:
+            raise UsageError(
+                f"no part takes the hyperparameter(s) {', '.join(sorted(self._unused))}",
+                fix="a part takes what its function names as arguments",
+            )
+        self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
+        self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
+        self._horizon = _planned_updates(task, float(hparams.get("horizon_fraction", 1.0)))
+        self._step = 0
+        self.lr = 0.0
+
+    # --- construction: every part gets the hyperparameters that it names ------------------------------------------------
+
+    def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
+        assert callable(part), f"the part {part!r} was not resolved"
+        chosen = keywords_for(part, hparams)
+        self._unused -= set(chosen)
+        return lambda *args: part(*args, **chosen)
+
+    def _make(self, part: Part, hparams: HParams, *args: Any) -> Any:
+        return self._bind(part, hparams)(*args)
+
+    def _make_optional(self, part: Part | None, hparams: HParams, *args: Any) -> Any:
+        return None if part is None else self._make(part, hparams, *args)
+
+    # --- the step -------------------------------------------------------------------------------------------------------
+
+    def step(self, work: Work) -> None:
+        self._apply(self._factors(work.examples))
+        if self._order is not None:
+            batch = work.draw(indices=self._order.take(self._task.batch_size, work.examples))
+        else:
+            batch = work.draw()
+        if self._replayer is not None and work.replay is not None:
+            batch = self._replayer.mix(batch, work.replay)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        work.backward(batch)
+        if self._penalty is not None:
+            self._penalty().backward()  # type: ignore[no-untyped-call]
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if self._after_step is not None:
+            self._after_step()
+        if self._averager is not None:
+            self._averager.update()
+        self._step += 1
+
+    def _factors(self, examples: int) -> Factors:
+        step, horizon = self._step, self._horizon
+        if horizon is not None and step > horizon:
+            step = horizon  # after its planned end a schedule stays where it ended
+        task = self._task
+        factors = self._schedule(
+            Progress(
+                step=step,
+                horizon=horizon,
+                examples=examples,
+                tokens=examples * task.tokens_per_example,
+                batch_size=task.batch_size,
+                task_index=task.task_index,
+            )
+        )
+        return factors if isinstance(factors, Factors) else Factors(factors)
+
+    def _apply(self, factors: Factors) -> None:
+        for group, base in zip(self._groups, self._base, strict=True):
+            group["lr"] = base["lr"] * factors.lr
+            if factors.weight_decay is not None and "weight_decay" in base:
+                group["weight_decay"] = base["weight_decay"] * factors.weight_decay
+            if factors.momentum is not None:
+                if "betas" in group:
+                    group["betas"] = (factors.momentum, *group["betas"][1:])
+                elif "momentum" in group:
+                    group["momentum"] = factors.momentum
+        self.lr = self._groups[0]["lr"]
+
+    # --- evaluation and checkpoints ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def eval_weights(self) -> Iterator[None]:
+        # Optimizers such as schedule-free hold other weights while they train, and swap in eval().
+        swapping = [o for o in self._optimizers if hasattr(o, "eval") and hasattr(o, "train")]
+        for optimizer in swapping:
+            optimizer.eval()
+        try:
+            if self._averager is None:
+                yield
+            else:
+                with self._averager.swapped():
+                    yield
+        finally:
+            for optimizer in swapping:
+                optimizer.train()
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"step": self._step, "optimizers": [o.state_dict() for o in self._optimizers]}
+        for name, part in (("averaging", self._averager), ("order", self._order)):
+            if part is not None:
+                state[name] = part.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._step = state["step"]
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
+        for name, part in (("averaging", self._averager), ("order", self._order)):
+            if part is not None:
+                part.load_state_dict(state[name])
+
+
+def keywords_for(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Those hyperparameters that `part` names as arguments (all of them when it takes `**kwargs`)."""
+    parameters = inspect.signature(part).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return dict(hparams)
+    names = {p.name for p in parameters}
+    return {k: v for k, v in hparams.items() if k in names}
+
+
+def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
+    """A recipe around an optimizer class, at a constant learning rate."""
+
+    def optimizer(parameters: Sequence[Any], **hparams: Any) -> torch.optim.Optimizer:
+        names = inspect.signature(cls).parameters
+        return cls([p.tensor for p in parameters], **{k: v for k, v in hparams.items() if k in names})
+
+    return Recipe(optimizer=optimizer, schedule=lambda progress: 1.0, summary=cls.__name__)
+
+
+def _planned_updates(task: Task, fraction: float) -> int | None:
+    if task.horizon is None:
+        return None
+    return max(1, round(task.horizon * fraction / task.batch_size))

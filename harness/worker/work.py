@@ -1,0 +1,257 @@
+"""The harness's side of a step: it hands out data, runs passes and counts both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import RejectedError
+from harness.types import RunSpec
+from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, Stream, SubsetPool
+from harness.worker.contract import Workload
+
+#: Share of the training data that is set apart for a submission that declares the need `holdout`.
+HOLDOUT_SHARE = 1 / 16
+
+
+class CountedWork:
+    """Implements `harness.worker.contract.Work`.
+
+    Passes made through this object are counted here, with a hook on the root of each graph for the backward;
+    a hook on the module counts the passes that a submission makes past it.
+
+    Args:
+        spec: the trial.
+        workload, model: what is trained; the model is the raw fp32 module.
+        data: the training data.
+        device: where the model lives.
+    """
+
+    def __init__(
+        self, spec: RunSpec, workload: Workload, model: nn.Module, data: Pool | Stream, device: torch.device
+    ) -> None:
+        facts = spec.workload.facts
+        self._workload = workload
+        self._model = model
+        self._device = device
+        self._eval_every = facts.eval_every
+        self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
+        self._autocast = _autocast(facts.precision.dtype, device)
+        # Decided once: isinstance on a protocol is slow, and draw() is in the timed loop.
+        self._stream: Stream | None = cast(Stream, data) if facts.access == "stream" else None
+        self._pool: Pool | None = cast(Pool, data) if facts.access == "pool" else None
+        self._generator = torch.Generator().manual_seed(spec.seeds.data)
+        self.holdout: Pool | None = None
+        if self._pool is not None:
+            if "holdout" in spec.submission.needs:
+                shuffled = torch.randperm(len(self._pool), generator=self._generator)
+                cut = max(1, int(len(self._pool) * HOLDOUT_SHARE))
+                self.holdout = SubsetPool(self._pool, shuffled[:cut])
+                self._pool = SubsetPool(self._pool, shuffled[cut:])
+            self._order = ShuffledOrder(len(self._pool), self._generator)
+        self.replay = ReplayBuffer(facts.replay_capacity, spec.seeds.replay) if facts.replay_capacity else None
+        self.examples = 0
+        self.gradient_examples = 0
+        self.forward_examples = 0
+        self.steps = 0
+        self.last_loss: Tensor | None = None
+        self.phases: dict[str, float] = {}
+        self.counting = False
+        self._inside = False
+        self._drawn_in_step = 0
+        self._passes_before_step = 0
+        model.register_forward_hook(self._past_the_harness)
+
+    @property
+    def pool(self) -> Pool | None:
+        """What the submission draws from (less the holdout); None on a stream."""
+        return self._pool
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+
+    def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
+        if indices is not None:
+            if self._pool is None:
+                raise RejectedError("draw(indices=…) on a stream, whose order the workload owns")
+            n = len(indices)
+        elif n is None:
+            n = self._batch_size
+        if n < 1:
+            raise RejectedError(f"draw({n}): a batch has at least one example")
+        self.examples += n
+        self._drawn_in_step += n
+        if self._drawn_in_step > self._eval_every:
+            raise RejectedError(
+                f"one step drew {self._drawn_in_step} examples, more than the {self._eval_every} between evaluations"
+            )
+        if self._pool is not None:
+            batch = self._pool.gather(self._order.take(n) if indices is None else indices)
+        else:
+            batch = self._source_stream.draw(n)
+        return batch.to(self._device)
+
+    # --- passes -------------------------------------------------------------------------------------------------------
+
+    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
+        loss = self.loss(batch)
+        (loss if scale == 1.0 else loss * scale).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+        self.forward_examples += batch.n
+        self._inside = True
+        try:
+            with self._autocast():
+                loss = self._workload.loss(self._model, batch, per_example)
+        finally:
+            self._inside = False
+        if loss.requires_grad:
+            loss.register_hook(self._counter(batch.n))
+        self.last_loss = loss.detach()
+        return loss
+
+    def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
+        self.forward_examples += batch.n
+        self._inside = True
+        try:
+            with self._autocast():
+                outputs = self._workload.outputs(self._model if model is None else model, batch)
+        finally:
+            self._inside = False
+        if outputs.requires_grad:
+            outputs.register_hook(self._counter(batch.n))
+        return outputs
+
+    def _counter(self, n: int) -> Callable[[Tensor], None]:
+        def count(_: Tensor) -> None:
+            self.gradient_examples += n
+
+        return count
+
+    def _past_the_harness(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Count a pass that a submission made by calling the model itself."""
+        if self._inside or not self.counting:
+            return
+        n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self._batch_size
+        self.forward_examples += n
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(self._counter(n))
+
+    # --- bookkeeping --------------------------------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        self._drawn_in_step = 0
+        self._passes_before_step = self.forward_examples
+
+    def end_step(self) -> None:
+        """Count an update.
+
+        Raises:
+            RejectedError: the step neither drew nor computed anything, so the run would never end.
+        """
+        if not self._drawn_in_step and self.forward_examples == self._passes_before_step:
+            raise RejectedError("step() drew no data and made no pass over any")
+        self.steps += 1
+
+    def charge(self, phase: str, seconds: float) -> None:
+        """Book seconds under a phase, when the run is profiled."""
+
+    def advance(self) -> None:
+        """Go on to the stream's next stage."""
+        self._source_stream.advance()
+
+    @property
+    def _source_stream(self) -> Stream:
+        assert self._stream is not None, "a pool has no stages"
+        return self._stream
+
+    def state_dict(self) -> dict[str, Any]:
+        position = self._order if self._stream is None else self._stream
+        return {
+            "position": position.state_dict(),
+            "replay": self.replay.state_dict() if self.replay is not None else None,
+            "examples": self.examples,
+            "gradient_examples": self.gradient_examples,
+            "forward_examples": self.forward_examples,
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        position = self._order if self._stream is None else self._stream
+        position.load_state_dict(state["position"])
+        if self.replay is not None:
+            self.replay.load_state_dict(state["replay"])
+        self.examples = state["examples"]
+        self.gradient_examples = state["gradient_examples"]
+        self.forward_examples = state["forward_examples"]
+        self.steps = state["steps"]
+
+
+class ProfiledWork(CountedWork):
+    """Counted work that also takes the time of a step apart; used only for `--profile`, since it costs time."""
+
+    def __init__(
+        self, spec: RunSpec, workload: Workload, model: nn.Module, data: Pool | Stream, device: torch.device
+    ) -> None:
+        super().__init__(spec, workload, model, data, device)
+        self.phases = dict.fromkeys(("data", "forward", "backward", "optimizer", "eval_weights"), 0.0)
+        self._step_began = 0.0
+        self._inner = 0.0
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def charge(self, phase: str, seconds: float) -> None:
+        self.phases[phase] += seconds
+
+    def _charge(self, phase: str, began: float) -> None:
+        spent = self._now() - began
+        self.charge(phase, spent)
+        self._inner += spent
+
+    def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
+        began = self._now()
+        batch = super().draw(n, indices)
+        self._charge("data", began)
+        return batch
+
+    def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+        began = self._now()
+        loss = super().loss(batch, per_example)
+        self._charge("forward", began)
+        return loss
+
+    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
+        loss = self.loss(batch)
+        began = self._now()
+        (loss * scale).backward()  # type: ignore[no-untyped-call]
+        self._charge("backward", began)
+        return loss.detach()
+
+    def begin_step(self) -> None:
+        super().begin_step()
+        self._inner = 0.0
+        self._step_began = self._now()
+
+    def end_step(self) -> None:
+        # What a step spends outside data and passes is the optimizer, the schedule and the submission's own code.
+        self.phases["optimizer"] += self._now() - self._step_began - self._inner
+        super().end_step()
+
+
+def _autocast(dtype: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if dtype == "float32":
+        return nullcontext
+    kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+    return lambda: torch.autocast(device.type, kind)

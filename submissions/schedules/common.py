@@ -1,0 +1,37 @@
+"""What several schedules share: durations and the linear warmup."""
+
+from __future__ import annotations
+
+from harness.api import Domain, Fixed, Progress, Uniform
+
+#: Warmup as a part's space declares it: a share of the horizon below 1, a number of updates from 1 on.
+WARMUP: Domain = Uniform(0.0, 0.2, default=0.05, limits=(0.0, None))
+#: The factor at the end of a decay.
+FINAL: Domain = Fixed(0.0, limits=(0.0, 1.0))
+
+
+def updates(duration: float, p: Progress) -> float:
+    """A duration in updates.
+
+    >>> updates(0.1, Progress(step=0, horizon=500))
+    50.0
+    """
+    if duration >= 1 or duration == 0:
+        return duration
+    return duration * horizon(p)
+
+
+def horizon(p: Progress) -> int:
+    """T; a schedule that asks for it has declared the need `horizon`."""
+    assert p.horizon is not None, "this schedule needs the horizon"
+    return p.horizon
+
+
+def after_warmup(p: Progress, warmup: float) -> tuple[float | None, float]:
+    """(the factor t/W while it is warming up, otherwise None; W in updates).
+
+    >>> after_warmup(Progress(step=5, horizon=100), 0.1)
+    (0.5, 10.0)
+    """
+    length = updates(warmup, p)
+    return (p.step / length if p.step < length else None), length
