@@ -101,7 +101,7 @@ def resolve(
     return dict(sorted(values.items()))
 
 
-# --- relations --------------------------------------------------------------------------------------------------------
+# --- relations ----------------------------------------------------------------------------------
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -183,7 +183,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return all(results) if isinstance(node.op, ast.And) else any(results)
         case ast.Call(func=ast.Name(id=function)):
             values = [_evaluate(argument, names) for argument in node.args]
-            return steps(*values, names["horizon"]) if function == "steps" else _FUNCTIONS[function](*values)
+            return steps(values[0], names["horizon"]) if function == "steps" else _FUNCTIONS[function](*values)
         case ast.Compare():
             left = _evaluate(node.left, names)
             for op, comparator in zip(node.ops, node.comparators, strict=True):
@@ -195,7 +195,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
     raise ValueError(f"not a relation: {ast.dump(node)}")
 
 
-# --- text ---------------------------------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------
 
 
 def describe(domain: Domain) -> str:

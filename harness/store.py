@@ -21,7 +21,7 @@ from harness.types import SCHEMA_VERSION, Record, RunSpec
 RECORD = "record.json"
 
 
-# --- files ----------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------
 
 
 def write_atomically(path: Path, *chunks: bytes) -> None:
@@ -64,7 +64,7 @@ def cannot_write(path: Path, error: OSError) -> StoreError:
     return StoreError(f"cannot write {path}: {error.strerror or error}", fix=fixes.get(error.errno or 0))
 
 
-# --- records --------------------------------------------------------------------------------------------------------------
+# --- records ------------------------------------------------------------------------------------
 
 
 def encode(record: Record) -> bytes:
@@ -146,7 +146,7 @@ def _record_files(folders: Iterable[Path]) -> Iterator[Path]:
                     yield Path(root) / file
 
 
-# --- runs -----------------------------------------------------------------------------------------------------------------
+# --- runs ---------------------------------------------------------------------------------------
 
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"

@@ -42,6 +42,10 @@ class Watcher(Protocol):
 
     def finished(self, record: Record) -> None: ...
 
+    def kept(self, record: Record) -> None:
+        """The trial had ended before; nothing was run."""
+        ...
+
 
 class Interrupted(BenchError):
     """The user stopped it; what was running continues from its checkpoint when the command is given again."""

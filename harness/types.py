@@ -34,7 +34,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of everything that crosses a process boundary or is stored."""
 
 
-# --- hyperparameter domains -------------------------------------------------------------------------------------------
+# --- hyperparameter domains ---------------------------------------------------------------------
 
 
 class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_fields=True):
@@ -92,10 +92,10 @@ Domain: TypeAlias = LogUniform | Uniform | Integer | Choice | Fixed
 Space: TypeAlias = dict[str, Domain]
 
 
-# --- what plugins yield -----------------------------------------------------------------------------------------------
+# --- what plugins yield -------------------------------------------------------------------------
 
 
-class Source(Data, kw_only=True):
+class Source(Data, frozen=True, kw_only=True):
     """Where a method comes from: a paper, and the equation or section in it."""
 
     title: str
@@ -103,7 +103,7 @@ class Source(Data, kw_only=True):
     equation: str | None = None
 
 
-class Target(Data, kw_only=True):
+class Target(Data, frozen=True, kw_only=True):
     """A value that a metric must reach: `goal` says from which side."""
 
     metric: str
@@ -125,7 +125,7 @@ class Target(Data, kw_only=True):
         return a < b if self.goal == "min" else a > b
 
 
-class Stage(Data, kw_only=True):
+class Stage(Data, frozen=True, kw_only=True):
     """One task's turn in a continual stream.
 
     Args:
@@ -141,7 +141,7 @@ class Stage(Data, kw_only=True):
     max_examples: int
 
 
-class Budget(Data, kw_only=True):
+class Budget(Data, frozen=True, kw_only=True):
     """What a run may spend.
 
     Args:
@@ -155,7 +155,7 @@ class Budget(Data, kw_only=True):
     seconds: dict[str, float]
 
 
-class Precision(Data, kw_only=True):
+class Precision(Data, frozen=True, kw_only=True):
     """Numeric format of forward and backward, owned by the workload and checked at every pause."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -163,7 +163,7 @@ class Precision(Data, kw_only=True):
     compile: bool = False
 
 
-class WorkloadFacts(Data, kw_only=True):
+class WorkloadFacts(Data, frozen=True, kw_only=True):
     """Everything about a workload that is data: what planning, records and scores need without torch.
 
     Args:
@@ -211,7 +211,7 @@ class WorkloadFacts(Data, kw_only=True):
         return f"{self.name}@{self.version}"
 
 
-class WorkloadEntry(Data, kw_only=True):
+class WorkloadEntry(Data, frozen=True, kw_only=True):
     """What `bench_workloads` yields.
 
     Args:
@@ -239,7 +239,7 @@ class WorkloadEntry(Data, kw_only=True):
         return self.facts.name
 
 
-class PartEntry(Data, kw_only=True):
+class PartEntry(Data, frozen=True, kw_only=True):
     """What `bench_parts` yields: one optimizer, schedule, averager … that a recipe is composed of.
 
     Args:
@@ -268,7 +268,7 @@ class PartEntry(Data, kw_only=True):
         return f"{self.kind}:{self.name}"
 
 
-class SubmissionEntry(Data, kw_only=True):
+class SubmissionEntry(Data, frozen=True, kw_only=True):
     """What `bench_submissions` yields.
 
     Args:
@@ -299,7 +299,7 @@ class SubmissionEntry(Data, kw_only=True):
     distribution: str = ""
 
 
-class ExecutorEntry(Data, kw_only=True):
+class ExecutorEntry(Data, frozen=True, kw_only=True):
     """What `bench_executors` yields: a place where trials run."""
 
     name: str
@@ -308,7 +308,7 @@ class ExecutorEntry(Data, kw_only=True):
     distribution: str = ""
 
 
-# --- what a schedule sees and says ------------------------------------------------------------------------------------
+# --- what a schedule sees and says --------------------------------------------------------------
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
@@ -345,10 +345,10 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
     weight_decay: float | None = None
 
 
-# --- a run ------------------------------------------------------------------------------------------------------------
+# --- a run --------------------------------------------------------------------------------------
 
 
-class Ruleset(Data, kw_only=True):
+class Ruleset(Data, frozen=True, kw_only=True):
     """How trials are made and what counts, as data; stored whole in every record.
 
     Args:
@@ -375,7 +375,7 @@ class Ruleset(Data, kw_only=True):
     ranked: bool = False
 
 
-class Seeds(Data, kw_only=True):
+class Seeds(Data, frozen=True, kw_only=True):
     """Seeds of one trial, drawn from (root, workload, study, trial, role) and never from the submission's name."""
 
     model: int
@@ -384,7 +384,7 @@ class Seeds(Data, kw_only=True):
     replay: int
 
 
-class PartRef(Data, kw_only=True):
+class PartRef(Data, frozen=True, kw_only=True):
     """A part as a run needs it."""
 
     kind: PartKind
@@ -392,7 +392,7 @@ class PartRef(Data, kw_only=True):
     load: str
 
 
-class SubmissionRef(Data, kw_only=True):
+class SubmissionRef(Data, frozen=True, kw_only=True):
     """A submission as a run needs it: what to import and what it was."""
 
     name: str
@@ -409,7 +409,7 @@ class SubmissionRef(Data, kw_only=True):
         return f"{self.name}@{self.version}"
 
 
-class WorkloadRef(Data, kw_only=True):
+class WorkloadRef(Data, frozen=True, kw_only=True):
     """A workload as a run needs it: its facts, and what to import."""
 
     facts: WorkloadFacts
@@ -418,7 +418,7 @@ class WorkloadRef(Data, kw_only=True):
     distribution: str = ""
 
 
-class RunSpec(Data, kw_only=True):
+class RunSpec(Data, frozen=True, kw_only=True):
     """One trial, completely: what `plan` decides and the worker carries out.
 
     Args:
@@ -464,7 +464,7 @@ class RunSpec(Data, kw_only=True):
         return seconds.get(self.hardware, seconds["default"])
 
 
-class Counters(Data, kw_only=True):
+class Counters(Data, frozen=True, kw_only=True):
     """What a run has consumed so far.
 
     Args:
@@ -484,7 +484,7 @@ class Counters(Data, kw_only=True):
     process_seconds: float = 0.0
 
 
-class Point(Data, kw_only=True):
+class Point(Data, frozen=True, kw_only=True):
     """One evaluation: what had been consumed, and the metrics of the weights at that moment."""
 
     examples: int
@@ -507,7 +507,7 @@ class Point(Data, kw_only=True):
         return max(self.examples, self.gradient_examples)
 
 
-class Environment(Data, kw_only=True):
+class Environment(Data, frozen=True, kw_only=True):
     """What the worker saw of its machine and software."""
 
     python: str
@@ -523,7 +523,7 @@ class Environment(Data, kw_only=True):
     git: str = ""
 
 
-class Job(Data, kw_only=True):
+class Job(Data, frozen=True, kw_only=True):
     """What a worker is told: the trial, the folder it may write to, and where data lies."""
 
     spec: RunSpec
@@ -531,7 +531,7 @@ class Job(Data, kw_only=True):
     resume: bool = True
 
 
-class Usage(Data, kw_only=True):
+class Usage(Data, frozen=True, kw_only=True):
     """Resources of a run: memory and state sizes in bytes, parameters as a count, times in seconds off the clock."""
 
     peak_memory_bytes: int = 0
@@ -542,7 +542,7 @@ class Usage(Data, kw_only=True):
     checkpoint_seconds: float = 0.0
 
 
-class Record(Data, kw_only=True):
+class Record(Data, frozen=True, kw_only=True):
     """The outcome of one trial; every trial ends as one, whatever happens.
 
     Args:
@@ -580,14 +580,14 @@ class Record(Data, kw_only=True):
     content_hash: str = ""
 
 
-# --- events: worker -> supervisor -------------------------------------------------------------------------------------
+# --- events: worker -> supervisor ---------------------------------------------------------------
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """One line of the worker's pipe."""
 
 
-class Ready(Event, kw_only=True, tag="ready"):
+class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     """The workload, model and submission stand; `resumed_from` is the number of steps in the checkpoint."""
 
     environment: Environment
@@ -596,7 +596,7 @@ class Ready(Event, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-class ClockEdge(Event, kw_only=True, tag="clock"):
+class ClockEdge(Event, frozen=True, kw_only=True, tag="clock"):
     """The clock started (`running`) or stopped, with its readings."""
 
     running: bool
@@ -604,19 +604,19 @@ class ClockEdge(Event, kw_only=True, tag="clock"):
     process_seconds: float
 
 
-class Evaluated(Event, kw_only=True, tag="evaluated"):
+class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
     """A new point."""
 
     point: Point
 
 
-class Warned(Event, kw_only=True, tag="warned"):
+class Warned(Event, frozen=True, kw_only=True, tag="warned"):
     """Something a user should know."""
 
     message: str
 
 
-class Done(Event, kw_only=True, tag="done"):
+class Done(Event, frozen=True, kw_only=True, tag="done"):
     """The run is over."""
 
     status: Status

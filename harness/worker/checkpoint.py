@@ -44,7 +44,7 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
 
     A damaged file is put aside as `*.corrupt`, never deleted.
     """
-    warnings = []
+    warnings: list[str] = []
     for name, then in ((CURRENT, "going on from the one before"), (PREVIOUS, "starting from the beginning")):
         path = folder / name
         if not path.exists():
@@ -77,7 +77,8 @@ def rng_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
         "python": random.getstate(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        # Asking an idle GPU for its state would start it.
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 

@@ -160,7 +160,7 @@ def environment(spec: RunSpec, device: torch.device) -> Environment:
     on_gpu = device.type == "cuda"
     return Environment(
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         platform=platform.platform(),
         hardware_name=provenance.cpu_name(),
         cpu_count=os.cpu_count() or 1,

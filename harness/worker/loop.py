@@ -92,7 +92,7 @@ class Run:
         )
         self.guard = Guard(model)
 
-    # --- the loop -----------------------------------------------------------------------------------------------------
+    # --- the loop --------------------------------------------------------------------------------
 
     def train(self) -> Done:
         """Train from where `start` left off to the end."""
@@ -135,7 +135,7 @@ class Run:
         self.emit(Evaluated(point=point))
         return verdict
 
-    # --- beginning and end --------------------------------------------------------------------------------------------
+    # --- beginning and end -----------------------------------------------------------------------
 
     def start(self, build: Callable[[], Submission], state: dict[str, Any] | None) -> None:
         """Build the submission on the clock; then evaluate the untrained model, or take up a checkpoint."""
@@ -188,7 +188,7 @@ class Run:
             profile=dict(self.work.phases),
         )
 
-    # --- evaluation ---------------------------------------------------------------------------------------------------
+    # --- evaluation ------------------------------------------------------------------------------
 
     def _metrics(self, split: Split) -> dict[str, float]:
         """The workload's metrics on a split; modes, randomness and counters are left as they were."""
@@ -238,7 +238,7 @@ class Run:
             if self.task.task_index is not None:
                 self.task.task_index = at.stage
 
-    # --- what is written ----------------------------------------------------------------------------------------------
+    # --- what is written -------------------------------------------------------------------------
 
     def _save_weights(self) -> None:
         began = time.perf_counter()

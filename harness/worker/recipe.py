@@ -69,7 +69,8 @@ class Recipe:
 
     def resolved(self, installed: Mapping[str, Callable[..., Any]]) -> Recipe:
         """This recipe with its named parts replaced by callables (`kind:name` → callable)."""
-        return replace(self, **{name.partition(":")[0]: installed[name] for name in self.parts})
+        parts: dict[str, Any] = {name.partition(":")[0]: installed[name] for name in self.parts}
+        return replace(self, **parts)
 
     def __call__(self, model: nn.Module, task: Task, hparams: HParams) -> RecipeSubmission:
         return RecipeSubmission(self, model, task, hparams)
@@ -100,7 +101,7 @@ class RecipeSubmission:
         self._step = 0
         self.lr = 0.0
 
-    # --- construction: every part gets the hyperparameters that it names ------------------------------------------------
+    # --- construction: every part gets the hyperparameters that it names -------------------------
 
     def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
         assert callable(part), f"the part {part!r} was not resolved"
@@ -114,7 +115,7 @@ class RecipeSubmission:
     def _make_optional(self, part: Part | None, hparams: HParams, *args: Any) -> Any:
         return None if part is None else self._make(part, hparams, *args)
 
-    # --- the step -------------------------------------------------------------------------------------------------------
+    # --- the step --------------------------------------------------------------------------------
 
     def step(self, work: Work) -> None:
         self._apply(self._factors(work.examples))
@@ -166,7 +167,7 @@ class RecipeSubmission:
                     group["momentum"] = factors.momentum
         self.lr = self._groups[0]["lr"]
 
-    # --- evaluation and checkpoints ---------------------------------------------------------------------------------------
+    # --- evaluation and checkpoints --------------------------------------------------------------
 
     @contextmanager
     def eval_weights(self) -> Iterator[None]:

@@ -76,7 +76,7 @@ class CountedWork:
     def batch_size(self) -> int:
         return self._batch_size
 
-    # --- data ---------------------------------------------------------------------------------------------------------
+    # --- data ------------------------------------------------------------------------------------
 
     def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
         if indices is not None:
@@ -99,7 +99,7 @@ class CountedWork:
             batch = self._source_stream.draw(n)
         return batch.to(self._device)
 
-    # --- passes -------------------------------------------------------------------------------------------------------
+    # --- passes ----------------------------------------------------------------------------------
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
         loss = self.loss(batch)
@@ -115,7 +115,7 @@ class CountedWork:
         finally:
             self._inside = False
         if loss.requires_grad:
-            loss.register_hook(self._counter(batch.n))
+            loss.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
         self.last_loss = loss.detach()
         return loss
 
@@ -128,7 +128,7 @@ class CountedWork:
         finally:
             self._inside = False
         if outputs.requires_grad:
-            outputs.register_hook(self._counter(batch.n))
+            outputs.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
         return outputs
 
     def _counter(self, n: int) -> Callable[[Tensor], None]:
@@ -144,9 +144,9 @@ class CountedWork:
         n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self._batch_size
         self.forward_examples += n
         if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(self._counter(n))
+            output.register_hook(self._counter(n))  # type: ignore[no-untyped-call]
 
-    # --- bookkeeping --------------------------------------------------------------------------------------------------
+    # --- bookkeeping -----------------------------------------------------------------------------
 
     def begin_step(self) -> None:
         self._drawn_in_step = 0

@@ -26,9 +26,7 @@ ENTRY = PartEntry(
         "momentum": Uniform(0.8, 0.98, default=0.9, limits=(1e-6, 0.999999)),
         "weight_decay": LogUniform(1e-5, 1e-2, default=1e-4, limits=(0.0, None)),
     },
-    sources=(
-        Source(title="On the importance of initialization and momentum in deep learning", equation="3 and 4"),
-    ),
+    sources=(Source(title="On the importance of initialization and momentum in deep learning", equation="3 and 4"),),
 )
 
 

@@ -38,9 +38,7 @@ ENTRY = PartEntry(
             arxiv="2404.06395",
             equation="section 4",
         ),
-        Source(
-            title="Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations", arxiv="2405.18392"
-        ),
+        Source(title="Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations", arxiv="2405.18392"),
     ),
 )
 

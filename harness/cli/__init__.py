@@ -1,0 +1,51 @@
+"""The command line: `bench`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `bench` and exit; a user's mistake is one line, never a traceback."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `bench` and return its exit code: 0 done, 1 failed, 2 usage, 3 broken, 130 interrupted."""
+    import os
+
+    import click
+
+    from harness.cli.app import app
+    from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BenchError
+
+    try:
+        code = app.main(arguments, prog_name="bench", standalone_mode=False)
+    except BenchError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        _complain("stopped")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as error:
+        if os.environ.get("BENCH_DEBUG"):
+            raise
+        _complain(f"internal error: {type(error).__name__}: {error} (BENCH_DEBUG=1 shows where)")
+        return EXIT_BROKEN
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _complain(message: str) -> None:
+    print(f"bench: {message}", file=sys.stderr)

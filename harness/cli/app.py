@@ -1,0 +1,57 @@
+"""The group of commands; each command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from harness import __version__
+from harness.cli import config
+
+#: Command → (module:attribute, what it does). The text stands here so that `bench --help` imports no command.
+COMMANDS = {
+    "run": ("harness.cli.run:run", "Run submissions on workloads."),
+    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Show results as tables."),
+    "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
+    "show": ("harness.cli.catalogue:show", "Describe a workload, a submission or a part."),
+    "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="algorace")
+@click.option(
+    "-p", "blocked", multiple=True, metavar="no:NAME", help="Do not load a plugin (distribution, entry point or both)."
+)
+@click.pass_context
+def app(context: click.Context, blocked: tuple[str, ...]) -> None:
+    """A benchmark of training algorithms.
+
+    \b
+    bench run --submission wsd,adamw-cosine --workload lm-tiny
+    bench leaderboard
+    """
+    for name in blocked:
+        if not name.startswith("no:"):
+            raise click.UsageError(f"-p {name}: write -p no:{name} to block the plugin {name}")
+    context.obj = [name.removeprefix("no:") for name in blocked]
+    context.default_map = config.default_map()

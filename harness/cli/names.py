@@ -1,0 +1,91 @@
+"""From what a user typed to entries: names, lists, files, classes and compositions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import click
+from click.shell_completion import CompletionItem
+
+from harness import plan
+from harness.errors import UsageError
+from harness.plugins import Registry, entry_from_class, entry_from_path, load_registry
+from harness.types import SubmissionEntry, WorkloadEntry
+
+
+def split(values: Iterable[str]) -> list[str]:
+    """`a,b` and repeated options as one list, each name once.
+
+    >>> split(["a,b", "c", "a"])
+    ['a', 'b', 'c']
+    """
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    return list(dict.fromkeys(names))
+
+
+def submission(name: str, registry: Registry) -> SubmissionEntry:
+    """The submission a user means: an installed one, a file, a class, or parts joined by `+`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if _is_path(name):
+        entry = entry_from_path(name, kind="submission")
+        assert isinstance(entry, SubmissionEntry)
+        return entry
+    if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
+        return registry.submission(name)
+    if "+" in name:
+        return plan.parse_parts(name)
+    module, colon, attribute = name.partition(":")
+    if colon and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split(".")):
+        return entry_from_class(name)
+    return registry.submission(name)
+
+
+def workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
+    """The workloads a user means: one by name or file, or all of a tier with `tier:cpu`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if _is_path(name):
+        entry = entry_from_path(name, kind="workload")
+        assert isinstance(entry, WorkloadEntry)
+        return [entry]
+    if name.startswith("tier:"):
+        tier = name.removeprefix("tier:")
+        found = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
+        if not found:
+            raise UsageError(f"no workload of tier {tier!r}", fix="tiers: cpu, gpu, cluster; `bench list` shows them")
+        return found
+    return [registry.workload(name)]
+
+
+def _is_path(name: str) -> bool:
+    return name.partition(":")[0].endswith(".py")
+
+
+class NameType(click.ParamType[str]):
+    """A name with shell completion.
+
+    Args:
+        kind: `submission` or `workload`.
+    """
+
+    name = "name"
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        registry = load_registry()
+        entries: Sequence[SubmissionEntry | WorkloadEntry]
+        entries = registry.submissions() if self._kind == "submission" else registry.workloads()
+        # In a list such as `wsd,adamw`, the last name is the one being typed.
+        done, comma, last = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{done}{comma}{entry.name}", help=entry.summary)
+            for entry in entries
+            if entry.name.startswith(last)
+        ]

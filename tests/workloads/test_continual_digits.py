@@ -1,0 +1,146 @@
+"""The workload `continual-digits`: its stream, its evaluation by stage, and that it needs a memory."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from harness.api import Batch, BenchError, ReplayBuffer
+from harness.worker.contract import Workload
+from workloads.continual.digits import ContinualDigits
+
+STAGES = ContinualDigits.facts.stages
+
+
+def test_facts_are_consistent() -> None:
+    facts = ContinualDigits.facts
+    assert isinstance(ContinualDigits(), Workload)
+    assert facts.budget.horizon == sum(stage.max_examples for stage in STAGES)
+    assert all(stage.max_examples % facts.eval_every == 0 for stage in STAGES)
+    assert all(facts.eval_every % size == 0 for size in facts.batch_sizes)
+    assert facts.targets == STAGES[-1].targets
+    assert [floor.metric for floor in STAGES[-1].floors] == [f"accuracy/{k}" for k in range(4)]
+
+
+def test_stream_shows_only_the_classes_of_its_stage() -> None:
+    work = ContinualDigits()
+    stream = work.train_data(7)
+    seen: list[int] = []
+    for stage in range(len(STAGES)):
+        if stage:
+            stream.advance()
+        labels = set(stream.draw(400)["labels_B"].tolist())
+        assert labels == set(work.class_order[2 * stage : 2 * stage + 2])
+        seen += labels
+    assert sorted(seen) == list(range(10))
+
+
+def test_class_order_comes_from_the_seed() -> None:
+    work = ContinualDigits()
+    assert work.class_order == tuple(range(10))
+    first = work.train_data(1).draw(64)
+    order = work.class_order
+    again = work.train_data(1).draw(64)
+    assert work.class_order == order
+    assert torch.equal(first["x_BCHW"], again["x_BCHW"])
+    work.train_data(2)
+    assert work.class_order != order
+
+
+def test_stream_goes_on_from_its_state() -> None:
+    stream = ContinualDigits().train_data(3)
+    stream.draw(100)
+    stream.advance()
+    stream.draw(100)
+    other = ContinualDigits().train_data(3)
+    state = {k: dict(v) if isinstance(v, dict) else v for k, v in stream.state_dict().items()}
+    expected = stream.draw(500)["x_BCHW"]
+    other.load_state_dict(state)
+    assert torch.equal(other.draw(500)["x_BCHW"], expected)
+
+
+def test_kinds_cover_every_parameter() -> None:
+    work = ContinualDigits()
+    model = work.build_model(0)
+    kinds = work.parameter_kinds(model)
+    assert list(kinds) == [name for name, _ in model.named_parameters()]
+    assert sorted(set(kinds.values())) == ["bias", "head", "matrix"]
+    with pytest.raises(BenchError, match="'norm'"):
+        work.build_model(0, norm="batch")
+
+
+def test_equal_seeds_give_equal_weights() -> None:
+    work = ContinualDigits()
+    a, b, c = (work.build_model(seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["head.weight"], c["head.weight"])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_is_the_mean_of_its_examples(smoothing: float) -> None:
+    work = ContinualDigits()
+    model, batch = work.build_model(0, label_smoothing=smoothing), work.train_data(0).draw(32)
+    each = work.loss(model, batch, per_example=True)
+    assert torch.allclose(each.mean(), work.loss(model, batch))
+    assert math.isclose(work.loss(model, batch).item(), math.log(10), abs_tol=0.3)
+    assert work.outputs(model, batch).shape == (32, 10)
+
+
+def test_evaluation_covers_the_stages_seen_and_changes_nothing() -> None:
+    work = ContinualDigits()
+    work.train_data(5)
+    model = work.build_model(0, dropout=0.3).eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    for stage in range(len(STAGES)):
+        metrics = work.evaluate(model, "score", stage)
+        assert metrics == work.evaluate(model, "score", stage)
+        tasks = [metrics[f"accuracy/{k}"] for k in range(stage + 1)]
+        assert len(metrics) == len(tasks) + 1
+        assert math.isclose(metrics["avg_seen"], sum(tasks) / len(tasks))
+    assert work.evaluate(model, "score") == metrics
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_one_answer_for_everything_scores_half_of_its_own_task() -> None:
+    work = ContinualDigits()
+    work.train_data(5)
+    model = work.build_model(0).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.get_parameter("head.bias")[work.class_order[2]] = 1.0
+    metrics = work.evaluate(model, "audit", 2)
+    assert metrics["accuracy/0"] == metrics["accuracy/2"] == 0.0
+    assert 0.4 < metrics["accuracy/1"] < 0.6
+
+
+def stages_met(seed: int, *, memory: bool, stages: int, cap: int) -> int:
+    """How many of the first stages AdamW meets within `cap` examples each, with or without replay."""
+    work = ContinualDigits()
+    model, stream = work.build_model(seed), work.train_data(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    replay = ReplayBuffer(work.facts.replay_capacity, seed)
+    for stage in range(stages):
+        if stage:
+            stream.advance()
+        for drawn in range(32, cap + 1, 32):
+            fresh = stream.draw(32)
+            batch = Batch.cat([fresh, replay.sample(32)]) if memory and len(replay) else fresh
+            replay.add(fresh)
+            optimizer.zero_grad()
+            work.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if drawn % work.facts.eval_every == 0:
+                metrics = work.evaluate(model, "score", stage)
+                if all(target.met(metrics) for target in STAGES[stage].targets):
+                    break
+        else:
+            return stage
+    return stages
+
+
+def test_replay_meets_the_second_stage_and_naive_training_forgets() -> None:
+    assert stages_met(0, memory=True, stages=2, cap=2560) == 2
+    assert stages_met(0, memory=False, stages=2, cap=1536) == 1
