@@ -1,0 +1,132 @@
+"""The workload `continual-digits`: scikit-learn's digits, two classes at a time, one head for all ten.
+
+Source: van de Ven and Tolias, Three scenarios for continual learning (arXiv 1904.07734), class-incremental.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
+from workloads.continual.facts import CONTINUAL_DIGITS
+from workloads.continual.model import build, parameter_kinds
+from workloads.resnet import digits_data
+
+_HIDDEN = (1000, 1000)
+_CLASSES = digits_data.CLASSES
+_PER_STAGE = _CLASSES // len(CONTINUAL_DIGITS.stages)
+_OPTIONS = ("dropout", "label_smoothing")
+
+
+class ContinualDigits:
+    """Five stages of two digits each; which digits come when is drawn from the seed of `train_data`.
+
+    `evaluate` follows the order of the last `train_data` on this object, and the natural order before any.
+    """
+
+    facts = CONTINUAL_DIGITS
+
+    def __init__(self) -> None:
+        self._label_smoothing = 0.0
+        self._order = tuple(range(_CLASSES))
+
+    @property
+    def class_order(self) -> tuple[int, ...]:
+        """The ten digits in the order in which they come, two per stage."""
+        return self._order
+
+    def build_model(self, seed: int, **options: Any) -> nn.Module:
+        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+
+        Args:
+            seed: of the initial weights.
+            options: of `facts.model_options`.
+
+        Raises:
+            BenchError: an option that is not offered.
+        """
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise BenchError(
+                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(_OPTIONS)}"
+            )
+        self._label_smoothing = float(options.get("label_smoothing", 0.0))
+        dropout = float(options.get("dropout", 0.0))
+        return build(seed, inputs=64, hidden=_HIDDEN, classes=_CLASSES, dropout=dropout)
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
+        return parameter_kinds(model)
+
+    def train_data(self, seed: int) -> StagedStream:
+        """The stream, each image in nine copies moved by up to one pixel.
+
+        Fields: `x_BCHW` (float32, (n, 1, 8, 8)) and `labels_B` (int64, (n,), the digit itself).
+
+        Args:
+            seed: of the order of the classes and of the examples.
+        """
+        # A generator of its own for the classes: the stream's shuffles then depend on the seed alone.
+        generator = torch.Generator().manual_seed(seed)
+        self._order = tuple(torch.randperm(_CLASSES, generator=generator).tolist())
+        digits = digits_data.load("train")
+        copies = torch.from_numpy(digits_data.normalised(digits_data.shifted(digits.images_BHW)))
+        labels_B = torch.from_numpy(digits.labels_B)
+        pools = []
+        for stage in range(len(self.facts.stages)):
+            chosen_B = _members(labels_B, self._classes(stage))
+            x_BCHW = copies[:, chosen_B].reshape(-1, 1, 8, 8)
+            pools.append(TensorPool(x_BCHW=x_BCHW, labels_B=labels_B[chosen_B].repeat(len(copies))))
+        return StagedStream(pools, seed)
+
+    def _classes(self, stage: int) -> tuple[int, ...]:
+        return self._order[_PER_STAGE * stage : _PER_STAGE * (stage + 1)]
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy over all ten classes in nats: the mean, or of each example, (n,)."""
+        return nn.functional.cross_entropy(
+            model(batch["x_BCHW"]),
+            batch["labels_B"],
+            reduction="none" if per_example else "mean",
+            label_smoothing=self._label_smoothing,
+        )
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits, shape (n, 10)."""
+        logits_BK: Tensor = model(batch["x_BCHW"])
+        return logits_BK
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`accuracy/<k>` of every stage k seen, and `avg_seen`, their unweighted mean; the model is told no task.
+
+        Args:
+            model: in eval mode.
+            split: which held-out images.
+            stage: the current stage, from 0; None counts all as seen.
+        """
+        device = next(model.parameters()).device
+        x_BCHW, labels_B = _held_out(split)
+        seen = range(len(self.facts.stages) if stage is None else stage + 1)
+        groups = [_members(labels_B, self._classes(k)) for k in seen]
+        every = torch.cat(groups)
+        with torch.no_grad():
+            predicted_B = model(x_BCHW[every].to(device)).argmax(1).cpu()
+        correct_B = (predicted_B == labels_B[every]).double()
+        accuracies = [float(c.mean()) for c in correct_B.split([len(g) for g in groups])]
+        metrics = {f"accuracy/{k}": accuracy for k, accuracy in zip(seen, accuracies, strict=True)}
+        return {"avg_seen": sum(accuracies) / len(accuracies)} | metrics
+
+
+def _members(labels_B: Tensor, classes: tuple[int, ...]) -> Tensor:
+    """Positions (int64) of the examples of these classes."""
+    return torch.isin(labels_B, torch.tensor(classes)).nonzero().flatten()
+
+
+@cache
+def _held_out(split: Split) -> tuple[Tensor, Tensor]:
+    digits = digits_data.load(split)
+    x_BHW = torch.from_numpy(digits_data.normalised(digits.images_BHW))
+    return x_BHW[:, None], torch.from_numpy(digits.labels_B)

@@ -1,0 +1,48 @@
+"""The continual workloads as data; nothing heavy is imported."""
+
+from __future__ import annotations
+
+from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
+
+#: Per stage: the mean accuracy over the tasks seen that lets the stream move on.
+_AVERAGES = (0.96, 0.85, 0.83, 0.79, 0.77)
+_FLOOR = 0.3
+_CAP = 4_096
+
+
+def _stage(index: int) -> Stage:
+    last = index == len(_AVERAGES) - 1
+    return Stage(
+        name=f"task-{index}",
+        targets=(Target(metric="avg_seen", goal="max", value=_AVERAGES[index]),),
+        # Only at the end: until then a task may dip, as long as the mean over all is met.
+        floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=_FLOOR) for k in range(index)) if last else (),
+        max_examples=_CAP,
+    )
+
+
+CONTINUAL_DIGITS = WorkloadFacts(
+    name="continual-digits",
+    version="1",
+    tier="cpu",
+    access="stream",
+    targets=(Target(metric="avg_seen", goal="max", value=_AVERAGES[-1]),),
+    stages=tuple(_stage(k) for k in range(len(_AVERAGES))),
+    budget=Budget(
+        horizon=_CAP * len(_AVERAGES),
+        # Room for as many replayed as fresh examples, and as much again.
+        gradient_examples=4 * _CAP * len(_AVERAGES),
+        seconds={"default": 60.0},
+    ),
+    batch_sizes=(32, 16, 64, 128),
+    eval_every=512,
+    model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
+    example="8x8 image",
+    replay_capacity=500,
+    boundaries=True,
+    resolution=0.01,
+    # A finer grid of evaluations would end the first stage after a handful of steps, and the reservoir would then
+    # hardly hold its classes; so the time is known only to one evaluation in about thirteen.
+    coarse=True,
+    reference=("benchmarks/pilot_digits.py continual --lr 1e-3, seeds 200-219: 18 of 20",),
+)

@@ -1,0 +1,61 @@
+"""A multilayer perceptron with one head for all classes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Kind
+
+
+class Perceptron(nn.Module):
+    """Flattened input, hidden layers with ReLU, linear head.
+
+    Args:
+        inputs: numbers in an example.
+        hidden: width of each hidden layer.
+        classes: number of logits.
+        dropout: share of the last hidden units that are dropped, in [0, 1).
+    """
+
+    def __init__(self, *, inputs: int, hidden: tuple[int, ...], classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = (inputs, *hidden)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], classes)
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        # A small head: the first loss is ln(classes), whatever the features are.
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Logits, shape (B, classes), of examples of any shape (B, ...) with the right count of numbers."""
+        h = x_BCHW.flatten(1)
+        for layer in self.layers:
+            h = nn.functional.relu(layer(h))
+        logits_BK: Tensor = self.head(self.dropout(h))
+        return logits_BK
+
+
+def build(seed: int, *, inputs: int, hidden: tuple[int, ...], classes: int, dropout: float = 0.0) -> Perceptron:
+    """A fresh network on the CPU in fp32; equal seeds give equal weights, and the global RNG is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Perceptron(inputs=inputs, hidden=hidden, classes=classes, dropout=dropout)
+
+
+def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
+    """The kind of every parameter by name: `bias`, `head` (weight of the head) or `matrix`."""
+    return {name: _kind(name) for name, _ in model.named_parameters()}
+
+
+def _kind(name: str) -> Kind:
+    if name.endswith(".bias"):
+        return "bias"
+    return "head" if name == "head.weight" else "matrix"

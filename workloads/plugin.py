@@ -1,0 +1,18 @@
+"""First-party workloads, offered through the same hook as anybody else's; imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.api import WorkloadEntry, hookimpl
+from workloads.continual.entries import ENTRIES as CONTINUAL
+from workloads.lm.entries import ENTRIES as LM
+from workloads.resnet.entries import ENTRIES as RESNET
+
+
+@hookimpl
+def bench_workloads() -> Iterable[WorkloadEntry]:
+    """Every workload of this repository."""
+    yield from LM
+    yield from RESNET
+    yield from CONTINUAL

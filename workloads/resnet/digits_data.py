@@ -1,0 +1,139 @@
+"""The digits of scikit-learn (1,797 handwritten 8x8 images), read from its data file and split once and for all.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.api import DataError
+
+Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
+PARTS: tuple[Part, ...] = ("train", "score", "feedback", "audit")
+#: Shares of every class in hundredths; training gets less than half, since the metric needs many held-out images.
+SHARES: dict[Part, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
+CLASSES = 10
+IMAGES = 1797
+#: Of the pixels in [0, 1] over all images; constants, so that no split has an influence on another.
+PIXEL_MEAN, PIXEL_STD = 0.305, 0.376
+_SPLIT_SEED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digits:
+    """Images and labels of one part.
+
+    Args:
+        images_BHW: float32, pixels in [0, 1], shape (n, 8, 8).
+        labels_B: int64, the digit, shape (n,).
+        indices_B: int64, positions in the data file, shape (n,).
+    """
+
+    images_BHW: NDArray[np.float32]
+    labels_B: NDArray[np.int64]
+    indices_B: NDArray[np.int64]
+
+
+def data_file() -> Path:
+    """Where scikit-learn keeps the digits; it is located without being imported, which would cost seconds.
+
+    Raises:
+        DataError: scikit-learn is not installed, or its data file is not there.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("the digits are read from scikit-learn, which is not installed", fix="pip install scikit-learn")
+    path = Path(next(iter(spec.submodule_search_locations)), "datasets", "data", "digits.csv.gz")
+    if not path.is_file():
+        raise DataError(f"{path} is missing", fix="pip install --force-reinstall scikit-learn")
+    return path
+
+
+def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """All images (float32 in [0, 1], shape (1797, 8, 8)) and labels (int64, shape (1797,)) of a data file.
+
+    Raises:
+        DataError: the file is missing, or is not what it should be.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as lines:
+            table = np.loadtxt(lines, delimiter=",", dtype=np.float32)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}", fix="pip install --force-reinstall scikit-learn") from error
+    if table.shape != (IMAGES, 65):
+        raise DataError(f"{path} holds a table of shape {table.shape}, expected ({IMAGES}, 65)")
+    return table[:, :64].reshape(-1, 8, 8) / np.float32(16.0), table[:, 64].astype(np.int64)
+
+
+@cache
+def load(part: Part) -> Digits:
+    """One of the four disjoint parts; the same images in every run, on every machine. Do not write to the arrays.
+
+    Raises:
+        DataError: the data file is missing or damaged.
+    """
+    images, labels = _everything()
+    indices = split(labels)[part]
+    return Digits(images_BHW=images[indices], labels_B=labels[indices], indices_B=indices)
+
+
+@cache
+def _everything() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    return read(data_file())
+
+
+def split(labels_B: NDArray[np.int64]) -> dict[Part, NDArray[np.int64]]:
+    """Positions of the examples of every part, ascending: disjoint, complete, and each class in the shares of `SHARES`.
+
+    >>> {part: len(found) for part, found in split(np.repeat(np.arange(10), 100)).items()}
+    {'train': 450, 'score': 300, 'feedback': 100, 'audit': 150}
+    """
+    chosen: dict[Part, list[NDArray[np.int64]]] = {part: [] for part in PARTS}
+    for label in range(CLASSES):
+        members = np.flatnonzero(labels_B == label)
+        members = members[np.argsort(_hash(members), kind="stable")]
+        # Cumulative shares, so that rounding loses no example and favours no part.
+        start = share = 0
+        for part in PARTS:
+            share += SHARES[part]
+            end = (len(members) * share + 50) // 100
+            chosen[part].append(members[start:end])
+            start = end
+    return {part: np.sort(np.concatenate(pieces)) for part, pieces in chosen.items()}
+
+
+def _hash(values_N: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64: whole numbers only, so no version of a random generator moves the split."""
+    z = (values_N.astype(np.uint64) + np.uint64(_SPLIT_SEED)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def normalised(images_BHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pixels in [0, 1] to about zero mean and unit variance, same shape."""
+    return (images_BHW - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+
+
+def shifted(images_BHW: NDArray[np.float32], reach: int = 1) -> NDArray[np.float32]:
+    """Every image moved by up to `reach` pixels each way, the gap filled with black, shape (k, B, H, W).
+
+    k = (2·reach + 1)²; the first copy is the unmoved one.
+
+    >>> shifted(np.ones((3, 8, 8), np.float32)).shape
+    (9, 3, 8, 8)
+    """
+    height, width = images_BHW.shape[1:]
+    padded = np.pad(images_BHW, ((0, 0), (reach, reach), (reach, reach)))
+    moves = [(dy, dx) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
+    moves.sort(key=lambda move: (abs(move[0]) + abs(move[1]), move))
+    return np.stack([padded[:, reach + dy :, reach + dx :][:, :height, :width] for dy, dx in moves])
