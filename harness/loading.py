@@ -38,6 +38,17 @@ def load_object(load: str) -> Any:
         raise PluginError(f"cannot load {load}: {one_line(error)}") from error
 
 
+def load_entry_point(value: str) -> Any:
+    """Import what an entry point's value names: a module, or `module:object`.
+
+    Raises:
+        BaseException: whatever the import raises.
+    """
+    module, _, attribute = value.partition("[")[0].partition(":")
+    names = [name for name in attribute.strip().split(".") if name]
+    return reduce(getattr, names, importlib.import_module(module.strip()))
+
+
 def split_load(load: str) -> tuple[str, str]:
     """Module (or file) and name of a load string.
 
@@ -82,7 +93,7 @@ def import_file(path: Path) -> ModuleType:
     return module
 
 
-# --- errors in other people's code ----------------------------------------------------------------------------------------
+# --- errors in other people's code ----------------------------------------------------------------------------------
 
 
 def one_line(error: BaseException, within: str = "") -> str:
@@ -117,7 +128,7 @@ def _innermost(error: BaseException, within: str) -> tuple[str, int]:
     return inside if inside[0] else place
 
 
-# --- where source lies, without importing it ------------------------------------------------------------------------------
+# --- where source lies, without importing it ------------------------------------------------------------------------
 
 
 def locate(module: str) -> Path | None:
@@ -172,18 +183,15 @@ def source_hash(loads: Iterable[str]) -> str:
 
 def _file_piece(path: Path) -> Iterator[tuple[str, bytes]]:
     # By its name and not its path: the same file on another machine is the same source.
-    try:
-        yield path.name, path.expanduser().read_bytes()
-    except OSError:
-        yield str(path), b""
+    yield path.name, _content(path.expanduser())
 
 
 def _module_pieces(load: str, module: str) -> Iterator[tuple[str, bytes]]:
     files = _closure(module)
     pinned = len(files) > _CLOSURE_LIMIT
-    for name, content in files.items():
+    for name, path in files.items():
         if not pinned or name == module:
-            yield name, content
+            yield name, _content(path)
     if pinned or not files:
         top = module.partition(".")[0]
         try:
@@ -192,24 +200,32 @@ def _module_pieces(load: str, module: str) -> Iterator[tuple[str, bytes]]:
             yield load, b""
 
 
-def _closure(module: str) -> dict[str, bytes]:
-    """The modules of one top-level package that `module` leads to, with their source; stops over the limit."""
-    files: dict[str, bytes] = {}
-    seen, queue = {module}, [module]
+def _closure(module: str) -> dict[str, Path]:
+    """The modules of one top-level package that `module` leads to; stops once they are over the limit."""
+    path = locate(module)
+    if path is None:
+        return {}
+    files, queue, absent = {module: path}, [module], set[str]()
     while queue and len(files) <= _CLOSURE_LIMIT:
         name = queue.pop(0)
-        path = locate(name)
-        if path is None:
+        if files[name].suffix != ".py":
             continue
-        try:
-            files[name] = path.read_bytes()
-        except OSError:
-            continue
-        if path.suffix == ".py":
-            new = sorted(_imports(name, path.name == "__init__.py", files[name]) - seen)
-            seen.update(new)
-            queue.extend(new)
+        source = _content(files[name])
+        for new in sorted(_imports(name, files[name].name == "__init__.py", source) - files.keys() - absent):
+            path = locate(new)
+            if path is None:
+                absent.add(new)
+            else:
+                files[new] = path
+                queue.append(new)
     return files
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _imports(name: str, is_package: bool, source: bytes) -> set[str]:

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.005
 _READERS = ("types.py", "hookspecs.py", "spaces.py", "validation.py", "entries.py", "readings.py")
 
 
-class Request(Data, kw_only=True):
+class Request(Data, frozen=True, kw_only=True):
     """What a child is to read.
 
     Args:
@@ -50,7 +50,7 @@ class Request(Data, kw_only=True):
     limit: float = _DEFAULT_TIMEOUT
 
 
-class Offer(Data, kw_only=True):
+class Offer(Data, frozen=True, kw_only=True):
     """What a child has read, all of it validated; or the error, one line."""
 
     hooks: tuple[str, ...] = ()
@@ -63,19 +63,22 @@ class Offer(Data, kw_only=True):
     @property
     def names(self) -> tuple[str, ...]:
         """`kind:name` of everything offered, as it is remembered of a plugin that breaks later."""
-        groups = {"workload": self.workloads, "submission": self.submissions, "executor": self.executors}
-        named = [f"{kind}:{entry.name}" for kind, entries in groups.items() for entry in entries]
-        return (*named, *(f"part:{part.id}" for part in self.parts))
+        return (
+            *(f"workload:{entry.name}" for entry in self.workloads),
+            *(f"submission:{entry.name}" for entry in self.submissions),
+            *(f"part:{entry.id}" for entry in self.parts),
+            *(f"executor:{entry.name}" for entry in self.executors),
+        )
 
 
-class Wanted(Data, kw_only=True):
+class Wanted(Data, frozen=True, kw_only=True):
     """A request, and the state of the files that its answer depends on."""
 
     request: Request
     stamp: str
 
 
-class Reading(Data, kw_only=True):
+class Reading(Data, frozen=True, kw_only=True):
     """One answer as it is cached.
 
     Args:
@@ -90,7 +93,7 @@ class Reading(Data, kw_only=True):
     known: tuple[str, ...] = ()
 
 
-class _Cache(Data, kw_only=True):
+class _Cache(Data, frozen=True, kw_only=True):
     schema: int
     readings: dict[str, Reading]
 
@@ -140,7 +143,7 @@ def time_limit() -> float:
     return limit
 
 
-# --- cache ----------------------------------------------------------------------------------------------------------------
+# --- cache ----------------------------------------------------------------------------------------------------------
 
 
 def cache_folder() -> Path:
@@ -205,7 +208,7 @@ def _save(cached: dict[str, Reading]) -> None:
             raise
 
 
-# --- children -------------------------------------------------------------------------------------------------------------
+# --- children -------------------------------------------------------------------------------------------------------
 
 
 def read_in_children(requests: Sequence[Request], limit: float) -> list[Offer]:
