@@ -27,6 +27,8 @@ from harness.types import AnyEvent, ClockEdge, Counters, Done, Evaluated, Job, P
 DEATHS_ALLOWED = 3
 #: Seconds without any sign of life before the first event: imports, generating data, compiling.
 STARTUP_S = 900.0
+#: Seconds without any sign of life later on, beside four times the time budget.
+PATIENCE_S = 120.0
 #: The two clocks may differ by this share and this many seconds before a run is rejected.
 CLOCK_TOLERANCE = (0.05, 1.0)
 
@@ -279,8 +281,8 @@ class WorkerProcess:
     def _pass_on(self, reading: int, receive: Callable[[AnyEvent], None], spec: RunSpec) -> float:
         """Pass events on until the pipe ends (0.0), or until nothing came for too long (that many seconds)."""
         decoder = msgspec.json.Decoder(AnyEvent)
-        # Between two events lie at most a few percent of the budget, on a machine that may be several times slower.
-        patience, running = STARTUP_S, 4 * spec.seconds_allowed + 120.0
+        # Between two events lies a small part of the budget, on a machine that may be several times slower.
+        patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
         pending = b""
         while True:
             if not select.select([reading], [], [], patience)[0]:

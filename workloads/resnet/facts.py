@@ -11,7 +11,7 @@ RESNET_DIGITS = WorkloadFacts(
     targets=(Target(metric="cross_entropy", goal="min", value=0.075, unit="nats"),),
     budget=Budget(horizon=28_672, gradient_examples=57_344, seconds={"default": 60.0}),
     batch_sizes=(64, 32, 128),
-    eval_every=128,
+    eval_every=256,
     model_options={
         "dropout": Uniform(0.0, 0.5, default=0.0),
         "label_smoothing": Uniform(0.0, 0.2, default=0.0),

@@ -1,0 +1,137 @@
+"""What the harness adds to a training step: its loop and a bare one, interleaved in one process.
+
+Both train the same model with the same optimizer, schedule, data and threads. A repetition is a block of steps of
+each, in alternating order, in processor seconds of one thread; the ratio is taken within a repetition, so that
+drift of the machine's speed cancels. The last line is the upper end of the 95 % interval of the mean ratio.
+
+    python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 40] [--steps 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import tempfile
+from collections.abc import Callable
+from time import process_time
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from harness import plan, provenance, rulesets
+from harness.loading import load_object
+from harness.plugins import load_registry
+from harness.types import AnyEvent, Job, RunSpec
+from harness.worker import host
+from harness.worker.loop import Run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default="lm-tiny")
+    parser.add_argument("--repetitions", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=20)
+    options = parser.parse_args()
+    if options.repetitions < 20:
+        parser.error("at least 20 repetitions, or the interval means little")
+    registry = load_registry()
+    settings = plan.Settings(ruleset=rulesets.ruleset("quick"))
+    spec = plan.plan(registry.workload(options.workload), registry.submission("adamw-cosine"), registry, settings)[0]
+    run = _harness_run(spec)
+    ours, bare = _our_step(run), _bare_step(spec)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    for step in (ours, bare):
+        _timed(step, options.steps)  # warm caches and allocators
+    ratios = []
+    for repetition in range(options.repetitions):
+        first, second = (ours, bare) if repetition % 2 else (bare, ours)
+        times = {first: _timed(first, options.steps), second: _timed(second, options.steps)}
+        ratios.append(times[ours] / times[bare])
+        print(f"{repetition + 1:3d}  ours {times[ours]:.4f} s  bare {times[bare]:.4f} s  ratio {ratios[-1]:.4f}")
+    _report(ratios, spec, times[bare] / options.steps)
+
+
+def _timed(step: Callable[[], None], steps: int) -> float:
+    began = process_time()
+    for _ in range(steps):
+        step()
+    return process_time() - began
+
+
+def _harness_run(spec: RunSpec) -> Run:
+    """A run as the worker builds it, up to its first step."""
+
+    def ignore(event: AnyEvent) -> None: ...
+
+    job = Job(spec=spec, folder=tempfile.mkdtemp(), resume=False)
+    return host.build(job, ignore)
+
+
+def _our_step(run: Run) -> Callable[[], None]:
+    def step() -> None:
+        # As in Run.train between two evaluations.
+        if run.work.examples < math.inf and run.work.gradient_examples < math.inf:
+            run.work.begin_step()
+            run.submission.step(run.work)
+            run.work.end_step()
+
+    return step
+
+
+def _bare_step(spec: RunSpec) -> Callable[[], None]:
+    """The same training as a script would write it."""
+    workload: Any = load_object(spec.workload.load)(**spec.workload.arguments)
+    model = workload.build_model(spec.seeds.model)
+    pool = workload.train_data(spec.seeds.data)
+    kinds = workload.parameter_kinds(model)
+    hp = spec.hparams
+    decayed = [p for n, p in model.named_parameters() if kinds[n] not in ("norm", "bias")]
+    others = [p for n, p in model.named_parameters() if kinds[n] in ("norm", "bias")]
+    groups = [{"params": decayed, "weight_decay": hp["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(
+        groups, lr=float(hp["lr"]), betas=(float(hp["beta1"]), float(hp["beta2"])), eps=float(hp["eps"]), fused=True
+    )
+    batch_size = int(hp["batch_size"])
+    horizon = round(spec.workload.facts.budget.horizon * float(hp["horizon_fraction"]) / batch_size)
+    warmup = float(hp["warmup"]) * horizon
+    order = torch.randperm(len(pool))
+    state = {"step": 0, "at": 0}
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return step / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / (horizon - warmup))))
+
+    def step() -> None:
+        nonlocal order
+        if state["at"] + batch_size > len(order):
+            order, state["at"] = torch.randperm(len(pool)), 0
+        batch = pool.gather(order[state["at"] : state["at"] + batch_size])
+        state["at"] += batch_size
+        for group in optimizer.param_groups:
+            group["lr"] = float(hp["lr"]) * factor(state["step"])
+        optimizer.zero_grad(set_to_none=True)
+        loss = workload.loss(model, batch)
+        loss.backward()
+        optimizer.step()
+        state["step"] += 1
+
+    return step
+
+
+def _report(ratios: list[float], spec: RunSpec, seconds: float) -> None:
+    logs = np.log(ratios)
+    half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
+    low, mean, high = (math.exp(logs.mean() + shift) for shift in (-half, 0.0, half))
+    print(f"{spec.workload.facts.id}, {1e3 * seconds:.2f} ms per bare step, {spec.hardware}, torch {torch.__version__}")
+    print(f"{provenance.cpu_name()}, {len(ratios)} repetitions: mean {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    print(f"ratio {high:.4f}")
+
+
+if __name__ == "__main__":
+    main()
