@@ -181,15 +181,13 @@ def read_submission(module: ModuleType, wanted: str | None) -> SubmissionEntry:
     Raises:
         PluginError: none, or several; they are listed.
     """
-    found = [(name, value) for name, value in _public(module, wanted) if _is_submission(value, module, wanted)]
-    methods = [(name, value) for name, value in found if not _is_optimizer(value)]
-    candidates = found if wanted else methods or found
+    found = _submissions(module, None)
+    own = [(name, value) for name, value in found if not _is_optimizer(value)] or found
     what = "Recipe, no class with step, eval_weights and state_dict, and no torch optimizer class"
-    name, value = _only(candidates, module, wanted, what)
-    stem = re.sub(r"[^a-z0-9._+-]+", "-", Path(_file(module)).stem.lower().replace("_", "-")).strip("-._+") or "file"
-    everything = methods or [pair for pair in _public(module, None) if _is_submission(pair[1], module, None)]
-    # A file of several needs their names apart, however it was asked.
-    entry_name = stem if len(everything) <= 1 else f"{stem}.{name.lower()}"
+    name, value = _only(_submissions(module, wanted) if wanted else own, module, wanted, what)
+    entry_name = _stem(module)
+    if [other for other, _ in own] != [name]:
+        entry_name += f".{name.lower()}"  # a file of several needs their names apart
     fields: dict[str, Any] = {"name": entry_name, "load": f"{_file(module)}:{name}", "distribution": "file"}
     summary = _summary(value, module, f"{name} in {Path(_file(module)).name}")
     if _is_optimizer(value):
@@ -201,6 +199,16 @@ def read_submission(module: ModuleType, wanted: str | None) -> SubmissionEntry:
                 fields[field] = given
         entry = SubmissionEntry(summary=summary, space=getattr(value, "search_space", None) or {}, **fields)
     return normalised(entry, SubmissionEntry, Path(_file(module)).name)
+
+
+def _submissions(module: ModuleType, wanted: str | None) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in _public(module, wanted) if _is_submission(value, module, wanted)]
+
+
+def _stem(module: ModuleType) -> str:
+    """A file's name as the name of an entry: `my_optimizer.py` makes `my-optimizer`."""
+    stem = Path(_file(module)).stem.lower().replace("_", "-")
+    return re.sub(r"[^a-z0-9.+-]+", "-", stem).strip("-.+") or "file"
 
 
 def read_workload(module: ModuleType, wanted: str | None) -> WorkloadEntry:

@@ -1,0 +1,698 @@
+"""Plugins: found, read in children, cached, looked up; and what becomes of those that are broken."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from harness import loading, readings, types
+from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, UsageError
+from harness.plugins import Registry, entry_from_class, entry_from_path, load_registry, observer_plugins
+from harness.validation import validate_entry
+
+ROOT = Path(__file__).parent.parent
+#: Not `import *`: that resolves the names that need torch.
+API = (
+    "from harness.api import Budget, ExecutorEntry, LogUniform, PartEntry, SubmissionEntry, Target, Uniform,"
+    " WorkloadEntry, WorkloadFacts, hookimpl\n"
+)
+
+
+class Site:
+    """A folder on the path, with distributions made up for a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, name: str, source: str, *, version: str = "1.0", points: dict[str, str] | None = None) -> Path:
+        """Install a distribution of one module; its entry point `plugin` unless others are named."""
+        module = name.replace("-", "_")
+        file = self.folder / f"{module}.py"
+        file.write_text(dedent(source))
+        lines = [f"{point} = {value}" for point, value in (points or {"plugin": module}).items()]
+        self.metadata(name, "\n".join(["[bench]", *lines]), version=version)
+        return file
+
+    def metadata(self, name: str, entry_points: str, version: str = "1.0") -> None:
+        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(entry_points + "\n")
+        (info / "RECORD").write_text("")
+
+
+def yielding(*names: str) -> str:
+    """A plugin's source that offers submissions."""
+    made = ", ".join(f"SubmissionEntry(name={name!r}, summary='s', load='m:f')" for name in names)
+    return f"{API}@hookimpl\ndef bench_submissions():\n    return [{made}]\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BENCH_PLUGINS", "no:algorace")  # only what a test makes up
+    monkeypatch.delenv("BENCH_PLUGIN_TIMEOUT", raising=False)
+    return Site(folder)
+
+
+@pytest.fixture
+def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a child was started")
+
+    monkeypatch.setattr(readings, "read_in_children", refuse)
+
+
+def only(registry: Registry) -> str:
+    """The error of the one plugin."""
+    (plugin,) = registry.plugins
+    assert plugin.error is not None
+    assert "\n" not in plugin.error
+    return plugin.error
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plugin_is_listed_with_its_entries(site: Site) -> None:
+    source = (
+        yielding("mine")
+        + """
+@hookimpl
+def bench_parts():
+    print("noise on stdout")
+    yield PartEntry(kind="schedule", name="triangle", load="m:f", summary="s", space={"warmup": Uniform(0, 1)})
+@hookimpl
+def bench_executors():
+    yield ExecutorEntry(name="here", load="m:f", summary="s")
+@hookimpl
+def bench_workloads():
+    yield WorkloadEntry(load="m:f", summary="s", facts=WorkloadFacts(
+        name="task:easy", version="1", tier="cpu", targets=(Target(metric="loss", goal="min", value=1),),
+        budget=Budget(horizon=640, gradient_examples=1280, seconds={"default": 1}), batch_sizes=(32,), eval_every=64))
+"""
+    )
+    site.add("bench-good", source)
+    registry = load_registry()
+    (plugin,) = registry.plugins
+    assert (plugin.distribution, plugin.version, plugin.name) == ("bench-good", "1.0", "plugin")
+    assert plugin.error is None
+    assert plugin.hooks == ("bench_workloads", "bench_submissions", "bench_parts", "bench_executors")
+    assert registry.submission("mine") == registry.submission("bench-good:mine")
+    assert registry.submission("mine").distribution == "bench-good"
+    assert registry.workload("task:easy") is registry.workload("bench-good:task:easy")
+    assert isinstance(registry.workload("task:easy").facts.targets[0].value, float)
+    assert registry.executor("here").name == "here"
+    part = registry.part(None, "triangle")
+    names = (("schedule", "triangle"), (None, "schedule:triangle"), ("bench-good", "triangle"))
+    assert all(registry.part(kind, name) is part for kind, name in names)
+    assert registry.part("bench-good", "schedule:triangle") is part
+    assert registry.part("schedule", "bench-good:triangle") is part
+
+
+HOOK = f"{API}@hookimpl\ndef bench_submissions():\n    "
+BROKEN = {
+    "raises": ("x = 1\nraise RuntimeError('two\\nlines')", "RuntimeError: two lines (bench_bad.py, line 2)"),
+    "syntax": ("x = (", "SyntaxError: '(' was never closed (bench_bad.py, line 1)"),
+    "missing": ("import surely_not_there", "No module named 'surely_not_there'"),
+    "exits": ("import os; os._exit(7)", "exit code 7"),
+    "sys.exit": ("import sys; sys.exit('bye')", "SystemExit: bye"),
+    "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "hook raises": (HOOK + "raise KeyError('x')", "bench_submissions() raised KeyError: 'x' (bench_bad.py, line 4)"),
+    "wrong type": (HOOK + "yield 'wsd'", "yields a str, not a SubmissionEntry"),
+    "not iterable": (HOOK + "return 3", "'int' object is not iterable"),
+    "one entry": (HOOK + "return SubmissionEntry(name='a', summary='s', load='m:f')", "is not iterable"),
+    "endless": (HOOK + "while True:\n        yield 1", "does not come to an end"),
+    "wrong field": (HOOK + "yield SubmissionEntry(name='a', summary=3)", "Expected `str`, got `int` - at `$.summary`"),
+    "invalid": (HOOK + "yield SubmissionEntry(name='A b', summary='s', load='m:f')", "the name 'A b' must be"),
+    "twice": (HOOK + "yield from [SubmissionEntry(name='a', summary='s', load='m:f')] * 2", "yields 'a' twice"),
+    "misspelt": (f"{API}@hookimpl\ndef bench_submision(): ...", "did you mean 'bench_submissions'"),
+    "arguments": (f"{API}@hookimpl\ndef bench_evaluated(spec, colour): ...", "colour"),
+    "undecorated": ("def bench_submissions():\n    return []", "is not marked with @hookimpl"),
+    "no hooks": ("x = 1", "implements none of the hooks"),
+}
+
+
+def test_broken_plugins_cost_one_message_each_and_no_other_plugin(site: Site) -> None:
+    for number, (source, _) in enumerate(BROKEN.values()):
+        site.add(f"bench-bad{number}", source.replace("bench_bad", f"bench_bad{number}"))
+    site.add("bench-good", yielding("mine"))
+    registry = load_registry()
+    errors = {plugin.distribution: plugin.error for plugin in registry.plugins}
+    assert errors["bench-good"] is None
+    assert registry.submission("mine").name == "mine"
+    for number, (case, (_, expected)) in enumerate(BROKEN.items()):
+        error = errors[f"bench-bad{number}"]
+        assert error is not None, case
+        assert expected.replace("bench_bad", f"bench_bad{number}") in error, case
+        assert "\n" not in error
+
+
+def test_a_plugin_that_hangs_is_ended_with_what_it_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "2")
+    mark = site.folder / "pid"
+    site.add(
+        "bench-hangs",
+        f"""
+        import subprocess, time
+        open({str(mark)!r}, "w").write(str(subprocess.Popen(["sleep", "60"]).pid))
+        time.sleep(60)
+        """,
+    )
+    started = time.monotonic()
+    registry = load_registry()
+    assert time.monotonic() - started < 10
+    errors = {plugin.distribution: plugin.error for plugin in registry.plugins}
+    assert "took longer than 2 s" in str(errors["bench-hangs"])
+    assert _gone(int(mark.read_text()))
+
+
+def test_a_thread_left_behind_holds_nothing_up(site: Site) -> None:
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+    site.add("bench-threads", thread + yielding("mine"))
+    assert load_registry().submission("mine").name == "mine"
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process has ended, or is at most waited for by nobody."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        status = Path(f"/proc/{pid}/status")
+        if status.exists() and "State:\tZ" in status.read_text():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_time_limit_that_is_none_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", text)
+    with pytest.raises(UsageError, match="BENCH_PLUGIN_TIMEOUT"):
+        load_registry()
+
+
+def test_broken_metadata_costs_one_message(site: Site) -> None:
+    site.add("bench-good", yielding("mine"))
+    site.metadata("bench-bad", "[bench]\nno equals sign")
+    (site.folder / "bench_bare-2.0.dist-info").mkdir()
+    (site.folder / "bench_bare-2.0.dist-info" / "entry_points.txt").write_text("[bench]\nplugin = bench_good")
+    registry = load_registry()
+    assert registry.submission("bench-good:mine").name == "mine"
+    assert "entry_points.txt cannot be read" in str(next(p for p in registry.plugins if p.name == "?").error)
+    assert any(plugin.distribution == "unknown" for plugin in registry.plugins)  # no METADATA at all
+
+
+def test_equal_entry_point_names_in_one_distribution_are_both_read(site: Site) -> None:
+    site.add("bench-two", yielding("a"))
+    (site.folder / "bench_other.py").write_text(yielding("b"))
+    site.metadata("bench-two", "[bench]\nplugin = bench_two\nplugin = bench_other")
+    registry = load_registry()
+    assert [plugin.id for plugin in registry.plugins] == ["bench-two:plugin"] * 2
+    assert [entry.name for entry in registry.submissions()] == ["a", "b"]
+
+
+def test_an_entry_point_may_name_an_object(site: Site) -> None:
+    source = (
+        f"{API}class Plugin:\n    @hookimpl\n    def bench_submissions(self):\n        return []\nplugin = Plugin()\n"
+    )
+    site.add("bench-object", source, points={"p": "bench_object:plugin", "q": "bench_object:absent"})
+    good, bad = load_registry().plugins
+    assert good.error is None
+    assert good.hooks == ("bench_submissions",)
+    assert "absent" in str(bad.error)
+
+
+# --- cache ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_second_time_nothing_is_started_or_imported(site: Site, request: pytest.FixtureRequest) -> None:
+    site.add("bench-good", yielding("mine"))
+    site.add("bench-bad", "raise RuntimeError")
+    cold = load_registry()
+    request.getfixturevalue("no_children")
+    warm = load_registry()
+    assert warm.plugins == cold.plugins
+    assert "bench_good" not in sys.modules
+
+
+def test_a_changed_file_is_read_again_and_only_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = site.folder / "bench_pack"
+    package.mkdir()
+    site.add("bench-pack", "", points={"plugin": "bench_pack.plugin"}).unlink()
+    (package / "__init__.py").write_text("")
+    (package / "plugin.py").write_text(yielding("old").replace("'old'", "NAME") + "from bench_pack.names import NAME\n")
+    (package / "names.py").write_text("NAME = 'old'\n")
+    site.add("bench-good", yielding("mine"))
+    assert load_registry().submission("old").name == "old"
+    asked: list[readings.Request] = []
+    real = readings.read_in_children
+
+    def spy(requests: Sequence[readings.Request], limit: float) -> list[readings.Offer]:
+        asked.extend(requests)
+        return real(requests, limit)
+
+    monkeypatch.setattr(readings, "read_in_children", spy)
+    (package / "names.py").write_text("NAME = 'newer'\n")
+    assert load_registry().submission("newer").name == "newer"
+    assert [one.target for one in asked] == ["bench_pack.plugin"]
+    load_registry(refresh=True)
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 0, "readings": {}}', b"\xff\xfe", b"[1]"])
+def test_a_corrupt_cache_is_written_over(
+    site: Site, tmp_path: Path, content: bytes, request: pytest.FixtureRequest
+) -> None:
+    site.add("bench-good", yielding("mine"))
+    cache = tmp_path / "cache" / "plugins.json"
+    cache.parent.mkdir()
+    cache.write_bytes(content)
+    assert load_registry().submission("mine").name == "mine"
+    assert [file.name for file in cache.parent.iterdir()] == ["plugins.json"]
+    request.getfixturevalue("no_children")
+    assert load_registry().submission("mine").name == "mine"
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add("bench-good", yielding("mine"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    assert load_registry().submission("mine").name == "mine"
+
+
+def test_a_failure_is_tried_again_when_something_was_installed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = site.folder / "site-packages"
+    packages.mkdir()
+    monkeypatch.syspath_prepend(str(packages))
+    site.add("bench-needy", "import bench_late\n" + yielding("mine"))
+    assert "bench_late" in only(load_registry())
+    (packages / "bench_late.py").write_text("")
+    assert load_registry().submission("mine").name == "mine"
+
+
+def test_the_registry_needs_nothing_heavy(site: Site) -> None:
+    site.add("bench-good", yielding("mine"))
+    code = """
+import sys
+from harness.plugins import load_registry
+for _ in range(2):
+    assert load_registry().submission("mine").name == "mine"
+print([name for name in ("torch", "numpy", "pandas", "scipy", "rich", "bench_good") if name in sys.modules])
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(site.folder)])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- looking up -------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_the_broken(site: Site) -> None:
+    site.add("bench-good", yielding("mine"))
+    site.add("bench-bad", "raise RuntimeError('why')")
+    registry = load_registry()
+    with pytest.raises(UsageError) as caught:
+        registry.submission("mien")
+    assert caught.value.exit_code == EXIT_USAGE
+    assert "did you mean 'mine'?" in str(caught.value)
+    assert "bench-bad:plugin" in str(caught.value)
+    assert "`bench plugins`" in str(caught.value)
+    with pytest.raises(PluginError, match="RuntimeError: why") as broken:
+        registry.submission("bench-bad:mine")
+    assert broken.value.exit_code == EXIT_BROKEN
+    with pytest.raises(UsageError, match="unknown optimizer 'adam'"):
+        registry.part("optimizer", "adam")
+    with pytest.raises(UsageError, match="known: none"):
+        registry.workload("nothing")
+
+
+def test_equal_names_from_two_distributions_are_refused(site: Site) -> None:
+    part = f"{API}@hookimpl\ndef bench_parts():\n    yield PartEntry(kind='order', name='p', load='m:f', summary='s')\n"
+    site.add("bench-one", yielding("same") + part.removeprefix(API))
+    site.add("bench-two", yielding("same", "bench-one:same") + part.removeprefix(API))
+    registry = load_registry()
+    with pytest.raises(UsageError, match="bench-one and by bench-two") as caught:
+        registry.submission("same")
+    assert "bench-one:same or bench-two:same" in str(caught.value)
+    assert registry.submission("bench-two:same").distribution == "bench-two"
+    assert registry.submission("bench-one:same").name == "bench-one:same"  # an exact name goes first
+    with pytest.raises(UsageError, match="say bench-one:order:p or bench-two:order:p"):
+        registry.part("order", "p")
+    for kind, name in (("bench-two", "order:p"), (None, "bench-two:p"), ("order", "bench-two:p")):
+        assert registry.part(kind, name).distribution == "bench-two"
+    assert registry.part("order", "p", prefer="bench-one").distribution == "bench-one"
+
+
+def test_equal_names_within_one_distribution_or_kind(site: Site) -> None:
+    parts = """
+@hookimpl
+def bench_parts():
+    for kind in ("order", "replay"):
+        yield PartEntry(kind=kind, name="p", load="m:f", summary="s")
+"""
+    site.add("bench-one", yielding("same") + parts, points={"a": "bench_one", "b": "bench_other"})
+    (site.folder / "bench_other.py").write_text(yielding("same"))
+    registry = load_registry()
+    with pytest.raises(UsageError, match="twice, in bench-one:a and bench-one:b") as caught:
+        registry.submission("same")
+    assert "-p no:bench-one:a" in str(caught.value)
+    with pytest.raises(UsageError, match="say order:p or replay:p"):
+        registry.part(None, "p")
+    assert load_registry(block=["bench-one:a"]).submission("same").name == "same"
+
+
+def test_what_a_plugin_offered_before_it_broke_is_remembered(site: Site) -> None:
+    source = yielding("mine") + (
+        "@hookimpl\ndef bench_parts():\n    yield PartEntry(kind='order', name='p', load='m:f', summary='s')\n"
+    )
+    file = site.add("bench-flaky", source)
+    load_registry()
+    file.write_text("raise RuntimeError('broken now')")
+    for _ in range(2):  # read, then from the cache
+        registry = load_registry()
+        with pytest.raises(PluginError, match=r"bench-flaky:plugin 1\.0 is broken: RuntimeError: broken now"):
+            registry.submission("mine")
+        for kind, name in (("order", "p"), (None, "order:p"), (None, "p")):
+            with pytest.raises(PluginError):
+                registry.part(kind, name)
+        with pytest.raises(UsageError):
+            registry.workload("mine")
+    file.write_text(source + "\n\n")
+    assert load_registry().submission("mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("block", "variable", "left"),
+    [
+        ([], "", {"one:a", "one:b", "two:a"}),
+        (["one"], "", {"two:a"}),
+        (["Bench_One"], "", {"one:a", "one:b", "two:a"}),  # entry-point names are spelt exactly
+        (["a"], "", {"one:b"}),
+        (["no:bench-one:a"], "", {"one:b", "two:a"}),
+        ([], "no:b", {"one:a", "two:a"}),
+        (["bench-two"], "no:b, bench-one,two", {"one:a"}),
+        ([], "bench-two", {"two:a"}),
+        ([], "bench-one:b", {"one:b"}),
+    ],
+)
+def test_plugins_are_blocked_and_allowed(
+    site: Site, monkeypatch: pytest.MonkeyPatch, block: list[str], variable: str, left: set[str]
+) -> None:
+    marker = "no:algorace"
+    site.add("bench-one", "raise RuntimeError", points={"a": "bench_one", "b": "bench_one"})
+    site.add("bench-two", "raise RuntimeError", points={"a": "bench_two"})
+    monkeypatch.setenv("BENCH_PLUGINS", f"{marker},{variable}")
+    monkeypatch.setattr(
+        readings, "read_in_children", lambda requests, limit: [readings.Offer(error="unread") for _ in requests]
+    )
+    block = [{"one": "bench-one"}.get(name, name) for name in block]
+    registry = load_registry(block=block)
+    assert {plugin.id.removeprefix("bench-") for plugin in registry.plugins} == left
+    if "Bench_One" in block:
+        assert any("Bench_One" in warning for warning in registry.warnings)
+
+
+def test_a_blocked_plugin_is_not_even_read_and_is_named(site: Site, no_children: None) -> None:
+    site.add("bench-bad", "raise RuntimeError")
+    registry = load_registry(block=["bench-bad"])
+    assert registry.plugins == ()
+    with pytest.raises(UsageError, match=r"blocked: .*bench-bad:plugin"):
+        registry.submission("x")
+
+
+# --- observers --------------------------------------------------------------------------------------------------------
+
+
+def test_only_observers_are_imported_and_a_failing_one_is_a_warning(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = f"{API}@hookimpl\ndef bench_run_finished(record): ...\n"
+    site.add("bench-watch", hook)
+    site.add("bench-moody", f"import os\nif 'BENCH_MOOD' in os.environ:\n    raise SystemExit('not today')\n{hook}")
+    site.add("bench-good", yielding("mine"))
+    registry = load_registry()
+    assert all(plugin.error is None for plugin in registry.plugins)
+    monkeypatch.setenv("BENCH_MOOD", "bad")
+    manager, warnings = observer_plugins(registry)
+    assert [name for name, plugin in manager.list_name_plugin() if plugin] == ["bench-watch 1.0:plugin"]
+    assert len(warnings) == 1
+    assert "bench-moody:plugin" in warnings[0]
+    assert "not today" in warnings[0]
+    assert "bench_good" not in sys.modules
+
+
+# --- without packaging ------------------------------------------------------------------------------------------------
+
+STEP = "    def step(self, work): ...\n    def eval_weights(self): ...\n    def state_dict(self): ...\n"
+
+
+def write(folder: Path, source: str, name: str = "my_optimizer.py") -> str:
+    file = folder / name
+    file.write_text(source)
+    return str(file)
+
+
+def test_a_class_in_a_file_is_a_submission(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    fields = "    search_space = {'lr': LogUniform(1e-3, 1e-1)}\n    needs = {'horizon'}\n    checks = ['lr < 1']\n"
+    text = write(tmp_path, f'{API}class Mine:\n    """What it does.\n\n    More."""\n{fields}{STEP}')
+    entry = entry_from_path(text, kind="submission")
+    assert (entry.name, entry.load, entry.distribution) == ("my-optimizer", f"{text}:Mine", "file")
+    assert (entry.summary, entry.needs, entry.checks) == ("What it does.", frozenset({"horizon"}), ("lr < 1",))
+    assert entry.space == {"lr": types.LogUniform(1e-3, 1e-1)}
+    request.getfixturevalue("no_children")
+    assert entry_from_path(text, kind="submission") == entry
+    assert loading.load_object(str(entry.load)).__name__ == "Mine"
+
+
+def test_a_path_may_be_relative_and_name_one_of_several(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, f"class A:\n{STEP}class B(A): ...\nclass _C(A): ...\n", "two.py")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"\./two\.py: it defines several: A, B .*two\.py:A, two\.py:B"):
+        entry_from_path("./two.py", kind="submission")
+    assert entry_from_path("./two.py:B", kind="submission").name == "two.b"
+    assert entry_from_path("two.py:_C", kind="submission").load == f"{tmp_path / 'two.py'}:_C"
+
+
+def test_a_recipe_in_a_file_goes_before_the_optimizer_it_is_made_of(site: Site, tmp_path: Path) -> None:
+    text = write(
+        tmp_path,
+        """'''A file.'''
+import torch
+from harness.api import LogUniform, Recipe
+class Sgd(torch.optim.SGD):
+    def __init__(self, params, lr=0.5, momentum: float = 0, betas=(1, 2), mode="a"): ...
+def make(parameters, lr): ...
+Mine = Recipe(optimizer=make, schedule="wsd", search_space={"lr": LogUniform(0.01, 1.0)}, checks=("lr < 1",))
+""",
+    )
+    entry = entry_from_path(text, kind="submission")
+    assert (entry.name, entry.parts, entry.summary) == ("my-optimizer", ("schedule:wsd",), "A file.")
+    optimizer = entry_from_path(f"{text}:Sgd", kind="submission")
+    assert optimizer.space == {
+        "lr": types.LogUniform(1e-4, 1e-1, default=0.5),
+        "momentum": types.Fixed(0.0),
+        "mode": types.Fixed("a"),
+    }
+
+
+FACTS = """FACTS = WorkloadFacts(
+    name="my-task", version="1", tier="cpu", targets=(Target(metric="loss", goal="min", value=1.0),),
+    budget=Budget(horizon=640, gradient_examples=1280, seconds={"default": 1.0}), batch_sizes=(32,), eval_every=64)
+"""
+
+
+def test_a_workload_in_a_file(site: Site, tmp_path: Path) -> None:
+    text = write(tmp_path, f"{API}{FACTS}class Task:\n    '''My task.'''\n    facts = FACTS\n", "my_task.py")
+    entry = entry_from_path(text, kind="workload")
+    assert (entry.name, entry.summary, entry.load) == ("my-task", "My task.", f"{text}:Task")
+    bad = write(tmp_path, f"{API}{FACTS.replace('640', '650')}class Task:\n    facts = FACTS\n", "bad_task.py")
+    with pytest.raises(UsageError, match="the horizon 650 must be a multiple of eval_every=64"):
+        entry_from_path(bad, kind="workload")
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        ("x = (\n", "", "SyntaxError: '(' was never closed (my_optimizer.py, line 1)"),
+        ("\n\nprint(1 / 0)", "", "ZeroDivisionError: division by zero (my_optimizer.py, line 3)"),
+        ("import json\njson.loads('{')", "", "(my_optimizer.py, line 2)"),
+        ("exit(3)", "", "SystemExit: 3"),
+        ("import os; os._exit(3)", "", "exit code 3"),
+        ("x = 1", "", "it defines no Recipe"),
+        (f"class Mine:\n{STEP}", ":Mien", "it has no 'Mien'; did you mean 'Mine'?"),
+        ("x = 1", ":x", "x is none"),
+        (f"class A:\n    needs = {{'magic'}}\n{STEP}", "", "needs 'magic': known needs are"),
+        (f"class A:\n    checks = 'lr < 1'\n{STEP}", "", "Expected `array`, got `str` - at `$.checks`"),
+        ("import beside", "", "beside.py beside it is not imported"),
+    ],
+)
+def test_a_file_that_is_wrong_is_one_line_with_its_name(
+    site: Site, tmp_path: Path, source: str, name: str, message: str
+) -> None:
+    write(tmp_path, "", "beside.py")
+    text = write(tmp_path, source)
+    with pytest.raises(UsageError) as caught:
+        entry_from_path(text + name, kind="submission")
+    assert message in str(caught.value)
+    assert "my_optimizer.py" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_missing_or_hangs(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"^\./nothing\.py: there is no such file"):
+        entry_from_path("./nothing.py", kind="submission")
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "0.7")
+    with pytest.raises(UsageError, match=r"my_optimizer\.py: it took longer than 0\.7 s"):
+        entry_from_path(write(tmp_path, "while True: pass"), kind="submission")
+
+
+def test_a_bare_class_is_a_submission(site: Site, request: pytest.FixtureRequest) -> None:
+    entry = entry_from_class("torch.optim:Adam")
+    assert (entry.name, entry.load, entry.distribution) == ("torch.optim:Adam", "torch.optim:Adam", "torch")
+    assert entry.space["lr"] == types.LogUniform(1e-4, 1e-1, default=1e-3)
+    assert entry.space["amsgrad"] == types.Fixed(False)
+    assert entry.space["weight_decay"] == types.Fixed(0.0)
+    assert "betas" not in entry.space
+    for load, message in {"os:path": "no torch.optim.Optimizer", "os.nothing:X": "os.nothing:X: Module"}.items():
+        with pytest.raises(UsageError, match=message):
+            entry_from_class(load)
+    request.getfixturevalue("no_children")
+    assert entry_from_class("torch.optim:Adam") == entry
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+def test_objects_are_loaded_by_module_or_file(tmp_path: Path) -> None:
+    text = write(tmp_path, "class A:\n    class B: ...\n", "loads.py")
+    assert loading.load_object(f"{text}:A.B") is loading.load_object(f"{text}:A").B
+    assert loading.load_object("os.path:join") is os.path.join
+    for load in ("nothing", "no_such_module:X", "os:nothing", f"{tmp_path}/none.py:X"):
+        with pytest.raises(PluginError, match=load.replace("\\", ".")):
+            loading.load_object(load)
+    bad = write(tmp_path, "raise SystemExit(1)", "bad.py")
+    for _ in range(2):  # what failed is not left behind half made
+        with pytest.raises(PluginError, match="SystemExit: 1"):
+            loading.load_object(f"{bad}:X")
+
+
+def test_the_source_hash_follows_the_files_that_matter(site: Site, tmp_path: Path) -> None:
+    package = site.folder / "bench_hashed"
+    (package / "deep").mkdir(parents=True)
+    for name, source in {
+        "__init__.py": "raise AssertionError('imported')",
+        "method.py": "from . import helper\nfrom bench_hashed.deep import leaf\n",
+        "helper.py": "",
+        "other.py": "",
+        "deep/__init__.py": "",
+        "deep/leaf.py": "",
+    }.items():
+        (package / name).write_text(source)
+    loads = ["bench_hashed.method:f", "torch.optim:Adam", "no_such_module:f"]
+    first = loading.source_hash(loads)
+    assert first == loading.source_hash(reversed(loads))
+    for name, counts in {"other.py": False, "helper.py": True, "deep/leaf.py": True, "__init__.py": True}.items():
+        before = loading.source_hash(loads)
+        (package / name).write_text("raise AssertionError('changed')")
+        assert (loading.source_hash(loads) != before) is counts, name
+    text = write(tmp_path, "x = 1")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    copy = write(elsewhere, "x = 1")
+    assert loading.source_hash([f"{text}:x"]) == loading.source_hash([f"{copy}:x"])
+    write(elsewhere, "x = 2")
+    assert loading.source_hash([f"{text}:x"]) != loading.source_hash([f"{copy}:x"])
+
+
+# --- validation -------------------------------------------------------------------------------------------------------
+
+
+def facts(**changed: Any) -> types.WorkloadFacts:
+    fields: dict[str, Any] = {
+        "name": "task",
+        "version": "1",
+        "tier": "cpu",
+        "targets": (types.Target(metric="loss", goal="min", value=1.0),),
+        "budget": types.Budget(horizon=640, gradient_examples=1280, seconds={"default": 1.0}),
+        "batch_sizes": (32, 64),
+        "eval_every": 64,
+    }
+    return types.WorkloadFacts(**{**fields, **changed})
+
+
+STAGE = types.Stage(name="a", targets=facts().targets, max_examples=320)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({}, None),
+        ({"name": "Task"}, "the name 'Task'"),
+        ({"name": "task+variant:b-1.0"}, None),
+        ({"version": "1@2"}, "the version"),
+        ({"batch_sizes": (48,)}, "the batch size 48 must divide"),
+        ({"batch_sizes": ()}, "batch_sizes must name"),
+        ({"eval_every": 0}, "must be positive"),
+        ({"eval_every": 192, "batch_sizes": (32,)}, "must be a multiple"),
+        ({"budget": types.Budget(horizon=640, gradient_examples=64, seconds={"default": 1.0})}, "at least the horizon"),
+        ({"budget": types.Budget(horizon=640, gradient_examples=640, seconds={})}, "for 'default'"),
+        ({"targets": ()}, "no target"),
+        ({"stages": (STAGE,)}, "a pool has no stages"),
+        ({"access": "stream"}, "at least one stage"),
+        ({"access": "stream", "stages": (STAGE, STAGE)}, "'a' stands there twice"),
+        ({"access": "stream", "stages": (STAGE,)}, "must be the sum of the stages' max_examples, 320"),
+        ({"model_options": {"dropout": types.Uniform(0.5, 0.1)}}, "low=0.5 is above high=0.1"),
+    ],
+)
+def test_facts_are_validated(changed: dict[str, Any], problem: str | None) -> None:
+    _expect(types.WorkloadEntry(facts=facts(**changed), load="m:f", summary="s"), problem)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({}, None),
+        ({"summary": " "}, "the summary"),
+        ({"load": "m.f"}, "load='m.f'"),
+        ({"load": "/some where/file.py:Name"}, None),
+        ({"load": None}, "neither `load` nor an optimizer"),
+        ({"load": None, "parts": ("optimizer:adamw",)}, None),
+        ({"parts": ("wsd",)}, "the part 'wsd'"),
+        ({"parts": ("colour:red",)}, "the part 'colour:red'"),
+        ({"needs": frozenset({"magic"})}, "needs 'magic'"),
+        ({"checks": ("lr <",)}, "not an expression"),
+        ({"checks": ("open('x')",)}, "may not contain Call"),
+        ({"space": {"a b": types.Fixed(1)}}, "must be a Python name"),
+        ({"space": {"lr": types.LogUniform(0.0, 1.0)}}, "must be positive on a logarithmic scale"),
+        ({"space": {"lr": types.LogUniform(0.1, 1.0, default=-1.0)}}, "default=-1 is out of range"),
+        ({"space": {"n": types.Integer(1, 4, default=9)}}, "default=9 is out of range"),
+        ({"space": {"c": types.Choice(())}}, "a choice needs values"),
+        ({"space": {"c": types.Choice(("a",), default="b")}}, "default=b is not allowed"),
+    ],
+)
+def test_submissions_are_validated(changed: dict[str, Any], problem: str | None) -> None:
+    fields: dict[str, Any] = {"name": "mine", "summary": "s", "load": "m:f"}
+    _expect(types.SubmissionEntry(**{**fields, **changed}), problem)
+
+
+def _expect(entry: types.WorkloadEntry | types.SubmissionEntry, problem: str | None) -> None:
+    found = validate_entry(entry)
+    assert (found == []) if problem is None else any(problem in one for one in found), found
