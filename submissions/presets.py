@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.api import SubmissionEntry
+from harness.api import LogUniform, SubmissionEntry
 
 PRESETS = (
     SubmissionEntry(
@@ -27,6 +27,8 @@ PRESETS = (
         name="replay",
         summary="AdamW at a constant rate with experience replay from a reservoir",
         parts=("optimizer:adamw", "schedule:constant", "replay:reservoir"),
+        # A network that must not forget takes smaller steps than one that may.
+        space={"lr": LogUniform(3e-4, 1e-2, default=1e-3)},
         tags=("continual",),
     ),
 )

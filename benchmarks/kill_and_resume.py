@@ -1,0 +1,99 @@
+"""Kills runs at random moments and checks that each ends as if it never was: same points, same weights.
+
+Each time, `bench run` is started, the worker or the supervisor is killed with SIGKILL at a random moment (up to
+three times in a row), and the same command is given again until it is done. Prints one line per time, and last the
+number that ended equal to an undisturbed run.
+
+    python benchmarks/kill_and_resume.py [--workload lm-tiny] [--submission wsd] [--times 20] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import store
+from harness.types import Record
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default="lm-tiny")
+    parser.add_argument("--submission", default="wsd")
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        whole = finish(options, Path(folder) / "whole")
+        length = time.monotonic() - began
+        print(f"undisturbed: {whole.status}, {len(whole.points)} points, {length:.0f} s, {whole.final_weights[:12]}")
+        equal = 0
+        for index in range(options.times):
+            runs = Path(folder) / str(index)
+            kills = [kill(options, runs, chance, length) for _ in range(chance.randint(1, 3))]
+            record = finish(options, runs)
+            same = outcome(record) == outcome(whole)
+            equal += same
+            print(f"{index + 1:2d}  {', '.join(kills)}: {'equal' if same else 'DIFFERENT'}", flush=True)
+    print(f"{equal} of {options.times} ended as if they never had been killed")
+    return 0 if equal == options.times else 1
+
+
+def command(options: argparse.Namespace, runs: Path) -> list[str]:
+    names = ["--submission", options.submission, "--workload", options.workload]
+    return [sys.executable, "-m", "harness.cli", "run", *names, "--runs", str(runs)]
+
+
+def kill(options: argparse.Namespace, runs: Path, chance: random.Random, length: float) -> str:
+    """Start a run and kill its worker or its supervisor at a random moment; says what was killed and when."""
+    delay = chance.uniform(0.2, length)
+    victim = chance.choice(["worker", "supervisor"])
+    process = subprocess.Popen(command(options, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(delay)
+        return f"ended before {delay:.1f} s"
+    except subprocess.TimeoutExpired:
+        target = worker_of(process.pid) if victim == "worker" else process.pid
+        if target is not None:
+            os.kill(target, signal.SIGKILL)
+        else:
+            victim, _ = "supervisor", process.kill()
+        process.wait()
+    return f"{victim} at {delay:.1f} s"
+
+
+def worker_of(supervisor: int) -> int | None:
+    """The worker that a supervisor has started, if it has."""
+    listed = subprocess.run(["pgrep", "-P", str(supervisor), "-f", "harness.worker"], capture_output=True, text=True)
+    return int(listed.stdout.split()[0]) if listed.stdout.split() else None
+
+
+def finish(options: argparse.Namespace, runs: Path) -> Record:
+    """Give the command until the trial is finished; its record."""
+    for _ in range(5):
+        subprocess.run(command(options, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        (record,), problems = store.read_all([runs])
+        assert not problems, problems
+        if record.status != "interrupted":
+            return record
+    raise SystemExit(f"still interrupted: {record.reason}")
+
+
+def outcome(record: Record) -> Any:
+    """What must be equal: everything but times."""
+    curve = [(p.examples, p.gradient_examples, p.steps, p.lr, p.metrics, p.train_loss) for p in record.points]
+    return record.status, record.hit, curve, record.final_weights
+
+
+if __name__ == "__main__":
+    sys.exit(main())
