@@ -1,0 +1,265 @@
+"""Does `lm-tiny` tell training algorithms apart? Bare training loops of four arms, without the harness.
+
+    python -m benchmarks.language_separation run        # about 20 minutes of one core; goes on where it stopped
+    python -m benchmarks.language_separation report     # the tables of docs/synthetic-language.md
+    python -m benchmarks.language_separation resolution # one run to the target: what the error of the metric is worth
+
+Fixed before the first run: the arms; for each arm learning rates 0.0025, 0.005 and 0.01 on the tuning seed 900,
+by the loss after 75 % of the horizon (while the best is at an end of the list, the list goes on by a factor of two);
+then seeds 100-104 at the best one, and 15 seeds more of the better decaying AdamW, which sets the target.
+The effect looked for: a difference of means over 3 standard deviations (the larger of the two arms).
+One thread; seconds are process seconds of training alone; evaluation is on the split `score`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.api import Batch
+from workloads.lm.tiny import LmTiny, entropy, held_out
+
+OUT = Path(__file__).parents[1] / "docs" / "measured" / "language_separation.json"
+ARMS = ("adamw-constant", "adamw-cosine", "adamw-wsd", "muon-wsd")
+REFERENCES = ("adamw-cosine", "adamw-wsd")
+LEARNING_RATES = (0.0025, 0.005, 0.01)
+TUNING_SEED = 900
+SEEDS = tuple(range(100, 105))
+REFERENCE_SEEDS = tuple(range(105, 120))
+PLAN_FOR = 0.75
+WARM_UP = 0.05
+WSD_DECAY = 0.3
+WEIGHT_DECAY = 0.1
+
+
+def factor(schedule: str, share: float) -> float:
+    """Factor of the learning rate at this share of the planned steps: warm-up, then what the schedule says.
+
+    >>> factor("cosine", 1.0), factor("constant", 1.2), factor("wsd", 0.85)
+    (0.0, 1.0, 0.5)
+    """
+    rise = min(1.0, share / WARM_UP)
+    if schedule == "constant":
+        return rise
+    share = min(1.0, share)
+    if schedule == "cosine":
+        return rise * 0.5 * (1.0 + math.cos(math.pi * share))
+    return rise * min(1.0, round((1.0 - share) / WSD_DECAY, 12))
+
+
+def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or Muon for matrices (scaled to AdamW's step) and AdamW for the rest; one learning rate."""
+    kinds = LmTiny().parameter_kinds(model)
+    matrices = [p for name, p in model.named_parameters() if kinds[name] == "matrix"]
+    others = [p for name, p in model.named_parameters() if kinds[name] != "matrix"]
+    if arm.startswith("adamw"):
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        return [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY)]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict[str, Any], torch.nn.Module]:
+    """One run: to the planned end, or to the horizon without decay; a point at every evaluation, until `stop`."""
+    work, facts = LmTiny(), LmTiny.facts
+    model, pool = work.build_model(seed), work.train_data(seed)
+    size, horizon = facts.batch_sizes[0], facts.budget.horizon
+    constant = arm.endswith("constant")
+    end = horizon if constant else math.ceil(PLAN_FOR * horizon / facts.eval_every) * facts.eval_every
+    solvers = optimizers(arm, model, lr)
+    points, seconds, plan = [], 0.0, PLAN_FOR * horizon / size
+    start = time.process_time()
+    for step in range(end // size):
+        scale = factor(arm.split("-")[1], step / plan)
+        # Documents are independent draws, so the pool's own order is as random as any.
+        loss = work.loss(model, pool.gather(torch.arange(step * size, (step + 1) * size)))
+        for solver in solvers:
+            for group in solver.param_groups:
+                group["lr"] = lr * scale
+            solver.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for solver in solvers:
+            solver.step()
+        if (step + 1) * size % facts.eval_every == 0:
+            seconds += time.process_time() - start
+            metrics = work.evaluate(model.eval(), "score")
+            points.append([(step + 1) * size, round(seconds, 3), round(metrics["loss"], 5)])
+            if metrics["loss"] <= stop:
+                break
+            model.train()
+            start = time.process_time()
+    audit = work.evaluate(model.eval(), "audit")["loss"]
+    return {"arm": arm, "lr": lr, "seed": seed, "points": points, "audit": audit}, model
+
+
+# --- what is run --------------------------------------------------------------------------------
+
+
+def load() -> list[dict[str, Any]]:
+    """The runs made so far."""
+    return list(json.loads(OUT.read_text())["runs"]) if OUT.exists() else []
+
+
+def planned(run: dict[str, Any]) -> float:
+    """The loss after the planned share of the horizon."""
+    end = PLAN_FOR * LmTiny.facts.budget.horizon
+    return float(next(loss for examples, _, loss in run["points"] if examples >= end))
+
+
+def ensure(arm: str, lr: float, seed: int) -> float:
+    """Make a run unless it is there; its loss after the planned share of the horizon."""
+    runs = load()
+    for run in runs:
+        if (run["arm"], run["lr"], run["seed"]) == (arm, lr, seed):
+            return planned(run)
+    run, _ = train(arm, lr, seed)
+    where = {"cpu": _cpu(), "torch": torch.__version__, "threads": 1, "workload": LmTiny.facts.id}
+    OUT.write_text(_text({"where": where, "runs": [*runs, run]}))
+    print(f"{arm} lr {lr:g} seed {seed}: {planned(run):.4f}, {run['points'][-1][1]:.1f} s", flush=True)
+    return planned(run)
+
+
+def tune(arm: str) -> float:
+    """The best learning rate on the tuning seed."""
+    rates = list(LEARNING_RATES)
+    while True:
+        losses = [ensure(arm, lr, TUNING_SEED) for lr in rates]
+        best = losses.index(min(losses))
+        if best == 0:
+            rates.insert(0, rates[0] / 2)
+        elif best == len(rates) - 1:
+            rates.append(rates[-1] * 2)
+        else:
+            return rates[best]
+
+
+def run_all() -> None:
+    """Every run that was planned."""
+    final: dict[str, list[float]] = {}
+    rates = {arm: tune(arm) for arm in ARMS}
+    for seed in SEEDS:
+        for arm in ARMS:
+            final.setdefault(arm, []).append(ensure(arm, rates[arm], seed))
+    reference = min(REFERENCES, key=lambda arm: statistics.mean(final[arm]))
+    for seed in REFERENCE_SEEDS:
+        ensure(reference, rates[reference], seed)
+
+
+# --- what came out ------------------------------------------------------------------------------
+
+
+def hit(run: dict[str, Any], target: float) -> tuple[int, float] | None:
+    """Examples and seconds at the first evaluation that meets the target."""
+    return next(((examples, seconds) for examples, seconds, loss in run["points"] if loss <= target), None)
+
+
+def reported() -> dict[str, list[dict[str, Any]]]:
+    """The runs of each arm on the reported seeds."""
+    return {arm: [r for r in load() if r["arm"] == arm and r["seed"] in SEEDS] for arm in ARMS}
+
+
+def report() -> None:
+    """The tables."""
+    runs = reported()
+    constants = [r["points"][-1][2] for r in runs["adamw-constant"]]
+    easier = statistics.mean(constants) + 3 * statistics.stdev(constants)
+    target = LmTiny.facts.targets[0].value
+    print(f"entropy {entropy():.4f}; target {target:g}; easier target, which a constant rate reaches too: {easier:.4f}")
+    print(
+        "arm | learning rate | loss at 75 % | sd | examples to target | sd | seconds | examples to easier target | sd"
+    )
+    for arm, some in runs.items():
+        losses = [planned(r) for r in some]
+        cells = [arm, f"{some[0]['lr']:g}", f"{statistics.mean(losses):.4f}", f"{statistics.stdev(losses):.4f}"]
+        for value in (target, easier):
+            hits = [h for h in (hit(r, value) for r in some) if h]
+            if len(hits) < len(some):
+                cells += [f"missed by {len(some) - len(hits)} of {len(some)}", "", ""]
+                continue
+            examples = [h[0] for h in hits]
+            cells += [f"{statistics.mean(examples):.0f}", f"{statistics.stdev(examples):.0f}"]
+            cells += [f"{statistics.mean(h[1] for h in hits):.1f}"]
+        print(" | ".join(cells))
+    _report_reference(target)
+
+
+def _report_reference(target: float) -> None:
+    """Over all seeds of the reference: what 90 % reach, and when the target is met."""
+    arm = _reference()
+    runs = [r for r in load() if r["arm"] == arm and r["seed"] in SEEDS + REFERENCE_SEEDS]
+    last = sorted(planned(r) for r in runs)
+    print(f"{arm}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
+    print(f"90 % reach {last[math.ceil(0.9 * len(last)) - 1]:.4f}, all {last[-1]:.4f}")
+    hits = [h for h in (hit(r, target) for r in runs) if h]
+    seconds = [h[1] for h in hits]
+    print(f"{len(hits)} of {len(runs)} meet {target:g} at {statistics.mean(h[0] for h in hits):.0f} examples")
+    print(f"seconds {min(seconds):.1f} to {max(seconds):.1f}, mean {statistics.mean(seconds):.1f}")
+    gap = [r["audit"] - r["points"][-1][2] for r in runs]
+    print(f"audit less score at the end: {statistics.mean(gap):+.4f}, sd {statistics.stdev(gap):.4f}")
+
+
+def resolution() -> None:
+    """One standard error of the score metric at the target, in nats and as a share of the reference's time."""
+    target = LmTiny.facts.targets[0].value
+    known = next(r for r in load() if r["arm"] == _reference() and r["seed"] == SEEDS[0])
+    run, model = train(known["arm"], known["lr"], known["seed"], stop=target)
+    tokens_BT, nats_B = held_out("score")
+    with torch.no_grad():
+        plain_B = LmTiny().loss(model, Batch(tokens_BT=tokens_BT), per_example=True).double()
+    errors = [float(v.std()) / len(v) ** 0.5 for v in (plain_B - nats_B, plain_B)]
+    runs = [r for r in load() if r["arm"] == known["arm"] and r["lr"] == known["lr"] and r["seed"] != TUNING_SEED]
+    curve = [(r[0][0], statistics.mean(p[2] for p in r)) for r in zip(*(r["points"] for r in runs), strict=True)]
+    early, late = (crossing(curve, target + sign * errors[0]) for sign in (1, -1))
+    print(
+        f"met at {run['points'][-1][:2]}; standard error {errors[0]:.4f} nats ({errors[1]:.4f} without the correction)"
+    )
+    print(f"the mean curve passes target ± error at {early:.0f} and {late:.0f} examples")
+    print(f"one error is {(late - early) / (late + early):.3f} of the time to the target")
+
+
+def crossing(curve: list[tuple[int, float]], value: float) -> float:
+    """Examples at which a mean curve first passes a value, between evaluations by a straight line."""
+    for (e0, l0), (e1, l1) in zip(curve, curve[1:], strict=False):
+        if l1 <= value:
+            return e0 + (e1 - e0) * (l0 - value) / (l0 - l1)
+    raise ValueError(f"the mean curve never passes {value:.4f}")
+
+
+def _reference() -> str:
+    """The arm that was run on the reference seeds."""
+    return next(a for a in REFERENCES if any(r["arm"] == a and r["seed"] in REFERENCE_SEEDS for r in load()))
+
+
+def _text(value: dict[str, Any]) -> str:
+    """JSON with one run per line."""
+    runs = ",\n".join(json.dumps(run) for run in value["runs"])
+    return f'{{"where": {json.dumps(value["where"])},\n"runs": [\n{runs}\n]}}\n'
+
+
+def _cpu() -> str:
+    """The processor's name where the system tells it, and the rest in general."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    return " ".join(fields[k] for k in ("model name", "cpu family", "model") if k in fields) or platform.processor()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "report", "resolution"))
+    torch.set_num_threads(1)
+    {"run": run_all, "report": report, "resolution": resolution}[parser.parse_args().what]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Language modelling: a synthetic language whose entropy is known, and GPTs that read characters."""

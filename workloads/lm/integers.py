@@ -1,0 +1,73 @@
+"""Random 64-bit integers from a key and a counter, the same on every machine.
+
+Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014, SplitMix64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+UInts: TypeAlias = npt.NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_CHUNK = 1 << 14
+
+
+def key(*parts: int | str) -> int:
+    """A 64-bit key for a purpose; different parts give unrelated keys.
+
+    >>> key("train", 1) != key("train", 2)
+    True
+    """
+    # Integers of other libraries print differently from Python's.
+    plain = tuple(p if isinstance(p, str) else int(p) for p in parts)
+    return int.from_bytes(hashlib.sha256(repr(plain).encode()).digest()[:8], "little")
+
+
+def randoms(of: int, start: int, n: int) -> UInts:
+    """Numbers `start` … `start + n - 1` of the sequence of a key, uint64, shape (n,)."""
+    counter = np.arange(start + 1, start + n + 1, dtype=np.uint64)
+    x = np.array([of], dtype=np.uint64) + counter * _GOLDEN
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: UInts = x ^ (x >> np.uint64(31))
+    return mixed
+
+
+def endless(of: int, bits: int) -> Iterator[int]:
+    """The sequence of a key as Python integers of the top `bits` bits."""
+    start = 0
+    while True:
+        yield from (randoms(of, start, _CHUNK) >> np.uint64(64 - bits)).tolist()
+        start += _CHUNK
+
+
+def permutation(of: int, n: int) -> list[int]:
+    """The integers below `n` in an order drawn from a key."""
+    order: list[int] = np.argsort(randoms(of, 0, n), kind="stable").tolist()
+    return order
+
+
+def shares(weights: list[int], total: int) -> list[int]:
+    """Positive integers proportional to `weights`, as near as whole numbers allow, that sum to `total` exactly.
+
+    Each is at least 1; what rounding leaves over goes to the largest.
+
+    >>> shares([2, 1, 1], 16)
+    [8, 4, 4]
+
+    Raises:
+        ValueError: `total` is too small for that many.
+    """
+    whole = sum(weights)
+    parts = [max(1, w * total // whole) for w in weights]
+    largest = parts.index(max(parts))
+    parts[largest] += total - sum(parts)
+    if parts[largest] < 1:
+        raise ValueError(f"{len(weights)} positive integers cannot sum to {total}")
+    return parts

@@ -1,0 +1,111 @@
+"""The words of the synthetic language: how they are spelled, their classes, and how often each is used.
+
+Everything is made by integer arithmetic, so that one seed gives the same lexicon on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from workloads.lm.integers import endless, key, permutation, shares
+
+#: The symbols: a space, which ends every word, and 26 letters.
+ALPHABET = " abcdefghijklmnopqrstuvwxyz"
+LETTERS = len(ALPHABET) - 1
+#: Bits of the random number that chooses the next class, and of the one that chooses a word of it.
+CLASS_BITS = 12
+WORD_BITS = 16
+#: Words of each class: few and short where a language has articles and pronouns, many and long for its nouns.
+CLASS_SIZES = (6, 8, 12, 16, 24, 32, 60, 90, 120, 180, 252, 300, 400, 500)
+_CLOSED = 6  # so many classes hold short words
+_CLOSED_LETTERS = (1, 4)
+_OPEN_LETTERS = (3, 9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lexicon:
+    """Words and grammar as integers; W words, K classes.
+
+    Args:
+        words: the spellings, without the space; all different.
+        classes: the class of each word.
+        shares: uses of each word per 2^16 uses of its class.
+        chain: K rows of K numbers; row k says how often each class follows class k, per 2^12.
+    """
+
+    words: tuple[str, ...]
+    classes: tuple[int, ...]
+    shares: tuple[int, ...]
+    chain: tuple[tuple[int, ...], ...]
+
+
+def make(seed: int, domain: int) -> Lexicon:
+    """The lexicon of a domain: all domains of a seed spell the same words; each has its own classes and chain."""
+    classes = [k for k, size in enumerate(CLASS_SIZES) for _ in range(size)]
+    frequencies = [f for size in CLASS_SIZES for f in shares(_zipf(size), 1 << WORD_BITS)]
+    return Lexicon(
+        words=tuple(_dealt(_spellings(seed), seed, domain)),
+        classes=tuple(classes),
+        shares=tuple(frequencies),
+        chain=_chain(key("chain", seed, domain)),
+    )
+
+
+def _zipf(n: int) -> list[int]:
+    """Weights in proportion to 1 / (rank + 1), ranks from 1."""
+    return [(1 << 30) // (rank + 1) for rank in range(1, n + 1)]
+
+
+def _chain(of: int) -> tuple[tuple[int, ...], ...]:
+    """Each class is followed by the others in an order of its own, each half as often as the one before."""
+    n = len(CLASS_SIZES)
+    rows = []
+    for k in range(n):
+        order = permutation(key("row", of, k), n)
+        weights = [0] * n
+        for place, follower in enumerate(order):
+            weights[follower] = 1 << (n - place)
+        rows.append(tuple(shares(weights, 1 << CLASS_BITS)))
+    return tuple(rows)
+
+
+def _spellings(seed: int) -> list[str]:
+    """Different words in the order of their classes, each a path of a Markov chain over letters."""
+    rows = [_letter_row(key("letters", seed, previous)) for previous in range(LETTERS + 1)]
+    draws = endless(key("spelling", seed), 32)
+    words: dict[str, None] = {}
+    for k, size in enumerate(CLASS_SIZES):
+        low, high = _CLOSED_LETTERS if k < _CLOSED else _OPEN_LETTERS
+        wanted = len(words) + size
+        while len(words) < wanted:
+            word, letter = "", 0
+            for _ in range(low + next(draws) % (high - low + 1)):
+                letter = _choose(rows[letter], next(draws))
+                word += ALPHABET[letter]
+            words[word] = None
+    return list(words)
+
+
+def _letter_row(of: int) -> list[int]:
+    """Cumulative weights of the letters after one symbol; the n-th likeliest has weight 1 / n²."""
+    weights = [0] * LETTERS
+    for place, letter in enumerate(permutation(of, LETTERS), start=1):
+        weights[letter] = (1 << 20) // (place * place)
+    return list(accumulate(weights))
+
+
+def _choose(cumulative: list[int], random: int) -> int:
+    """The letter (from 1) that a 32-bit random number chooses."""
+    point = random * cumulative[-1] >> 32
+    return 1 + next(i for i, c in enumerate(cumulative) if point < c)
+
+
+def _dealt(words: list[str], seed: int, domain: int) -> list[str]:
+    """The words dealt anew to the places of a domain; short ones stay in the closed classes. Domain 0 keeps its own."""
+    if domain == 0:
+        return words
+    closed = sum(CLASS_SIZES[:_CLOSED])
+    order = permutation(key("deal", seed, domain, "closed"), closed)
+    order += [closed + i for i in permutation(key("deal", seed, domain, "open"), len(words) - closed)]
+    return [words[i] for i in order]

@@ -1,0 +1,248 @@
+"""One decoder-only transformer for language models of every size.
+
+Source: Radford et al., Language Models are Unsupervised Multitask Learners, 2019 (pre-norm GPT); Zhang and Sennrich,
+Root Mean Square Layer Normalization (arXiv 1910.07467), equation 4; Su et al., RoFormer (arXiv 2104.09864),
+equation 34; Henry et al., Query-Key Normalization for Transformers (arXiv 2010.04245); So et al., Primer
+(arXiv 2109.08668), squared ReLU; Shazeer, GLU Variants Improve Transformer (arXiv 2002.05202), equation 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.api import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GPTConfig:
+    """Shape and details of a model.
+
+    Args:
+        layers, width, heads: blocks; channels D; attention heads H, which divide the width.
+        context: longest sequence T.
+        vocabulary: symbols V.
+        norm: normalisation layer.
+        placement: `pre` normalises the input of each branch, and once before the head; `post` its sum with the branch.
+        activation: of the MLP; `swiglu` has a gate and a hidden width of 8/3 instead of 4 widths.
+        positions: `rotary` turns queries and keys; `learned` adds an embedding to the input.
+        qk_norm: queries and keys are normalised per head.
+        tied: the head is the embedding.
+        bias: linear layers have biases.
+        dropout: share dropped of the embedding and of each branch's output, in [0, 1).
+        init_scale: multiplies the standard deviation of every weight at the start.
+
+    Raises:
+        ValueError: the width is not a multiple of the heads, or rotary heads have an odd width.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    context: int
+    vocabulary: int
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    placement: Literal["pre", "post"] = "pre"
+    activation: Literal["gelu", "relu2", "swiglu"] = "gelu"
+    positions: Literal["rotary", "learned"] = "rotary"
+    qk_norm: bool = False
+    tied: bool = False
+    bias: bool = False
+    dropout: float = 0.0
+    init_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+        if self.positions == "rotary" and self.width // self.heads % 2:
+            raise ValueError(f"rotary positions need an even head width, got {self.width // self.heads}")
+
+
+class Attention(nn.Module):
+    """Causal self-attention; N is the width of a head, D = H·N."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=config.bias)
+        self.out = nn.Linear(config.width, config.width, bias=config.bias)
+        head = config.width // config.heads
+        self.query_norm = _norm(config, head) if config.qk_norm else nn.Identity()
+        self.key_norm = _norm(config, head) if config.qk_norm else nn.Identity()
+
+    def forward(self, x_BTD: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+        b, t, d = x_BTD.shape
+        q_BHTN, k_BHTN, v_BHTN = self.qkv(x_BTD).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q_BHTN, k_BHTN = self.query_norm(q_BHTN), self.key_norm(k_BHTN)
+        if turn is not None:
+            q_BHTN, k_BHTN = _turned(q_BHTN, *turn), _turned(k_BHTN, *turn)
+        y_BHTN = F.scaled_dot_product_attention(q_BHTN, k_BHTN, v_BHTN, is_causal=True)
+        out_BTD: Tensor = self.out(y_BHTN.transpose(1, 2).reshape(b, t, d))
+        return out_BTD
+
+
+class MLP(nn.Module):
+    """Two linear layers around an activation; with `swiglu` the first makes value and gate."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.activation = config.activation
+        gated = config.activation == "swiglu"
+        # Of 8 channels, so that rows of the weights stay aligned; two thirds, so that all kinds have equal size.
+        hidden = 8 * round(config.width / 3) if gated else 4 * config.width
+        self.up = nn.Linear(config.width, 2 * hidden if gated else hidden, bias=config.bias)
+        self.out = nn.Linear(hidden, config.width, bias=config.bias)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        h_BTF = self.up(x_BTD)
+        if self.activation == "swiglu":
+            value_BTF, gate_BTF = h_BTF.chunk(2, dim=-1)
+            h_BTF = value_BTF * F.silu(gate_BTF)
+        elif self.activation == "relu2":
+            h_BTF = F.relu(h_BTF).square()
+        else:
+            h_BTF = F.gelu(h_BTF, approximate="tanh")
+        out_BTD: Tensor = self.out(h_BTF)
+        return out_BTD
+
+
+class Block(nn.Module):
+    """Attention and MLP, each added to the residual stream."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.post = config.placement == "post"
+        self.attention_norm = _norm(config, config.width)
+        self.attention = Attention(config)
+        self.mlp_norm = _norm(config, config.width)
+        self.mlp = MLP(config)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+
+    def forward(self, x_BTD: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+        if self.post:
+            h_BTD = self.attention_norm(x_BTD + self.dropout(self.attention(x_BTD, turn)))
+            out_BTD: Tensor = self.mlp_norm(h_BTD + self.dropout(self.mlp(h_BTD)))
+        else:
+            h_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), turn))
+            out_BTD = h_BTD + self.dropout(self.mlp(self.mlp_norm(h_BTD)))
+        return out_BTD
+
+
+class GPT(nn.Module):
+    """The model: symbols in, logits of the next symbol out."""
+
+    cos_TN: Tensor
+    sin_TN: Tensor
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.final_norm = _norm(config, config.width) if config.placement == "pre" else nn.Identity()
+        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+        if config.tied:
+            self.head.weight = self.embedding.weight
+        if config.positions == "rotary":
+            cos_TN, sin_TN = _rotation(config.context, config.width // config.heads)
+            # Made anew from the configuration, so no part of a checkpoint.
+            self.register_buffer("cos_TN", cos_TN, persistent=False)
+            self.register_buffer("sin_TN", sin_TN, persistent=False)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Normal weights: 0.02 in embeddings and head, fan_in^-1/2 elsewhere, outputs of branches (2·layers)^-1/2 less.
+
+        With 0.02 the first loss is near ln V; a normalised stream makes the embedding's own size immaterial.
+        """
+        scale = self.config.init_scale
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                continue  # norms start at one and biases at zero
+            if _kind(name) == "matrix":
+                std = parameter.shape[1] ** -0.5
+                if name.endswith("out.weight"):
+                    std *= (2 * self.config.layers) ** -0.5
+            else:
+                std = 0.02
+            parameter.normal_(std=scale * std)
+        for name, parameter in self.named_parameters():
+            if _kind(name) == "bias":
+                parameter.zero_()
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits, shape (B, T, V), of the symbol after each of `tokens_BT` (int64, T at most the context)."""
+        t = tokens_BT.shape[1]
+        x_BTD = self.embedding(tokens_BT)
+        turn = None
+        if self.positions is not None:
+            x_BTD = x_BTD + self.positions.weight[:t]
+        else:
+            turn = (self.cos_TN[:t], self.sin_TN[:t])
+        x_BTD = self.dropout(x_BTD)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, turn)
+        logits_BTV: Tensor = self.head(self.final_norm(x_BTD))
+        return logits_BTV
+
+
+def build(seed: int, config: GPTConfig) -> GPT:
+    """A fresh model on the CPU in fp32; equal seeds give equal weights, and the global RNG is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return GPT(config)
+
+
+def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
+    """The kind of every parameter by name; a tied head counts once, as the embedding."""
+    return {name: _kind(name) for name, _ in model.named_parameters()}
+
+
+def next_symbol_loss(
+    model: nn.Module, tokens_BT: Tensor, *, per_example: bool = False, label_smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy in nats per symbol of symbols 1 … given those before: the mean, or of each sequence, shape (B,)."""
+    logits_BTV = model(tokens_BT[:, :-1])
+    targets_BT = tokens_BT[:, 1:]
+    loss = F.cross_entropy(
+        logits_BTV.flatten(0, 1),
+        targets_BT.flatten(),
+        reduction="none" if per_example else "mean",
+        label_smoothing=label_smoothing,
+    )
+    return loss.view_as(targets_BT).mean(dim=1) if per_example else loss
+
+
+def _kind(name: str) -> Kind:
+    if name.endswith("bias"):
+        return "bias"
+    if "norm" in name:
+        return "norm"
+    if name.startswith(("embedding", "positions")):
+        return "embedding"
+    return "head" if name.startswith("head") else "matrix"
+
+
+def _norm(config: GPTConfig, width: int) -> nn.Module:
+    if config.norm == "layernorm":
+        return nn.LayerNorm(width, bias=config.bias)
+    return nn.RMSNorm(width, eps=1e-6)
+
+
+def _rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of position times frequency, both (length, width); the halves of the width turn as pairs."""
+    frequencies = 10_000.0 ** -torch.arange(0, 1, 2 / width)
+    angles_TN = torch.outer(torch.arange(length).float(), frequencies).repeat(1, 2)
+    return angles_TN.cos(), angles_TN.sin()
+
+
+def _turned(x_BHTN: Tensor, cos_TN: Tensor, sin_TN: Tensor) -> Tensor:
+    low, high = x_BHTN.chunk(2, dim=-1)
+    return x_BHTN * cos_TN + torch.cat([-high, low], dim=-1) * sin_TN
