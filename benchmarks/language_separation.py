@@ -14,6 +14,7 @@ One thread; seconds are process seconds of training alone; evaluation is on the 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import platform
@@ -229,7 +230,7 @@ def resolution() -> None:
 
 def crossing(curve: list[tuple[int, float]], value: float) -> float:
     """Examples at which a mean curve first passes a value, between evaluations by a straight line."""
-    for (e0, l0), (e1, l1) in zip(curve, curve[1:], strict=False):
+    for (e0, l0), (e1, l1) in itertools.pairwise(curve):
         if l1 <= value:
             return e0 + (e1 - e0) * (l0 - value) / (l0 - l1)
     raise ValueError(f"the mean curve never passes {value:.4f}")

@@ -39,7 +39,7 @@ SMOKE_EVALUATIONS = 2
 class Parts(Protocol):
     """Where parts are looked up: the plugin registry."""
 
-    def part(self, kind: str | None, name: str) -> PartEntry: ...
+    def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     Raises:
         UsageError: two parts define one hyperparameter, or a kind of part stands there twice.
     """
-    parts = tuple(registry.part(*_kind_and_name(name)) for name in entry.parts)
+    parts = tuple(registry.part(*_kind_and_name(name), prefer=entry.distribution) for name in entry.parts)
     kinds = [part.kind for part in parts]
     for kind in kinds:
         if kinds.count(kind) > 1:

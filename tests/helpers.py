@@ -50,7 +50,7 @@ def submission(load: str, **fields: Any) -> SubmissionEntry:
 class NoParts:
     """A registry without parts."""
 
-    def part(self, kind: str | None, name: str) -> PartEntry:
+    def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
         raise AssertionError(f"no part {kind}:{name} here")
 
 
@@ -94,5 +94,3 @@ def outcome(record: Record) -> tuple[Any, ...]:
     """What must be equal between two runs of one trial: everything but times and machine."""
     curve = [(p.examples, p.gradient_examples, p.steps, p.lr, p.stage, p.metrics, p.train_loss) for p in record.points]
     return record.status, record.hit, record.stage_hits, curve, record.final_weights, record.crossing_weights
-
-

@@ -37,12 +37,13 @@ class Site:
 
     def install(self, source: Path) -> None:
         copy = self.folder / "source"
+        flags = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-build-isolation"]
         subprocess.run(["cp", "-r", str(source), str(copy)], check=True)
         subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
-             "--no-build-isolation", "--target", self.target, str(copy)],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "pip", "install", *flags, "--target", self.target, str(copy)],
+            check=True,
+            capture_output=True,
+        )
 
     def bench(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = self._run("-m", "harness.cli", *arguments, env=self.environment, cwd=self.folder)

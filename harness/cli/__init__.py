@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `bench` and exit; a user's mistake is one line, never a traceback."""
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
 
 
-def run(arguments: list[str]) -> int:
+def invoke(arguments: list[str]) -> int:
     """Run `bench` and return its exit code: 0 done, 1 failed, 2 usage, 3 broken, 130 interrupted."""
     import os
 

@@ -22,7 +22,7 @@ from harness.types import PartEntry, Source, Space, SubmissionEntry, Target, Wor
 @click.pass_obj
 def list_(blocked: list[str], tier: str | None, as_json: bool) -> None:
     """List workloads, submissions and parts."""
-    registry = load_registry(block=blocked)
+    registry = names.open_registry(blocked)
     workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier)]
     if as_json:
         json_out(
@@ -53,7 +53,7 @@ def list_(blocked: list[str], tier: str | None, as_json: bool) -> None:
 @click.pass_obj
 def show(blocked: list[str], name: str, as_json: bool) -> None:
     """Describe a workload, a submission or a part."""
-    registry = load_registry(block=blocked)
+    registry = names.open_registry(blocked)
     entry = _find(name, registry)
     if isinstance(entry, WorkloadEntry):
         json_out({"schema": SCHEMA, "workload": entry}) if as_json else _show_workload(entry)

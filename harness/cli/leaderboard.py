@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -34,7 +35,7 @@ def leaderboard(runs: Path, results: Path, wanted: tuple[str, ...], as_json: boo
         json_out(table.as_json(board))
     elif not board.boards:
         click.echo("no finished runs" + "".join(f"; {n} left out ({why})" for why, n in board.left_out.items()))
-    elif lively(click.get_text_stream("stdout")):
+    elif lively(sys.stdout):
         draw(board)
     else:
         click.echo(table.as_text(board))

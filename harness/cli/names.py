@@ -8,9 +8,18 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness import plan
+from harness.cli.output import note
 from harness.errors import UsageError
 from harness.plugins import Registry, entry_from_class, entry_from_path, load_registry
 from harness.types import SubmissionEntry, WorkloadEntry
+
+
+def open_registry(blocked: Sequence[str] | None) -> Registry:
+    """What the plugins offer, with a line to stderr for every name on a block list that blocks nothing."""
+    registry = load_registry(block=blocked or [])
+    for warning in registry.warnings:
+        note(f"warning: {warning}")
+    return registry
 
 
 def split(values: Iterable[str]) -> list[str]:
@@ -37,8 +46,7 @@ def submission(name: str, registry: Registry) -> SubmissionEntry:
         return registry.submission(name)
     if "+" in name:
         return plan.parse_parts(name)
-    module, colon, attribute = name.partition(":")
-    if colon and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split(".")):
+    if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
         return entry_from_class(name)
     return registry.submission(name)
 
@@ -60,6 +68,12 @@ def workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
             raise UsageError(f"no workload of tier {tier!r}", fix="tiers: cpu, gpu, cluster; `bench list` shows them")
         return found
     return [registry.workload(name)]
+
+
+def _is_class(name: str) -> bool:
+    """Whether a name has the form package.module:Class."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split("."))
 
 
 def _is_path(name: str) -> bool:

@@ -13,11 +13,12 @@ import click
 
 from harness import plan, provenance, rulesets
 from harness.cli import config, names
+from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.loading import load_object
 from harness.observers import Observers
-from harness.plugins import Registry, load_registry, observer_plugins
+from harness.plugins import Registry, observer_plugins
 from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
 from harness.store import RECORD, run_id
@@ -63,7 +64,7 @@ def run(context: click.Context, /, **options: Any) -> int:
     if options["show_config"]:
         click.echo(text.columns([list(row) for row in config.shown(context)]))
         return EXIT_OK
-    registry = load_registry(block=context.obj or [])
+    registry = open_registry(context.obj)
     specs = _plan(registry, options)
     if options["dry_run"]:
         _print_plan(specs, options["as_json"])

@@ -1,0 +1,259 @@
+"""The command line: what it prints, where, with which exit code, and what it imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from harness import cli, store
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """Run `bench` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        code = cli.invoke(list(arguments))
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["run", "--help"], ["plugins"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from harness import cli; cli.invoke(sys.argv[1:]);"
+        "heavy = {'torch', 'pandas', 'scipy', 'rich', 'numpy', 'sklearn'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    # Twice: the first may have to read plugins, in child processes.
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_planning_imports_no_torch() -> None:
+    code = (
+        "import sys; from harness import cli;"
+        "code = cli.invoke(['run', '-s', 'wsd', '-w', 'lm-tiny', '--dry-run']);"
+        "sys.exit('imported torch' if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_list_has_the_promised_shape(bench) -> None:  # type: ignore[no-untyped-def]
+    listed = json.loads(bench("list", "--json").out)
+    assert set(listed) == {"schema", "workloads", "submissions", "parts"}
+    keys = {
+        "workloads": {"name", "version", "tier", "summary", "sources", "distribution"},
+        "submissions": {"name", "version", "summary", "sources", "parts", "needs", "tags", "distribution"},
+        "parts": {"kind", "name", "summary", "sources", "distribution"},
+    }
+    for section, expected in keys.items():
+        assert listed[section]
+        for entry in listed[section]:
+            assert set(entry) == expected
+            for source in entry["sources"]:
+                assert set(source) == {"title", "arxiv", "equation"}
+    assert {"lm-tiny", "resnet-digits", "continual-digits"} <= {w["name"] for w in listed["workloads"]}
+    assert {"adamw-cosine", "wsd", "sgd-nesterov", "replay"} <= {s["name"] for s in listed["submissions"]}
+
+
+def test_run_leaderboard_and_again(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    first = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--json")
+    assert first.code == 0, first.err
+    (record,) = json.loads(first.out)["records"]
+    assert record["status"] == "exhausted"
+    assert (tmp_path / "runs" / record["run_id"] / "record.json").exists()
+    assert "cross_entropy" in first.err
+    assert "\r" not in first.err
+    assert "\x1b" not in first.err
+    again = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--json")
+    assert json.loads(again.out)["records"] == [record]
+    assert "kept from before" in again.err
+    board = bench("leaderboard")
+    assert "1 left out (smoke runs)" in board.out
+
+
+def test_the_leaderboard_reads_runs_and_results(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert bench("run", "-s", "replay", "-w", "continual-digits", "--studies", "2").code == 0
+    board = bench("leaderboard", "--json")
+    (one,) = json.loads(board.out)["boards"]
+    assert one["workload"] == "continual-digits@1"
+    (row,) = one["rows"]
+    assert row["n"] == 2
+    results = tmp_path / "results" / "hardware" / "continual-digits" / "replay"
+    results.mkdir(parents=True)
+    for path in (tmp_path / "runs").glob("*/record.json"):
+        (results / f"{path.parent.name}.json").write_bytes(path.read_bytes())
+    assert json.loads(bench("leaderboard", "--json").out) == json.loads(board.out), "each run counts once"
+    shown = bench("leaderboard", "--runs", "none")
+    assert "replay" in shown.out
+    assert "process seconds" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "-s", "wsdd", "-w", "lm-tiny"], ["wsdd", "did you mean 'wsd'"]),
+        (["run", "-s", "wsd", "-w", "lm-tny"], ["lm-tny", "did you mean 'lm-tiny'"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "learning=1"], ["learning", "known:"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "lr=-1"], ["lr=-1", "above 0"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "lr=fast"], ["lr=fast", "number"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "lr"], ["NAME=VALUE"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "shape=zigzag"], ["zigzag", "1-sqrt"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "warmup=-3"], ["warmup=-3", "at least 0"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "decay=100000"], ["steps(decay)", "horizon"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "beta2=1"], ["beta2=1"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "batch_size=7"], ["batch_size=7", "one of"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--ruleset", "strict"], ["strict", "quick"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--device", "tpu"], ["tpu", "cuda"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--device", "cuda"], ["GPU"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--executor", "moon"], ["moon", "local"]),
+        (["run", "-s", "wsd", "-w", "tier:huge"], ["huge"]),
+        (["run", "-s", "./none.py", "-w", "lm-tiny"], ["none.py"]),
+        (["run", "-s", "adamw+nesterov", "-w", "lm-tiny"], ["two parts of kind optimizer"]),
+        (["run", "-s", "replay", "-w", "lm-tiny"], ["needs a replay buffer"]),
+        (["run", "-s", "torch.optim:Missing", "-w", "lm-tiny"], ["Missing"]),
+        (["run", "-w", "lm-tiny"], ["submission"]),
+        (["show", "nothing-like-it"], ["nothing-like-it"]),
+        (["-p", "wsd", "list"], ["no:wsd"]),
+        (["fly"], ["fly"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(bench, arguments: list[str], words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    result = bench(*arguments)
+    assert result.code == 2, result.err
+    for word in words:
+        assert word in result.err
+    complaints = [line for line in result.err.splitlines() if line.startswith("bench: ")]
+    assert len(complaints) == 1
+    assert "Traceback" not in result.err
+    assert not (Path("runs")).exists(), "nothing was run"
+
+
+def test_the_project_file_is_read_and_checked(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bench.yaml").write_text("seed: 7\nstudies: 2\n")
+    shown = bench("run", "-s", "wsd", "-w", "lm-tiny", "--show-config", "--studies", "3")
+    lines = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines()}
+    assert lines["seed"] == ["7", "bench.yaml"]
+    assert lines["studies"] == ["3", "flag"]
+    assert lines["threads"] == ["1", "default"]
+    plan = json.loads(bench("run", "-s", "wsd", "-w", "lm-tiny", "--dry-run", "--json").out)
+    assert len(plan["specs"]) == 2
+    assert plan["specs"][0]["spec"]["root_seed"] == 7
+    (tmp_path / "bench.yaml").write_text("sead: 7\n")
+    result = bench("run", "-s", "wsd", "-w", "lm-tiny", "--dry-run")
+    assert result.code == 2
+    assert "sead" in result.err
+    assert "'seed'" in result.err
+    for text, word in (("- a\n", "mapping"), ("a: [\n", "cannot be read")):
+        (tmp_path / "bench.yaml").write_text(text)
+        result = bench("list")
+        assert result.code == 2
+        assert word in result.err
+
+
+def test_the_environment_is_between_flag_and_file(bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bench.yaml").write_text("seed: 7\n")
+    monkeypatch.setenv("BENCH_SEED", "8")
+    shown = bench("run", "-s", "wsd", "-w", "lm-tiny", "--show-config")
+    assert "seed" in shown.out
+    assert any(line.split() == ["seed", "8", "environment"] for line in shown.out.splitlines())
+
+
+def test_a_failed_trial_is_exit_code_1_and_a_path(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bad.py").write_text(
+        "import torch\nfrom harness.api import Recipe\n"
+        "def optimizer(parameters):\n    raise ValueError('no good')\n"
+        "Bad = Recipe(optimizer=optimizer)\n"
+    )
+    result = bench("run", "-s", "./bad.py", "-w", "resnet-digits", "--smoke")
+    assert result.code == 1, result.err
+    assert "crashed" in result.out
+    assert "no good" in result.err
+    (record,), _ = store.read_all([tmp_path / "runs"])
+    assert record.reason == "ValueError: no good (bad.py:4)"
+
+
+def test_a_damaged_record_is_named_and_left_out(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
+    (path,) = (tmp_path / "runs").glob("*/record.json")
+    path.write_text(path.read_text().replace('"steps": 8', '"steps": "eight"'))
+    result = bench("leaderboard")
+    assert result.code == 0
+    assert "$.points[" in result.err or "$.counters.steps" in result.err
+    assert str(path.parent.name) in result.err
+
+
+def test_no_results_is_one_line(bench) -> None:  # type: ignore[no-untyped-def]
+    result = bench("leaderboard")
+    assert result.code == 1
+    assert result.err.startswith("bench: no results")
+
+
+def test_in_process_runs_here(bench) -> None:  # type: ignore[no-untyped-def]
+    result = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--in-process", "--profile")
+    assert result.code == 0, result.err
+    assert "forward" in result.out
+    assert bench("run", "-s", "wsd,sgd-nesterov", "-w", "resnet-digits", "--in-process").code == 2
+
+
+@pytest.mark.parametrize("name", ["wsd", "lm-tiny", "continual-digits", "schedule:cosine", "adamw", "nesterov+wsd"])
+def test_show_describes_everything(bench, name: str) -> None:  # type: ignore[no-untyped-def]
+    text = bench("show", name)
+    assert text.code == 0, text.err
+    assert name in text.out
+    assert json.loads(bench("show", name, "--json").out)["schema"] == 1
+
+
+def test_python_m_is_bench() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("algorace, version")
+
+
+def test_completion_knows_names() -> None:
+    environment = {
+        **os.environ,
+        "_BENCH_COMPLETE": "bash_complete",
+        "COMP_WORDS": "bench run -s wsd,ad",
+        "COMP_CWORD": "3",
+    }
+    code = "from harness.cli import main; main([])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "plain,wsd,adamw-cosine" in done.stdout
+
+
+def test_commands_are_frozen() -> None:
+    """A change of these is a change for everybody's scripts: add freely, rename never."""
+    from harness.cli.app import app
+
+    context = __import__("click").Context(app)
+    commands = {name: app.get_command(context, name) for name in app.list_commands(context)}
+    options = {
+        name: sorted(o for p in c.params for o in p.opts if o.startswith("--")) for name, c in commands.items() if c
+    }
+    assert set(options) >= {"run", "leaderboard", "list", "show", "plugins"}
+    assert set(options["run"]) >= {
+        "--submission", "--workload", "--ruleset", "--studies", "--seed", "--set", "--device", "--threads", "--runs",
+        "--executor", "--force", "--smoke", "--profile", "--deterministic", "--allow-slow", "--in-process", "--dry-run",
+        "--show-config", "--json",
+    }  # fmt: skip

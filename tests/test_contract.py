@@ -1,0 +1,153 @@
+"""The contract, for every workload and every submission of this repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from harness import loading, plan, rulesets, spaces
+from harness.errors import BenchError
+from harness.plugins import load_registry
+from harness.supervise import Interrupted
+from harness.types import Progress, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.worker.access import Pool, Stream
+from harness.worker.contract import Workload
+from tests.helpers import Remember, outcome, run_here
+
+REGISTRY = load_registry()
+WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu" and not w.needs_data]
+SUBMISSIONS = list(REGISTRY.submissions())
+by_name = {"ids": lambda entry: entry.name}
+
+
+def test_nothing_of_ours_is_broken() -> None:
+    assert [plugin.error for plugin in REGISTRY.plugins] == [None] * len(REGISTRY.plugins)
+    assert len(WORKLOADS) >= 3
+    assert len(SUBMISSIONS) >= 4
+
+
+@pytest.fixture(scope="module", params=WORKLOADS, **by_name)
+def made(request: pytest.FixtureRequest) -> tuple[WorkloadEntry, Workload, Any]:
+    """A workload with its entry and its training data."""
+    entry: WorkloadEntry = request.param
+    workload: Workload = loading.load_object(entry.load)(**entry.arguments)
+    return entry, workload, workload.train_data(7)
+
+
+class TestWorkload:
+    def test_facts_are_those_of_the_entry(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        entry, workload, _ = made
+        assert workload.facts == entry.facts
+        assert isinstance(workload, Workload)
+
+    def test_equal_seeds_give_equal_models(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        _, workload, _ = made
+        one, same, other = (workload.build_model(seed).state_dict() for seed in (3, 3, 4))
+        assert all(torch.equal(one[name], same[name]) for name in one)
+        assert any(not torch.equal(one[name], other[name]) for name in one)
+
+    def test_every_parameter_has_a_kind(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        _, workload, _ = made
+        model = workload.build_model(0)
+        assert set(workload.parameter_kinds(model)) == {name for name, _ in model.named_parameters()}
+
+    def test_data_is_what_the_facts_say(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        entry, _, data = made
+        assert isinstance(data, Pool if entry.facts.access == "pool" else Stream)
+        assert (entry.facts.access == "stream") == bool(entry.facts.stages)
+
+    def test_the_loss_is_the_mean_of_the_examples(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        entry, workload, data = made
+        model = workload.build_model(0).eval()
+        n = entry.facts.batch_sizes[0]
+        batch = data.gather(torch.arange(n)) if entry.facts.access == "pool" else data.draw(n)
+        each = workload.loss(model, batch, per_example=True)
+        assert each.shape == (n,)
+        assert workload.loss(model, batch).item() == pytest.approx(each.mean().item(), rel=1e-5)
+        assert workload.outputs(model, batch).shape[0] == n
+
+    def test_evaluation_is_pure_and_splits_differ(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        entry, workload, _ = made
+        model = workload.build_model(0).eval()
+        stage = len(entry.facts.stages) - 1 if entry.facts.stages else None
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with torch.no_grad():
+            results = {split: workload.evaluate(model, split, stage) for split in ("feedback", "score", "audit")}  # type: ignore[arg-type]
+            assert workload.evaluate(model, "score", stage) == results["score"]
+        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+        wanted = {t.metric for t in entry.facts.targets} | {t.metric for s in entry.facts.stages for t in s.targets}
+        assert wanted <= set(results["score"])
+        assert results["score"] != results["audit"] != results["feedback"]
+
+    def test_every_model_option_builds(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        entry, workload, _ = made
+        for name, domain in entry.facts.model_options.items():
+            values = domain.values if isinstance(domain, spaces.Choice) else (spaces.default(domain),)
+            for value in values:
+                workload.build_model(0, **{name: value})
+        workload.build_model(0)
+
+
+def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunSpec | str:
+    composition = plan.compose(submission, REGISTRY)
+    ruleset = rulesets.ruleset("quick")
+    reason = plan.ineligible(composition, workload.facts, ruleset)
+    settings = plan.Settings(ruleset=ruleset, smoke=True)
+    return reason or plan.plan(workload, submission, REGISTRY, settings)[0]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, **by_name)
+@pytest.mark.parametrize("submission", SUBMISSIONS, **by_name)
+class TestPair:
+    def test_it_trains_or_says_why_not(
+        self, submission: SubmissionEntry, workload: WorkloadEntry, tmp_path: Path
+    ) -> None:
+        """A few steps end as they should, and broken off in the middle they end the same."""
+        spec = spec_or_reason(submission, workload)
+        if isinstance(spec, str):
+            assert spec.startswith("needs ")
+            return
+        whole = run_here(spec, tmp_path / "whole")
+        assert whole.status in ("exhausted", "reached"), whole.reason
+        assert whole.counters.steps > 0
+        assert whole.points[-1].metrics.keys() >= whole.points[0].metrics.keys()
+        from harness.executors import local
+        from tests.worker.test_loop import StopAt
+
+        with pytest.raises(Interrupted):
+            next(local.execute([spec], tmp_path / "broken", Remember(), transport=StopAt(2)))
+        torch.manual_seed(99)
+        assert outcome(run_here(spec, tmp_path / "broken")) == outcome(whole)
+
+
+@pytest.mark.parametrize("submission", SUBMISSIONS, **by_name)
+class TestSubmission:
+    def test_its_defaults_are_valid_everywhere_it_may_run(self, submission: SubmissionEntry) -> None:
+        for workload in WORKLOADS:
+            spec = spec_or_reason(submission, workload)
+            if not isinstance(spec, str):
+                composed = plan.compose(submission, REGISTRY)
+                assert set(spec.hparams) == set(composed.space) | {"batch_size"}
+
+    def test_it_refuses_what_does_not_exist(self, submission: SubmissionEntry) -> None:
+        settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={"no_such_thing": "1"})
+        workload = next(w for w in WORKLOADS if not isinstance(spec_or_reason(submission, w), str))
+        with pytest.raises(BenchError, match="no_such_thing"):
+            plan.plan(workload, submission, REGISTRY, settings)
+
+
+@pytest.mark.parametrize("part", [p for p in REGISTRY.parts() if p.kind == "schedule"], **by_name)
+def test_schedules_are_pure_and_bounded(part: Any) -> None:
+    """Equal progress gives equal factors, in [0, 1] between the start and the end."""
+    schedule = loading.load_object(part.load)
+    values = {name: spaces.default(domain) for name, domain in part.space.items()}
+    for step in (0, 1, 10, 50, 99, 100):
+        progress = Progress(step=step, horizon=100)
+        factor = schedule(progress, **values)
+        assert factor == schedule(progress, **values)
+        assert 0.0 <= factor <= 1.0
+    assert msgspec.json.decode(msgspec.json.encode(part), type=type(part)) == part

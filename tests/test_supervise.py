@@ -1,0 +1,241 @@
+"""Workers that die, hang, lie or fill the disk: every trial is still a record."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness import store, supervise
+from harness.errors import StoreError
+from harness.types import ClockEdge
+from tests import micro
+from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
+
+
+def entry(name: str, **fields: Any) -> Any:
+    return submission(f"tests.submissions_for_tests:{name}", **fields)
+
+
+@pytest.fixture(autouse=True)
+def _tests_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(Path(__file__).resolve().parent.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
+
+
+def test_a_worker_gives_what_this_process_gives(tmp_path: Path) -> None:
+    spec = spec_of(entry("Noisy"))
+    assert outcome(run_worker(spec, tmp_path / "worker")) == outcome(run_here(spec, tmp_path / "here"))
+
+
+def test_a_finished_run_leaves_no_checkpoint(tmp_path: Path) -> None:
+    spec = spec_of(entry("Base"))
+    run_worker(spec, tmp_path)
+    names = {p.name for p in folder_of(spec, tmp_path).path.iterdir()}
+    assert names == {"record.json", "final.safetensors", "worker.log", "lock"}
+
+
+def test_finished_runs_are_kept_and_force_sets_them_aside(tmp_path: Path) -> None:
+    spec = spec_of(entry("Base"), smoke=True)
+    first = run_worker(spec, tmp_path)
+    watcher = Remember()
+    assert run_worker(spec, tmp_path, watcher) == first
+    assert watcher.kept_records == [first]
+    again = run_worker(spec, tmp_path, force=True)
+    assert outcome(again) == outcome(first)
+    assert [store.read_record(p) for p in (tmp_path / "superseded").rglob("record.json")] == [first]
+
+
+def test_a_worker_killed_three_times_without_progress_has_crashed(tmp_path: Path) -> None:
+    spec = spec_of(entry("KillsItself"))
+    statuses = [run_worker(spec, tmp_path).status for _ in range(3)]
+    assert statuses == ["interrupted", "interrupted", "crashed"]
+    record = folder_of(spec, tmp_path).record()
+    assert record is not None
+    assert "SIGKILL" in record.reason
+
+
+def test_a_worker_that_exits_has_crashed(tmp_path: Path) -> None:
+    record = run_worker(spec_of(entry("Exits")), tmp_path)
+    assert record.status == "crashed"
+    assert "7" in record.reason
+
+
+def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = msgspec.structs.replace(micro.FACTS.budget, seconds={"default": 1e-3})
+    spec = spec_of(entry("Hangs"), facts={"budget": budget})
+    monkeypatch.setattr(supervise, "PATIENCE_S", 1.0)
+    record = run_worker(spec, tmp_path)
+    assert record.status == "timeout"
+    assert "no sign of life" in record.reason
+
+
+def test_patched_time_functions_change_nothing(tmp_path: Path) -> None:
+    record = run_worker(spec_of(entry("SlowClock"), smoke=True), tmp_path)
+    assert record.status == "exhausted", record.reason
+    assert record.counters.seconds > 0
+
+
+def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
+    record = run_worker(spec_of(entry("ReachesIntoTheClock")), tmp_path)
+    assert record.status == "rejected"
+    assert "clock" in record.reason
+
+
+def test_an_honest_clock_within_tolerance_is_believed() -> None:
+    clock = supervise.SecondClock(os.getpid())
+    for _ in range(3):
+        clock.edge(ClockEdge(running=True, seconds=5.0, process_seconds=3.0))
+        clock.edge(ClockEdge(running=False, seconds=5.0, process_seconds=3.0))
+    assert clock.disagreement() == ""
+
+
+def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    spec = spec_of(entry("Noisy"))
+    whole = run_here(spec, tmp_path / "whole")
+    runs = tmp_path / "runs"
+    _interrupt_after(spec, runs, 3)
+    current = folder_of(spec, runs).path / "checkpoint.pt"
+    payload = bytearray(current.read_bytes())
+    payload[len(payload) // 2] ^= 1
+    current.write_bytes(payload)
+    watcher = Remember()
+    record = run_worker(spec, runs, watcher)
+    assert outcome(record) == outcome(whole)
+    assert any("SHA-256" in warning and "checkpoint.corrupt" in warning for warning in watcher.warnings)
+    assert watcher.resumed == [3], "the checkpoint before holds one evaluation fewer"
+
+
+def test_without_any_whole_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
+    spec = spec_of(entry("Noisy"))
+    runs = tmp_path / "runs"
+    _interrupt_after(spec, runs, 3)
+    for path in folder_of(spec, runs).path.glob("checkpoint*.pt"):
+        path.write_bytes(b"rubbish")
+    watcher = Remember()
+    assert outcome(run_worker(spec, runs, watcher)) == outcome(run_here(spec, tmp_path / "whole"))
+    assert len(watcher.warnings) == 2
+    assert watcher.resumed == [0]
+
+
+def test_a_corrupt_record_is_put_aside_and_the_trial_goes_on(tmp_path: Path) -> None:
+    spec = spec_of(entry("Base"), smoke=True)
+    first = run_worker(spec, tmp_path)
+    path = folder_of(spec, tmp_path).record_path
+    path.write_text(path.read_text().replace('"exhausted"', '"reached"'))
+    watcher = Remember()
+    assert outcome(run_worker(spec, tmp_path, watcher)) == outcome(first)
+    assert any("edited" in warning for warning in watcher.warnings)
+    assert (path.parent / "record.json.corrupt").exists()
+
+
+def test_two_writers_never_meet(tmp_path: Path) -> None:
+    spec = spec_of(entry("Base"), smoke=True)
+    folder = folder_of(spec, tmp_path)
+    with folder.locked(), pytest.raises(StoreError, match="already running"), folder_of(spec, tmp_path).locked(0.2):
+        pass
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where a folder should be")
+    with pytest.raises(StoreError, match="cannot write"):
+        run_worker(spec_of(entry("Base"), smoke=True), tmp_path / "runs")
+
+
+def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    """A file-size limit stands in for a full disk: the checkpoint does not fit, and nothing written is lost."""
+    spec = spec_of(entry("Noisy"))
+    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    job = tmp_path / "spec.json"
+    job.write_bytes(msgspec.json.encode(spec))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(job), str(tmp_path / "runs")],
+        preexec_fn=limit, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["interrupted"], done.stderr
+    record = folder_of(spec, tmp_path / "runs").record()
+    assert record is not None
+    assert "cannot write" in record.reason
+    assert outcome(run_worker(spec, tmp_path / "runs")) == outcome(run_here(spec, tmp_path / "whole"))
+
+
+def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Path) -> None:
+    spec = spec_of(entry("Slow"))
+    job = tmp_path / "spec.json"
+    job.write_bytes(msgspec.json.encode(spec))
+    runs = tmp_path / "runs"
+    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)])
+    folder = folder_of(spec, runs)
+    _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
+    process.kill()
+    process.wait()
+    with folder.locked(patience=10):
+        pass  # the worker shared the lock: it is gone, too
+    record = folder.record()
+    assert record is not None
+    assert record.status == "interrupted"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None:
+    spec = spec_of(entry("Slow"))
+    job = tmp_path / "spec.json"
+    job.write_bytes(msgspec.json.encode(spec))
+    runs = tmp_path / "runs"
+    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
+    folder = folder_of(spec, runs)
+    _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
+    process.send_signal(sent)
+    out, _ = process.communicate(timeout=30)
+    assert out.split() == ["130"]
+    record = folder.record()
+    assert record is not None
+    assert (record.status, record.reason) == ("interrupted", "stopped by the user")
+    assert len(record.points) > 1
+
+
+_SUPERVISOR = """
+import sys
+from pathlib import Path
+import msgspec
+from harness.errors import BenchError
+from harness.types import RunSpec
+from tests.helpers import run_worker
+from harness import store
+spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RunSpec)
+assert store.run_id(spec) == "{run_id}"
+try:
+    print(run_worker(spec, Path(sys.argv[2])).status)
+except BenchError as error:
+    print(error.exit_code)
+"""
+
+
+def _wait_for(condition: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
+    from harness.executors import local
+    from tests.worker.test_loop import StopAt
+
+    with pytest.raises(supervise.Interrupted):
+        next(local.execute([spec], runs, Remember(), transport=StopAt(evaluations + 1)))
