@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.api import Batch, BenchError, Pool, Workload
+from harness.api import Batch, BenchError, Choice, Pool, Workload
 from workloads.lm.entries import ENTRIES
 from workloads.lm.facts import LM_TINY
 from workloads.lm.model import GPTConfig, build, parameter_kinds
@@ -150,12 +150,22 @@ def test_no_text_is_in_two_places(work: LmTiny, pool: Pool) -> None:
 def test_options_change_the_model(work: LmTiny) -> None:
     attention = work.build_model(0, qk_norm=True).get_submodule("blocks.0.attention.query_norm")
     assert isinstance(attention, torch.nn.LayerNorm)
+    without = work.build_model(0, qk_norm=False).get_submodule("blocks.0.attention.query_norm")
+    assert isinstance(without, torch.nn.Identity)
     assert isinstance(work.build_model(0, norm="rmsnorm").final_norm, torch.nn.RMSNorm)
     gated = work.build_model(0, activation="swiglu").get_submodule("blocks.0.mlp.up")
     assert gated.get_parameter("weight").shape == (2 * 168, 64)
     assert any(m.p == 0.2 for m in work.build_model(0, dropout=0.2).modules() if isinstance(m, torch.nn.Dropout))
     with pytest.raises(BenchError, match="no model option 'depth'"):
         work.build_model(0, depth=3)
+
+
+def test_declared_defaults_are_the_model_without_options(work: LmTiny) -> None:
+    defaults = {
+        k: d.values[0] if isinstance(d, Choice) else getattr(d, "default", None)
+        for k, d in LM_TINY.model_options.items()
+    }
+    assert repr(work.build_model(0, **defaults)) == repr(work.build_model(0))
 
 
 def test_evaluation_is_the_mean_loss_and_its_distance_from_the_entropy(work: LmTiny) -> None:

@@ -24,6 +24,7 @@ _CONFIG: dict[str, Any] = {
     "vocabulary": Language.vocabulary,
     "norm": "layernorm",
     "activation": "relu2",
+    "qk_norm": True,
 }
 #: Documents of each held-out split: `score` is read at every evaluation, `audit` once.
 _DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 768, "audit": 2048}
