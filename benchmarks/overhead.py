@@ -1,10 +1,12 @@
 """What the harness adds to a training step: its loop and a bare one, interleaved in one process.
 
-Both train the same model with the same optimizer, schedule, data and threads. A repetition is a block of steps of
-each, in alternating order, in processor seconds of one thread; the ratio is taken within a repetition, so that
-drift of the machine's speed cancels. The last line is the upper end of the 95 % interval of the mean ratio.
+Both train the same model with the same optimizer, schedule, data and threads. Within a repetition their steps
+alternate one by one (A B B A …), in processor seconds of one thread, so that drift of the machine's speed cancels; the
+ratio is that of the two means, less the tenth of the steps at each end (what other processes do to the caches). Each
+repetition builds both anew, in alternating order: where a model happens to lie in memory moves its speed by up to
+0.7 % (seen between two bare loops). The last line is the upper end of the 95 % interval of the mean ratio.
 
-    python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 40] [--steps 20]
+    python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """
 
 from __future__ import annotations
@@ -26,55 +28,55 @@ from harness.loading import load_object
 from harness.plugins import load_registry
 from harness.types import AnyEvent, Job, RunSpec
 from harness.worker import host
-from harness.worker.loop import Run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="lm-tiny")
-    parser.add_argument("--repetitions", type=int, default=40)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     if options.repetitions < 20:
         parser.error("at least 20 repetitions, or the interval means little")
     registry = load_registry()
     settings = plan.Settings(ruleset=rulesets.ruleset("quick"))
     spec = plan.plan(registry.workload(options.workload), registry.submission("adamw-cosine"), registry, settings)[0]
-    run = _harness_run(spec)
-    ours, bare = _our_step(run), _bare_step(spec)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    for step in (ours, bare):
-        _timed(step, options.steps)  # warm caches and allocators
     ratios = []
     for repetition in range(options.repetitions):
-        first, second = (ours, bare) if repetition % 2 else (bare, ours)
-        times = {first: _timed(first, options.steps), second: _timed(second, options.steps)}
-        ratios.append(times[ours] / times[bare])
-        print(f"{repetition + 1:3d}  ours {times[ours]:.4f} s  bare {times[bare]:.4f} s  ratio {ratios[-1]:.4f}")
-    _report(ratios, spec, times[bare] / options.steps)
+        if repetition % 2:
+            bare, ours = _bare_step(spec), _our_step(spec)
+        else:
+            ours, bare = _our_step(spec), _bare_step(spec)
+        gc.collect()
+        gc.disable()
+        _interleaved(ours, bare, 4)  # warm caches and allocators
+        spent = _interleaved(ours, bare, options.steps)
+        gc.enable()
+        ratios.append(spent[0] / spent[1])
+        ours_ms, bare_ms = 1e3 * spent[0], 1e3 * spent[1]
+        print(f"{repetition + 1:3d}  ours {ours_ms:.3f} ms  bare {bare_ms:.3f} ms  ratio {ratios[-1]:.4f}")
+    _report(ratios, spec, spent[1])
 
 
-def _timed(step: Callable[[], None], steps: int) -> float:
-    began = process_time()
-    for _ in range(steps):
-        step()
-    return process_time() - began
+def _interleaved(ours: Callable[[], None], bare: Callable[[], None], steps: int) -> tuple[float, float]:
+    """Processor seconds of a step of each: trimmed means over `steps` steps."""
+    spent: dict[Callable[[], None], list[float]] = {ours: [], bare: []}
+    for index in range(steps):
+        for step in (ours, bare) if index % 2 else (bare, ours):
+            began = process_time()
+            step()
+            spent[step].append(process_time() - began)
+    return float(stats.trim_mean(spent[ours], 0.1)), float(stats.trim_mean(spent[bare], 0.1))
 
 
-def _harness_run(spec: RunSpec) -> Run:
-    """A run as the worker builds it, up to its first step."""
+def _our_step(spec: RunSpec) -> Callable[[], None]:
+    """A run as the worker builds it; its step as between two evaluations of `Run.train`."""
 
     def ignore(event: AnyEvent) -> None: ...
 
-    job = Job(spec=spec, folder=tempfile.mkdtemp(), resume=False)
-    return host.build(job, ignore)
+    run = host.build(Job(spec=spec, folder=tempfile.mkdtemp(), resume=False), ignore)
 
-
-def _our_step(run: Run) -> Callable[[], None]:
     def step() -> None:
-        # As in Run.train between two evaluations.
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:
             run.work.begin_step()
             run.submission.step(run.work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ class RecipeSubmission:
         assert callable(part), f"the part {part!r} was not resolved"
         chosen = keywords_for(part, hparams)
         self._unused -= set(chosen)
-        return lambda *args: part(*args, **chosen)
+        return functools.partial(part, **chosen)
 
     def _make(self, part: Part, hparams: HParams, *args: Any) -> Any:
         return self._bind(part, hparams)(*args)

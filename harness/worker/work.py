@@ -39,6 +39,7 @@ class CountedWork:
         self._workload = workload
         self._model = model
         self._device = device
+        self._on_cpu = device.type == "cpu"
         self._eval_every = facts.eval_every
         self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
         self._autocast = _autocast(facts.precision.dtype, device)
@@ -97,27 +98,33 @@ class CountedWork:
             batch = self._pool.gather(self._order.take(n) if indices is None else indices)
         else:
             batch = self._source_stream.draw(n)
-        return batch.to(self._device)
+        return batch if self._on_cpu else batch.to(self._device)
 
     # --- passes ----------------------------------------------------------------------------------
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        loss = self.loss(batch)
+        loss = self._forward(batch, False)
+        # Counted here and without a hook, which would cost a call from C++ into Python on every step.
+        self.gradient_examples += batch.n
         (loss if scale == 1.0 else loss * scale).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        self.last_loss = detached = loss.detach()
+        return detached
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+        loss = self._forward(batch, per_example)
+        self.last_loss = loss.detach()
+        if loss.requires_grad:
+            loss.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
+        return loss
+
+    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
         self.forward_examples += batch.n
         self._inside = True
         try:
             with self._autocast():
-                loss = self._workload.loss(self._model, batch, per_example)
+                return self._workload.loss(self._model, batch, per_example)
         finally:
             self._inside = False
-        if loss.requires_grad:
-            loss.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
-        self.last_loss = loss.detach()
-        return loss
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
         self.forward_examples += batch.n
@@ -226,18 +233,19 @@ class ProfiledWork(CountedWork):
         self._charge("data", began)
         return batch
 
-    def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
         began = self._now()
-        loss = super().loss(batch, per_example)
+        loss = super()._forward(batch, per_example)
         self._charge("forward", began)
         return loss
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        loss = self.loss(batch)
-        began = self._now()
-        (loss * scale).backward()  # type: ignore[no-untyped-call]
-        self._charge("backward", began)
-        return loss.detach()
+        began, forward = self._now(), self.phases["forward"]
+        loss = super().backward(batch, scale)
+        spent = self._now() - began - (self.phases["forward"] - forward)
+        self.charge("backward", spent)
+        self._inner += spent
+        return loss
 
     def begin_step(self) -> None:
         super().begin_step()
