@@ -77,11 +77,13 @@ def get(
     _refuse_user_trees(entry, only)
     wanted = [file for file in entry.files if file.name in selected(entry, only)]
     states = {file.name: state_of_file(entry, file, read_notes(entry).get(file.name)) for file in wanted}
-    if not all(state.good for state in states.values()):
+    lacking = [file for file in wanted if not states[file.name].good]
+    # A complete dataset in a folder that cannot be written to is no error, so the lock comes only now.
+    if lacking:
         with locked(entry):
             supply = _supply(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, patience)
             taker = _Taker(entry, accept_checksum, progress)
-            for file in wanted:
+            for file in lacking:
                 # Asked again under the lock: another process may have fetched it while we waited to start.
                 state = state_of_file(entry, file, read_notes(entry).get(file.name))
                 if state.state == "damaged":

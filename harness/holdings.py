@@ -244,7 +244,7 @@ def read_notes(entry: DatasetEntry) -> dict[str, Note]:
     path = dataset_folder(entry) / PROVENANCE
     try:
         return msgspec.json.decode(path.read_bytes(), type=Provenance).files
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}", fix=f"delete it, then: {remedy(entry)}") from None
