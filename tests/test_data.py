@@ -9,12 +9,15 @@ import json
 import multiprocessing
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from harness import data, download, holdings
 from harness.errors import DataError, PluginError, UsageError
 from harness.types import DatasetEntry, DatasetFile
+from harness.validation import validate_entry
 from tests.web import Site, serve
 
 QUICK = data.Patience(attempts=3, wait=0.0, timeout=5.0)
@@ -522,3 +525,26 @@ def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA")
     assert data.data_folder().parts[-2:] == ("algorace", "data")
+
+
+# --- entries ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"name": "To/y"}, "no plain file name"),
+        ({"files": ()}, "no files and no folders"),
+        ({"files": (DatasetFile(name="../a"),)}, "'../a' is no plain file name"),
+        ({"files": (DatasetFile(name="a"), DatasetFile(name="a"))}, "it has 'a' twice"),
+        ({"files": (DatasetFile(name="a", sha256="ABC"),)}, "must be 64 hexadecimal digits"),
+        ({"files": (DatasetFile(name="a", size=-1),)}, "must not be negative"),
+        ({"files": (DatasetFile(name="a", urls=("file:///a",)),)}, "must begin with http"),
+        ({"licence": ""}, "the licence must be one line"),
+        ({"check": "no colon"}, "must be of the form package.module:function"),
+    ],
+)
+def test_an_invalid_entry_is_refused_when_it_is_registered(change: dict[str, Any], says: str) -> None:
+    assert validate_entry(dataset("http://elsewhere.invalid/a.bin")) == []
+    problems = validate_entry(msgspec.structs.replace(dataset(), **change))
+    assert any(says in problem for problem in problems), problems

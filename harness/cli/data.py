@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from harness import data as store
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.errors import EXIT_FAILED, EXIT_OK
+from harness.plugins import Registry, load_registry
 from harness.report import text
 from harness.types import DatasetEntry
 
@@ -145,10 +146,7 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
 # --- output -------------------------------------------------------------------------------------
 
 
-def _registry(blocked: list[str] | None) -> Any:
-    # Imported on use, as every command's own needs are.
-    from harness.plugins import load_registry
-
+def _registry(blocked: list[str] | None) -> Registry:
     return load_registry(block=blocked or [])
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from harness import data
 from harness.errors import DataError
 from harness.types import DatasetEntry
+from harness.validation import validate_entry
 from workloads import datasets
 from workloads.formats import cifar, idx, imagefolder, shards, text
 
@@ -341,7 +342,7 @@ def test_entries_are_whole() -> None:
     names = [entry.name for entry in datasets.DATASETS]
     assert names == ["mnist", "fashion-mnist", "cifar10", "tinyshakespeare", "fineweb-gpt2", "imagenet"]
     for entry in datasets.DATASETS:
-        assert entry.licence
+        assert validate_entry(entry) == []
         assert entry.check
         assert bool(entry.files) != bool(entry.folders)
         for file in entry.files:
