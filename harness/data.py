@@ -297,7 +297,8 @@ class _FolderSupply:
                     return taker.link(file, path, state) if self._link else self._copy(file, path, taker)
                 complaints.append(f"{path}: {state.detail}")
         hint = None if taker.accept else "--accept-checksum takes a file that is right in format"
-        raise DataError(f"dataset {self._entry.name}: {'; '.join(complaints)}", fix=hint)
+        others = f" (nor is any of {len(complaints) - 1} others of that name)" if len(complaints) > 1 else ""
+        raise DataError(f"dataset {self._entry.name}: {complaints[0]}{others}", fix=hint)
 
     def _hash(self, path: Path, file: DatasetFile, taker: _Taker) -> str:
         try:

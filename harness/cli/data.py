@@ -114,7 +114,7 @@ def import_(
 ) -> None:
     """Take over files that lie somewhere below FOLDER."""
     entry = _registry(blocked).dataset(name)
-    with _progress(entry) as progress:
+    with _progress(entry, verb="reading") as progress:
         states = store.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
     _show([(entry, states)], as_json)
 
