@@ -52,23 +52,23 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_get_list_and_verify(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["data", "list"]) == 0
+    assert cli.invoke(["data", "list"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[0].split() == ["name", "here", "size", "licence", "what"]
     assert out.splitlines()[1].split()[:5] == ["toy", "no", "18.0", "kB", "CC0-1.0"]
-    assert cli.run(["data", "get", "toy"]) == 0
+    assert cli.invoke(["data", "get", "toy"]) == 0
     out, err = capsys.readouterr()
     assert out.split() == ["toy/a.txt", "ok", "18.0", "kB"]
     assert err == "fetching toy/a.txt (18.0 kB)\n"
-    assert cli.run(["data", "list", "--json"]) == 0
+    assert cli.invoke(["data", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["schema"] == 1
     assert [(d["name"], d["missing"]) for d in listed["datasets"]] == [("toy", []), ("tree", ["train"])]
-    assert cli.run(["data", "verify", "--json"]) == 0
+    assert cli.invoke(["data", "verify", "--json"]) == 0
     checked = json.loads(capsys.readouterr().out)
     assert [(d["name"], [f["state"] for f in d["files"]]) for d in checked["datasets"]] == [("toy", ["ok"])]
     (tmp_path / "data" / "toy" / "a.txt").write_bytes(b"spoilt")
-    assert cli.run(["data", "verify"]) == 1
+    assert cli.invoke(["data", "verify"]) == 1
     assert "damaged" in capsys.readouterr().out
 
 
@@ -76,32 +76,32 @@ def test_import_and_its_mistakes(site: Site, tmp_path: Path, capsys: pytest.Capt
     mine = tmp_path / "mine"
     (mine / "train").mkdir(parents=True)
     (mine / "a.txt").write_bytes(b"another edition")
-    assert cli.run(["data", "import", "toy", str(mine)]) == 1
+    assert cli.invoke(["data", "import", "toy", str(mine)]) == 1
     assert "--accept-checksum" in capsys.readouterr().err
-    assert cli.run(["data", "import", "toy", str(mine), "--accept-checksum"]) == 0
+    assert cli.invoke(["data", "import", "toy", str(mine), "--accept-checksum"]) == 0
     assert capsys.readouterr().out.split()[:2] == ["toy/a.txt", "accepted"]
-    assert cli.run(["data", "import", "tree", str(mine)]) == 0
-    assert cli.run(["data", "verify", "tree"]) == 0
-    assert cli.run(["data", "import", "toy", str(tmp_path / "nowhere")]) == 2
+    assert cli.invoke(["data", "import", "tree", str(mine)]) == 0
+    assert cli.invoke(["data", "verify", "tree"]) == 0
+    assert cli.invoke(["data", "import", "toy", str(tmp_path / "nowhere")]) == 2
     assert not site.requests
 
 
 def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["data", "get", "toi"]) == 2
+    assert cli.invoke(["data", "get", "toi"]) == 2
     assert capsys.readouterr().err == "bench: unknown dataset 'toi'; did you mean 'toy'? (known: toy, tree)\n"
-    assert cli.run(["data", "get", "tree"]) == 1
+    assert cli.invoke(["data", "get", "tree"]) == 1
     assert "bench data import tree FOLDER" in capsys.readouterr().err
-    assert cli.run(["data", "verify", "toy"]) == 1
+    assert cli.invoke(["data", "verify", "toy"]) == 1
     assert "missing" in capsys.readouterr().out
-    assert cli.run(["data", "verify"]) == 0
+    assert cli.invoke(["data", "verify"]) == 0
     assert "no dataset is in" in capsys.readouterr().err
-    assert cli.run(["data", "get"]) == 2
+    assert cli.invoke(["data", "get"]) == 2
 
 
 def test_another_source_and_some_files(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["data", "get", "toy", "--only", "b*"]) == 2
+    assert cli.invoke(["data", "get", "toy", "--only", "b*"]) == 2
     assert "unknown file 'b*'" in capsys.readouterr().err
-    assert cli.run(["data", "get", "toy", "--only", "a*", "--from", site.url]) == 0
+    assert cli.invoke(["data", "get", "toy", "--only", "a*", "--from", site.url]) == 0
     assert [path for path, _ in site.requests] == ["toy/a.txt", "a.txt"]
 
 
@@ -109,7 +109,7 @@ def test_a_bar_is_drawn_on_a_terminal(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert cli.run(["data", "get", "toy"]) == 0
+    assert cli.invoke(["data", "get", "toy"]) == 0
     err = capsys.readouterr().err
     assert "\x1b[" in err
     assert "fetching" not in err
