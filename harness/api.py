@@ -10,6 +10,8 @@ from harness.hookspecs import hookimpl
 from harness.types import (
     Budget,
     Choice,
+    DatasetEntry,
+    DatasetFile,
     Domain,
     ExecutorEntry,
     Factors,
@@ -35,6 +37,7 @@ from harness.types import (
 )
 
 if TYPE_CHECKING:
+    from harness.data import dataset_path
     from harness.worker.access import Batch, Pool, ReplayBuffer, StagedStream, Stream, SubsetPool, TensorPool
     from harness.worker.contract import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
     from harness.worker.recipe import Recipe
@@ -56,6 +59,7 @@ _LAZY = {
     "Work": "harness.worker.contract",
     "Workload": "harness.worker.contract",
     "Recipe": "harness.worker.recipe",
+    "dataset_path": "harness.data",
 }
 
 __all__ = [
@@ -65,6 +69,8 @@ __all__ = [
     "Budget",
     "Choice",
     "DataError",
+    "DatasetEntry",
+    "DatasetFile",
     "Domain",
     "ExecutorEntry",
     "Factors",
@@ -101,6 +107,7 @@ __all__ = [
     "Workload",
     "WorkloadEntry",
     "WorkloadFacts",
+    "dataset_path",
     "hookimpl",
 ]
 

@@ -23,6 +23,7 @@ from harness import hookspecs, loading
 from harness.errors import PluginError, nearest
 from harness.readings import Offer, Request
 from harness.types import (
+    DatasetEntry,
     ExecutorEntry,
     Fixed,
     LogUniform,
@@ -108,6 +109,7 @@ def read_plugin(value: str, title: str) -> Offer:
         submissions=collect("bench_submissions", SubmissionEntry),
         parts=collect("bench_parts", PartEntry),
         executors=collect("bench_executors", ExecutorEntry),
+        datasets=collect("bench_datasets", DatasetEntry),
     )
 
 

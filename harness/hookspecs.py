@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from harness.types import ExecutorEntry, PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.types import DatasetEntry, ExecutorEntry, PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
 
 PROJECT = "bench"
 ENTRY_POINT_GROUP = "bench"
@@ -70,6 +70,21 @@ def bench_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
         @hookimpl
         def bench_executors():
             yield ExecutorEntry(name="mycluster", load="bench_mine.cluster:execute", summary="my cluster")
+    """
+
+
+@hookspec
+def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
+    """Yield the datasets of this plugin; workloads name them in `needs_data`.
+
+    Example::
+
+        @hookimpl
+        def bench_datasets():
+            yield DatasetEntry(
+                name="my-corpus", title="a corpus of mine", licence="CC0-1.0",
+                files=(DatasetFile(name="corpus.txt", sha256="9f86d0…", urls=("https://example.org/corpus.txt",)),),
+            )
     """
 
 

@@ -15,7 +15,7 @@ from harness import discovery, loading, readings
 from harness.discovery import Found, Selection
 from harness.errors import PluginError, UsageError, unknown
 from harness.readings import Offer, Reading, Request, Wanted
-from harness.types import ExecutorEntry, PartEntry, PartKind, SubmissionEntry, WorkloadEntry
+from harness.types import DatasetEntry, ExecutorEntry, PartEntry, PartKind, SubmissionEntry, WorkloadEntry
 
 if TYPE_CHECKING:
     import pluggy
@@ -30,7 +30,7 @@ __all__ = [
     "observer_plugins",
 ]
 
-Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry
+Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | DatasetEntry
 _EntryT = TypeVar("_EntryT", bound=Entry)
 _OBSERVERS = frozenset({"bench_run_started", "bench_evaluated", "bench_run_finished"})
 
@@ -92,6 +92,10 @@ class Registry:
         """Every executor, by name."""
         return self._all(ExecutorEntry)
 
+    def datasets(self) -> tuple[DatasetEntry, ...]:
+        """Every dataset, by name."""
+        return self._all(DatasetEntry)
+
     def workload(self, name: str) -> WorkloadEntry:
         """The workload of that name.
 
@@ -108,6 +112,10 @@ class Registry:
     def executor(self, name: str) -> ExecutorEntry:
         """The executor of that name; raises as `workload` does."""
         return self._lookup("executor", name, self.executors())
+
+    def dataset(self, name: str) -> DatasetEntry:
+        """The dataset of that name; raises as `workload` does."""
+        return self._lookup("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
         """The part of that name; raises as `workload` does.
@@ -239,7 +247,13 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
 
 def _plugin(found: Found, reading: Reading | None) -> Plugin:
     offer = reading.offer if reading else Offer(error=found.error)
-    entries: tuple[Entry, ...] = (*offer.workloads, *offer.submissions, *offer.parts, *offer.executors)
+    entries: tuple[Entry, ...] = (
+        *offer.workloads,
+        *offer.submissions,
+        *offer.parts,
+        *offer.executors,
+        *offer.datasets,
+    )
     return Plugin(
         distribution=found.distribution,
         version=found.version,

@@ -17,7 +17,7 @@ from typing import IO, Literal
 import msgspec
 
 from harness.errors import UsageError
-from harness.types import Data, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.types import Data, DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
 
 TIMEOUT_VARIABLE = "BENCH_PLUGIN_TIMEOUT"
 CACHE_VARIABLE = "BENCH_CACHE"
@@ -58,6 +58,7 @@ class Offer(Data, frozen=True, kw_only=True):
     submissions: tuple[SubmissionEntry, ...] = ()
     parts: tuple[PartEntry, ...] = ()
     executors: tuple[ExecutorEntry, ...] = ()
+    datasets: tuple[DatasetEntry, ...] = ()
     error: str | None = None
 
     @property
@@ -68,6 +69,7 @@ class Offer(Data, frozen=True, kw_only=True):
             *(f"submission:{entry.name}" for entry in self.submissions),
             *(f"part:{entry.id}" for entry in self.parts),
             *(f"executor:{entry.name}" for entry in self.executors),
+            *(f"dataset:{entry.name}" for entry in self.datasets),
         )
 
 

@@ -308,6 +308,49 @@ class ExecutorEntry(Data, frozen=True, kw_only=True):
     distribution: str = ""
 
 
+class DatasetFile(Data, frozen=True, kw_only=True):
+    """One file of a dataset.
+
+    Args:
+        name: its name in the dataset's folder.
+        sha256: of the published file, in hex; empty where no trustworthy value is known.
+        size: of the published file in bytes; 0 where it is not known.
+        urls: where it can be had, the preferred place first.
+        member: when the urls name a tar archive, the path of the file inside it.
+    """
+
+    name: str
+    sha256: str = ""
+    size: int = 0
+    urls: tuple[str, ...] = ()
+    member: str = ""
+
+
+class DatasetEntry(Data, frozen=True, kw_only=True):
+    """What `bench_datasets` yields: files that are fetched, folders that a user provides, and how to check them.
+
+    Args:
+        name, title: identity, and what it is in one line.
+        licence: the terms it is published under.
+        files: everything that `bench data get` fetches.
+        folders: trees that nobody may redistribute; `bench data import` links them.
+        check: `package.module:function`, called with the path of each file or folder; raises `DataError` when
+            the format is wrong. It decides alone where no checksum is known.
+        homepage, note: where it comes from, and what one should know.
+        distribution: filled in by the loader.
+    """
+
+    name: str
+    title: str
+    licence: str
+    files: tuple[DatasetFile, ...] = ()
+    folders: tuple[str, ...] = ()
+    check: str = ""
+    homepage: str = ""
+    note: str = ""
+    distribution: str = ""
+
+
 # --- what a schedule sees and says --------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from harness.errors import BenchError
 from harness.types import (
     NEEDS,
     Choice,
+    DatasetEntry,
     Domain,
     ExecutorEntry,
     Fixed,
@@ -22,9 +23,12 @@ from harness.types import (
     WorkloadFacts,
 )
 
-Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry
+Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | DatasetEntry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+:-]*")
+#: A dataset and its files are named as they lie on disk, so they must be plain file names.
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
 
@@ -33,6 +37,8 @@ def validate_entry(entry: Entry) -> list[str]:
 
     Field types are not checked here: they are when the entry is normalised.
     """
+    if isinstance(entry, DatasetEntry):
+        return list(_dataset(entry))
     problems = list(_identity(entry))
     if isinstance(entry, WorkloadEntry):
         problems += _facts(entry.facts)
@@ -44,7 +50,7 @@ def validate_entry(entry: Entry) -> list[str]:
     return problems
 
 
-def _identity(entry: Entry) -> Iterator[str]:
+def _identity(entry: WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry) -> Iterator[str]:
     if not NAME.fullmatch(entry.name):
         yield f"the name {entry.name!r} must be lower-case letters, digits and any of . _ + : -"
     version = entry.facts.version if isinstance(entry, WorkloadEntry) else getattr(entry, "version", "1")
@@ -54,6 +60,32 @@ def _identity(entry: Entry) -> Iterator[str]:
         yield "the summary must be one line"
     if entry.load is not None and not _LOAD.fullmatch(entry.load):
         yield f"load={entry.load!r} must be of the form package.module:Name"
+
+
+def _dataset(entry: DatasetEntry) -> Iterator[str]:
+    names = [file.name for file in entry.files] + list(entry.folders)
+    if not NAME.fullmatch(entry.name):
+        yield f"the name {entry.name!r} must be lower-case letters, digits and any of . _ + -"
+    for name in (entry.name, *names):
+        if not _FILE_NAME.fullmatch(name):
+            yield f"{name!r} is no plain file name"
+    if (twice := repeated(names)) is not None:
+        yield f"it has {twice!r} twice"
+    if not names:
+        yield "it has no files and no folders"
+    for what, line in (("title", entry.title), ("licence", entry.licence)):
+        if not line.strip() or "\n" in line:
+            yield f"the {what} must be one line"
+    if entry.check and not _LOAD.fullmatch(entry.check):
+        yield f"check={entry.check!r} must be of the form package.module:function"
+    for file in entry.files:
+        if file.sha256 and not _SHA256.fullmatch(file.sha256):
+            yield f"the sha256 of {file.name} must be 64 hexadecimal digits in lower case"
+        if file.size < 0:
+            yield f"the size of {file.name} must not be negative"
+        for url in file.urls:
+            if not url.startswith(("http://", "https://")):
+                yield f"the URL {url!r} must begin with http:// or https://"
 
 
 def _method(entry: PartEntry | SubmissionEntry) -> Iterator[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.api import WorkloadEntry, hookimpl
+from harness.api import DatasetEntry, WorkloadEntry, hookimpl
 from workloads.continual.entries import ENTRIES as CONTINUAL
+from workloads.datasets import DATASETS
 from workloads.lm.entries import ENTRIES as LM
 from workloads.resnet.entries import ENTRIES as RESNET
 
@@ -16,3 +17,9 @@ def bench_workloads() -> Iterable[WorkloadEntry]:
     yield from LM
     yield from RESNET
     yield from CONTINUAL
+
+
+@hookimpl
+def bench_datasets() -> Iterable[DatasetEntry]:
+    """Every dataset that these workloads train on."""
+    yield from DATASETS

@@ -15,6 +15,7 @@ COMMANDS = {
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Show results as tables."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.catalogue:show", "Describe a workload, a submission or a part."),
+    "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
 }
 

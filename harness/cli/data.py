@@ -1,0 +1,238 @@
+"""`bench data`: datasets listed, fetched, taken over and verified."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from harness import data as store
+from harness.cli.output import SCHEMA, json_out, lively, note
+from harness.errors import EXIT_FAILED, EXIT_OK
+from harness.plugins import Registry, load_registry
+from harness.report import text
+from harness.types import DatasetEntry
+
+_MEGABYTE = 1_000_000
+
+
+class DatasetName(click.ParamType[str]):
+    """The name of a dataset, with shell completion."""
+
+    name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        entries = _registry([]).datasets()
+        return [CompletionItem(e.name, help=e.title) for e in entries if e.name.startswith(incomplete)]
+
+
+_only = click.option("--only", multiple=True, metavar="PATTERN", help="Only files that match, such as 'train*'.")
+_accept = click.option(
+    "--accept-checksum",
+    is_flag=True,
+    help="Take files that are right in format though not as published; noted in provenance.json.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def data() -> None:
+    """Datasets: list, fetch, take over, verify.
+
+    They lie in the folder BENCH_DATA, by default in the platform's cache folder.
+    """
+
+
+@data.command("list")
+@_json
+@click.pass_obj
+def list_(blocked: list[str] | None, as_json: bool) -> None:
+    """List datasets and whether they are here."""
+    entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
+    if as_json:
+        rows = [_entry_json(entry) for entry in entries]
+        json_out({"schema": SCHEMA, "folder": str(store.data_folder()), "datasets": rows})
+        return
+    table = [["name", "here", "size", "licence", "what"]]
+    table += [[e.name, _here(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
+    click.echo(text.columns(table, right=frozenset({2})))
+    note(f"folder: {store.data_folder()}")
+
+
+@data.command()
+@click.argument("names", nargs=-1, required=True, type=DatasetName())
+@click.option(
+    "--from",
+    "source",
+    metavar="SOURCE",
+    help="A folder or a base URL instead of the published places.  [BENCH_DATA_SOURCE]",
+)
+@_only
+@_accept
+@_json
+@click.pass_obj
+def get(
+    blocked: list[str] | None,
+    names: tuple[str, ...],
+    source: str | None,
+    only: tuple[str, ...],
+    accept_checksum: bool,
+    as_json: bool,
+) -> None:
+    """Fetch datasets; given again, it goes on where it stopped."""
+    registry = _registry(blocked)
+    entries = [registry.dataset(name) for name in dict.fromkeys(names)]
+    done: list[tuple[DatasetEntry, list[store.FileState]]] = []
+    for entry in entries:
+        with _progress(entry) as progress:
+            states = store.get(entry, source, progress, only=only, accept_checksum=accept_checksum)
+        done.append((entry, states))
+    _show(done, as_json)
+
+
+@data.command("import")
+@click.argument("name", type=DatasetName())
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_only
+@click.option("--copy", is_flag=True, help="Copy files rather than link to them.")
+@_accept
+@_json
+@click.pass_obj
+def import_(
+    blocked: list[str] | None,
+    name: str,
+    folder: Path,
+    only: tuple[str, ...],
+    copy: bool,
+    accept_checksum: bool,
+    as_json: bool,
+) -> None:
+    """Take over files that lie somewhere below FOLDER."""
+    entry = _registry(blocked).dataset(name)
+    with _progress(entry, verb="reading") as progress:
+        states = store.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
+    _show([(entry, states)], as_json)
+
+
+@data.command()
+@click.argument("names", nargs=-1, type=DatasetName())
+@_only
+@_json
+@click.pass_obj
+def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, ...], as_json: bool) -> int:
+    """Hash and check datasets: those named, or all that are here; exit code 1 if a file is missing or damaged."""
+    registry = _registry(blocked)
+    if names:
+        entries = [registry.dataset(name) for name in dict.fromkeys(names)]
+    else:
+        entries = [entry for entry in registry.datasets() if _count(entry)]
+        if not entries and not as_json:
+            note(f"no dataset is in {store.data_folder()}")
+    done: list[tuple[DatasetEntry, list[store.FileState]]] = []
+    for entry in entries:
+        with _progress(entry, verb="checking") as progress:
+            states = store.verify(entry, only, progress)
+        # Nobody who did not name a dataset expects all hundred shards of it.
+        done.append((entry, states if names else [state for state in states if state.state != "missing"]))
+    _show(done, as_json)
+    return EXIT_OK if all(state.good for _, states in done for state in states) else EXIT_FAILED
+
+
+# --- output -------------------------------------------------------------------------------------
+
+
+def _registry(blocked: list[str] | None) -> Registry:
+    return load_registry(block=blocked or [])
+
+
+def _count(entry: DatasetEntry) -> int:
+    """How many files and folders of a dataset are here."""
+    return len(entry.files) + len(entry.folders) - len(store.missing(entry))
+
+
+def _here(entry: DatasetEntry) -> str:
+    have, all_ = _count(entry), len(entry.files) + len(entry.folders)
+    return "yes" if have == all_ else f"{have} of {all_}" if have else "no"
+
+
+def _size(size: int) -> str:
+    """Bytes for a reader; nothing when they are not known.
+
+    >>> _size(26_421_856), _size(29_491), _size(0)
+    ('26.4 MB', '29.5 kB', '')
+    """
+    if not size:
+        return ""
+    return f"{size / _MEGABYTE:,.1f} MB" if size >= _MEGABYTE else f"{size / 1000:.1f} kB"
+
+
+def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "licence": entry.licence,
+        "homepage": entry.homepage,
+        "note": entry.note,
+        "distribution": entry.distribution,
+        "folder": str(store.dataset_folder(entry)),
+        "files": [{"name": f.name, "size": f.size, "sha256": f.sha256, "urls": list(f.urls)} for f in entry.files],
+        "folders": list(entry.folders),
+        "missing": store.missing(entry),
+    }
+
+
+def _show(done: Sequence[tuple[DatasetEntry, list[store.FileState]]], as_json: bool) -> None:
+    if as_json:
+        rows = [{"name": e.name, "folder": str(store.dataset_folder(e)), "files": states} for e, states in done]
+        json_out({"schema": SCHEMA, "datasets": rows})
+        return
+    table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in done for s in states]
+    if table:
+        click.echo(text.columns(table, right=frozenset({2})))
+
+
+# --- progress -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[store.Progress]:
+    """A bar per file on a terminal; elsewhere one line per file, so that logs stay readable."""
+    if not lively(sys.stderr):
+        yield _Lines(entry, verb)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def report(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                # The file before is done: only the one at work is drawn, of a hundred shards too.
+                for task in tasks.values():
+                    bars.update(task, visible=False)
+                tasks[name] = bars.add_task(f"{entry.name}/{name}", total=total)
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield report
+
+
+class _Lines:
+    """One line when a file begins."""
+
+    def __init__(self, entry: DatasetEntry, verb: str) -> None:
+        self._entry = entry
+        self._verb = verb
+        self._begun: set[str] = set()
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        if name not in self._begun:
+            self._begun.add(name)
+            size = f" ({_size(total)})" if total else ""
+            note(f"{self._verb} {self._entry.name}/{name}{size}")

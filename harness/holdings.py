@@ -1,0 +1,302 @@
+"""What of a dataset lies on disk, and how far it can be believed."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+from harness.download import CHUNK, Progress, cannot_write
+from harness.errors import DataError, PluginError, UsageError, unknown
+from harness.loading import load_object
+from harness.types import Data, DatasetEntry, DatasetFile
+
+#: `ok`: the checksum is the published one. `unverified`: none is published here; the format is right.
+#: `accepted`: another checksum, right format, taken over by the user. The other two are no good.
+State = Literal["ok", "unverified", "accepted", "missing", "damaged"]
+PROVENANCE = "provenance.json"
+
+
+class FileState(Data, frozen=True, kw_only=True):
+    """One file or folder of a dataset: its size in bytes, its SHA-256 in hex, and what is wrong with it."""
+
+    name: str
+    state: State
+    size: int = 0
+    sha256: str = ""
+    detail: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether it may be used."""
+        return self.state in ("ok", "unverified", "accepted")
+
+
+class Note(Data, frozen=True, kw_only=True):
+    """Where a file came from: `origin` is a URL or a path, `time` is UTC, ISO 8601."""
+
+    sha256: str
+    size: int
+    state: State
+    origin: str
+    time: str
+
+
+class Provenance(Data, frozen=True, kw_only=True):
+    """The content of `provenance.json`, a note per file."""
+
+    schema: int = 1
+    files: dict[str, Note] = msgspec.field(default_factory=dict)
+
+
+# --- places -------------------------------------------------------------------------------------
+
+
+def data_folder() -> Path:
+    """Where datasets live: `BENCH_DATA`, or a folder in the platform's cache."""
+    named = os.environ.get("BENCH_DATA")
+    return Path(named).expanduser().absolute() if named else platformdirs.user_cache_path("algorace") / "data"
+
+
+def dataset_folder(entry: DatasetEntry) -> Path:
+    """The folder of one dataset, which need not exist."""
+    return data_folder() / _plain(entry.name, entry)
+
+
+def file_path(entry: DatasetEntry, name: str) -> Path:
+    """Where a file or folder of a dataset belongs."""
+    return dataset_folder(entry) / _plain(name, entry)
+
+
+def _plain(name: str, entry: DatasetEntry) -> str:
+    # A plugin's entry must not write anywhere but in its own folder.
+    if not name or name.startswith(".") or name == PROVENANCE or Path(name).name != name or "\\" in name:
+        raise PluginError(f"dataset {entry.name!r} has a bad file name: {name!r}")
+    return name
+
+
+def selected(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
+    """Names of the files and folders that match one of the patterns (all when there is none).
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    names = [file.name for file in entry.files] + list(entry.folders)
+    for pattern in only:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            complaint = unknown("file", pattern, names)
+            raise UsageError(f"{entry.name}: {complaint.what}", fix=complaint.fix)
+    return [name for name in names if not only or any(fnmatchcase(name, pattern) for pattern in only)]
+
+
+# --- what is there ------------------------------------------------------------------------------
+
+
+def missing(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
+    """Names of the files and folders that are not there; quick, nothing is opened.
+
+    Args:
+        only: patterns that choose some of the files.
+    """
+    return [name for name in selected(entry, only) if not file_path(entry, name).exists()]
+
+
+def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
+    """The folder with the files of a dataset, all of them there and of the right size; quick, nothing is hashed.
+
+    Args:
+        only: patterns that choose the files one needs.
+
+    Raises:
+        DataError: some are missing or of another size; names the command that fetches them.
+    """
+    names, absent = selected(entry, only), missing(entry, only)
+    folder = dataset_folder(entry)
+    if absent:
+        which = f"{absent[0]} is" if len(absent) == 1 else f"{len(absent)} of {len(names)} files are"
+        raise DataError(f"dataset {entry.name}: {which} not in {folder}", fix=remedy(entry))
+    notes = read_notes(entry)
+    for file in entry.files:
+        size = notes[file.name].size if file.name in notes else file.size
+        if file.name in names and size and (found := file_path(entry, file.name).stat().st_size) != size:
+            raise DataError(
+                f"dataset {entry.name}: {file.name} has {found:,} bytes, expected {size:,}", fix=remedy(entry)
+            )
+    return folder
+
+
+def remedy(entry: DatasetEntry) -> str:
+    """The command that brings a dataset here."""
+    if any(file.urls for file in entry.files):
+        return f"bench data get {entry.name}"
+    return f"bench data import {entry.name} FOLDER"
+
+
+def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | None = None) -> list[FileState]:
+    """The state of every file and folder: hashed, compared, and its format checked. Changes nothing.
+
+    Args:
+        only: patterns that choose some of the files.
+        progress: called as bytes are hashed.
+
+    Raises:
+        PluginError: the entry's check cannot be loaded.
+    """
+    names, notes = selected(entry, only), read_notes(entry)
+    states = [state_of_file(entry, file, notes.get(file.name), progress) for file in entry.files if file.name in names]
+    return states + [state_of_folder(entry, name) for name in entry.folders if name in names]
+
+
+def state_of_file(
+    entry: DatasetEntry, file: DatasetFile, note: Note | None, progress: Progress | None = None
+) -> FileState:
+    """The state of the file that lies in its place."""
+    path = file_path(entry, file.name)
+    if not path.is_file():
+        return FileState(name=file.name, state="missing")
+    try:
+        digest = hash_file(path, file.name, progress)
+    except OSError as error:
+        return FileState(name=file.name, state="damaged", detail=f"{path} cannot be read: {error.strerror or error}")
+    return judge(entry, file, path, digest, note)
+
+
+def judge(
+    entry: DatasetEntry, file: DatasetFile, path: Path, digest: str, note: Note | None = None, *, accept: bool = False
+) -> FileState:
+    """The state of a file whose SHA-256 is known, wherever it lies.
+
+    Args:
+        note: what was noted when it was taken in; a file that has changed since is damaged.
+        accept: take another checksum or size, as long as the format is right.
+    """
+    size = path.stat().st_size
+    accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
+    state: State
+    if file.sha256:
+        wrong = "" if digest == file.sha256 else f"sha256 is {digest} ({size:,} bytes), expected {file.sha256}"
+        state = "ok"
+    else:
+        wrong = "" if file.size in (0, size) else f"it has {size:,} bytes, expected {file.size:,}"
+        state = "unverified"
+    if not wrong and not file.sha256 and note is not None and note.sha256 != digest:
+        wrong = f"it has changed: sha256 is {digest}, was {note.sha256} when it came"
+    if wrong and accept:
+        wrong, state = "", "accepted"
+    # A right checksum says more than any check of the format.
+    if not wrong and state != "ok":
+        wrong = _check(entry, path)
+    return FileState(name=file.name, state="damaged" if wrong else state, size=size, sha256=digest, detail=wrong)
+
+
+def state_of_folder(entry: DatasetEntry, name: str, path: Path | None = None) -> FileState:
+    """The state of a tree that the user provides: nobody has published a checksum, so its layout decides."""
+    path = path or file_path(entry, name)
+    if not path.is_dir():
+        return FileState(name=name, state="missing")
+    wrong = _check(entry, path)
+    return FileState(name=name, state="damaged" if wrong else "unverified", detail=wrong)
+
+
+def _check(entry: DatasetEntry, path: Path) -> str:
+    """What the entry's own check says against a file or folder."""
+    if not entry.check:
+        return ""
+    try:
+        load_object(entry.check)(path)
+    except DataError as error:
+        return str(error)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}"
+    return ""
+
+
+def hash_file(path: Path, name: str, progress: Progress | None = None) -> str:
+    """SHA-256 of a file, in hex."""
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            if progress:
+                progress(name, done, total)
+    return digest.hexdigest()
+
+
+# --- notes and the lock -------------------------------------------------------------------------
+
+
+def read_notes(entry: DatasetEntry) -> dict[str, Note]:
+    """What was noted of each file when it came; empty where nothing was.
+
+    Raises:
+        DataError: the notes are damaged.
+    """
+    path = dataset_folder(entry) / PROVENANCE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Provenance).files
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}", fix=f"delete it, then: {remedy(entry)}") from None
+
+
+def write_note(entry: DatasetEntry, state: FileState, origin: str) -> None:
+    """Note where a file came from and what was decided about it; the dataset must be locked.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    note = Note(sha256=state.sha256, size=state.size, state=state.state, origin=origin, time=now)
+    content = Provenance(files={**read_notes(entry), state.name: note})
+    path = dataset_folder(entry) / PROVENANCE
+    temporary = path.with_name(f".{PROVENANCE}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(content, order="deterministic"), indent=1) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+@contextmanager
+def locked(entry: DatasetEntry) -> Iterator[None]:
+    """Hold the dataset's folder, which is made where it is not there, against another process or thread.
+
+    Raises:
+        DataError: somebody else holds it, or it cannot be made.
+    """
+    path = dataset_folder(entry) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise cannot_write(path.parent, error) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise DataError(
+                f"dataset {entry.name} is being fetched by another process ({holder})", fix="wait until it is done"
+            ) from None
+        except OSError as error:
+            raise cannot_write(path, error) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        # The file stays: removing it would let a third process lock a new one beside the old.
+        os.close(descriptor)

@@ -1,0 +1,248 @@
+"""Token shards as GPT-2 speed runs use them: a header of 256 int32, then the tokens as uint16, all little-endian.
+
+Header: magic 20240520, version 1, number of tokens, zeros. Every document begins with the token 50256;
+documents may straddle shards.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.api import DataError
+
+MAGIC = 20240520
+VERSION = 1
+HEADER_BYTES = 1024
+EOT = 50256
+VOCABULARY = 50257
+_LLAMA3_MAGIC = 20240801
+_TOKEN = np.dtype("<u2")
+#: Tokens looked at together when a whole shard is checked.
+_BLOCK = 1 << 22
+
+
+def read_header(path: Path) -> int:
+    """The number of tokens in a shard, after a look at its header and its size.
+
+    Raises:
+        DataError: wrong magic, version or size; names the file, expected and found.
+        FileNotFoundError: there is no such file.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        raw = file.read(HEADER_BYTES)
+    if len(raw) < HEADER_BYTES:
+        raise DataError(f"{path} has {size:,} bytes, too few for a header of {HEADER_BYTES:,}")
+    magic, version, tokens = (int(x) for x in np.frombuffer(raw, "<i4", 3))
+    if magic != MAGIC:
+        what = {_LLAMA3_MAGIC: "a Llama-3 shard of 32-bit tokens"}.get(magic, "no token shard, or one without a header")
+        raise DataError(f"{path} is {what}: its magic is {magic}, expected {MAGIC}")
+    if version != VERSION:
+        raise DataError(f"{path} has version {version}, expected {VERSION}")
+    expected = HEADER_BYTES + _TOKEN.itemsize * tokens
+    if tokens < 0 or size != expected:
+        raise DataError(f"{path} has {size:,} bytes, expected {expected:,} for the {tokens:,} tokens in its header")
+    return tokens
+
+
+def open_shard(path: Path) -> NDArray[np.uint16]:
+    """The tokens of one shard (uint16, shape (n,)), mapped into memory, read-only.
+
+    Raises:
+        DataError: as `read_header`.
+    """
+    tokens = read_header(path)
+    if tokens == 0:
+        # An empty range cannot be mapped.
+        return np.empty(0, _TOKEN)
+    return np.memmap(path, dtype=_TOKEN, mode="r", offset=HEADER_BYTES, shape=(tokens,))
+
+
+class Shards:
+    """Several shards as one array of tokens (uint16, shape (n,)); files are mapped, and only what is asked for is read.
+
+    Args:
+        paths: the shards in their order.
+        vocabulary: number of tokens there are; a block with a higher one is an error. Not checked when None.
+
+    Raises:
+        DataError: a shard is damaged; names the file.
+        FileNotFoundError: a shard is not there.
+    """
+
+    def __init__(self, paths: Sequence[Path], vocabulary: int | None = None) -> None:
+        if not paths:
+            raise ValueError("no shards")
+        self.paths = tuple(paths)
+        self.dtype = np.dtype(np.uint16)
+        self._vocabulary = vocabulary
+        self._parts = [open_shard(path) for path in paths]
+        self._starts = [0, *itertools.accumulate(map(len, self._parts))]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(number of tokens,)."""
+        return (len(self),)
+
+    def __getitem__(self, index: Any) -> Any:
+        """One token, or those of a slice as an array (uint16; a view of the file where it lies in one shard).
+
+        Raises:
+            IndexError: out of range.
+            DataError: a token is not in the vocabulary; names the file and the position.
+        """
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                raise ValueError("a slice of shards has step 1")
+            return self.read(start, max(start, stop))
+        position = int(index) + (len(self) if index < 0 else 0)
+        if not 0 <= position < len(self):
+            raise IndexError(f"token {index} of {len(self):,}")
+        return self.read(position, position + 1)[0]
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint16]:
+        """Tokens `start` to `stop` (uint16, shape (stop - start,)), across shards.
+
+        Raises:
+            IndexError: out of range.
+            DataError: a token is not in the vocabulary; names the file and the position.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"tokens {start} to {stop} of {len(self):,}")
+        pieces = []
+        shard = bisect.bisect_right(self._starts, start) - 1
+        while start < stop:
+            offset = start - self._starts[shard]
+            piece = self._parts[shard][offset : offset + stop - start]
+            if self._vocabulary is not None:
+                _require_known(piece, self._vocabulary, self.paths[shard], offset)
+            pieces.append(piece)
+            start += len(piece)
+            shard += 1
+        if len(pieces) == 1:
+            return pieces[0]
+        return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
+
+
+def find_shards(folder: Path, pattern: str, first: int = 1, count: int | None = None) -> list[Path]:
+    """The numbered shards in a folder, none missing in between.
+
+    Args:
+        pattern: file name with one number in it, such as `fineweb_train_%06d.bin`.
+        first: number of the first shard.
+        count: how many there must be; all there are when None.
+
+    Raises:
+        DataError: there is none, or one is missing before the last; names it.
+    """
+    found = _numbers(folder, pattern)
+    last = first + count - 1 if count is not None else max((n for n in found if n >= first), default=first)
+    for number in range(first, last + 1):
+        if number not in found:
+            have = f"{len(found)} others are there" if found else "no other is there"
+            raise DataError(f"{folder / (pattern % number)} is missing ({have}), expected shards {first} to {last}")
+    return [folder / (pattern % number) for number in range(first, last + 1)]
+
+
+def check_shard(path: Path, vocabulary: int = VOCABULARY) -> None:
+    """Read a whole shard and check its header, its size and every token.
+
+    Raises:
+        DataError: names the file, and the position of the first token that is not below `vocabulary`.
+    """
+    tokens = open_shard(path)
+    for start in range(0, len(tokens), _BLOCK):
+        _require_known(tokens[start : start + _BLOCK], vocabulary, path, start)
+
+
+def check(path: Path) -> None:
+    """Raise DataError when a file is not a whole shard of GPT-2 tokens."""
+    check_shard(path)
+
+
+def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
+    """Write a shard, in one piece or from an iterator of pieces that need not fit into memory; returns the token count.
+
+    The file appears under its name only when it is whole.
+
+    Args:
+        tokens: integers in [0, 65535], shape (n,), or an iterator of such pieces.
+
+    Raises:
+        ValueError: a value is out of range or not an integer, or there are more than 2³¹ - 1.
+    """
+    pieces: Iterable[ArrayLike] = tokens if isinstance(tokens, Iterator) else [tokens]
+    part = path.with_name(f".{path.name}.part")
+    total = 0
+    try:
+        with open(part, "wb") as file:
+            file.write(bytes(HEADER_BYTES))
+            for piece in pieces:
+                array = _as_tokens(piece)
+                array.tofile(file)
+                total += len(array)
+            header = np.zeros(HEADER_BYTES // 4, "<i4")
+            if total > np.iinfo(np.int32).max:
+                raise ValueError(f"a shard holds at most 2³¹ - 1 tokens, not {total:,}")
+            header[:3] = MAGIC, VERSION, total
+            file.seek(0)
+            file.write(header.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return total
+
+
+def join_documents(documents: Iterable[ArrayLike], eot: int = EOT) -> NDArray[np.uint16]:
+    """Documents as one stream of tokens (uint16, shape (n,)), each with `eot` before it.
+
+    >>> join_documents([[1, 2], [3]]).tolist()
+    [50256, 1, 2, 50256, 3]
+
+    Raises:
+        ValueError: a value is out of range or not an integer.
+    """
+    mark = np.array([eot], _TOKEN)
+    pieces = [piece for document in documents for piece in (mark, _as_tokens(document))]
+    return np.concatenate(pieces) if pieces else np.empty(0, _TOKEN)
+
+
+def _as_tokens(piece: ArrayLike) -> NDArray[np.uint16]:
+    array = np.asarray(piece)
+    if array.size == 0:
+        return np.empty(0, _TOKEN)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"tokens are integers in one dimension, not {array.dtype} of shape {array.shape}")
+    if array.min() < 0 or array.max() > np.iinfo(np.uint16).max:
+        raise ValueError(f"tokens lie in 0 to 65535, not in {array.min()} to {array.max()}")
+    return array.astype(_TOKEN)
+
+
+def _require_known(tokens: NDArray[np.uint16], vocabulary: int, path: Path, offset: int) -> None:
+    if len(tokens) and int(tokens.max()) >= vocabulary:
+        at = int(np.argmax(tokens >= vocabulary))
+        raise DataError(
+            f"{path}: token {offset + at:,} is {tokens[at]}, expected below the vocabulary of {vocabulary:,}"
+        )
+
+
+def _numbers(folder: Path, pattern: str) -> set[int]:
+    # A shard may carry any number of digits as long as writing the number with the pattern gives its name back.
+    head, _, tail = re.split(r"(%0?\d*d)", pattern)
+    numbers = (path.name[len(head) : len(path.name) - len(tail)] for path in folder.glob(f"{head}*{tail}"))
+    return {int(n) for n in numbers if n.isdecimal() and (pattern % int(n)) == f"{head}{n}{tail}"}
