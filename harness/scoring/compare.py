@@ -254,7 +254,7 @@ def _blocks(
 
 
 def _budgets(records: Iterable[Record], by: Axis) -> dict[str, float]:
-    """Workload -> its budget in the unit that is compared; steps have none. A spec's budget has the ruleset's factor."""
+    """Workload -> its budget in the unit compared, with the ruleset's factor, as specs hold it; steps have none."""
     read: dict[Axis, Callable[[Record], float]] = {
         "time": lambda r: r.spec.seconds_allowed,
         "examples": lambda r: float(r.spec.workload.facts.budget.gradient_examples),

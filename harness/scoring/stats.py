@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Under so many pairs nothing is decided: with 5, even five equal signs have p = 1/16.
 MIN_PAIRS = 6
+#: Beyond so many pairs the normal approximation stands in for counting; it is good to four digits there.
+EXACT_PAIRS = 400
 #: Pairs that `compare` plans for.
 DEFAULT_PAIRS = 10
 #: log of the smallest ratio of times that is worth seeds: 3 %.
@@ -91,7 +93,7 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
 
     Each pair's sign is flipped in all 2^n ways and the observed statistic is held against the outcome. With `ranks`
     the statistic is the sum of signed ranks (Pratt: zeros are ranked, then have no sign), counted exactly by dynamic
-    programming for any n and any ties; ±inf take the worst ranks. With `mean` it is the sum itself, counted exactly by
+    programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` it is the sum itself, counted exactly by
     meeting in the middle up to n = 32 and by 100,000 seeded flips beyond.
 
     Args:
@@ -117,6 +119,11 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
     doubled = _doubled_ranks(differences)
     total = sum(doubled)
     positive = sum(r for r, s in zip(doubled, signs, strict=True) if s > 0)
+    if len(signs) > EXACT_PAIRS:
+        z = (abs(2 * positive - total) - 1) / math.sqrt(sum(r * r for r in doubled))
+        return SignFlip(
+            p=min(1.0, math.erfc(z / math.sqrt(2))), n=len(differences), informative=len(signs), exact=False
+        )
     tail = _subset_sum_cdf(tuple(sorted(doubled)))[min(positive, total - positive)]
     return SignFlip(p=min(1.0, 2.0 * tail), n=len(differences), informative=len(signs), exact=True)
 
@@ -238,6 +245,11 @@ def _signed_rank_critical(n: int, level: float) -> int:
     """How many Walsh averages may be cut from each end: the largest k with P(W < k) ≤ (1 - level)/2."""
     import numpy as np
 
+    if n > EXACT_PAIRS:
+        from scipy.stats import norm
+
+        spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+        return int(n * (n + 1) / 4 + float(norm.ppf((1 - level) / 2)) * spread)
     return int(np.searchsorted(_subset_sum_cdf(tuple(range(1, n + 1))), (1 - level) / 2, side="right"))
 
 
@@ -287,9 +299,10 @@ def needed_n(
 ) -> int | None:
     """Pairs, all in all, that would settle a comparison, from the spread observed so far; None under two finite pairs.
 
-    The effect to be found is the observed one, or 3 % if that is larger. The spread is taken at the upper 80 %
+    The effect to be found is 3 %, or what is sure to be larger: the distance of the interval (under six pairs: the
+    range) from 0. The observed effect itself would be too hopeful. The spread is taken at the upper 80 %
     confidence limit of the standard deviation, since a pilot of a few pairs underestimates it half of the time.
-    Misses widen it only by their share: those pairs tell nothing about seconds.
+    Misses, which tell nothing about seconds and as worst ranks hide what the others tell, cost their share twice.
 
     Args:
         differences: log ratios of the pairs so far.
@@ -305,10 +318,15 @@ def needed_n(
     x = np.asarray([d for d in differences if math.isfinite(d)])
     if len(x) < 2:
         return None
-    wanted = max(MARGIN, abs(hodges_lehmann(x.tolist()))) if effect is None else effect
-    upper = float(x.std(ddof=1)) * math.sqrt((len(x) - 1) / float(chi2.ppf(0.2, len(x) - 1)))
+    ends = interval(x.tolist())
+    sure = max(ends.low, -ends.high, 0.0)
+    wanted = max(MARGIN, sure) if effect is None else effect
+    # One wild pair should not ask for thousands of seeds: ranks do not see how wild it is.
+    deviation = 1.4826 * float(np.median(np.abs(x - np.median(x))))
+    spread = min(float(x.std(ddof=1)), 2 * deviation or math.inf)
+    upper = spread * math.sqrt((len(x) - 1) / float(chi2.ppf(0.2, len(x) - 1)))
     share = len(x) / len(differences)
-    return math.ceil(pairs_for(upper, wanted, power=power, alpha=alpha) / share)
+    return math.ceil(pairs_for(upper, wanted, power=power, alpha=alpha) / share**2)
 
 
 def restricted_mean(times: Sequence[float], budget: float) -> float:
