@@ -316,7 +316,7 @@ def _workloads(study: Path, where: str, wanted: Mapping[str, Target], skipped: l
             continue
         workload, _, framework = entry.name.rpartition("_")
         if framework not in FRAMEWORKS:
-            why = f"stray folder: no <workload>_{'|'.join(FRAMEWORKS)}"
+            why = f"stray folder: no <workload>_<{'|'.join(FRAMEWORKS)}>"
         elif workload not in wanted:
             why = "neither a base workload nor one of the held-outs"
         elif workload in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from harness.errors import UsageError
 from harness.scoring.outcomes import Axis, check_mixed, describe, outcome, usable
@@ -28,9 +28,9 @@ from harness.types import Record, Target
 
 Verdict = Literal["faster", "slower", "inconclusive"]
 #: What makes two runs a pair: hardware class, root seed, study and, where a study has one trial only, that trial.
-Block = Hashable
+Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
-Blocks = Mapping[str, Mapping[Block, float]]
+Blocks: TypeAlias = Mapping[str, Mapping[Any, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

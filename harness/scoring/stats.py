@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import UsageError
@@ -93,8 +94,8 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
 
     Each pair's sign is flipped in all 2^n ways and the observed statistic is held against the outcome. With `ranks`
     the statistic is the sum of signed ranks (Pratt: zeros are ranked, then have no sign), counted exactly by dynamic
-    programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` it is the sum itself, counted exactly by
-    meeting in the middle up to n = 32 and by 100,000 seeded flips beyond.
+    programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` it is the sum itself, counted
+    exactly by meeting in the middle up to n = 32 and by 100,000 seeded flips beyond.
 
     Args:
         differences: log ratios; ±inf only with `ranks`.
@@ -246,10 +247,8 @@ def _signed_rank_critical(n: int, level: float) -> int:
     import numpy as np
 
     if n > EXACT_PAIRS:
-        from scipy.stats import norm
-
         spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        return int(n * (n + 1) / 4 + float(norm.ppf((1 - level) / 2)) * spread)
+        return int(n * (n + 1) / 4 + NormalDist().inv_cdf((1 - level) / 2) * spread)
     return int(np.searchsorted(_subset_sum_cdf(tuple(range(1, n + 1))), (1 - level) / 2, side="right"))
 
 
@@ -283,14 +282,12 @@ def pairs_for(spread: float, effect: float = MARGIN, *, power: float = 0.8, alph
     >>> pairs_for(0.0), pairs_for(0.03)
     (6, 11)
     """
-    from scipy.stats import norm
-
     if not effect > 0 or not 0 <= spread < math.inf:
         raise UsageError(f"no number of pairs for the spread {spread!r} and the effect {effect!r}")
     smallest = max(MIN_PAIRS, math.ceil(math.log2(2 / alpha)))
-    z = float(norm.ppf(1 - alpha / 2))
+    z = NormalDist().inv_cdf(1 - alpha / 2)
     # 0.955 is the efficiency of ranks against means for normal noise; z²/2 is the price of not knowing the spread.
-    n = ((z + float(norm.ppf(power))) * spread / effect) ** 2 / 0.955 + z * z / 2
+    n = ((z + NormalDist().inv_cdf(power)) * spread / effect) ** 2 / 0.955 + z * z / 2
     return max(smallest, math.ceil(n))
 
 
@@ -313,7 +310,6 @@ def needed_n(
     Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
     """
     import numpy as np
-    from scipy.stats import chi2
 
     x = np.asarray([d for d in differences if math.isfinite(d)])
     if len(x) < 2:
@@ -324,9 +320,17 @@ def needed_n(
     # One wild pair should not ask for thousands of seeds: ranks do not see how wild it is.
     deviation = 1.4826 * float(np.median(np.abs(x - np.median(x))))
     spread = min(float(x.std(ddof=1)), 2 * deviation or math.inf)
-    upper = spread * math.sqrt((len(x) - 1) / float(chi2.ppf(0.2, len(x) - 1)))
+    upper = spread * _upper_limit_factor(len(x))
     share = len(x) / len(differences)
     return math.ceil(pairs_for(upper, wanted, power=power, alpha=alpha) / share**2)
+
+
+@lru_cache(maxsize=512)
+def _upper_limit_factor(n: int) -> float:
+    """The upper 80 % confidence limit of a standard deviation from n normal values, over the observed one."""
+    from scipy.stats import chi2
+
+    return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))
 
 
 def restricted_mean(times: Sequence[float], budget: float) -> float:
@@ -345,6 +349,7 @@ def restricted_mean(times: Sequence[float], budget: float) -> float:
     return math.fsum(min(t, budget) for t in times) / len(times)
 
 
+@lru_cache(maxsize=4096)
 def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     """Share of runs that reached the target, with Wilson's interval.
 
