@@ -13,7 +13,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,11 +37,12 @@ def third_party() -> None:
 def score_published(folder: str) -> None:
     """Score a tree of AlgoPerf logs, and take the time apart."""
     from harness.scoring import algoperf
+    from harness.scoring.algoperf_data import HELD_OUT_WORKLOADS
 
     files = timed("  list the files", lambda: list(Path(folder).rglob(algoperf.MEASUREMENTS)))
     size = timed("  read their bytes and drop them", lambda: sum(len(path.read_bytes()) for path in files))
     table = algoperf.default_targets()
-    wanted = {w: table.targets[w] for w in (*table.base, *algoperf.HELD_OUT_WORKLOADS)}
+    wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
     logs = timed("  read and parse up to each hit", lambda: algoperf.read_logs(folder, wanted))
     timed("  score the table", lambda: algoperf.score_table(logs.times()))
     timed("all of it, with ranges and ties", lambda: algoperf.score_logs(folder))
@@ -59,6 +60,7 @@ def make_records(count: int) -> list[bytes]:
         Ruleset,
         RunSpec,
         Seeds,
+        Status,
         SubmissionRef,
         Target,
         WorkloadFacts,
@@ -105,7 +107,7 @@ def make_records(count: int) -> list[bytes]:
             )
             for k in range(1, (50 if hit is None else hit + 1) + 1)
         )
-        status = "exhausted" if hit is None else "reached"
+        status: Status = "exhausted" if hit is None else "reached"
         blobs.append(msgspec.json.encode(Record(run_id=f"r{i}", spec=spec, status=status, points=points, hit=hit)))
     return blobs
 
@@ -122,18 +124,22 @@ def score_records(count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         paths = [Path(name) / f"{i}.json" for i in range(count)]
         timed("  write the files (not counted)", lambda: [p.write_bytes(b) for p, b in zip(paths, blobs, strict=True)])
+        size = sum(map(len, blobs))
+        blobs.clear()
         decoder = msgspec.json.Decoder(Record)
-        start = time.perf_counter()
-        read = timed("  read the files", lambda: [path.read_bytes() for path in paths])
-        records = timed("  decode and validate", lambda: [decoder.decode(blob) for blob in read])
-        table = timed("  hits, studies, medians", lambda: outcomes.aggregate(records))
+
+        def stream() -> Iterator[Record]:
+            return (decoder.decode(path.read_bytes()) for path in paths)
+
+        timed("  read the files and drop them", lambda: sum(len(path.read_bytes()) for path in paths))
+        timed("  read, decode, validate and drop them", lambda: sum(1 for _ in stream()))
+        table = timed("  the same with hits, studies, medians", lambda: outcomes.aggregate(stream()))
         reference = table.times["s0@1"]
         anchored = timed("  anchored scores", lambda: score.anchored_scores(table.times, reference))
         timed("  profile scores", lambda: score.profile_scores(table.times, base=list(reference)))
-        print(f"{'all of it':<44}{time.perf_counter() - start:8.3f} s wall")
         order = sorted(anchored.scores, key=lambda s: -anchored.scores[s])
         timed("  and which ranks are ties", lambda: rank_ties(table.studies, order=order, workloads=reference))
-    print(f"{count} records, {sum(map(len, blobs)) / 1e6:.0f} MB")
+    print(f"{count} records, {size / 1e6:.0f} MB")
 
 
 def simulate() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from harness.errors import UsageError
-from harness.scoring.outcomes import Axis, check_mixed, describe, outcome, usable
+from harness.scoring.outcomes import Axis, Run, check_mixed, run_of, usable
 from harness.scoring.score import Skipped, study_time
 from harness.scoring.stats import (
     DEFAULT_PAIRS,
@@ -123,12 +123,12 @@ def compare(
     skipped: list[Skipped] = []
     kept = []
     for records in (a, b):
-        good, bad = usable(records, explore=explore)
+        good, bad = usable((run_of(record, by, targets) for record in records), explore=explore)
         kept.append(good)
         skipped += bad
     check_mixed([*kept[0], *kept[1]])
-    names = [_one_name(records, side) for records, side in zip(kept, "AB", strict=True)]
-    blocks = [_blocks(records, by, targets or {}, skipped) for records in kept]
+    names = [_one_name(runs, side) for runs, side in zip(kept, "AB", strict=True)]
+    blocks = [_blocks(runs) for runs in kept]
     result = compare_times(*blocks, names=(names[0], names[1]), by=by, budgets=_budgets(kept[0] + kept[1], by))
     return replace(result, skipped=(*skipped, *result.skipped))
 
@@ -236,36 +236,30 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     return _decided(_pairing("overall", means, 0.05))
 
 
-def _blocks(
-    records: Iterable[Record], by: Axis, targets: Mapping[str, Sequence[Target]], skipped: list[Skipped]
-) -> dict[str, dict[Block, float]]:
+def _blocks(runs: Iterable[Run]) -> dict[str, dict[Block, float]]:
     """Times by workload and block; where a study has several trials, the best one is scored, so that is paired."""
     trials: dict[str, dict[Block, list[float]]] = {}
-    for record in records:
-        spec = record.spec
-        result = outcome(record, by, targets.get(spec.workload.facts.name))
-        if result.status == "unknown":
-            skipped.append(Skipped(what=describe(record), why=result.reason))
-            continue
+    for run in runs:
+        spec = run.spec
         trial = spec.trial if spec.ruleset.trials == 1 else None
         block = (spec.hardware, spec.root_seed, spec.study, trial)
-        trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(result.value)
+        trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(run.outcome.value)
     return {w: {block: study_time(values) for block, values in row.items()} for w, row in trials.items()}
 
 
-def _budgets(records: Iterable[Record], by: Axis) -> dict[str, float]:
+def _budgets(runs: Iterable[Run], by: Axis) -> dict[str, float]:
     """Workload -> its budget in the unit compared, with the ruleset's factor, as specs hold it; steps have none."""
-    read: dict[Axis, Callable[[Record], float]] = {
+    read: dict[Axis, Callable[[Run], float]] = {
         "time": lambda r: r.spec.seconds_allowed,
         "examples": lambda r: float(r.spec.workload.facts.budget.gradient_examples),
     }
     if by not in read:
         return {}
-    return {r.spec.workload.facts.id: read[by](r) for r in records}
+    return {r.spec.workload.facts.id: read[by](r) for r in runs}
 
 
-def _one_name(records: Sequence[Record], side: str) -> str:
-    names = list(dict.fromkeys(r.spec.submission.id for r in records))
+def _one_name(runs: Sequence[Run], side: str) -> str:
+    names = list(dict.fromkeys(r.spec.submission.id for r in runs))
     if len(names) != 1:
         found = ", ".join(names) or "no record that counts"
         raise UsageError(f"side {side} should be one submission and holds {found}", fix="name one submission per side")

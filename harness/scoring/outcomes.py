@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.errors import UsageError
 from harness.scoring.score import Skipped, study_time, workload_time
@@ -33,6 +33,15 @@ class Outcome:
     lower: float = 0.0
     index: int | None = None
     reason: str = ""
+
+
+class Run(NamedTuple):
+    """What scoring keeps of a record: without its points, so that thousands of records need little memory."""
+
+    run_id: str
+    started: str
+    spec: RunSpec
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +88,14 @@ def problem(record: Record) -> str | None:
     before = 0.0
     names = [t.metric for t in record.spec.workload.facts.targets] if not record.spec.workload.facts.stages else []
     for i, point in enumerate(record.points):
-        for label, seconds in (("seconds", point.seconds), ("process_seconds", point.process_seconds)):
-            if not 0 <= seconds < math.inf:
-                return f"point {i} has {label} {seconds!r}"
-        if point.seconds < before:
-            return f"point {i} is earlier than the one before it ({point.seconds!r} after {before!r} seconds)"
-        before = point.seconds
+        seconds, process = point.seconds, point.process_seconds
+        if not 0 <= seconds < math.inf:
+            return f"point {i} has seconds {seconds!r}"
+        if not 0 <= process < math.inf:
+            return f"point {i} has process_seconds {process!r}"
+        if seconds < before:
+            return f"point {i} is earlier than the one before it ({seconds!r} after {before!r} seconds)"
+        before = seconds
         for name in names:
             if name not in point.metrics:
                 return f"point {i} has no metric {name!r}"
@@ -169,7 +180,22 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     return None if math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
 
 
-def table_key(record: Record) -> tuple[str, str]:
+def run_of(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> Run:
+    """A record with its outcome in place of its points.
+
+    Args:
+        record: the run.
+        by: what to count.
+        targets: workload name -> other targets than its own.
+
+    Raises:
+        UsageError: other targets for a stream.
+    """
+    wanted = targets.get(record.spec.workload.facts.name) if targets else None
+    return Run(record.run_id, record.started, record.spec, outcome(record, by, wanted))
+
+
+def table_key(record: Record | Run) -> tuple[str, str]:
     """(hardware class, ruleset@version): records that differ in it never share a table."""
     return record.spec.hardware, f"{record.spec.ruleset.name}@{record.spec.ruleset.version}"
 
@@ -182,14 +208,14 @@ def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record
     return tables
 
 
-def check_mixed(records: Iterable[Record]) -> None:
+def check_mixed(records: Iterable[Record | Run]) -> None:
     """Refuse records that may not share a table.
 
     Raises:
         UsageError: two hardware classes, rulesets, versions of a workload, or two meanings of one version.
     """
-    first: Record | None = None
-    seen: dict[str, Record] = {}
+    first: Record | Run | None = None
+    seen: dict[str, Record | Run] = {}
     for record in records:
         first = first or record
         for kind, mine, its in zip(("hardware class", "ruleset"), table_key(record), table_key(first), strict=True):
@@ -208,40 +234,42 @@ def check_mixed(records: Iterable[Record]) -> None:
 _SPLIT = "make one table for each"
 
 
-def usable(records: Iterable[Record], *, explore: bool = False) -> tuple[list[Record], list[Skipped]]:
-    """Records that count, in the order they were started, and those that do not with the reason.
+def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], list[Skipped]]:
+    """Runs that count, in the order they were started, and those that do not with the reason.
 
     Of two runs of one trial the earlier counts, so that trying again until the luck is better gains nothing.
 
     Args:
-        records: any records.
+        runs: any runs.
         explore: count smoke, profiled and hand-set runs too.
     """
-    kept: list[Record] = []
+    kept: list[Run] = []
     skipped: list[Skipped] = []
     ids: set[str] = set()
     trials: dict[tuple[str, str, str, int, int, int], str] = {}
-    for record in sorted(records, key=lambda r: (r.started, r.run_id)):
-        spec = record.spec
+    for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
+        spec = run.spec
         place = (spec.hardware, spec.submission.id, spec.workload.facts.id, spec.root_seed, spec.study, spec.trial)
         why = None
-        if record.run_id in ids:
+        if run.run_id in ids:
             why = "a second record with this id"
         elif not explore and (spec.smoke or spec.profile or spec.overridden):
             what = "smoke" if spec.smoke else "profiled" if spec.profile else "hyperparameters set by hand"
             why = f"{what}: never ranked"
         elif place in trials:
             why = f"a second run of study {spec.study}, trial {spec.trial}; {trials[place]} was started earlier"
-        ids.add(record.run_id)
+        ids.add(run.run_id)
+        if why is None and run.outcome.status == "unknown":
+            why = run.outcome.reason
         if why is None:
-            trials[place] = record.run_id
-            kept.append(record)
+            trials[place] = run.run_id
+            kept.append(run)
         else:
-            skipped.append(Skipped(what=describe(record), why=why))
+            skipped.append(Skipped(what=describe(run), why=why))
     return kept, skipped
 
 
-def describe(record: Record) -> str:
+def describe(record: Record | Run) -> str:
     """`submission/workload/study/trial (run_id)`, to name a record in messages."""
     spec = record.spec
     return f"{spec.submission.id}/{spec.workload.facts.id}/study {spec.study}/trial {spec.trial} ({record.run_id})"
@@ -257,7 +285,7 @@ def aggregate(
     """Records of one table as times per submission and workload.
 
     Args:
-        records: of one hardware class and ruleset (see `split_tables`).
+        records: of one hardware class and ruleset (see `split_tables`); a generator is read once and not kept.
         by: what to count.
         targets: workload name -> other targets than its own.
         explore: count runs that are never ranked.
@@ -265,25 +293,16 @@ def aggregate(
     Raises:
         UsageError: records that may not be mixed, or no record that counts.
     """
-    kept, skipped = usable(records, explore=explore)
+    kept, skipped = usable((run_of(record, by, targets) for record in records), explore=explore)
     check_mixed(kept)
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
-    coarse = set()
-    expected = 1
-    for record in kept:
-        spec, facts = record.spec, record.spec.workload.facts
-        result = outcome(record, by, (targets or {}).get(facts.name))
-        if result.status == "unknown":
-            skipped.append(Skipped(what=describe(record), why=result.reason))
-            continue
-        if facts.coarse:
-            coarse.add(facts.id)
-        expected = spec.ruleset.trials
-        by_study = trials.setdefault(spec.submission.id, {}).setdefault(facts.id, {})
-        by_study.setdefault((spec.root_seed, spec.study), []).append(result.value)
+    coarse = {run.spec.workload.facts.id for run in kept if run.spec.workload.facts.coarse}
+    for run in kept:
+        by_study = trials.setdefault(run.spec.submission.id, {}).setdefault(run.spec.workload.facts.id, {})
+        by_study.setdefault((run.spec.root_seed, run.spec.study), []).append(run.outcome.value)
     if not trials:
         raise UsageError("no record that counts", fix="; ".join(map(str, skipped[:3])) or "run something first")
-    skipped += _incomplete(trials, expected)
+    skipped += _incomplete(trials, kept[0].spec.ruleset.trials)
     studies = {s: {w: {k: study_time(v) for k, v in by.items()} for w, by in row.items()} for s, row in trials.items()}
     times = {s: {w: workload_time(list(by.values())) for w, by in row.items()} for s, row in studies.items()}
     return Aggregate(by=by, times=times, studies=studies, coarse=frozenset(coarse), skipped=tuple(skipped))

@@ -132,13 +132,13 @@ def test_runs_that_never_rank_and_second_tries_are_named() -> None:
     smoke = record(spec(study=1, smoke=True))
     by_hand = record(spec(study=2, overridden=("lr",)))
     profiled = record(spec(study=3, profile=True))
-    kept, skipped = oc.usable([again, same, first, smoke, by_hand, profiled])
-    assert kept == [first]
+    kept, skipped = oc.usable(map(oc.run_of, [again, same, first, smoke, by_hand, profiled]))
+    assert [run.run_id for run in kept] == [first.run_id]
     assert len(skipped) == 5
     assert sum("never ranked" in s.why for s in skipped) == 3
     assert any("was started earlier" in s.why for s in skipped)
     assert any("second record with this id" in s.why for s in skipped)
-    assert len(oc.usable([smoke, by_hand], explore=True)[0]) == 2
+    assert len(oc.usable(map(oc.run_of, [smoke, by_hand]), explore=True)[0]) == 2
 
 
 @pytest.mark.parametrize(
