@@ -1,1 +1,1 @@
-"""Records to numbers; pure, and without torch."""
+"""Records and tables of times in, scores and comparisons out: pure functions, no torch, no files but published logs."""

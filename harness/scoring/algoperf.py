@@ -1,0 +1,543 @@
+"""Importer for AlgoPerf's published logs and tables: times to target and scores, by its own rules.
+
+Reads `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`, says what it skipped and why.
+
+Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import DataError, UsageError, unknown
+from harness.scoring.algoperf_data import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
+from harness.scoring.score import (
+    Anchored,
+    Profile,
+    Skipped,
+    Table,
+    anchored_scores,
+    profile_scores,
+    reference_times,
+    workload_time,
+)
+from harness.scoring.ties import Ties, rank_ties
+from harness.types import Target
+
+RulesetName = Literal["external", "self-tuning"]
+#: submission -> workload -> study -> seconds to target (inf: missed).
+Studies = Mapping[str, Mapping[str, Mapping[int, float]]]
+RULESETS: dict[str, str] = {"external": "external_tuning", "self-tuning": "self_tuning"}
+FRAMEWORKS = ("jax", "pytorch")
+MEASUREMENTS = "eval_measurements.csv"
+SCHEMA = "algorace/algoperf-scores/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTable:
+    """Targets by workload, and the base workloads that the profile counts."""
+
+    targets: Mapping[str, Target]
+    base: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """The first evaluation of a trial that met the target: its row number from 0, and seconds on the clock."""
+
+    index: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """What a folder of logs holds: times per study, trials read, and what was skipped and why."""
+
+    studies: Studies
+    trials: int
+    skipped: tuple[Skipped, ...]
+
+    def times(self) -> dict[str, dict[str, float]]:
+        """Median over studies, in seconds; a workload without a single readable trial is absent."""
+        return {s: {w: workload_time(list(k.values())) for w, k in row.items()} for s, row in self.studies.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgoPerfScores:
+    """Scores of a table or of logs.
+
+    Args:
+        ruleset: `external` or `self-tuning`.
+        base, held_out: workloads that count; variant -> base.
+        time_to_target: submission -> workload -> seconds; None where it missed or has no logs.
+        profiles: submission -> profile, best first.
+        anchored: anchored scores, where a reference was named.
+        ranges: submission -> lowest and highest profile score that single studies give (a range, no interval).
+        ties: which ranks cannot be told apart, where studies were there to say so.
+        skipped: what was left out or is missing, and why.
+    """
+
+    ruleset: str
+    base: tuple[str, ...]
+    held_out: Mapping[str, str]
+    time_to_target: Mapping[str, Mapping[str, float | None]]
+    profiles: Mapping[str, Profile]
+    anchored: Anchored | None = None
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    ties: Ties | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """AlgoPerf's score by submission, best first."""
+        return {name: profile.score for name, profile in self.profiles.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `--json`; a miss is null."""
+        plain: dict[str, Any] = {
+            "schema": SCHEMA,
+            "ruleset": self.ruleset,
+            "scores": self.scores,
+            "exact_scores": {name: profile.exact for name, profile in self.profiles.items()},
+            "time_to_target": {name: dict(row) for name, row in self.time_to_target.items()},
+            "base_workloads": list(self.base),
+            "held_out_workloads": list(self.held_out),
+            "skipped": [{"what": s.what, "why": s.why} for s in self.skipped],
+        }
+        if self.anchored is not None:
+            plain["anchored_scores"] = dict(self.anchored.scores)
+            plain["anchored_left_out"] = [{"what": s.what, "why": s.why} for s in self.anchored.left_out]
+        if self.ranges is not None:
+            plain["score_ranges"] = {name: list(ends) for name, ends in self.ranges.items()}
+        if self.ties is not None:
+            plain["ranks"] = {name: list(ends) for name, ends in self.ties.ranks.items()}
+            plain["ties"] = [list(pair) for pair in self.ties.tied]
+        return plain
+
+
+# --- targets, held-outs, tables ---------------------------------------------------------------------------------------
+
+
+def make_target(workload: str, metric: str, value: float) -> Target:
+    """A target whose direction comes from `METRIC_GOALS`.
+
+    Raises:
+        UsageError: the metric has no direction in that table, or the value is no number.
+    """
+    if metric not in METRIC_GOALS:
+        raise unknown(f"metric of {workload}", metric, METRIC_GOALS)
+    if not math.isfinite(value):
+        raise UsageError(f"the target of {workload} is {value!r}", fix="give a number")
+    return Target(metric=metric, goal=METRIC_GOALS[metric], value=value)
+
+
+def default_targets() -> TargetTable:
+    """AlgoPerf's frozen targets of version 0.5."""
+    return TargetTable(
+        targets={workload: make_target(workload, *entry) for workload, entry in TARGETS.items()}, base=BASE_WORKLOADS
+    )
+
+
+def read_targets(path: str | os.PathLike[str]) -> TargetTable:
+    """Targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
+
+    `base_workloads` in the file says which ones the profile counts; without it the published eight do.
+
+    Raises:
+        DataError: the file is missing, no JSON, or lacks a field.
+        UsageError: a metric whose direction is not known.
+    """
+    content = _read_json(path)
+    entries = content.get("workloads") if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise DataError(f"{path} has no table 'workloads'", fix="see AlgoPerf's workload_targets.json")
+    targets = {}
+    for workload, entry in entries.items():
+        try:
+            metric, value = entry["target_metric_name"], float(entry["validation_target_value"])
+        except (TypeError, KeyError, ValueError):
+            raise DataError(
+                f"{path}: workloads.{workload} needs 'target_metric_name' and a number 'validation_target_value'"
+            ) from None
+        targets[workload] = make_target(workload, str(metric), value)
+    named = content.get("base_workloads")
+    base = _names(path, named) if named is not None else tuple(w for w in BASE_WORKLOADS if w in targets)
+    without = [w for w in base if w not in targets]
+    if without or not base:
+        raise DataError(f"{path}: no target for the base workload {', '.join(without) or '(none is named)'}")
+    return TargetTable(targets=targets, base=base)
+
+
+def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the held-out variants from a JSON list.
+
+    Raises:
+        DataError: the file is missing or holds no list of names.
+    """
+    return _names(path, _read_json(path))
+
+
+def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
+    """Variant -> base workload: the longest base that the variant's name starts with.
+
+    Raises:
+        UsageError: a variant of no base workload.
+
+    >>> held_out_bases(["imagenet_resnet_silu"], ["imagenet_resnet", "ogbg"])
+    {'imagenet_resnet_silu': 'imagenet_resnet'}
+    """
+    pairs = {}
+    for name in names:
+        parents = [w for w in base if name.startswith(f"{w}_")]
+        if not parents:
+            raise UsageError(f"held-out workload {name!r} is a variant of no base workload", fix=f"base: {list(base)}")
+        pairs[name] = max(parents, key=len)
+    return pairs
+
+
+def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """A table of times: first column the submission, then one column per workload; `inf` is a miss, blank is absent.
+
+    Raises:
+        DataError: missing or empty file, a row of the wrong length, a field that is no number, a repeated name.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    if len(rows) < 2:
+        raise DataError(f"{path} has no rows")
+    columns, table = [c.strip() for c in rows[0][1:]], dict[str, dict[str, float]]()
+    for number, (name, *fields) in enumerate(rows[1:], start=2):
+        if len(fields) != len(columns):
+            raise DataError(f"{path}, row {number} has {len(fields) + 1} fields, the header {len(columns) + 1}")
+        if name in table:
+            raise DataError(f"{path}, row {number} names {name!r} a second time")
+        try:
+            table[name] = {c: float(f) for c, f in zip(columns, fields, strict=True) if f.strip()}
+        except ValueError as error:
+            raise DataError(f"{path}, row {number} ({name}): {error}") from None
+    return table
+
+
+def _read_json(path: str | os.PathLike[str]) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _names(path: str | os.PathLike[str], value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise DataError(f"{path}: expected a list of workload names")
+    return tuple(dict.fromkeys(value))
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+def first_hit(data: bytes, target: Target) -> Hit | None:
+    """First row of an `eval_measurements.csv` that meets a target.
+
+    Only two columns are read, and nothing after the hit. A row of the wrong length is a partial write and is
+    passed over, and so is one without a number for the metric; both still count in the evaluation index.
+
+    Raises:
+        DataError: an empty file, a missing column, no whole row, or no usable time at the hit.
+    """
+    rows = _rows(data)
+    header = next(rows, [])
+    metric = b"validation/" + target.metric.encode()
+    missing = [name.decode() for name in (b"score", metric) if name not in header]
+    if not header or missing:
+        raise DataError(f"no column {' and no '.join(missing)}" if header else "the file is empty")
+    time_column, metric_column, width = header.index(b"score"), header.index(metric), len(header)
+    sign = 1.0 if target.goal == "max" else -1.0
+    goal = sign * target.value
+    whole = 0
+    for index, row in enumerate(rows):
+        if len(row) != width:
+            continue
+        whole += 1
+        try:
+            if sign * float(row[metric_column]) >= goal:
+                return Hit(index=index, seconds=_seconds(row[time_column], index))
+        except ValueError:
+            continue
+    if not whole:
+        raise DataError("the file has a header and no whole row")
+    return None
+
+
+def _rows(data: bytes) -> Iterator[list[bytes]]:
+    """Rows as byte fields; the plain case is split by hand, which is several times as fast as the csv module."""
+    if b'"' in data:
+        text = data.decode("utf-8", errors="replace").splitlines()
+        return ([field.encode() for field in row] for row in csv.reader(text))
+    return (line.split(b",") for line in data.splitlines() if line)
+
+
+def _seconds(field: bytes, index: int) -> float:
+    try:
+        seconds = float(field)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise DataError(f"row {index} meets the target at the time {field.decode(errors='replace')!r}")
+    return seconds
+
+
+def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
+    """Folders `<prefix>_<number>` in the order of their numbers; other folders are named as stray."""
+    found = []
+    for entry in os.scandir(folder):
+        match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
+        if entry.is_dir() and match:
+            found.append((int(match[1]), Path(entry.path)))
+        elif entry.is_dir() and not entry.name.startswith("."):
+            skipped.append(Skipped(what=f"{where}/{entry.name}", why=f"stray folder: no {prefix}_<number>"))
+    return sorted(found)
+
+
+def _workloads(study: Path, where: str, wanted: Mapping[str, Target], skipped: list[Skipped]) -> dict[str, Path]:
+    """Workload -> its folder in a study; what is no workload, or does not count, is named."""
+    found: dict[str, Path] = {}
+    for entry in sorted(os.scandir(study), key=lambda e: e.name):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        workload, _, framework = entry.name.rpartition("_")
+        if framework not in FRAMEWORKS:
+            why = f"stray folder: no <workload>_<{'|'.join(FRAMEWORKS)}>"
+        elif workload not in wanted:
+            why = "neither a base workload nor one of the held-outs"
+        elif workload in found:
+            why = f"a second framework; {found[workload].name} counts"
+        else:
+            found[workload] = Path(entry.path)
+            continue
+        skipped.append(Skipped(what=f"{where}/{entry.name}", why=why))
+    return found
+
+
+def _study_time(
+    folder: Path, where: str, target: Target, ruleset: str, skipped: list[Skipped]
+) -> tuple[int, float | None]:
+    """Trials read, and the seconds of the one whose hit has the smallest evaluation index, ties to the smaller time.
+
+    inf when all missed, None when no trial could be read.
+    """
+    trials = _numbered(folder, "trial", where, skipped)
+    if ruleset == "self-tuning" and len(trials) > 1:
+        # A second trial would be tuning off the clock.
+        skipped += [Skipped(what=f"{where}/{p.name}", why="self-tuning has one trial per study") for _, p in trials[1:]]
+        trials = trials[:1]
+    hits, read = [], 0
+    for _, trial in trials:
+        try:
+            hit = first_hit((trial / MEASUREMENTS).read_bytes(), target)
+        except FileNotFoundError:
+            skipped.append(Skipped(what=f"{where}/{trial.name}", why=f"no {MEASUREMENTS}"))
+            continue
+        except (OSError, DataError) as error:
+            skipped.append(Skipped(what=f"{where}/{trial.name}", why=str(error)))
+            continue
+        read += 1
+        if hit is not None:
+            hits.append((hit.index, hit.seconds))
+    return read, min(hits)[1] if hits else math.inf if read else None
+
+
+def read_logs(
+    logs_dir: str | os.PathLike[str], targets: Mapping[str, Target], ruleset: RulesetName = "external"
+) -> Logs:
+    """Read a tree of published logs.
+
+    Args:
+        logs_dir: the folder of submissions, or one that holds `external_tuning/` and `self_tuning/`.
+        targets: workloads that count -> target; folders of other workloads are named as skipped.
+        ruleset: `external`, or `self-tuning`, where a study has one trial.
+
+    Raises:
+        DataError: no such folder, or not one readable trial in it.
+        UsageError: an unknown ruleset.
+    """
+    if ruleset not in RULESETS:
+        raise unknown("ruleset", ruleset, RULESETS)
+    root = Path(logs_dir)
+    if not root.is_dir():
+        raise DataError(f"{root} is no folder", fix="give the folder that holds one folder per submission")
+    if (root / RULESETS[ruleset]).is_dir():
+        root = root / RULESETS[ruleset]
+    skipped: list[Skipped] = []
+    studies: dict[str, dict[str, dict[int, float]]] = {}
+    counts: dict[tuple[str, str, int], int] = {}
+    for submission in sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")):
+        for number, study in _numbered(root / submission, "study", submission, skipped):
+            found = _workloads(study, f"{submission}/{study.name}", targets, skipped)
+            for workload, folder in found.items():
+                where = f"{submission}/{study.name}/{folder.name}"
+                read, time = _study_time(folder, where, targets[workload], ruleset, skipped)
+                if time is not None:
+                    studies.setdefault(submission, {}).setdefault(workload, {})[number] = time
+                    counts[submission, workload, number] = read
+        if submission not in studies:
+            skipped.append(Skipped(what=submission, why="no readable trial; left out"))
+    if not studies:
+        hint = (
+            "; ".join(map(str, skipped[:3])) or f"expected <submission>/study_<k>/<workload>_<framework>/{MEASUREMENTS}"
+        )
+        raise DataError(f"no readable trial under {root}", fix=hint)
+    skipped += _gaps(studies, counts, list(targets))
+    return Logs(studies=studies, trials=sum(counts.values()), skipped=tuple(skipped))
+
+
+def _gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workloads: Sequence[str]) -> list[Skipped]:
+    """Missing workloads, and studies and trials short of the most that any submission has."""
+    most_studies = max(len(k) for row in studies.values() for k in row.values())
+    most_trials = max(counts.values())
+    gaps = []
+    for submission, row in studies.items():
+        for workload in workloads:
+            if workload not in row:
+                gaps.append(Skipped(what=f"{submission}/{workload}", why="no logs; acts as a miss"))
+                continue
+            if len(row[workload]) < most_studies:
+                why = f"{len(row[workload])} of {most_studies} studies; the median is over those"
+                gaps.append(Skipped(what=f"{submission}/{workload}", why=why))
+            for study in row[workload]:
+                if counts[submission, workload, study] < most_trials:
+                    why = f"{counts[submission, workload, study]} of {most_trials} trials"
+                    gaps.append(Skipped(what=f"{submission}/study_{study}/{workload}", why=why))
+    return gaps
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def score_table(
+    times: Table,
+    *,
+    ruleset: RulesetName = "external",
+    base: Sequence[str] = BASE_WORKLOADS,
+    held_out: Iterable[str] = HELD_OUT_WORKLOADS,
+    limit: float = 4.0,
+    reference: str | None = None,
+) -> AlgoPerfScores:
+    """Scores of a table of seconds, by AlgoPerf's rules.
+
+    Args:
+        times: submission -> workload -> seconds; inf is a miss, an absent workload acts as one.
+        ruleset: name for the output.
+        base: workloads that the profile counts.
+        held_out: variants; each costs its base where it is missed.
+        limit: times beyond this factor of the best are misses.
+        reference: submission whose times anchor the anchored scores; those are left out without it.
+
+    Raises:
+        UsageError: an empty table, a time that is not positive, an unknown reference or variant.
+    """
+    if ruleset not in RULESETS:
+        raise unknown("ruleset", ruleset, RULESETS)
+    pairs = held_out_bases(held_out, base)
+    profiles = profile_scores(times, base=base, held_out=pairs, limit=limit)
+    ranked = sorted(profiles, key=lambda name: (-profiles[name].score, name))
+    anchored = anchored_scores(times, reference_times(times, reference), workloads=base) if reference else None
+    columns = (*base, *pairs)
+    return AlgoPerfScores(
+        ruleset=ruleset,
+        base=tuple(base),
+        held_out=pairs,
+        time_to_target={s: {w: _or_none(times[s].get(w, math.inf)) for w in columns} for s in ranked},
+        profiles={name: profiles[name] for name in ranked},
+        anchored=anchored,
+    )
+
+
+def score_logs(
+    logs_dir: str | os.PathLike[str],
+    *,
+    ruleset: RulesetName = "external",
+    targets: str | os.PathLike[str] | TargetTable | None = None,
+    held_out: str | os.PathLike[str] | Sequence[str] | None = None,
+    reference: str | None = None,
+    ties: bool = True,
+) -> AlgoPerfScores:
+    """Scores of a tree of published logs, with what is uncertain and what was skipped.
+
+    Args:
+        logs_dir: see `read_logs`.
+        ruleset: `external` or `self-tuning`.
+        targets: AlgoPerf's targets file, or a table; by default the frozen ones of version 0.5.
+        held_out: a file with a list of variants, or their names; by default the six of version 0.5.
+        reference: submission that anchors the anchored scores; by default `baseline` where it is there.
+        ties: test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
+
+    Raises:
+        DataError: an unreadable file or folder.
+        UsageError: an unknown ruleset, reference, metric or variant.
+    """
+    table = targets if isinstance(targets, TargetTable) else read_targets(targets) if targets else default_targets()
+    names = _held_out_names(held_out, table)
+    pairs = held_out_bases(names, table.base)
+    without = [w for w in pairs if w not in table.targets]
+    if without:
+        raise UsageError(f"no target for the held-out workload {', '.join(without)}", fix="add it to the targets file")
+    logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *pairs)}, ruleset)
+    times = logs.times()
+    if (
+        reference is None
+        and "baseline" in times
+        and any(math.isfinite(times["baseline"].get(w, math.inf)) for w in table.base)
+    ):
+        reference = "baseline"
+    result = score_table(times, ruleset=ruleset, base=table.base, held_out=names, reference=reference)
+    return AlgoPerfScores(
+        ruleset=result.ruleset,
+        base=result.base,
+        held_out=result.held_out,
+        time_to_target=result.time_to_target,
+        profiles=result.profiles,
+        anchored=result.anchored,
+        ranges=study_ranges(logs.studies, base=table.base, held_out=pairs),
+        ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *pairs)) if ties else None,
+        skipped=logs.skipped,
+    )
+
+
+def study_ranges(
+    studies: Studies, *, base: Sequence[str], held_out: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """Lowest and highest profile score when a single study of everybody stands for all."""
+    numbers = sorted({k for row in studies.values() for by_study in row.values() for k in by_study})
+    ends: dict[str, tuple[float, float]] = {}
+    for number in numbers:
+        times = {
+            s: {w: by_study[number] for w, by_study in row.items() if number in by_study} for s, row in studies.items()
+        }
+        for name, profile in profile_scores(times, base=base, held_out=held_out).items():
+            low, high = ends.get(name, (math.inf, -math.inf))
+            ends[name] = (min(low, profile.score), max(high, profile.score))
+    return ends
+
+
+def _held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, table: TargetTable) -> tuple[str, ...]:
+    if held_out is None:
+        return tuple(
+            w for w in HELD_OUT_WORKLOADS if w in table.targets and any(w.startswith(f"{b}_") for b in table.base)
+        )
+    if isinstance(held_out, (str, os.PathLike)):
+        return read_held_out(held_out)
+    return tuple(held_out)
+
+
+def _or_none(time: float) -> float | None:
+    return time if math.isfinite(time) else None

@@ -1,0 +1,267 @@
+"""Scores of a table of times: anchored score, AlgoPerf's profile score, speed-up over the reference.
+
+Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4.3
+Source: Benchmarking Optimization Software with Performance Profiles, arXiv cs/0102001, equation 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from harness.errors import UsageError, unknown
+
+#: submission -> workload -> time to target (any positive unit); inf is a miss, an absent workload acts as a miss.
+Table = Mapping[str, Mapping[str, float]]
+NO_HELD_OUT: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """Something that was left out or that is missing, and why; `what` reads like a path."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One submission's performance profile.
+
+    Args:
+        score: area under the profile over τ in [1, limit], from 100 points, as AlgoPerf publishes it; in [0, 1].
+        exact: the same area without the grid.
+        ratios: base workload -> time over the best time, after the penalties; inf is a miss.
+    """
+
+    score: float
+    exact: float
+    ratios: Mapping[str, float]
+
+    def curve(self, taus: Iterable[float]) -> list[float]:
+        """ρ(τ), the share of base workloads within a factor τ of the best, at each τ.
+
+        >>> Profile(score=0, exact=0, ratios={"a": 1.0, "b": 2.0}).curve([1, 2])
+        [0.5, 1.0]
+        """
+        return [sum(r <= tau for r in self.ratios.values()) / len(self.ratios) for tau in taus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchored:
+    """Anchored scores of a table.
+
+    Args:
+        scores: submission -> mean over the counted workloads, in [0, 1].
+        parts: submission -> workload -> its term in [0, 1].
+        workloads: the workloads that count.
+        left_out: those that do not, and why.
+    """
+
+    scores: Mapping[str, float]
+    parts: Mapping[str, Mapping[str, float]]
+    workloads: tuple[str, ...]
+    left_out: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speedup:
+    """Geometric mean of reference time over own time; `value` is None where no workload was hit by both."""
+
+    value: float | None
+    workloads: tuple[str, ...]
+    left_out: tuple[Skipped, ...]
+
+
+def study_time(trials: Iterable[float]) -> float:
+    """Time of a study: the smallest scored time of its trials; inf when all missed or there are none.
+
+    >>> study_time([3.0, math.inf, 2.0])
+    2.0
+    """
+    return min(trials, default=math.inf)
+
+
+def workload_time(studies: Collection[float]) -> float:
+    """Time on a workload: the median over studies, where a missed study counts as inf.
+
+    >>> workload_time([1.0, math.inf, 3.0]), workload_time([1.0, math.inf])
+    (3.0, inf)
+    """
+    return median(studies) if studies else math.inf
+
+
+def check_table(times: Table) -> None:
+    """Refuse a table that is empty or holds NaN, zero or negative times.
+
+    Raises:
+        UsageError: names the submission and the workload.
+    """
+    if not times:
+        raise UsageError("the table of times is empty", fix="give at least one submission")
+    for submission, row in times.items():
+        for workload, time in row.items():
+            if not time > 0:
+                raise UsageError(
+                    f"{submission} on {workload} has the time {time!r}, and a time must be positive",
+                    fix="write inf for a miss, or leave the workload out",
+                )
+
+
+def anchored_term(time: float, reference: float) -> float:
+    """clip(log2(4·reference/time)/5, 0, 1): 0.4 at the reference's time, 1 at 8× its speed, 0 at a quarter of it.
+
+    >>> anchored_term(10.0, 10.0), anchored_term(5.0, 10.0), anchored_term(math.inf, 10.0)
+    (0.4, 0.6, 0.0)
+    """
+    if math.isinf(time):
+        return 0.0
+    return min(1.0, max(0.0, math.log2(4 * reference / time) / 5))
+
+
+def anchored_scores(
+    times: Table,
+    reference: Mapping[str, float],
+    *,
+    workloads: Iterable[str] | None = None,
+    coarse: Collection[str] = (),
+) -> Anchored:
+    """Mean over workloads of `anchored_term`; it does not move when the field of submissions does.
+
+    Args:
+        times: submission -> workload -> time to target.
+        reference: workload -> time of the frozen reference, in the same unit.
+        workloads: those that should count; by default every workload of the reference.
+        coarse: workloads too coarse to count.
+
+    Raises:
+        UsageError: a time is not positive, or no workload is left that the reference hit.
+    """
+    check_table({**times, "the reference": reference})
+    asked = tuple(reference if workloads is None else workloads)
+    counted, left_out = [], []
+    for workload in asked:
+        if workload in coarse:
+            left_out.append(Skipped(what=workload, why="coarse: outside the anchored mean"))
+        elif math.isinf(reference.get(workload, math.inf)):
+            why = "the reference missed it" if workload in reference else "the reference has no time for it"
+            left_out.append(Skipped(what=workload, why=why))
+        else:
+            counted.append(workload)
+    if not counted:
+        raise UsageError("no anchored score: the reference hit none of the workloads", fix="choose another reference")
+    parts = {
+        submission: {w: anchored_term(row.get(w, math.inf), reference[w]) for w in counted}
+        for submission, row in times.items()
+    }
+    scores = {submission: math.fsum(terms.values()) / len(counted) for submission, terms in parts.items()}
+    return Anchored(scores=scores, parts=parts, workloads=tuple(counted), left_out=tuple(left_out))
+
+
+def reference_times(times: Table, reference: str) -> Mapping[str, float]:
+    """The row of the reference.
+
+    Raises:
+        UsageError: the table has no such submission.
+    """
+    if reference not in times:
+        raise unknown("reference", reference, times)
+    return times[reference]
+
+
+def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]) -> Speedup:
+    """Geometric mean of reference/time over the workloads that both hit; the others are named, never imputed.
+
+    >>> geometric_speedup({"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 2.0}).value
+    2.0
+    """
+    logs, used, left_out = [], [], []
+    for workload in dict.fromkeys((*reference, *times)):
+        own, base = times.get(workload, math.inf), reference.get(workload, math.inf)
+        if math.isinf(own) or math.isinf(base):
+            missed = "both" if math.isinf(own) and math.isinf(base) else "the reference" if math.isinf(base) else "it"
+            left_out.append(Skipped(what=workload, why=f"{missed} missed the target"))
+        else:
+            logs.append(math.log(base / own))
+            used.append(workload)
+    value = math.exp(math.fsum(logs) / len(logs)) if logs else None
+    return Speedup(value=value, workloads=tuple(used), left_out=tuple(left_out))
+
+
+def penalised_times(
+    times: Table, *, base: Sequence[str], held_out: Mapping[str, str] = NO_HELD_OUT, limit: float = 4.0
+) -> dict[str, dict[str, float]]:
+    """Base columns after AlgoPerf's held-out rules, in its order.
+
+    First a variant counts as missed where its base is missed; then any time over `limit` times the best one does;
+    then a base counts as missed where its variant is missed. The order matters: the best time on a variant is
+    taken among those that hit the base, and a variant over the limit costs its base.
+    """
+    table = {name: {w: row.get(w, math.inf) for w in dict.fromkeys((*base, *held_out))} for name, row in times.items()}
+    for row in table.values():
+        for variant, parent in held_out.items():
+            if math.isinf(row[parent]):
+                row[variant] = math.inf
+    for workload in dict.fromkeys((*base, *held_out)):
+        best = min(row[workload] for row in table.values())
+        for row in table.values():
+            if row[workload] > limit * best:
+                row[workload] = math.inf
+    for row in table.values():
+        for variant, parent in held_out.items():
+            if math.isinf(row[variant]):
+                row[parent] = math.inf
+    return {name: {w: row[w] for w in base} for name, row in table.items()}
+
+
+def profile_scores(
+    times: Table, *, base: Sequence[str], held_out: Mapping[str, str] = NO_HELD_OUT, limit: float = 4.0
+) -> dict[str, Profile]:
+    """AlgoPerf's score of every submission: it depends on the field, since times are divided by the best one.
+
+    Args:
+        times: submission -> workload -> time to target, held-out variants among the workloads.
+        base: workloads that the profile counts.
+        held_out: variant -> its base workload.
+        limit: how many times the best time still counts on each workload (inf: no such rule).
+
+    Raises:
+        UsageError: no base workload, a variant of an unknown base, or a time that is not positive.
+
+    >>> table = {"a": {"w": 10.0}, "b": {"w": 25.0}, "c": {"w": math.inf}}
+    >>> {name: profile.exact for name, profile in profile_scores(table, base=["w"]).items()}
+    {'a': 1.0, 'b': 0.5, 'c': 0.0}
+    """
+    check_table(times)
+    if not base:
+        raise UsageError("no base workload to score on")
+    for variant, parent in held_out.items():
+        if parent not in base:
+            raise UsageError(f"held-out {variant} belongs to {parent}, which is not among the base workloads")
+    table = penalised_times(times, base=base, held_out=held_out, limit=limit)
+    best = {w: min(row[w] for row in table.values()) for w in base}
+    return {
+        name: _profile({w: row[w] / best[w] if math.isfinite(row[w]) else math.inf for w in base})
+        for name, row in table.items()
+    }
+
+
+#: AlgoPerf integrates the profile over τ in [1, 4] whatever the 4× rule says.
+_TAU_MAX = 4.0
+_TAUS = tuple(_TAU_MAX if i == 99 else 1 + (_TAU_MAX - 1) * i / 99 for i in range(100))
+
+
+def _profile(ratios: Mapping[str, float]) -> Profile:
+    exact = math.fsum(max(0.0, _TAU_MAX - r) for r in ratios.values()) / (_TAU_MAX - 1) / len(ratios)
+    shape = Profile(score=0.0, exact=exact, ratios=ratios)
+    rho = shape.curve(_TAUS)
+    area = math.fsum(
+        (right - left) * (low + high) / 2
+        for left, right, low, high in zip(_TAUS[:-1], _TAUS[1:], rho[:-1], rho[1:], strict=True)
+    )
+    return Profile(score=area / (_TAU_MAX - 1), exact=exact, ratios=ratios)

@@ -1,0 +1,105 @@
+"""Simulations of the statistics on distributions whose truth is known: coverage, false verdicts, power."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.scoring.compare import compare_times
+from harness.scoring.stats import MARGIN, interval, median_interval, needed_n, paired_log_ratios
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where times come from: log(time) = noise · scale, and a run misses with the given probability.
+
+    Args:
+        noise: a key of `NOISES`.
+        scale: spread of the log of one time; 0.03 is 3 % from seed to seed.
+        misses: probability that a run misses.
+    """
+
+    noise: str = "log-normal"
+    scale: float = 0.03
+    misses: float = 0.0
+
+
+#: Log-times with median 0 and a spread of about 1: normal, heavy tails (infinite fourth moment), one-sided tails.
+NOISES: dict[str, Draw] = {
+    "log-normal": lambda rng, size: rng.standard_normal(size),
+    "heavy tails": lambda rng, size: rng.standard_t(2.5, size) * 0.6,
+    "skewed": lambda rng, size: rng.exponential(1.0, size) - math.log(2),
+}
+
+
+def times(rng: np.random.Generator, setting: Setting, size: tuple[int, ...], effect: float = 0.0) -> Floats:
+    """Times of runs, seconds; inf for a miss. `effect` is added to their logs."""
+    import numpy as np
+
+    result = np.exp(NOISES[setting.noise](rng, size) * setting.scale + effect)
+    if setting.misses:
+        result[rng.random(size) < setting.misses] = np.inf
+    return result
+
+
+def interval_coverage(setting: Setting, n: int, repeats: int, seed: int = 0, effect: float = 0.05) -> float:
+    """Share of 95 % intervals from n pairs that hold the true log ratio."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    a, b = times(rng, setting, (repeats, n), effect), times(rng, setting, (repeats, n))
+    both = np.isinf(a) & np.isinf(b)
+    with np.errstate(invalid="ignore"):
+        differences = np.where(both, 0.0, np.log(a) - np.log(b))
+    ends = [interval(row) for row in differences.tolist()]
+    return sum(e.low <= effect <= e.high for e in ends) / repeats
+
+
+def median_coverage(setting: Setting, n: int, repeats: int, seed: int = 0) -> float:
+    """Share of 95 % intervals from n studies that hold the true median, 1 second."""
+    import numpy as np
+
+    ends = [median_interval(row) for row in times(np.random.default_rng(seed), setting, (repeats, n)).tolist()]
+    return sum(e.low <= 1.0 <= e.high for e in ends) / repeats
+
+
+def false_verdicts(setting: Setting, n: int, repeats: int, workloads: int = 3, seed: int = 0) -> tuple[float, float]:
+    """A submission against its own copy: share of false verdicts overall, and of tables with any on a workload."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    overall = on_any = 0
+    for _ in range(repeats):
+        draws = times(rng, setting, (2, workloads, n)).tolist()
+        tables = [{f"w{i}": dict(enumerate(row)) for i, row in enumerate(side)} for side in draws]
+        result = compare_times(*tables)
+        overall += result.overall is not None and result.overall.verdict != "inconclusive"
+        on_any += any(row.verdict != "inconclusive" for row in result.workloads)
+    return overall / repeats, on_any / repeats
+
+
+def power(
+    setting: Setting, repeats: int, pilot: int = 10, effect: float = MARGIN, seed: int = 0
+) -> tuple[float, float]:
+    """Median of the pairs that a pilot says are needed, and how often so many fresh pairs find the slow-down."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    needed, found = [], 0
+    for _ in range(repeats):
+        a, b = times(rng, setting, (pilot,), effect), times(rng, setting, (pilot,))
+        n = needed_n(paired_log_ratios(a.tolist(), b.tolist())) or pilot
+        fresh = [times(rng, setting, (n,), shift).tolist() for shift in (effect, 0.0)]
+        result = compare_times({"w": dict(enumerate(fresh[0]))}, {"w": dict(enumerate(fresh[1]))})
+        needed.append(n)
+        found += result.workloads[0].verdict == "slower"
+    return float(np.median(needed)), found / repeats

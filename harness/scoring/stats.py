@@ -1,0 +1,396 @@
+"""Statistics of paired runs: exact sign-flip tests, the intervals that invert them, seeds needed, misses as ranks.
+
+Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945 (sign flips of signed ranks)
+Source: Estimates of Location Based on Rank Tests, Hodges and Lehmann 1963, equation 4.1
+Source: Confidence Intervals Based on Interpolated Order Statistics, Hettmansperger and Sheather 1986, equation 2.2
+Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Literal
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+#: Under so many pairs nothing is decided: with 5, even five equal signs have p = 1/16.
+MIN_PAIRS = 6
+#: Beyond so many pairs the normal approximation stands in for counting; it is good to four digits there.
+EXACT_PAIRS = 400
+#: Pairs that `compare` plans for.
+DEFAULT_PAIRS = 10
+#: log of the smallest ratio of times that is worth seeds: 3 %.
+MARGIN = math.log(1.03)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignFlip:
+    """A two-sided sign-flip test: p-value, pairs, pairs that are no ties, and whether all flips were counted."""
+
+    p: float
+    n: int
+    informative: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Two ends around an estimate: a 95 % `interval`, or under six values only their `range`."""
+
+    low: float
+    high: float
+    kind: Literal["interval", "range"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A share with its Wilson interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """log(a/b) per pair of times: 0 where both missed, ±inf (the worst rank) where one did.
+
+    Args:
+        a: times in any unit, inf for a miss.
+        b: times of the same blocks.
+
+    Raises:
+        UsageError: unequal lengths, or a time that is not positive.
+
+    >>> paired_log_ratios([1.0, math.inf, math.inf], [1.0, 1.0, math.inf])
+    [0.0, inf, 0.0]
+    """
+    if len(a) != len(b):
+        raise UsageError(f"cannot pair {len(a)} times with {len(b)}")
+    for time in (*a, *b):
+        if not time > 0:
+            raise UsageError(f"a time is {time!r}, and a time must be positive", fix="write inf for a miss")
+    return [_log_ratio(x, y) for x, y in zip(a, b, strict=True)]
+
+
+def _log_ratio(x: float, y: float) -> float:
+    if math.isinf(x) or math.isinf(y):
+        return 0.0 if x == y else math.inf if math.isinf(x) else -math.inf
+    return math.log(x / y)
+
+
+def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "mean"] = "ranks") -> SignFlip:
+    """Two-sided test that paired differences are symmetric about 0.
+
+    Each pair's sign is flipped in all 2^n ways and the observed statistic is held against the outcome. With `ranks`
+    the statistic is the sum of signed ranks (Pratt: zeros are ranked, then have no sign), counted exactly by dynamic
+    programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` it is the sum itself, counted
+    exactly by meeting in the middle up to n = 32 and by 100,000 seeded flips beyond.
+
+    Args:
+        differences: log ratios; ±inf only with `ranks`.
+        statistic: what is summed.
+
+    Raises:
+        UsageError: NaN, or an infinite difference with `mean`.
+
+    >>> sign_flip_test([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).p
+    0.03125
+    """
+    if any(math.isnan(d) for d in differences):
+        raise UsageError("a paired difference is NaN", fix="leave the pair out and say so")
+    signs = [math.copysign(1.0, d) for d in differences if d != 0]
+    if not signs:
+        return SignFlip(p=1.0, n=len(differences), informative=0, exact=True)
+    if statistic == "mean":
+        if any(math.isinf(d) for d in differences):
+            raise UsageError("a miss has no mean", fix="use statistic='ranks'")
+        p, exact = _mean_p([d for d in differences if d != 0])
+        return SignFlip(p=p, n=len(differences), informative=len(signs), exact=exact)
+    doubled = _doubled_ranks(differences)
+    total = sum(doubled)
+    positive = sum(r for r, s in zip(doubled, signs, strict=True) if s > 0)
+    if len(signs) > EXACT_PAIRS:
+        z = (abs(2 * positive - total) - 1) / math.sqrt(sum(r * r for r in doubled))
+        return SignFlip(
+            p=min(1.0, math.erfc(z / math.sqrt(2))), n=len(differences), informative=len(signs), exact=False
+        )
+    tail = _subset_sum_cdf(tuple(sorted(doubled)))[min(positive, total - positive)]
+    return SignFlip(p=min(1.0, 2.0 * tail), n=len(differences), informative=len(signs), exact=True)
+
+
+def _doubled_ranks(differences: Sequence[float]) -> list[int]:
+    """Twice the midranks of |d| among all pairs, of those that are not zero; doubling makes them whole numbers."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata([abs(d) for d in differences])
+    return [round(2 * float(r)) for r, d in zip(ranks, differences, strict=True) if d != 0]
+
+
+@lru_cache(maxsize=512)
+def _subset_sum_cdf(weights: tuple[int, ...]) -> list[float]:
+    """P(sum of a random subset ≤ s) for s = 0 … total, each weight in or out with probability ½."""
+    import numpy as np
+
+    mass = np.zeros(sum(weights) + 1)
+    mass[0] = 1.0
+    for weight in weights:
+        mass[weight:] = (mass[weight:] + mass[: len(mass) - weight]) / 2
+        mass[:weight] /= 2
+    cumulative: list[float] = np.cumsum(mass).tolist()
+    return cumulative
+
+
+def _mean_p(values: Sequence[float]) -> tuple[float, bool]:
+    import numpy as np
+
+    x = np.asarray(values, dtype=float)
+    # Flips that give the observed sum again, up to rounding, count as extreme.
+    threshold = abs(x.sum()) - 1e-9 * np.abs(x).sum()
+    if len(x) <= 32:
+        left, right = _flipped_sums(x[: len(x) // 2]), np.sort(_flipped_sums(x[len(x) // 2 :]))
+        above = len(right) - np.searchsorted(right, threshold - left, side="left")
+        below = np.searchsorted(right, -threshold - left, side="right")
+        count = int(above.sum() + below.sum()) if threshold > 0 else 2 ** len(x)
+        return min(1.0, count / 2 ** len(x)), True
+    draws = 100_000
+    rng = np.random.default_rng(0)
+    extreme = 0
+    for _ in range(10):
+        flips = rng.integers(0, 2, size=(draws // 10, len(x))) * 2 - 1
+        extreme += int((np.abs(flips @ x) >= threshold).sum())
+    return (extreme + 1) / (draws + 1), False
+
+
+def _flipped_sums(x: Floats) -> Floats:
+    import numpy as np
+
+    sums = np.zeros(1)
+    for value in x:
+        sums = np.concatenate([sums - value, sums + value])
+    return sums
+
+
+def _finite(differences: Sequence[float]) -> tuple[Floats, float]:
+    """Differences with ±inf replaced by a number so large that it keeps the worst rank in every average."""
+    import numpy as np
+
+    x = np.asarray(differences, dtype=float)
+    if np.isnan(x).any():
+        raise UsageError("a paired difference is NaN", fix="leave the pair out and say so")
+    big = 1e6 * (1.0 + float(np.abs(x[np.isfinite(x)]).max(initial=0.0)))
+    return np.clip(x, -big, big), big
+
+
+def _restore(value: float, big: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) > big / 1e3 else value
+
+
+def _walsh(x: Floats) -> Floats:
+    """Averages of all pairs i ≤ j, sorted: n(n+1)/2 numbers."""
+    import numpy as np
+
+    i, j = np.triu_indices(len(x))
+    return np.sort((x[i] + x[j]) / 2)
+
+
+def hodges_lehmann(differences: Sequence[float]) -> float:
+    """Median of the averages of all pairs of differences; ±inf where misses prevail, and 0 where they cancel.
+
+    Raises:
+        UsageError: no differences, or NaN.
+
+    >>> hodges_lehmann([1.0, 2.0, 6.0])
+    2.75
+    """
+    import numpy as np
+
+    if not len(differences):
+        raise UsageError("no pair to estimate from")
+    x, big = _finite(differences)
+    return _restore(float(np.median(_walsh(x))), big)
+
+
+def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
+    """Confidence interval for the centre of paired differences, from inverting the signed-rank sign-flip test.
+
+    Its coverage is at least `level` for any symmetric distribution. Where the test cannot reach the level (under
+    six pairs at 95 %) the range of the differences is given instead, marked as such.
+
+    Raises:
+        UsageError: no differences, or NaN.
+    """
+    if not len(differences):
+        raise UsageError("no pair to estimate from")
+    x, big = _finite(differences)
+    n = len(x)
+    k = _signed_rank_critical(n, level)
+    if n < MIN_PAIRS or k == 0:
+        return Spread(low=min(differences), high=max(differences), kind="range")
+    walsh = _walsh(x)
+    return Spread(low=_restore(float(walsh[k - 1]), big), high=_restore(float(walsh[-k]), big), kind="interval")
+
+
+@lru_cache(maxsize=512)
+def _signed_rank_critical(n: int, level: float) -> int:
+    """How many Walsh averages may be cut from each end: the largest k with P(W < k) ≤ (1 - level)/2."""
+    import numpy as np
+
+    if n > EXACT_PAIRS:
+        spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+        return int(n * (n + 1) / 4 + NormalDist().inv_cdf((1 - level) / 2) * spread)
+    return int(np.searchsorted(_subset_sum_cdf(tuple(range(1, n + 1))), (1 - level) / 2, side="right"))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected by Holm, in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for position, i in enumerate(order):
+        running = max(running, min(1.0, (len(order) - position) * p_values[i]))
+        adjusted[i] = running
+    return adjusted
+
+
+def pairs_for(spread: float, effect: float = MARGIN, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Pairs at which the signed-rank test finds an effect with the given power.
+
+    Args:
+        spread: standard deviation of one paired log ratio.
+        effect: true centre of the log ratios, > 0.
+        power: chance of finding it.
+        alpha: two-sided level; after Holm over m tests, alpha/m.
+
+    Raises:
+        UsageError: an effect that is not positive, or a spread that is no finite number ≥ 0.
+
+    >>> pairs_for(0.0), pairs_for(0.03)
+    (6, 11)
+    """
+    if not effect > 0 or not 0 <= spread < math.inf:
+        raise UsageError(f"no number of pairs for the spread {spread!r} and the effect {effect!r}")
+    smallest = max(MIN_PAIRS, math.ceil(math.log2(2 / alpha)))
+    z = NormalDist().inv_cdf(1 - alpha / 2)
+    # 0.955 is the efficiency of ranks against means for normal noise; z²/2 is the price of not knowing the spread.
+    n = ((z + NormalDist().inv_cdf(power)) * spread / effect) ** 2 / 0.955 + z * z / 2
+    return max(smallest, math.ceil(n))
+
+
+def needed_n(
+    differences: Sequence[float], *, effect: float | None = None, power: float = 0.8, alpha: float = 0.05
+) -> int | None:
+    """Pairs, all in all, that would settle a comparison, from the spread observed so far; None under two finite pairs.
+
+    The effect to be found is 3 %, or what is sure to be larger: the distance of the interval (under six pairs: the
+    range) from 0. The observed effect itself would be too hopeful. The spread is taken at the upper 80 %
+    confidence limit of the standard deviation, since a pilot of a few pairs underestimates it half of the time.
+    Misses, which tell nothing about seconds and as worst ranks hide what the others tell, cost their share twice.
+
+    Args:
+        differences: log ratios of the pairs so far.
+        effect: log ratio that should be found instead.
+        power: chance of finding it.
+        alpha: two-sided level.
+
+    Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
+    """
+    import numpy as np
+
+    x = np.asarray([d for d in differences if math.isfinite(d)])
+    if len(x) < 2:
+        return None
+    ends = interval(x.tolist())
+    sure = max(ends.low, -ends.high, 0.0)
+    wanted = max(MARGIN, sure) if effect is None else effect
+    # One wild pair should not ask for thousands of seeds: ranks do not see how wild it is.
+    deviation = 1.4826 * float(np.median(np.abs(x - np.median(x))))
+    spread = min(float(x.std(ddof=1)), 2 * deviation or math.inf)
+    upper = spread * _upper_limit_factor(len(x))
+    share = len(x) / len(differences)
+    return math.ceil(pairs_for(upper, wanted, power=power, alpha=alpha) / share**2)
+
+
+@lru_cache(maxsize=512)
+def _upper_limit_factor(n: int) -> float:
+    """The upper 80 % confidence limit of a standard deviation from n normal values, over the observed one."""
+    from scipy.stats import chi2
+
+    return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))
+
+
+def restricted_mean(times: Sequence[float], budget: float) -> float:
+    """Restricted mean time to budget: mean of min(time, budget), the mean time until hit or budget.
+
+    It says how long a run keeps a machine; it is no time to target, and a miss is not given one.
+
+    Raises:
+        UsageError: no times, or a budget that is no positive number.
+
+    >>> restricted_mean([2.0, math.inf], 10.0)
+    6.0
+    """
+    if not len(times) or not 0 < budget < math.inf:
+        raise UsageError(f"no restricted mean of {len(times)} times for the budget {budget!r}")
+    return math.fsum(min(t, budget) for t in times) / len(times)
+
+
+@lru_cache(maxsize=4096)
+def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
+    """Share of runs that reached the target, with Wilson's interval.
+
+    Raises:
+        UsageError: no runs, or more hits than runs.
+    """
+    from scipy.stats import binomtest
+
+    if not 0 <= hits <= n or n == 0:
+        raise UsageError(f"no rate of {hits} hits in {n} runs")
+    ends = binomtest(hits, n).proportion_ci(level, method="wilson")
+    return Rate(value=hits / n, low=float(ends.low), high=float(ends.high), n=n)
+
+
+def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
+    """Interval for the median over studies; under six values, where none covers, their range.
+
+    Order statistics give coverages in coarse steps; interpolating between two neighbours comes within about one
+    percent of the level for any continuous distribution. A miss is inf and may be an end.
+
+    Args:
+        values: one per study.
+        level: coverage asked for.
+
+    Raises:
+        UsageError: no values, or NaN.
+    """
+    if not len(values) or any(math.isnan(v) for v in values):
+        raise UsageError("no median of no values or of NaN")
+    x, n = sorted(values), len(values)
+    if n < MIN_PAIRS:
+        return Spread(low=x[0], high=x[-1], kind="range")
+    # cover[d]: chance that the median lies between the d-th smallest and the d-th largest value.
+    cover = [1 - 2 * math.fsum(math.comb(n, i) for i in range(d)) / 2**n for d in range(n // 2 + 2)]
+    d = max(i for i in range(1, n // 2 + 1) if cover[i] >= level or i == 1)
+    share = (cover[d] - level) / (cover[d] - cover[d + 1])
+    weight = max(0.0, (n - d) * share / (d + (n - 2 * d) * share))
+    return Spread(low=_between(x[d - 1], x[d], weight), high=_between(x[n - d], x[n - d - 1], weight), kind="interval")
+
+
+def _between(outer: float, inner: float, weight: float) -> float:
+    if outer == inner or weight == 0:
+        return outer
+    return outer if math.isinf(outer) else (1 - weight) * outer + weight * inner if math.isfinite(inner) else inner

@@ -1,0 +1,325 @@
+"""Published scores from the published table and logs, the rules one by one, and the dirt of real logs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BenchError, DataError, UsageError
+from harness.scoring import algoperf as ap
+
+INF = math.inf
+PUBLISHED = {
+    "shampoo_submission": 0.7784,
+    "schedule_free_adamw": 0.7077,
+    "generalized_adam": 0.6383,
+    "cyclic_lr": 0.6301,
+    "nadamp": 0.5909,
+    "baseline": 0.5707,
+    "amos": 0.4918,
+    "caspr_adaptive": 0.4722,
+    "lawa_queue": 0.3699,
+    "lawa_ema": 0.3384,
+    "schedule_free_prodigy": 0.0,
+}
+
+
+@pytest.fixture(scope="session")
+def table(algoperf: Path) -> dict[str, dict[str, float]]:
+    return ap.read_table(algoperf / "v05_external_time_to_target.csv")
+
+
+@pytest.fixture(scope="session")
+def from_logs(algoperf_logs: Path) -> ap.AlgoPerfScores:
+    return ap.score_logs(algoperf_logs, ruleset="external")
+
+
+def four_digits(scores: dict[str, float]) -> dict[str, float]:
+    return {name: round(score, 4) for name, score in scores.items()}
+
+
+# --- published numbers --------------------------------------------------------------------------
+
+
+def test_published_scores_from_the_table(table: dict[str, dict[str, float]]) -> None:
+    assert four_digits(ap.score_table(table).scores) == PUBLISHED
+
+
+def test_published_scores_from_the_logs(from_logs: ap.AlgoPerfScores) -> None:
+    assert four_digits(from_logs.scores) == PUBLISHED
+    assert list(from_logs.scores) == list(PUBLISHED)
+
+
+def test_files_give_what_the_defaults_give(algoperf: Path, algoperf_logs: Path, from_logs: ap.AlgoPerfScores) -> None:
+    result = ap.score_logs(
+        algoperf_logs / "external_tuning",
+        targets=algoperf / "v05_workload_targets.json",
+        held_out=algoperf / "v05_held_out_workloads.json",
+        ties=False,
+    )
+    assert result.scores == from_logs.scores
+    assert result.time_to_target == from_logs.time_to_target
+    assert ap.read_targets(algoperf / "v05_workload_targets.json") == ap.default_targets()
+    assert set(ap.read_held_out(algoperf / "v05_held_out_workloads.json")) == set(ap.HELD_OUT_WORKLOADS)
+
+
+def test_times_from_the_logs_are_those_of_the_table(
+    table: dict[str, dict[str, float]], from_logs: ap.AlgoPerfScores
+) -> None:
+    # Within 0.1 %: of two trials that hit at the same evaluation, the published table takes whichever it lists first.
+    for submission, row in from_logs.time_to_target.items():
+        for workload, seconds in row.items():
+            published = table[submission].get(workload, INF)
+            assert (seconds or INF) == pytest.approx(published, rel=1e-3), (submission, workload)
+
+
+def test_hits_are_those_of_the_trials_table(algoperf: Path, algoperf_logs: Path) -> None:
+    import csv
+
+    targets = ap.default_targets().targets
+    hits = 0
+    with open(algoperf / "v05_external_trials.csv", newline="") as file:
+        for row in list(csv.DictReader(file))[::10]:
+            folder = algoperf_logs / row["ruleset"] / row["submission"] / row["study"]
+            places = [folder / f"{row['workload']}_{f}" / row["trial"] / ap.MEASUREMENTS for f in ap.FRAMEWORKS]
+            (path,) = [place for place in places if place.exists()]
+            hit = ap.first_hit(path.read_bytes(), targets[row["workload"]])
+            assert (hit.index if hit else -1) == int(row["hit_eval_index"])
+            hits += hit is not None
+    assert hits > 100
+
+
+# --- each rule counts ---------------------------------------------------------------------------
+
+
+def test_without_held_outs(table: dict[str, dict[str, float]]) -> None:
+    scores = four_digits(ap.score_table(table, held_out=()).scores)
+    assert scores["schedule_free_adamw"] == 0.7740
+    assert scores["caspr_adaptive"] == 0.5549
+
+
+def test_without_the_four_times_rule(table: dict[str, dict[str, float]]) -> None:
+    scores = four_digits(ap.score_table(table, limit=INF).scores)
+    assert scores["baseline"] == 0.5915
+    assert scores["cyclic_lr"] == 0.6648
+
+
+def test_a_missing_workload_is_a_miss_and_not_left_out(table: dict[str, dict[str, float]]) -> None:
+    present = [w for w in ap.BASE_WORKLOADS if w in table["caspr_adaptive"]]
+    held_out = [w for w in ap.HELD_OUT_WORKLOADS if w.startswith(tuple(present))]
+    over_present = ap.score_table(table, base=present, held_out=held_out).scores["caspr_adaptive"]
+    assert over_present > PUBLISHED["caspr_adaptive"] + 0.01
+
+
+def test_exact_integral_is_close_and_not_equal(from_logs: ap.AlgoPerfScores) -> None:
+    gaps = [abs(p.score - p.exact) for p in from_logs.profiles.values()]
+    assert 0 < max(gaps) < 0.005
+
+
+# --- what is uncertain --------------------------------------------------------------------------
+
+
+def test_dropping_an_also_ran_swaps_the_first_two_by_profile_score_only(table: dict[str, dict[str, float]]) -> None:
+    fewer = {name: row for name, row in table.items() if name != "caspr_adaptive"}
+    full, dropped = (ap.score_table(t, reference="baseline") for t in (table, fewer))
+    assert list(full.scores)[:2] == ["shampoo_submission", "schedule_free_adamw"]
+    assert list(dropped.scores)[:2] == ["schedule_free_adamw", "shampoo_submission"]
+    assert full.anchored is not None
+    assert dropped.anchored is not None
+    for name in fewer:
+        assert dropped.anchored.scores[name] == full.anchored.scores[name]
+    best = sorted(dropped.anchored.scores, key=lambda name: -dropped.anchored.scores[name])  # type: ignore[union-attr]
+    assert best[:2] == ["shampoo_submission", "schedule_free_adamw"]
+    assert [str(s) for s in full.anchored.left_out] == ["imagenet_resnet: the reference missed it"]
+
+
+def test_ties_are_shown(from_logs: ap.AlgoPerfScores) -> None:
+    ties = from_logs.ties
+    assert ties is not None
+    assert ("shampoo_submission", "schedule_free_adamw") in ties.tied
+    assert ("nadamp", "baseline") in ties.tied
+    assert ("shampoo_submission", "baseline") not in ties.tied
+    assert ties.ranks["shampoo_submission"][0] == 1
+    assert ties.ranks["schedule_free_prodigy"] == (11, 11)
+    assert from_logs.ranges is not None
+    for name, (low, high) in from_logs.ranges.items():
+        assert 0 <= low <= high <= 1, name
+    # Five studies: a range, and those of the first two overlap.
+    assert from_logs.ranges["schedule_free_adamw"][1] > from_logs.ranges["shampoo_submission"][0]
+
+
+def test_json_is_plain(from_logs: ap.AlgoPerfScores) -> None:
+    plain = json.loads(json.dumps(from_logs.to_json(), allow_nan=False))
+    assert plain["schema"] == ap.SCHEMA
+    assert four_digits(plain["scores"]) == PUBLISHED
+    assert plain["time_to_target"]["amos"]["criteo1tb"] is None
+    assert plain["time_to_target"]["baseline"]["fastmri"] == pytest.approx(2030.4, abs=0.1)
+
+
+def test_the_dirt_is_named(from_logs: ap.AlgoPerfScores) -> None:
+    said = [str(s) for s in from_logs.skipped]
+    assert "schedule_free_adamw/study_0/trial_1: stray folder: no <workload>_<jax|pytorch>" in said
+    assert "baseline/study_1/ogbg_gelu_jax: neither a base workload nor one of the held-outs" in said
+    assert "caspr_adaptive/criteo1tb: no logs; acts as a miss" in said
+    assert "lawa_ema/librispeech_deepspeech: 3 of 5 studies; the median is over those" in said
+
+
+def test_fast_enough(algoperf_logs: Path) -> None:
+    import scipy.stats  # noqa: F401  third-party imports are not counted
+
+    start = time.process_time()
+    ap.score_logs(algoperf_logs)
+    assert time.process_time() - start < 3.0
+
+
+# --- made-up logs -------------------------------------------------------------------------------
+
+HEADER = "accumulated_submission_time,score,validation/ssim"
+GOOD = f"{HEADER}\n1,10.0,0.5\n2,20.0,0.73\n3,30.0,0.74\n"
+
+
+def put(root: Path, place: str, content: str | None) -> None:
+    folder = root / place
+    folder.mkdir(parents=True, exist_ok=True)
+    if content is not None:
+        (folder / ap.MEASUREMENTS).write_text(content)
+
+
+def targets() -> ap.TargetTable:
+    return ap.TargetTable(targets={"fastmri": ap.make_target("fastmri", "ssim", 0.72)}, base=("fastmri",))
+
+
+def score(root: Path, **options: object) -> ap.AlgoPerfScores:
+    return ap.score_logs(root, targets=targets(), held_out=(), **options)  # type: ignore[arg-type]
+
+
+def test_dirt_of_every_kind(tmp_path: Path) -> None:
+    put(tmp_path, "a/study_0/fastmri_jax/trial_1", GOOD)
+    put(tmp_path, "a/study_0/fastmri_jax/trial_2", "")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_3", HEADER + "\n")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_4", None)
+    put(tmp_path, "a/study_0/fastmri_jax/trial_5", "step,score\n1,2\n")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_6", f"{HEADER}\n1,nan,0.9\n")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_7", f"{HEADER}\n1,-5,0.9\n")
+    put(tmp_path, "a/study_0/fastmri_jax/old", GOOD)
+    put(tmp_path, "a/study_0/fastmri_pytorch/trial_1", GOOD)
+    put(tmp_path, "a/study_0/trial_1", GOOD)
+    put(tmp_path, "a/study_0/unknown_jax/trial_1", GOOD)
+    put(tmp_path, "a/notes", None)
+    put(tmp_path, "b", None)
+    (tmp_path / "README.md").write_text("x")
+    result = score(tmp_path)
+    assert result.time_to_target == {"a": {"fastmri": 20.0}}
+    assert "b" not in result.scores
+    said = {s.what: s.why for s in result.skipped}
+    where = "a/study_0/fastmri_jax"
+    assert said[f"{where}/trial_2"] == "the file is empty"
+    assert said[f"{where}/trial_3"] == "the file has a header and no whole row"
+    assert said[f"{where}/trial_4"] == "no eval_measurements.csv"
+    assert said[f"{where}/trial_5"] == "no column validation/ssim"
+    assert "at the time 'nan'" in said[f"{where}/trial_6"]
+    assert "at the time '-5'" in said[f"{where}/trial_7"]
+    assert "stray" in said[f"{where}/old"]
+    assert "second framework" in said["a/study_0/fastmri_pytorch"]
+    assert "stray" in said["a/study_0/trial_1"]
+    assert "neither" in said["a/study_0/unknown_jax"]
+    assert "stray" in said["a/notes"]
+    assert said["b"] == "no readable trial; left out"
+
+
+def test_the_smallest_evaluation_index_wins_and_then_the_smaller_time(tmp_path: Path) -> None:
+    put(tmp_path, "a/study_0/fastmri_jax/trial_1", f"{HEADER}\n1,50,0.1\n2,90,0.8\n")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_2", f"{HEADER}\n1,10,0.1\n2,20,0.1\n3,30,0.8\n")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_3", f"{HEADER}\n1,50,0.1\n2,80,0.8\n")
+    assert score(tmp_path).time_to_target["a"]["fastmri"] == 80.0
+
+
+def test_partial_rows_and_blank_metrics_are_passed_over(tmp_path: Path) -> None:
+    data = f"{HEADER}\n1,10\n2,20,\n3,30,nan\n4,40,0.9\n5,50,0.9\n".encode()
+    assert ap.first_hit(data, targets().targets["fastmri"]) == ap.Hit(index=3, seconds=40.0)
+    quoted = f'{HEADER}\n"1","10",0.9\n'.encode()
+    assert ap.first_hit(quoted, targets().targets["fastmri"]) == ap.Hit(index=0, seconds=10.0)
+
+
+def test_direction_comes_from_the_table(tmp_path: Path) -> None:
+    down = ap.make_target("librispeech", "wer", 0.1)
+    data = b"score,validation/wer\n1,0.2\n2,0.05\n"
+    assert ap.first_hit(data, down) == ap.Hit(index=1, seconds=2.0)
+    with pytest.raises(UsageError, match="unknown metric of x"):
+        ap.make_target("x", "perplexity", 1.0)
+
+
+def test_self_tuning_has_one_trial_per_study(tmp_path: Path) -> None:
+    put(tmp_path, "self_tuning/a/study_0/fastmri_jax/trial_1", f"{HEADER}\n1,50,0.8\n")
+    put(tmp_path, "self_tuning/a/study_0/fastmri_jax/trial_2", f"{HEADER}\n1,5,0.8\n")
+    put(tmp_path, "self_tuning/a/study_1/fastmri_jax/trial_1", f"{HEADER}\n1,60,0.8\n")
+    put(tmp_path, "self_tuning/a/study_2/fastmri_jax/trial_1", f"{HEADER}\n1,70,0.1\n")
+    result = score(tmp_path, ruleset="self-tuning")
+    assert result.time_to_target == {"a": {"fastmri": 60.0}}
+    assert any("one trial per study" in s.why for s in result.skipped)
+
+
+def test_all_missed_is_a_zero_that_is_said(tmp_path: Path) -> None:
+    put(tmp_path, "a/study_0/fastmri_jax/trial_1", f"{HEADER}\n1,50,0.1\n")
+    result = score(tmp_path)
+    assert result.scores == {"a": 0.0}
+    assert result.time_to_target == {"a": {"fastmri": None}}
+    assert result.anchored is None
+
+
+def test_bad_requests_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no folder"):
+        score(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no readable trial"):
+        score(tmp_path)
+    with pytest.raises(UsageError, match="unknown ruleset"):
+        score(tmp_path, ruleset="extern")
+    put(tmp_path, "a/study_0/fastmri_jax/trial_1", GOOD)
+    with pytest.raises(UsageError, match="unknown reference"):
+        score(tmp_path, reference="nobody")
+    with pytest.raises(UsageError, match="variant of no base"):
+        ap.score_logs(tmp_path, targets=targets(), held_out=["ogbg_gelu"])
+    with pytest.raises(UsageError, match="no target for the held-out"):
+        ap.score_logs(tmp_path, targets=targets(), held_out=["fastmri_new"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"workloads": {"fastmri": {}}}',
+        '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": "x"}}}',
+        '{"workloads": {"fastmri": {"target_metric_name": "beauty", "validation_target_value": 1}}}',
+        '{"workloads": {"mine": {"target_metric_name": "ssim", "validation_target_value": 1}}}',
+        '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": NaN}}}',
+    ],
+)
+def test_bad_targets_files(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "targets.json"
+    path.write_text(content)
+    with pytest.raises(BenchError):
+        ap.read_targets(path)
+
+
+@pytest.mark.parametrize("content", ["", ",u\n", ",u\na,x\n", ",u\na,1,2\n", ",u\na,1\na,2\n"])
+def test_bad_tables(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(content)
+    with pytest.raises(DataError):
+        ap.read_table(path)
+    with pytest.raises(DataError):
+        ap.read_table(tmp_path / "none.csv")
+    with pytest.raises(DataError):
+        ap.read_held_out(path)
+
+
+def test_table_marks(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(",u,v,w\na,1.5,inf,\n")
+    assert ap.read_table(path) == {"a": {"u": 1.5, "v": INF}}

@@ -1,0 +1,142 @@
+"""Comparisons: pairing by block, verdicts, misses, what is left out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from harness.errors import UsageError
+from harness.scoring.compare import compare, compare_times
+from harness.types import Record, Ruleset
+from tests.scoring.builders import facts, record, spec
+
+INF = math.inf
+
+
+def runs(name: str, seconds: list[float], workload: str = "w", **changes: object) -> list[Record]:
+    return [
+        record(
+            spec(name, facts(workload), study=i, **changes),
+            [2.0, 1.5] if math.isinf(s) else None,
+            seconds=1.0 if math.isinf(s) else s,
+        )
+        for i, s in enumerate(seconds)
+    ]
+
+
+NOISE = [1.0, 1.3, 0.8, 1.1, 0.9, 1.2, 1.05, 0.95]
+
+
+def test_faster_and_slower() -> None:
+    a, b = runs("a", [0.9 * x for x in NOISE]), runs("b", NOISE)
+    result = compare(a, b)
+    (row,) = result.workloads
+    assert (row.verdict, row.n, row.more, row.workload) == ("faster", 8, 0, "w@1")
+    assert row.ratio == pytest.approx(0.9)
+    assert row.spread.low == pytest.approx(0.9)
+    assert row.p == 2 / 2**8
+    assert result.overall is not None
+    assert result.overall.verdict == "faster"
+    assert str(result.overall) == "faster (n=8)"
+    back = compare(b, a)
+    assert back.workloads[0].verdict == "slower"
+    assert back.slower_than(1.05)
+    assert not back.slower_than(1.2)
+    assert not result.slower_than(1.05)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_under_six_pairs_nothing_is_decided(n: int) -> None:
+    result = compare(runs("a", [1.0] * n), runs("b", [2.0] * n))
+    (row,) = result.workloads
+    assert row.verdict == "inconclusive"
+    assert str(row) == f"inconclusive (n={n})"
+    assert row.spread.kind == "range"
+    assert row.more is not None
+    assert row.n + row.more >= 6
+
+
+def test_pairing_is_by_block_and_the_rest_is_named() -> None:
+    a, b = runs("a", NOISE), runs("b", NOISE[:6])
+    result = compare(list(reversed(a)), b)
+    assert result.workloads[0].n == 6
+    assert result.workloads[0].ratio == 1.0
+    assert result.workloads[0].verdict == "inconclusive"
+    assert [str(s) for s in result.skipped] == ["w@1: 2 runs have no partner of the same seeds"]
+
+
+def test_workloads_of_one_side_are_named_and_overall_needs_common_blocks() -> None:
+    a = runs("a", NOISE) + runs("a", NOISE, "v") + runs("a", NOISE, "only-a")
+    b = runs("b", [2 * x for x in NOISE]) + runs("b", [2 * x for x in NOISE[:7]], "v")
+    result = compare(a, b)
+    assert {row.workload: row.n for row in result.workloads} == {"w@1": 8, "v@1": 7}
+    assert result.overall is not None
+    assert result.overall.n == 7
+    assert result.overall.ratio == pytest.approx(0.5)
+    assert any(s.what == "only-a@1" for s in result.skipped)
+    assert all(row.p_holm >= row.p for row in result.workloads)
+
+
+def test_holm_over_workloads() -> None:
+    tables = {f"w{i}": dict(enumerate(NOISE[:6])) for i in range(3)}
+    slower = {name: {k: 1.1 * x for k, x in row.items()} for name, row in tables.items()}
+    result = compare_times(slower, tables)
+    assert [row.p for row in result.workloads] == [2 / 2**6] * 3
+    assert {row.verdict for row in result.workloads} == {"inconclusive"}
+    assert result.overall is not None
+    assert result.overall.verdict == "slower"
+
+
+def test_misses_are_ranks_and_never_times() -> None:
+    result = compare(runs("a", [*NOISE[:6], INF, INF]), runs("b", [*(0.9 * x for x in NOISE[:6]), 1.0, INF]))
+    (row,) = result.workloads
+    assert row.verdict == "slower"
+    assert row.both_missed == 1
+    assert row.hits_a is not None
+    assert row.hits_b is not None
+    assert (row.hits_a.value, row.hits_b.value) == (6 / 8, 7 / 8)
+    assert math.isfinite(row.ratio)
+    assert row.mean_a is not None
+    assert row.mean_b is not None
+    assert row.mean_a > row.mean_b
+
+
+def test_all_missed() -> None:
+    result = compare(runs("a", [INF] * 8), runs("b", [INF] * 8))
+    assert result.workloads[0].verdict == "inconclusive"
+    assert result.workloads[0].ratio == 1.0
+    assert result.workloads[0].both_missed == 8
+    one_side = compare(runs("a", [INF] * 8), runs("b", NOISE))
+    assert one_side.workloads[0].verdict == "slower"
+    assert one_side.workloads[0].ratio == INF
+    assert one_side.slower_than(1.05)
+
+
+def test_studies_of_several_trials_pair_by_their_best() -> None:
+    rules = Ruleset(name="external", version="1", summary="", trials=2, studies=8)
+    a = [record(spec("a", study=s, trial=t, ruleset=rules), seconds=1.0 + t) for s in range(8) for t in range(2)]
+    b = [record(spec("b", study=s, trial=t, ruleset=rules), seconds=4.0 - 2 * t) for s in range(8) for t in range(2)]
+    (row,) = compare(a, b).workloads
+    assert (row.n, row.ratio) == (8, pytest.approx(0.5))
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(UsageError, match="side A should be one submission"):
+        compare([], runs("b", NOISE))
+    with pytest.raises(UsageError, match="side B should be one submission and holds b@1, c@1"):
+        compare(runs("a", NOISE), runs("b", NOISE) + runs("c", NOISE))
+    with pytest.raises(UsageError, match="have no pair of runs"):
+        compare(runs("a", NOISE), runs("b", NOISE, "v"))
+    with pytest.raises(UsageError, match="two hardware classes"):
+        compare(runs("a", NOISE), runs("b", NOISE, hardware="other"))
+    with pytest.raises(UsageError, match="must be positive"):
+        compare_times({"w": {0: math.nan}}, {"w": {0: 1.0}})
+
+
+def test_other_axis_and_unknown_outcomes() -> None:
+    broken = record(spec("a", study=8), status="interrupted", hit=None, points=())
+    result = compare([*runs("a", NOISE), broken], runs("b", NOISE), by="steps")
+    assert result.by == "steps"
+    assert result.workloads[0].mean_a is None
+    assert any("interrupted" in s.why for s in result.skipped)
