@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,6 +161,13 @@ class Raises(Base):
             raise ValueError("the submission's own mistake")
 
 
+class KeepsASet(Base):
+    """Its state could be saved but not read back."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "seen": {1, 2}}
+
+
 class Greedy(Base):
     def update(self, work: Work) -> None:
         work.backward(work.draw(10_000))
@@ -268,7 +274,3 @@ class Slow(Base):
     def update(self, work: Work) -> None:
         super().update(work)
         time.sleep(0.01)
-
-
-def _thread_at_import() -> None:
-    threading.Thread(target=time.sleep, args=(60,), daemon=True, name="left-behind").start()

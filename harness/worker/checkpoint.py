@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.errors import StoreError
+from harness.errors import PluginError, StoreError
 from harness.store import write_atomically
 
 CURRENT = "checkpoint.pt"
@@ -25,7 +25,9 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
     Raises:
         StoreError: the file cannot be written; the earlier checkpoint is still there.
+        PluginError: the state holds something that could not be read back.
     """
+    _require_plain(state, "state")
     buffer = io.BytesIO()
     torch.save(state, buffer)
     payload = buffer.getvalue()
@@ -68,6 +70,25 @@ def _read(path: Path) -> dict[str, Any]:
     # weights_only: a checkpoint is data and must never run code when it is read.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return state
+
+
+_PLAIN = (torch.Tensor, bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+
+
+def _require_plain(value: Any, where: str) -> None:
+    """Refuse now what reading would refuse: a run must not learn that when it is resumed."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _require_plain(key, f"a key of {where}")
+            _require_plain(item, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _require_plain(item, f"{where}[{index}]")
+    elif type(value) not in _PLAIN and not isinstance(value, torch.Tensor):
+        raise PluginError(
+            f"{where} is a {type(value).__name__}, which a checkpoint cannot hold",
+            fix="a state_dict holds tensors, numbers, strings, lists and dicts",
+        )
 
 
 def rng_state() -> dict[str, Any]:

@@ -41,6 +41,7 @@ def test_a_run_reaches_its_target(tmp_path: Path) -> None:
         ("ToNan", "diverged", "nan"),
         ("Raises", "crashed", "the submission's own mistake"),
         ("TooMuchMemory", "out-of-memory", "memory"),
+        ("KeepsASet", "crashed", "state['submission']['seen'] is a set"),
     ],
 )
 def test_every_end_is_a_record(name: str, status: str, word: str, tmp_path: Path) -> None:
@@ -56,7 +57,14 @@ def test_a_crash_says_where(tmp_path: Path) -> None:
 
 
 def test_an_import_that_leaves_a_thread_is_rejected(tmp_path: Path) -> None:
-    record = run_here(spec_of(submission("tests.leaves_a_thread:LeavesThread")), tmp_path)
+    source = tmp_path / "leaves_a_thread.py"
+    source.write_text(
+        "import threading, time\n"
+        "from tests.submissions_for_tests import Base\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True, name='left-behind').start()\n"
+        "class LeavesThread(Base):\n    pass\n"
+    )
+    record = run_here(spec_of(submission(f"{source}:LeavesThread")), tmp_path)
     assert record.status == "rejected"
     assert "left-behind" in record.reason
 
