@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -233,14 +233,3 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         distribution=entry.distribution,
         source_hash=loading.source_hash(loads),
     )
-
-
-def unranked(spec: RunSpec) -> Sequence[str]:
-    """Why a run explores and does not rank; empty for one that does."""
-    reasons = {
-        "a smoke run": spec.smoke,
-        "profiled": spec.profile,
-        "hyperparameters set by hand": bool(spec.overridden),
-        f"ruleset {spec.ruleset.name}": not spec.ruleset.ranked,
-    }
-    return [reason for reason, applies in reasons.items() if applies]

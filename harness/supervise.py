@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import BenchError
+from harness.holdings import data_folder
 from harness.store import RunFolder
 from harness.types import AnyEvent, ClockEdge, Counters, Done, Evaluated, Job, Point, Ready, Record, RunSpec, Warned
 
@@ -269,7 +270,7 @@ class WorkerProcess:
             if silent:
                 _kill(worker)
                 self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
-            returncode = worker.wait()
+            returncode = _end_of(worker)
         finally:
             _kill(worker)
             worker.stdin.close()
@@ -279,7 +280,7 @@ class WorkerProcess:
             self._trial.died(returncode, _last_words(log, log_began))
 
     def _pass_on(self, reading: int, receive: Callable[[AnyEvent], None], spec: RunSpec) -> float:
-        """Pass events on until the pipe ends (0.0), or until nothing came for too long (that many seconds)."""
+        """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds)."""
         decoder = msgspec.json.Decoder(AnyEvent)
         # Between two events lies a small part of the budget, on a machine that may be several times slower.
         patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
@@ -292,10 +293,25 @@ class WorkerProcess:
                 return 0.0
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                event: AnyEvent = decoder.decode(line)
+                try:
+                    event: AnyEvent = decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    event = Done(status="crashed", reason=f"the worker sent what is no event: {error}")
+                receive(event)
+                if isinstance(event, Done):
+                    # Not the end of the pipe: something the worker left behind may hold it open.
+                    return 0.0
                 if isinstance(event, Ready):
                     patience = running
-                receive(event)
+
+
+def _end_of(worker: subprocess.Popen[bytes]) -> int:
+    """The worker's exit code; it has said its last word, so it is not waited for much longer."""
+    try:
+        return worker.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        _kill(worker)
+        return worker.wait()
 
 
 def _kill(worker: subprocess.Popen[bytes]) -> None:
@@ -312,7 +328,8 @@ def _environment(spec: RunSpec, scratch: Path) -> dict[str, str]:
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # Packages that a user installed for themselves are found through HOME, which is another one in there.
-    kept = {"PYTHONUSERBASE": site.getuserbase()}
+    # So are its datasets, and what a workload keeps beside them.
+    kept = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
     return {**os.environ, **kept, **home, **fixed, **counts}
 
 

@@ -6,7 +6,7 @@ All types are frozen, keyword-only msgspec structs; unknown fields are refused w
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -674,8 +674,3 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 
 AnyEvent: TypeAlias = Ready | ClockEdge | Evaluated | Warned | Done
-
-
-def to_plain(value: Any) -> Any:
-    """A struct as dicts, lists and scalars, for JSON."""
-    return msgspec.to_builtins(value, order="sorted")

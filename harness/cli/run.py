@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harness import plan, provenance, rulesets
+from harness import holdings, plan, provenance, rulesets
 from harness.cli import config, names
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.loading import load_object
 from harness.observers import Observers
 from harness.plugins import Registry, observer_plugins
@@ -71,10 +73,9 @@ def run(context: click.Context, /, **options: Any) -> int:
         return EXIT_OK
     execute = load_object(registry.executor(options["executor"]).load)
     records: list[Record] = []
-    with _watching(registry, len(specs), quiet=False) as watcher:
+    with _watching(registry, len(specs)) as watcher:
         transport = _in_process(specs) if options["in_process"] else None
-        for record in execute(specs, options["runs"], watcher, force=options["force"], transport=transport):
-            records.append(record)
+        records.extend(execute(specs, options["runs"], watcher, force=options["force"], transport=transport))
     if options["as_json"]:
         json_out({"schema": SCHEMA, "records": records})
     else:
@@ -101,7 +102,7 @@ def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
     entries = [names.submission(name, registry) for name in names.split(options["submissions"])]
     specs: list[RunSpec] = []
     skipped: list[str] = []
-    for workload in (w for name in names.split(options["workloads"]) for w in names.workloads(name, registry)):
+    for workload in _workloads(registry, names.split(options["workloads"]), skipped):
         device = _device(workload, settings.device, options["allow_slow"])
         planned: list[Sequence[RunSpec]] = []
         for entry in entries:
@@ -109,7 +110,7 @@ def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
             if reason:
                 skipped.append(f"skipped: {entry.name} on {workload.name}: {reason}")
                 continue
-            planned.append(plan.plan(workload, entry, registry, _with_device(settings, device)))
+            planned.append(plan.plan(workload, entry, registry, replace(settings, device=device)))
         specs += [spec for trials in zip(*planned, strict=True) for spec in trials]
     for line in skipped:
         note(line)
@@ -118,10 +119,33 @@ def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
     return specs
 
 
-def _with_device(settings: plan.Settings, device: str) -> plan.Settings:
-    import dataclasses
+def _workloads(registry: Registry, asked: Sequence[str], skipped: list[str]) -> Iterator[WorkloadEntry]:
+    """The workloads asked for. One asked for by its tier is skipped when its data are not here.
 
-    return dataclasses.replace(settings, device=device)
+    Raises:
+        DataError: one asked for by its own name lacks its data; names the command that fetches them.
+    """
+    for name in asked:
+        for workload in names.workloads(name, registry):
+            remedies = [_remedy(need) for need in workload.needs_data if _lacks(registry, need)]
+            if not remedies:
+                yield workload
+            elif name.startswith("tier:"):
+                skipped.append(f"skipped: {workload.name} needs data ({'; '.join(remedies)})")
+            else:
+                raise DataError(f"{workload.name} needs data that are not here", fix="; ".join(remedies))
+
+
+def _remedy(need: str) -> str:
+    """The command that fetches `dataset`, or `dataset/pattern`."""
+    name, slash, pattern = need.partition("/")
+    return f"bench data get {name}" + (f" --only '{pattern}'" if slash else "")
+
+
+def _lacks(registry: Registry, need: str) -> bool:
+    """Whether any file is missing of `dataset`, or of `dataset/pattern`."""
+    name, slash, pattern = need.partition("/")
+    return bool(holdings.missing(registry.dataset(name), (pattern,) if slash else ()))
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Scalar | str]:
@@ -160,7 +184,7 @@ def _device(workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str
 
 
 @contextmanager
-def _watching(registry: Registry, total: int, quiet: bool) -> Iterator[Any]:
+def _watching(registry: Registry, total: int) -> Iterator[Several]:
     manager, warnings = observer_plugins(registry)
     for warning in warnings:
         note(f"warning: {warning}")
@@ -198,6 +222,8 @@ def _print_plan(specs: Sequence[RunSpec], as_json: bool) -> None:
 def _summarise(records: Sequence[Record], runs: Path) -> None:
     counts = Counter(record.status for record in records)
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()))
+    if sys.stdout.isatty():
+        note(f"bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} shows them as tables")
     for record in records:
         if record.status not in GOOD:
             path = runs / record.run_id / RECORD

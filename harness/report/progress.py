@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from harness.report import text
+from harness.supervise import Watcher
 from harness.types import Point, Record, RunSpec, Target
 
 if TYPE_CHECKING:
@@ -144,15 +145,28 @@ class LiveView:
 class Several:
     """Passes everything on to several watchers."""
 
-    def __init__(self, watchers: Sequence[object]) -> None:
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        def call(*args: object) -> None:
-            for watcher in self._watchers:
-                getattr(watcher, name)(*args)
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
+        for watcher in self._watchers:
+            watcher.started(spec, resumed)
 
-        return call
+    def evaluated(self, spec: RunSpec, point: Point) -> None:
+        for watcher in self._watchers:
+            watcher.evaluated(spec, point)
+
+    def warned(self, spec: RunSpec, message: str) -> None:
+        for watcher in self._watchers:
+            watcher.warned(spec, message)
+
+    def finished(self, record: Record) -> None:
+        for watcher in self._watchers:
+            watcher.finished(record)
+
+    def kept(self, record: Record) -> None:
+        for watcher in self._watchers:
+            watcher.kept(record)
 
 
 def _title(spec: RunSpec) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -175,8 +175,3 @@ class Replayer(Protocol):
     def mix(self, fresh: Batch, replay: ReplayBuffer) -> Batch:
         """The batch to train on; may add to and sample from the buffer."""
         ...
-
-
-def named(parameters: Sequence[Parameter], kinds: frozenset[str]) -> Iterator[Parameter]:
-    """Those parameters whose kind is among `kinds`."""
-    return (p for p in parameters if p.kind in kinds)
