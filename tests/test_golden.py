@@ -1,0 +1,45 @@
+"""Golden curves: the first evaluations of each CPU workload are what they were when its version was set.
+
+A difference means that data, model, optimizer or loop changed what is computed. If that was meant, bump the
+workload's version and write the curve again: BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_golden.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import holdings
+from harness.plugins import load_registry
+from harness.types import WorkloadEntry
+from tests.helpers import run_here, spec_of
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+REGISTRY = load_registry()
+WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu"]
+#: Other processors sum in another order; a change of the computation is far larger.
+TOLERANCE = 2e-3
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
+def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: Path) -> None:
+    absent = [need for need in workload.needs_data if holdings.missing(REGISTRY.dataset(need.partition("/")[0]))]
+    if absent:
+        pytest.skip(f"{workload.name} needs data: {', '.join(absent)}")
+    submission = "replay" if workload.facts.replay_capacity else "adamw-cosine"
+    record = run_here(spec_of(submission, workload, smoke=True), tmp_path)
+    curve = [{"examples": p.examples, "train_loss": p.train_loss, **p.metrics} for p in record.points]
+    path = GOLDEN / f"{workload.name.replace(':', '_')}.json"
+    if os.environ.get("BENCH_WRITE_GOLDEN"):
+        golden = {"workload": workload.facts.id, "submission": submission, "curve": curve}
+        path.write_text(json.dumps(golden, indent=1) + "\n")
+    golden = json.loads(path.read_text())
+    assert golden["workload"] == workload.facts.id, "a new version needs a new curve"
+    assert len(golden["curve"]) == len(curve)
+    for old, new in zip(golden["curve"], curve, strict=True):
+        assert new.keys() == old.keys()
+        for name, value in old.items():
+            assert new[name] == (None if value is None else pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE)), name
