@@ -105,7 +105,7 @@ def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset)
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": stream and "random access to its training data",
-        "scores": stream and "per-example scores",
+        "scores": not facts.scores and "per-example scores",
         "holdout": stream and "a holdout, which a stream does not give",
         "stream": not stream and "a stream of tasks",
         "replay": not facts.replay_capacity and "a replay buffer",

@@ -179,6 +179,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         model_options: what a submission may request of the model, as domains.
         example: what one example is, in words (`8x8 image`, `sequence of 64 characters`).
         tokens_per_example: tokens in an example (1 for images).
+        scores: names of the per-example scores of the pool.
         replay_capacity: examples that the harness's replay buffer holds (streams).
         boundaries: whether stage boundaries are visible to the submission (streams).
         resolution: one standard error of the score metric as a share of the reference's time, when known.
@@ -199,6 +200,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     model_options: Space = {}
     example: str = "example"
     tokens_per_example: int = 1
+    scores: tuple[str, ...] = ()
     replay_capacity: int = 0
     boundaries: bool = True
     resolution: float | None = None
@@ -364,6 +366,8 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
         tokens: tokens drawn so far.
         batch_size: examples per update.
         task_index: the current stage of a stream whose boundaries are visible; otherwise None.
+        task_step: 0-based index of the update within that stage; otherwise None.
+        task_horizon: updates planned for that stage (its cap, `horizon_fraction` applied); None when unknown.
     """
 
     step: int
@@ -372,6 +376,8 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     batch_size: int = 1
     task_index: int | None = None
+    task_step: int | None = None
+    task_horizon: int | None = None
 
 
 class Factors(msgspec.Struct, frozen=True, gc=False):

@@ -35,6 +35,7 @@ FACTS = WorkloadFacts(
     targets=(Target(metric="loss", goal="min", value=0.14, unit="nats"),),
     budget=Budget(horizon=6400, gradient_examples=12800, seconds={"default": 60.0}),
     model_options={"dropout": Uniform(0.0, 0.5, default=0.0)},
+    scores=("quality",),
     **_COMMON,
 )
 _SEEN = Target(metric="avg_seen", goal="max", value=0.8)

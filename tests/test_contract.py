@@ -16,10 +16,13 @@ from harness.supervise import Interrupted
 from harness.types import Progress, RunSpec, SubmissionEntry, WorkloadEntry
 from harness.worker.access import Pool, Stream
 from harness.worker.contract import Workload
+from tests import micro
 from tests.helpers import Remember, outcome, run_here
 
 REGISTRY = load_registry()
 WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu" and not w.needs_data]
+#: Every submission may run on one of these: a pool with scores and a stream with boundaries are always among them.
+PLACES = [*WORKLOADS, micro.ENTRY, micro.STREAM_ENTRY]
 SUBMISSIONS = list(REGISTRY.submissions())
 by_name = {"ids": lambda entry: entry.name}
 
@@ -59,6 +62,7 @@ class TestWorkload:
         entry, _, data = made
         assert isinstance(data, Pool if entry.facts.access == "pool" else Stream)
         assert (entry.facts.access == "stream") == bool(entry.facts.stages)
+        assert set(entry.facts.scores) == set(getattr(data, "scores", {}))
 
     def test_the_loss_is_the_mean_of_the_examples(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
         entry, workload, data = made
@@ -100,7 +104,7 @@ def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunS
     return reason or plan.plan(workload, submission, REGISTRY, settings)[0]
 
 
-@pytest.mark.parametrize("workload", WORKLOADS, **by_name)
+@pytest.mark.parametrize("workload", PLACES, **by_name)
 @pytest.mark.parametrize("submission", SUBMISSIONS, **by_name)
 class TestPair:
     def test_it_trains_or_says_why_not(
@@ -127,7 +131,7 @@ class TestPair:
 @pytest.mark.parametrize("submission", SUBMISSIONS, **by_name)
 class TestSubmission:
     def test_its_defaults_are_valid_everywhere_it_may_run(self, submission: SubmissionEntry) -> None:
-        for workload in WORKLOADS:
+        for workload in PLACES:
             spec = spec_or_reason(submission, workload)
             if not isinstance(spec, str):
                 composed = plan.compose(submission, REGISTRY)
@@ -135,7 +139,7 @@ class TestSubmission:
 
     def test_it_refuses_what_does_not_exist(self, submission: SubmissionEntry) -> None:
         settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={"no_such_thing": "1"})
-        workload = next(w for w in WORKLOADS if not isinstance(spec_or_reason(submission, w), str))
+        workload = next(w for w in PLACES if not isinstance(spec_or_reason(submission, w), str))
         with pytest.raises(BenchError, match="no_such_thing"):
             plan.plan(workload, submission, REGISTRY, settings)
 

@@ -96,6 +96,8 @@ class Task:
         feedback: metrics on the feedback split, one entry per evaluation so far, (examples, metrics);
             empty unless the submission declares the need `feedback`.
         task_index: current stage of a stream whose boundaries are visible; otherwise None.
+        task_began: examples drawn when that stage began.
+        task_horizon: fresh examples that stage may draw; None when boundaries or the horizon are hidden.
     """
 
     parameters: Sequence[Parameter]
@@ -109,6 +111,8 @@ class Task:
     pool_size: int | None = None
     feedback: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     task_index: int | None = None
+    task_began: int = 0
+    task_horizon: int | None = None
     snapshot: Callable[[], Any] = field(repr=False)
     restore: Callable[[Any], None] = field(repr=False)
 
@@ -142,7 +146,11 @@ class Work(Protocol):
 
 
 class Averager(Protocol):
-    """The `averaging` part of a recipe: other weights for evaluation than for training."""
+    """The `averaging` part of a recipe: other weights for evaluation than for training.
+
+    It averages parameters only and writes them in place: an optimizer may hold views of them. Statistics of batch
+    norm are the recipe's, which takes them anew for the weights that are evaluated.
+    """
 
     def update(self) -> None:
         """Called after every update."""

@@ -149,9 +149,10 @@ def _task(
     if unnamed:
         raise PluginError(f"{facts.id} names no kind for the parameter(s) {', '.join(unnamed[:5])}")
     snapshots.rng.manual_seed(spec.seeds.submission)
+    hidden, visible = "horizon" in spec.ruleset.hides, bool(facts.stages) and facts.boundaries
     return Task(
         parameters=[Parameter(name, p, kinds[name]) for name, p in model.named_parameters() if p.requires_grad],
-        horizon=None if "horizon" in spec.ruleset.hides else facts.budget.horizon,
+        horizon=None if hidden else facts.budget.horizon,
         horizon_is_cap=facts.access == "stream",
         batch_size=work.batch_size,
         tokens_per_example=facts.tokens_per_example,
@@ -159,7 +160,8 @@ def _task(
         rng=snapshots.rng,
         scores=dict(work.pool.scores) if work.pool is not None else {},
         pool_size=len(work.pool) if work.pool is not None else None,
-        task_index=0 if facts.stages and facts.boundaries else None,
+        task_index=0 if visible else None,
+        task_horizon=facts.stages[0].max_examples if visible and not hidden else None,
         snapshot=snapshots.take,
         restore=snapshots.restore,
     )

@@ -235,8 +235,15 @@ class Run:
             at.stage += 1
             at.stage_began = point.examples
             self.work.advance()
-            if self.task.task_index is not None:
-                self.task.task_index = at.stage
+            self._tell_stage()
+
+    def _tell_stage(self) -> None:
+        """Let the submission know of the current stage, where boundaries are visible."""
+        if self.task.task_index is not None:
+            self.task.task_index = self.at.stage
+            self.task.task_began = self.at.stage_began
+            if self.task.task_horizon is not None:
+                self.task.task_horizon = self.facts.stages[self.at.stage].max_examples
 
     # --- what is written -------------------------------------------------------------------------
 
@@ -271,8 +278,7 @@ class Run:
         stage, stage_began, stage_hits = state["stage"]
         self.at = Position(msgspec.json.decode(state["points"], type=list[Point]), stage, stage_began, stage_hits)
         self.task.feedback[:] = [(n, m) for n, m in state["feedback"]]
-        if self.task.task_index is not None:
-            self.task.task_index = stage
+        self._tell_stage()
         # The construction just timed was paid for before the interruption.
         self.clock.seconds, self.clock.process_seconds = state["clock"]
         # Last, so that nothing above can have moved it on.

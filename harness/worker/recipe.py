@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harness.errors import UsageError
 from harness.types import Factors, HParams, PartKind, Progress, Scalar, Source, Space
 from harness.worker.contract import Averager, Order, Replayer, Task, Work
+from harness.worker.statistics import BatchStatistics
 
 #: A part is a callable, or the name of an installed one (`"wsd"`).
 Part: TypeAlias = Callable[..., Any] | str
@@ -98,7 +99,11 @@ class RecipeSubmission:
             )
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
-        self._horizon = _planned_updates(task, float(hparams.get("horizon_fraction", 1.0)))
+        self._fraction = float(hparams.get("horizon_fraction", 1.0))
+        self._horizon = self._planned(task.horizon)
+        # Only where other weights are evaluated than trained do statistics have to be taken anew.
+        replaced = self._averager is not None or any(_swaps(o) for o in self._optimizers)
+        self._statistics = BatchStatistics.of(model) if replaced else None
         self._step = 0
         self.lr = 0.0
 
@@ -129,6 +134,8 @@ class RecipeSubmission:
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
         work.backward(batch)
+        if self._statistics is not None:
+            self._statistics.remember(batch, work)
         if self._penalty is not None:
             self._penalty().backward()  # type: ignore[no-untyped-call]
         for optimizer in self._optimizers:
@@ -140,21 +147,28 @@ class RecipeSubmission:
         self._step += 1
 
     def _factors(self, examples: int) -> Factors:
-        step, horizon = self._step, self._horizon
-        if horizon is not None and step > horizon:
-            step = horizon  # after its planned end a schedule stays where it ended
-        task = self._task
+        task, horizon = self._task, self._horizon
+        task_step = task_horizon = None
+        if task.task_index is not None:
+            task_horizon = self._planned(task.task_horizon)
+            task_step = _up_to((examples - task.task_began) // task.batch_size, task_horizon)
         factors = self._schedule(
             Progress(
-                step=step,
+                step=_up_to(self._step, horizon),
                 horizon=horizon,
                 examples=examples,
                 tokens=examples * task.tokens_per_example,
                 batch_size=task.batch_size,
                 task_index=task.task_index,
+                task_step=task_step,
+                task_horizon=task_horizon,
             )
         )
         return factors if isinstance(factors, Factors) else Factors(factors)
+
+    def _planned(self, examples: int | None) -> int | None:
+        """The updates planned for so many examples."""
+        return None if examples is None else max(1, round(examples * self._fraction / self._task.batch_size))
 
     def _apply(self, factors: Factors) -> None:
         for group, base in zip(self._groups, self._base, strict=True):
@@ -173,15 +187,15 @@ class RecipeSubmission:
     @contextmanager
     def eval_weights(self) -> Iterator[None]:
         # Optimizers such as schedule-free hold other weights while they train, and swap in eval().
-        swapping = [o for o in self._optimizers if hasattr(o, "eval") and hasattr(o, "train")]
+        swapping = [o for o in self._optimizers if _swaps(o)]
         for optimizer in swapping:
             optimizer.eval()
         try:
-            if self._averager is None:
+            with (
+                nullcontext() if self._averager is None else self._averager.swapped(),
+                nullcontext() if self._statistics is None else self._statistics.refreshed(),
+            ):
                 yield
-            else:
-                with self._averager.swapped():
-                    yield
         finally:
             for optimizer in swapping:
                 optimizer.train()
@@ -222,7 +236,11 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
     return Recipe(optimizer=optimizer, schedule=lambda progress: 1.0, summary=cls.__name__)
 
 
-def _planned_updates(task: Task, fraction: float) -> int | None:
-    if task.horizon is None:
-        return None
-    return max(1, round(task.horizon * fraction / task.batch_size))
+def _swaps(optimizer: Any) -> bool:
+    """Whether an optimizer holds other weights while it trains, and swaps them in `eval` and `train`."""
+    return hasattr(optimizer, "eval") and hasattr(optimizer, "train")
+
+
+def _up_to(step: int, horizon: int | None) -> int:
+    """After its planned end a schedule stays where it ended."""
+    return step if horizon is None else min(step, horizon)

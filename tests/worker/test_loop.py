@@ -202,3 +202,18 @@ def test_guard_names_what_changed() -> None:
     model.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
     with pytest.raises(RejectedError, match="extra"):
         guard.check()
+
+
+def test_a_schedule_is_told_where_it_stands_in_a_stage(tmp_path: Path) -> None:
+    from tests import submissions_for_tests as made
+
+    made.TOLD.clear()
+    record = run_here(spec_of(entry("Told", needs=frozenset({"replay"})), micro.STREAM_ENTRY), tmp_path)
+    assert len(record.stage_hits) >= 1, record.reason
+    began = record.points[record.stage_hits[0]].examples
+    first, second = ([p for p in made.TOLD if p.task_index == k] for k in (0, 1))
+    assert [p.task_step for p in first] == list(range(began // 16))
+    assert [p.task_step for p in second[:3]] == [0, 1, 2]
+    assert second[0].step == began // 16
+    assert {p.task_horizon for p in made.TOLD} == {200}
+    assert {p.horizon for p in made.TOLD} == {400}
