@@ -8,7 +8,7 @@ LM_TINY = WorkloadFacts(
     name="lm-tiny",
     version="1",
     tier="cpu",
-    targets=(Target(metric="loss", goal="min", value=1.12, unit="nats per token"),),
+    targets=(Target(metric="loss", goal="min", value=1.11, unit="nats per token"),),
     budget=Budget(horizon=32_640, gradient_examples=65_280, seconds={"default": 150.0}),
     batch_sizes=(16, 32, 64, 128),
     eval_every=384,
@@ -21,6 +21,7 @@ LM_TINY = WorkloadFacts(
     },
     example="sequence of 64 characters",
     tokens_per_example=64,
-    resolution=None,
-    reference=(),
+    # Measured where the reference's mean curve crosses: docs/synthetic-language.md.
+    resolution=0.018,
+    reference=("benchmarks/language_separation.py, AdamW with a cosine, lr 5e-3, seeds 100-109: 10 of 10",),
 )

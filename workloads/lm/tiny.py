@@ -27,7 +27,7 @@ _CONFIG: dict[str, Any] = {
     "qk_norm": True,
 }
 #: Documents of each held-out split: `score` is read at every evaluation, `audit` once.
-_DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 768, "audit": 2048}
+_DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
 #: Documents per forward pass: activations stay in the cache, which halves the time.
 _CHUNK = 64
 
