@@ -23,7 +23,7 @@ ENTRY = PartEntry(
     load=f"{__name__}:adamw",
     summary="Adam with decoupled weight decay (torch.optim.AdamW, fused)",
     space={
-        "lr": LogUniform(1e-3, 3e-2, default=1e-2),
+        "lr": LogUniform(1e-3, 3e-2, default=5e-3),
         "beta1": Uniform(0.8, 0.98, default=0.9, limits=(0.0, 0.999999)),
         "beta2": Uniform(0.9, 0.999, default=0.95, limits=(0.0, 0.999999)),
         "weight_decay": LogUniform(1e-3, 1.0, default=0.1, limits=(0.0, None)),

@@ -28,7 +28,7 @@ ENTRY = PartEntry(
         "lr": LogUniform(3e-3, 1e-1, default=2e-2),
         "momentum": Uniform(0.8, 0.98, default=0.95, limits=(0.0, 0.999999)),
         "weight_decay": LogUniform(1e-3, 1.0, default=0.1, limits=(0.0, None)),
-        "adam_lr": LogUniform(1e-3, 3e-2, default=1e-2),
+        "adam_lr": LogUniform(1e-3, 3e-2, default=5e-3),
         "adam_beta1": Fixed(0.9, limits=(0.0, 0.999999)),
         "adam_beta2": Fixed(0.95, limits=(0.0, 0.999999)),
     },

@@ -22,7 +22,7 @@ ENTRY = PartEntry(
     load=f"{__name__}:nesterov",
     summary="SGD with Nesterov momentum (torch.optim.SGD, fused)",
     space={
-        "lr": LogUniform(1e-2, 1.0, default=0.1),
+        "lr": LogUniform(3e-2, 3.0, default=0.3),
         "momentum": Uniform(0.8, 0.98, default=0.9, limits=(1e-6, 0.999999)),
         "weight_decay": LogUniform(1e-5, 1e-2, default=1e-4, limits=(0.0, None)),
     },
