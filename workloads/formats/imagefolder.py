@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.api import DataError
 
+#: Left, upper, right and lower edge in pixels.
+Box: TypeAlias = tuple[float, float, float, float]
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp"})
 #: How files of these formats begin; the others are left to the decoder.
 _MAGIC = {".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".png": b"\x89PNG\r\n\x1a\n"}
+
+#: Pillow's number for it, here because importing Pillow must wait.
+_BILINEAR = 2
 
 
 class ImageFolder(NamedTuple):
@@ -58,13 +66,43 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DataError: it is broken, or Pillow is not installed.
         FileNotFoundError: there is no such file.
     """
+    with _opened(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_part(path: Path, box: Callable[[int, int], Box], size: int) -> NDArray[np.uint8]:
+    """A part of one image, decoded and scaled (uint8 RGB, shape (size, size, 3)).
+
+    Args:
+        box: from the image's width and height to the part's left, upper, right and lower edge.
+        size: height and width of what is returned.
+
+    Raises:
+        DataError: it is broken, or Pillow is not installed.
+        FileNotFoundError: there is no such file.
+    """
+    with _opened(path) as image:
+        left, upper, right, lower = box(*image.size)
+        width, height = image.size
+        # A JPEG can be decoded at a fraction of its size for a fraction of the time; no less than what is wanted.
+        scale = min((right - left) / size, (lower - upper) / size)
+        if scale >= 2:
+            image.draft("RGB", (int(width / scale), int(height / scale)))
+        fx, fy = image.size[0] / width, image.size[1] / height
+        inside = (left * fx, upper * fy, min(right * fx, image.size[0]), min(lower * fy, image.size[1]))
+        return np.asarray(image.convert("RGB").resize((size, size), _BILINEAR, box=inside))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An image that Pillow opened; whatever goes wrong with it is a `DataError` that names the file."""
     try:
         from PIL import Image
     except ImportError:
         raise DataError(f"reading {path.name} needs Pillow", fix="pip install pillow") from None
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            yield image
     except FileNotFoundError:
         raise
     # Decoders raise whatever they like on damaged files: OSError, SyntaxError, ValueError, struct.error …
