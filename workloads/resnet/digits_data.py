@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.api import DataError
+from workloads.resnet.splits import stratified
 
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 PARTS: tuple[Part, ...] = ("train", "score", "feedback", "audit")
 #: Shares of every class in hundredths; training gets less than half, since the metric needs many held-out images.
-SHARES: dict[Part, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
+SHARES: dict[str, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
 CLASSES = 10
 IMAGES = 1797
 #: Of the pixels in [0, 1] over all images; constants, so that no split has an influence on another.
@@ -82,41 +83,13 @@ def load(part: Part) -> Digits:
         DataError: the data file is missing or damaged.
     """
     images, labels = _everything()
-    indices = split(labels)[part]
+    indices = stratified(labels, SHARES, _SPLIT_SEED)[part]
     return Digits(images_BHW=images[indices], labels_B=labels[indices], indices_B=indices)
 
 
 @cache
 def _everything() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return read(data_file())
-
-
-def split(labels_B: NDArray[np.int64]) -> dict[Part, NDArray[np.int64]]:
-    """Positions of the examples of every part, ascending: disjoint, complete, and each class in the shares of `SHARES`.
-
-    >>> {part: len(found) for part, found in split(np.repeat(np.arange(10), 100)).items()}
-    {'train': 450, 'score': 300, 'feedback': 100, 'audit': 150}
-    """
-    chosen: dict[Part, list[NDArray[np.int64]]] = {part: [] for part in PARTS}
-    for label in range(CLASSES):
-        members = np.flatnonzero(labels_B == label)
-        members = members[np.argsort(_hash(members), kind="stable")]
-        # Cumulative shares, so that rounding loses no example and favours no part.
-        start = share = 0
-        for part in PARTS:
-            share += SHARES[part]
-            end = (len(members) * share + 50) // 100
-            chosen[part].append(members[start:end])
-            start = end
-    return {part: np.sort(np.concatenate(pieces)) for part, pieces in chosen.items()}
-
-
-def _hash(values_N: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: whole numbers only, so no version of a random generator moves the split."""
-    z = (values_N.astype(np.uint64) + np.uint64(_SPLIT_SEED)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def normalised(images_BHW: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
-"""A small residual network for images, its sizes and details as options.
+"""Residual networks for images, its sizes and details as options.
 
-Source: He et al., Deep Residual Learning for Image Recognition (arXiv 1512.03385), basic blocks;
-Goyal et al., Accurate, Large Minibatch SGD (arXiv 1706.02677), section 5.1, zero-initialised last scales.
+Source: He et al., Deep Residual Learning for Image Recognition (arXiv 1512.03385), basic and bottleneck blocks;
+Goyal et al., Accurate, Large Minibatch SGD (arXiv 1706.02677), section 5.1, zero-initialised last scales, and the
+stride of a bottleneck in its 3x3 convolution.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from harness.api import Kind
 
 Norm = Literal["batch", "group", "none"]
 Activation = Literal["relu", "gelu", "silu"]
-Stem = Literal["conv3", "conv7"]
+Stem = Literal["conv3", "conv3-half", "conv7"]
+BlockKind = Literal["basic", "bottleneck"]
+#: Channels that leave a bottleneck, over those of its 3x3 convolution.
+EXPANSION = 4
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
@@ -34,13 +38,17 @@ class ResnetConfig:
         channels: of an image.
         classes: number of logits.
         widths: channels of each group of blocks; every group but the first halves height and width.
-        blocks: basic blocks in each group, as many entries as `widths`.
-        stem: `conv3` (3x3, full resolution) for 8 to 32 pixels, `conv7` (7x7 and pooling, a quarter) for more.
+        blocks: blocks in each group, as many entries as `widths`.
+        block: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1 to four times the width).
+        stem: `conv3` (3x3, full resolution) for 8 to 32 pixels, `conv3-half` (the same at half the resolution),
+            `conv7` (7x7 and pooling, a quarter) for more.
         norm: `batch`, `group` (groups of 8 channels at least) or `none` (convolutions have biases then).
         activation: `relu`, `gelu` or `silu`.
         dropout: share of the pooled features that are dropped before the head, in [0, 1).
         zero_init: blocks start as the identity: the last scale (without norm: the last convolution) is zero.
         momentum: weight of a new batch in batch norm's running averages.
+        channels_last: activations have their channels innermost, which is faster in some places; parameters keep
+            the plain layout, so that a submission may view them as matrices.
 
     Raises:
         ValueError: widths and blocks do not match, or an unknown word or a dropout outside [0, 1).
@@ -50,17 +58,24 @@ class ResnetConfig:
     classes: int = 10
     widths: tuple[int, ...] = (16, 32)
     blocks: tuple[int, ...] = (1, 1)
+    block: BlockKind = "basic"
     stem: Stem = "conv3"
     norm: Norm = "batch"
     activation: Activation = "relu"
     dropout: float = 0.0
     zero_init: bool = True
     momentum: float = 0.1
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or not self.widths:
             raise ValueError(f"widths {self.widths} and blocks {self.blocks} must be equally many, at least one")
-        words = {"stem": ("conv3", "conv7"), "norm": ("batch", "group", "none"), "activation": tuple(_ACTIVATIONS)}
+        words = {
+            "block": ("basic", "bottleneck"),
+            "stem": ("conv3", "conv3-half", "conv7"),
+            "norm": ("batch", "group", "none"),
+            "activation": tuple(_ACTIVATIONS),
+        }
         for name, known in words.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}")
@@ -69,7 +84,7 @@ class ResnetConfig:
 
 
 class Resnet(nn.Module):
-    """Stem, groups of basic blocks, mean over positions, dropout, linear head.
+    """Stem, groups of blocks, mean over positions, dropout, linear head.
 
     Args:
         config: sizes and details.
@@ -80,18 +95,21 @@ class Resnet(nn.Module):
         self.config = config
         width = config.widths[0]
         large = config.stem == "conv7"
-        self.stem = _conv(config, config.channels, width, kernel=7 if large else 3, stride=2 if large else 1)
-        self.stem_norm = _norm(config, width)
+        stride = 1 if config.stem == "conv3" else 2
+        self.stem = conv(config, config.channels, width, kernel=7 if large else 3, stride=stride)
+        self.stem_norm = norm(config, width)
         self.pool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1) if large else nn.Identity()
         layers: list[nn.Module] = []
+        block_class = BasicBlock if config.block == "basic" else Bottleneck
         for group, (out, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
             for block in range(count):
-                layers.append(BasicBlock(config, width, out, stride=2 if group and not block else 1))
-                width = out
+                made = block_class(config, width, out, stride=2 if group and not block else 1)
+                layers.append(made)
+                width = made.out
         self.blocks = nn.Sequential(*layers)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(width, config.classes)
-        self.activation = _ACTIVATIONS[config.activation]
+        self.activation = activation(config)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -105,14 +123,18 @@ class Resnet(nn.Module):
         nn.init.zeros_(self.head.bias)
         if self.config.zero_init:
             for block in self.blocks:
-                assert isinstance(block, BasicBlock)
-                last = block.conv2 if self.config.norm == "none" else block.norm2
+                assert isinstance(block, BasicBlock | Bottleneck)
+                last = block.last_conv if self.config.norm == "none" else block.last_norm
                 assert isinstance(last.weight, nn.Parameter)
                 nn.init.zeros_(last.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits, shape (B, classes), of images, shape (B, channels, H, W)."""
-        x = self.pool(self.activation(self.stem_norm(self.stem(x_BCHW))))
+        x = self.stem(x_BCHW)
+        if self.config.channels_last:
+            # After the first convolution: with one channel the two layouts of an image are the same.
+            x = x.contiguous(memory_format=torch.channels_last)
+        x = self.pool(self.activation(self.stem_norm(x)))
         x = self.blocks(x)
         logits_BK: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))
         return logits_BK
@@ -123,25 +145,74 @@ class BasicBlock(nn.Module):
 
     def __init__(self, config: ResnetConfig, width: int, out: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = _conv(config, width, out, kernel=3, stride=stride)
-        self.norm1 = _norm(config, out)
-        self.conv2 = _conv(config, out, out, kernel=3, stride=1)
-        self.norm2 = _norm(config, out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or width != out:
-            self.shortcut = nn.Sequential(_conv(config, width, out, kernel=1, stride=stride), _norm(config, out))
-        self.activation = _ACTIVATIONS[config.activation]
+        self.out = out
+        self.conv1 = conv(config, width, out, kernel=3, stride=stride)
+        self.norm1 = norm(config, out)
+        self.conv2 = conv(config, out, out, kernel=3, stride=1)
+        self.norm2 = norm(config, out)
+        self.shortcut = _shortcut(config, width, out, stride)
+        self.activation = activation(config)
+
+    @property
+    def last_conv(self) -> nn.Conv2d:
+        return self.conv2
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.norm2
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         y = self.activation(self.norm1(self.conv1(x_BCHW)))
         return self.activation(self.norm2(self.conv2(y)) + self.shortcut(x_BCHW))
 
 
-def _conv(config: ResnetConfig, width: int, out: int, *, kernel: int, stride: int) -> nn.Conv2d:
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions beside a shortcut; `EXPANSION` times `inner` channels leave."""
+
+    def __init__(self, config: ResnetConfig, width: int, inner: int, stride: int) -> None:
+        super().__init__()
+        self.out = EXPANSION * inner
+        self.conv1 = conv(config, width, inner, kernel=1, stride=1)
+        self.norm1 = norm(config, inner)
+        self.conv2 = conv(config, inner, inner, kernel=3, stride=stride)
+        self.norm2 = norm(config, inner)
+        self.conv3 = conv(config, inner, self.out, kernel=1, stride=1)
+        self.norm3 = norm(config, self.out)
+        self.shortcut = _shortcut(config, width, self.out, stride)
+        self.activation = activation(config)
+
+    @property
+    def last_conv(self) -> nn.Conv2d:
+        return self.conv3
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.norm3
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y = self.activation(self.norm1(self.conv1(x_BCHW)))
+        y = self.activation(self.norm2(self.conv2(y)))
+        return self.activation(self.norm3(self.conv3(y)) + self.shortcut(x_BCHW))
+
+
+def _shortcut(config: ResnetConfig, width: int, out: int, stride: int) -> nn.Module:
+    if stride == 1 and width == out:
+        return nn.Identity()
+    return nn.Sequential(conv(config, width, out, kernel=1, stride=stride), norm(config, out))
+
+
+def activation(config: ResnetConfig) -> Callable[[Tensor], Tensor]:
+    """The configured nonlinearity."""
+    return _ACTIVATIONS[config.activation]
+
+
+def conv(config: ResnetConfig, width: int, out: int, *, kernel: int, stride: int) -> nn.Conv2d:
+    """A convolution that keeps height and width (over the stride), without bias where a norm follows."""
     return nn.Conv2d(width, out, kernel, stride=stride, padding=kernel // 2, bias=config.norm == "none")
 
 
-def _norm(config: ResnetConfig, width: int) -> nn.Module:
+def norm(config: ResnetConfig, width: int) -> nn.Module:
+    """The configured norm of `width` channels."""
     if config.norm == "batch":
         return nn.BatchNorm2d(width, momentum=config.momentum)
     if config.norm == "group":

@@ -1,0 +1,84 @@
+"""A pool of small images that lives on one device and is cropped and flipped there as it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from harness.api import Batch
+
+Statistics = Sequence[float]
+
+
+class AugmentedPool:
+    """Images, each drawn at a random place in a frame of its own reflection and mirrored every other time.
+
+    It is the drawing that augments, not the loss: a batch is then a fixed thing, so that several passes over it
+    (a line search, two steps of one update, a teacher and its student) see the same images, and evaluation, which
+    never draws, cannot be touched. All randomness comes from torch's global generator of the device, which the
+    harness checkpoints.
+
+    Args:
+        images_BHWC: uint8, shape (n, height, width, channels).
+        labels_B: int64, shape (n,).
+        mean, std: of the pixels in [0, 1], per channel.
+        reach: how far an image may move, in pixels each way.
+        device: where the images are kept and batches come from.
+    """
+
+    def __init__(
+        self,
+        images_BHWC: Tensor,
+        labels_B: Tensor,
+        *,
+        mean: Statistics,
+        std: Statistics,
+        reach: int,
+        device: torch.device,
+    ) -> None:
+        self.scores: Mapping[str, Tensor] = {}
+        self._reach = reach
+        self._height, self._width = images_BHWC.shape[1:3]
+        self._framed_BHWC = framed(images_BHWC.to(device), reach)
+        self._labels_B = labels_B.to(device)
+        self._mean, self._std = mean, std
+
+    def __len__(self) -> int:
+        return len(self._labels_B)
+
+    def gather(self, indices: Tensor) -> Batch:
+        """The images at `indices`, augmented anew: `x_BCHW` (float32, channels innermost) and `labels_B`."""
+        at_B = indices.to(self._labels_B.device)
+        n, device = len(at_B), at_B.device
+        moves_2B = torch.randint(2 * self._reach + 1, (2, n), device=device)
+        mirrored_B = torch.randint(2, (n,), device=device, dtype=torch.bool)
+        rows_BH = moves_2B[0, :, None] + torch.arange(self._height, device=device)
+        columns_BW = torch.arange(self._width, device=device).expand(n, -1)
+        columns_BW = torch.where(mirrored_B[:, None], self._width - 1 - columns_BW, columns_BW) + moves_2B[1, :, None]
+        pixels_BHWC = self._framed_BHWC[at_B[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :]]
+        return Batch(x_BCHW=normalised(pixels_BHWC, self._mean, self._std), labels_B=self._labels_B[at_B])
+
+
+def framed(images_BHWC: Tensor, reach: int) -> Tensor:
+    """Images with `reach` pixels of their own reflection on every side, the outermost pixel not repeated.
+
+    >>> framed(torch.tensor([1, 2, 3], dtype=torch.uint8).expand(1, 3, 3)[..., None], 1)[0, 1, :, 0].tolist()
+    [2, 1, 2, 3, 2]
+    """
+    for axis in (1, 2):
+        size = images_BHWC.shape[axis]
+        at = torch.arange(-reach, size + reach, device=images_BHWC.device).abs()
+        images_BHWC = images_BHWC.index_select(axis, torch.where(at < size, at, 2 * (size - 1) - at))
+    return images_BHWC
+
+
+def normalised(pixels_BHWC: Tensor, mean: Statistics, std: Statistics) -> Tensor:
+    """Pixels (uint8, shape (n, height, width, channels)) to zero mean and unit variance (float32, (n, channels, …)).
+
+    The channels stay innermost in memory.
+    """
+    shift = torch.tensor(mean, device=pixels_BHWC.device)
+    scale = torch.tensor(std, device=pixels_BHWC.device)
+    return ((pixels_BHWC.float() / 255.0 - shift) / scale).permute(0, 3, 1, 2)

@@ -1,0 +1,137 @@
+"""Photographs in files: decoded by several threads when they are wanted, at a random part or in the middle.
+
+Source: Szegedy et al., Going Deeper with Convolutions (arXiv 1409.4842), section 6: parts of 8 to 100 % of the area.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.api import Batch
+from workloads.formats.imagefolder import Box, read_part
+
+#: Of ImageNet's pixels in [0, 1], per channel.
+PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: Share of the shorter side that the middle takes: 224 of 256.
+MIDDLE = 0.875
+_AREA = (0.08, 1.0)
+_LOG_ASPECT = math.log(4 / 3)
+
+
+class Photos:
+    """Files of images with their labels, read at one size.
+
+    Args:
+        samples: (path, label) of each.
+        size: height and width of what is read, in pixels.
+    """
+
+    def __init__(self, samples: Sequence[tuple[Path, int]], size: int) -> None:
+        self._samples = samples
+        self._size = size
+        # Decoding lets go of the interpreter, so threads are enough.
+        self._threads = min(16, os.cpu_count() or 1)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def middles(self, indices: Iterable[int]) -> Batch:
+        """The middle square of each: `x_BCHW` (float32, (n, 3, size, size)) and `labels_B` (int64, (n,)).
+
+        Raises:
+            DataError: an image is broken; names it.
+        """
+        chosen = list(indices)
+        return self._batch(chosen, [middle] * len(chosen))
+
+    def parts(self, indices: Sequence[int], numbers_B4: NDArray[np.float64]) -> Batch:
+        """A part of each, which its four numbers in [0, 1) choose: see `random_part`.
+
+        Args:
+            indices: of the images.
+            numbers_B4: shape (n, 4).
+
+        Raises:
+            DataError: an image is broken; names it.
+        """
+
+        def box_of(numbers_4: NDArray[np.float64]) -> Callable[[int, int], Box]:
+            return lambda width, height: random_part(width, height, *map(float, numbers_4))
+
+        return self._batch(indices, [box_of(numbers) for numbers in numbers_B4])
+
+    def _batch(self, indices: Sequence[int], boxes: Sequence[Callable[[int, int], Box]]) -> Batch:
+        def read(job: tuple[int, Callable[[int, int], Box]]) -> NDArray[np.uint8]:
+            index, box = job
+            return read_part(self._samples[index][0], box, self._size)
+
+        with ThreadPoolExecutor(self._threads) as threads:
+            pixels_BHWC = np.stack(list(threads.map(read, zip(indices, boxes, strict=True))))
+        labels_B = torch.tensor([self._samples[index][1] for index in indices])
+        return Batch(x_BCHW=_normalised(torch.from_numpy(pixels_BHWC)), labels_B=labels_B)
+
+
+class PhotoPool:
+    """Training photographs; each drawing reads another part of an image, mirrored every other time.
+
+    All randomness comes from torch's global generator, drawn before any thread starts, so that equal states give
+    equal batches.
+    """
+
+    def __init__(self, photos: Photos) -> None:
+        self.scores: Mapping[str, Tensor] = {}
+        self._photos = photos
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def gather(self, indices: Tensor) -> Batch:
+        """The images at `indices`, augmented anew.
+
+        Raises:
+            DataError: an image is broken; names it.
+        """
+        numbers_B5 = torch.rand(len(indices), 5, dtype=torch.float64).numpy()
+        batch = self._photos.parts(indices.tolist(), numbers_B5[:, :4])
+        mirrored_B = torch.from_numpy(numbers_B5[:, 4] < 0.5)[:, None, None, None]
+        x_BCHW = torch.where(mirrored_B, batch["x_BCHW"].flip(3), batch["x_BCHW"])
+        return Batch(x_BCHW=x_BCHW, labels_B=batch["labels_B"])
+
+
+def middle(width: int, height: int) -> Box:
+    """The middle square, `MIDDLE` of the shorter side.
+
+    >>> middle(400, 256)
+    (88.0, 16.0, 312.0, 240.0)
+    """
+    side = MIDDLE * min(width, height)
+    left, upper = (width - side) / 2, (height - side) / 2
+    return left, upper, left + side, upper + side
+
+
+def random_part(width: int, height: int, area: float, aspect: float, across: float, down: float) -> Box:
+    """The part of an image that four numbers in [0, 1) stand for: 8 to 100 % of its area, 3:4 to 4:3, anywhere.
+
+    >>> random_part(100, 100, 1.0, 0.5, 0.3, 0.3)
+    (0.0, 0.0, 100.0, 100.0)
+    """
+    wanted = (_AREA[0] + (_AREA[1] - _AREA[0]) * area) * width * height
+    ratio = math.exp(_LOG_ASPECT * (2 * aspect - 1))
+    # One that sticks out is cut: drawing it anew would take an unknown number of numbers.
+    w, h = min(width, math.sqrt(wanted * ratio)), min(height, math.sqrt(wanted / ratio))
+    left, upper = across * (width - w), down * (height - h)
+    return left, upper, left + w, upper + h
+
+
+def _normalised(pixels_BHWC: Tensor) -> Tensor:
+    x_BHWC = (pixels_BHWC.float() / 255.0 - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+    return x_BHWC.permute(0, 3, 1, 2)

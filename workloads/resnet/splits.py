@@ -1,0 +1,47 @@
+"""Splits of labelled images that never change: by class, by the images' positions, in whole numbers only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: int) -> dict[str, NDArray[np.int64]]:
+    """Positions of the examples of every part, ascending: disjoint, complete, and each class in the given shares.
+
+    Args:
+        labels_B: shape (n,).
+        shares: of every part in hundredths of a class.
+        seed: of which examples fall into which part.
+
+    >>> found = stratified(np.repeat(np.arange(10), 100), {"train": 75, "audit": 25}, seed=1)
+    >>> {part: len(positions) for part, positions in found.items()}
+    {'train': 750, 'audit': 250}
+
+    Raises:
+        ValueError: the shares do not add up to 100.
+    """
+    if sum(shares.values()) != 100:
+        raise ValueError(f"the shares {dict(shares)} add up to {sum(shares.values())}, expected 100")
+    chosen: dict[str, list[NDArray[np.int64]]] = {part: [np.empty(0, np.int64)] for part in shares}
+    for label in np.unique(labels_B):
+        members = np.flatnonzero(labels_B == label)
+        members = members[np.argsort(_hash(members, seed), kind="stable")]
+        # Cumulative shares, so that rounding loses no example and favours no part.
+        start = share = 0
+        for part in shares:
+            share += shares[part]
+            end = (len(members) * share + 50) // 100
+            chosen[part].append(members[start:end])
+            start = end
+    return {part: np.sort(np.concatenate(pieces)) for part, pieces in chosen.items()}
+
+
+def _hash(values_N: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64: whole numbers only, so no version of a random generator moves a split."""
+    z = (values_N.astype(np.uint64) + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
