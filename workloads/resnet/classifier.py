@@ -1,0 +1,107 @@
+"""What image workloads have in common: everything but their images and their network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch, BenchError, Kind, Pool, Split, WorkloadFacts
+from workloads.resnet.model import parameter_kinds
+
+
+class ImageClassifier(ABC):
+    """A workload on batches of `x_BCHW` (float32) and `labels_B` (int64), to a held-out cross-entropy or accuracy.
+
+    Args:
+        facts: of the workload, or of a variant of it.
+    """
+
+    def __init__(self, facts: WorkloadFacts) -> None:
+        self.facts = facts
+        self._label_smoothing = 0.0
+
+    @abstractmethod
+    def network(self, seed: int, **options: Any) -> nn.Module:
+        """A fresh network on the CPU; `options` are those of `facts.model_options` that it is built with."""
+
+    @abstractmethod
+    def train_data(self, seed: int) -> Pool:
+        """The training images."""
+
+    @abstractmethod
+    def held_out(self, split: Split) -> Iterator[Batch]:
+        """The images of a split, in the pieces they are evaluated in."""
+
+    def build_model(self, seed: int, **options: Any) -> nn.Module:
+        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+
+        Args:
+            seed: of the initial weights.
+            options: of `facts.model_options`.
+
+        Raises:
+            BenchError: an option that is not offered.
+        """
+        offered = self.facts.model_options
+        if unknown := sorted(set(options) - set(offered)):
+            raise BenchError(
+                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(sorted(offered))}"
+            )
+        self._label_smoothing = float(options.pop("label_smoothing", 0.0))
+        return self.network(seed, **options)
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
+        return parameter_kinds(model)
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy in nats with label smoothing where it was requested: the mean, or of each example, (n,)."""
+        return nn.functional.cross_entropy(
+            # Autocast would do this on a GPU alone.
+            self.outputs(model, batch).float(),
+            batch["labels_B"],
+            reduction="none" if per_example else "mean",
+            label_smoothing=self._label_smoothing,
+        )
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits, shape (n, classes)."""
+        logits_BK: Tensor = model(batch["x_BCHW"])
+        return logits_BK
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`cross_entropy` (nats, never smoothed) and `accuracy` on a held-out split.
+
+        Args:
+            model: in eval mode.
+            split: which held-out images.
+            stage: not used.
+        """
+        device = next(model.parameters()).device
+        logits, labels = [], []
+        with torch.no_grad(), self._forward_precision(device):
+            for batch in self.held_out(split):
+                moved = batch.to(device)
+                logits.append(self.outputs(model, moved).float())
+                labels.append(moved["labels_B"])
+            logits_BK, labels_B = torch.cat(logits), torch.cat(labels)
+        return {
+            "cross_entropy": float(nn.functional.cross_entropy(logits_BK, labels_B)),
+            "accuracy": float((logits_BK.argmax(1) == labels_B).double().mean()),
+        }
+
+    def _forward_precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """That of training: the network that is scored is the one that was trained."""
+        if self.facts.precision.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, getattr(torch, self.facts.precision.dtype))
+
+
+def pieces(batch: Batch, size: int) -> Iterator[Batch]:
+    """A batch in consecutive pieces of at most `size` examples."""
+    for start in range(0, batch.n, size):
+        yield Batch(**{name: tensor[start : start + size] for name, tensor in batch.items()})

@@ -1,0 +1,82 @@
+"""The workload `resnet50-imagenet`: a ResNet-50 on a tree of photographs, to AlgoPerf's validation accuracy.
+
+Source: Dahl et al., Benchmarking Neural Network Training Algorithms (arXiv 2306.07179), the ImageNet ResNet workload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from harness.api import Batch, Pool, Split, dataset_path
+from workloads.datasets import IMAGENET
+from workloads.formats import imagefolder
+from workloads.resnet.classifier import ImageClassifier
+from workloads.resnet.facts import RESNET50_IMAGENET
+from workloads.resnet.model import ResnetConfig, build
+from workloads.resnet.photos import PhotoPool, Photos
+from workloads.resnet.splits import stratified
+
+CLASSES = 1_000
+#: Of the training images in hundredths of each class; `score` is the whole validation set, as everywhere else.
+SHARES = {"train": 97, "feedback": 1, "audit": 2}
+_SPLIT_SEED = 4
+#: Images per forward pass of an evaluation.
+_CHUNK = 500
+
+
+class Resnet50Imagenet(ImageClassifier):
+    """Photographs, of which a random part is drawn at 224x224 and mirrored every other time; evaluated on the middle.
+
+    Args:
+        classes, size: of another tree than ImageNet's, which is then no run of this workload.
+    """
+
+    def __init__(self, classes: int = CLASSES, size: int = 224) -> None:
+        super().__init__(RESNET50_IMAGENET)
+        self._classes = classes
+        self._size = size
+
+    def network(self, seed: int, **options: Any) -> nn.Module:
+        config = ResnetConfig(
+            channels=3,
+            classes=self._classes,
+            widths=(64, 128, 256, 512),
+            blocks=(3, 4, 6, 3),
+            block="bottleneck",
+            stem="conv7",
+            channels_last=True,
+            **options,
+        )
+        return build(config, seed)
+
+    def train_data(self, seed: int) -> Pool:
+        """The pool, the same for every seed; images are decoded as they are drawn, see `PhotoPool`.
+
+        Raises:
+            DataError: a folder is missing or not laid out by class.
+        """
+        return PhotoPool(self._photos("train"))
+
+    def held_out(self, split: Split) -> Iterator[Batch]:
+        photos = self._photos(split)
+        for start in range(0, len(photos), _CHUNK):
+            yield photos.middles(range(start, min(start + _CHUNK, len(photos))))
+
+    def _photos(self, part: str) -> Photos:
+        return Photos(_samples(dataset_path(IMAGENET), part, self._classes), self._size)
+
+
+@cache
+def _samples(folder: Path, part: str, classes: int) -> list[tuple[Path, int]]:
+    """(path, label) of every image of a part."""
+    if part == "score":
+        return imagefolder.scan(folder / "val", classes).samples
+    samples = imagefolder.scan(folder / "train", classes).samples
+    chosen = stratified(np.array([label for _, label in samples]), SHARES, _SPLIT_SEED)[part]
+    return [samples[at] for at in chosen]
