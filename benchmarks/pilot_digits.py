@@ -89,11 +89,9 @@ def update(
 
 def standard_error(work: ResnetDigits, model: torch.nn.Module) -> float:
     """Of the score split's cross-entropy over its images."""
-    from workloads.resnet.digits import _held_out
-
-    x_BCHW, labels_B = _held_out("score")
+    (images,) = work.held_out("score")
     with torch.no_grad():
-        losses_B = work.loss(model, Batch(x_BCHW=x_BCHW, labels_B=labels_B), per_example=True)
+        losses_B = work.loss(model, images, per_example=True)
     return float(losses_B.std() / math.sqrt(len(losses_B)))
 
 
