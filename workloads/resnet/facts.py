@@ -49,7 +49,7 @@ RESNET_FASHION = WorkloadFacts(
     name="resnet-fashion",
     version="1",
     tier="cpu",
-    targets=(Target(metric="cross_entropy", goal="min", value=0.27, unit="nats"),),
+    targets=(Target(metric="cross_entropy", goal="min", value=0.275, unit="nats"),),
     budget=Budget(horizon=184_320, gradient_examples=368_640, seconds={"default": 300.0}),
     batch_sizes=(128, 64, 256),
     eval_every=2_048,
@@ -57,7 +57,10 @@ RESNET_FASHION = WorkloadFacts(
     precision=Precision(dtype="float32"),
     model_options=_OPTIONS,
     example="28x28 image",
+    # Preliminary, until calibration: measured where the mean curve crosses; 4,000 images are too few for 2 %.
+    resolution=0.11,
     coarse=True,
+    reference=("benchmarks/pilot_fashion.py --lr 2e-2, seeds 100-102: 3 of 3",),
 )
 
 #: By the variant's name; the base has none.
