@@ -9,7 +9,7 @@ from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
 #: Per stage: the mean accuracy over the tasks seen that lets the stream move on.
 _AVERAGES = (0.96, 0.85, 0.83, 0.79, 0.77)
 #: The same where labels are noisy.
-_NOISY_AVERAGES = (0.92, 0.80, 0.76, 0.72, 0.68)
+_NOISY_AVERAGES = (0.93, 0.79, 0.70, 0.67, 0.64)
 _FLOOR = 0.3
 _CAP = 4_096
 #: Share of wrong labels in the variant `+noise`.
@@ -59,5 +59,5 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
     stages=tuple(_stage(k, _NOISY_AVERAGES) for k in range(len(_NOISY_AVERAGES))),
     resolution=None,
-    reference=("REF",),
+    reference=("the loop of benchmarks/pilot_digits.py continual --lr 1e-3 on noisy labels, seeds 300-302: 3 of 3",),
 )

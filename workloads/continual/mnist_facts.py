@@ -11,15 +11,22 @@ SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 #: Per stage: the mean accuracy over the tasks seen that lets the stream move on.
 _AVERAGES: dict[str, tuple[float, ...]] = {
-    "class": (0.97, 0.91, 0.86, 0.82, 0.78),
-    "domain": (0.97, 0.91, 0.88, 0.86, 0.84),
+    "class": (0.985, 0.91, 0.85, 0.81, 0.76),
+    "domain": (0.985, 0.91, 0.86, 0.84, 0.82),
     "task": (0.98, 0.975, 0.97, 0.97, 0.965),
     "permuted": (0.87, 0.87, 0.865, 0.86, 0.855),
-    "class+narrow": (0.97, 0.90, 0.85, 0.80, 0.75),
+    "class+narrow": (0.97, 0.88, 0.78, 0.75, 0.70),
 }
-_FLOORS = {"class": 0.5, "domain": 0.6, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
+_FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
 _CAP = 8_192
-_SEEDS = "AdamW 1e-3 with as many replayed as fresh examples, batch 32"
+_REFERENCE = "benchmarks/pilot_mnist.py continual --scenario {} --lr 1e-3 (experience replay), {}"
+_PILOTS = {
+    "class": "seeds 400-404: 5 of 5",
+    "domain": "seeds 400-404: 4 of 5, and all with the floor that was lowered after them",
+    "task": "seeds 300-304: 5 of 5",
+    "permuted": "seeds 300-304: 5 of 5",
+    "class+narrow": "--variant narrow, seeds 400-404: 5 of 5",
+}
 
 
 def hidden(variant: str) -> tuple[int, ...]:
@@ -58,8 +65,9 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         example="28x28 image",
         replay_capacity=500,
         boundaries=True,
+        # Stages end after a handful of evaluations, so that the time is known to one in about forty.
         coarse=True,
-        reference=(_SEEDS,),
+        reference=(_REFERENCE.format(key.partition("+")[0], _PILOTS[key]),),
     )
 
 
