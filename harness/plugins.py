@@ -191,7 +191,10 @@ def _id(entry: Entry) -> str:
 
 
 def _spelt(entry: Entry) -> tuple[set[str], set[str]]:
-    return _spellings(entry.distribution, entry.name, entry.kind if isinstance(entry, PartEntry) else None)
+    names = (entry.name, *(entry.aliases if isinstance(entry, WorkloadEntry) else ()))
+    kind = entry.kind if isinstance(entry, PartEntry) else None
+    forms = [_spellings(entry.distribution, name, kind) for name in names]
+    return set().union(*(plain for plain, _ in forms)), set().union(*(qualified for _, qualified in forms))
 
 
 def _spellings(distribution: str, name: str, kind: str | None) -> tuple[set[str], set[str]]:

@@ -220,6 +220,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         facts: the workload as data.
         load: `package.module:Class`, imported only in the worker.
         arguments: keyword arguments for the class (variants of one class).
+        aliases: other names it may be asked for by; records have `facts.name`.
         summary: one line.
         sources: papers.
         sibling: the workload on the tier below.
@@ -230,6 +231,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
     facts: WorkloadFacts
     load: str
     arguments: dict[str, Scalar] = {}
+    aliases: tuple[str, ...] = ()
     summary: str
     sources: tuple[Source, ...] = ()
     sibling: str | None = None

@@ -41,6 +41,7 @@ def validate_entry(entry: Entry) -> list[str]:
         return list(_dataset(entry))
     problems = list(_identity(entry))
     if isinstance(entry, WorkloadEntry):
+        problems += [f"the alias {name!r} is no plain name" for name in entry.aliases if not NAME.fullmatch(name)]
         problems += _facts(entry.facts)
     elif isinstance(entry, PartEntry):
         problems += _method(entry)

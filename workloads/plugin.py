@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from harness.api import DatasetEntry, WorkloadEntry, hookimpl
 from workloads.continual.entries import ENTRIES as CONTINUAL
+from workloads.continual.mnist_entries import ENTRIES as CONTINUAL_MNIST
+from workloads.curriculum.mnist_entries import ENTRIES as CURRICULUM_MNIST
 from workloads.datasets import DATASETS
 from workloads.lm.entries import ENTRIES as LM
 from workloads.resnet.entries import ENTRIES as RESNET
@@ -17,6 +19,8 @@ def bench_workloads() -> Iterable[WorkloadEntry]:
     yield from LM
     yield from RESNET
     yield from CONTINUAL
+    yield from CONTINUAL_MNIST
+    yield from CURRICULUM_MNIST
 
 
 @hookimpl

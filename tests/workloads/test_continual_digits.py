@@ -144,3 +144,24 @@ def stages_met(seed: int, *, memory: bool, stages: int, cap: int) -> int:
 def test_replay_meets_the_second_stage_and_naive_training_forgets() -> None:
     assert stages_met(0, memory=True, stages=2, cap=2560) == 2
     assert stages_met(0, memory=False, stages=2, cap=1536) == 1
+
+
+def test_noise_swaps_the_labels_of_a_stage_and_nothing_else() -> None:
+    plain, noisy = ContinualDigits(), ContinualDigits(label_noise=0.1)
+    assert noisy.facts.name == "continual-digits+noise"
+    one, other = plain.train_data(7), noisy.train_data(7)
+    assert plain.class_order == noisy.class_order
+    wrong = 0.0
+    for stage in range(len(STAGES)):
+        if stage:
+            one.advance()
+            other.advance()
+        clean, swapped = one.draw(1000), other.draw(1000)
+        assert torch.equal(clean["x_BCHW"], swapped["x_BCHW"])
+        assert set(swapped["labels_B"].tolist()) == set(noisy.class_order[2 * stage : 2 * stage + 2])
+        wrong += float((clean["labels_B"] != swapped["labels_B"]).double().mean()) / len(STAGES)
+    assert 0.06 < wrong < 0.14
+    model = plain.build_model(0).eval()
+    assert plain.evaluate(model, "score") == noisy.evaluate(model, "score")
+    with pytest.raises(BenchError, match=r"0\.3"):
+        ContinualDigits(label_noise=0.3)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
-from workloads.continual.facts import CONTINUAL_DIGITS
+from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
 from workloads.continual.model import build, parameter_kinds
 from workloads.resnet import digits_data
 
@@ -26,11 +26,23 @@ class ContinualDigits:
     """Five stages of two digits each; which digits come when is drawn from the seed of `train_data`.
 
     `evaluate` follows the order of the last `train_data` on this object, and the natural order before any.
+
+    Args:
+        label_noise: share of the training images that bear the label of the other digit of their stage; 0, or what
+            the variant `+noise` has.
+
+    Raises:
+        BenchError: any other share.
     """
 
     facts = CONTINUAL_DIGITS
 
-    def __init__(self) -> None:
+    def __init__(self, label_noise: float = 0.0) -> None:
+        if label_noise not in (0.0, LABEL_NOISE):
+            raise BenchError(f"continual-digits has no label noise {label_noise:g}", fix=f"0 or {LABEL_NOISE:g}")
+        if label_noise:
+            self.facts = CONTINUAL_DIGITS_NOISE
+        self._label_noise = label_noise
         self._label_smoothing = 0.0
         self._order = tuple(range(_CLASSES))
 
@@ -79,11 +91,18 @@ class ContinualDigits:
         for stage in range(len(self.facts.stages)):
             chosen_B = _members(labels_B, self._classes(stage))
             x_BCHW = copies[:, chosen_B].reshape(-1, 1, 8, 8)
-            pools.append(TensorPool(x_BCHW=x_BCHW, labels_B=labels_B[chosen_B].repeat(len(copies))))
+            stage_labels_B = self._noisy(labels_B[chosen_B], stage, generator)
+            pools.append(TensorPool(x_BCHW=x_BCHW, labels_B=stage_labels_B.repeat(len(copies))))
         return StagedStream(pools, seed)
 
     def _classes(self, stage: int) -> tuple[int, ...]:
         return self._order[_PER_STAGE * stage : _PER_STAGE * (stage + 1)]
+
+    def _noisy(self, labels_B: Tensor, stage: int, generator: torch.Generator) -> Tensor:
+        if not self._label_noise:
+            return labels_B
+        wrong_B = torch.rand(len(labels_B), generator=generator) < self._label_noise
+        return torch.where(wrong_B, sum(self._classes(stage)) - labels_B, labels_B)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
         """Cross-entropy over all ten classes in nats: the mean, or of each example, (n,)."""

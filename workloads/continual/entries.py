@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.api import Source, WorkloadEntry
-from workloads.continual.facts import CONTINUAL_DIGITS
+from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
 
 ENTRIES = (
     WorkloadEntry(
@@ -14,5 +14,12 @@ ENTRIES = (
             Source(title="Three scenarios for continual learning", arxiv="1904.07734", equation="class-incremental"),
             Source(title="On Tiny Episodic Memories in Continual Learning", arxiv="1902.10486"),
         ),
+    ),
+    WorkloadEntry(
+        facts=CONTINUAL_DIGITS_NOISE,
+        load="workloads.continual.digits:ContinualDigits",
+        arguments={"label_noise": LABEL_NOISE},
+        summary="continual-digits with every tenth training label wrong; no download",
+        sources=(Source(title="Three scenarios for continual learning", arxiv="1904.07734"),),
     ),
 )

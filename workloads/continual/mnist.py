@@ -1,0 +1,156 @@
+"""The workload `continual-mnist`: MNIST in five tasks, in four scenarios.
+
+Source: van de Ven and Tolias, Three scenarios for continual learning (arXiv 1904.07734); permuted MNIST as in
+An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural Networks (arXiv 1312.6211).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
+from workloads import mnist
+from workloads.continual.mnist_facts import FACTS, hidden
+from workloads.continual.model import build, parameter_kinds
+from workloads.mnist import Digits
+
+_OPTIONS = ("dropout", "label_smoothing")
+#: Classes of a task where the digits are split.
+_PAIR = 2
+#: Held-out images looked at: an evaluation of all would take longer than the training between two of them.
+_HELD_OUT = 4_000
+
+
+class ContinualMnist:
+    """Five tasks; which digits or permutations come when is drawn from the seed of `train_data`.
+
+    `evaluate` follows the order of the last `train_data` on this object, and the natural order before any.
+
+    Args:
+        scenario: `class` (two new digits per task, one head of ten, no task known), `domain` (the same with a head
+            of two: the first or the second of its pair), `task` (the same with a head of ten of which only the two
+            of the example's own task compete) or `permuted` (all ten, each task with its own order of the pixels).
+        variant: a detail that differs, or nothing.
+
+    Raises:
+        BenchError: there is no such scenario or variant.
+    """
+
+    def __init__(self, scenario: str = "class", variant: str = "") -> None:
+        if (scenario, variant) not in FACTS:
+            known = ", ".join(sorted(facts.name for facts in FACTS.values()))
+            raise BenchError(f"continual-mnist has no scenario {scenario!r} with variant {variant!r}", fix=known)
+        self.facts = FACTS[scenario, variant]
+        self._scenario = scenario
+        self._hidden = hidden(variant)
+        self._label_smoothing = 0.0
+        self._tasks = len(self.facts.stages)
+        self._order = torch.arange(mnist.CLASSES)
+        self._permutations_TP = torch.arange(mnist.PIXELS).repeat(self._tasks, 1)
+
+    @property
+    def class_order(self) -> tuple[int, ...]:
+        """The ten digits in the order in which they come, two per task where they are split."""
+        return tuple(self._order.tolist())
+
+    def build_model(self, seed: int, **options: Any) -> nn.Module:
+        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+
+        Args:
+            seed: of the initial weights.
+            options: of `facts.model_options`.
+
+        Raises:
+            BenchError: an option that is not offered.
+        """
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise BenchError(
+                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(_OPTIONS)}"
+            )
+        self._label_smoothing = float(options.get("label_smoothing", 0.0))
+        dropout = float(options.get("dropout", 0.0))
+        classes = _PAIR if self._scenario == "domain" else mnist.CLASSES
+        return build(seed, inputs=mnist.PIXELS, hidden=self._hidden, classes=classes, dropout=dropout)
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
+        return parameter_kinds(model)
+
+    def train_data(self, seed: int) -> StagedStream:
+        """The stream.
+
+        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)), `labels_B` (int64, (n,): the digit, or which one of its pair in the
+        scenarios `domain` and `task`), and in the scenario `task` also `classes_BK` (int64, (n, 2): the pair).
+
+        Args:
+            seed: of the order of the classes, the permutations and the order of the examples.
+
+        Raises:
+            DataError: the dataset is not here, or damaged.
+        """
+        # A generator of its own: the stream's shuffles then depend on the seed alone.
+        generator = torch.Generator().manual_seed(seed)
+        self._order = torch.randperm(mnist.CLASSES, generator=generator)
+        drawn = [torch.randperm(mnist.PIXELS, generator=generator) for _ in range(self._tasks)]
+        self._permutations_TP = torch.stack(drawn)
+        digits = mnist.load("train")
+        pools = [TensorPool(scores=None, **self._task(digits, k)) for k in range(self._tasks)]
+        return StagedStream(pools, seed)
+
+    def _task(self, digits: Digits, task: int) -> dict[str, Tensor]:
+        """The examples of a task, as fields of a batch."""
+        if self._scenario == "permuted":
+            # A part of the images for each task: fewer to hold in memory, and none that comes in two orders.
+            chosen = torch.arange(task, len(digits.labels_B), self._tasks)
+            x_BP = digits.x_BCHW[chosen].flatten(1)[:, self._permutations_TP[task]]
+            return {"x_BCHW": x_BP.view(-1, 1, 28, 28), "labels_B": digits.labels_B[chosen]}
+        pair_K = self._order[_PAIR * task : _PAIR * (task + 1)]
+        chosen = torch.isin(digits.labels_B, pair_K).nonzero().flatten()
+        x_BCHW, labels_B = digits.x_BCHW[chosen], digits.labels_B[chosen]
+        if self._scenario == "class":
+            return {"x_BCHW": x_BCHW, "labels_B": labels_B}
+        fields = {"x_BCHW": x_BCHW, "labels_B": (labels_B == pair_K[1]).long()}
+        if self._scenario == "task":
+            fields["classes_BK"] = pair_K.repeat(len(chosen), 1)
+        return fields
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy in nats over the classes that compete: the mean, or of each example, (n,)."""
+        return nn.functional.cross_entropy(
+            self.outputs(model, batch),
+            batch["labels_B"],
+            reduction="none" if per_example else "mean",
+            label_smoothing=self._label_smoothing,
+        )
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits of the classes that compete: (n, 10), or (n, 2) in the scenarios `domain` and `task`."""
+        logits_BK: Tensor = model(mnist.normalised(batch["x_BCHW"]))
+        return logits_BK.gather(1, batch["classes_BK"]) if self._scenario == "task" else logits_BK
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`accuracy/<k>` of every task k seen, and `avg_seen`, their unweighted mean.
+
+        Args:
+            model: in eval mode.
+            split: which held-out images.
+            stage: the current stage, from 0; None counts all as seen.
+
+        Raises:
+            DataError: the dataset is not here, or damaged.
+        """
+        device = next(model.parameters()).device
+        digits = mnist.load(split)
+        digits = Digits(x_BCHW=digits.x_BCHW[:_HELD_OUT], labels_B=digits.labels_B[:_HELD_OUT])
+        seen = range(self._tasks if stage is None else stage + 1)
+        accuracies = []
+        for k in seen:
+            batch = Batch(**self._task(digits, k)).to(device)
+            with torch.no_grad():
+                predicted_B = self.outputs(model, batch).argmax(1)
+            accuracies.append(float((predicted_B == batch["labels_B"]).double().mean()))
+        metrics = {f"accuracy/{k}": accuracy for k, accuracy in zip(seen, accuracies, strict=True)}
+        return {"avg_seen": sum(accuracies) / len(accuracies)} | metrics

@@ -1,0 +1,123 @@
+"""The workload `curriculum-mnist`: a pool of digits with wrong labels, a score that says where, clean evaluation.
+
+Source: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv 2511.18903), the
+question; the noise is our own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch, BenchError, Kind, Pool, Split, TensorPool
+from workloads import mnist
+from workloads.continual.model import build, parameter_kinds
+from workloads.curriculum.mnist_facts import CLEAN_SHARE, FACTS, NOISE, POOL, RELIABILITY, hidden
+
+_OPTIONS = ("dropout", "label_smoothing")
+
+
+class CurriculumMnist:
+    """Each example has a true noise rate, which nobody sees, and a `quality` that follows it loosely.
+
+    Args:
+        variant: a detail that differs, or nothing.
+
+    Raises:
+        BenchError: there is no such variant.
+    """
+
+    def __init__(self, variant: str = "") -> None:
+        if variant not in FACTS:
+            known = ", ".join(sorted(facts.name for facts in FACTS.values()))
+            raise BenchError(f"curriculum-mnist has no variant {variant!r}", fix=known)
+        self.facts = FACTS[variant]
+        self._hidden = hidden(variant)
+        self._label_smoothing = 0.0
+
+    def build_model(self, seed: int, **options: Any) -> nn.Module:
+        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+
+        Args:
+            seed: of the initial weights.
+            options: of `facts.model_options`.
+
+        Raises:
+            BenchError: an option that is not offered.
+        """
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise BenchError(
+                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(_OPTIONS)}"
+            )
+        self._label_smoothing = float(options.get("label_smoothing", 0.0))
+        dropout = float(options.get("dropout", 0.0))
+        return build(seed, inputs=mnist.PIXELS, hidden=self._hidden, classes=mnist.CLASSES, dropout=dropout)
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
+        return parameter_kinds(model)
+
+    def train_data(self, seed: int) -> Pool:
+        """The pool: fields `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)); score `quality`.
+
+        Args:
+            seed: of which images are in it, their noise rates, their labels and their scores.
+
+        Raises:
+            DataError: the dataset is not here, or damaged.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        digits = mnist.load("train")
+        chosen = torch.randperm(len(digits.labels_B), generator=generator)[:POOL]
+        rates_B = noise_rates(len(chosen), generator)
+        labels_B = mnist.noisy(digits.labels_B[chosen], rates_B, mnist.CLASSES, generator)
+        return TensorPool(
+            x_BCHW=digits.x_BCHW[chosen], labels_B=labels_B, scores={"quality": visible_quality(rates_B, generator)}
+        )
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy in nats with label smoothing where it was requested: the mean, or of each example, (n,)."""
+        return nn.functional.cross_entropy(
+            self.outputs(model, batch),
+            batch["labels_B"],
+            reduction="none" if per_example else "mean",
+            label_smoothing=self._label_smoothing,
+        )
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits, shape (n, 10)."""
+        logits_BK: Tensor = model(mnist.normalised(batch["x_BCHW"]))
+        return logits_BK
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`cross_entropy` (nats, never smoothed) and `accuracy` on held-out images with their true labels."""
+        device = next(model.parameters()).device
+        digits = mnist.load(split)
+        x_BCHW, labels_B = digits.x_BCHW.to(device), digits.labels_B.to(device)
+        with torch.no_grad():
+            logits_BK = model(mnist.normalised(x_BCHW)).float()
+        return {
+            "cross_entropy": float(nn.functional.cross_entropy(logits_BK, labels_B)),
+            "accuracy": float((logits_BK.argmax(1) == labels_B).double().mean()),
+        }
+
+
+def noise_rates(n: int, generator: torch.Generator) -> Tensor:
+    """The true probability that a label is wrong, float32, (n,): 0 for the clean share, the rest over `NOISE`."""
+    low, high = NOISE
+    rates_B = low + (high - low) * torch.rand(n, generator=generator)
+    rates_B[: round(CLEAN_SHARE * n)] = 0.0
+    return rates_B[torch.randperm(n, generator=generator)]
+
+
+def visible_quality(rates_B: Tensor, generator: torch.Generator) -> Tensor:
+    """A score in [0, 1], high is good, float32, (n,): 1 − rate with noise of its own, as a rank.
+
+    Ranks say nothing of where the clean part ends. Their squared correlation with the rate is about `RELIABILITY`.
+    """
+    error = float(rates_B.std()) * math.sqrt(1 / RELIABILITY - 1)
+    observed_B = 1 - rates_B + error * torch.randn(len(rates_B), generator=generator)
+    return observed_B.argsort().argsort().float() / max(len(rates_B) - 1, 1)
