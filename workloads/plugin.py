@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from harness.api import DatasetEntry, WorkloadEntry, hookimpl
 from workloads.continual.entries import ENTRIES as CONTINUAL
+from workloads.continual.lm_entries import ENTRIES as CONTINUAL_LM
+from workloads.curriculum.lm_entries import ENTRIES as CURRICULUM_LM
 from workloads.datasets import DATASETS
 from workloads.lm.entries import ENTRIES as LM
 from workloads.resnet.entries import ENTRIES as RESNET
@@ -17,6 +19,8 @@ def bench_workloads() -> Iterable[WorkloadEntry]:
     yield from LM
     yield from RESNET
     yield from CONTINUAL
+    yield from CONTINUAL_LM
+    yield from CURRICULUM_LM
 
 
 @hookimpl
