@@ -15,7 +15,7 @@ from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, langu
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
 #: Far fewer than the horizon: whoever keeps only what looks best reads it many times over.
-DOCUMENTS = 8_192
+DOCUMENTS = 4_096
 #: They are clean, or each symbol is replaced with a probability of 3 %, 6 %, … 21 %: an eighth of each kind.
 GRADES = 8
 _STEP = 0.03
@@ -25,7 +25,7 @@ _PER_GRADE = 16
 
 
 class CurriculumLm(NextSymbol):
-    """A third as many documents as the horizon; an eighth of them are clean, so filtering alone runs dry.
+    """A sixth as many documents as the horizon; an eighth of them are clean, so filtering alone runs dry.
 
     `scores["quality"]` is what a cheap classifier would say of a document: right on the whole, not of each.
     """
@@ -41,8 +41,9 @@ class CurriculumLm(NextSymbol):
         Field: `tokens_BT` (int64, (n, 65)); score: `quality`, in [0, 1], high is good.
         """
         grades_N = grades(DOCUMENTS, seed)
+        quality_N = np.asarray(1.0 - _STEP * (GRADES - 1 - grades_N), dtype=np.float64)
         documents = language().documents(
-            DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality=1.0 - _STEP * (GRADES - 1 - grades_N)
+            DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality=quality_N
         )
         quality = torch.from_numpy(visible(grades_N, seed)).float()
         return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
