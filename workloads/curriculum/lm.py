@@ -42,9 +42,7 @@ class CurriculumLm(NextSymbol):
         """
         grades_N = grades(DOCUMENTS, seed)
         quality_N = np.asarray(1.0 - _STEP * (GRADES - 1 - grades_N), dtype=np.float64)
-        documents = language().documents(
-            DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality=quality_N
-        )
+        documents = language().documents(DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality=quality_N)
         quality = torch.from_numpy(visible(grades_N, seed)).float()
         return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
 
