@@ -37,7 +37,7 @@ from harness.types import (
 )
 
 if TYPE_CHECKING:
-    from harness.data import dataset_path
+    from harness.data import data_folder, dataset_path
     from harness.worker.access import Batch, Pool, ReplayBuffer, StagedStream, Stream, SubsetPool, TensorPool
     from harness.worker.contract import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
     from harness.worker.recipe import Recipe
@@ -59,6 +59,7 @@ _LAZY = {
     "Work": "harness.worker.contract",
     "Workload": "harness.worker.contract",
     "Recipe": "harness.worker.recipe",
+    "data_folder": "harness.data",
     "dataset_path": "harness.data",
 }
 
@@ -107,6 +108,7 @@ __all__ = [
     "Workload",
     "WorkloadEntry",
     "WorkloadFacts",
+    "data_folder",
     "dataset_path",
     "hookimpl",
 ]

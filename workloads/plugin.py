@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from harness.api import DatasetEntry, WorkloadEntry, hookimpl
 from workloads.continual.entries import ENTRIES as CONTINUAL
+from workloads.continual.lm_entries import ENTRIES as CONTINUAL_LM
 from workloads.continual.mnist_entries import ENTRIES as CONTINUAL_MNIST
+from workloads.curriculum.lm_entries import ENTRIES as CURRICULUM_LM
 from workloads.curriculum.mnist_entries import ENTRIES as CURRICULUM_MNIST
 from workloads.datasets import DATASETS
 from workloads.lm.entries import ENTRIES as LM
@@ -21,6 +23,8 @@ def bench_workloads() -> Iterable[WorkloadEntry]:
     yield from CONTINUAL
     yield from CONTINUAL_MNIST
     yield from CURRICULUM_MNIST
+    yield from CONTINUAL_LM
+    yield from CURRICULUM_LM
 
 
 @hookimpl

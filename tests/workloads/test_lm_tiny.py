@@ -197,3 +197,13 @@ def test_a_few_updates_lower_the_loss(work: LmTiny, pool: Pool) -> None:
 def test_facts_need_no_torch() -> None:
     code = "import sys, workloads.lm.entries; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_variant_changes_where_norms_stand(work: LmTiny) -> None:
+    variant = LmTiny(variant="postnorm")
+    assert variant.facts.name == "lm-tiny+postnorm"
+    assert variant.facts.targets == LM_TINY.targets
+    model = variant.build_model(0)
+    assert isinstance(model.final_norm, torch.nn.Identity)
+    assert all(block.post for block in model.blocks)  # type: ignore[union-attr]
+    assert isinstance(work.build_model(0).final_norm, torch.nn.LayerNorm)

@@ -3,16 +3,73 @@
 from __future__ import annotations
 
 from harness.api import Source, WorkloadEntry
-from workloads.lm.facts import LM_TINY
+from workloads.lm.facts import (
+    LM_16M,
+    LM_124M,
+    LM_124M_SYNTHETIC,
+    LM_SHAKESPEARE,
+    LM_SHAKESPEARE_LEARNED,
+    LM_TINY,
+    LM_TINY_POSTNORM,
+)
+
+_GPT2 = Source(title="Language Models are Unsupervised Multitask Learners")
+_ROTARY = Source(title="RoFormer: Enhanced Transformer with Rotary Position Embedding", arxiv="2104.09864")
+_PRIMER = Source(title="Primer: Searching for Efficient Transformers", arxiv="2109.08668", equation="squared ReLU")
+_QK_NORM = Source(title="Query-Key Normalization for Transformers", arxiv="2010.04245")
+_POST_NORM = Source(title="On Layer Normalization in the Transformer Architecture", arxiv="2002.04745")
+_WEB = (_GPT2, _ROTARY, _PRIMER, _QK_NORM)
 
 ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_TINY,
         load="workloads.lm.tiny:LmTiny",
         summary="a small GPT on characters of a synthetic language of known entropy, to a cross-entropy; no download",
-        sources=(
-            Source(title="Language Models are Unsupervised Multitask Learners"),
-            Source(title="RoFormer: Enhanced Transformer with Rotary Position Embedding", arxiv="2104.09864"),
-        ),
+        sources=(_GPT2, _ROTARY),
+    ),
+    WorkloadEntry(
+        facts=LM_TINY_POSTNORM,
+        load="workloads.lm.tiny:LmTiny",
+        arguments={"variant": "postnorm"},
+        summary="lm-tiny with the normalisation after each branch is added",
+        sources=(_GPT2, _POST_NORM),
+    ),
+    WorkloadEntry(
+        facts=LM_SHAKESPEARE,
+        load="workloads.lm.shakespeare:LmShakespeare",
+        summary="a small GPT on the characters of Shakespeare's plays, to a cross-entropy",
+        sources=(_GPT2, _ROTARY),
+        needs_data=("tinyshakespeare",),
+    ),
+    WorkloadEntry(
+        facts=LM_SHAKESPEARE_LEARNED,
+        load="workloads.lm.shakespeare:LmShakespeare",
+        arguments={"variant": "learned"},
+        summary="lm-shakespeare with learned positions",
+        sources=(_GPT2,),
+        needs_data=("tinyshakespeare",),
+    ),
+    WorkloadEntry(
+        facts=LM_16M,
+        load="workloads.lm.web:Lm16m",
+        summary="a GPT of 16 million parameters on FineWeb, to a cross-entropy on its validation shard",
+        sources=_WEB,
+        sibling="lm-shakespeare",
+        needs_data=("fineweb-gpt2",),
+    ),
+    WorkloadEntry(
+        facts=LM_124M,
+        load="workloads.lm.web:Lm124m",
+        summary="a GPT of 124 million parameters on FineWeb, to the speed runs' 3.28 on its validation shard",
+        sources=_WEB,
+        sibling="lm-16m",
+        needs_data=("fineweb-gpt2",),
+    ),
+    WorkloadEntry(
+        facts=LM_124M_SYNTHETIC,
+        load="workloads.lm.web:Lm124mSynthetic",
+        summary="the 124M GPT on a generated corpus of known entropy in the same format; no download",
+        sources=_WEB,
+        sibling="lm-tiny",
     ),
 )

@@ -62,6 +62,13 @@ class GPTConfig:
             raise ValueError(f"rotary positions need an even head width, got {self.width // self.heads}")
 
 
+class RMSNorm(nn.RMSNorm):
+    """Torch's, with the weight in the input's format: under autocast the two differ, and then no fused kernel runs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class Attention(nn.Module):
     """Causal self-attention; N is the width of a head, D = H·N."""
 
@@ -233,7 +240,7 @@ def _kind(name: str) -> Kind:
 def _norm(config: GPTConfig, width: int) -> nn.Module:
     if config.norm == "layernorm":
         return nn.LayerNorm(width, bias=config.bias)
-    return nn.RMSNorm(width, eps=1e-6)
+    return RMSNorm(width, eps=1e-6)
 
 
 def _rotation(length: int, width: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,79 @@
+"""The workload `continual-lm`: a small GPT reads one domain of a synthetic language, then another."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Split, StagedStream, TensorPool
+from workloads.continual.lm_facts import CONTINUAL_LM
+from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, language
+
+_LENGTH = CONTINUAL_LM.tokens_per_example + 1
+#: Documents per domain of each held-out split.
+_DOCUMENTS: dict[Split, int] = {"feedback": 128, "score": 384, "audit": 2048}
+
+
+class ContinualLm(NextSymbol):
+    """Two stages, a domain each: the same words, with other classes, frequencies and grammar; nothing tells them apart.
+
+    The metric `loss` is the mean over the domains seen of each one's cross-entropy, `loss/<k>`, corrected as in
+    `lm-tiny`.
+    """
+
+    facts = CONTINUAL_LM
+
+    def __init__(self) -> None:
+        super().__init__(CONTINUAL_LM, CONFIG)
+
+    def train_data(self, seed: int) -> StagedStream:
+        """The stream, each stage with documents enough for twice its cap.
+
+        Field: `tokens_BT` (int64, (n, 65)).
+
+        Args:
+            seed: of the documents and of their order.
+        """
+        pools = [
+            TensorPool(
+                tokens_BT=as_tensor(
+                    language(domain).documents(
+                        2 * stage.max_examples, length=_LENGTH, stream_seed=f"continual/train/{seed}"
+                    )
+                )
+            )
+            for domain, stage in enumerate(self.facts.stages)
+        ]
+        return StagedStream(pools, seed)
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`loss/<k>` of every domain k seen, and `loss`, their mean, in nats per token.
+
+        Args:
+            model: in eval mode.
+            split: which held-out documents.
+            stage: the current stage, from 0; None counts both as seen.
+        """
+        seen = range(len(self.facts.stages) if stage is None else stage + 1)
+        metrics = {f"loss/{domain}": self._domain_loss(model, split, domain) for domain in seen}
+        return {"loss": sum(metrics.values()) / len(metrics)} | metrics
+
+    def _domain_loss(self, model: nn.Module, split: Split, domain: int) -> float:
+        tokens_BT, nats_B = held_out(split, domain)
+        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy(domain))["loss"]
+
+
+@cache
+def entropy(domain: int) -> float:
+    """Expected nats per token of a document of a domain: no model's loss there is lower."""
+    return language(domain).document_entropy(_LENGTH)
+
+
+@cache
+def held_out(split: Split, domain: int) -> tuple[Tensor, Tensor]:
+    """A split's documents of a domain, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
+    documents = language(domain).documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{split}")
+    return as_tensor(documents), torch.from_numpy(-language(domain).log_probs(documents).mean(axis=1))

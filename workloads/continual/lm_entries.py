@@ -1,0 +1,21 @@
+"""What the continual workload on language offers to the plugin; nothing heavy is imported."""
+
+from __future__ import annotations
+
+from harness.api import Source, WorkloadEntry
+from workloads.continual.lm_facts import CONTINUAL_LM
+
+ENTRIES = (
+    WorkloadEntry(
+        facts=CONTINUAL_LM,
+        load="workloads.continual.lm:ContinualLm",
+        summary="a small GPT on two domains of a synthetic language in turn, to a mean cross-entropy; no download",
+        sources=(
+            Source(
+                title="Simple and Scalable Strategies to Continually Pre-train Large Language Models",
+                arxiv="2403.08763",
+            ),
+            Source(title="On Tiny Episodic Memories in Continual Learning", arxiv="1902.10486"),
+        ),
+    ),
+)

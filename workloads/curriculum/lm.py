@@ -1,0 +1,71 @@
+"""The workload `curriculum-lm`: documents of known quality to train on, clean text to be judged by."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from harness.api import Split, TensorPool
+from workloads.curriculum.lm_facts import CURRICULUM_LM
+from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.integers import key, randoms
+from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, language
+
+_LENGTH = CURRICULUM_LM.tokens_per_example + 1
+#: Far fewer than the horizon: whoever keeps only what looks best reads it many times over.
+DOCUMENTS = 4_096
+#: They are clean, or each symbol is replaced with a probability of 3 %, 6 %, … 21 %: an eighth of each kind.
+GRADES = 8
+_STEP = 0.03
+#: The visible score adds two dice of so many sides to 16 per grade: its correlation with the grade is 0.70.
+_DICE = 92
+_PER_GRADE = 16
+
+
+class CurriculumLm(NextSymbol):
+    """A sixth as many documents as the horizon; an eighth of them are clean, so filtering alone runs dry.
+
+    `scores["quality"]` is what a cheap classifier would say of a document: right on the whole, not of each.
+    """
+
+    facts = CURRICULUM_LM
+
+    def __init__(self) -> None:
+        super().__init__(CURRICULUM_LM, CONFIG)
+
+    def train_data(self, seed: int) -> TensorPool:
+        """The documents drawn from the seed.
+
+        Field: `tokens_BT` (int64, (n, 65)); score: `quality`, in [0, 1], high is good.
+        """
+        grades_N = grades(DOCUMENTS, seed)
+        quality_N = np.asarray(1.0 - _STEP * (GRADES - 1 - grades_N), dtype=np.float64)
+        documents = language().documents(DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality=quality_N)
+        quality = torch.from_numpy(visible(grades_N, seed)).float()
+        return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """Nats per token on clean text: `loss`, its distance `excess` from the entropy, and `cross_entropy`.
+
+        Args:
+            model: in eval mode.
+            split: which held-out documents, those of `lm-tiny`.
+            stage: not used.
+        """
+        tokens_BT, nats_B = held_out(split)
+        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy())
+
+
+def grades(n: int, seed: int) -> npt.NDArray[np.int64]:
+    """The true quality of each document, int64 (n,): 7 is clean, 0 the worst; all are equally likely."""
+    return (randoms(key("grade", seed), 0, n) >> np.uint64(61)).astype(np.int64)
+
+
+def visible(grades_N: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
+    """The quality as a submission sees it, float64 (n,) in [0, 1]."""
+    dice_N2 = randoms(key("visible quality", seed), 0, 2 * len(grades_N)).reshape(-1, 2) % np.uint64(_DICE)
+    points_N = _PER_GRADE * grades_N + dice_N2.sum(axis=1).astype(np.int64)
+    most = _PER_GRADE * (GRADES - 1) + 2 * (_DICE - 1)
+    return np.asarray(points_N / most, dtype=np.float64)

@@ -1,0 +1,18 @@
+"""What the curriculum workload on language offers to the plugin; nothing heavy is imported."""
+
+from __future__ import annotations
+
+from harness.api import Source, WorkloadEntry
+from workloads.curriculum.lm_facts import CURRICULUM_LM
+
+ENTRIES = (
+    WorkloadEntry(
+        facts=CURRICULUM_LM,
+        load="workloads.curriculum.lm:CurriculumLm",
+        summary="a small GPT on documents of noisily known quality, to a cross-entropy on clean text; no download",
+        sources=(
+            Source(title="DataComp-LM: In search of the next generation of training sets", arxiv="2406.11794"),
+            Source(title="Scaling Laws for Data Filtering", arxiv="2404.07177"),
+        ),
+    ),
+)

@@ -1,0 +1,93 @@
+"""What every workload with a next-symbol loss shares: model options, loss and per-sequence evaluation."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch, BenchError, Kind, WorkloadFacts
+from workloads.lm.model import GPTConfig, build, next_symbol_loss, parameter_kinds
+
+
+class NextSymbol:
+    """A GPT that predicts each symbol of `tokens_BT` from those before; the base of the language workloads.
+
+    Args:
+        facts: the workload as data.
+        config: arguments of `GPTConfig`, before model options.
+    """
+
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
+        self.facts = facts
+        self._config = config
+        self._label_smoothing = 0.0
+
+    def build_model(self, seed: int, **options: Any) -> nn.Module:
+        """A fresh model; `label_smoothing` does not change it but is remembered for `loss`.
+
+        Args:
+            seed: of the initial weights.
+            options: of `facts.model_options`.
+
+        Raises:
+            BenchError: an option that is not offered.
+        """
+        offered = self.facts.model_options
+        unknown = sorted(set(options) - set(offered))
+        if unknown:
+            raise BenchError(
+                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(offered)}"
+            )
+        self._label_smoothing = float(options.pop("label_smoothing", 0.0))
+        return build(seed, GPTConfig(**(self._config | options)))
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
+        return parameter_kinds(model)
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy in nats per token: the mean, or of each example, (n,)."""
+        return next_symbol_loss(
+            model, batch["tokens_BT"], per_example=per_example, label_smoothing=self._label_smoothing
+        )
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits of the next symbol, shape (n, tokens per example, vocabulary)."""
+        logits_BTV: Tensor = model(batch["tokens_BT"][:, :-1])
+        return logits_BTV
+
+
+def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torch.dtype | None = None) -> Tensor:
+    """Nats per symbol of each sequence, float64 (B,), on the CPU, without a graph.
+
+    Args:
+        model: in eval mode.
+        tokens_BT: int64, (B, T + 1).
+        chunk: sequences per forward pass; few, so that activations stay in the cache or the memory.
+        dtype: of autocast; none when None.
+    """
+    device = next(model.parameters()).device
+    autocast = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+    with torch.no_grad(), autocast:
+        parts = [
+            next_symbol_loss(model, part.to(device), per_example=True).float() for part in torch.split(tokens_BT, chunk)
+        ]
+        # Copied once: a copy per part would make the device wait for each.
+        return torch.cat(parts).cpu().double()
+
+
+def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float]:
+    """`loss`, its distance `excess` from the entropy and the plain mean `cross_entropy`, in nats per symbol.
+
+    A text whose exact log-probability is known is harder or easier than expected by a known amount, which `loss` leaves
+    out (a control variate): its expectation is the cross-entropy itself, its error is smaller.
+
+    Args:
+        loss_B: the model's, of each sequence.
+        nats_B: minus the exact log-probability per symbol of each sequence.
+        entropy: the expectation of `nats_B`.
+    """
+    excess = float((loss_B - nats_B).mean())
+    return {"loss": entropy + excess, "excess": excess, "cross_entropy": float(loss_B.mean())}

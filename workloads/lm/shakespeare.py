@@ -1,0 +1,102 @@
+"""The workload `lm-shakespeare`: a two-layer GPT reads the characters of Shakespeare's plays."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.api import DataError, Split, TensorPool, dataset_path
+from workloads.datasets import TINYSHAKESPEARE
+from workloads.formats.text import Alphabet, read_text
+from workloads.lm.common import NextSymbol, sequence_losses
+from workloads.lm.facts import LM_SHAKESPEARE, LM_SHAKESPEARE_LEARNED
+
+_CONTEXT = LM_SHAKESPEARE.tokens_per_example
+CHARACTERS = 65
+_CONFIG: dict[str, Any] = {
+    "layers": 2,
+    "width": 96,
+    "heads": 3,
+    "context": _CONTEXT,
+    "vocabulary": CHARACTERS,
+    "norm": "layernorm",
+    "activation": "relu2",
+    "qk_norm": True,
+}
+_VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "": (LM_SHAKESPEARE, {}),
+    "learned": (LM_SHAKESPEARE_LEARNED, {"positions": "learned"}),
+}
+#: The text is cut into blocks, and of every ten one goes to each held-out split: every play is in all of them.
+BLOCK = 10_000
+_PERIOD = 10
+_HELD_OUT: dict[int, Split] = {3: "feedback", 6: "score", 9: "audit"}
+#: Sequences of each held-out split, evenly spaced; `audit` is read once and so is all of its blocks.
+_SEQUENCES: dict[Split, int] = {"feedback": 256, "score": 1344, "audit": 1716}
+#: Training sequences begin at every so many characters of a block.
+_STRIDE = 8
+_CHUNK = 64
+
+
+class LmShakespeare(NextSymbol):
+    """Sequences of 64 characters from anywhere in the training blocks; `loss` is the plain mean cross-entropy.
+
+    Args:
+        variant: a detail of the model that is changed: `learned` adds an embedding of the position, not rotary.
+    """
+
+    facts = LM_SHAKESPEARE
+
+    def __init__(self, variant: str = "") -> None:
+        facts, changes = _VARIANTS[variant]
+        super().__init__(facts, _CONFIG | changes)
+
+    def train_data(self, seed: int) -> TensorPool:
+        """All training sequences; the seed decides nothing.
+
+        Field: `tokens_BT` (int64, (n, 65)); the model reads characters 0 … 63 and predicts 1 … 64.
+        """
+        return TensorPool(tokens_BT=sequences(_path(), "train"))
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`loss` in nats per character, and `se`, its standard error over the split's sequences.
+
+        Args:
+            model: in eval mode.
+            split: which held-out sequences.
+            stage: not used.
+        """
+        loss_B = sequence_losses(model, sequences(_path(), split), _CHUNK)
+        return {"loss": float(loss_B.mean()), "se": float(loss_B.std() / len(loss_B) ** 0.5)}
+
+
+def _path() -> Path:
+    return dataset_path(TINYSHAKESPEARE) / TINYSHAKESPEARE.files[0].name
+
+
+@cache
+def sequences(path: Path, part: str) -> Tensor:
+    """The sequences of a split, or of `train`, int64 (n, 65); no character is in two parts.
+
+    Raises:
+        DataError: the text has another number of different characters, or is too short for ten blocks.
+    """
+    text = read_text(path)
+    alphabet = Alphabet(text)
+    if len(alphabet) != CHARACTERS:
+        raise DataError(f"{path} has {len(alphabet)} different characters, expected {CHARACTERS}")
+    if len(text) < _PERIOD * BLOCK:
+        raise DataError(f"{path} has {len(text):,} characters, expected at least {_PERIOD * BLOCK:,}")
+    ids = torch.from_numpy(alphabet.encode(text, str(path)).astype(np.int64))
+    blocks = [b for k, b in enumerate(torch.split(ids, BLOCK)) if _HELD_OUT.get(k % _PERIOD, "train") == part]
+    stride = _STRIDE if part == "train" else _CONTEXT
+    cut = torch.cat([b.unfold(0, _CONTEXT + 1, stride) for b in blocks if len(b) > _CONTEXT])
+    if part == "train":
+        return cut
+    wanted = min(_SEQUENCES[part], len(cut))  # type: ignore[index]
+    return cut[torch.arange(wanted) * len(cut) // wanted].contiguous()

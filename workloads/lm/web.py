@@ -1,0 +1,228 @@
+"""The workloads on token shards: `lm-124m` and `lm-16m` on FineWeb, `lm-124m-synthetic` on a generated corpus.
+
+Source: Jordan et al., modded-nanogpt, 2024 (github.com/KellerJordan/modded-nanogpt): architecture, batch, validation
+tokens and the target 3.28.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
+from workloads.datasets import FINEWEB, FINEWEB_TRAIN, FINEWEB_VALIDATION
+from workloads.formats import shards
+from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.corpus import Corpus, language, written
+from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
+
+_GPT2: dict[str, Any] = {
+    "context": 1024,
+    # 50,257 tokens, padded to a multiple of 128 so that the matrix products of the head are aligned.
+    "vocabulary": 50_304,
+    "norm": "rmsnorm",
+    "activation": "relu2",
+    "positions": "rotary",
+    "qk_norm": True,
+    "tied": True,
+}
+_124M = _GPT2 | {"layers": 12, "width": 768, "heads": 6}
+_16M = _GPT2 | {"layers": 4, "width": 256, "heads": 4}
+#: Sequences per forward pass of an evaluation: the logits of 16 take 3.3 GB in fp32.
+_CHUNK = 16
+
+
+class SequencePool:
+    """Tokens on disk as examples: index i is tokens i·length to (i + 1)·length, and the one after as last target.
+
+    Args:
+        tokens: mapped into memory; only what is gathered is read.
+        length: tokens that the model reads.
+
+    Raises:
+        DataError: there are too few tokens for one sequence.
+    """
+
+    def __init__(self, tokens: shards.Shards, length: int) -> None:
+        self.scores: Mapping[str, Tensor] = {}
+        self._tokens = tokens
+        self._length = length
+        if len(self) < 1:
+            raise DataError(f"{tokens.paths[0]} has {len(tokens):,} tokens, expected at least {length + 1:,}")
+
+    def __len__(self) -> int:
+        return (len(self._tokens) - 1) // self._length
+
+    def gather(self, indices: Tensor) -> Batch:
+        """The sequences at `indices`: `tokens_BT` (int64, (n, length + 1)), copied from the files.
+
+        Raises:
+            DataError: a token is not in the vocabulary; names the file and the position.
+        """
+        tokens_BT = np.empty((len(indices), self._length + 1), dtype=np.int64)
+        for row, index in enumerate(indices.tolist()):
+            tokens_BT[row] = self._tokens.read(index * self._length, (index + 1) * self._length + 1)
+        return Batch(tokens_BT=torch.from_numpy(tokens_BT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """Which shards of FineWeb a workload uses, and how much of those that are held out.
+
+    Args:
+        train: shards 1 … `train` are the pool.
+        reserved: the training shard for `feedback`; the next one is for `audit`.
+        tokens: what each of these shards must hold.
+        sequences: held-out sequences per split; `score` is the beginning of the validation shard.
+    """
+
+    train: int
+    sequences: Mapping[Split, int]
+    reserved: int = 42
+    tokens: int = 100_000_000
+
+    def names(self, part: str) -> list[str]:
+        """File names of `train` or of a held-out split."""
+        if part == "score":
+            return [FINEWEB_VALIDATION % 0]
+        numbers = {"feedback": [self.reserved], "audit": [self.reserved + 1]}
+        return [FINEWEB_TRAIN % k for k in numbers.get(part, range(1, self.train + 1))]
+
+
+class _OnShards(NextSymbol):
+    """A GPT on token shards; the classes below say where the shards come from."""
+
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
+        super().__init__(facts, config)
+        self._held_out: dict[Split, Tensor] = {}
+        self._dtype = getattr(torch, facts.precision.dtype)
+
+    def _losses(self, model: nn.Module, split: Split, tokens: shards.Shards | None, n: int) -> Tensor:
+        """Nats per token of the first `n` sequences of a split, whose tokens are read once; float64 (n,)."""
+        if tokens is not None:
+            self._held_out[split] = _first(tokens, n, self.facts.tokens_per_example)
+        dtype = None if self._dtype == torch.float32 else self._dtype
+        return sequence_losses(model, self._held_out[split], _CHUNK, dtype)
+
+
+class LmWeb(_OnShards):
+    """FineWeb: `score` is the first 10,485,760 tokens of the validation shard in `lm-124m`, as in the speed runs.
+
+    `feedback` and `audit` come from training shards that are in no pool.
+
+    Args:
+        facts: the workload as data.
+        config: of the model.
+        web: which shards.
+    """
+
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], web: Web) -> None:
+        super().__init__(facts, config)
+        self._web = web
+
+    def train_data(self, seed: int) -> SequencePool:
+        """All sequences of the training shards; the seed decides nothing.
+
+        Raises:
+            DataError: a shard is missing, damaged or short; names it.
+        """
+        return SequencePool(self._shards("train"), self.facts.tokens_per_example)
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """`loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences.
+
+        Args:
+            model: in eval mode.
+            split: which held-out sequences.
+            stage: not used.
+
+        Raises:
+            DataError: the split's shard is missing, damaged or short; names it.
+        """
+        tokens = None if split in self._held_out else self._shards(split)
+        loss_B = self._losses(model, split, tokens, self._web.sequences[split])
+        return {"loss": float(loss_B.mean()), "se": float(loss_B.std() / len(loss_B) ** 0.5)}
+
+    def _shards(self, part: str) -> shards.Shards:
+        names = self._web.names(part)
+        folder = dataset_path(FINEWEB, only=names)
+        for name in names:
+            if (found := shards.read_header(folder / name)) < self._web.tokens:
+                raise DataError(f"{folder / name} has {found:,} tokens, expected {self._web.tokens:,}")
+        return shards.Shards([folder / name for name in names], vocabulary=shards.VOCABULARY)
+
+
+class Lm124m(LmWeb):
+    """The 124M model to 3.28."""
+
+    facts = LM_124M
+
+    def __init__(self) -> None:
+        # 41 shards hold the horizon: no sequence is seen twice within it.
+        super().__init__(LM_124M, _124M, Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240}))
+
+
+class Lm16m(LmWeb):
+    """The same architecture, smaller: most of its parameters are the embedding."""
+
+    facts = LM_16M
+
+    def __init__(self) -> None:
+        super().__init__(LM_16M, _16M, Web(train=4, sequences={"feedback": 512, "score": 2_560, "audit": 10_240}))
+
+
+class Lm124mSynthetic(_OnShards):
+    """The 124M model on documents of a language whose entropy is known.
+
+    The corpus is written as shards on first use. `loss` is corrected as in `lm-tiny`.
+
+    Args:
+        documents: documents of 1,024 tokens in the training corpus.
+        held_out: documents in each held-out split.
+    """
+
+    facts = LM_124M_SYNTHETIC
+
+    def __init__(self, documents: int = LM_124M_SYNTHETIC.budget.horizon, held_out: int = 1024) -> None:
+        super().__init__(LM_124M_SYNTHETIC, _124M)
+        self._corpus = Corpus(length=self.facts.tokens_per_example)
+        self._documents = documents
+        self._n = held_out
+        self._nats: dict[Split, Tensor] = {}
+
+    def train_data(self, seed: int) -> SequencePool:
+        """All documents of the corpus; the seed decides nothing, since the corpus stays on disk."""
+        return SequencePool(written(self._corpus, "train", self._documents), self.facts.tokens_per_example)
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`.
+
+        Args:
+            model: in eval mode.
+            split: which held-out documents.
+            stage: not used.
+        """
+        tokens = None if split in self._held_out else written(self._corpus, split, self._n)
+        loss_B = self._losses(model, split, tokens, self._n)
+        if split not in self._nats:
+            self._nats[split] = torch.from_numpy(language(self._corpus).nats(self._held_out[split].numpy()))
+        return corrected(loss_B, self._nats[split], language(self._corpus).entropy)
+
+
+def _first(tokens: shards.Shards, n: int, length: int) -> Tensor:
+    """The first `n` sequences, int64 (n, length + 1).
+
+    Raises:
+        DataError: there are too few tokens; names the file.
+    """
+    wanted = n * length + 1
+    if len(tokens) < wanted:
+        raise DataError(f"{tokens.paths[0]} has {len(tokens):,} tokens, expected at least {wanted:,}")
+    tokens_T: npt.NDArray[np.int64] = tokens.read(0, wanted).astype(np.int64)
+    return torch.from_numpy(tokens_T).unfold(0, length + 1, length)

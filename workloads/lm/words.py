@@ -1,0 +1,148 @@
+"""A language of tens of thousands of words whose entropy is known, made fast enough for a corpus of any size.
+
+Each word belongs to one class. The class of the next word is drawn by the classes of the two words before it: half of
+the time by the last alone, which is learnt early, and half by the pair, which takes longer. A class's words are then
+chosen by rank. Everything is integer arithmetic, so that a seed gives the same tokens on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from workloads.lm.integers import UInts, key, permutation, randoms, shares
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Tokens: TypeAlias = npt.NDArray[np.uint16]
+
+CLASS_BITS = 12
+WORD_BITS = 16
+#: Documents made together: the fewer, the more calls; more do not stay in the cache.
+TOGETHER = 1024
+
+
+class WordLanguage:
+    """Documents of a fixed length: a mark, then words.
+
+    Shapes: K classes, P = K² pairs of classes (the older one first), R words per class. Word r of class k has the
+    number r·K + k, so that numbers tell frequency and not, in an order a model could use, class.
+
+    Args:
+        seed: of the grammar.
+        classes, per_class: K and R; there are K·R words, numbered from 0.
+        length: tokens in a document, the mark included.
+        mark: the token before each document.
+
+    Raises:
+        ValueError: a word would have the number of the mark or none in 16 bits, or there are too many for the tables.
+    """
+
+    def __init__(self, seed: int, *, classes: int = 64, per_class: int = 785, length: int = 1024, mark: int = 50256):
+        if classes * per_class > mark or mark >= 1 << 16:
+            raise ValueError(f"{classes * per_class:,} words do not fit below the mark {mark:,} in 16 bits")
+        if 2 * classes > 1 << CLASS_BITS or per_class > 1 << (WORD_BITS - 1) or length < 2:
+            raise ValueError(f"{classes} classes of {per_class} words in documents of {length} are out of range")
+        self.seed = seed
+        self.classes = classes
+        self.per_class = per_class
+        self.length = length
+        self.mark = mark
+        self._chain_PK = self._chain()
+        self._share_R = np.array(
+            shares([(1 << 30) // (rank + 1) for rank in range(1, per_class + 1)], 1 << WORD_BITS), dtype=np.int64
+        )
+
+    def _chain(self) -> Ints:
+        """How often each class follows each pair, per 2^12; every entry is positive."""
+        k = self.classes
+        half = 1 << (CLASS_BITS - 1)
+        by_last = [self._row(half, "last", b) for b in range(k)]
+        return np.array(
+            [by_last[b] + self._row(half, "pair", a, b) for a in range(k) for b in range(k)], dtype=np.int64
+        )
+
+    def _row(self, total: int, *of: int | str) -> Ints:
+        """Classes in an order of their own, each half as often as the one before."""
+        weights = [0] * self.classes
+        for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):
+            weights[follower] = 1 << max(0, 20 - place)
+        return np.array(shares(weights, total), dtype=np.int64)
+
+    # --- text ------------------------------------------------------------------------------------
+
+    def documents(self, n: int, stream_seed: int | str) -> Iterator[Tokens]:
+        """`n` documents one after the other in pieces of whole ones (uint16, shape (m · length,)).
+
+        The first m of n documents are the same for every n.
+        """
+        of = key("words", self.seed, "text", stream_seed)
+        for first in range(0, n, TOGETHER):
+            m = min(TOGETHER, n - first)
+            draws = randoms(of, first * self.length, m * self.length).reshape(m, self.length)
+            yield self._made(draws >> np.uint64(64 - CLASS_BITS - WORD_BITS)).ravel()
+
+    def _made(self, draws_NT: UInts) -> Tokens:
+        class_of, rank_of = self._tables
+        # Transposed, so that each position of all documents lies together.
+        draws_TN = np.ascontiguousarray(draws_NT.T).astype(np.int64)
+        ranks_TN = rank_of[draws_TN >> CLASS_BITS]
+        points_TN = draws_TN & ((1 << CLASS_BITS) - 1)
+        tokens_TN = np.empty(draws_TN.shape, dtype=np.uint16)
+        tokens_TN[0] = self.mark
+        pair_N = np.zeros(draws_TN.shape[1], dtype=np.int64)
+        for t in range(1, self.length):
+            class_N = class_of[(pair_N << CLASS_BITS) + points_TN[t]].astype(np.int64)
+            tokens_TN[t] = ranks_TN[t] + class_N
+            pair_N = pair_N % self.classes * self.classes + class_N
+        return np.ascontiguousarray(tokens_TN.T)
+
+    @cached_property
+    def _tables(self) -> tuple[npt.NDArray[np.uint16], Ints]:
+        """What a random number means: the class by pair and number, flat; K times the rank by number."""
+        k = np.arange(self.classes, dtype=np.uint16)
+        class_of = np.concatenate([np.repeat(k, row) for row in self._chain_PK])
+        return class_of, np.repeat(np.arange(self.per_class) * self.classes, self._share_R)
+
+    # --- probabilities ---------------------------------------------------------------------------
+
+    def nats(self, tokens_NT: npt.NDArray[np.integer]) -> Floats:
+        """Minus the log-probability of the words of each document, divided by `length`, shape (N,).
+
+        Args:
+            tokens_NT: whole documents, shape (N, length). Where the next one's mark follows, shape (N, length + 1),
+                it costs nothing, since documents have a fixed length.
+
+        Raises:
+            ValueError: rows that are no documents.
+        """
+        words_NT = np.asarray(tokens_NT[:, 1 : self.length], dtype=np.int64)
+        wrong = (tokens_NT[:, 0] != self.mark).any() or (tokens_NT[:, self.length :] != self.mark).any()
+        if wrong or words_NT.shape[1] != self.length - 1 or (words_NT >= self.classes * self.per_class).any():
+            raise ValueError(f"these are no documents of {self.length} tokens with the mark {self.mark} before")
+        classes_NT = words_NT % self.classes
+        padded_NT = np.pad(classes_NT, ((0, 0), (2, 0)))
+        pairs_NT = padded_NT[:, :-2] * self.classes + padded_NT[:, 1:-1]
+        counts_NT = self._chain_PK[pairs_NT, classes_NT] * self._share_R[words_NT // self.classes]
+        nats_NT = (CLASS_BITS + WORD_BITS) * np.log(2.0) - np.log(counts_NT)
+        return np.asarray(nats_NT.sum(axis=1) / self.length, dtype=np.float64)
+
+    @cached_property
+    def entropy(self) -> float:
+        """The expectation of `nats`: no model's cross-entropy on documents is lower."""
+        p_PK = self._chain_PK / (1 << CLASS_BITS)
+        share_R = self._share_R / (1 << WORD_BITS)
+        class_P = -(p_PK * np.log(p_PK)).sum(axis=1)
+        p_KKK = p_PK.reshape(self.classes, self.classes, self.classes)
+        at_P = np.zeros(self.classes**2)
+        at_P[0] = 1.0  # a document begins as if two words of class 0 had come before
+        total = 0.0
+        for _ in range(1, self.length):
+            total += float(at_P @ class_P)
+            at_P = np.einsum("ab,abc->bc", at_P.reshape(self.classes, self.classes), p_KKK).ravel()
+        word = -float((share_R * np.log(share_R)).sum())
+        return (total + (self.length - 1) * word) / self.length
