@@ -92,7 +92,7 @@ def _width(grid: Grid) -> int:
 
 
 def _lead(one: Standings) -> list[list[str]]:
-    return [["rank", *(_rank(row) for row in one.rows)], ["submission", *(_name(row, one) for row in one.rows)]]
+    return [["rank", *(rank(row) for row in one.rows)], ["submission", *(_name(row, one) for row in one.rows)]]
 
 
 def _score_columns(one: Standings) -> list[list[str]]:
@@ -101,7 +101,7 @@ def _score_columns(one: Standings) -> list[list[str]]:
         columns.append(["mean place", *(f"{row.place or 0:.2f}" for row in one.rows)])
     else:
         columns += [
-            ["anchored", *(_anchored(row) for row in one.rows)],
+            ["anchored", *(anchored(row) for row in one.rows)],
             ["profile", *(NO_RUN if row.profile is None else f"{row.profile:.4f}" for row in one.rows)],
             ["speed-up", *(_speedup(row, one) for row in one.rows)],
         ]
@@ -117,7 +117,8 @@ def _cell_columns(one: Standings) -> list[list[str]]:
     ]
 
 
-def _rank(row: Standing) -> str:
+def rank(row: Standing) -> str:
+    """`2`, or `1–3` where pairs cannot be told apart."""
     return str(row.ranks[0]) if row.ranks[0] == row.ranks[1] else f"{row.ranks[0]}–{row.ranks[1]}"
 
 
@@ -129,14 +130,19 @@ def _n(row: Standing) -> str:
     return str(row.n[0]) if row.n[0] == row.n[1] else f"{row.n[0]}–{row.n[1]}"
 
 
-def _anchored(row: Standing) -> str:
+def anchored(row: Standing) -> str:
+    """The primary score with its spread."""
     return NO_RUN if row.anchored is None else f"{row.anchored:.3f}{spread(row.anchored_spread, 3)}"
 
 
 def _speedup(row: Standing, one: Standings) -> str:
     if row.speedup is None or row.speedup.value is None:
         return NO_RUN
-    of = "" if len(row.speedup.workloads) == len(one.workloads) else f" on {len(row.speedup.workloads)}"
+    of = (
+        ""
+        if len(row.speedup.workloads) == len(one.workloads)
+        else f" ({len(row.speedup.workloads)} of {len(one.workloads)})"
+    )
     return f"{row.speedup.value:.2f}×{of}"
 
 

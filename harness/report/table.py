@@ -24,7 +24,7 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float]) -> Spread:
-        return Spread(median=statistics.median_high(values), low=min(values), high=max(values))
+        return Spread(median=statistics.median(values), low=min(values), high=max(values))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,7 @@ class Standing:
         n: fewest and most studies on a workload.
         anchored, anchored_spread: primary score and its spread over studies; None without a reference.
         profile: AlgoPerf's score, which depends on the field.
+        ratios: workload id -> time over the best one, as the profile takes it; inf is a miss.
         speedup: over the reference; None without one.
         place: mean place over workloads (metric tables only).
         cells: workload id -> cell; a workload without a run is absent.
@@ -154,6 +155,7 @@ class Standing:
     anchored: float | None = None
     anchored_spread: Spread | None = None
     profile: float | None = None
+    ratios: Mapping[str, float] = field(default_factory=dict)
     speedup: Speedup | None = None
     place: float | None = None
     cells: Mapping[str, Cell]
@@ -385,6 +387,7 @@ def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
                 anchored=anchored.scores[name] if anchored else None,
                 anchored_spread=_anchored_spread(by_study, base, counted) if base is not None and counted else None,
                 profile=profiles[name].score,
+                ratios=profiles[name].ratios,
                 speedup=geometric_speedup(_only(table.times[name], ids), _only(base, ids))
                 if base is not None
                 else None,
@@ -424,16 +427,15 @@ def _reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
 def _anchored_spread(
     studies: Mapping[str, Mapping[tuple[int, int], float]], reference: Mapping[str, float], counted: Sequence[str]
 ) -> Spread | None:
-    """Spread of the scores that single studies give, each against the reference's median times."""
+    """Spread of the scores that single studies give, each against the reference's median times.
+
+    On a workload that lacks a study the median stands in for it.
+    """
     have = [w for w in counted if w in studies]
-    keys = [key for key in studies[have[0]] if all(key in studies[w] for w in have)] if have else []
-    if not keys:
-        return None
-    values = []
-    for key in keys:
-        row = {w: studies[w][key] for w in have}
-        values.append(anchored_scores({"it": row}, reference, workloads=counted).scores["it"])
-    return median_interval(values)
+    keys = dict.fromkeys(key for w in have for key in studies[w])
+    middle = {w: workload_time(list(studies[w].values())) for w in have}
+    rows = {f"{i}": {w: studies[w].get(key, middle[w]) for w in have} for i, key in enumerate(keys)}
+    return median_interval(list(anchored_scores(rows, reference, workloads=counted).scores.values())) if rows else None
 
 
 def _cell(values: Sequence[float]) -> Cell:
