@@ -9,11 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness import __version__
 from harness.errors import BenchError
 from harness.report import board
 from harness.scoring.standings import Digest, Question, Standings, digest, standings
-from harness.types import Record, to_plain
+from harness.types import Record
 
 #: Evaluations of a run that are drawn; more would only make the file larger.
 MOST_POINTS = 300
@@ -157,7 +159,7 @@ def _short(value: float | None) -> float | None:
 
 
 def _count_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:
-    seen = {} if record.environment is None else to_plain(record.environment)
+    seen = {} if record.environment is None else msgspec.to_builtins(record.environment)
     seen = {"hardware": record.spec.hardware, "device": record.spec.device, **seen}
     key = json.dumps(seen, sort_keys=True)
     machines.setdefault(key, {**seen, "runs": 0})["runs"] += 1

@@ -6,12 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from harness.report import text
 from harness.report.board import finite, left_out
 from harness.scoring.compare import Comparison, Pairing
-from harness.types import Record, Target, to_plain
+from harness.types import Record, Target
 
 SCHEMA = 1
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, order="sorted")
+
 
 # --- two submissions --------------------------------------------------------------------------------
 
@@ -104,8 +111,8 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
     """What differs, by section: `configuration`, `environment`, `outcome`; field -> (of A, of B), None where absent."""
     sections = {}
     for name, of_a, of_b in (
-        ("configuration", to_plain(a.spec), to_plain(b.spec)),
-        ("environment", to_plain(a.environment) or {}, to_plain(b.environment) or {}),
+        ("configuration", _plain(a.spec), _plain(b.spec)),
+        ("environment", _plain(a.environment) or {}, _plain(b.environment) or {}),
         ("outcome", _outcome(a), _outcome(b)),
     ):
         left, right = _flat(of_a), _flat(of_b)
@@ -120,9 +127,9 @@ def _outcome(record: Record) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         "evaluations": len(record.points),
-        "hit": to_plain(point) if point else None,
-        "counters": to_plain(record.counters),
-        "usage": to_plain(record.usage),
+        "hit": _plain(point) if point else None,
+        "counters": _plain(record.counters),
+        "usage": _plain(record.usage),
         "final_weights": record.final_weights[:12],
     }
 
@@ -196,5 +203,5 @@ def diff_json(a: Record, b: Record) -> dict[str, Any]:
         "a": a.run_id,
         "b": b.run_id,
         **{section: {name: list(pair) for name, pair in rows.items()} for section, rows in differences(a, b).items()},
-        "curves": {"a": to_plain(a.points), "b": to_plain(b.points)},
+        "curves": {"a": _plain(a.points), "b": _plain(b.points)},
     }
