@@ -31,7 +31,7 @@ CSV_COLUMNS = (
 EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1); 0.4 is the reference's own",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
-    "[low – high]: 95 % interval from six studies on, under six {low – high}, the range of the studies",
+    "[low – high]: 95 % interval for the median from six studies on; {low – high}: under six the range of the studies",
     "rank: best and worst that the pairs told apart leave; a submission is told apart from its own copy in "
     f"{FALSE_VERDICTS:.1%} of tables at most (simulated: docs/statistics.md)",
 )
@@ -69,12 +69,20 @@ def axis(one: Standings) -> str:
 
 
 def grids(one: Standings) -> list[Grid]:
-    """Scores and cells as one grid where it fits, otherwise as two."""
-    lead, scores, cells = _lead(one), _score_columns(one), _cell_columns(one)
-    whole = _grid(title(one), [*lead, *scores, *cells])
-    if _width(whole) <= WIDTH or not cells:
-        return [whole]
-    return [_grid(title(one), [*lead, *scores]), _grid(f"{one.hardware}, {one.ruleset}: {_what(one)}", [*lead, *cells])]
+    """Scores and cells as one grid where it fits, otherwise as several that do."""
+    lead, cells = _lead(one), _cell_columns(one)
+    grid = full_grid(one)
+    if _width(grid) <= WIDTH:
+        return [grid]
+    made = [_grid(title(one), [*lead, *_score_columns(one)])]
+    name = f"{one.hardware}, {one.ruleset}: {_what(one)}"
+    columns: list[list[str]] = []
+    for column in cells:
+        if columns and _width(_grid(name, [*lead, *columns, column])) > WIDTH:
+            made.append(_grid(name, [*lead, *columns]))
+            columns = []
+        columns.append(column)
+    return [*made, _grid(name, [*lead, *columns])] if columns else made
 
 
 def full_grid(one: Standings) -> Grid:

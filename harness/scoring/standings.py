@@ -18,6 +18,7 @@ from harness.scoring.outcomes import (
     MetricAt,
     Outcome,
     Run,
+    StudyKey,
     aggregate_runs,
     describe,
     metric_at,
@@ -28,6 +29,7 @@ from harness.scoring.score import (
     Skipped,
     Speedup,
     anchored_scores,
+    anchored_term,
     geometric_speedup,
     profile_scores,
     workload_time,
@@ -385,7 +387,7 @@ def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
                 ranks=ties.ranks[name],
                 n=(min(map(len, by_study.values())), max(map(len, by_study.values()))),
                 anchored=anchored.scores[name] if anchored else None,
-                anchored_spread=_anchored_spread(by_study, base, counted) if base is not None and counted else None,
+                anchored_spread=anchored_spread(by_study, base, counted) if base is not None and counted else None,
                 profile=profiles[name].score,
                 ratios=profiles[name].ratios,
                 speedup=geometric_speedup(_only(table.times[name], ids), _only(base, ids))
@@ -424,18 +426,40 @@ def _reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
     return None
 
 
-def _anchored_spread(
-    studies: Mapping[str, Mapping[tuple[int, int], float]], reference: Mapping[str, float], counted: Sequence[str]
+def anchored_spread(
+    studies: Mapping[str, Mapping[StudyKey, float]], reference: Mapping[str, float], counted: Sequence[str]
 ) -> Spread | None:
-    """Spread of the scores that single studies give, each against the reference's median times.
+    """Spread of an anchored score over the submission's studies; the reference's times count as known.
 
-    On a workload that lacks a study the median stands in for it.
+    With six studies on every workload it is an interval: each workload's interval for the median gives the term's two
+    ends, and their distances add as those of independent estimates do (the seeds of two workloads have nothing in
+    common). With fewer it is the range from every workload's worst study to every workload's best. A workload without a
+    study adds no spread.
+
+    Args:
+        studies: workload -> study -> time, inf for a miss.
+        reference: workload -> time of the reference.
+        counted: workloads of the score.
+
+    Source: Construction of Confidence Limits About Effect Measures, Zou and Donner 2008, equation 4
     """
-    have = [w for w in counted if w in studies]
-    keys = dict.fromkeys(key for w in have for key in studies[w])
-    middle = {w: workload_time(list(studies[w].values())) for w in have}
-    rows = {f"{i}": {w: studies[w].get(key, middle[w]) for w in have} for i, key in enumerate(keys)}
-    return median_interval(list(anchored_scores(rows, reference, workloads=counted).scores.values())) if rows else None
+    have = [w for w in counted if studies.get(w)]
+    if not have:
+        return None
+    middle, below, above, intervals = [], [], [], True
+    for w in have:
+        values = list(studies[w].values())
+        ends = median_interval(values)
+        intervals &= ends.kind == "interval"
+        term = anchored_term(workload_time(values), reference[w])
+        middle.append(term)
+        # The slow end of the times is the low end of the score.
+        below.append(term - anchored_term(ends.high, reference[w]))
+        above.append(anchored_term(ends.low, reference[w]) - term)
+    score, n = math.fsum(middle), len(counted)
+    if not intervals:
+        return Spread(low=(score - math.fsum(below)) / n, high=(score + math.fsum(above)) / n, kind="range")
+    return Spread(low=(score - math.hypot(*below)) / n, high=(score + math.hypot(*above)) / n, kind="interval")
 
 
 def _cell(values: Sequence[float]) -> Cell:
@@ -458,7 +482,7 @@ def _by_metric(empty: Standings, draft: _Draft) -> Standings:
     """Metrics at a budget have no common unit: workloads are joined by the mean of the places on each."""
     kept, _ = usable(one.run for one in draft.digests)
     counts = {run.run_id for run in kept}
-    values: dict[str, dict[str, dict[tuple[int, int], MetricAt]]] = {}
+    values: dict[str, dict[str, dict[StudyKey, MetricAt]]] = {}
     goals = {facts.id: facts.targets[0].goal for facts in empty.workloads if facts.targets}
     for one in draft.digests:
         facts = one.spec.workload.facts

@@ -126,7 +126,7 @@ def test_keyboard_alone(browser: Any, opened: Callable[..., None]) -> None:
 def test_charts_follow_the_controls(browser: Any, opened: Callable[..., None]) -> None:
     opened()
     for place in ("metric", "lr", "sens", "profile"):
-        assert browser.execute_script(f"return document.getElementById('{place}').children.length") == 1
+        assert browser.execute_script(f"return document.querySelectorAll('#{place} .bk-Figure').length") == 1
     assert "process seconds" in browser.find_element("id", "c-metric").text
     for select, option, expected in (("x", "steps", "against steps"), ("w", "valleys@1", "valleys@1:")):
         drawn = int(browser.execute_script("return document.body.dataset.drawn"))
