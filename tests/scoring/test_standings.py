@@ -13,7 +13,7 @@ from harness.scoring.standings import anchored_spread
 
 @pytest.mark.parametrize("studies", [6, 8, 16])
 def test_the_interval_covers_the_true_score(studies: int) -> None:
-    """Standard error of the coverage: 0.006. Joining several workloads' intervals is conservative: 95 % become 97 to 99."""
+    """Standard error of the coverage: 0.006. Joining workloads is conservative: 95 % become 97 to 99."""
     rng = random.Random(0)
     true = {"a": 8.0, "b": 12.0, "c": 20.0}
     reference = dict.fromkeys(true, 10.0)

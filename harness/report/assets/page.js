@@ -66,7 +66,7 @@
       { key: "speedup", name: "speed-up", num: true, high: true, value: (r) => r.speedup, show: (r) => (r.speedup === null ? "–" : r.speedup.toFixed(2) + "×") },
       { key: "memory", name: "peak memory", num: true, value: (r) => r.peak_memory_bytes, show: (r) => (r.peak_memory_bytes === null ? "–" : Math.round(r.peak_memory_bytes / 2 ** 20).toLocaleString("en") + " MiB") },
     ];
-    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.shown[w] ?? "–") });
+    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.shown[w] ?? "–") });
     list.push({ key: "trust", name: "trust", value: (r) => r.trust, show: (r) => r.trust });
     return list;
   }
@@ -90,7 +90,7 @@
     });
     const head = el("tr", {}, ...list.map((c) => {
       const active = c === chosen;
-      return el("th", { scope: "col", class: [c.num ? "num" : "", c.stick ? "stick" : ""].join(" ").trim() || null, "aria-sort": active ? (sign > 0 ? "ascending" : "descending") : null },
+      return el("th", { scope: "col", class: [c.num ? "num" : "", c.tight ? "tight" : "", c.stick ? "stick" : ""].join(" ").trim() || null, "aria-sort": active ? (sign > 0 ? "ascending" : "descending") : null },
         el("button", { type: "button", "data-key": c.key, onclick: () => set({ sort: c.key, dir: active ? (sign > 0 ? "desc" : "asc") : c.high ? "desc" : "asc" }, "board") }, c.name));
     }));
     const focused = document.activeElement?.dataset?.key;
@@ -140,7 +140,9 @@
     const facts = data.workloads[workload()], runs = shownRuns().filter((r) => r.metric.some((v) => v !== null));
     $("c-metric").textContent = facts ? `${workload()}: ${facts.metric} against ${unit()}; dashed: the target, ${facts.goal === "min" ? "≤" : "≥"} ${number(facts.target)}${facts.unit ? " " + facts.unit : ""}` : "Metric";
     if (!runs.length) return show("metric", null);
-    const p = figure("metric", [unit(), facts.metric + (facts.unit ? ` (${facts.unit})` : "")]);
+    const range = closeUp(runs, facts);
+    if (range.clipped) $("c-metric").append(" (the first evaluations lie outside)");
+    const p = figure("metric", [unit(), facts.metric + (facts.unit ? ` (${facts.unit})` : "")], { y_range: range.ends });
     const dots = [];
     for (const [name, mine] of bySubmission(runs)) {
       const c = colour(name), length = mine.map((r) => r.metric.length).sort((a, b) => b - a)[Math.ceil(mine.length / 2) - 1];
@@ -161,6 +163,14 @@
     p.add_layout(new Bokeh.Span({ location: facts.target, dimension: "width", line_color: css("--fg"), line_dash: "dashed", line_width: 1.5 }));
     p.add_tools(hover(dots, [["", "@s"], ["study", "@k"], ["ended", "@status"], [unit(), "@x{0,0.[00]}"], [facts.metric, "@y{0.0000}"]]));
     return show("metric", p);
+  }
+  // The first twentieth of a run spans most of the metric and tells little; the race is decided near the target.
+  function closeUp(runs, facts) {
+    const values = runs.flatMap((r) => r.metric.slice(Math.floor(r.metric.length / 20))).concat(facts.target).filter((v) => v !== null);
+    const every = runs.flatMap((r) => r.metric).filter((v) => v !== null);
+    const [low, high] = [Math.min, Math.max].map((pick) => values.reduce((a, b) => pick(a, b)));
+    const pad = (high - low || 1) * 0.06;
+    return { ends: [low - pad, high + pad], clipped: every.some((v) => v < low - pad || v > high + pad) };
   }
   function drawRates() {
     const runs = shownRuns().filter((r) => r.lr.some((v) => v !== null));
