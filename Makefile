@@ -1,10 +1,10 @@
-# make demo | make test | make check | make clean          (Python ≥ 3.11 and make; nothing else set up)
+# make demo | make test | make check | make leaderboard | make clean          (Python ≥ 3.11 and make; nothing else set up)
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: demo test check format clean
+.PHONY: demo test check leaderboard format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
@@ -12,11 +12,18 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-# Two submissions race to the target of two workloads; then the leaderboard. Given again, finished runs are kept.
+# Two submissions race to the target of two workloads; then the leaderboard and report.html. Given again, finished runs are kept.
 demo: $(VENV)/installed
 	$(BIN)/bench run --submission wsd,adamw-cosine --workload resnet-digits,lm-tiny --runs $(DEMO)/runs
 	@echo
 	$(BIN)/bench leaderboard --runs $(DEMO)/runs --results $(DEMO)/results
+	@echo
+	$(BIN)/bench report report.html --runs $(DEMO)/runs --results $(DEMO)/results
+
+# The table of the published records; tests/report/test_published.py fails when it is stale.
+leaderboard: $(VENV)/installed
+	$(BIN)/bench leaderboard --runs none --results results --format md > results/.LEADERBOARD.md
+	mv results/.LEADERBOARD.md results/LEADERBOARD.md
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
@@ -33,4 +40,4 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO) runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO) report.html runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

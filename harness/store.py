@@ -122,18 +122,29 @@ def read_record(path: Path) -> Record:
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """Every record below these folders (each `run_id` once), and one line for each file that is not one."""
-    records: dict[str, Record] = {}
     problems: list[str] = []
+    return list(stream(folders, problems)), problems
+
+
+def stream(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
+    """Records one at a time, each `run_id` once, so that thousands need little memory.
+
+    Args:
+        folders: where to look.
+        problems: gets one line for each file that is no record, or that another one contradicts.
+    """
+    seen: dict[str, str] = {}
     for path in _record_files(folders):
         try:
             record = read_record(path)
         except StoreError as error:
             problems.append(str(error))
             continue
-        earlier = records.setdefault(record.run_id, record)
-        if earlier.content_hash != record.content_hash:
+        if record.run_id not in seen:
+            seen[record.run_id] = record.content_hash
+            yield record
+        elif seen[record.run_id] != record.content_hash:
             problems.append(f"record {path} has the run_id of another record; the first one read is used")
-    return list(records.values()), problems
 
 
 def _record_files(folders: Iterable[Path]) -> Iterator[Path]:

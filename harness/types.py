@@ -185,6 +185,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         resolution: one standard error of the score metric as a share of the reference's time, when known.
         coarse: the data are too few for 2 % resolution; left out of the anchored mean.
         reference: names of the runs the target comes from.
+        levels: other targets that tables can be recomputed at: `easy`, `hard`.
     """
 
     name: str
@@ -206,6 +207,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     resolution: float | None = None
     coarse: bool = False
     reference: tuple[str, ...] = ()
+    levels: dict[str, tuple[Target, ...]] = {}
 
     @property
     def id(self) -> str:

@@ -131,6 +131,13 @@ def _facts(facts: WorkloadFacts) -> Iterator[str]:
         yield "tokens_per_example must be positive and replay_capacity not negative"
     if not facts.targets:
         yield "it has no target"
+    for level, targets in facts.levels.items():
+        if level not in ("easy", "hard"):
+            yield f"levels are 'easy' and 'hard', not {level!r}"
+        elif facts.stages:
+            yield "a stream's targets steer its stages, so it has no other levels"
+        elif [(t.metric, t.goal) for t in targets] != [(t.metric, t.goal) for t in facts.targets]:
+            yield f"the {level} targets must have the metrics and goals of its targets"
     yield from _stages(facts)
     yield from _space(facts.model_options)
 

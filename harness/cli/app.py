@@ -13,6 +13,11 @@ from harness.cli import config
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Show results as tables."),
+    "best": ("harness.cli.leaderboard:best", "Print the best configuration of a workload."),
+    "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),
+    "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
+    "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
+    "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.catalogue:show", "Describe a workload, a submission or a part."),
     "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),

@@ -19,8 +19,8 @@ KEYS = {
     "device": ("run",),
     "threads": ("run",),
     "executor": ("run",),
-    "runs": ("run", "leaderboard"),
-    "results": ("leaderboard",),
+    "runs": ("run", "leaderboard", "best", "compare", "diff", "report"),
+    "results": ("leaderboard", "best", "compare", "diff", "report"),
 }
 
 

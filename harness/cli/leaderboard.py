@@ -1,59 +1,186 @@
-"""`bench leaderboard`: results as tables."""
+"""`bench leaderboard` and `bench best`: results as tables, and the configuration that did best."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from harness import store
-from harness.cli import names
-from harness.cli.output import json_out, lively, note
-from harness.errors import StoreError
-from harness.report import table
+from harness.cli import gather, names
+from harness.cli.output import SCHEMA, json_out, lively
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
+from harness.report import board, table, text
+from harness.scoring.outcomes import Axis
+from harness.scoring.standings import Digest, MetricBudget, Question, Standings, digest, parse_metric_budget, standings
+from harness.types import Record, RunSpec
+
+FORMATS = ("table", "md", "csv", "json", "html")
+AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps"}
 
 
 @click.command()
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True)
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), envvar="BENCH_RESULTS", show_default=True
-)
+@gather.folder_options
+@click.option("--by", default="time", show_default=True, help="time, examples, steps or metric@BUDGET.")
 @click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def leaderboard(runs: Path, results: Path, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Show time, examples and steps to target: median and range over studies."""
-    folders = [folder for folder in (runs, results) if folder.is_dir()]
-    if not folders:
-        raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix="bench run … makes some")
-    records, problems = store.read_all(folders)
-    chosen = set(names.split(wanted))
-    board = table.leaderboard(r for r in records if not chosen or r.spec.workload.facts.name in chosen)
-    for problem in problems:
-        note(f"left out: {problem}")
-    if as_json:
-        json_out(table.as_json(board))
-    elif not board.boards:
-        click.echo("no finished runs" + "".join(f"; {n} left out ({why})" for why, n in board.left_out.items()))
+@click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
+@click.option(
+    "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,
+    help="Recompute at an easier or a harder target.",
+)  # fmt: skip
+@click.option("--reference", help="Submission that anchors the scores (default: the one tagged `reference`).")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as --format json does.")
+@click.pass_obj
+def leaderboard(blocked: list[str], /, **options: Any) -> None:
+    """Show ranks and scores, then time, examples and steps to target per workload."""
+    question = _question(blocked, options)
+    problems: list[str] = []
+    read = gather.records(options["runs"], options["results"], problems)
+    digests = [digest(record, question) for record in read]
+    _check_names(digests, question)
+    boards = standings(digests, question)
+    chosen = [one for one in digests if question.wants(one.spec.workload.facts)]
+    per_workload = table.leaderboard(chosen)
+    form = "json" if options["as_json"] else options["form"]
+    if form == "json":
+        json_out(board.as_json(boards, per_workload, problems))
+    elif form == "md":
+        click.echo(board.as_markdown(boards, per_workload, problems), nl=False)
+    elif form == "csv":
+        click.echo(board.as_csv(boards), nl=False)
+    elif form == "html":
+        click.echo(board.as_html(boards, per_workload), nl=False)
+    elif not per_workload.boards and not any(one.rows for one in boards):
+        click.echo("no finished runs" + "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items()))
     elif lively(sys.stdout):
-        draw(board)
+        draw(boards, per_workload)
     else:
-        click.echo(table.as_text(board))
+        click.echo(board.as_text(boards, per_workload))
 
 
-def draw(board: table.Leaderboard) -> None:
+def _question(blocked: list[str], options: dict[str, Any]) -> Question:
+    by = options["by"]
+    metric: MetricBudget | None = None
+    if by.startswith("metric@"):
+        metric = parse_metric_budget(by.removeprefix("metric@"))
+    elif by not in AXES:
+        raise unknown("--by", by, [*AXES, "metric@budget"])
+    if metric is not None and options["level"] != "main":
+        raise UsageError("a metric at a budget has no target", fix="leave --target away")
+    return Question(
+        by=AXES.get(by, "time"),
+        metric=metric,
+        level=options["level"],
+        workloads=frozenset(names.split(options["wanted"])),
+        tier=options["tier"],
+        references=gather.references(blocked, options["reference"]),
+    )
+
+
+def _check_names(digests: list[Digest], question: Question) -> None:
+    known = {one.spec.workload.facts.name for one in digests}
+    for name in sorted(question.workloads):
+        if digests and name not in known:
+            raise unknown("workload among the results", name, known)
+
+
+def draw(boards: list[Standings], per_workload: table.Leaderboard) -> None:
     """The tables in colour."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    for one in board.boards:
-        heading, *rows = table.cells(one)
-        drawn = Table(*heading, title=table.header(one), title_justify="left", title_style="bold", header_style="dim")
-        for column in (0, 2, 3, 4, 5):
-            drawn.columns[column].justify = "right"
-        for index, row in enumerate(rows):
-            drawn.add_row(*row, style="green" if index == 0 and one.rows[0].hits else None)
+
+    def show(grid: board.Grid, *, first_leads: bool) -> None:
+        style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "dim"}
+        drawn = Table(title=escape(grid.title), **style)
+        for i, name in enumerate(grid.heading):
+            drawn.add_column(escape(name), justify="right" if i in grid.right else "left")
+        for index, row in enumerate(grid.rows):
+            drawn.add_row(*map(escape, row), style="green" if index == 0 and first_leads else None)
         console.print(drawn)
-    for reason, count in sorted(board.left_out.items()):
-        console.print(f"[dim]left out: {count} ({reason})[/]")
+
+    for one in boards:
+        if one.rows:
+            for grid in board.grids(one):
+                show(grid, first_leads=one.rows[0].ranks == (1, 1))
+        for line in board.below(one):
+            console.print(f"[dim]{escape(line)}[/]")
+    for each in per_workload.boards:
+        heading, *rows = table.cells(each)
+        right = frozenset({0, 2, 3, 4, 5})
+        show(
+            board.Grid(title=table.header(each), heading=heading, rows=rows, right=right),
+            first_leads=bool(each.rows[0].hits),
+        )
+    for reason, count in sorted(per_workload.left_out.items()):
+        console.print(f"[dim]left out: {count} ({escape(reason)})[/]")
+
+
+# --- best -------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("workload", type=names.NameType("workload"))
+@gather.folder_options
+@click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> int:
+    """Print the configuration that reached a workload's target first, ready to copy.
+
+    It is the best of all single runs, those with hyperparameters set by hand included: a place to start from, not a
+    verdict, since the luckiest of many runs looks better than it is.
+    """
+    axis = AXES[by]
+    problems: list[str] = []
+    seen: set[str] = set()
+    found: list[tuple[float, Record]] = []
+    for record, one in _finished(gather.records(runs, results, problems), axis):
+        seen.add(record.spec.workload.facts.name)
+        if record.spec.workload.facts.name == workload and one.outcome.status == "hit":
+            found.append((one.outcome.value, record))
+    if workload not in seen:
+        raise unknown("workload among the results", workload, seen)
+    if not found:
+        click.echo(f"no run reached the target of {workload}")
+        return EXIT_FAILED
+    value, record = min(found, key=lambda pair: (pair[0], pair[1].run_id))
+    # Seconds of two hardware classes do not compare; the best of each would be several answers.
+    same = [v for v, r in found if r.spec.hardware == record.spec.hardware]
+    command = run_command(record.spec)
+    if as_json:
+        plain = {"run_id": record.run_id, "hardware": record.spec.hardware, "by": by, "value": value}
+        json_out({"schema": SCHEMA, **plain, "hparams": record.spec.hparams, "command": command})
+        return EXIT_OK
+    unit = f"{record.spec.clock} seconds" if by == "time" else by
+    click.echo(command)
+    click.echo(
+        f"\n# {text.number(value)} {unit} to target; best of {len(same)} on {record.spec.hardware}; {record.run_id}"
+    )
+    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(record.spec.hparams.items())))
+    return EXIT_OK
+
+
+def _finished(read: Iterator[Record], axis: Axis) -> Iterator[tuple[Record, Digest]]:
+    question = Question(by=axis)
+    for record in read:
+        if not record.spec.smoke and not record.spec.profile:
+            yield record, digest(record, question)
+
+
+def run_command(spec: RunSpec) -> str:
+    """The command line that runs this configuration again, with every hyperparameter spelt out."""
+    import shlex
+
+    pieces = ["bench", "run", "-s", spec.submission.name, "-w", spec.workload.facts.name]
+    if spec.root_seed:
+        pieces += ["--seed", str(spec.root_seed)]
+    if spec.threads != 1:
+        pieces += ["--threads", str(spec.threads)]
+    for name, value in sorted(spec.hparams.items()):
+        pieces += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    return " ".join(map(shlex.quote, pieces))

@@ -1,4 +1,4 @@
-"""The leaderboard: time, examples and steps to target, per workload, from records."""
+"""Per workload: time, examples and steps to target, median and range over studies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.report import text
-from harness.types import Record, WorkloadFacts
+from harness.scoring.standings import Digest
+from harness.types import WorkloadFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float]) -> Spread:
-        return Spread(median=statistics.median_high(values), low=min(values), high=max(values))
+        return Spread(median=statistics.median(values), low=min(values), high=max(values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +60,11 @@ class Leaderboard:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def leaderboard(records: Iterable[Record]) -> Leaderboard:
-    """Group records into tables. Different workload versions, budgets, hardware classes and rulesets never mix."""
-    boards: dict[Any, list[Record]] = defaultdict(list)
+def leaderboard(digests: Iterable[Digest]) -> Leaderboard:
+    """Group runs into tables. Different workload versions, budgets, hardware classes and rulesets never mix."""
+    boards: dict[Any, list[Digest]] = defaultdict(list)
     result = Leaderboard()
-    for record in records:
+    for record in digests:
         reason = _left_out(record)
         if reason:
             result.left_out[reason] = result.left_out.get(reason, 0) + 1
@@ -88,27 +89,27 @@ def leaderboard(records: Iterable[Record]) -> Leaderboard:
     return result
 
 
-def _left_out(record: Record) -> str:
+def _left_out(record: Digest) -> str:
     if record.status == "interrupted":
         return "interrupted, not finished"
     if record.spec.smoke:
         return "smoke runs"
     if record.spec.profile:
         return "profiled runs"
-    return ""
+    return record.outcome.reason if record.outcome.status == "unknown" else ""
 
 
-def _rows(records: Sequence[Record]) -> list[Row]:
+def _rows(records: Sequence[Digest]) -> list[Row]:
     labels = _labels(records)
-    grouped: dict[str, list[Record]] = defaultdict(list)
+    grouped: dict[str, list[Digest]] = defaultdict(list)
     for record in records:
         grouped[labels[record.run_id]].append(record)
     rows = [_row(label, members) for label, members in grouped.items()]
     return sorted(rows, key=lambda row: (row.seconds.median, row.label))
 
 
-def _row(label: str, records: Sequence[Record]) -> Row:
-    hits = [record.points[record.hit] if record.hit is not None else None for record in records]
+def _row(label: str, records: Sequence[Digest]) -> Row:
+    hits = [record.hit for record in records]
     clock = records[0].spec.clock
     statuses: dict[str, int] = defaultdict(int)
     for record in records:
@@ -124,7 +125,7 @@ def _row(label: str, records: Sequence[Record]) -> Row:
     )
 
 
-def _labels(records: Sequence[Record]) -> dict[str, str]:
+def _labels(records: Sequence[Digest]) -> dict[str, str]:
     """What each run is called: settings made by hand are part of it, and the source where there are several."""
     sources: dict[str, set[str]] = defaultdict(set)
     base: dict[str, str] = {}
@@ -140,7 +141,7 @@ def _labels(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
-def _by_hand(record: Record) -> list[tuple[str, Any]]:
+def _by_hand(record: Digest) -> list[tuple[str, Any]]:
     return [(name, record.spec.hparams[name]) for name in record.spec.overridden if name in record.spec.hparams]
 
 

@@ -44,7 +44,7 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
 def seconds(value: float) -> str:
     """
     >>> seconds(3.21), seconds(75), seconds(7300)
-    ('3.2 s', '1 min 15 s', '2 h 02 min')
+    ('3.2 s', '1 min 15 s', '2 h 01 min')
     """
     if value < 60:
         return f"{value:.1f} s"

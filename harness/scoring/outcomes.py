@@ -293,7 +293,16 @@ def aggregate(
     Raises:
         UsageError: records that may not be mixed, or no record that counts.
     """
-    kept, skipped = usable((run_of(record, by, targets) for record in records), explore=explore)
+    return aggregate_runs((run_of(record, by, targets) for record in records), by, explore=explore)
+
+
+def aggregate_runs(runs: Iterable[Run], by: Axis = "time", *, explore: bool = False) -> Aggregate:
+    """The same from runs whose outcomes are known already; `by` only names what they count.
+
+    Raises:
+        UsageError: runs that may not be mixed, or none that counts.
+    """
+    kept, skipped = usable(runs, explore=explore)
     check_mixed(kept)
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
     coarse = {run.spec.workload.facts.id for run in kept if run.spec.workload.facts.coarse}

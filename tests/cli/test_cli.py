@@ -34,7 +34,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return call
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["run", "--help"], ["plugins"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "--json"], ["run", "--help"], ["plugins"], ["leaderboard", "--help"]]
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from harness import cli; cli.invoke(sys.argv[1:]);"
@@ -251,7 +253,14 @@ def test_commands_are_frozen() -> None:
     options = {
         name: sorted(o for p in c.params for o in p.opts if o.startswith("--")) for name, c in commands.items() if c
     }
-    assert set(options) >= {"run", "leaderboard", "list", "show", "plugins"}
+    assert set(options) >= {
+        "run", "leaderboard", "best", "compare", "diff", "score", "report", "list", "show", "data", "plugins",
+    }  # fmt: skip
+    assert set(options["leaderboard"]) >= {
+        "--by", "--workload", "--tier", "--target", "--reference", "--format", "--runs", "--results", "--json",
+    }  # fmt: skip
+    assert set(options["compare"]) >= {"--workload", "--by", "--fail-if-slower-than", "--json"}
+    assert set(options["score"]) >= {"--algoperf", "--ruleset", "--targets", "--held-out", "--json"}
     assert set(options["run"]) >= {
         "--submission", "--workload", "--ruleset", "--studies", "--seed", "--set", "--device", "--threads", "--runs",
         "--executor", "--force", "--smoke", "--profile", "--deterministic", "--allow-slow", "--in-process", "--dry-run",

@@ -31,6 +31,7 @@ RESNET_DIGITS = WorkloadFacts(
     version="1",
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.075, unit="nats"),),
+    levels={"easy": (Target(metric="cross_entropy", goal="min", value=0.1, unit="nats"),)},
     budget=Budget(horizon=28_672, gradient_examples=57_344, seconds={"default": 60.0}),
     batch_sizes=(64, 32, 128),
     eval_every=256,

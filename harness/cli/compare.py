@@ -1,0 +1,78 @@
+"""`bench compare` and `bench diff`: two submissions, two runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli import gather, names
+from harness.cli.output import json_out, note
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
+from harness.report import versus
+from harness.scoring.compare import compare as compare_records
+from harness.scoring.outcomes import Axis
+
+AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps"}
+
+
+@click.command()
+@click.argument("a", type=names.NameType("submission"))
+@click.argument("b", type=names.NameType("submission"))
+@gather.folder_options
+@click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
+@click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
+@click.option("--hardware", help="The hardware class, where the records have several.")
+@click.option("--ruleset", help="The ruleset, where the records have several.")
+@click.option(
+    "--fail-if-slower-than", "limit", type=float, metavar="RATIO",
+    help="Exit with 1 when A is found slower than B by more than this ratio, such as 1.05.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(
+    a: str, b: str, runs: Path, results: Path, wanted: tuple[str, ...], by: str, hardware: str | None,
+    ruleset: str | None, limit: float | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Say whether A is faster or slower than B, paired seed by seed, or that it cannot be said yet.
+
+    Under six pairs it never can. The records should come from one session on one machine.
+    """
+    if limit is not None and not limit >= 1:
+        raise UsageError(f"--fail-if-slower-than {limit}", fix="a ratio of 1 or more, such as 1.05")
+    problems: list[str] = []
+    found = list(gather.records(runs, results, problems))
+    chosen = names.split(wanted)
+    known = {r.spec.workload.facts.name for r in found}
+    for name in chosen:
+        if name not in known:
+            raise unknown("workload among the results", name, known)
+    found = [r for r in found if not chosen or r.spec.workload.facts.name in chosen]
+    both = [*gather.of_submission(found, a), *gather.of_submission(found, b)]
+    both = gather.one_group(both, hardware, ruleset)
+    # A submission against itself has the same records on both sides: a ratio of 1 and no verdict.
+    result = compare_records(gather.of_submission(both, a), gather.of_submission(both, b), AXES[by])
+    if as_json:
+        json_out(versus.comparison_json(result))
+    else:
+        click.echo(versus.comparison_text(result))
+    if limit is not None and result.slower_than(limit):
+        note(f"gate: {result.a} is slower than {result.b} by more than {limit:g}")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@gather.folder_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
+    """Show how two runs differ: configuration, environment, outcome, curves.
+
+    A and B are paths, run_ids or their unique beginnings.
+    """
+    first, second = (gather.find_run(name, runs, results) for name in (a, b))
+    if as_json:
+        json_out(versus.diff_json(first, second))
+    else:
+        click.echo(versus.diff_text(first, second))

@@ -1,0 +1,118 @@
+"""What the commands that read results share: their folders, the reference, and names of submissions and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harness import store
+from harness.cli.names import open_registry
+from harness.cli.output import note
+from harness.errors import StoreError, UsageError, unknown
+from harness.types import Record
+
+F = TypeVar("F", bound=Callable[..., Any])
+#: Submissions that carry this tag anchor the scores.
+REFERENCE_TAG = "reference"
+
+
+def folder_options(command: F) -> F:
+    """`--runs` and `--results`."""
+    runs = click.option(
+        "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+        help="Folder of local runs.",
+    )  # fmt: skip
+    results = click.option(
+        "--results", type=click.Path(path_type=Path), default=Path("results"), envvar="BENCH_RESULTS",
+        show_default=True, help="Folder of published records.",
+    )  # fmt: skip
+    return runs(results(command))
+
+
+def folders(runs: Path, results: Path) -> list[Path]:
+    """Those that exist.
+
+    Raises:
+        StoreError: neither does.
+    """
+    found = [folder for folder in (runs, results) if folder.is_dir()]
+    if not found:
+        raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix="bench run … makes some")
+    return found
+
+
+def records(runs: Path, results: Path, problems: list[str]) -> Iterator[Record]:
+    """Every record, one at a time; files that are none are said once they have all been read."""
+    yield from store.stream(folders(runs, results), problems)
+    for problem in problems:
+        note(f"left out: {problem}")
+
+
+def references(blocked: Sequence[str] | None, named: str | None) -> tuple[str, ...]:
+    """Submissions that may anchor the scores: the one that was named, or those tagged so."""
+    if named:
+        return (named,)
+    return tuple(entry.name for entry in open_registry(blocked).submissions() if REFERENCE_TAG in entry.tags)
+
+
+def one_group(found: Sequence[Record], hardware: str | None, ruleset: str | None) -> list[Record]:
+    """Records of one hardware class and ruleset.
+
+    Raises:
+        UsageError: there are several and none was chosen, or the one chosen has no records.
+    """
+    keys = {(r.spec.hardware, r.spec.ruleset.name) for r in found}
+    for kind, index, wanted in (("hardware class", 0, hardware), ("ruleset", 1, ruleset)):
+        names = sorted({key[index] for key in keys})
+        if wanted is None and len(names) > 1:
+            flag = "--hardware" if index == 0 else "--ruleset"
+            raise UsageError(
+                f"records of several {kind}es".replace("setes", "sets"), fix=f"{flag} one of {', '.join(names)}"
+            )
+        if wanted is not None and wanted not in names:
+            raise unknown(kind, wanted, names)
+    return [r for r in found if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
+
+
+def of_submission(found: Sequence[Record], name: str) -> list[Record]:
+    """Records of a submission by `name` or `name@version`.
+
+    Raises:
+        UsageError: there are none, or `name` has several versions.
+    """
+    chosen = [r for r in found if name in (r.spec.submission.id, r.spec.submission.name)]
+    versions = sorted({r.spec.submission.id for r in chosen})
+    if not chosen:
+        raise unknown("submission among the results", name, {r.spec.submission.name for r in found})
+    if len(versions) > 1:
+        raise UsageError(f"{name} has records of several versions", fix=f"one of {', '.join(versions)}")
+    return chosen
+
+
+def find_run(name: str, runs: Path, results: Path) -> Record:
+    """A run by path, run_id or a unique beginning of it (with or without `run-`).
+
+    Raises:
+        UsageError: none or several begin so.
+        StoreError: its record cannot be read.
+    """
+    path = Path(name)
+    if path.is_dir() and (path / store.RECORD).exists():
+        return store.read_record(path / store.RECORD)
+    if path.is_file():
+        return store.read_record(path)
+    problems: list[str] = []
+    found: dict[str, Record] = {}
+    known = []
+    for record in store.stream(folders(runs, results), problems):
+        known.append(record.run_id)
+        if record.run_id.startswith((name, f"{store.RUN_ID_PREFIX}{name}")):
+            found[record.run_id] = record
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise UsageError(f"{name!r} begins {len(found)} runs", fix=f"one of {', '.join(sorted(found)[:5])}")
+    raise UsageError(f"no run {name!r} among {len(known)}", fix="give a path, a run_id or its beginning")

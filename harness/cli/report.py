@@ -1,0 +1,37 @@
+"""`bench report`: one HTML file with tables and curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli import gather, names
+from harness.cli.output import note
+from harness.errors import UsageError
+from harness.report import html
+from harness.scoring.standings import Question
+from harness.store import cannot_write, write_atomically
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@gather.folder_options
+@click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
+@click.option("--reference", help="Submission that anchors the scores (default: the one tagged `reference`).")
+@click.pass_obj
+def report(
+    blocked: list[str], out: Path, runs: Path, results: Path, wanted: tuple[str, ...], reference: str | None
+) -> None:
+    """Write OUT, one HTML file that needs no network."""
+    if out.suffix not in (".html", ".htm"):
+        raise UsageError(f"{out} should end in .html")
+    question = Question(workloads=frozenset(names.split(wanted)), references=gather.references(blocked, reference))
+    problems: list[str] = []
+    text = html.page(gather.records(runs, results, problems), question, problems)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    write_atomically(out, text.encode())
+    note(f"wrote {out} ({len(text) / 1e6:.1f} MB)")

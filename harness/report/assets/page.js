@@ -1,0 +1,276 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const $ = (id) => document.getElementById(id);
+  const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5cc9", "#8c6d46"];
+  const ON_DARK = ["#5aaef0", "#ff8f52", "#35cf9f", "#eaa3cc", "#e3ba45", "#9adaff", "#b9a1f5", "#cfa880"];
+  const DASHES = ["solid", "dashed", "dotdash", "dotted"];
+  const DEFAULTS = { t: data.tables[0]?.id ?? "", sort: "", dir: "asc", q: "", w: "", x: "time", hide: "", hp: "lr", theme: "auto" };
+  let state = { ...DEFAULTS };
+
+  // Colour and dash belong to a submission, whatever else is in the table.
+  const all = [...new Set(data.runs.map((r) => r.submission).concat(data.tables.flatMap((t) => t.rows.map((r) => r.submission))))].sort();
+  const dark = () => (state.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : state.theme === "dark");
+  const colour = (s) => (dark() ? ON_DARK : COLOURS)[Math.max(0, all.indexOf(s)) % COLOURS.length];
+  const dash = (s) => DASHES[Math.floor(Math.max(0, all.indexOf(s)) / COLOURS.length) % DASHES.length];
+
+  // --- state in the address --------------------------------------------------------------------
+  function read() {
+    const params = new URLSearchParams(location.hash.slice(1));
+    state = { ...DEFAULTS };
+    for (const key of Object.keys(DEFAULTS)) if (params.has(key)) state[key] = params.get(key);
+    if (!data.tables.some((t) => t.id === state.t)) state.t = DEFAULTS.t;
+    if (!["time", "examples", "steps"].includes(state.x)) state.x = "time";
+    if (!["auto", "light", "dark"].includes(state.theme)) state.theme = "auto";
+  }
+  function write() {
+    const params = new URLSearchParams();
+    for (const [key, value] of Object.entries(state)) if (value !== DEFAULTS[key]) params.set(key, value);
+    const text = params.toString();
+    history.replaceState(null, "", text ? "#" + text : location.pathname + location.search);
+  }
+  function set(changes, what) { Object.assign(state, changes); write(); render(what); }
+
+  // --- small helpers ---------------------------------------------------------------------------
+  function el(tag, attributes = {}, ...children) {
+    const made = document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) {
+      if (value === null || value === undefined) continue;
+      if (key.startsWith("on")) made.addEventListener(key.slice(2), value); else made.setAttribute(key, value);
+    }
+    made.append(...children.filter((c) => c !== null && c !== undefined));
+    return made;
+  }
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const table = () => data.tables.find((t) => t.id === state.t);
+  const hidden = () => new Set(state.hide ? state.hide.split(",") : []);
+  const here = () => data.runs.filter((r) => r.table === state.t);
+  const shownRuns = () => here().filter((r) => r.workload === workload() && !hidden().has(r.submission));
+  const workloads = () => [...new Set(here().map((r) => r.workload))].sort();
+  function workload() { const names = workloads(); return names.includes(state.w) ? state.w : names[0]; }
+  const number = (v, digits = 3) => v === null || v === undefined ? "–" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(digits)));
+  const dot = (s) => el("span", { class: "dot", style: `background:${colour(s)}`, "aria-hidden": "true" });
+  function options(select, values, chosen) {
+    select.replaceChildren(...values.map(([value, text]) => el("option", { value }, text)));
+    select.value = chosen ?? "";
+  }
+
+  // --- leaderboard -----------------------------------------------------------------------------
+  function columns(t) {
+    const list = [
+      { key: "rank", name: "rank", num: true, value: (r) => r.ranks[0] + r.ranks[1] / 1000, show: (r) => r.rank },
+      { key: "submission", name: "submission", stick: true, value: (r) => r.submission, show: (r) => el("span", {}, dot(r.submission), r.submission + (r.submission === t.reference ? " (reference)" : "")) },
+      { key: "n", name: "n", num: true, value: (r) => r.n[0], show: (r) => (r.n[0] === r.n[1] ? `${r.n[0]}` : `${r.n[0]}–${r.n[1]}`) },
+      { key: "anchored", name: "anchored", num: true, high: true, value: (r) => r.anchored, show: (r) => split(r.anchored_shown) },
+      { key: "profile", name: "profile (field-dependent)", num: true, high: true, value: (r) => r.profile, show: (r) => (r.profile === null ? "–" : r.profile.toFixed(4)) },
+      { key: "speedup", name: "speed-up", num: true, high: true, value: (r) => r.speedup, show: (r) => (r.speedup === null ? "–" : r.speedup.toFixed(2) + "×") },
+      { key: "memory", name: "peak memory", num: true, value: (r) => r.peak_memory_bytes, show: (r) => (r.peak_memory_bytes === null ? "–" : Math.round(r.peak_memory_bytes / 2 ** 20).toLocaleString("en") + " MiB") },
+    ];
+    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.shown[w] ?? "–") });
+    list.push({ key: "trust", name: "trust", value: (r) => r.trust, show: (r) => r.trust });
+    return list;
+  }
+  // The median stands on a line of its own, its spread below it.
+  function split(text) {
+    const at = text.search(/ [[{(]/);
+    const first = at < 0 ? text : text.slice(0, at);
+    return el("span", { class: first.startsWith("missed") ? "miss" : null }, first, at < 0 ? null : el("small", {}, text.slice(at + 1)));
+  }
+  function drawBoard() {
+    const t = table();
+    $("below").replaceChildren();
+    if (!t) { $("board").replaceChildren(); $("count").textContent = "No results."; return; }
+    const list = columns(t);
+    const chosen = list.find((c) => c.key === state.sort) ?? list[0];
+    const sign = state.dir === "desc" ? -1 : 1;
+    const rows = t.rows.filter((r) => (r.submission + " " + r.trust).toLowerCase().includes(state.q.toLowerCase())).sort((a, b) => {
+      const [x, y] = [chosen.value(a), chosen.value(b)];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return sign * (typeof x === "string" ? x.localeCompare(y) : x - y);
+    });
+    const head = el("tr", {}, ...list.map((c) => {
+      const active = c === chosen;
+      return el("th", { scope: "col", class: [c.num ? "num" : "", c.tight ? "tight" : "", c.stick ? "stick" : ""].join(" ").trim() || null, "aria-sort": active ? (sign > 0 ? "ascending" : "descending") : null },
+        el("button", { type: "button", "data-key": c.key, onclick: () => set({ sort: c.key, dir: active ? (sign > 0 ? "desc" : "asc") : c.high ? "desc" : "asc" }, "board") }, c.name));
+    }));
+    const focused = document.activeElement?.dataset?.key;
+    $("board").replaceChildren(el("caption", { class: "dim" }, t.title), el("thead", {}, head), el("tbody", {}, ...rows.map((r) =>
+      el("tr", { "data-submission": r.submission }, ...list.map((c) => el("td", { class: [c.num ? "num" : "", c.stick ? "stick" : ""].join(" ").trim() || null }, c.show(r)))))));
+    if (focused) $("board").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    $("count").textContent = `${rows.length} of ${t.rows.length} submissions` + (t.ranked ? "" : "; unranked");
+    $("below").replaceChildren(...t.below.concat(data.problems.map((p) => "left out: " + p)).map((line) => el("li", {}, line)));
+  }
+
+  // --- charts ----------------------------------------------------------------------------------
+  const views = {};
+  const coarse = matchMedia("(pointer: coarse)").matches;
+  function figure(id, labels, more = {}) {
+    const { colours = {}, ...rest } = more;
+    const p = Bokeh.Plotting.figure({ sizing_mode: "stretch_width", height: 340, tools: "pan,box_zoom,wheel_zoom,reset,save", toolbar_location: "above", x_axis_label: labels[0], y_axis_label: labels[1], output_backend: "canvas", ...rest });
+    const [fg, line] = [css("--fg"), css("--line")];
+    p.background_fill_color = p.border_fill_color = css("--bg");
+    p.outline_line_color = line;
+    for (const axis of [...p.xaxes, ...p.yaxes]) {
+      axis.axis_label_text_color = axis.major_label_text_color = fg;
+      axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = css("--dim");
+      axis.axis_label_text_font_style = "normal";
+    }
+    for (const grid of [...p.xgrids, ...p.ygrids]) grid.grid_line_color = line;
+    p.toolbar.logo = null;
+    // A finger that scrolls the page must not pan the chart.
+    if (coarse) p.toolbar.active_drag = p.toolbar.active_scroll = null; else p.toolbar.active_scroll = null;
+    return p;
+  }
+  async function show(id, p) {
+    const place = $(id);
+    place.classList.toggle("empty", p === null);
+    try { (await views[id])?.remove(); } catch { /* it had not been drawn */ }
+    if (p === null) { delete views[id]; place.replaceChildren("Nothing to draw."); return; }
+    place.replaceChildren();
+    views[id] = Bokeh.Plotting.show(p, place);
+    await views[id];
+  }
+  const hover = (renderers, tooltips) => new Bokeh.HoverTool({ renderers, tooltips, mode: "mouse", line_policy: "nearest" });
+  const unit = () => (state.x === "time" ? `${table()?.clock ?? ""} seconds` : state.x);
+  const bySubmission = (runs) => { const map = new Map(); for (const r of runs) map.set(r.submission, [...(map.get(r.submission) ?? []), r]); return [...map].sort(); };
+  const median = (v) => { const s = [...v].sort((a, b) => a - b), m = s.length >> 1; return s.length % 2 ? s[m] : (s[m - 1] + s[m]) / 2; };
+
+  // One line per seed; the median by evaluation for as long as half of the seeds go on, and their range as a band.
+  function drawMetric() {
+    const facts = data.workloads[workload()], runs = shownRuns().filter((r) => r.metric.some((v) => v !== null));
+    $("c-metric").textContent = facts ? `${workload()}: ${facts.metric} against ${unit()}; dashed: the target, ${facts.goal === "min" ? "≤" : "≥"} ${number(facts.target)}${facts.unit ? " " + facts.unit : ""}` : "Metric";
+    if (!runs.length) return show("metric", null);
+    const range = closeUp(runs, facts);
+    if (range.clipped) $("c-metric").append(" (the first evaluations lie outside)");
+    const p = figure("metric", [unit(), facts.metric + (facts.unit ? ` (${facts.unit})` : "")], { y_range: range.ends });
+    const dots = [];
+    for (const [name, mine] of bySubmission(runs)) {
+      const c = colour(name), length = mine.map((r) => r.metric.length).sort((a, b) => b - a)[Math.ceil(mine.length / 2) - 1];
+      const at = (key, i) => mine.map((r) => r[key][i]).filter((v) => v !== null && v !== undefined);
+      const rows = [...Array(length).keys()].filter((i) => at("metric", i).length);
+      const band = { x: rows.map((i) => median(at(state.x, i))), mid: rows.map((i) => median(at("metric", i))), low: rows.map((i) => Math.min(...at("metric", i))), high: rows.map((i) => Math.max(...at("metric", i))) };
+      const source = new Bokeh.ColumnDataSource({ data: band });
+      const f = (field) => ({ field });
+      if (mine.length > 1) {
+        p.varea({ x: f("x"), y1: f("low"), y2: f("high"), source, fill_color: c, fill_alpha: 0.15 });
+        p.multi_line({ xs: f("xs"), ys: f("ys"), source: new Bokeh.ColumnDataSource({ data: { xs: mine.map((r) => r[state.x]), ys: mine.map((r) => r.metric.map((v) => v ?? NaN)) } }), line_color: c, line_alpha: 0.45, line_width: 1 });
+      }
+      p.line({ x: f("x"), y: f("mid"), source, line_color: c, line_width: 2.5, line_dash: dash(name) });
+      const ends = { x: [], y: [], s: [], k: [], status: [] };
+      for (const r of mine) { const i = r.metric.length - 1; ends.x.push(r[state.x][i]); ends.y.push(r.metric[i] ?? NaN); ends.s.push(name); ends.k.push(r.study); ends.status.push(r.hit ? "reached" : r.status); }
+      dots.push(p.scatter({ x: f("x"), y: f("y"), source: new Bokeh.ColumnDataSource({ data: ends }), marker: "circle", size: 8, fill_color: c, line_color: css("--bg") }));
+    }
+    p.add_layout(new Bokeh.Span({ location: facts.target, dimension: "width", line_color: css("--fg"), line_dash: "dashed", line_width: 1.5 }));
+    p.add_tools(hover(dots, [["", "@s"], ["study", "@k"], ["ended", "@status"], [unit(), "@x{0,0.[00]}"], [facts.metric, "@y{0.0000}"]]));
+    return show("metric", p);
+  }
+  // The first twentieth of a run spans most of the metric and tells little; the race is decided near the target.
+  function closeUp(runs, facts) {
+    const values = runs.flatMap((r) => r.metric.slice(Math.floor(r.metric.length / 20))).concat(facts.target).filter((v) => v !== null);
+    const every = runs.flatMap((r) => r.metric).filter((v) => v !== null);
+    const [low, high] = [Math.min, Math.max].map((pick) => values.reduce((a, b) => pick(a, b)));
+    const pad = (high - low || 1) * 0.06;
+    return { ends: [low - pad, high + pad], clipped: every.some((v) => v < low - pad || v > high + pad) };
+  }
+  function drawRates() {
+    const runs = shownRuns().filter((r) => r.lr.some((v) => v !== null));
+    if (!runs.length) return show("lr", null);
+    const p = figure("lr", [unit(), "learning rate"]), drawn = [];
+    for (const [name, mine] of bySubmission(runs)) {
+      const source = new Bokeh.ColumnDataSource({ data: { xs: mine.map((r) => r[state.x]), ys: mine.map((r) => r.lr.map((v) => v ?? NaN)), s: mine.map(() => name), k: mine.map((r) => r.study) } });
+      drawn.push(p.multi_line({ xs: { field: "xs" }, ys: { field: "ys" }, source, line_color: colour(name), line_dash: dash(name), line_width: 2, line_alpha: 0.8 }));
+    }
+    p.add_tools(hover(drawn, [["", "@s"], ["study", "@k"]]));
+    return show("lr", p);
+  }
+  function best(run, goal) { const v = run.metric.filter((m) => m !== null); return v.length ? (goal === "min" ? Math.min(...v) : Math.max(...v)) : null; }
+  function drawSensitivity() {
+    const names = [...new Set(here().flatMap((r) => Object.entries(r.hparams).filter(([, v]) => typeof v === "number").map(([k]) => k)))].sort();
+    const chosen = names.includes(state.hp) ? state.hp : names[0];
+    options($("hp"), names.map((n) => [n, n]), chosen);
+    const facts = data.workloads[workload()];
+    const runs = shownRuns().filter((r) => typeof r.hparams[chosen] === "number" && best(r, facts.goal) !== null);
+    if (!runs.length) return show("sens", null);
+    const log = runs.every((r) => r.hparams[chosen] > 0);
+    const p = figure("sens", [chosen, `best ${facts.metric}`], { x_axis_type: log ? "log" : "linear" }), drawn = [];
+    for (const [name, mine] of bySubmission(runs)) {
+      const x = [...new Set(mine.map((r) => r.hparams[chosen]))].sort((a, b) => a - b);
+      const middle = x.map((v) => median(mine.filter((r) => r.hparams[chosen] === v).map((r) => best(r, facts.goal))));
+      p.line({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: { x, y: middle } }), line_color: colour(name), line_dash: dash(name), line_alpha: 0.7 });
+      const d = { x: mine.map((r) => r.hparams[chosen]), y: mine.map((r) => best(r, facts.goal)), s: mine.map(() => name), hit: mine.map((r) => (r.hit ? "reached" : "missed")), a: mine.map((r) => (r.hit ? 0.9 : 0.0)) };
+      drawn.push(p.scatter({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: d }), marker: "circle", size: 9, line_color: colour(name), fill_color: colour(name), fill_alpha: { field: "a" } }));
+    }
+    p.add_layout(new Bokeh.Span({ location: facts.target, dimension: "width", line_color: css("--fg"), line_dash: "dashed" }));
+    p.add_tools(hover(drawn, [["", "@s"], [chosen, "@x"], ["best", "@y{0.0000}"], ["target", "@hit"]]));
+    return show("sens", p);
+  }
+  function drawProfile() {
+    const t = table(), rows = (t?.rows ?? []).filter((r) => !hidden().has(r.submission) && Object.keys(r.ratios).length);
+    if (!rows.length) return show("profile", null);
+    const p = figure("profile", ["τ (times the fastest)", "share of workloads"], { x_range: [1, 4], y_range: [-0.03, 1.05] }), drawn = [];
+    for (const r of rows) {
+      const ratios = Object.values(r.ratios), taus = [1, ...ratios.filter((v) => v !== null && v > 1 && v < 4).sort((a, b) => a - b), 4], x = [], y = [];
+      const rho = (tau) => ratios.filter((v) => v !== null && v <= tau).length / ratios.length;
+      taus.forEach((tau, i) => { if (i) { x.push(tau); y.push(rho(taus[i - 1])); } x.push(tau); y.push(rho(tau)); });
+      drawn.push(p.line({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: { x, y, s: x.map(() => r.submission) } }), line_color: colour(r.submission), line_dash: dash(r.submission), line_width: 2.5, line_alpha: 0.85 }));
+    }
+    p.add_tools(hover(drawn, [["", "@s"], ["τ", "@x{0.00}"], ["share", "@y{0%}"]]));
+    return show("profile", p);
+  }
+  function drawLegend() {
+    const off = hidden();
+    const focused = document.activeElement?.dataset?.legend;
+    $("legend").replaceChildren(...[...new Set(here().map((r) => r.submission))].sort().map((s) =>
+      el("button", { type: "button", "data-legend": s, "aria-pressed": String(!off.has(s)), onclick: () => { if (off.has(s)) off.delete(s); else off.add(s); set({ hide: [...off].join(",") }, "charts"); } }, dot(s), s)));
+    if (focused) $("legend").querySelector(`[data-legend="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  // --- the other tables ------------------------------------------------------------------------
+  function plainTable(place, heading, rows, wrap) {
+    if (!rows.length) { place.replaceChildren(el("tbody", {}, el("tr", {}, el("td", {}, "None.")))); return; }
+    place.replaceChildren(el("thead", {}, el("tr", {}, ...heading.map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((c, i) => el("td", { class: i === wrap ? "wrap" : null }, c))))));
+  }
+  function drawTables() {
+    const missed = here().filter((r) => r.failed || !r.hit).sort((a, b) => b.failed - a.failed || a.submission.localeCompare(b.submission) || a.workload.localeCompare(b.workload) || a.study - b.study);
+    plainTable($("failed"), ["submission", "workload", "study", "trial", "status", "reason", "run"], missed.map((r) => [r.submission, r.workload, `${r.study}`, `${r.trial}`, el("span", { class: r.failed ? "miss" : null }, r.status), r.why || "–", r.id]), 5);
+    const groups = new Map();
+    for (const r of here()) {
+      const text = Object.entries(r.hparams).sort().map(([k, v]) => `${k}=${typeof v === "number" ? number(v, 4) : v}${r.by_hand.includes(k) ? " (by hand)" : ""}`).join("  ");
+      const key = JSON.stringify([r.submission, r.workload, text]);
+      groups.set(key, { r, text, n: (groups.get(key)?.n ?? 0) + 1, hits: (groups.get(key)?.hits ?? 0) + (r.hit ? 1 : 0) });
+    }
+    plainTable($("hparams"), ["submission", "workload", "hits", "hyperparameters"], [...groups].sort().map(([, g]) => [g.r.submission, g.r.workload, `${g.hits}/${g.n}`, g.text || "–"]), 3);
+    $("machines").replaceChildren(...data.machines.filter((m) => state.t.startsWith(m.hardware + "|")).map((m) => el("dl", {}, ...Object.entries(m).filter(([, v]) => v !== "" && v !== null).flatMap(([k, v]) => [el("dt", {}, k.replaceAll("_", " ")), el("dd", {}, typeof v === "object" ? Object.entries(v).sort().map(([n, x]) => `${n} ${x}`).join(", ") : String(v))]))));
+  }
+
+  // --- all of it -------------------------------------------------------------------------------
+  let drawing = Promise.resolve();
+  function charts() { drawing = drawing.then(async () => { await drawMetric(); await drawRates(); await drawSensitivity(); await drawProfile(); document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1); }); return drawing; }
+  function render(what = "all") {
+    document.documentElement.dataset.theme = state.theme;
+    if (what === "board") return drawBoard();
+    if (what === "all") {
+      options($("t"), data.tables.map((t) => [t.id, t.id.replace("|", " · ") + (t.ranked ? "" : " (unranked)")]), state.t);
+      options($("w"), workloads().map((w) => [w, w]), workload());
+      $("x").value = state.x; $("theme").value = state.theme; $("q").value = state.q;
+      drawBoard(); drawTables();
+    }
+    drawLegend();
+    return charts();
+  }
+  $("about").textContent = `${data.records} records, AlgoRace ${data.version}`;
+  $("explained").replaceChildren(...data.explained.map((line) => el("li", {}, line)));
+  $("controls").addEventListener("submit", (e) => e.preventDefault());
+  $("t").addEventListener("change", (e) => set({ t: e.target.value, w: "", hide: "" }, "all"));
+  $("w").addEventListener("change", (e) => set({ w: e.target.value }, "charts"));
+  $("x").addEventListener("change", (e) => set({ x: e.target.value }, "charts"));
+  $("hp").addEventListener("change", (e) => set({ hp: e.target.value }, "charts"));
+  $("theme").addEventListener("change", (e) => set({ theme: e.target.value }, "all"));
+  $("q").addEventListener("input", (e) => set({ q: e.target.value }, "board"));
+  document.querySelector("[data-skip]").addEventListener("click", (e) => { e.preventDefault(); $("leaderboard").focus(); $("leaderboard").scrollIntoView(); });
+  document.addEventListener("keydown", (e) => { if (e.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "")) { e.preventDefault(); $("q").focus(); } });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (state.theme === "auto") render("all"); });
+  addEventListener("hashchange", () => { read(); render("all"); });
+  read();
+  render("all");
+})();

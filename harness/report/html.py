@@ -1,0 +1,165 @@
+"""One HTML file that works offline: tables, curves, settings, machines, failures; the plotting library is inside."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import __version__
+from harness.errors import BenchError
+from harness.report import board
+from harness.scoring.standings import Digest, Question, Standings, digest, standings
+from harness.types import Record
+
+#: Evaluations of a run that are drawn; more would only make the file larger.
+MOST_POINTS = 300
+#: How a trial may end without having failed.
+GOOD = frozenset({"reached", "exhausted", "pruned"})
+PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
+
+
+def page(records: Iterable[Record], question: Question, problems: Sequence[str] = ()) -> str:
+    """The report as HTML.
+
+    Args:
+        records: read once, not kept.
+        question: what the leaderboard shows.
+        problems: lines about files that are no records; read after the records.
+
+    Raises:
+        BenchError: the plotting library is not installed.
+    """
+    scripts = plotting_scripts()
+    data = payload(records, question)
+    data["problems"] = list(problems)
+    assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
+    # `<` never stands in the data, so no text in a record can end the script element.
+    encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return (
+        assets["page.html"]
+        .replace("/*STYLE*/", assets["page.css"])
+        .replace("<!--PLOTTING-->", "".join(f"<script>{script}</script>" for script in scripts))
+        .replace("/*SCRIPT*/", assets["page.js"])
+        .replace("/*DATA*/", encoded)
+    )
+
+
+def plotting_scripts() -> list[str]:
+    """The plotting library's scripts, from its package.
+
+    Raises:
+        BenchError: it is not installed.
+    """
+    spec = importlib.util.find_spec("bokeh")
+    if spec is None or not spec.submodule_search_locations:
+        raise BenchError("the report needs Bokeh, which is not installed", fix='pip install "algorace[report]"')
+    folder = Path(spec.submodule_search_locations[0]) / "server" / "static" / "js"
+    scripts = [(folder / name).read_text(encoding="utf-8") for name in PLOTTING]
+    return [script.replace("</script", "<\\/script") for script in scripts]
+
+
+def _asset(name: str) -> str:
+    return resources.files("harness.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+# --- records -> data --------------------------------------------------------------------------------
+
+
+def payload(records: Iterable[Record], question: Question) -> dict[str, Any]:
+    """What the page's script draws, as plain data."""
+    digests: list[Digest] = []
+    runs: list[dict[str, Any]] = []
+    workloads: dict[str, dict[str, Any]] = {}
+    machines: dict[str, dict[str, Any]] = {}
+    for record in records:
+        facts = record.spec.workload.facts
+        if not question.wants(facts):
+            continue
+        one = digest(record, question)
+        digests.append(one)
+        if record.spec.smoke or record.spec.profile:
+            continue
+        workloads.setdefault(facts.id, _workload(record))
+        runs.append(_run(record, one))
+        _count_machine(machines, record)
+    boards = standings(digests, question)
+    return {
+        "version": __version__,
+        "records": len(digests),
+        "tables": [_table(one) for one in boards],
+        "explained": list(board.EXPLAINED),
+        "workloads": workloads,
+        "runs": runs,
+        "machines": list(machines.values()),
+    }
+
+
+def _table(one: Standings) -> dict[str, Any]:
+    plain = board.standings_json(one)
+    for row, standing in zip(plain["rows"], one.rows, strict=True):
+        row["ratios"] = {w: board.finite(r) for w, r in standing.ratios.items()}
+        row["rank"] = board.rank(standing)
+        row["shown"] = {w: board.cell(c, one) for w, c in standing.cells.items()}
+        row["anchored_shown"] = board.anchored(standing)
+    return {**plain, "id": f"{one.hardware}|{one.ruleset}", "title": board.title(one), "below": board.below(one)}
+
+
+def _workload(record: Record) -> dict[str, Any]:
+    facts = record.spec.workload.facts
+    target = facts.targets[0]
+    return {"metric": target.metric, "goal": target.goal, "target": target.value, "unit": target.unit,
+            "horizon": facts.budget.horizon, "stages": len(facts.stages)}  # fmt: skip
+
+
+def _run(record: Record, one: Digest) -> dict[str, Any]:
+    spec, points = record.spec, _thinned(record)
+    metric = spec.workload.facts.targets[0].metric
+    return {
+        "id": record.run_id,
+        "table": f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}",
+        "submission": spec.submission.id,
+        "workload": spec.workload.facts.id,
+        "study": spec.study,
+        "trial": spec.trial,
+        "seed": spec.root_seed,
+        "hparams": spec.hparams,
+        "by_hand": list(spec.overridden),
+        "status": record.status,
+        "failed": record.status not in GOOD,
+        "hit": one.outcome.status == "hit",
+        "why": record.reason or (one.outcome.reason if one.outcome.status == "unknown" else ""),
+        "time": [_short(p.scored(spec.clock)) for p in points],
+        "examples": [p.examples for p in points],
+        "steps": [p.steps for p in points],
+        "metric": [_short(p.metrics.get(metric)) for p in points],
+        "lr": [_short(p.lr) for p in points],
+    }
+
+
+def _thinned(record: Record) -> list[Any]:
+    """At most `MOST_POINTS` evaluations, the last one and the hit among them."""
+    points = record.points
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    keep = {round(i * (len(points) - 1) / (MOST_POINTS - 2)) for i in range(MOST_POINTS - 1)}
+    if record.hit is not None:
+        keep.add(record.hit)
+    return [points[i] for i in sorted(keep) if i < len(points)]
+
+
+def _short(value: float | None) -> float | None:
+    """Six digits are more than a screen shows; what JSON has no number for is left out."""
+    return None if board.finite(value) is None else float(f"{value:.6g}")
+
+
+def _count_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:
+    seen = {} if record.environment is None else msgspec.to_builtins(record.environment)
+    seen = {"hardware": record.spec.hardware, "device": record.spec.device, **seen}
+    key = json.dumps(seen, sort_keys=True)
+    machines.setdefault(key, {**seen, "runs": 0})["runs"] += 1

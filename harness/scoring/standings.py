@@ -1,0 +1,537 @@
+"""Records as leaderboards: a table per hardware class and ruleset, with ranks, scores, spreads and what is left out."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.scoring.outcomes import (
+    Aggregate,
+    Axis,
+    MetricAt,
+    Outcome,
+    Run,
+    StudyKey,
+    aggregate_runs,
+    describe,
+    metric_at,
+    outcome,
+    usable,
+)
+from harness.scoring.score import (
+    Skipped,
+    Speedup,
+    anchored_scores,
+    anchored_term,
+    geometric_speedup,
+    profile_scores,
+    workload_time,
+)
+from harness.scoring.stats import Spread, median_interval
+from harness.scoring.ties import rank_ties
+from harness.types import Clock, Goal, Point, Record, RunSpec, Status, WorkloadFacts
+
+Level = Literal["easy", "main", "hard"]
+Unit = Literal["time", "examples", "steps", "share"]
+#: Until somebody else has evaluated or repeated a run, its record is its author's word.
+SELF_REPORTED = "self-reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricBudget:
+    """A budget at which metrics are compared: an amount of seconds, examples or steps, or a `share` of the horizon."""
+
+    amount: float
+    unit: Unit
+
+    def of(self, facts: WorkloadFacts) -> tuple[float, Axis]:
+        """The amount on one workload, and what it counts."""
+        if self.unit == "share":
+            return self.amount * facts.budget.horizon, "examples"
+        return self.amount, self.unit
+
+    def __str__(self) -> str:
+        if self.unit == "share":
+            return f"{self.amount:.0%} of the budget"
+        return f"{self.amount:g} {'seconds' if self.unit == 'time' else self.unit}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a leaderboard is asked for.
+
+    Args:
+        by: what is counted on the way to the target.
+        metric: where given, metrics at this budget instead of times to target.
+        level: which of a workload's targets.
+        workloads: names; empty for all.
+        tier: only workloads of this tier.
+        references: names of submissions that may anchor the scores; the first one a table holds does.
+    """
+
+    by: Axis = "time"
+    metric: MetricBudget | None = None
+    level: Level = "main"
+    workloads: frozenset[str] = frozenset()
+    tier: str | None = None
+    references: tuple[str, ...] = ()
+
+    def wants(self, facts: WorkloadFacts) -> bool:
+        """Whether this workload was asked for."""
+        return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest:
+    """What tables keep of a record: without its points, so that thousands of records need little memory.
+
+    Args:
+        outcome: where it met the targets asked for.
+        hit: the point where it did; None for a miss.
+        metric: the metric at the budget asked for.
+        memory: peak memory in bytes; 0 where unknown.
+    """
+
+    run_id: str
+    started: str
+    spec: RunSpec
+    status: Status
+    reason: str
+    outcome: Outcome
+    hit: Point | None
+    metric: MetricAt | None
+    memory: int
+
+    @property
+    def run(self) -> Run:
+        """The same as scoring takes it."""
+        return Run(self.run_id, self.started, self.spec, self.outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One submission on one workload.
+
+    Args:
+        value: median over studies; inf is a miss.
+        spread: over studies, an interval or under six a range.
+        studies, hits: how many there are, and how many met the target.
+        early: some runs had stopped at their target before the budget (metric tables only).
+    """
+
+    value: float
+    spread: Spread
+    studies: int
+    hits: int
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One row.
+
+    Args:
+        submission: `name@version`.
+        ranks: best and worst rank that the pairs told apart leave it.
+        n: fewest and most studies on a workload.
+        anchored, anchored_spread: primary score and its spread over studies; None without a reference.
+        profile: AlgoPerf's score, which depends on the field.
+        ratios: workload id -> time over the best one, as the profile takes it; inf is a miss.
+        speedup: over the reference; None without one.
+        place: mean place over workloads (metric tables only).
+        cells: workload id -> cell; a workload without a run is absent.
+        memory: peak bytes; 0 where unknown.
+        trust: how far the records can be believed.
+    """
+
+    submission: str
+    ranks: tuple[int, int]
+    n: tuple[int, int]
+    anchored: float | None = None
+    anchored_spread: Spread | None = None
+    profile: float | None = None
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    speedup: Speedup | None = None
+    place: float | None = None
+    cells: Mapping[str, Cell]
+    memory: int = 0
+    trust: str = SELF_REPORTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standings:
+    """One table.
+
+    Args:
+        hardware, ruleset: what its records share.
+        ranked: whether the ruleset ranks.
+        clock: which seconds are scored.
+        question: what was asked.
+        workloads: the columns.
+        counted: ids of those in the anchored mean.
+        reference: the submission that anchors; None without one.
+        rows: best first.
+        ties: pairs that cannot be told apart.
+        left_out: runs and workloads, and why.
+        notes: what a reader should know.
+    """
+
+    hardware: str
+    ruleset: str
+    ranked: bool
+    clock: Clock
+    question: Question
+    workloads: tuple[WorkloadFacts, ...]
+    counted: tuple[str, ...] = ()
+    reference: str | None = None
+    rows: tuple[Standing, ...] = ()
+    ties: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def parse_metric_budget(text: str) -> MetricBudget:
+    """What stands behind `metric@`: `budget`, `50%`, `10s`, `5000examples`, `200steps`.
+
+    Raises:
+        UsageError: anything else.
+
+    >>> parse_metric_budget("50%"), str(parse_metric_budget("10s"))
+    (MetricBudget(amount=0.5, unit='share'), '10 seconds')
+    """
+    if text == "budget":
+        return MetricBudget(amount=1.0, unit="share")
+    units: dict[str, Unit] = {"%": "share", "s": "time", "examples": "examples", "steps": "steps"}
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(%|s|examples|steps)", text)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"--by metric@{text}", fix="metric@budget, metric@50%, metric@10s, metric@5000examples …")
+    amount = float(match[1])
+    return MetricBudget(amount=amount / 100 if match[2] == "%" else amount, unit=units[match[2]])
+
+
+# --- records -> digests ---------------------------------------------------------------------------
+
+
+def digest(record: Record, question: Question) -> Digest:
+    """A record as tables need it."""
+    facts = record.spec.workload.facts
+    found = _outcome(record, question)
+    metric = None
+    if question.metric is not None:
+        amount, by = question.metric.of(facts)
+        metric = metric_at(record, amount, by)
+        if found.status != "unknown" and metric is None:
+            found = Outcome(status="unknown", reason=f"no evaluation within {question.metric}")
+    return Digest(
+        run_id=record.run_id,
+        started=record.started,
+        spec=record.spec,
+        status=record.status,
+        reason=record.reason,
+        outcome=found,
+        hit=record.points[found.index] if found.index is not None else None,
+        metric=metric,
+        memory=record.usage.peak_memory_bytes,
+    )
+
+
+def _outcome(record: Record, question: Question) -> Outcome:
+    if question.level == "main":
+        return outcome(record, question.by)
+    facts = record.spec.workload.facts
+    if facts.stages:
+        return Outcome(status="unknown", reason=f"{facts.id} is a stream: its targets steered the run")
+    if question.level not in facts.levels:
+        return Outcome(status="unknown", reason=f"{facts.id} has no {question.level} target")
+    return outcome(record, question.by, facts.levels[question.level])
+
+
+# --- digests -> tables ----------------------------------------------------------------------------
+
+
+def standings(digests: Iterable[Digest], question: Question) -> list[Standings]:
+    """A table for each hardware class and ruleset, in alphabetical order."""
+    groups: dict[tuple[str, str], list[Digest]] = {}
+    for one in digests:
+        spec = one.spec
+        groups.setdefault((spec.hardware, f"{spec.ruleset.name}@{spec.ruleset.version}"), []).append(one)
+    return [_table(key, groups[key], question) for key in sorted(groups)]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A table in the making."""
+
+    digests: list[Digest]
+    left_out: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _table(key: tuple[str, str], members: Sequence[Digest], question: Question) -> Standings:
+    draft = _Draft([one for one in members if question.wants(one.spec.workload.facts)])
+    _one_version_each(draft)
+    _name_sources(draft)
+    spec = members[0].spec
+    empty = Standings(
+        hardware=key[0],
+        ruleset=key[1],
+        ranked=spec.ruleset.ranked,
+        clock=spec.clock,
+        question=question,
+        workloads=(),
+    )
+    try:
+        table = aggregate_runs((one.run for one in draft.digests), question.by)
+    except UsageError:
+        _, skipped = usable(one.run for one in draft.digests)
+        return _replace(empty, left_out=(*draft.left_out, *skipped), notes=("no run counts",) if draft.digests else ())
+    draft.left_out += table.skipped
+    facts = {one.spec.workload.facts.id: one.spec.workload.facts for one in draft.digests}
+    present = dict.fromkeys(w for row in table.times.values() for w in row)
+    workloads = tuple(facts[w] for w in sorted(present))
+    filled = _replace(empty, workloads=workloads)
+    if question.metric is not None:
+        return _by_metric(filled, draft)
+    return _by_time(filled, draft, table)
+
+
+def _replace(table: Standings, **changes: object) -> Standings:
+    import dataclasses
+
+    return dataclasses.replace(table, **changes)  # type: ignore[arg-type]  # the names are checked when it is built
+
+
+def _one_version_each(draft: _Draft) -> None:
+    """Keep the newest version of each workload; of one version under two budgets or targets, the latest run's."""
+    best: dict[str, Digest] = {}
+    for one in draft.digests:
+        facts = one.spec.workload.facts
+        if facts.name not in best or _newness(one) > _newness(best[facts.name]):
+            best[facts.name] = one
+    kept = []
+    for one in draft.digests:
+        facts, chosen = one.spec.workload.facts, best[one.spec.workload.facts.name].spec.workload.facts
+        if facts.version != chosen.version:
+            draft.left_out.append(Skipped(what=describe(one.run), why=f"{chosen.id} is newer"))
+        elif (facts.budget, facts.targets, facts.stages) != (chosen.budget, chosen.targets, chosen.stages):
+            draft.left_out.append(Skipped(what=describe(one.run), why=f"another budget or target of {facts.id}"))
+        else:
+            kept.append(one)
+    draft.digests = kept
+
+
+def _newness(one: Digest) -> tuple[list[tuple[int, str]], str]:
+    pieces = re.findall(r"\d+|\D+", one.spec.workload.facts.version)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], one.started
+
+
+def _name_sources(draft: _Draft) -> None:
+    """Two sources under one `name@version` are two submissions: the hash tells them apart."""
+    sources: dict[str, set[str]] = {}
+    for one in draft.digests:
+        sources.setdefault(one.spec.submission.id, set()).add(one.spec.submission.source_hash)
+    several = {name for name, hashes in sources.items() if len(hashes) > 1}
+    if not several:
+        return
+    import dataclasses
+
+    for i, one in enumerate(draft.digests):
+        ref = one.spec.submission
+        if ref.id in several:
+            named = msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
+            draft.digests[i] = dataclasses.replace(one, spec=msgspec.structs.replace(one.spec, submission=named))
+    draft.notes.append(f"several sources under one name, told apart by their hash: {', '.join(sorted(several))}")
+
+
+# --- by time, examples or steps -------------------------------------------------------------------
+
+
+def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
+    ids = [facts.id for facts in empty.workloads]
+    reference = _reference(empty.question.references, table.times)
+    anchored, counted = None, list[str]()
+    if reference is None:
+        asked = ", ".join(empty.question.references) or "no submission is tagged as one"
+        draft.notes.append(f"no anchored score and no speed-up: no run of the reference ({asked})")
+    else:
+        try:
+            anchored = anchored_scores(table.times, table.times[reference], workloads=ids, coarse=table.coarse)
+        except UsageError:
+            why = "every workload is coarse or was missed by the reference"
+            draft.notes.append(f"no anchored score: {why} ({reference})")
+        else:
+            counted = list(anchored.workloads)
+            draft.left_out += [Skipped(what=f"anchored score/{s.what}", why=s.why) for s in anchored.left_out]
+    profiles = profile_scores(table.times, base=ids)
+    scores = anchored.scores if anchored else {name: p.exact for name, p in profiles.items()}
+    order = sorted(table.times, key=lambda s: (-scores[s], -profiles[s].exact, _middle(table.times[s], ids), s))
+    ties = rank_ties(table.studies, order=order, workloads=counted or ids)
+    if len(order) == 1:
+        draft.notes.append("a single submission: its profile score says nothing")
+    if all(math.isinf(t) for row in table.times.values() for t in row.values()):
+        draft.notes.append("every submission missed every target")
+    rows = []
+    for name in order:
+        by_study = table.studies[name]
+        base = table.times[reference] if reference is not None else None
+        rows.append(
+            Standing(
+                submission=name,
+                ranks=ties.ranks[name],
+                n=(min(map(len, by_study.values())), max(map(len, by_study.values()))),
+                anchored=anchored.scores[name] if anchored else None,
+                anchored_spread=anchored_spread(by_study, base, counted) if base is not None and counted else None,
+                profile=profiles[name].score,
+                ratios=profiles[name].ratios,
+                speedup=geometric_speedup(_only(table.times[name], ids), _only(base, ids))
+                if base is not None
+                else None,
+                cells={w: _cell(list(by_study[w].values())) for w in ids if w in by_study},
+                memory=_memory(draft.digests, name),
+            )
+        )
+    return _replace(
+        empty,
+        counted=tuple(counted),
+        reference=reference,
+        rows=tuple(rows),
+        ties=ties.tied,
+        left_out=tuple(draft.left_out),
+        notes=tuple(draft.notes),
+    )
+
+
+def _only(times: Mapping[str, float], workloads: Sequence[str]) -> dict[str, float]:
+    return {w: times[w] for w in workloads if w in times}
+
+
+def _middle(times: Mapping[str, float], workloads: Sequence[str]) -> float:
+    """Sum of times, to order what no score tells apart."""
+    return math.fsum(times.get(w, 1e18) if math.isfinite(times.get(w, math.inf)) else 1e18 for w in workloads)
+
+
+def _reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
+    """The first of these names in the table, of several versions or sources the last."""
+    for name in names:
+        found = sorted(s for s in times if name in (s, s.rpartition("@")[0]))
+        if found:
+            return found[-1]
+    return None
+
+
+def anchored_spread(
+    studies: Mapping[str, Mapping[StudyKey, float]], reference: Mapping[str, float], counted: Sequence[str]
+) -> Spread | None:
+    """Spread of an anchored score over the submission's studies; the reference's times count as known.
+
+    With six studies on every workload it is an interval: each workload's interval for the median gives the term's two
+    ends, and their distances add as those of independent estimates do (the seeds of two workloads have nothing in
+    common). With fewer it is the range from every workload's worst study to every workload's best. A workload without a
+    study adds no spread.
+
+    Args:
+        studies: workload -> study -> time, inf for a miss.
+        reference: workload -> time of the reference.
+        counted: workloads of the score.
+
+    Source: Construction of Confidence Limits About Effect Measures, Zou and Donner 2008, equation 4
+    """
+    have = [w for w in counted if studies.get(w)]
+    if not have:
+        return None
+    middle, below, above, intervals = [], [], [], True
+    for w in have:
+        values = list(studies[w].values())
+        ends = median_interval(values)
+        intervals &= ends.kind == "interval"
+        term = anchored_term(workload_time(values), reference[w])
+        middle.append(term)
+        # The slow end of the times is the low end of the score.
+        below.append(term - anchored_term(ends.high, reference[w]))
+        above.append(anchored_term(ends.low, reference[w]) - term)
+    score, n = math.fsum(middle), len(counted)
+    if not intervals:
+        return Spread(low=(score - math.fsum(below)) / n, high=(score + math.fsum(above)) / n, kind="range")
+    return Spread(low=(score - math.hypot(*below)) / n, high=(score + math.hypot(*above)) / n, kind="interval")
+
+
+def _cell(values: Sequence[float]) -> Cell:
+    return Cell(
+        value=workload_time(values),
+        spread=median_interval(values),
+        studies=len(values),
+        hits=sum(map(math.isfinite, values)),
+    )
+
+
+def _memory(digests: Iterable[Digest], submission: str) -> int:
+    return max((one.memory for one in digests if one.spec.submission.id == submission), default=0)
+
+
+# --- by metric at a budget ------------------------------------------------------------------------
+
+
+def _by_metric(empty: Standings, draft: _Draft) -> Standings:
+    """Metrics at a budget have no common unit: workloads are joined by the mean of the places on each."""
+    kept, _ = usable(one.run for one in draft.digests)
+    counts = {run.run_id for run in kept}
+    values: dict[str, dict[str, dict[StudyKey, MetricAt]]] = {}
+    goals = {facts.id: facts.targets[0].goal for facts in empty.workloads if facts.targets}
+    for one in draft.digests:
+        facts = one.spec.workload.facts
+        if one.run_id not in counts or one.metric is None or facts.id not in goals:
+            continue
+        by_study = values.setdefault(one.spec.submission.id, {}).setdefault(facts.id, {})
+        key = (one.spec.root_seed, one.spec.study)
+        if key not in by_study or _better(one.metric.value, by_study[key].value, goals[facts.id]):
+            by_study[key] = one.metric
+    cells = {s: {w: _metric_cell(list(by.values())) for w, by in row.items()} for s, row in values.items()}
+    places = {s: _mean_place(s, cells, goals) for s in cells}
+    order = sorted(places, key=lambda s: (places[s], s))
+    rows = [
+        Standing(
+            submission=name,
+            ranks=(1 + sum(places[o] < places[name] for o in order), sum(places[o] <= places[name] for o in order)),
+            n=(min(c.studies for c in cells[name].values()), max(c.studies for c in cells[name].values())),
+            place=places[name],
+            cells=cells[name],
+            memory=_memory(draft.digests, name),
+        )
+        for name in order
+    ]
+    notes = (*draft.notes, "ranks are mean places, without a test")
+    if any(cell.early for row in rows for cell in row.cells.values()):
+        notes = (*notes, "*: some runs had stopped at their target before this budget")
+    return _replace(empty, rows=tuple(rows), left_out=tuple(draft.left_out), notes=notes)
+
+
+def _better(a: float, b: float, goal: Goal) -> bool:
+    return a < b if goal == "min" else a > b
+
+
+def _metric_cell(values: Sequence[MetricAt]) -> Cell:
+    numbers = [v.value for v in values]
+    return Cell(
+        value=statistics.median(numbers),
+        spread=median_interval(numbers),
+        studies=len(numbers),
+        hits=len(numbers),
+        early=any(v.stopped_early for v in values),
+    )
+
+
+def _mean_place(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
+    """Mean over workloads of 1 + those that are better; without a run, the place behind all."""
+    places = []
+    for workload, goal in goals.items():
+        others = [row[workload].value for row in cells.values() if workload in row]
+        mine = cells[name].get(workload)
+        places.append(1 + (len(others) if mine is None else sum(_better(o, mine.value, goal) for o in others)))
+    return statistics.fmean(places)

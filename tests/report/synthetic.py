@@ -1,0 +1,127 @@
+"""A small field of records: three submissions, two workloads, several studies, misses and a crash."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.store import encode
+from harness.types import (
+    Budget,
+    Environment,
+    Point,
+    Record,
+    Ruleset,
+    RunSpec,
+    Seeds,
+    SubmissionRef,
+    Target,
+    Usage,
+    WorkloadFacts,
+    WorkloadRef,
+)
+
+TARGET = Target(metric="loss", goal="min", value=1.0, unit="nats")
+RULES = Ruleset(name="quick", version="1", summary="one trial", trials=1, studies=3)
+#: Seconds to target that each submission is made for.
+SPEED = {"alpha": 1.0, "beta": 1.4, "gamma-with-a-rather-long-name": 2.5}
+ENVIRONMENT = Environment(
+    python="3.11.7",
+    torch="2.13.0",
+    platform="Linux",
+    hardware_name="A Processor",
+    cpu_count=2,
+    threads=1,
+    distributions={"algorace": "0.1.0"},
+)
+
+
+def facts(name: str = "hills", **changes: Any) -> WorkloadFacts:
+    made = WorkloadFacts(
+        name=name,
+        version="1",
+        tier="cpu",
+        targets=(TARGET,),
+        budget=Budget(horizon=4000, gradient_examples=8000, seconds={"default": 60.0}),
+        batch_sizes=(10,),
+        eval_every=100,
+        levels={"easy": (msgspec.structs.replace(TARGET, value=1.5),)},
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def record(submission: str = "alpha", workload: WorkloadFacts | None = None, study: int = 0, **changes: Any) -> Record:
+    """A run whose loss falls exponentially; `speed` is seconds to target, `evaluations` cuts it short."""
+    workload = workload or facts()
+    rng = random.Random(f"{submission}/{workload.name}/{study}")
+    speed = changes.pop("speed", SPEED.get(submission, 1.0)) * math.exp(rng.gauss(0, 0.03))
+    evaluations = changes.pop("evaluations", 40)
+    lr = changes.pop("lr", 1e-3)
+    points = []
+    for i in range(1, evaluations + 1):
+        seconds = 0.1 * i
+        loss = 3.0 * math.exp(-math.log(3.0) * seconds / speed)
+        points.append(
+            Point(
+                examples=100 * i,
+                gradient_examples=100 * i,
+                steps=10 * i,
+                seconds=2 * seconds,
+                process_seconds=seconds,
+                metrics={"loss": loss},
+                lr=lr * (1 - i / 50),
+            )
+        )
+        if loss <= 1.0:
+            break
+    hit = len(points) - 1 if points and points[-1].metrics["loss"] <= 1.0 else None
+    spec = RunSpec(
+        workload=WorkloadRef(facts=workload, load="x:Y"),
+        submission=SubmissionRef(name=submission, version="1", source_hash="0" * 64),
+        hparams={"lr": lr, "weight_decay": 0.1, "shape": "cosine"},
+        ruleset=RULES,
+        study=study,
+        trial=0,
+        root_seed=0,
+        seeds=Seeds(model=study, data=study, submission=study, replay=study),
+        hardware="cpu-synthetic",
+    )
+    spec = msgspec.structs.replace(spec, **changes.pop("spec", {}))
+    made = Record(
+        run_id=f"run-{submission}-{workload.name}-{workload.version}-{study}-{spec.hardware}",
+        spec=spec,
+        status="exhausted" if hit is None else "reached",
+        points=tuple(points),
+        hit=hit,
+        usage=Usage(peak_memory_bytes=100 * 2**20),
+        environment=ENVIRONMENT,
+        started=f"2026-01-01T00:00:{study:02}",
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def field(studies: int = 3) -> list[Record]:
+    """Three submissions on two workloads; the slowest misses one of them, and one of its runs crashed."""
+    records = []
+    for study in range(studies):
+        for name in SPEED:
+            records.append(record(name, facts("hills"), study))
+            slow = 9.0 if name.startswith("gamma") else SPEED[name] * 1.2
+            records.append(record(name, facts("valleys"), study, speed=slow))
+    reason = "ValueError: <script>alert('no')</script> (mine.py:4)"
+    crashed = record("beta", facts("hills"), studies, evaluations=3, status="crashed", reason=reason)
+    other = record("alpha", facts("hills"), 0, spec={"hardware": "gpu-synthetic", "device": "cuda"})
+    return [*records, crashed, other]
+
+
+def write(folder: Path, records: list[Record]) -> Path:
+    """Records as a runs folder."""
+    for one in records:
+        place = folder / one.run_id
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "record.json").write_bytes(encode(one))
+    return folder

@@ -1,0 +1,203 @@
+"""`bench report` opened in a real browser: sort, filter, hover, keyboard, the address, no error, no request."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report import synthetic
+from tests.report.browser import chromium
+from tests.report.conftest import Bench
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that `bench report` writes, as `make demo` does."""
+    from harness import cli
+
+    folder = tmp_path_factory.mktemp("report")
+    runs = synthetic.write(folder / "runs", synthetic.field())
+    out = folder / "report.html"
+    arguments = ["report", str(out), "--runs", str(runs), "--results", str(folder / "none"), "--reference", "alpha"]
+    assert cli.invoke(arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+def wait(browser: Any, script: str, seconds: float = 20.0) -> Any:
+    """What a script returns once it is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = browser.execute_script(f"return {script}")
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"never true: {script}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def opened(browser: Any, report: Path) -> Iterator[Callable[[str], None]]:
+    """Open the report at a hash and wait until it is drawn; afterwards nothing was complained of or asked for."""
+    browser.get_log("browser"), browser.get_log("performance")
+
+    def go(fragment: str = "") -> None:
+        browser.get("about:blank")
+        browser.get(report.as_uri() + fragment)
+        wait(browser, "document.body.dataset.drawn >= 1")
+
+    yield go
+    complaints = [entry for entry in browser.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")]
+    assert complaints == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert urls, "the log of requests is empty"
+    local = ("data:", "blob:", "about:", report.as_uri())
+    assert [url for url in urls if not url.startswith(local)] == []
+
+
+def rows(browser: Any) -> list[str]:
+    names: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('#board tbody tr')].map(r => r.dataset.submission.split('@')[0])"
+    )
+    return names
+
+
+def test_sort_filter_and_address(browser: Any, opened: Callable[..., None]) -> None:
+    opened()
+    alpha, beta, gamma = synthetic.SPEED
+    assert rows(browser) == [alpha, beta, gamma]
+    header = browser.find_element("css selector", "th button[data-key='profile']")
+    header.click()
+    assert rows(browser) == [alpha, beta, gamma]
+    browser.find_element("css selector", "th button[data-key='profile']").click()
+    assert rows(browser) == [gamma, beta, alpha]
+    sort = "document.querySelector('th[aria-sort]').getAttribute('aria-sort')"
+    assert browser.execute_script(f"return {sort}") == "ascending"
+    browser.find_element("id", "q").send_keys("BETA")
+    assert rows(browser) == [beta]
+    assert "1 of 3" in browser.find_element("id", "count").text
+    address = browser.current_url
+    opened("#" + address.partition("#")[2])
+    assert rows(browser) == [beta], "a shared address shows the same"
+    assert browser.execute_script(f"return {sort}") == "ascending"
+
+
+def test_a_miss_sorts_last_both_ways(browser: Any, opened: Callable[..., None]) -> None:
+    opened("#sort=w:valleys@1&dir=asc")
+    assert rows(browser)[-1].startswith("gamma")
+    opened("#sort=w:valleys@1&dir=desc")
+    assert rows(browser)[-1].startswith("gamma")
+    assert "missed" in browser.find_element("css selector", "#board tbody tr:last-child").text
+
+
+def test_keyboard_alone(browser: Any, opened: Callable[..., None]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    opened()
+    body = browser.find_element("tag name", "body")
+    body.send_keys("/")
+    browser.switch_to.active_element.send_keys("gamma")
+    assert [name[:5] for name in rows(browser)] == ["gamma"]
+    browser.switch_to.active_element.send_keys(Keys.CONTROL, "a")
+    browser.switch_to.active_element.send_keys(Keys.DELETE)
+    for _ in range(40):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        if browser.execute_script("return document.activeElement.dataset.key") == "submission":
+            break
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert rows(browser) == sorted(synthetic.SPEED)
+    assert browser.execute_script("return document.activeElement.dataset.key") == "submission", "the focus stays"
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert rows(browser) == sorted(synthetic.SPEED, reverse=True)
+
+
+def test_charts_follow_the_controls(browser: Any, opened: Callable[..., None]) -> None:
+    opened()
+    for place in ("metric", "lr", "sens", "profile"):
+        assert browser.execute_script(f"return document.querySelectorAll('#{place} .bk-Figure').length") == 1
+    assert "process seconds" in browser.find_element("id", "c-metric").text
+    for select, option, expected in (("x", "steps", "against steps"), ("w", "valleys@1", "valleys@1:")):
+        drawn = int(browser.execute_script("return document.body.dataset.drawn"))
+        browser.find_element("css selector", f"#{select} option[value='{option}']").click()
+        wait(browser, f"document.body.dataset.drawn > {drawn}")
+        assert expected in browser.find_element("id", "c-metric").text
+    drawn = int(browser.execute_script("return document.body.dataset.drawn"))
+    browser.find_element("css selector", "#legend button").click()
+    wait(browser, f"document.body.dataset.drawn > {drawn}")
+    pressed = browser.find_element("css selector", "#legend button").get_attribute("aria-pressed")
+    assert pressed == "false"
+    assert "hide=alpha" in browser.current_url
+
+
+HOVERED = """
+const found = [];
+const walk = (root) => { for (const e of root.querySelectorAll('*')) {
+  if (e.matches('.bk-tooltip-content, .bk-Tooltip, [class*=tooltip]')) found.push(e.innerText ?? e.textContent);
+  if (e.shadowRoot) walk(e.shadowRoot); } };
+walk(document); return found.join(' ');
+"""
+
+
+def test_hover_names_the_submission(browser: Any, opened: Callable[..., None]) -> None:
+    from selenium.webdriver import ActionChains
+
+    opened()
+    chart = browser.find_element("id", "profile")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", chart)
+    size = chart.size
+    shown = ""
+    # Along the upper part of the profile, where the best submission's line lies at 1.
+    for offset in range(-140, -80, 2):
+        ActionChains(browser).move_to_element_with_offset(chart, size["width"] // 4, offset).perform()
+        shown = browser.execute_script(HOVERED)
+        if "@1" in shown:
+            break
+    assert "alpha@1" in shown or "beta@1" in shown
+
+
+def test_failures_are_shown_as_text(browser: Any, opened: Callable[..., None]) -> None:
+    opened()
+    failed = browser.find_element("id", "failed").text
+    assert "crashed" in failed
+    assert "<script>alert('no')</script>" in failed
+    assert "2.13.0" in browser.find_element("id", "machines").text
+    assert "weight_decay" in browser.find_element("id", "hparams").text
+
+
+def test_the_other_table_and_a_wrong_address(browser: Any, opened: Callable[..., None]) -> None:
+    opened("#t=gpu-synthetic%7Cquick@1")
+    assert rows(browser) == ["alpha"]
+    opened("#t=nothing&sort=nothing&x=nothing&w=nothing&hp=nothing&theme=nothing")
+    assert len(rows(browser)) == 3
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_in_both_colours(report: Path, tmp_path: Path, dark: bool) -> None:
+    with chromium(tmp_path, width=390, height=800, dark=dark) as phone:
+        phone.get(report.as_uri())
+        wait(phone, "document.body.dataset.drawn >= 1")
+        assert phone.execute_script("return document.documentElement.scrollWidth") <= 390, "nothing sticks out"
+        shade = phone.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (shade == "rgb(255, 255, 255)") is not dark
+        assert [e for e in phone.get_log("browser") if e["level"] not in ("INFO", "DEBUG")] == []
+
+
+def test_nothing_to_show_is_a_page_too(bench: Bench, browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    assert bench("report", "empty.html").code == 0
+    browser.get((tmp_path / "empty.html").as_uri())
+    wait(browser, "document.body.dataset.drawn >= 1")
+    assert "No results" in browser.find_element("id", "count").text
+    assert [e for e in browser.get_log("browser") if e["level"] not in ("INFO", "DEBUG")] == []

@@ -1,0 +1,55 @@
+"""The report's file without a browser: what is in it and what it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BenchError
+from harness.report import html
+from harness.scoring.standings import Question
+from tests.report import synthetic
+from tests.report.conftest import Bench
+
+
+def test_the_file_refers_to_nothing_outside() -> None:
+    page = html.page(synthetic.field(), Question(references=("alpha",)))
+    ours = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', ours) == []
+    assert page.count("</script>") == 4, "no text in a record or in the library ends a script"
+    assert len(page) < 2_500_000
+
+
+def test_the_data_are_plain_json() -> None:
+    page = html.page(synthetic.field(), Question(references=("alpha",)), ["a problem"])
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.S)
+    assert found
+    data = json.loads(found[1])
+    assert data["problems"] == ["a problem"]
+    assert len(data["runs"]) == data["records"] == 20
+    crashed = [run for run in data["runs"] if run["failed"]]
+    assert [run["why"] for run in crashed] == ["ValueError: <script>alert('no')</script> (mine.py:4)"]
+
+
+def test_long_runs_are_thinned_and_keep_their_ends() -> None:
+    long = synthetic.record("alpha", evaluations=2000, speed=150.0)
+    (run,) = html.payload([long], Question())["runs"]
+    assert len(run["steps"]) <= html.MOST_POINTS + 1
+    assert run["steps"][-1] == long.points[-1].steps
+    assert run["hit"]
+
+
+def test_without_the_library_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(BenchError, match=r"algorace\[report\]"):
+        html.page([], Question())
+
+
+def test_mistakes(bench: Bench, results: Path) -> None:
+    assert bench("report", "out.pdf").code == 2
+    assert bench("report", "out.html", "--runs", "nowhere").code == 1
+    assert bench("report", "deep/er/out.html").code == 0

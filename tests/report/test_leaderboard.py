@@ -1,0 +1,238 @@
+"""`bench leaderboard` and `bench best`: tables, formats, and what bad input does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import store
+from harness.report import board, table
+from harness.scoring.standings import Question, digest, parse_metric_budget, standings
+from harness.types import Record
+from tests.report import synthetic
+from tests.report.conftest import Bench
+
+REFERENCE = ("--reference", "alpha")
+
+
+def tables_of(bench: Bench, *more: str) -> dict[str, dict]:
+    done = bench("leaderboard", "--json", *more)
+    assert done.code == 0, done.err
+    return {one["hardware"]: one for one in json.loads(done.out)["tables"]}
+
+
+def test_ranks_scores_and_spreads(bench: Bench, results: Path) -> None:
+    one = tables_of(bench, *REFERENCE)["cpu-synthetic"]
+    assert [row["submission"].partition("@")[0] for row in one["rows"]] == list(synthetic.SPEED)
+    first, second, third = one["rows"]
+    assert first["anchored"] == pytest.approx(0.4)
+    assert first["speedup"] == pytest.approx(1.0)
+    assert first["anchored"] > second["anchored"] > third["anchored"]
+    assert first["anchored_spread"]["kind"] == "range", "three studies give no interval"
+    assert first["ranks"] == [1, 3], "six pairs, and Holm over three: ties"
+    assert second["n"] == [3, 4]
+    assert second["cells"]["hills@1"] | {"spread": None, "value": None} == {
+        "value": None, "spread": None, "studies": 4, "hits": 3, "stopped_early": False,
+    }  # fmt: skip
+    assert third["cells"]["valleys@1"]["value"] is None, "a miss is null, and no zero"
+    assert third["speedup_workloads"] == ["hills@1"]
+    assert not one["ranked"]
+    assert {row["trust"] for row in one["rows"]} == {"self-reported"}
+
+
+def test_from_six_studies_on_there_is_an_interval_and_ranks_are_told_apart(bench: Bench, tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "runs", synthetic.field(studies=8))
+    one = tables_of(bench, *REFERENCE)["cpu-synthetic"]
+    assert [row["ranks"] for row in one["rows"]] == [[1, 1], [2, 2], [3, 3]]
+    assert one["rows"][0]["anchored_spread"]["kind"] == "interval"
+    assert one["ties"] == []
+    shown = bench("leaderboard", *REFERENCE).out
+    assert "0.400 [" in shown
+
+
+def test_hardware_classes_never_share_a_table(bench: Bench, results: Path) -> None:
+    tables = tables_of(bench, *REFERENCE)
+    assert set(tables) == {"cpu-synthetic", "gpu-synthetic"}
+    assert any("single submission" in note for note in tables["gpu-synthetic"]["notes"])
+
+
+def test_without_the_reference_there_is_no_anchored_score(bench: Bench, results: Path) -> None:
+    one = tables_of(bench, "--reference", "nobody")["cpu-synthetic"]
+    assert {row["anchored"] for row in one["rows"]} == {None}
+    assert any("nobody" in note for note in one["notes"])
+    assert one["rows"][0]["profile"] == 1.0
+
+
+@pytest.mark.parametrize("by", ["examples", "steps"])
+def test_other_axes(bench: Bench, results: Path, by: str) -> None:
+    one = tables_of(bench, "--by", by, *REFERENCE)["cpu-synthetic"]
+    value = one["rows"][0]["cells"]["hills@1"]["value"]
+    assert value == pytest.approx(1100 if by == "examples" else 110, rel=0.2)
+    assert f": {by} to target" in bench("leaderboard", "--by", by).out
+
+
+def test_metric_at_a_budget_marks_runs_that_had_stopped(bench: Bench, results: Path) -> None:
+    one = tables_of(bench, "--by", "metric@50%")["cpu-synthetic"]
+    assert [row["mean_place"] for row in one["rows"]] == [1.0, 2.0, 3.0]
+    assert one["rows"][0]["cells"]["hills@1"]["stopped_early"]
+    assert not one["rows"][2]["cells"]["hills@1"]["stopped_early"]
+    shown = bench("leaderboard", "--by", "metric@1.5s").out
+    assert "metric at 1.5 seconds" in shown
+    assert "*" in shown
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-1s", "5", "budgets", "nan%"])
+def test_a_metric_budget_that_is_none(text: str) -> None:
+    with pytest.raises(Exception, match="metric@"):
+        parse_metric_budget(text)
+
+
+def test_targets_are_recomputed_and_what_cannot_be_decided_is_named(bench: Bench, results: Path) -> None:
+    main, easy = (tables_of(bench, "--target", t)["cpu-synthetic"] for t in ("main", "easy"))
+    for before, after in zip(main["rows"], easy["rows"], strict=True):
+        low, high = (one["cells"]["hills@1"]["value"] for one in (after, before))
+        assert low < high
+    assert bench("leaderboard", "--target", "hard").code == 0
+    hard = tables_of(bench, "--target", "hard")["cpu-synthetic"]
+    assert hard["rows"] == []
+    assert {one["why"] for one in hard["left_out"]} == {"hills@1 has no hard target", "valleys@1 has no hard target"}
+
+
+def test_a_harder_target_than_the_one_it_stopped_at_is_unknown_and_no_miss() -> None:
+    harder = msgspec.structs.replace(synthetic.TARGET, value=0.5)
+    facts = synthetic.facts(levels={"hard": (harder,)})
+    records = [synthetic.record("alpha", facts), synthetic.record("beta", facts, speed=60.0)]
+    (one,) = standings([digest(r, Question(level="hard")) for r in records], Question(level="hard"))
+    assert [row.submission for row in one.rows] == ["beta@1"]
+    assert any("stopped at its own target" in s.why for s in one.left_out)
+
+
+def test_workload_and_tier(bench: Bench, results: Path) -> None:
+    assert tables_of(bench, "--workload", "hills")["cpu-synthetic"]["workloads"] == ["hills@1"]
+    wrong = bench("leaderboard", "--workload", "hils")
+    assert wrong.code == 2
+    assert "did you mean 'hills'" in wrong.err
+    assert "no finished runs" in bench("leaderboard", "--tier", "gpu").out
+
+
+def test_every_format(bench: Bench, results: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(bench("leaderboard", "--format", "csv", *REFERENCE).out)))
+    assert len(rows) == 7
+    assert {
+        row["value"] for row in rows if row["submission"].startswith("gamma") and row["workload"] == "valleys@1"
+    } == {"inf"}
+    page = bench("leaderboard", "--format", "html").out
+    assert page.startswith("<!doctype html>")
+    assert "<script" not in page
+    text = bench("leaderboard", "--format", "md").out
+    assert text.startswith("# Leaderboard\n")
+    assert "| alpha@1" in text
+    assert bench("leaderboard", "--format", "json").out == bench("leaderboard", "--json").out
+    assert "missed (0/3 hit)" in bench("leaderboard").out
+
+
+def test_versions_and_sources_never_mix() -> None:
+    newer = synthetic.facts(version="10")
+    other = synthetic.record("alpha", newer, 1)
+    ref = msgspec.structs.replace(other.spec.submission, source_hash="f" * 64)
+    other = msgspec.structs.replace(other, spec=msgspec.structs.replace(other.spec, submission=ref))
+    records = [synthetic.record("alpha", synthetic.facts(version="9")), synthetic.record("alpha", newer), other]
+    (one,) = standings([digest(r, Question()) for r in records], Question())
+    assert [facts.id for facts in one.workloads] == ["hills@10"]
+    assert {row.submission for row in one.rows} == {"alpha@1#000000", "alpha@1#ffffff"}
+    assert any("newer" in s.why for s in one.left_out)
+
+
+# --- bad input --------------------------------------------------------------------------------------
+
+
+def test_files_that_are_no_records_are_named(bench: Bench, results: Path) -> None:
+    good = (results / "run-alpha-hills-1-0-cpu-synthetic" / "record.json").read_text()
+    for name, content in {
+        "run-schema": good.replace('"schema": 1', '"schema": 99'),
+        "run-edited": good.replace('"lr": 0.001', '"lr": 0.002', 1),
+        "run-damaged": good[: len(good) // 2],
+        "run-nan": good.replace('"seconds": 0.2', '"seconds": NaN', 1),
+    }.items():
+        (results / name).mkdir()
+        (results / name / "record.json").write_text(content)
+    done = bench("leaderboard", *REFERENCE)
+    assert done.code == 0
+    assert "schema 99" in done.err
+    assert "was edited" in done.err
+    assert "run-damaged" in done.err
+    assert "run-nan" in done.err
+    assert "Traceback" not in done.err
+    assert len(json.loads(bench("leaderboard", "--json").out)["problems"]) == 4
+
+
+def broken(**changes: object) -> Record:
+    made = synthetic.record("alpha", study=5)
+    point = msgspec.structs.replace(made.points[0], **changes)
+    return msgspec.structs.replace(made, points=(point, *made.points[1:]))
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        (broken(metrics={}), "no metric 'loss'"),
+        (broken(seconds=-1.0), "seconds -1.0"),
+        (broken(seconds=math.nan), "seconds nan"),
+        (broken(process_seconds=math.inf), "process_seconds inf"),
+    ],
+)
+def test_unusable_points_are_left_out_by_name(record: Record, word: str) -> None:
+    records = [synthetic.record("alpha"), synthetic.record("beta"), record]
+    digests = [digest(r, Question()) for r in records]
+    (one,) = standings(digests, Question())
+    assert any(word in s.why and record.run_id in s.what for s in one.left_out)
+    assert one.rows[0].n == (1, 1)
+    assert word in board.as_text([one], table.leaderboard(digests))
+
+
+def test_two_records_with_one_id(bench: Bench, results: Path) -> None:
+    first = store.read_record(results / "run-alpha-hills-1-0-cpu-synthetic" / "record.json")
+    changed = msgspec.structs.replace(first, reason="another")
+    (results / "run-copy").mkdir()
+    (results / "run-copy" / "record.json").write_bytes(store.encode(changed))
+    done = bench("leaderboard")
+    assert "has the run_id of another record" in done.err
+    assert tables_of(bench)["cpu-synthetic"]["rows"][0]["n"] == [3, 3]
+
+
+def test_an_empty_folder(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    assert bench("leaderboard").out == "no finished runs\n"
+    assert "No results yet." in bench("leaderboard", "--format", "md").out
+    assert bench("leaderboard", "--format", "csv").out.count("\n") == 1
+    assert json.loads(bench("leaderboard", "--json").out)["tables"] == []
+
+
+def test_all_missed(bench: Bench, tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "runs", [synthetic.record(name, speed=99.0) for name in ("alpha", "beta")])
+    one = tables_of(bench, *REFERENCE)["cpu-synthetic"]
+    assert "every submission missed every target" in one["notes"]
+    assert {row["anchored"] for row in one["rows"]} == {None}, "no silent zero"
+    assert {row["speedup"] for row in one["rows"]} == {None}
+
+
+# --- best -------------------------------------------------------------------------------------------
+
+
+def test_best_is_ready_to_copy(bench: Bench, results: Path) -> None:
+    done = bench("best", "hills")
+    assert done.out.startswith("bench run -s alpha -w hills --set lr=0.001 --set shape=cosine")
+    assert json.loads(bench("best", "hills", "--json").out)["hparams"]["lr"] == 0.001
+    assert bench("best", "hils").code == 2
+
+
+def test_best_without_a_hit(bench: Bench, tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "runs", [synthetic.record("alpha", speed=99.0)])
+    done = bench("best", "hills")
+    assert (done.code, done.out) == (1, "no run reached the target of hills\n")
