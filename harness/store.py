@@ -69,18 +69,27 @@ def cannot_write(path: Path, error: OSError) -> StoreError:
 
 def encode(record: Record) -> bytes:
     """A record as JSON with its content hash filled in."""
-    return msgspec.json.format(msgspec.json.encode(sealed(record), order="deterministic"), indent=1) + b"\n"
+    return msgspec.json.format(_json(sealed(record)), indent=1) + b"\n"
+
+
+def _json(record: Record) -> bytes:
+    """Sets in order, so that equal records are equal bytes."""
+    return msgspec.json.encode(record, order="deterministic")
 
 
 def sealed(record: Record) -> Record:
     """The record with its content hash filled in."""
-    return msgspec.structs.replace(record, content_hash=content_hash(record))
+    return msgspec.structs.replace(record, content_hash=content_hash(_json(record)))
 
 
-def content_hash(record: Record) -> str:
-    """SHA-256 of everything in a record but the hash itself."""
-    bare = msgspec.structs.replace(record, content_hash="")
-    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
+def content_hash(payload: bytes) -> str:
+    """SHA-256 of everything in a record's JSON but the hash itself, however it is laid out.
+
+    Of the JSON, not of the decoded record: a later version's record may have fields that this file does not.
+    """
+    plain = msgspec.json.decode(payload)
+    plain.pop("content_hash", None)
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
 def decode(payload: bytes, where: str) -> Record:
@@ -99,7 +108,7 @@ def decode(payload: bytes, where: str) -> Record:
         record = msgspec.json.decode(payload, type=Record)
     except msgspec.DecodeError as error:
         raise StoreError(f"record {where} is damaged: {error}") from None
-    if record.content_hash != content_hash(record):
+    if record.content_hash != content_hash(payload):
         raise StoreError(f"record {where} was edited: its content does not match its hash")
     return record
 

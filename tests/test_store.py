@@ -1,0 +1,78 @@
+"""Records on disk: whole or not there, validated, and readable by later versions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import store
+from harness.errors import StoreError
+from harness.types import Record
+from tests.helpers import run_here, spec_of, submission
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    entry = submission("tests.submissions_for_tests:Base", needs=frozenset({"feedback", "pool", "holdout"}))
+    return run_here(spec_of(entry, smoke=True), tmp_path_factory.mktemp("runs"))
+
+
+def test_a_record_comes_back_as_it_was(record: Record) -> None:
+    assert store.decode(store.encode(record), "here") == record
+
+
+def test_layout_does_not_matter_and_content_does(record: Record) -> None:
+    plain = json.loads(store.encode(record))
+    shuffled = json.dumps(dict(sorted(plain.items(), reverse=True)), indent=7).encode()
+    assert store.decode(shuffled, "here") == record
+    plain["points"][1]["metrics"]["loss"] -= 1e-6
+    with pytest.raises(StoreError, match="was edited"):
+        store.decode(json.dumps(plain).encode(), "here")
+
+
+def test_a_record_of_an_earlier_version_with_fewer_fields_is_still_whole(record: Record) -> None:
+    """A version that adds an optional field must go on reading what was written without it."""
+    plain = json.loads(store.encode(record))
+    del plain["spec"]["workload"]["facts"]["scores"], plain["content_hash"]
+    plain["content_hash"] = store.content_hash(json.dumps(plain).encode())
+    assert store.decode(json.dumps(plain).encode(), "here").points == record.points
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"schema": 99}, "schema 99"),
+        ({"status": "fine"}, "$.status"),
+        ({"points": [{"examples": "many"}]}, "$.points[0]"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path(record: Record, change: dict[str, object], word: str) -> None:
+    plain = json.loads(store.encode(record)) | change
+    with pytest.raises(StoreError) as caught:
+        store.decode(json.dumps(plain).encode(), "some/file.json")
+    assert word in str(caught.value)
+    assert "some/file.json" in str(caught.value)
+
+
+def test_half_a_file_is_no_record(record: Record) -> None:
+    payload = store.encode(record)
+    with pytest.raises(StoreError, match="damaged"):
+        store.decode(payload[: len(payload) // 2], "here")
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    store.write_atomically(path, b"before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StoreError, match="No space left") as caught:
+        store.write_atomically(path, b"after")
+    assert "free some space" in str(caught.value)
+    assert path.read_bytes() == b"before"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
