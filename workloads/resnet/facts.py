@@ -30,7 +30,7 @@ RESNET_DIGITS = WorkloadFacts(
     name="resnet-digits",
     version="1",
     tier="cpu",
-    targets=(Target(metric="cross_entropy", goal="min", value=0.075, unit="nats"),),
+    targets=(Target(metric="cross_entropy", goal="min", value=0.085, unit="nats"),),
     levels={"easy": (Target(metric="cross_entropy", goal="min", value=0.1, unit="nats"),)},
     budget=Budget(horizon=28_672, gradient_examples=57_344, seconds={"default": 60.0}),
     batch_sizes=(64, 32, 128),
@@ -38,9 +38,9 @@ RESNET_DIGITS = WorkloadFacts(
     model_options=_OPTIONS,
     example="8x8 image",
     # Measured where the mean curve crosses; 542 images are too few for 2 %.
-    resolution=0.08,
+    resolution=0.055,
     coarse=True,
-    reference=("benchmarks/pilot_digits.py resnet --lr 1e-2, seeds 100-109 and 200-209: 20 of 20",),
+    reference=("benchmarks/pilot_digits.py resnet --lr 1e-2, seeds 100-109: 10 of 10",),
 )
 
 #: By the variant's name; the base has none.
@@ -50,7 +50,7 @@ RESNET_FASHION = WorkloadFacts(
     name="resnet-fashion",
     version="1",
     tier="cpu",
-    targets=(Target(metric="cross_entropy", goal="min", value=0.275, unit="nats"),),
+    targets=(Target(metric="cross_entropy", goal="min", value=0.3, unit="nats"),),
     budget=Budget(horizon=184_320, gradient_examples=368_640, seconds={"default": 300.0}),
     batch_sizes=(128, 64, 256),
     eval_every=2_048,
@@ -58,8 +58,9 @@ RESNET_FASHION = WorkloadFacts(
     precision=Precision(dtype="float32"),
     model_options=_OPTIONS,
     example="28x28 image",
-    # Preliminary, until calibration: measured where the mean curve crosses; 4,000 images are too few for 2 %.
-    resolution=0.11,
+    # Preliminary, until calibration: three seeds at lr 2e-2 end at 0.263 to 0.270. At 0.275 one standard error of
+    # 4,000 images is 11 % of the time; at 0.3, where the curve is steeper, it is less and not measured.
+    resolution=None,
     coarse=True,
     reference=("benchmarks/pilot_fashion.py --lr 2e-2, seeds 100-102: 3 of 3",),
 )
