@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import names
 from harness.cli.output import json_out
 from harness.errors import UsageError
 from harness.report import text
@@ -20,11 +21,12 @@ from harness.scoring import algoperf
 @click.option("--targets", type=click.Path(path_type=Path), help="Targets as JSON (default: those of version 0.5).")
 @click.option("--held-out", type=click.Path(path_type=Path), help="Held-out variants as a JSON list.")
 @click.option("--reference", help="Submission that anchors the anchored scores (default: `baseline`).")
+@click.option("--without", multiple=True, help="Leave submissions out (a,b): the profile score depends on the field.")
 @click.option("--all-skipped", is_flag=True, help="Name everything that was skipped, one line each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(
     logs: Path | None, ruleset: algoperf.RulesetName, targets: Path | None, held_out: Path | None,
-    reference: str | None, all_skipped: bool, as_json: bool,
+    reference: str | None, without: tuple[str, ...], all_skipped: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Score AlgoPerf's logs by AlgoPerf's own rules.
 
@@ -32,7 +34,10 @@ def score(
     """
     if logs is None:
         raise UsageError("nothing to score", fix="--algoperf LOGS_DIR")
-    result = algoperf.score_logs(logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference)
+    dropped = names.split(without)
+    result = algoperf.score_logs(
+        logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference, without=dropped
+    )
     if as_json:
         json_out(result.to_json())
         return
@@ -66,9 +71,9 @@ def _scores(result: algoperf.AlgoPerfScores) -> str:
 
 def _times(result: algoperf.AlgoPerfScores) -> str:
     """Workloads down, submissions across: their names are short beside those of fourteen workloads."""
-    names = list(result.time_to_target)
-    rows = [["", *names]]
+    columns = list(result.time_to_target)
+    rows = [["", *columns]]
     for workload in (*result.base, *result.held_out):
-        row = [result.time_to_target[name].get(workload) for name in names]
+        row = [result.time_to_target[name].get(workload) for name in columns]
         rows.append([workload, *("–" if t is None or math.isinf(t) else f"{t:,.0f}" for t in row)])
-    return text.columns(rows, right=frozenset(range(1, len(names) + 1)))
+    return text.columns(rows, right=frozenset(range(1, len(columns) + 1)))

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -469,6 +469,7 @@ def score_logs(
     targets: str | os.PathLike[str] | TargetTable | None = None,
     held_out: str | os.PathLike[str] | Sequence[str] | None = None,
     reference: str | None = None,
+    without: Sequence[str] = (),
     ties: bool = True,
 ) -> AlgoPerfScores:
     """Scores of a tree of published logs, with what is uncertain and what was skipped.
@@ -479,6 +480,7 @@ def score_logs(
         targets: AlgoPerf's targets file, or a table; by default the frozen ones of version 0.5.
         held_out: a file with a list of variants, or their names; by default the six of version 0.5.
         reference: submission that anchors the anchored scores; by default `baseline` where it is there.
+        without: submissions to leave out, to see what the profile score owes to the field.
         ties: test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
 
     Raises:
@@ -488,10 +490,11 @@ def score_logs(
     table = targets if isinstance(targets, TargetTable) else read_targets(targets) if targets else default_targets()
     names = _held_out_names(held_out, table)
     pairs = held_out_bases(names, table.base)
-    without = [w for w in pairs if w not in table.targets]
-    if without:
-        raise UsageError(f"no target for the held-out workload {', '.join(without)}", fix="add it to the targets file")
+    untargeted = [w for w in pairs if w not in table.targets]
+    if untargeted:
+        raise UsageError(f"no target for the held-out workload {', '.join(untargeted)}", fix="add it to the targets file")
     logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *pairs)}, ruleset)
+    logs = _without(logs, without)
     times = logs.times()
     if (
         reference is None
@@ -511,6 +514,15 @@ def score_logs(
         ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *pairs)) if ties else None,
         skipped=logs.skipped,
     )
+
+
+def _without(logs: Logs, names: Sequence[str]) -> Logs:
+    for name in names:
+        if name not in logs.studies:
+            raise unknown("submission", name, logs.studies)
+    left = {name: row for name, row in logs.studies.items() if name not in names}
+    dropped = tuple(Skipped(what=name, why="left out on request") for name in names)
+    return replace(logs, studies=left, skipped=(*logs.skipped, *dropped))
 
 
 def study_ranges(

@@ -105,4 +105,7 @@ def test_scores_of_published_logs(bench: Bench, tmp_path: Path) -> None:
     shown = bench(*common, "--ruleset", "self-tuning")
     assert shown.code == 0
     assert "one" in shown.out
+    alone = json.loads(bench(*common, "--without", "one", "--json").out)
+    assert alone["scores"] == {"two": 1.0}
+    assert bench(*common, "--without", "three").code == 2
     assert bench("score", "--algoperf", "nowhere").code == 1
