@@ -492,7 +492,9 @@ def score_logs(
     pairs = held_out_bases(names, table.base)
     untargeted = [w for w in pairs if w not in table.targets]
     if untargeted:
-        raise UsageError(f"no target for the held-out workload {', '.join(untargeted)}", fix="add it to the targets file")
+        raise UsageError(
+            f"no target for the held-out workload {', '.join(untargeted)}", fix="add it to the targets file"
+        )
     logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *pairs)}, ruleset)
     logs = _without(logs, without)
     times = logs.times()
