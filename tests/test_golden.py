@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import holdings
+from harness import data, holdings
 from harness.plugins import load_registry
 from harness.types import WorkloadEntry
 from tests.helpers import run_here, spec_of
@@ -24,11 +25,23 @@ WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu"]
 TOLERANCE = 2e-3
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _real_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The datasets of BENCH_DATA_SOURCE, where it is set, in a data folder of their own."""
+    source = os.environ.get("BENCH_DATA_SOURCE")
+    with pytest.MonkeyPatch.context() as patch:
+        if source:
+            patch.setenv("BENCH_DATA", str(tmp_path_factory.mktemp("data")))
+            for name in sorted({need.partition("/")[0] for w in WORKLOADS for need in w.needs_data}):
+                data.import_folder(REGISTRY.dataset(name), Path(source), accept_checksum=True)
+        yield
+
+
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
 def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: Path) -> None:
     absent = [need for need in workload.needs_data if holdings.missing(REGISTRY.dataset(need.partition("/")[0]))]
     if absent:
-        pytest.skip(f"{workload.name} needs data: {', '.join(absent)}")
+        pytest.skip(f"{workload.name} needs data (BENCH_DATA_SOURCE names no folder with it): {', '.join(absent)}")
     submission = "replay" if workload.facts.replay_capacity else "adamw-cosine"
     record = run_here(spec_of(submission, workload, smoke=True), tmp_path)
     curve = [{"examples": p.examples, "train_loss": p.train_loss, **p.metrics} for p in record.points]
