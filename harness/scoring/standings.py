@@ -34,7 +34,7 @@ from harness.scoring.score import (
     profile_scores,
     workload_time,
 )
-from harness.scoring.stats import Spread, median_interval
+from harness.scoring.stats import Spread, median_interval, median_variance
 from harness.scoring.ties import rank_ties
 from harness.types import Clock, Goal, Point, Record, RunSpec, Status, WorkloadFacts
 
@@ -431,17 +431,19 @@ def anchored_spread(
 ) -> Spread | None:
     """Spread of an anchored score over the submission's studies; the reference's times count as known.
 
-    With six studies on every workload it is an interval: each workload's interval for the median gives the term's two
-    ends, and their distances add as those of independent estimates do (the seeds of two workloads have nothing in
-    common). With fewer it is the range from every workload's worst study to every workload's best. A workload without a
-    study adds no spread.
+    With six studies on every workload it is an interval. On one workload it is that of the median. On several, the
+    variances of the medians add (the seeds of two workloads have nothing in common), and Student's t has the degrees of
+    freedom that Welch and Satterthwaite give the sum; joining the workloads' own intervals instead would allow for the
+    worst of each at once. With fewer studies it is the range from every workload's worst study to every workload's
+    best. A workload without a study adds no spread.
 
     Args:
         studies: workload -> study -> time, inf for a miss.
         reference: workload -> time of the reference.
         counted: workloads of the score.
 
-    Source: Construction of Confidence Limits About Effect Measures, Zou and Donner 2008, equation 4
+    Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
+    Source: An Approximate Distribution of Estimates of Variance Components, Satterthwaite 1946, equation 17
     """
     have = [w for w in counted if studies.get(w)]
     if not have:
@@ -459,7 +461,22 @@ def anchored_spread(
     score, n = math.fsum(middle), len(counted)
     if not intervals:
         return Spread(low=(score - math.fsum(below)) / n, high=(score + math.fsum(above)) / n, kind="range")
-    return Spread(low=(score - math.hypot(*below)) / n, high=(score + math.hypot(*above)) / n, kind="interval")
+    if len(have) > 1:
+        half = _joined_half([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in have])
+        return Spread(low=max(0.0, score - half) / n, high=min(n, score + half) / n, kind="interval")
+    return Spread(low=(score - below[0]) / n, high=(score + above[0]) / n, kind="interval")
+
+
+def _joined_half(terms: Sequence[Sequence[float]]) -> float:
+    """Half the width of a 95 % interval for a sum of medians, one per list of terms."""
+    from scipy.stats import t
+
+    variances = [(median_variance(values), len(values) - 1) for values in terms]
+    total = math.fsum(v for v, _ in variances)
+    if not total:
+        return 0.0
+    freedom = total**2 / math.fsum(v * v / n for v, n in variances)
+    return float(t.ppf(0.975, freedom)) * math.sqrt(total)
 
 
 def _cell(values: Sequence[float]) -> Cell:

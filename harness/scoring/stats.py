@@ -364,6 +364,34 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     return Rate(value=hits / n, low=float(ends.low), high=float(ends.high), n=n)
 
 
+def median_variance(values: Sequence[float]) -> float:
+    """Variance of the median of finite values, from the values themselves.
+
+    Each value counts with the probability that it is the median of a resample, which overstates the variance in small
+    samples. The factor takes that off: 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, fitted to the true variances of
+    normal samples of n from 6 to 80. A test holds the coverage of intervals made from it.
+
+    Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
+    """
+    import numpy as np
+
+    n = len(values)
+    ordered = np.sort(np.asarray(values, dtype=float))
+    weights = _median_weights(n)
+    mean = float(weights @ ordered)
+    spread = float(weights @ (ordered - mean) ** 2)
+    return max(0.0, (1 - (0.7 if n % 2 else 0.9) / math.sqrt(n)) * spread)
+
+
+@lru_cache
+def _median_weights(n: int) -> NDArray[np.float64]:
+    import numpy as np
+    from scipy.stats import beta
+
+    weights: NDArray[np.float64] = np.diff(beta.cdf(np.arange(n + 1) / n, (n + 1) / 2, (n + 1) / 2))
+    return weights
+
+
 def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
     """Interval for the median over studies; under six values, where none covers, their range.
 

@@ -1,0 +1,31 @@
+"""The report that `make demo` wrote, opened in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.report.browser import chromium
+from tests.report.test_browser import rows, wait
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_demos_own_report_opens_and_asks_for_nothing(tmp_path: Path) -> None:
+    if "BENCH_DEMO_REPORT" not in os.environ:
+        pytest.skip("BENCH_DEMO_REPORT names no report of a demo (.ci/run makes one)")
+    report = Path(os.environ["BENCH_DEMO_REPORT"])
+    with chromium(tmp_path) as browser:
+        browser.get(report.as_uri())
+        wait(browser, "document.body.dataset.drawn >= 1")
+        shown = " ".join(rows(browser))
+        assert "wsd" in shown
+        assert "adamw-cosine" in shown
+        assert [entry for entry in browser.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")] == []
+        events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+        urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        assert urls
+        assert [url for url in urls if not url.startswith(("data:", "blob:", "about:", report.as_uri()))] == []
