@@ -19,6 +19,8 @@ def test_the_demos_own_report_opens_and_asks_for_nothing(tmp_path: Path) -> None
         pytest.skip("BENCH_DEMO_REPORT names no report of a demo (.ci/run makes one)")
     report = Path(os.environ["BENCH_DEMO_REPORT"])
     with chromium(tmp_path) as browser:
+        browser.get("about:blank")
+        browser.get_log("browser"), browser.get_log("performance")  # the browser's own start page
         browser.get(report.as_uri())
         wait(browser, "document.body.dataset.drawn >= 1")
         shown = " ".join(rows(browser))
