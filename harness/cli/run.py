@@ -102,8 +102,7 @@ def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
     entries = [names.submission(name, registry) for name in names.split(options["submissions"])]
     specs: list[RunSpec] = []
     skipped: list[str] = []
-    for workload in _workloads(registry, names.split(options["workloads"]), skipped):
-        device = _device(workload, settings.device, options["allow_slow"])
+    for workload, device in _workloads(registry, options, skipped):
         planned: list[Sequence[RunSpec]] = []
         for entry in entries:
             reason = plan.ineligible(plan.compose(entry, registry), workload.facts, settings.ruleset)
@@ -119,17 +118,19 @@ def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
     return specs
 
 
-def _workloads(registry: Registry, asked: Sequence[str], skipped: list[str]) -> Iterator[WorkloadEntry]:
-    """The workloads asked for. One asked for by its tier is skipped when its data are not here.
+def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) -> Iterator[tuple[WorkloadEntry, str]]:
+    """The workloads asked for, each with its device. One asked for by its tier is skipped when its data are not here.
 
     Raises:
+        UsageError: a GPU is needed and there is none.
         DataError: one asked for by its own name lacks its data; names the command that fetches them.
     """
-    for name in asked:
+    for name in names.split(options["workloads"]):
         for workload in names.workloads(name, registry):
+            device = _device(registry, workload, options["device"], options["allow_slow"])
             remedies = [_remedy(need) for need in workload.needs_data if _lacks(registry, need)]
             if not remedies:
-                yield workload
+                yield workload, device
             elif name.startswith("tier:"):
                 skipped.append(f"skipped: {workload.name} needs data ({'; '.join(remedies)})")
             else:
@@ -158,7 +159,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, Scalar | str]:
     return settings
 
 
-def _device(workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:
+def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:
     """The device to run on.
 
     Raises:
@@ -171,13 +172,21 @@ def _device(workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str
     if wanted.startswith("cuda") and not provenance.gpu_name():
         if allow_slow:
             return "cpu"
-        sibling = f"its CPU sibling is {workload.sibling}; " if workload.sibling else ""
+        sibling = _cpu_sibling(registry, workload)
+        instead = f"its CPU sibling is {sibling}; " if sibling else ""
         raise UsageError(
-            f"{workload.name} runs on a GPU and this machine has none", fix=f"{sibling}--allow-slow runs it on the CPU"
+            f"{workload.name} runs on a GPU and this machine has none", fix=f"{instead}--allow-slow runs it on the CPU"
         )
     if wanted == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
         raise UsageError(f"{workload.name} is of tier {workload.facts.tier}", fix="--allow-slow runs it on the CPU")
     return wanted
+
+
+def _cpu_sibling(registry: Registry, workload: WorkloadEntry) -> str | None:
+    """The name of the first sibling, tier by tier downward, that a CPU is enough for."""
+    while workload.facts.tier != "cpu" and workload.sibling:
+        workload = registry.workload(workload.sibling)
+    return workload.name if workload.facts.tier == "cpu" else None
 
 
 # --- how it is watched --------------------------------------------------------------------------

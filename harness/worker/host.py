@@ -52,6 +52,9 @@ def build(job: Job, emit: Emit) -> Run:
     spec = job.spec
     torch.set_num_threads(spec.threads)
     _warm_up()
+    # Before the guard remembers it: the workload's choice, and no submission's.
+    torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
     if spec.deterministic:
         torch.use_deterministic_algorithms(True)
     # The submission first: its import is off the clock, and neither model nor data exist yet that it could touch.

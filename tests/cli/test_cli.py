@@ -150,6 +150,32 @@ def test_a_mistake_is_one_line_and_exit_code_2(bench, arguments: list[str], word
     assert not (Path("runs")).exists(), "nothing was run"
 
 
+def test_missing_data_skip_a_tier_and_stop_a_name(bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nothing"))
+    tier = bench("run", "-s", "wsd", "-w", "tier:cpu", "--dry-run", "--json")
+    assert tier.code == 0, tier.err
+    planned = {spec["spec"]["workload"]["facts"]["name"] for spec in json.loads(tier.out)["specs"]}
+    assert {"lm-tiny", "resnet-digits", "curriculum-lm"} <= planned
+    skipped = [line for line in tier.err.splitlines() if line.startswith("skipped: resnet-fashion ")]
+    assert skipped == ["skipped: resnet-fashion needs data (bench data get fashion-mnist)"]
+    assert not any("+" in name for name in planned), "variants are no members of the tier"
+    named = bench("run", "-s", "wsd", "-w", "resnet-fashion")
+    assert named.code == 1
+    assert named.err.strip() == "bench: resnet-fashion needs data that are not here (bench data get fashion-mnist)"
+
+
+@pytest.mark.parametrize(("name", "sibling"), [("lm-124m-synthetic", "lm-tiny"), ("lm-124m", "lm-shakespeare")])
+def test_a_gpu_workload_names_its_sibling(bench, monkeypatch: pytest.MonkeyPatch, name: str, sibling: str) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("harness.provenance.gpu_name", lambda: "")
+    result = bench("run", "-s", "wsd", "-w", name)
+    assert result.code == 2
+    (line,) = result.err.splitlines()
+    assert "this machine has none" in line
+    assert f"its CPU sibling is {sibling};" in line
+    assert "--allow-slow" in line
+    assert bench("run", "-s", "wsd", "-w", "lm-124m-synthetic", "--allow-slow", "--dry-run").code == 0
+
+
 def test_the_project_file_is_read_and_checked(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "bench.yaml").write_text("seed: 7\nstudies: 2\n")
     shown = bench("run", "-s", "wsd", "-w", "lm-tiny", "--show-config", "--studies", "3")
