@@ -9,7 +9,7 @@ import click
 from harness import spaces
 from harness.cli import names
 from harness.cli.output import SCHEMA, json_out, note
-from harness.errors import EXIT_BROKEN, BenchError
+from harness.errors import EXIT_BROKEN, BenchError, UsageError, unknown
 from harness.plan import Composition, compose
 from harness.plugins import Registry, load_registry
 from harness.report import text
@@ -156,13 +156,22 @@ def _part_json(entry: PartEntry) -> dict[str, Any]:
 
 def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
     """The entry of that name; workloads, submissions and parts share one namespace for a reader."""
-    if any(name == entry.name for entry in registry.workloads()):
+    if name.partition(":")[0].endswith(".py"):
+        try:
+            return names.submission(name, registry)
+        except UsageError:
+            return names.workloads(name, registry)[0]
+    if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
     if any(name in (entry.id, entry.name) for entry in registry.parts()):
         kind, colon, rest = name.partition(":")
         submissions = {entry.name for entry in registry.submissions()}
         if name not in submissions:
             return registry.part(kind if colon else None, rest if colon else name)
+    everything = {entry.name for entry in registry.workloads()} | {entry.name for entry in registry.submissions()}
+    everything |= {entry.id for entry in registry.parts()}
+    if name not in everything and not {":", "+"} & set(name):
+        raise unknown("workload, submission or part", name, everything)
     return names.submission(name, registry)
 
 

@@ -36,8 +36,8 @@ def default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} must be a mapping of keys to values, not a {type(content).__name__}")
@@ -46,6 +46,10 @@ def default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         if key not in KEYS:
             complaint = unknown("key", str(key), KEYS)
             raise UsageError(f"{path}: {complaint.what}", fix=complaint.fix)
+        wanted = int if key in ("studies", "seed", "threads") else str
+        if type(value) is not wanted:
+            kind = "a whole number" if wanted is int else "text"
+            raise UsageError(f"{path}: {key}: {value!r} must be {kind}")
         for command in KEYS[key]:
             commands.setdefault(command, {})[key] = value
     return commands

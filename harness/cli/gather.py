@@ -78,17 +78,25 @@ def one_group(found: Sequence[Record], hardware: str | None, ruleset: str | None
 
 
 def of_submission(found: Sequence[Record], name: str) -> list[Record]:
-    """Records of a submission by `name` or `name@version`.
+    """Records of a submission by `name` or `name@version`, with `#` and the beginning of its source's hash or without.
 
     Raises:
-        UsageError: there are none, or `name` has several versions.
+        UsageError: there are none, or they are of several versions or sources.
     """
-    chosen = [r for r in found if name in (r.spec.submission.id, r.spec.submission.name)]
+    plain, _, source = name.partition("#")
+    chosen = [
+        r
+        for r in found
+        if plain in (r.spec.submission.id, r.spec.submission.name) and r.spec.submission.source_hash.startswith(source)
+    ]
     versions = sorted({r.spec.submission.id for r in chosen})
     if not chosen:
         raise unknown("submission among the results", name, {r.spec.submission.name for r in found})
     if len(versions) > 1:
         raise UsageError(f"{name} has records of several versions", fix=f"one of {', '.join(versions)}")
+    sources = sorted({f"{plain}#{r.spec.submission.source_hash[:6]}" for r in chosen})
+    if len(sources) > 1:
+        raise UsageError(f"{name} was edited between its runs", fix=f"name one source: {', '.join(sources)}")
     return chosen
 
 

@@ -94,6 +94,10 @@ def draw(boards: list[Standings], per_workload: table.Leaderboard) -> None:
     from rich.table import Table
 
     console = Console()
+    if console.width < 120:
+        # Cells would be cut off: plain columns wrap at the same places everywhere.
+        click.echo(board.as_text(boards, per_workload))
+        return
 
     def show(grid: board.Grid, *, first_leads: bool) -> None:
         style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "dim"}
@@ -176,7 +180,8 @@ def run_command(spec: RunSpec) -> str:
     """The command line that runs this configuration again, with every hyperparameter spelt out."""
     import shlex
 
-    pieces = ["bench", "run", "-s", spec.submission.name, "-w", spec.workload.facts.name]
+    submission = _spelt(spec.submission.name, spec.submission.load)
+    pieces = ["bench", "run", "-s", submission, "-w", _spelt(spec.workload.facts.name, spec.workload.load)]
     if spec.root_seed:
         pieces += ["--seed", str(spec.root_seed)]
     if spec.threads != 1:
@@ -184,3 +189,8 @@ def run_command(spec: RunSpec) -> str:
     for name, value in sorted(spec.hparams.items()):
         pieces += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return " ".join(map(shlex.quote, pieces))
+
+
+def _spelt(name: str, load: str | None) -> str:
+    """What a user types for it: its file, for what is not installed."""
+    return load if load and ".py:" in load else name

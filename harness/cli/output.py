@@ -25,7 +25,8 @@ def note(message: str) -> None:
 
 def lively(stream: Any = None) -> bool:
     """Whether a stream may carry colour and redrawing (a terminal, `NO_COLOR` and `FORCE_COLOR` honoured)."""
+    if os.environ.get("NO_COLOR"):
+        return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    stream = stream or sys.stderr
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (stream or sys.stderr).isatty() and os.environ.get("TERM") != "dumb"

@@ -45,8 +45,14 @@ GOOD = frozenset({"reached", "exhausted", "pruned"})
 @click.option("--seed", type=int, default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter (unranked).")
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
-@click.option("--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    help="Processor threads of a trial; part of the hardware class.",
+)  # fmt: skip
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+    help="Folder of local runs.",
+)  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
 @click.option("--force", is_flag=True, help="Start anew; what is there is kept under superseded/.")
 @click.option("--smoke", is_flag=True, help="A few steps of everything (unranked).")
@@ -170,6 +176,10 @@ def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allo
         raise UsageError(f"unknown device {asked!r}", fix=f"one of {', '.join(kinds)}")
     wanted = asked or ("cpu" if workload.facts.tier == "cpu" else "cuda")
     if wanted.startswith("cuda") and not provenance.gpu_name():
+        if workload.facts.tier == "cpu":
+            raise UsageError(
+                f"--device {wanted}: this machine has no GPU", fix=f"without --device {workload.name} runs on the CPU"
+            )
         if allow_slow:
             return "cpu"
         sibling = _cpu_sibling(registry, workload)
@@ -197,7 +207,8 @@ def _watching(registry: Registry, total: int) -> Iterator[Several]:
     manager, warnings = observer_plugins(registry)
     for warning in warnings:
         note(f"warning: {warning}")
-    view = LiveView(total) if lively() else Plain(total)
+    # Redrawing is for terminals alone, whatever FORCE_COLOR says of colour.
+    view = LiveView(total) if lively() and sys.stderr.isatty() else Plain(total)
     with view:
         yield Several([view, Observers(manager)])
 
@@ -235,7 +246,7 @@ def _summarise(records: Sequence[Record], runs: Path) -> None:
         note(f"bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} shows them as tables")
     for record in records:
         if record.status not in GOOD:
-            path = runs / record.run_id / RECORD
+            path = runs / record.run_id / ("worker.log" if record.status == "crashed" else RECORD)
             click.echo(f"{record.spec.submission.name} on {record.spec.workload.facts.name}: {record.status}, {path}")
         if record.profile:
             total = sum(record.profile.values()) or 1.0

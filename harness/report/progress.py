@@ -28,6 +28,7 @@ class Plain:
         self._total = total
         self._stream = stream or sys.stderr
         self._index = 0
+        self._open = False
 
     def __enter__(self) -> Plain:
         return self
@@ -36,6 +37,7 @@ class Plain:
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
         self._index += 1
+        self._open = True
         more = f", going on from step {resumed[-1].steps:,}" if resumed else ""
         self._say(f"[{self._index}/{self._total}] {_title(spec)}{more}")
 
@@ -46,6 +48,10 @@ class Plain:
         self._say(f"warning: {_title(spec)}: {message}")
 
     def finished(self, record: Record) -> None:
+        if not self._open:  # it ended before it stood
+            self._index += 1
+            self._say(f"[{self._index}/{self._total}] {_title(record.spec)}")
+        self._open = False
         self._say(f"  {_outcome(record)}")
 
     def kept(self, record: Record) -> None:
@@ -96,6 +102,8 @@ class LiveView:
         self._live.console.print(f"[yellow]warning:[/] {_escape(_title(spec))}: {_escape(message)}")
 
     def finished(self, record: Record) -> None:
+        if self._spec is None:  # it ended before it stood
+            self._index += 1
         self._spec = None
         self._line(record, "")
 
@@ -127,10 +135,11 @@ class LiveView:
             now = Text.assemble(f"{target.metric} ", (f"{values[-1]:.4g}", "bold"), f"  target {_goal(target)}")
             grid.add_row("", now)
         if points:
-            grid.add_row("", self._budget(spec, points[-1]))
+            for row in self._budget(spec, points[-1]):
+                grid.add_row("", row)
         return grid
 
-    def _budget(self, spec: RunSpec, point: Point) -> RenderableType:
+    def _budget(self, spec: RunSpec, point: Point) -> tuple[RenderableType, RenderableType]:
         from rich.text import Text
 
         share = min(1.0, point.examples / spec.workload.facts.budget.horizon)
@@ -139,7 +148,7 @@ class LiveView:
         left = f", at most {text.seconds(elapsed * (1 - share) / share)} left" if share > 0.02 and elapsed > 1 else ""
         clock = text.seconds(point.scored(spec.clock))
         bar = ("━" * filled, "green"), ("━" * (40 - filled), "bright_black")
-        return Text.assemble(*bar, f" {share:.0%} of the budget, {clock} on the clock{left}")
+        return Text.assemble(*bar, f" {share:.0%} of the budget"), Text(f"{clock} on the clock{left}")
 
 
 class Several:

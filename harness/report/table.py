@@ -105,7 +105,7 @@ def _rows(records: Sequence[Digest]) -> list[Row]:
     for record in records:
         grouped[labels[record.run_id]].append(record)
     rows = [_row(label, members) for label, members in grouped.items()]
-    return sorted(rows, key=lambda row: (row.seconds.median, row.label))
+    return sorted(rows, key=lambda row: (row.seconds.median, -row.hits, row.label))
 
 
 def _row(label: str, records: Sequence[Digest]) -> Row:

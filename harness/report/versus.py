@@ -52,6 +52,8 @@ def _phrase(one: Pairing) -> str:
 def _more(one: Pairing) -> str:
     if _decided(one):
         return ""
+    if one.n < 2 or not 0 < one.ratio < math.inf:
+        return "at least 6 pairs with times are needed for a verdict"
     if one.more is None:
         return "how many more seeds would settle it cannot be said"
     if one.more == 0:

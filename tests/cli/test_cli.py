@@ -292,3 +292,54 @@ def test_commands_are_frozen() -> None:
         "--executor", "--force", "--smoke", "--profile", "--deterministic", "--allow-slow", "--in-process", "--dry-run",
         "--show-config", "--json",
     }  # fmt: skip
+
+
+def test_the_project_file_wants_the_right_types(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for content in (b"runs: 5\n", b"studies: two\n", b"threads: 1.5\n", b"seed: true\n", b"\xff\xfe\n"):
+        (tmp_path / "bench.yaml").write_bytes(content)
+        result = bench("run", "-s", "wsd", "-w", "lm-tiny", "--dry-run")
+        assert result.code == 2, content
+        assert "bench.yaml" in result.err
+
+
+def test_a_trial_that_dies_at_once_has_its_name_and_number(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bad.py").write_text(
+        "from harness.api import Recipe\ndef optimizer(parameters):\n    raise ValueError('no')\n"
+        "Bad = Recipe(optimizer=optimizer)\n"
+    )
+    result = bench("run", "-s", "./bad.py,wsd", "-w", "resnet-digits", "--smoke")
+    lines = [line for line in result.err.splitlines() if line.startswith("[")]
+    assert lines == ["[1/2] bad on resnet-digits", "[2/2] wsd on resnet-digits"]
+    assert "worker.log" in result.out
+
+
+def test_edited_sources_are_never_compared_as_one(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    source = (FIXTURES / "my_optimizer.py").read_text()
+    for text in (source, source + "\n# edited\n"):
+        (tmp_path / "m.py").write_text(text)
+        assert bench("run", "-s", "./m.py", "-w", "continual-digits").code == 0
+    result = bench("compare", "m", "m")
+    assert result.code == 2
+    assert "edited between its runs" in result.err
+    name = result.err.partition("name one source: ")[2].split(",")[0]
+    assert bench("compare", name, name).code == 0
+
+
+def test_colour_may_be_forced_but_never_cursor_movement(bench, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
+    assert "\x1b[" not in result.err
+    assert "\r" not in result.err
+
+
+@pytest.mark.parametrize(("arguments", "word"), [(["lst"], "'list'"), (["show", "lm-tny"], "'lm-tiny'")])
+def test_the_nearest_name_is_named(bench, arguments: list[str], word: str) -> None:  # type: ignore[no-untyped-def]
+    result = bench(*arguments)
+    assert result.code == 2
+    assert word in result.err
+
+
+def test_show_describes_a_workload_file(bench) -> None:  # type: ignore[no-untyped-def]
+    result = bench("show", str(FIXTURES.parent / "micro.py") + ":Micro")
+    assert result.code == 0, result.err
+    assert result.out.startswith("micro: ")
