@@ -47,6 +47,10 @@ class StoreError(BenchError):
     """A file of ours cannot be read or written: unwritable, full, corrupt, edited, locked."""
 
 
+class DamagedError(StoreError):
+    """A file of ours is not what was written: cut off, garbled or edited."""
+
+
 class RejectedError(BenchError):
     """The submission broke a rule of the benchmark; the trial ends as `rejected`."""
 

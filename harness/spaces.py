@@ -56,7 +56,7 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
     if isinstance(value, str | bool):
         raise UsageError(f"{name}={_show(value)} must be a number")
     whole = isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int))
-    if whole and value != int(value):
+    if whole and math.isfinite(value) and value != int(value):
         raise UsageError(f"{name}={_show(value)} must be a whole number")
     low, high = hard_limits(domain)
     open_below = isinstance(domain, LogUniform) and domain.limits is None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import StoreError
+from harness.errors import DamagedError, StoreError
 from harness.types import SCHEMA_VERSION, Record, RunSpec
 
 RECORD = "record.json"
@@ -39,9 +39,20 @@ def write_atomically(path: Path, *chunks: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def free_name(path: Path) -> Path:
+    """The path, or one like it that nothing has yet: what is put aside must not replace what was put aside before."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
 
 
 def _sync_folder(folder: Path) -> None:
@@ -107,9 +118,9 @@ def decode(payload: bytes, where: str) -> Record:
             )
         record = msgspec.json.decode(payload, type=Record)
     except msgspec.DecodeError as error:
-        raise StoreError(f"record {where} is damaged: {error}") from None
+        raise DamagedError(f"record {where} is damaged: {error}") from None
     if record.content_hash != content_hash(payload):
-        raise StoreError(f"record {where} was edited: its content does not match its hash")
+        raise DamagedError(f"record {where} was edited: its content does not match its hash")
     return record
 
 
@@ -227,6 +238,8 @@ class RunFolder:
             raise cannot_write(path, error) from error
         try:
             _flock(self.lock_descriptor, path, patience)
+            for litter in self.path.glob(".*.tmp"):  # of a writer that was killed; only we write here now
+                litter.unlink(missing_ok=True)
             yield
         finally:
             os.close(self.lock_descriptor)
@@ -247,8 +260,9 @@ class RunFolder:
 
     def drop_checkpoints(self) -> None:
         """Remove what only an unfinished run needs."""
-        for path in self.path.glob("checkpoint*.pt*"):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for path in self.path.glob("checkpoint*.pt*"):
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.path / "scratch", ignore_errors=True)
 
 

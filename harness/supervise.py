@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import select
 import shutil
 import signal
 import site
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ import msgspec
 
 from harness.errors import BenchError
 from harness.holdings import data_folder
-from harness.store import RunFolder
+from harness.store import RunFolder, cannot_write
 from harness.types import AnyEvent, ClockEdge, Counters, Done, Evaluated, Job, Point, Ready, Record, RunSpec, Warned
 
 #: A worker killed this many times in a row without getting any further has crashed.
@@ -32,6 +34,9 @@ STARTUP_S = 900.0
 PATIENCE_S = 120.0
 #: The two clocks may differ by this share and this many seconds before a run is rejected.
 CLOCK_TOLERANCE = (0.05, 1.0)
+#: The reader of events looks up this often, and knows by it that it was held up for so many seconds.
+WAKE_S = 0.2
+LATE_S = 0.5
 
 
 class Watcher(Protocol):
@@ -76,7 +81,10 @@ def supervise(folder: RunFolder, spec: RunSpec, watcher: Watcher, *, transport: 
         Interrupted: Ctrl-C or SIGTERM; the record says `interrupted`.
     """
     earlier = folder.record()
-    trial = Trial(spec, folder.identity, watcher, deaths=earlier.deaths if earlier else 0)
+    trial = Trial(spec, folder.identity, watcher)
+    if earlier is not None:
+        # Until the worker says where it goes on from, what is known is what was known before.
+        trial.deaths, trial.points = earlier.deaths, list(earlier.points)
     # From here on the trial has a record, whatever happens to this process.
     folder.write(trial.record())
     job = Job(spec=spec, folder=str(folder.path.absolute()))
@@ -85,10 +93,11 @@ def supervise(folder: RunFolder, spec: RunSpec, watcher: Watcher, *, transport: 
         try:
             (transport or WorkerProcess(folder, trial).carry_out)(job, trial.receive)
         except KeyboardInterrupt:
-            interrupted = True
-            trial.end = Done(status="interrupted", reason="stopped by the user")
+            interrupted = trial.end is None
+            trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
     record = folder.write(trial.record())
-    if record.status != "interrupted":
+    # A worker that failed before it stood may fail for want of memory or a file; what it would go on from stays.
+    if record.status != "interrupted" and trial.ready is not None:
         folder.drop_checkpoints()
     watcher.finished(record)
     if interrupted:
@@ -123,13 +132,12 @@ class Trial:
                     self.deaths = 0
                 self.watcher.evaluated(self.spec, event.point)
             case ClockEdge():
-                if self.second_clock is not None:
-                    self.second_clock.edge(event)
+                pass  # stamped where it arrives, by the reader
             case Warned():
                 self.watcher.warned(self.spec, event.message)
             case Done():
                 self.end = event
-        if isinstance(event, Done) and self.second_clock is not None and event.status != "rejected":
+        if isinstance(event, Done) and self.second_clock is not None and event.status in ("reached", "exhausted"):
             reason = self.second_clock.disagreement()
             if reason:
                 self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)
@@ -212,6 +220,10 @@ class SecondClock:
             self._claimed[1] += event.process_seconds - event_0.process_seconds
             self._began = None
 
+    def lost(self) -> None:
+        """Leave the present interval out: this process was not there to see its edges in time."""
+        self._began = None
+
     def disagreement(self) -> str:
         """Why the worker's clock is not to be believed, or an empty string."""
         share, seconds = CLOCK_TOLERANCE
@@ -243,66 +255,135 @@ class WorkerProcess:
 
     def carry_out(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
         """Start the worker, pass its events on, and end when it ends or says nothing for too long."""
-        scratch = self._folder.path / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        (scratch / "tmp").mkdir(parents=True)
-        log = self._folder.path / "worker.log"
+        scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
         reading, writing = os.pipe()
-        with open(log, "ab") as output:
-            log_began = output.tell()
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "harness.worker", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=(writing, self._folder.lock_descriptor),
-                env=_environment(job.spec, scratch),
-                start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
-            )
-        os.close(writing)
-        self._trial.second_clock = SecondClock(worker.pid)
-        assert worker.stdin is not None
+        worker: subprocess.Popen[bytes] | None = None
+        reader: EventReader | None = None
         try:
+            worker, log_began = self._start(job.spec, scratch, log, writing)
+            os.close(writing)
+            writing = -1
+            clock = self._trial.second_clock = SecondClock(worker.pid)
+            reader = EventReader(reading, clock)
+            reader.start()
+            assert worker.stdin is not None
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.write(msgspec.json.encode(job) + b"\n")
                 worker.stdin.flush()
-            silent = self._pass_on(reading, receive, job.spec)
+            silent = _pass_on(reader.events, receive, job.spec)
             if silent:
                 _kill(worker)
                 self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
             returncode = _end_of(worker)
         finally:
-            _kill(worker)
-            worker.stdin.close()
-            os.close(reading)
+            if worker is not None:
+                _kill(worker)
+                if worker.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        worker.stdin.close()
+            if reader is not None:
+                reader.join()
+            for descriptor in (reading, writing):
+                if descriptor >= 0:
+                    os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
         if self._trial.end is None:
             self._trial.died(returncode, _last_words(log, log_began))
 
-    def _pass_on(self, reading: int, receive: Callable[[AnyEvent], None], spec: RunSpec) -> float:
-        """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds)."""
+    def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
+        """The worker, and where in the log its output begins.
+
+        Raises:
+            StoreError: its folder or log cannot be written.
+        """
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+            (scratch / "tmp").mkdir(parents=True)
+            with open(log, "ab") as output:
+                began = output.tell()
+                lock = self._folder.lock_descriptor
+                worker = subprocess.Popen(
+                    [sys.executable, "-m", "harness.worker", str(writing), str(lock)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(writing, lock),
+                    env=_environment(spec, scratch),
+                    start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
+                )
+        except OSError as error:
+            raise cannot_write(self._folder.path, error) from error
+        return worker, began
+
+
+class EventReader(threading.Thread):
+    """Takes events off the pipe as they come, so that the second clock is stamped on time.
+
+    Whoever follows a run (a display, an observer that uploads) may take as long as it likes.
+
+    Args:
+        descriptor: the reading end of the pipe.
+        clock: told of the edges of the worker's clock.
+    """
+
+    def __init__(self, descriptor: int, clock: SecondClock) -> None:
+        super().__init__(name="events", daemon=True)
+        self._descriptor = descriptor
+        self._clock = clock
+        #: Events in order; None when the pipe has ended or the last event has been read.
+        self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
+
+    def run(self) -> None:
         decoder = msgspec.json.Decoder(AnyEvent)
-        # Between two events lies a small part of the budget, on a machine that may be several times slower.
-        patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
-        pending = b""
+        pending, awake = b"", time.monotonic()
         while True:
-            if not select.select([reading], [], [], patience)[0]:
-                return patience
-            chunk = os.read(reading, 65536)
+            ready = select.select([self._descriptor], [], [], WAKE_S)[0]
+            # Stopped or starved: what is read now came earlier, and says nothing about the worker's clock.
+            late, awake = time.monotonic() - awake > WAKE_S + LATE_S, time.monotonic()
+            if late:
+                self._clock.lost()
+            if not ready:
+                continue
+            chunk = os.read(self._descriptor, 65536)
             if not chunk:
-                return 0.0
+                break
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                try:
-                    event: AnyEvent = decoder.decode(line)
-                except msgspec.DecodeError as error:
-                    event = Done(status="crashed", reason=f"the worker sent what is no event: {error}")
-                receive(event)
+                event = _decoded(decoder, line)
+                if isinstance(event, ClockEdge):
+                    self._clock.edge(event)
+                    if late:
+                        self._clock.lost()
+                self.events.put(event)
                 if isinstance(event, Done):
                     # Not the end of the pipe: something the worker left behind may hold it open.
-                    return 0.0
-                if isinstance(event, Ready):
-                    patience = running
+                    return
+        self.events.put(None)
+
+
+def _decoded(decoder: msgspec.json.Decoder[AnyEvent], line: bytes) -> AnyEvent:
+    try:
+        return decoder.decode(line)
+    except msgspec.DecodeError as error:
+        return Done(status="crashed", reason=f"the worker sent what is no event: {error}")
+
+
+def _pass_on(events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec) -> float:
+    """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds)."""
+    # Between two events lies a small part of the budget, on a machine that may be several times slower.
+    patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
+    while True:
+        try:
+            event = events.get(timeout=patience)
+        except queue.Empty:
+            return patience
+        if event is None:
+            return 0.0
+        receive(event)
+        if isinstance(event, Done):
+            return 0.0
+        if isinstance(event, Ready):
+            patience = running
 
 
 def _end_of(worker: subprocess.Popen[bytes]) -> int:

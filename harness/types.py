@@ -508,7 +508,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
     @property
     def clock(self) -> Clock:
         """Which seconds are scored: a busy machine stretches wall seconds on a CPU several times over."""
-        return "process" if self.device == "cpu" else "wall"
+        return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
     def seconds_allowed(self) -> float:

@@ -284,3 +284,96 @@ class Slow(Base):
     def update(self, work: Work) -> None:
         super().update(work)
         time.sleep(0.01)
+
+
+class KeepsADefaultDict(Base):
+    """A subclass of a plain type, which reading a checkpoint would refuse."""
+
+    def state_dict(self) -> dict[str, Any]:
+        import collections
+
+        return {**super().state_dict(), "counts": collections.defaultdict(int)}
+
+
+class Freezes(Base):
+    """Stops dropout, and one parameter, midway."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 20:
+            self.model.eval()
+            next(self.model.parameters()).requires_grad_(False)
+
+
+class HalfPrecisionMomentum(torch.optim.Optimizer):
+    """Keeps its momentum in bfloat16."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p, dtype=torch.bfloat16))
+                m.mul_(0.9).add_(p.grad.bfloat16())
+                p.add_(m.float(), alpha=-group["lr"])
+
+
+class AnnealedShrink:
+    """An `after_step` with state: shrinks weights less and less."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._strength = model, 1e-3
+
+    def __call__(self) -> None:
+        with torch.no_grad():
+            for p in self._model.parameters():
+                p.mul_(1 - self._strength)
+        self._strength *= 0.97
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"strength": self._strength}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._strength = state["strength"]
+
+
+HalfMomentum = Recipe(optimizer=lambda ps: HalfPrecisionMomentum([p.tensor for p in ps], 0.05), schedule=lambda p: 1.0)
+Shrinks = Recipe(optimizer=_sgd, schedule=lambda p: 1.0, after_step=AnnealedShrink)
+TensorRate = Recipe(
+    optimizer=lambda ps: torch.optim.AdamW([p.tensor for p in ps], lr=torch.tensor(0.01)), schedule=lambda p: 1.0
+)
+
+
+class ZeroWhenEvaluated(Base):
+    """Offers zeros for evaluation: score and feedback must both see them."""
+
+    @contextmanager
+    def eval_weights(self) -> Iterator[None]:
+        kept = [p.detach().clone() for p in self.model.parameters()]
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p.zero_()
+        yield
+        with torch.no_grad():
+            for p, v in zip(self.model.parameters(), kept, strict=True):
+                p.copy_(v)
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if len(self.task.feedback) > 1:
+            assert abs(self.task.feedback[-1][1]["loss"] - 1.0986) < 1e-3
+
+
+class CopiesTheModel(Base):
+    """A teacher made with deepcopy: its passes count, and it drags no data along."""
+
+    def update(self, work: Work) -> None:
+        import copy
+
+        batch = work.draw()
+        teacher = copy.deepcopy(self.model)
+        with torch.no_grad():
+            teacher(batch["x"])
+        work.backward(batch)

@@ -16,7 +16,7 @@ import pytest
 
 from harness import store, supervise
 from harness.errors import StoreError
-from harness.types import ClockEdge
+from harness.types import ClockEdge, Done
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 
@@ -207,6 +207,70 @@ def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None
     assert record is not None
     assert (record.status, record.reason) == ("interrupted", "stopped by the user")
     assert len(record.points) > 1
+
+
+class Dawdles(Remember):
+    """Follows a run and takes its time over it, as an observer that uploads would."""
+
+    def evaluated(self, spec: Any, point: Any) -> None:
+        super().evaluated(spec, point)
+        time.sleep(0.15)
+
+
+def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
+    watcher = Dawdles()
+    record = run_worker(spec_of(entry("Slow")), tmp_path, watcher)
+    assert record.status in ("reached", "exhausted"), record.reason
+    assert len(watcher.points) == len(record.points)
+
+
+def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path) -> None:
+    spec = spec_of(entry("Slow"))
+    job = tmp_path / "spec.json"
+    job.write_bytes(msgspec.json.encode(spec))
+    runs = tmp_path / "runs"
+    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
+    _wait_for(lambda: (folder_of(spec, runs).path / "checkpoint.pt").exists())
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=60)
+    assert out.split()[0] in ("reached", "exhausted")
+
+
+def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> None:
+    spec = spec_of(entry("Noisy"))
+    runs = tmp_path / "runs"
+    _interrupt_after(spec, runs, 4)
+    folder = folder_of(spec, runs)
+
+    def fails(job: Any, receive: Any) -> None:
+        receive(Done(status="out-of-memory", reason="for the time being"))
+
+    from harness.executors import local
+
+    record = next(local.execute([spec], runs, Remember(), transport=fails))
+    assert record.status == "out-of-memory"
+    assert len(record.points) == 5, "what was known before is still there"
+    assert (folder.path / "checkpoint.pt").exists()
+
+
+def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:
+    source = tmp_path / "needs_a_file.py"
+    source.write_text("open('no-such-file')\nfrom tests.submissions_for_tests import Base\n")
+    record = run_worker(spec_of(submission(f"{source}:Base")), tmp_path / "runs")
+    assert record.status == "crashed"
+    assert "no-such-file" in record.reason
+
+
+def test_a_killed_writers_litter_is_cleared(tmp_path: Path) -> None:
+    spec = spec_of(entry("Base"), smoke=True)
+    folder = folder_of(spec, tmp_path)
+    folder.path.mkdir(parents=True)
+    (folder.path / ".checkpoint.pt.new.123.tmp").write_bytes(b"half")
+    run_worker(spec, tmp_path)
+    assert not list(folder.path.glob(".*"))
 
 
 _SUPERVISOR = """

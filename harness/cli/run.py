@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -171,9 +172,8 @@ def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allo
     Raises:
         UsageError: a GPU is needed and there is none, or there is no such device.
     """
-    kinds = ("cpu", "cuda", "mps")
-    if asked is not None and asked.partition(":")[0] not in kinds:
-        raise UsageError(f"unknown device {asked!r}", fix=f"one of {', '.join(kinds)}")
+    if asked is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", asked):
+        raise UsageError(f"unknown device {asked!r}", fix="one of cpu, cuda, cuda:0 …, mps")
     wanted = asked or ("cpu" if workload.facts.tier == "cpu" else "cuda")
     if wanted.startswith("cuda") and not provenance.gpu_name():
         if workload.facts.tier == "cpu":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import StoreError
-from harness.store import RECORD, RunFolder, run_id
+from harness.errors import DamagedError, StoreError
+from harness.store import RECORD, RunFolder, free_name, run_id
 from harness.supervise import Transport, Watcher, supervise
 from harness.types import Record, RunSpec
 
@@ -45,7 +45,9 @@ def _sound_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record 
     try:
         return folder.record()
     except StoreError as error:
-        aside = folder.path / f"{RECORD}.corrupt"
+        if not isinstance(error, DamagedError):
+            raise
+        aside = free_name(folder.path / f"{RECORD}.corrupt")
         folder.record_path.replace(aside)
         watcher.warned(spec, f"{error.what}; kept as {aside.name}, running the trial again")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -59,7 +60,9 @@ class Plain:
         self._say(f"[{self._index}/{self._total}] {_title(record.spec)}: {_outcome(record)} (kept from before)")
 
     def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        # Whoever read along may go away (`| head`); the run goes on.
+        with contextlib.suppress(OSError, ValueError):
+            print(line, file=self._stream, flush=True)
 
 
 class LiveView:

@@ -1,6 +1,6 @@
 """The worker process: a job on standard input, events on a pipe, everything else into its log.
 
-usage: python -m harness.worker EVENTS_FD      (started by the supervisor, not by hand)
+usage: python -m harness.worker EVENTS_FD LOCK_FD      (started by the supervisor, not by hand)
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ def main() -> None:
     _die_with_supervisor()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     threading.Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
-    events = int(sys.argv[1])
+    events, lock = int(sys.argv[1]), int(sys.argv[2])
+
+    # A child that a plugin forks must not keep the run's lock or pipe when this process is gone.
+    def let_go() -> None:
+        os.close(events)
+        os.close(lock)
+
+    os.register_at_fork(after_in_child=let_go)
     encoder = msgspec.json.Encoder()
 
     def emit(event: AnyEvent) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 import random
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 
 from harness.errors import PluginError, StoreError
-from harness.store import write_atomically
+from harness.store import cannot_write, free_name, write_atomically
 
 CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
@@ -36,9 +38,12 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     fresh = folder / (CURRENT + ".new")
     write_atomically(fresh, header, payload)
     # Killed between these two renames, the folder still holds the previous checkpoint.
-    if current.exists():
-        os.replace(current, folder / PREVIOUS)
-    os.replace(fresh, current)
+    try:
+        if current.exists():
+            os.replace(current, folder / PREVIOUS)
+        os.replace(fresh, current)
+    except OSError as error:
+        raise cannot_write(current, error) from error
 
 
 def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
@@ -53,8 +58,8 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             continue
         try:
             return _read(path), warnings
-        except (StoreError, OSError, RuntimeError, ValueError, EOFError) as error:
-            aside = path.with_suffix(".corrupt")
+        except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            aside = free_name(path.with_suffix(".corrupt"))
             os.replace(path, aside)
             reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
             warnings.append(f"checkpoint {path} is damaged: {reason}; kept as {aside.name}, {then}")
@@ -72,19 +77,32 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-_PLAIN = (torch.Tensor, bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+_PLAIN = (
+    torch.Tensor,
+    torch.nn.Parameter,
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(None),
+    torch.dtype,
+    torch.device,
+    torch.Size,
+)
 
 
 def _require_plain(value: Any, where: str) -> None:
     """Refuse now what reading would refuse: a run must not learn that when it is resumed."""
-    if isinstance(value, dict):
+    if type(value) in (dict, OrderedDict):
         for key, item in value.items():
             _require_plain(key, f"a key of {where}")
             _require_plain(item, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple):
+    elif type(value) in (list, tuple):
         for index, item in enumerate(value):
             _require_plain(item, f"{where}[{index}]")
-    elif type(value) not in _PLAIN and not isinstance(value, torch.Tensor):
+    elif type(value) not in _PLAIN:
         raise PluginError(
             f"{where} is a {type(value).__name__}, which a checkpoint cannot hold",
             fix="a state_dict holds tensors, numbers, strings, lists and dicts",

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from harness import loading, provenance
-from harness.errors import BenchError, PluginError, RejectedError
+from harness.errors import BenchError, PluginError, RejectedError, StoreError
 from harness.types import AnyEvent, Done, Environment, Job, RunSpec, SubmissionRef, Usage, Warned
 from harness.worker import checkpoint
 from harness.worker.contract import Parameter, Submission, Task, Workload
@@ -214,4 +214,4 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _disk_full(error: BenchError) -> bool:
     """Nothing is wrong with a trial that could not be saved: it goes on from its checkpoint when there is room."""
-    return isinstance(error.__cause__, OSError)
+    return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

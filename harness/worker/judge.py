@@ -25,6 +25,10 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
     facts = spec.workload.facts
     if reason := _diverged(point):
         return Verdict("diverged", reason)
+    # Before the targets: a hit outside the budget is none.
+    limit = spec.seconds_allowed
+    if point.scored(spec.clock) > limit:
+        return Verdict("timeout", f"{limit:g} {spec.clock} seconds are spent")
     if facts.stages:
         stage = facts.stages[point.stage]
         last = point.stage + 1 == len(facts.stages)
@@ -53,9 +57,6 @@ def _diverged(point: Point) -> str:
 
 def _spent(spec: RunSpec, point: Point) -> Verdict | None:
     budget = spec.workload.facts.budget
-    limit = spec.seconds_allowed
-    if point.scored(spec.clock) > limit:
-        return Verdict("timeout", f"{limit:g} {spec.clock} seconds are spent")
     if point.examples >= budget.horizon:
         return Verdict("exhausted", f"the budget of {budget.horizon:,} examples is spent")
     if point.gradient_examples >= budget.gradient_examples:

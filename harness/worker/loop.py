@@ -32,7 +32,7 @@ from harness.worker.clock import Clock
 from harness.worker.contract import Submission, Task, Workload
 from harness.worker.guard import Guard
 from harness.worker.judge import Verdict, judge, stage_ends
-from harness.worker.snapshot import Snapshots
+from harness.worker.snapshot import Snapshots, model_flags, set_model_flags
 from harness.worker.work import CountedWork
 
 
@@ -122,6 +122,8 @@ class Run:
             point = finite(point)
             if verdict is not None:
                 self._save_weights()
+            else:
+                self._feed_back(point)
             self.clock.resume()
         state = self.submission.state_dict()
         self.clock.pause()
@@ -129,7 +131,6 @@ class Run:
         self.guard.check()
         self.at.points.append(point)
         if verdict is None:
-            self._feed_back(point)
             self._advance_stream(point)
             self._checkpoint(state)
         self.emit(Evaluated(point=point))
@@ -218,7 +219,7 @@ class Run:
             seconds=self.clock.seconds,
             process_seconds=self.clock.process_seconds,
             metrics=metrics,
-            lr=getattr(self.submission, "lr", None),
+            lr=_number(getattr(self.submission, "lr", None)),
             train_loss=None if loss is None else float(loss.mean()),
             stage=self.at.stage,
         )
@@ -258,6 +259,7 @@ class Run:
             self.folder,
             {
                 "model": self.model.state_dict(),
+                "flags": model_flags(self.model),
                 "submission": state,
                 "work": self.work.state_dict(),
                 "rng": checkpoint.rng_state(),
@@ -266,6 +268,8 @@ class Run:
                 "stage": [self.at.stage, self.at.stage_began, list(self.at.stage_hits)],
                 "feedback": [[n, dict(m)] for n, m in self.task.feedback],
                 "clock": [self.clock.seconds, self.clock.process_seconds],
+                "usage": [self.usage.evaluation_seconds, self.usage.checkpoint_seconds],
+                "phases": dict(self.work.phases),
             },
         )
         self._spend(checkpoint_seconds=time.perf_counter() - began)
@@ -273,7 +277,11 @@ class Run:
     def _take_up(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.submission.load_state_dict(state["submission"])
+        set_model_flags(self.model, state["flags"])
         self.work.load_state_dict(state["work"])
+        self.work.phases.update(state["phases"])
+        evaluating, saving = state["usage"]
+        self.usage = msgspec.structs.replace(self.usage, evaluation_seconds=evaluating, checkpoint_seconds=saving)
         self.snapshots.rng.set_state(state["own"])
         stage, stage_began, stage_hits = state["stage"]
         self.at = Position(msgspec.json.decode(state["points"], type=list[Point]), stage, stage_began, stage_hits)
@@ -296,6 +304,14 @@ def finite(point: Point) -> Point:
     loss = point.train_loss if point.train_loss is not None and math.isfinite(point.train_loss) else None
     lr = point.lr if point.lr is not None and math.isfinite(point.lr) else None
     return msgspec.structs.replace(point, metrics=metrics, train_loss=loss, lr=lr)
+
+
+def _number(value: Any) -> float | None:
+    """A learning rate as a submission may state it: a number, a tensor of one, or nothing."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _synchronizer(device: torch.device) -> Callable[[], None]:

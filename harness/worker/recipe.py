@@ -34,7 +34,8 @@ class Recipe:
         order: (task, **hparams) -> Order; on a pool only.
         replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
         penalty: (model, **hparams) -> a function of nothing that returns a loss to add (a scalar tensor).
-        after_step: (model, **hparams) -> a function of nothing, called after every update.
+        after_step: (model, **hparams) -> a function of nothing, called after every update. What has state among these
+            two and `replay` is an object with `state_dict` and `load_state_dict`; a closure's is lost on resume.
         model_options: what is requested of the model.
         search_space: the hyperparameters, with defaults and search ranges.
         checks: relations that must hold, such as `"beta1 < 1"`.
@@ -202,19 +203,29 @@ class RecipeSubmission:
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {"step": self._step, "optimizers": [o.state_dict() for o in self._optimizers]}
-        for name, part in (("averaging", self._averager), ("order", self._order)):
-            if part is not None:
-                state[name] = part.state_dict()
+        for name, part in self._stateful():
+            state[name] = part.state_dict()
         return state
+
+    def _stateful(self) -> list[tuple[str, Any]]:
+        """The parts that have state: averagers and orders must, any other may."""
+        parts = {
+            "averaging": self._averager,
+            "order": self._order,
+            "replay": self._replayer,
+            "penalty": self._penalty,
+            "after_step": self._after_step,
+        }
+        return [(name, part) for name, part in parts.items() if hasattr(part, "state_dict")]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._step = state["step"]
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            _keep_dtypes(optimizer, saved)
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
-        for name, part in (("averaging", self._averager), ("order", self._order)):
-            if part is not None:
-                part.load_state_dict(state[name])
+        for name, part in self._stateful():
+            part.load_state_dict(state[name])
 
 
 def keywords_for(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -234,6 +245,19 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
         return cls([p.tensor for p in parameters], **{k: v for k, v in hparams.items() if k in names})
 
     return Recipe(optimizer=optimizer, schedule=lambda progress: 1.0, summary=cls.__name__)
+
+
+def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
+    """Put back state in the dtype it was saved in: torch casts it to that of the parameters."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    numbers = [number for group in saved["param_groups"] for number in group["params"]]
+    for number, parameter in zip(numbers, parameters, strict=True):
+        for name, value in saved["state"].get(number, {}).items():
+            loaded = optimizer.state[parameter].get(name)
+            if isinstance(value, Tensor) and isinstance(loaded, Tensor) and loaded.dtype != value.dtype:
+                optimizer.state[parameter][name] = value.detach().clone().to(parameter.device)
 
 
 def _swaps(optimizer: Any) -> bool:

@@ -30,6 +30,7 @@ class Snapshots:
         return copy.deepcopy(
             {
                 "model": self._model.state_dict(),
+                "flags": model_flags(self._model),
                 "submission": self.submission.state_dict(),
                 "global": checkpoint.rng_state(),
                 "own": self.rng.get_state(),
@@ -41,6 +42,21 @@ class Snapshots:
         assert self.submission is not None
         saved = copy.deepcopy(saved)
         self._model.load_state_dict(saved["model"])
+        set_model_flags(self._model, saved["flags"])
         self.submission.load_state_dict(saved["submission"])
         checkpoint.set_rng_state(saved["global"])
         self.rng.set_state(saved["own"])
+
+
+def model_flags(model: nn.Module) -> list[list[bool]]:
+    """What of a model is not in its state_dict: which modules train, and which parameters take gradients."""
+    return [[module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]]
+
+
+def set_model_flags(model: nn.Module, flags: list[list[bool]]) -> None:
+    """Put back what `model_flags` returned."""
+    training, gradients = flags
+    for module, on in zip(model.modules(), training, strict=True):
+        module.training = on
+    for parameter, on in zip(model.parameters(), gradients, strict=True):
+        parameter.requires_grad_(on)

@@ -77,6 +77,10 @@ class CountedWork:
     def batch_size(self) -> int:
         return self._batch_size
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:
+        """Itself: a copied model (a teacher, an average) keeps counting here, and copies no data."""
+        return self
+
     # --- data ------------------------------------------------------------------------------------
 
     def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:

@@ -42,6 +42,7 @@ def test_a_run_reaches_its_target(tmp_path: Path) -> None:
         ("Raises", "crashed", "the submission's own mistake"),
         ("TooMuchMemory", "out-of-memory", "memory"),
         ("KeepsASet", "crashed", "state['submission']['seen'] is a set"),
+        ("KeepsADefaultDict", "crashed", "state['submission']['counts'] is a defaultdict"),
     ],
 )
 def test_every_end_is_a_record(name: str, status: str, word: str, tmp_path: Path) -> None:
@@ -158,7 +159,9 @@ def _disturb() -> None:
     random.seed(231)
 
 
-@pytest.mark.parametrize("name", ["Base", "Noisy", "Averaged", "Decaying", "Plain"])
+@pytest.mark.parametrize(
+    "name", ["Base", "Noisy", "Averaged", "Decaying", "Plain", "Freezes", "HalfMomentum", "Shrinks", "TensorRate"]
+)
 @pytest.mark.parametrize("workload", [micro.ENTRY, micro.STREAM_ENTRY], ids=["pool", "stream"])
 def test_an_interrupted_run_ends_as_if_it_never_was(name: str, workload: WorkloadEntry, tmp_path: Path) -> None:
     spec = spec_of(entry(name), workload)
@@ -217,3 +220,14 @@ def test_a_schedule_is_told_where_it_stands_in_a_stage(tmp_path: Path) -> None:
     assert second[0].step == began // 16
     assert {p.task_horizon for p in made.TOLD} == {200}
     assert {p.horizon for p in made.TOLD} == {400}
+
+
+def test_feedback_is_on_the_weights_that_are_scored(tmp_path: Path) -> None:
+    record = run_here(spec_of(entry("ZeroWhenEvaluated", needs=frozenset({"feedback"})), smoke=True), tmp_path)
+    assert record.status == "exhausted", record.reason
+    assert record.points[-1].metrics["loss"] == pytest.approx(1.0986, abs=1e-3)
+
+
+def test_a_copied_model_counts_and_copies_no_data(tmp_path: Path) -> None:
+    record = run_here(spec_of(entry("CopiesTheModel"), smoke=True), tmp_path)
+    assert record.counters.forward_examples == 2 * record.counters.examples
