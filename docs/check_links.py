@@ -1,4 +1,4 @@
-"""Checks that every relative link in the project's Markdown files leads somewhere."""
+"""Checks that every relative link in the project's Markdown files leads somewhere, and that no placeholder is left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+_PLACEHOLDER = re.compile(r"@[A-Z]{3,}@")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -16,12 +17,13 @@ def main() -> int:
     broken = []
     for name in listed.stdout.split():
         page = root / name
+        broken += [f"{name}: placeholder {found}" for found in _PLACEHOLDER.findall(page.read_text())]
         for target in _LINK.findall(page.read_text()):
             if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists():
                 broken.append(f"{name}: {target}")
     for line in broken:
-        print(f"broken link: {line}", file=sys.stderr)
-    print(f"{len(listed.stdout.split())} pages, {len(broken)} broken links")
+        print(f"broken: {line}", file=sys.stderr)
+    print(f"{len(listed.stdout.split())} pages, {len(broken)} broken")
     return 1 if broken else 0
 
 
