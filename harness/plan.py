@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
-from harness import loading, provenance, spaces
+from harness import loading, provenance, sampling, spaces
 from harness.errors import UsageError
 from harness.types import (
     Choice,
     HParams,
     PartEntry,
     PartRef,
+    Purpose,
     Ruleset,
     RunSpec,
     Scalar,
@@ -32,6 +33,8 @@ from harness.types import (
 
 #: The share of the budget that a schedule plans for: a decaying run crosses its target near its planned end.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
+#: Points passed over for each one taken before a space is taken to be wrong.
+MOST_REFUSED = 50
 #: Evaluations in a smoke run, the one of the untrained model not counted.
 SMOKE_EVALUATIONS = 2
 
@@ -55,6 +58,8 @@ class Settings:
     smoke: bool = False
     profile: bool = False
     deterministic: bool = False
+    prune: bool = False
+    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,49 +128,121 @@ def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset)
 
 
 def plan(
-    workload: WorkloadEntry, submission: SubmissionEntry, registry: Parts, settings: Settings
+    workload: WorkloadEntry,
+    submission: SubmissionEntry,
+    registry: Parts,
+    settings: Settings,
+    *,
+    purpose: Purpose = "score",
+    studies: int | None = None,
+    points: Sequence[HParams] | None = None,
+    stop: int | None = None,
 ) -> tuple[RunSpec, ...]:
-    """Every trial of one submission on one workload.
+    """Every trial of one submission on one workload, for one purpose.
+
+    Args:
+        purpose: what the trials are for; their seeds depend on it.
+        studies: repetitions; the settings' or the ruleset's when None.
+        points: the settings to try in every study; the ruleset's when None.
+        stop: examples after which a trial ends; the ruleset's when None.
 
     Raises:
         UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
     """
     facts = _budgeted(workload.facts, settings)
     composition = compose(submission, registry)
-    hparams = _hparams(composition, facts, settings)
     device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
     ref = _submission_ref(composition)
-    studies = settings.studies or settings.ruleset.studies
+    chosen = trials(composition, facts, settings, points)
+    common = RunSpec(
+        workload=WorkloadRef(
+            facts=facts, load=workload.load, arguments=workload.arguments, distribution=workload.distribution
+        ),
+        submission=ref,
+        hparams={},
+        overridden=tuple(sorted(settings.overrides)),
+        ruleset=settings.ruleset,
+        purpose=purpose,
+        study=0,
+        trial=0,
+        root_seed=settings.seed,
+        seeds=Seeds(model=0, data=0, submission=0, replay=0),
+        stop=_stop(facts, settings) if stop is None else stop,
+        prune=settings.prune,
+        ranks=settings.ranks,
+        device=device,
+        threads=settings.threads,
+        hardware=provenance.hardware_class(device, settings.threads),
+        smoke=settings.smoke,
+        profile=settings.profile,
+        deterministic=settings.deterministic,
+    )
     return tuple(
-        RunSpec(
-            workload=WorkloadRef(
-                facts=facts, load=workload.load, arguments=workload.arguments, distribution=workload.distribution
-            ),
-            submission=ref,
+        msgspec.structs.replace(
+            common,
             hparams=hparams,
-            overridden=tuple(sorted(settings.overrides)),
-            ruleset=settings.ruleset,
             study=study,
             trial=trial,
-            root_seed=settings.seed,
-            seeds=seeds(settings.seed, facts.name, study, trial),
-            device=device,
-            threads=settings.threads,
-            hardware=provenance.hardware_class(device, settings.threads),
-            smoke=settings.smoke,
-            profile=settings.profile,
-            deterministic=settings.deterministic,
+            seeds=seeds(settings.seed, facts.name, study, trial, purpose),
         )
-        for study in range(studies)
-        for trial in range(settings.ruleset.trials)
+        for study in range(studies or settings.studies or settings.ruleset.studies)
+        for trial, hparams in enumerate(chosen(study))
     )
 
 
-def seeds(root: int, workload: str, study: int, trial: int) -> Seeds:
-    """Seeds of a trial, one per role; equal for every submission, so that runs pair."""
+def trials(
+    composition: Composition, facts: WorkloadFacts, settings: Settings, points: Sequence[HParams] | None = None
+) -> Callable[[int], Sequence[HParams]]:
+    """From a study to its settings, one per trial.
+
+    A study draws points of its own, all from one sequence: study 0 has the first ones, study 1 the next.
+    A point that its checks refuse is passed over. A submission's own list of points comes before its space.
+
+    Raises:
+        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+    """
+    n, tuning = settings.ruleset.trials, settings.ruleset.tuning
+    if points is None and tuning == "space" and composition.entry.points:
+        points = composition.entry.points[:n]
+    if points is None and tuning == "rates":
+        middle = float(spaces.default(composition.space["lr"])) if "lr" in composition.space else 0.0
+        points = [{"lr": rate} for rate in sampling.rates(middle, n)] if middle else [{}]
+    if points is None and tuning == "defaults":
+        points = [{}] * n
+    if points is not None:
+        listed = [_hparams(composition, facts, settings, point) for point in points]
+        return lambda study: listed
+    sequence, drawn = sampling.draws(composition.space), []
+    refused = 0
+
+    def of(study: int) -> Sequence[HParams]:
+        nonlocal refused
+        while len(drawn) < (study + 1) * n:
+            try:
+                drawn.append(_hparams(composition, facts, settings, next(sequence)))
+            except UsageError:
+                refused += 1
+                # With so many refused it is the space, or a value set by hand, that is wrong.
+                if refused > MOST_REFUSED * (1 + len(drawn)):
+                    raise
+        return drawn[study * n : (study + 1) * n]
+
+    return of
+
+
+def _stop(facts: WorkloadFacts, settings: Settings) -> int | None:
+    """Where a run ends by the ruleset alone, at an evaluation; a stream's stages end by their targets."""
+    if settings.ruleset.stopping != "share" or facts.stages:
+        return None
+    return int(facts.budget.horizon * settings.ruleset.stop_share / facts.eval_every + 1e-9) * facts.eval_every
+
+
+def seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
+    """Seeds of a trial, one per role; equal for every submission, so that runs pair, and other for every purpose."""
+    prefix = "" if purpose == "score" else f"{purpose}/"
 
     def draw(role: str) -> int:
-        text = f"{root}/{workload}/{study}/{trial}/{role}"
+        text = f"{prefix}{root}/{workload}/{study}/{trial}/{role}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
     return Seeds(model=draw("model"), data=draw("data"), submission=draw("submission"), replay=draw("replay"))
@@ -183,11 +260,12 @@ def _kind_and_name(name: str) -> tuple[str | None, str]:
     return (kind, rest) if colon else (None, name)
 
 
-def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings) -> HParams:
+def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings, point: HParams) -> HParams:
+    """A point's values, what was set by hand over them, and the defaults of the rest."""
     space = dict(composition.space)
     # Every submission may choose its batch size, among those the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=_batch_size(composition, facts))
-    given = dict(settings.overrides)
+    given = {**point, **settings.overrides}
     values = spaces.resolve(space, given, (), {})
     horizon = facts.budget.horizon * float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
     for check in composition.checks:

@@ -21,6 +21,8 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "penalty", "after_step"]
 Clock = Literal["process", "wall"]
+#: What a trial is for; seeds of different purposes never meet.
+Purpose = Literal["score", "tuning", "target", "envelope"]
 Status = Literal[
     "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
 ]
@@ -285,6 +287,7 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
         parts: `kind:name` of the parts it is composed of.
         needs: what it needs of workload and ruleset, beside what its parts need.
         space: its hyperparameters, over those of its parts (same names override).
+        points: settings that are tried, in this order, in place of points drawn from its space.
         checks: relations that must hold, beside those of its parts.
         model_options: options it requests of the model where a workload offers them.
         sources, tags: papers and free words for filtering.
@@ -298,6 +301,7 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
     space: Space = {}
+    points: tuple[HParams, ...] = ()
     checks: tuple[str, ...] = ()
     model_options: HParams = {}
     sources: tuple[Source, ...] = ()
@@ -408,11 +412,16 @@ class Ruleset(Data, frozen=True, kw_only=True):
         name, version: identity.
         summary: one line.
         trials: settings tried per study.
-        studies: independent repetitions.
+        studies: independent repetitions that are scored.
+        tuning_studies: repetitions before those, on seeds of their own, from which something is chosen.
         budget_factor: multiplies the workload's budget.
-        tuning: `defaults` (the submission's own) or `space` (drawn from its search space).
+        tuning: where the settings come from: `defaults` (the submission's own), `space` (drawn quasi-randomly
+            from its search space) or `rates` (its defaults at learning rates a factor apart).
         hides: what a submission may not know, of `NEEDS` (`horizon` in `anytime`).
-        stopping: `first-hit` ends a run at the target.
+        stopping: when a run ends, beside the end of its budget: `first-hit` at the target; `share` at
+            `stop_share` of the horizon, target or not; `chosen` at the point that the tuning studies chose;
+            `drawn` at a budget drawn for each study.
+        stop_share: for `share`, a multiple of 1 / (evaluations in the horizon); rounded to an evaluation.
         ranked: whether its tables rank.
     """
 
@@ -421,10 +430,12 @@ class Ruleset(Data, frozen=True, kw_only=True):
     summary: str
     trials: int
     studies: int
+    tuning_studies: int = 0
     budget_factor: float = 1.0
-    tuning: Literal["defaults", "space"] = "defaults"
+    tuning: Literal["defaults", "space", "rates"] = "defaults"
     hides: frozenset[str] = frozenset()
-    stopping: Literal["first-hit"] = "first-hit"
+    stopping: Literal["first-hit", "share", "chosen", "drawn"] = "first-hit"
+    stop_share: float = 1.0
     ranked: bool = False
 
 
@@ -479,8 +490,14 @@ class RunSpec(Data, frozen=True, kw_only=True):
         hparams: every hyperparameter with its value.
         overridden: names of those set by hand; such a run explores and is never ranked.
         ruleset: the rules it runs under.
+        purpose: `score` for what tables show; `tuning` for what settings and stops are chosen on; `target` for
+            what targets are made of; `envelope` for the reference of `anytime`, which knows its horizon.
         study, trial: which repetition and which setting.
         seeds: every source of randomness.
+        stop: examples drawn after which the run ends whatever its metrics, instead of at the target; a multiple
+            of the workload's `eval_every`. None ends it at the first hit.
+        prune: whether a hopeless run is ended early; never ranked.
+        ranks: processes that share the run, each with a device of its own.
         device: `cpu`, `cuda`, `mps` …
         threads: intra-op threads.
         hardware: the hardware class.
@@ -494,10 +511,14 @@ class RunSpec(Data, frozen=True, kw_only=True):
     hparams: HParams
     overridden: tuple[str, ...] = ()
     ruleset: Ruleset
+    purpose: Purpose = "score"
     study: int
     trial: int
     root_seed: int
     seeds: Seeds
+    stop: int | None = None
+    prune: bool = False
+    ranks: int = 1
     device: str = "cpu"
     threads: int = 1
     hardware: str

@@ -9,7 +9,7 @@ PRESETS = (
         name="adamw-cosine",
         summary="AdamW with warmup and cosine decay to zero: the reference",
         parts=("optimizer:adamw", "schedule:cosine"),
-        tags=("reference", "decay"),
+        tags=("reference", "decay", "family"),
     ),
     SubmissionEntry(
         name="wsd",
@@ -21,7 +21,7 @@ PRESETS = (
         name="sgd-nesterov",
         summary="SGD with Nesterov momentum, warmup and cosine decay",
         parts=("optimizer:nesterov", "schedule:cosine"),
-        tags=("decay", "sgd"),
+        tags=("decay", "sgd", "family"),
     ),
     SubmissionEntry(
         name="d2z",
@@ -35,7 +35,7 @@ PRESETS = (
         parts=("optimizer:adamw", "schedule:constant"),
         # Without decay the noise of a large rate stays in the weights to the end.
         space={"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))},
-        tags=("anytime",),
+        tags=("anytime", "family"),
     ),
     SubmissionEntry(
         name="schedule-free-adamw",
@@ -47,7 +47,7 @@ PRESETS = (
         name="muon-wsd",
         summary="Muon for hidden weights and AdamW for the rest, with warmup, a stable phase and a short decay",
         parts=("optimizer:muon", "schedule:wsd"),
-        tags=("decay",),
+        tags=("decay", "family"),
     ),
     SubmissionEntry(
         name="wsd-ema",
@@ -69,13 +69,27 @@ PRESETS = (
         parts=("optimizer:adamw", "schedule:constant", "replay:reservoir"),
         # A network that must not forget takes smaller steps than one that may.
         space={"lr": LogUniform(3e-4, 1e-2, default=1e-3)},
-        tags=("continual",),
+        tags=("continual", "family"),
     ),
     SubmissionEntry(
         name="rewarm-replay",
         summary="AdamW re-warmed and re-decayed for every task, with experience replay",
         parts=("optimizer:adamw", "schedule:rewarm", "replay:reservoir"),
         space={"lr": LogUniform(3e-4, 1e-2, default=2e-3)},
-        tags=("continual", "decay"),
+        tags=("continual", "decay", "family"),
+    ),
+    SubmissionEntry(
+        name="sgd-replay",
+        summary="SGD with Nesterov momentum at a constant rate, with experience replay",
+        parts=("optimizer:nesterov", "schedule:constant", "replay:reservoir"),
+        space={"lr": LogUniform(1e-3, 1.0, default=0.03)},
+        tags=("continual", "sgd", "family"),
+    ),
+    SubmissionEntry(
+        name="muon-replay",
+        summary="Muon for hidden weights and AdamW for the rest at constant rates, with experience replay",
+        parts=("optimizer:muon", "schedule:constant", "replay:reservoir"),
+        space={"lr": LogUniform(1e-3, 1e-1, default=5e-3), "adam_lr": LogUniform(3e-4, 1e-2, default=1e-3)},
+        tags=("continual", "family"),
     ),
 )

@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
+    "calibrate": ("harness.cli.calibrate:command", "Make a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.catalogue:show", "Describe a workload, a submission or a part."),

@@ -80,7 +80,7 @@ def run(context: click.Context, /, **options: Any) -> int:
         return EXIT_OK
     execute = load_object(registry.executor(options["executor"]).load)
     records: list[Record] = []
-    with _watching(registry, len(specs)) as watcher:
+    with watching(registry, len(specs)) as watcher:
         transport = _in_process(specs) if options["in_process"] else None
         records.extend(execute(specs, options["runs"], watcher, force=options["force"], transport=transport))
     if options["as_json"]:
@@ -203,7 +203,7 @@ def _cpu_sibling(registry: Registry, workload: WorkloadEntry) -> str | None:
 
 
 @contextmanager
-def _watching(registry: Registry, total: int) -> Iterator[Several]:
+def watching(registry: Registry, total: int) -> Iterator[Several]:
     manager, warnings = observer_plugins(registry)
     for warning in warnings:
         note(f"warning: {warning}")

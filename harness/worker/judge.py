@@ -36,8 +36,13 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
             return Verdict("reached", "the last stage's targets are met and every task is above its floor")
         if point.examples - stage_began >= stage.max_examples and (last or not stage_ends(stage, point)):
             return Verdict("exhausted", f"stage {stage.name!r} used its {stage.max_examples:,} examples")
-    elif all(target.met(point.metrics) for target in facts.targets):
-        return Verdict("reached", "the target is met")
+        return _spent(spec, point)
+    met = all(target.met(point.metrics) for target in facts.targets)
+    if spec.stop is None:
+        return Verdict("reached", "the target is met") if met else _spent(spec, point)
+    if point.examples >= spec.stop:
+        where = f"at its stop of {spec.stop:,} examples"
+        return Verdict("reached", f"the target is met {where}") if met else Verdict("exhausted", f"missed {where}")
     return _spent(spec, point)
 
 

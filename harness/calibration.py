@@ -1,0 +1,290 @@
+"""Targets from runs of tuned references: the rule, and what it makes of records.
+
+A target is the value that at least 90 % of fresh seeds of the best tuned reference reach by 80 % of the budget. It is
+rounded to three digits, to the easier side. On a stream the targets are given and the rule makes the stages' budgets.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from harness.types import Data, HParams, Record, Target, WorkloadFacts
+
+#: Share of the fresh seeds that reach a target, and of the budget by which they do.
+SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
+#: The easier target is what they reach by this share of the budget; the harder one what half of them reach.
+EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
+#: Resolution beyond which a workload is coarse.
+FINE = 0.02
+
+
+class Setting(Data, frozen=True, kw_only=True):
+    """A setting that was tried on the tuning seed.
+
+    Args:
+        submission: `name@version`.
+        hparams: its hyperparameters.
+        value: the best value of the primary metric within the share of the budget; None where the run broke.
+        stages: stages met, on a stream.
+        examples: drawn until then (on a stream: until the last stage was met).
+        run: its run_id.
+    """
+
+    submission: str
+    hparams: HParams
+    value: float | None
+    stages: int = 0
+    examples: int
+    run: str
+
+
+class Level(Data, frozen=True, kw_only=True):
+    """A target's value and the fresh seeds' way to it: examples and scored seconds, None for a miss."""
+
+    value: float
+    examples: tuple[int | None, ...]
+    seconds: tuple[float | None, ...]
+
+
+class StageUse(Data, frozen=True, kw_only=True):
+    """Fresh examples that each seed needed for a stage (None: not met), and the cap that the rule makes of them."""
+
+    name: str
+    examples: tuple[int | None, ...]
+    cap: int
+    cap_by_rule: int | None
+
+
+class Calibration(Data, frozen=True, kw_only=True):
+    """What a workload's targets come from.
+
+    Args:
+        workload: `name@version` that the runs were of.
+        hardware: their hardware class.
+        torch: the version of torch.
+        settings: all that was tried on the tuning seed, best first.
+        metric, goal: what the target is about (pools).
+        horizon: the budget in examples.
+        levels: `easy`, `main`, `hard` (pools).
+        stages: what each stage needed (streams).
+        reached: fresh seeds that reached all of a stream's targets and floors.
+        resolution: one standard error of the score metric as a share of the examples to the target.
+        evaluations: evaluations before the hit, the median over seeds.
+        runs: the fresh seeds' run_ids.
+    """
+
+    schema: int = 1
+    workload: str
+    hardware: str
+    torch: str
+    settings: tuple[Setting, ...]
+    metric: str = ""
+    goal: str = ""
+    horizon: int
+    levels: dict[str, Level] = {}
+    stages: tuple[StageUse, ...] = ()
+    reached: int | None = None
+    resolution: float | None = None
+    evaluations: float | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the resolution is unknown or beyond 2 %."""
+        return self.resolution is None or self.resolution > FINE
+
+
+def settings(records: Iterable[Record]) -> tuple[Setting, ...]:
+    """The settings tried on tuning seeds, best first."""
+    tried = [_setting(record) for record in records]
+    goals = {record.spec.workload.facts.targets[0].goal for record in records if record.spec.workload.facts.targets}
+    sign = -1.0 if goals == {"max"} else 1.0
+
+    def rank(setting: Setting) -> tuple[bool, int, float, int]:
+        value = setting.value
+        return value is None, -setting.stages, 0.0 if value is None else sign * value, setting.examples
+
+    return tuple(sorted(tried, key=rank))
+
+
+def _setting(record: Record) -> Setting:
+    facts = record.spec.workload.facts
+    broken = record.status in ("diverged", "crashed", "rejected", "out-of-memory", "interrupted")
+    value: float | None = None
+    if not facts.stages:
+        points = _running(record, facts.targets[0], facts.budget.horizon)
+        value = None if broken or not points else points[-1][1]
+    return Setting(
+        submission=record.spec.submission.id,
+        hparams=record.spec.hparams,
+        value=(None if broken else 0.0) if facts.stages else value,
+        stages=len(record.stage_hits),
+        examples=record.points[record.stage_hits[-1]].examples if record.stage_hits else record.counters.examples,
+        run=record.run_id,
+    )
+
+
+def calibrate(tuning: Sequence[Setting], fresh: Sequence[Record]) -> Calibration:
+    """The calibration that fresh seeds of the best setting make.
+
+    Args:
+        tuning: all settings tried, best first.
+        fresh: records of one setting on one workload, on seeds of their own; not empty.
+    """
+    spec, facts = fresh[0].spec, fresh[0].spec.workload.facts
+    common = Calibration(
+        workload=facts.id,
+        hardware=spec.hardware,
+        torch=fresh[0].environment.torch if fresh[0].environment else "",
+        settings=tuple(tuning),
+        horizon=facts.budget.horizon,
+        runs=tuple(record.run_id for record in fresh),
+    )
+    return _of_stream(common, facts, fresh) if facts.stages else _of_pool(common, facts, fresh)
+
+
+# --- pools --------------------------------------------------------------------------------------
+
+
+def _of_pool(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record]) -> Calibration:
+    target, horizon = facts.targets[0], facts.budget.horizon
+    wanted = {
+        "easy": (SEEDS_SHARE, EASY_BUDGET_SHARE),
+        "main": (SEEDS_SHARE, BUDGET_SHARE),
+        "hard": (HARD_SEEDS_SHARE, BUDGET_SHARE),
+    }
+    levels = {}
+    for name, (seeds, budget) in wanted.items():
+        value = reached_by(fresh, target, seeds, budget * horizon)
+        if value is not None:
+            levels[name] = _level(easier(value, target), fresh, target, BUDGET_SHARE * horizon)
+    main = levels.get("main")
+    evaluations = None
+    if main is not None:
+        hits = [n / facts.eval_every for n in main.examples if n is not None]
+        evaluations = statistics.median(hits) if hits else None
+    return msgspec.structs.replace(
+        common,
+        metric=target.metric,
+        goal=target.goal,
+        levels=levels,
+        resolution=None if main is None else resolution(fresh, target, main.value),
+        evaluations=evaluations,
+    )
+
+
+def reached_by(fresh: Sequence[Record], target: Target, seeds_share: float, examples: float) -> float | None:
+    """The best value that at least this share of the runs reach within so many examples; None if too few ran."""
+    values = [points[-1][1] for record in fresh if (points := _running(record, target, examples))]
+    values.sort(reverse=target.goal == "max")
+    needed = math.ceil(seeds_share * len(fresh) - 1e-9)
+    return values[needed - 1] if len(values) >= needed else None
+
+
+def easier(value: float, target: Target, digits: int = 3) -> float:
+    """A value rounded to so many significant digits, never to the harder side.
+
+    >>> easier(1.1063, Target(metric="loss", goal="min", value=2.0))
+    1.11
+    """
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) + 1 - digits)
+    scaled = value / unit
+    rounded = math.ceil(scaled - 1e-9) if target.goal == "min" else math.floor(scaled + 1e-9)
+    return float(f"{rounded * unit:.{digits}g}")
+
+
+def _level(value: float, fresh: Sequence[Record], target: Target, limit: float) -> Level:
+    hits = [_hit(record, target, value, limit) for record in fresh]
+    return Level(
+        value=value,
+        examples=tuple(None if hit is None else hit[0] for hit in hits),
+        seconds=tuple(None if hit is None else round(hit[1], 3) for hit in hits),
+    )
+
+
+def _hit(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
+    for point in record.points[1:]:
+        if point.examples > limit:
+            return None
+        found = point.metrics.get(target.metric)
+        if found is not None and not target.better(value, found):
+            return point.examples, point.scored(record.spec.clock)
+    return None
+
+
+def _running(record: Record, target: Target, limit: float) -> list[tuple[int, float]]:
+    """(examples, best value so far) at every evaluation within a limit, the untrained model left out."""
+    found: list[tuple[int, float]] = []
+    for point in record.points[1:]:
+        value = point.metrics.get(target.metric)
+        if point.examples > limit or value is None:
+            continue
+        best = value if not found or target.better(value, found[-1][1]) else found[-1][1]
+        found.append((point.examples, best))
+    return found
+
+
+def resolution(fresh: Sequence[Record], target: Target, value: float) -> float | None:
+    """One standard error of the score metric, as a share of the examples to the target; the median over runs.
+
+    The error is turned into examples by each run's own curve: those between the value and the value one standard
+    error easier. Needs the workload to report `se` beside the metric.
+    """
+    shares = []
+    for record in fresh:
+        se = [p.metrics["se"] for p in record.points[1:] if "se" in p.metrics]
+        curve = _running(record, target, math.inf)
+        hit = _crossing(curve, target, value)
+        if not se or hit is None:
+            continue
+        error = statistics.median(se[-5:])
+        earlier = _crossing(curve, target, value + error if target.goal == "min" else value - error)
+        if earlier is not None and hit > 0:
+            shares.append((hit - earlier) / hit)
+    return float(f"{statistics.median(shares):.2g}") if shares else None
+
+
+def _crossing(curve: Sequence[tuple[int, float]], target: Target, value: float) -> float | None:
+    """Examples at which a monotone curve meets a value, linear between evaluations."""
+    if curve and not target.better(value, curve[0][1]):
+        return float(curve[0][0])
+    for (n_0, v_0), (n_1, v_1) in itertools.pairwise(curve):
+        if not target.better(value, v_1):
+            return n_0 + (n_1 - n_0) * (v_0 - value) / (v_0 - v_1) if v_0 != v_1 else float(n_1)
+    return None
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+def _of_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record]) -> Calibration:
+    used = [_stage_examples(record) for record in fresh]
+    stages = []
+    for i, stage in enumerate(facts.stages):
+        examples = tuple(run[i] if i < len(run) else None for run in used)
+        met = sorted(n for n in examples if n is not None)
+        needed = math.ceil(SEEDS_SHARE * len(fresh) - 1e-9)
+        cap = None
+        if len(met) >= needed:
+            cap = math.ceil(met[needed - 1] / BUDGET_SHARE / facts.eval_every) * facts.eval_every
+        stages.append(StageUse(name=stage.name, examples=examples, cap=stage.max_examples, cap_by_rule=cap))
+    hits = [record.points[record.hit].examples / facts.eval_every for record in fresh if record.hit is not None]
+    return msgspec.structs.replace(
+        common,
+        stages=tuple(stages),
+        reached=sum(record.status == "reached" for record in fresh),
+        evaluations=statistics.median(hits) if hits else None,
+    )
+
+
+def _stage_examples(record: Record) -> list[int]:
+    """Fresh examples that each met stage took."""
+    ends = [record.points[index].examples for index in record.stage_hits]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

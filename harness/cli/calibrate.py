@@ -1,0 +1,186 @@
+"""`bench calibrate`: targets, budgets and resolution of a workload from tuned references on seeds of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from harness import plan, rulesets, store
+from harness.calibration import Calibration, calibrate, settings
+from harness.cli import names
+from harness.cli.names import open_registry
+from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.run import watching
+from harness.errors import UsageError
+from harness.loading import load_object
+from harness.plugins import Registry
+from harness.report import text
+from harness.types import HParams, Purpose, Record, RunSpec, SubmissionEntry, WorkloadEntry
+
+#: Submissions with this tag are references that targets may come from.
+FAMILY_TAG = "family"
+#: Fresh seeds for a variant, which takes the setting of its base.
+VARIANT_STUDIES = 5
+
+
+@click.command("calibrate")
+@click.argument("workload", type=names.NameType("workload"))
+@click.option("--families", help="References to tune (a,b); those tagged 'family' that can run there when not given.")
+@click.option("--studies", type=click.IntRange(1), help="Fresh seeds of the best; the ruleset's when not given.")
+@click.option("--rates", type=click.IntRange(1), help="Learning rates tried per family; the ruleset's when not given.")
+@click.option("--variants/--no-variants", default=True, help="Run the best setting on the workload's variants too.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+    help="Folder of local runs.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("calibration"), show_default=True,
+    help="Where the calibration and the records it came from are written.",
+)  # fmt: skip
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
+@click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
+@click.pass_obj
+def command(blocked: list[str], /, workload: str, **options: Any) -> None:
+    """Calibrate a workload: tune references, rerun the best on fresh seeds, write what targets follow.
+
+    Tuning, fresh and leaderboard seeds never meet. Giving the same command again goes on.
+    """
+    registry = open_registry(blocked)
+    (entry,) = names.workloads(workload, registry)
+    ruleset = rulesets.ruleset("calibration")
+    ruleset = msgspec.structs.replace(
+        ruleset, trials=options["rates"] or ruleset.trials, studies=options["studies"] or ruleset.studies
+    )
+    chosen = plan.Settings(ruleset=ruleset, seed=options["seed"], device=options["device"])
+    runner = Calibrator(registry, chosen, options)
+    families = _families(registry, entry, options["families"], chosen)
+    specs = [spec for family in families for spec in runner.specs(entry, family, "tuning", ruleset.tuning_studies)]
+    if options["dry_run"]:
+        for spec in specs:
+            click.echo(f"{store.run_id(spec)} {spec.submission.name} {spec.hparams}")
+        return
+    tuned = settings(runner.carry_out(specs))
+    best = tuned[0]
+    if best.value is None:
+        raise UsageError(f"no reference finished on {entry.name}", fix=f"see {options['runs']}/{best.run}")
+    note(f"best: {best.submission} {_shown(best.hparams)}")
+    winner = next(family for family in families if f"{family.name}@{family.version}" == best.submission)
+    wanted = [(entry, ruleset.studies)]
+    if options["variants"]:
+        wanted += [(w, VARIANT_STUDIES) for w in registry.workloads() if w.name.startswith(f"{entry.name}+")]
+    results = []
+    for target, studies in wanted:
+        fresh = runner.carry_out(runner.specs(target, winner, "target", studies, [best.hparams]))
+        results.append(calibrate(tuned, fresh))
+        _write(options["out"], results[-1])
+    if options["as_json"]:
+        json_out({"schema": SCHEMA, "calibrations": results})
+    else:
+        for result in results:
+            _print(result)
+
+
+class Calibrator:
+    """Plans trials and carries them out; every record is copied to the folder that is kept."""
+
+    def __init__(self, registry: Registry, chosen: plan.Settings, options: dict[str, Any]) -> None:
+        self._registry = registry
+        self._settings = chosen
+        self._options = options
+
+    def specs(
+        self,
+        workload: WorkloadEntry,
+        submission: SubmissionEntry,
+        purpose: Purpose,
+        studies: int,
+        points: Sequence[HParams] | None = None,
+    ) -> Sequence[RunSpec]:
+        return plan.plan(
+            workload, submission, self._registry, self._settings, purpose=purpose, studies=studies, points=points
+        )
+
+    def carry_out(self, specs: Sequence[RunSpec]) -> list[Record]:
+        execute = load_object(self._registry.executor(self._options["executor"]).load)
+        records = []
+        with watching(self._registry, len(specs)) as watcher:
+            for record in execute(specs, self._options["runs"], watcher):
+                records.append(record)
+                spec = record.spec
+                folder = self._options["out"] / "runs" / plan_name(spec.workload.facts.name) / spec.submission.name
+                folder.mkdir(parents=True, exist_ok=True)
+                store.write_atomically(folder / f"{record.run_id}.json", store.encode(record))
+        return records
+
+
+def plan_name(workload: str) -> str:
+    """A workload's name as a file's."""
+    return workload.replace(":", "_")
+
+
+def _families(
+    registry: Registry, entry: WorkloadEntry, given: str | None, chosen: plan.Settings
+) -> list[SubmissionEntry]:
+    """The references that were named, or those tagged so that can run there; on a stream those that replay.
+
+    Raises:
+        UsageError: one that was named cannot run there, or there is none.
+    """
+    if given:
+        found = [names.submission(name, registry) for name in names.split([given])]
+        for family in found:
+            if reason := plan.ineligible(plan.compose(family, registry), entry.facts, chosen.ruleset):
+                raise UsageError(f"{family.name} cannot run on {entry.name}: {reason}")
+        return found
+    tagged = [submission for submission in registry.submissions() if FAMILY_TAG in submission.tags]
+    stream = entry.facts.access == "stream"
+    found = []
+    for family in tagged:
+        composition = plan.compose(family, registry)
+        # Without replay a stream's floors are out of reach, so such a reference would say nothing of its targets.
+        if ("replay" in composition.needs) == stream and not plan.ineligible(composition, entry.facts, chosen.ruleset):
+            found.append(family)
+    if not found:
+        raise UsageError(f"no reference can run on {entry.name}", fix="name some with --families")
+    return found
+
+
+def _write(out: Path, result: Calibration) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    name = plan_name(result.workload.partition("@")[0])
+    payload = msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=1)
+    store.write_atomically(out / f"{name}.json", payload + b"\n")
+
+
+def _print(result: Calibration) -> None:
+    best = result.settings[0]
+    click.echo(f"{result.workload}: best of {len(result.settings)} settings is {best.submission}, {_shown(best.hparams)}")
+    rows = [[f"  {name}", f"{result.metric} {level.value:g}", _hits(level.examples)] for name, level in result.levels.items()]
+    for stage in result.stages:
+        rule = "too few met it" if stage.cap_by_rule is None else f"{stage.cap_by_rule:,} by the rule"
+        rows.append([f"  stage {stage.name}", f"cap {stage.cap:,}, {rule}", _hits(stage.examples)])
+    if result.reached is not None:
+        rows.append(["  reached", f"{result.reached} of {len(result.runs)}", ""])
+    known = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
+    rows.append(["  resolution", known + (", coarse" if result.coarse else ""), ""])
+    click.echo(text.columns(rows))
+
+
+def _hits(examples: Sequence[int | None]) -> str:
+    met = sorted(n for n in examples if n is not None)
+    span = f", {met[0]:,} to {met[-1]:,} examples" if met else ""
+    return f"{len(met)} of {len(examples)} seeds{span}"
+
+
+def _shown(hparams: HParams) -> str:
+    return " ".join(f"{name}={value}" for name, value in hparams.items())
+
+
+
