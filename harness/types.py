@@ -135,12 +135,15 @@ class Stage(Data, frozen=True, kw_only=True):
         targets: all must be met at one evaluation for the stream to move on.
         floors: must hold, besides the targets, when the last stage ends.
         max_examples: fresh examples after which the stage, and so the run, is exhausted.
+        min_examples: fresh examples before which the stage does not end: a task that a lucky handful of steps
+            could meet must still be seen for long enough to be remembered.
     """
 
     name: str
     targets: tuple[Target, ...]
     floors: tuple[Target, ...] = ()
     max_examples: int
+    min_examples: int = 0
 
 
 class Budget(Data, frozen=True, kw_only=True):

@@ -41,13 +41,13 @@ PRESETS = (
         name="schedule-free-adamw",
         summary="schedule-free AdamW: averaging in place of decay, no horizon",
         parts=("optimizer:schedule-free-adamw",),
-        tags=("anytime", "averaging"),
+        tags=("anytime", "averaging", "family"),
     ),
     SubmissionEntry(
         name="muon-wsd",
         summary="Muon for hidden weights and AdamW for the rest, with warmup, a stable phase and a short decay",
         parts=("optimizer:muon", "schedule:wsd"),
-        tags=("decay", "family"),
+        tags=("decay",),
     ),
     SubmissionEntry(
         name="wsd-ema",
@@ -86,10 +86,10 @@ PRESETS = (
         tags=("continual", "sgd", "family"),
     ),
     SubmissionEntry(
-        name="muon-replay",
-        summary="Muon for hidden weights and AdamW for the rest at constant rates, with experience replay",
-        parts=("optimizer:muon", "schedule:constant", "replay:reservoir"),
-        space={"lr": LogUniform(1e-3, 1e-1, default=5e-3), "adam_lr": LogUniform(3e-4, 1e-2, default=1e-3)},
-        tags=("continual", "family"),
+        name="schedule-free-replay",
+        summary="schedule-free AdamW with experience replay",
+        parts=("optimizer:schedule-free-adamw", "replay:reservoir"),
+        space={"lr": LogUniform(3e-4, 3e-2, default=3e-3)},
+        tags=("continual", "averaging", "family"),
     ),
 )

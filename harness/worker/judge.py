@@ -31,10 +31,10 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
         return Verdict("timeout", f"{limit:g} {spec.clock} seconds are spent")
     if facts.stages:
         stage = facts.stages[point.stage]
-        last = point.stage + 1 == len(facts.stages)
-        if last and stage_ends(stage, point) and all(floor.met(point.metrics) for floor in stage.floors):
+        last, ends = point.stage + 1 == len(facts.stages), stage_ends(stage, point, stage_began)
+        if last and ends and all(floor.met(point.metrics) for floor in stage.floors):
             return Verdict("reached", "the last stage's targets are met and every task is above its floor")
-        if point.examples - stage_began >= stage.max_examples and (last or not stage_ends(stage, point)):
+        if point.examples - stage_began >= stage.max_examples and (last or not ends):
             return Verdict("exhausted", f"stage {stage.name!r} used its {stage.max_examples:,} examples")
         return _spent(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)
@@ -46,9 +46,9 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
     return _spent(spec, point)
 
 
-def stage_ends(stage: Stage, point: Point) -> bool:
-    """Whether a stage's targets are all met."""
-    return all(target.met(point.metrics) for target in stage.targets)
+def stage_ends(stage: Stage, point: Point, began: int) -> bool:
+    """Whether a stage that began after so many examples has seen enough of them and its targets are all met."""
+    return point.examples - began >= stage.min_examples and all(target.met(point.metrics) for target in stage.targets)
 
 
 def _diverged(point: Point) -> str:
