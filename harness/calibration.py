@@ -1,7 +1,8 @@
 """Targets from runs of tuned references: the rule, and what it makes of records.
 
 A target is the value that at least 90 % of fresh seeds of the best tuned reference reach by 80 % of the budget. It is
-rounded to three digits, to the easier side. On a stream the targets are given and the rule makes the stages' budgets.
+rounded to three digits, to the easier side. On a stream the rule is applied to every stage and the share of its cap:
+in the runs that targets are made of, all stages last equally long, met or not.
 """
 
 from __future__ import annotations
@@ -29,16 +30,15 @@ class Setting(Data, frozen=True, kw_only=True):
     Args:
         submission: `name@version`.
         hparams: its hyperparameters.
-        value: the best value of the primary metric within the share of the budget; None where the run broke.
-        stages: stages met, on a stream.
-        examples: drawn until then (on a stream: until the last stage was met).
+        value: the best value of the primary metric within the share of the budget (on a stream: the mean over the
+            stages of the best value in each); None where the run broke.
+        examples: drawn in all.
         run: its run_id.
     """
 
     submission: str
     hparams: HParams
     value: float | None
-    stages: int = 0
     examples: int
     run: str
 
@@ -51,13 +51,12 @@ class Level(Data, frozen=True, kw_only=True):
     seconds: tuple[float | None, ...]
 
 
-class StageUse(Data, frozen=True, kw_only=True):
-    """Fresh examples that each seed needed for a stage (None: not met), and the cap that the rule makes of them."""
+class StageLevel(Data, frozen=True, kw_only=True):
+    """A stage's target by the rule, and the final value of each task's metric that as many seeds are above."""
 
     name: str
-    examples: tuple[int | None, ...]
-    cap: int
-    cap_by_rule: int | None
+    value: float
+    floors: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class Calibration(Data, frozen=True, kw_only=True):
@@ -71,8 +70,7 @@ class Calibration(Data, frozen=True, kw_only=True):
         metric, goal: what the target is about (pools).
         horizon: the budget in examples.
         levels: `easy`, `main`, `hard` (pools).
-        stages: what each stage needed (streams).
-        reached: fresh seeds that reached all of a stream's targets and floors.
+        stages: what the rule makes of each stage (streams).
         resolution: one standard error of the score metric as a share of the examples to the target.
         evaluations: evaluations before the hit, the median over seeds.
         runs: the fresh seeds' run_ids.
@@ -86,9 +84,8 @@ class Calibration(Data, frozen=True, kw_only=True):
     metric: str = ""
     goal: str = ""
     horizon: int
-    levels: dict[str, Level] = {}
-    stages: tuple[StageUse, ...] = ()
-    reached: int | None = None
+    levels: dict[str, Level] = msgspec.field(default_factory=dict)
+    stages: tuple[StageLevel, ...] = ()
     resolution: float | None = None
     evaluations: float | None = None
     runs: tuple[str, ...] = ()
@@ -105,26 +102,24 @@ def settings(records: Iterable[Record]) -> tuple[Setting, ...]:
     goals = {record.spec.workload.facts.targets[0].goal for record in records if record.spec.workload.facts.targets}
     sign = -1.0 if goals == {"max"} else 1.0
 
-    def rank(setting: Setting) -> tuple[bool, int, float, int]:
-        value = setting.value
-        return value is None, -setting.stages, 0.0 if value is None else sign * value, setting.examples
+    def rank(setting: Setting) -> tuple[bool, float]:
+        return setting.value is None, 0.0 if setting.value is None else sign * setting.value
 
     return tuple(sorted(tried, key=rank))
 
 
 def _setting(record: Record) -> Setting:
     facts = record.spec.workload.facts
-    broken = record.status in ("diverged", "crashed", "rejected", "out-of-memory", "interrupted")
-    value: float | None = None
-    if not facts.stages:
-        points = _running(record, facts.targets[0], facts.budget.horizon)
-        value = None if broken or not points else points[-1][1]
+    values: list[float | None] = []
+    if record.status in ("reached", "exhausted"):
+        stages = range(len(facts.stages)) if facts.stages else [None]
+        values = [_best(record, facts.targets[0], facts.budget.horizon, stage) for stage in stages]
+    complete = [value for value in values if value is not None]
     return Setting(
         submission=record.spec.submission.id,
         hparams=record.spec.hparams,
-        value=(None if broken else 0.0) if facts.stages else value,
-        stages=len(record.stage_hits),
-        examples=record.points[record.stage_hits[-1]].examples if record.stage_hits else record.counters.examples,
+        value=statistics.fmean(complete) if complete and len(complete) == len(values) else None,
+        examples=record.counters.examples,
         run=record.run_id,
     )
 
@@ -178,12 +173,24 @@ def _of_pool(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record])
     )
 
 
-def reached_by(fresh: Sequence[Record], target: Target, seeds_share: float, examples: float) -> float | None:
+def reached_by(
+    fresh: Sequence[Record], target: Target, seeds_share: float, examples: float, stage: int | None = None
+) -> float | None:
     """The best value that at least this share of the runs reach within so many examples; None if too few ran."""
-    values = [points[-1][1] for record in fresh if (points := _running(record, target, examples))]
-    values.sort(reverse=target.goal == "max")
-    needed = math.ceil(seeds_share * len(fresh) - 1e-9)
-    return values[needed - 1] if len(values) >= needed else None
+    best = [_best(record, target, examples, stage) for record in fresh]
+    return _kept_by([value for value in best if value is not None], target, seeds_share, len(fresh))
+
+
+def _kept_by(values: Sequence[float], target: Target, share: float, n: int) -> float | None:
+    """The best value that at least a share of `n` values are as good as."""
+    needed = math.ceil(share * n - 1e-9)
+    ordered = sorted(values, reverse=target.goal == "max")
+    return ordered[needed - 1] if len(ordered) >= needed else None
+
+
+def _best(record: Record, target: Target, examples: float, stage: int | None = None) -> float | None:
+    points = _running(record, target, examples, stage)
+    return points[-1][1] if points else None
 
 
 def easier(value: float, target: Target, digits: int = 3) -> float:
@@ -219,12 +226,12 @@ def _hit(record: Record, target: Target, value: float, limit: float) -> tuple[in
     return None
 
 
-def _running(record: Record, target: Target, limit: float) -> list[tuple[int, float]]:
-    """(examples, best value so far) at every evaluation within a limit, the untrained model left out."""
+def _running(record: Record, target: Target, limit: float, stage: int | None = None) -> list[tuple[int, float]]:
+    """(examples, best value so far) at every evaluation of a stage within a limit, the untrained model left out."""
     found: list[tuple[int, float]] = []
     for point in record.points[1:]:
         value = point.metrics.get(target.metric)
-        if point.examples > limit or value is None:
+        if point.examples > limit or value is None or stage not in (None, point.stage):
             continue
         best = value if not found or target.better(value, found[-1][1]) else found[-1][1]
         found.append((point.examples, best))
@@ -265,26 +272,21 @@ def _crossing(curve: Sequence[tuple[int, float]], target: Target, value: float) 
 
 
 def _of_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record]) -> Calibration:
-    used = [_stage_examples(record) for record in fresh]
-    stages = []
-    for i, stage in enumerate(facts.stages):
-        examples = tuple(run[i] if i < len(run) else None for run in used)
-        met = sorted(n for n in examples if n is not None)
-        needed = math.ceil(SEEDS_SHARE * len(fresh) - 1e-9)
-        cap = None
-        if len(met) >= needed:
-            cap = math.ceil(met[needed - 1] / BUDGET_SHARE / facts.eval_every) * facts.eval_every
-        stages.append(StageUse(name=stage.name, examples=examples, cap=stage.max_examples, cap_by_rule=cap))
-    hits = [record.points[record.hit].examples / facts.eval_every for record in fresh if record.hit is not None]
+    levels = []
+    for index, stage in enumerate(facts.stages):
+        target = stage.targets[0]
+        value = reached_by(fresh, target, SEEDS_SHARE, math.inf, index)
+        if value is None:
+            break
+        floors = {floor.metric: _final(fresh, floor) for floor in stage.floors}
+        levels.append(StageLevel(name=stage.name, value=easier(value, target), floors=floors))
     return msgspec.structs.replace(
-        common,
-        stages=tuple(stages),
-        reached=sum(record.status == "reached" for record in fresh),
-        evaluations=statistics.median(hits) if hits else None,
+        common, metric=facts.targets[0].metric, goal=facts.targets[0].goal, stages=tuple(levels)
     )
 
 
-def _stage_examples(record: Record) -> list[int]:
-    """Fresh examples that each met stage took."""
-    ends = [record.points[index].examples for index in record.stage_hits]
-    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+def _final(fresh: Sequence[Record], floor: Target) -> float:
+    """The value of a floor's metric that enough runs end above."""
+    ends = [record.points[-1].metrics.get(floor.metric, math.nan) for record in fresh]
+    value = _kept_by([end for end in ends if not math.isnan(end)], floor, SEEDS_SHARE, len(fresh))
+    return math.nan if value is None else easier(value, floor)

@@ -212,7 +212,8 @@ def trials(
     if points is not None:
         listed = [_hparams(composition, facts, settings, point) for point in points]
         return lambda study: listed
-    sequence, drawn = sampling.draws(composition.space), []
+    sequence = sampling.draws(composition.space)
+    drawn: list[HParams] = []
     refused = 0
 
     def of(study: int) -> Sequence[HParams]:
@@ -231,8 +232,8 @@ def trials(
 
 
 def _stop(facts: WorkloadFacts, settings: Settings) -> int | None:
-    """Where a run ends by the ruleset alone, at an evaluation; a stream's stages end by their targets."""
-    if settings.ruleset.stopping != "share" or facts.stages:
+    """Where a run ends by the ruleset alone, at an evaluation."""
+    if settings.ruleset.stopping != "share":
         return None
     return int(facts.budget.horizon * settings.ruleset.stop_share / facts.eval_every + 1e-9) * facts.eval_every
 

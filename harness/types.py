@@ -498,7 +498,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         study, trial: which repetition and which setting.
         seeds: every source of randomness.
         stop: examples drawn after which the run ends whatever its metrics, instead of at the target; a multiple
-            of the workload's `eval_every`. None ends it at the first hit.
+            of the workload's `eval_every`; on a stream every stage ends at the same share of its cap. None ends it
+            at the first hit.
         prune: whether a hopeless run is ended early; never ranked.
         ranks: processes that share the run, each with a device of its own.
         device: `cpu`, `cuda`, `mps` …

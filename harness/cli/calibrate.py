@@ -161,13 +161,16 @@ def _write(out: Path, result: Calibration) -> None:
 
 def _print(result: Calibration) -> None:
     best = result.settings[0]
-    click.echo(f"{result.workload}: best of {len(result.settings)} settings is {best.submission}, {_shown(best.hparams)}")
-    rows = [[f"  {name}", f"{result.metric} {level.value:g}", _hits(level.examples)] for name, level in result.levels.items()]
+    click.echo(
+        f"{result.workload}: best of {len(result.settings)} settings is {best.submission}, {_shown(best.hparams)}"
+    )
+    rows = [
+        [f"  {name}", f"{result.metric} {level.value:g}", _hits(level.examples)]
+        for name, level in result.levels.items()
+    ]
     for stage in result.stages:
-        rule = "too few met it" if stage.cap_by_rule is None else f"{stage.cap_by_rule:,} by the rule"
-        rows.append([f"  stage {stage.name}", f"cap {stage.cap:,}, {rule}", _hits(stage.examples)])
-    if result.reached is not None:
-        rows.append(["  reached", f"{result.reached} of {len(result.runs)}", ""])
+        floors = ", ".join(f"{name} {value:g}" for name, value in stage.floors.items())
+        rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     known = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
     rows.append(["  resolution", known + (", coarse" if result.coarse else ""), ""])
     click.echo(text.columns(rows))
@@ -181,6 +184,3 @@ def _hits(examples: Sequence[int | None]) -> str:
 
 def _shown(hparams: HParams) -> str:
     return " ".join(f"{name}={value}" for name, value in hparams.items())
-
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from harness.types import Point, RunSpec, Stage, Status
+from harness.types import Point, RunSpec, Status
 
 
 class Verdict(NamedTuple):
@@ -30,13 +30,7 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
     if point.scored(spec.clock) > limit:
         return Verdict("timeout", f"{limit:g} {spec.clock} seconds are spent")
     if facts.stages:
-        stage = facts.stages[point.stage]
-        last, ends = point.stage + 1 == len(facts.stages), stage_ends(stage, point, stage_began)
-        if last and ends and all(floor.met(point.metrics) for floor in stage.floors):
-            return Verdict("reached", "the last stage's targets are met and every task is above its floor")
-        if point.examples - stage_began >= stage.max_examples and (last or not ends):
-            return Verdict("exhausted", f"stage {stage.name!r} used its {stage.max_examples:,} examples")
-        return _spent(spec, point)
+        return _judge_stage(spec, point, stage_began) or _spent(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)
     if spec.stop is None:
         return Verdict("reached", "the target is met") if met else _spent(spec, point)
@@ -46,9 +40,30 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
     return _spent(spec, point)
 
 
-def stage_ends(stage: Stage, point: Point, began: int) -> bool:
-    """Whether a stage that began after so many examples has seen enough of them and its targets are all met."""
-    return point.examples - began >= stage.min_examples and all(target.met(point.metrics) for target in stage.targets)
+def _judge_stage(spec: RunSpec, point: Point, began: int) -> Verdict | None:
+    stages = spec.workload.facts.stages
+    stage, last, ends = stages[point.stage], point.stage + 1 == len(stages), stage_ends(spec, point, began)
+    kept = all(target.met(point.metrics) for target in (*stage.targets, *stage.floors))
+    if last and ends and kept:
+        return Verdict("reached", "the last stage's targets are met and every task is above its floor")
+    if last and ends and spec.stop is not None:
+        return Verdict("exhausted", "missed when the last stage's share was spent")
+    if point.examples - began >= stage.max_examples and (last or not ends):
+        return Verdict("exhausted", f"stage {stage.name!r} used its {stage.max_examples:,} examples")
+    return None
+
+
+def stage_ends(spec: RunSpec, point: Point, began: int) -> bool:
+    """Whether a stream goes on to its next stage, its present one having begun after so many examples.
+
+    A stage ends when it has seen enough examples and its targets are all met. In a run to a stop it lasts for the
+    same share of its cap as the run does of the horizon, targets or not.
+    """
+    facts = spec.workload.facts
+    stage, seen = facts.stages[point.stage], point.examples - began
+    if spec.stop is not None:
+        return seen >= stage.max_examples * spec.stop // facts.budget.horizon // facts.eval_every * facts.eval_every
+    return seen >= stage.min_examples and all(target.met(point.metrics) for target in stage.targets)
 
 
 def _diverged(point: Point) -> str:

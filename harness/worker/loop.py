@@ -231,7 +231,7 @@ class Run:
 
     def _advance_stream(self, point: Point) -> None:
         at, stages = self.at, self.facts.stages
-        if at.stage + 1 < len(stages) and stage_ends(stages[at.stage], point, at.stage_began):
+        if at.stage + 1 < len(stages) and stage_ends(self.spec, point, at.stage_began):
             at.stage_hits.append(len(at.points) - 1)
             at.stage += 1
             at.stage_began = point.examples

@@ -11,9 +11,9 @@ _AVERAGES = (0.96, 0.85, 0.83, 0.79, 0.77)
 #: The same where labels are noisy.
 _NOISY_AVERAGES = (0.93, 0.79, 0.70, 0.67, 0.64)
 _FLOOR = 0.3
-_CAP = 4_096
+_CAP = 1_024
 #: Fewer, and a lucky first stage ends before the reservoir holds enough of its classes.
-_LEAST = 512
+_LEAST = 256
 #: Share of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1
 

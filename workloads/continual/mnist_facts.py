@@ -18,9 +18,9 @@ _AVERAGES: dict[str, tuple[float, ...]] = {
     "class+narrow": (0.97, 0.88, 0.78, 0.75, 0.70),
 }
 _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
-_CAP = 8_192
+_CAP = 4_096
 #: Fewer, and a lucky first stage ends before the reservoir holds enough of its classes.
-_LEAST = 512
+_LEAST = 256
 _REFERENCE = "benchmarks/pilot_mnist.py continual --scenario {} --lr 1e-3 (experience replay), {}"
 _PILOTS = {
     "class": "seeds 400-404: 5 of 5",

@@ -93,14 +93,16 @@ class CurriculumMnist:
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`cross_entropy` (nats, never smoothed) and `accuracy` on held-out images with their true labels."""
+        """`cross_entropy` (nats, never smoothed), its standard error `se`, and `accuracy` on held-out images with their true labels."""
         device = next(model.parameters()).device
         digits = mnist.load(split)
         x_BCHW, labels_B = digits.x_BCHW.to(device), digits.labels_B.to(device)
         with torch.no_grad():
             logits_BK = model(mnist.normalised(x_BCHW)).float()
+        nats_B = nn.functional.cross_entropy(logits_BK, labels_B, reduction="none")
         return {
-            "cross_entropy": float(nn.functional.cross_entropy(logits_BK, labels_B)),
+            "cross_entropy": float(nats_B.mean()),
+            "se": float(nats_B.std() / len(nats_B) ** 0.5),
             "accuracy": float((logits_BK.argmax(1) == labels_B).double().mean()),
         }
 

@@ -74,7 +74,7 @@ class ImageClassifier(ABC):
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`cross_entropy` (nats, never smoothed) and `accuracy` on a held-out split.
+        """`cross_entropy` (nats, never smoothed), its standard error `se`, and `accuracy` on a held-out split.
 
         Args:
             model: in eval mode.
@@ -89,8 +89,10 @@ class ImageClassifier(ABC):
                 logits.append(self.outputs(model, moved).float())
                 labels.append(moved["labels_B"])
             logits_BK, labels_B = torch.cat(logits), torch.cat(labels)
+        nats_B = nn.functional.cross_entropy(logits_BK, labels_B, reduction="none")
         return {
-            "cross_entropy": float(nn.functional.cross_entropy(logits_BK, labels_B)),
+            "cross_entropy": float(nats_B.mean()),
+            "se": float(nats_B.std() / len(nats_B) ** 0.5),
             "accuracy": float((logits_BK.argmax(1) == labels_B).double().mean()),
         }
 
