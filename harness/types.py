@@ -658,6 +658,42 @@ class Record(Data, frozen=True, kw_only=True):
     content_hash: str = ""
 
 
+class Outcome(Data, frozen=True, kw_only=True):
+    """How a trial stands after a command, for summaries: light, since a plan may have ten thousand.
+
+    Args:
+        run_id, spec: the trial.
+        status, reason: its record's.
+        kept: it had ended before; nothing was run.
+        path: its folder.
+    """
+
+    run_id: str
+    spec: RunSpec
+    status: Status
+    reason: str = ""
+    kept: bool = False
+    path: str = ""
+
+
+class Execution(Data, frozen=True, kw_only=True):
+    """How trials are to be carried out: what `bench run` passes to an executor beside the trials.
+
+    Args:
+        force: start every trial anew; what is there is kept under `superseded/`.
+        retry_failed: start anew those that crashed, were rejected or ran out of memory or time.
+        jobs: trials at once; as many as fit when None.
+        in_process: run in this process, for a debugger.
+        options: the executor's own, such as the address of a cluster.
+    """
+
+    force: bool = False
+    retry_failed: bool = False
+    jobs: int | None = None
+    in_process: bool = False
+    options: dict[str, str] = {}
+
+
 # --- events: worker -> supervisor ---------------------------------------------------------------
 
 

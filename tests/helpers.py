@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from harness import plan, rulesets, store
-from harness.executors import local
+from harness.executors.trial import carry_out
 from harness.plugins import Registry, load_registry
 from harness.store import RunFolder
-from harness.types import PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.types import Execution, PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
 from tests import micro
 
 
@@ -78,12 +78,12 @@ def run_here(spec: RunSpec, runs: Path, watcher: Remember | None = None, **optio
     """Run a trial in this process."""
     from harness.worker.host import execute
 
-    return next(local.execute([spec], runs, watcher or Remember(), transport=execute, **options))
+    return carry_out(spec, runs, watcher or Remember(), Execution(**options), execute)[0]
 
 
 def run_worker(spec: RunSpec, runs: Path, watcher: Remember | None = None, **options: Any) -> Record:
     """Run a trial in a worker process."""
-    return next(local.execute([spec], runs, watcher or Remember(), **options))
+    return carry_out(spec, runs, watcher or Remember(), Execution(**options))[0]
 
 
 def folder_of(spec: RunSpec, runs: Path) -> RunFolder:

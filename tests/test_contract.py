@@ -119,11 +119,11 @@ class TestPair:
         assert whole.status in ("exhausted", "reached"), whole.reason
         assert whole.counters.steps > 0
         assert whole.points[-1].metrics.keys() >= whole.points[0].metrics.keys()
-        from harness.executors import local
+        from harness.executors.trial import carry_out
         from tests.worker.test_loop import StopAt
 
         with pytest.raises(Interrupted):
-            next(local.execute([spec], tmp_path / "broken", Remember(), transport=StopAt(2)))
+            carry_out(spec, tmp_path / "broken", Remember(), transport=StopAt(2))
         torch.manual_seed(99)
         assert outcome(run_here(spec, tmp_path / "broken")) == outcome(whole)
 

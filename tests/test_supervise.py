@@ -248,9 +248,9 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     def fails(job: Any, receive: Any) -> None:
         receive(Done(status="out-of-memory", reason="for the time being"))
 
-    from harness.executors import local
+    from harness.executors.trial import carry_out
 
-    record = next(local.execute([spec], runs, Remember(), transport=fails))
+    record, _ = carry_out(spec, runs, Remember(), transport=fails)
     assert record.status == "out-of-memory"
     assert len(record.points) == 5, "what was known before is still there"
     assert (folder.path / "checkpoint.pt").exists()
@@ -298,8 +298,8 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 
 def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
-    from harness.executors import local
+    from harness.executors.trial import carry_out
     from tests.worker.test_loop import StopAt
 
     with pytest.raises(supervise.Interrupted):
-        next(local.execute([spec], runs, Remember(), transport=StopAt(evaluations + 1)))
+        carry_out(spec, runs, Remember(), transport=StopAt(evaluations + 1))

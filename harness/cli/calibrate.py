@@ -111,7 +111,8 @@ class Calibrator:
         execute = load_object(self._registry.executor(self._options["executor"]).load)
         records = []
         with watching(self._registry, len(specs)) as watcher:
-            for record in execute(specs, self._options["runs"], watcher):
+            for outcome in execute(specs, self._options["runs"], watcher):
+                record = store.read_record(Path(outcome.path) / store.RECORD)
                 records.append(record)
                 spec = record.spec
                 folder = self._options["out"] / "runs" / plan_name(spec.workload.facts.name) / spec.submission.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 
 import click
 
-from harness import holdings, plan, provenance, rulesets
+from harness import holdings, plan, provenance, rulesets, store
 from harness.cli import config, names
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
@@ -24,9 +23,8 @@ from harness.observers import Observers
 from harness.plugins import Registry, observer_plugins
 from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
-from harness.store import RECORD, run_id
-from harness.supervise import Transport
-from harness.types import Record, RunSpec, Scalar, WorkloadEntry
+from harness.store import run_id
+from harness.types import Execution, Outcome, RunSpec, Scalar, WorkloadEntry
 
 #: How a trial may end without the command having failed.
 GOOD = frozenset({"reached", "exhausted", "pruned"})
@@ -55,6 +53,7 @@ GOOD = frozenset({"reached", "exhausted", "pruned"})
     help="Folder of local runs.",
 )  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
+@click.option("--retry-failed", is_flag=True, help="Start anew what crashed, was rejected or ran out of something.")
 @click.option("--force", is_flag=True, help="Start anew; what is there is kept under superseded/.")
 @click.option("--smoke", is_flag=True, help="A few steps of everything (unranked).")
 @click.option("--profile", is_flag=True, help="Take the time apart: data, forward, backward, optimizer (unranked).")
@@ -79,15 +78,17 @@ def run(context: click.Context, /, **options: Any) -> int:
         _print_plan(specs, options["as_json"])
         return EXIT_OK
     execute = load_object(registry.executor(options["executor"]).load)
-    records: list[Record] = []
+    how = Execution(force=options["force"], retry_failed=options["retry_failed"], in_process=options["in_process"])
+    if how.in_process and len(specs) > 1:
+        raise UsageError(f"--in-process runs one trial, and these are {len(specs)}", fix="name one of each")
     with watching(registry, len(specs)) as watcher:
-        transport = _in_process(specs) if options["in_process"] else None
-        records.extend(execute(specs, options["runs"], watcher, force=options["force"], transport=transport))
+        outcomes = list(execute(specs, options["runs"], watcher, how))
     if options["as_json"]:
+        records = [store.read_record(Path(outcome.path) / store.RECORD) for outcome in outcomes]
         json_out({"schema": SCHEMA, "records": records})
     else:
-        _summarise(records, options["runs"])
-    return EXIT_OK if all(record.status in GOOD for record in records) else EXIT_FAILED
+        _summarise(outcomes, options["runs"])
+    return EXIT_OK if all(outcome.status in GOOD for outcome in outcomes) else EXIT_FAILED
 
 
 # --- what to run --------------------------------------------------------------------------------
@@ -213,17 +214,6 @@ def watching(registry: Registry, total: int) -> Iterator[Several]:
         yield Several([view, Observers(manager)])
 
 
-def _in_process(specs: Sequence[RunSpec]) -> Transport:
-    """The worker's own entry, in this process.
-
-    By name: nothing on this side imports torch, so that planning, tables and `--help` stay light.
-    """
-    if len(specs) > 1:
-        raise UsageError(f"--in-process runs one trial, and these are {len(specs)}", fix="name one of each")
-    transport: Transport = importlib.import_module("harness.worker.host").execute
-    return transport
-
-
 # --- what is printed ----------------------------------------------------------------------------
 
 
@@ -239,16 +229,19 @@ def _print_plan(specs: Sequence[RunSpec], as_json: bool) -> None:
     click.echo(text.columns(rows))
 
 
-def _summarise(records: Sequence[Record], runs: Path) -> None:
-    counts = Counter(record.status for record in records)
-    click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()))
+def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
+    counts = Counter(outcome.status for outcome in outcomes)
+    kept = sum(outcome.kept for outcome in outcomes)
+    before = f" ({kept} from before)" if kept else ""
+    click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + before)
     if sys.stdout.isatty():
         note(f"bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} shows them as tables")
-    for record in records:
-        if record.status not in GOOD:
-            path = runs / record.run_id / ("worker.log" if record.status == "crashed" else RECORD)
-            click.echo(f"{record.spec.submission.name} on {record.spec.workload.facts.name}: {record.status}, {path}")
-        if record.profile:
-            total = sum(record.profile.values()) or 1.0
-            parts = ", ".join(f"{phase} {spent / total:.0%}" for phase, spent in record.profile.items())
-            click.echo(f"{record.spec.submission.name} on {record.spec.workload.facts.name}: {parts}")
+    for outcome in outcomes:
+        names_ = f"{outcome.spec.submission.name} on {outcome.spec.workload.facts.name}"
+        if outcome.status not in GOOD:
+            file = "worker.log" if outcome.status == "crashed" else store.RECORD
+            click.echo(f"{names_}: {outcome.status}, {Path(outcome.path) / file}")
+        if outcome.spec.profile:
+            profile = store.read_record(Path(outcome.path) / store.RECORD).profile
+            total = sum(profile.values()) or 1.0
+            click.echo(f"{names_}: " + ", ".join(f"{phase} {spent / total:.0%}" for phase, spent in profile.items()))

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import DamagedError, StoreError
-from harness.store import RECORD, RunFolder, free_name, run_id
-from harness.supervise import Transport, Watcher, supervise
-from harness.types import Record, RunSpec
+from harness.executors.trial import carry_out, outcome
+from harness.supervise import Transport, Watcher
+from harness.types import Execution, Outcome, RunSpec
 
 
-def execute(
-    specs: Sequence[RunSpec],
-    runs: Path,
-    watcher: Watcher,
-    *,
-    force: bool = False,
-    transport: Transport | None = None,
-) -> Iterator[Record]:
-    """Carry out trials in order, and yield each one's record when it is written.
+def execute(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Execution | None = None) -> Iterator[Outcome]:
+    """Carry out trials in order, and yield each one's outcome when its record is written.
 
-    A finished trial is kept, an interrupted one goes on, and with `force` every one starts anew.
+    A finished trial is kept, an interrupted one goes on.
 
     Args:
         runs: the folder with one folder per trial.
-        transport: see `supervise`.
+        how: see `Execution`.
     """
+    how = how or Execution()
+    transport = _in_process() if how.in_process else None
     for spec in specs:
-        folder = RunFolder(runs, run_id(spec))
-        with folder.locked():
-            if force:
-                folder.set_aside()
-            record = _sound_record(folder, spec, watcher)
-            if record is not None and record.status != "interrupted":
-                watcher.kept(record)
-            else:
-                record = supervise(folder, spec, watcher, transport=transport)
-        yield record
+        record, kept = carry_out(spec, runs, watcher, how, transport)
+        yield outcome(spec, runs, record, kept)
 
 
-def _sound_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record | None:
-    """The record that is there; a damaged one is put aside and the trial goes on from its checkpoint, if any."""
-    try:
-        return folder.record()
-    except StoreError as error:
-        if not isinstance(error, DamagedError):
-            raise
-        aside = free_name(folder.path / f"{RECORD}.corrupt")
-        folder.record_path.replace(aside)
-        watcher.warned(spec, f"{error.what}; kept as {aside.name}, running the trial again")
-        return None
+def _in_process() -> Transport:
+    """The worker's own entry, in this process.
+
+    By name: nothing on this side imports torch, so that planning, tables and `--help` stay light.
+    """
+    transport: Transport = importlib.import_module("harness.worker.host").execute
+    return transport

@@ -141,11 +141,11 @@ class StopAt:
 
 def interrupted_run(spec: RunSpec, runs: Path, stops: list[int]) -> Any:
     """The trial broken off after so many evaluations of each attempt, then finished."""
-    from harness.executors import local
+    from harness.executors.trial import carry_out
 
     for stop in stops:
         with pytest.raises(Interrupted):
-            next(local.execute([spec], runs, Remember(), transport=StopAt(stop)))
+            carry_out(spec, runs, Remember(), transport=StopAt(stop))
         _disturb()
     return run_here(spec, runs)
 

@@ -93,7 +93,10 @@ class CurriculumMnist:
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`cross_entropy` (nats, never smoothed), its standard error `se`, and `accuracy` on held-out images with their true labels."""
+        """`cross_entropy` (nats, never smoothed), its standard error `se`, and `accuracy`.
+
+        On held-out images with their true labels.
+        """
         device = next(model.parameters()).device
         digits = mnist.load(split)
         x_BCHW, labels_B = digits.x_BCHW.to(device), digits.labels_B.to(device)
