@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.catalogue:show", "Describe a workload, a submission or a part."),
+    "rulesets": ("harness.cli.rules:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
 }

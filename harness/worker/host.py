@@ -129,8 +129,8 @@ def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 def _load_workload(spec: RunSpec) -> Workload:
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
-    # Rulesets and smoke runs change the budget; everything else must be what was planned.
-    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget) != ref.facts:
+    # Rulesets and smoke runs change the budget, and stages with it; everything else must be what was planned.
+    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
         raise PluginError(
             f"{ref.load} is not the {ref.facts.id} that was planned: its facts differ from its entry's",
             fix="make the class's `facts` and the entry's `facts` the same object",
@@ -152,7 +152,9 @@ def _task(
     if unnamed:
         raise PluginError(f"{facts.id} names no kind for the parameter(s) {', '.join(unnamed[:5])}")
     snapshots.rng.manual_seed(spec.seeds.submission)
-    hidden, visible = "horizon" in spec.ruleset.hides, bool(facts.stages) and facts.boundaries
+    # The reference's envelope is of runs that know their horizon.
+    hidden = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
+    visible = bool(facts.stages) and facts.boundaries
     return Task(
         parameters=[Parameter(name, p, kinds[name]) for name, p in model.named_parameters() if p.requires_grad],
         horizon=None if hidden else facts.budget.horizon,
