@@ -83,8 +83,8 @@ def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
 
     Rounded so that every one of `STOPS` falls on an evaluation.
 
-    >>> drawn_horizon(28_672, 256, 0.0), drawn_horizon(28_672, 256, 0.5)
-    (14336, 34816)
+    >>> drawn_horizon(28_672, 256, 0.0), drawn_horizon(28_672, 256, 0.2)
+    (14336, 22528)
     """
     unit = eval_every * round(1 / min(STOPS))
     low, high = DRAWN
