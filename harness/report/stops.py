@@ -102,7 +102,7 @@ def _score_grid(scores: Sequence[AnytimeScore]) -> Grid:
         score = "–" if math.isnan(s.score) else f"{s.score:.3f}"
         rows.append([s.submission, str(len(s.studies)), score, studies, note])
     return Grid(
-        title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the tuned reference over the budget spent",
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the reference over the budget spent",
         heading=["submission", "n", "score", "studies", ""],
         rows=rows,
         right=frozenset({1, 2, 3}),

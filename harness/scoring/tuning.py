@@ -1,7 +1,7 @@
 """What tuning buys: the best time of k trials, for every k up to those that were run.
 
-Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7, for the median in place
-of the mean and without replacement: a mean has no value where some trials miss, and a miss is never imputed as a time.
+Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7; here for the median
+and without replacement: a mean has no value where some trials miss, and a miss is never imputed as a time.
 """
 
 from __future__ import annotations
