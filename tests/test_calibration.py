@@ -40,6 +40,17 @@ def test_the_target_is_what_nine_of_ten_seeds_reach() -> None:
     assert [n is not None for n in made.levels["main"].examples] == [True] * 9 + [False]
 
 
+def test_the_anchor_makes_the_target_and_the_best_reference_the_harder_one() -> None:
+    best = [run([2.0, 0.5 + 0.01 * k], k) for k in range(10)]
+    anchor = [run([2.0, 1.5, 0.8 + 0.01 * k], k) for k in range(10)]
+    made = calibrate((), best, anchor)
+    assert {name: level.value for name, level in made.levels.items()} == {"easy": 0.88, "main": 0.88, "hard": 0.58}
+    assert [n is not None for n in made.levels["main"].examples] == [True] * 9 + [False]
+    assert len(made.runs) == 20
+    # A "best" setting that fresh seeds do not bear out makes nothing harder.
+    assert calibrate((), [run([1.5], k) for k in range(10)], anchor).levels["hard"].value == 0.84
+
+
 def test_what_is_reached_after_the_share_of_the_budget_does_not_count() -> None:
     late = [run([3.0] * 8 + [0.5, 0.5], k) for k in range(10)]
     assert calibrate((), late).levels["main"].value == 3.0
