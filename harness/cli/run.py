@@ -26,7 +26,7 @@ from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
 from harness.store import RECORD, run_id
 from harness.supervise import Transport
-from harness.types import Record, RunSpec, Scalar, WorkloadEntry
+from harness.types import Record, RunSpec, WorkloadEntry
 
 #: How a trial may end without the command having failed.
 GOOD = frozenset({"reached", "exhausted", "pruned"})
@@ -99,7 +99,7 @@ def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
         ruleset=rulesets.ruleset(options["ruleset"]),
         studies=options["studies"],
         seed=options["seed"],
-        overrides=_settings(options["settings"]),
+        overrides=names.settings(options["settings"]),
         device=options["device"],
         threads=options["threads"],
         smoke=options["smoke"],
@@ -154,16 +154,6 @@ def _lacks(registry: Registry, need: str) -> bool:
     """Whether any file is missing of `dataset`, or of `dataset/pattern`."""
     name, slash, pattern = need.partition("/")
     return bool(holdings.missing(registry.dataset(name), (pattern,) if slash else ()))
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, Scalar | str]:
-    settings: dict[str, Scalar | str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--set {pair}: write NAME=VALUE, such as --set lr=3e-4")
-        settings[name.strip()] = value.strip()
-    return settings
 
 
 def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:
