@@ -1,8 +1,9 @@
-"""Named compositions of parts, as data."""
+"""Named compositions of parts, as data; those that try out one schedule each stand in `schedule_presets`."""
 
 from __future__ import annotations
 
 from harness.api import Fixed, LogUniform, SubmissionEntry
+from submissions.schedule_presets import SCHEDULE_PRESETS
 
 PRESETS = (
     SubmissionEntry(
@@ -78,4 +79,5 @@ PRESETS = (
         space={"lr": LogUniform(3e-4, 1e-2, default=2e-3)},
         tags=("continual", "decay"),
     ),
+    *SCHEDULE_PRESETS,
 )

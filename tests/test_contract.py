@@ -13,7 +13,7 @@ from harness import loading, plan, rulesets, spaces
 from harness.errors import BenchError
 from harness.plugins import load_registry
 from harness.supervise import Interrupted
-from harness.types import Progress, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.types import Factors, Progress, RunSpec, SubmissionEntry, WorkloadEntry
 from harness.worker.access import Pool, Stream
 from harness.worker.contract import Workload
 from tests import micro
@@ -151,7 +151,7 @@ def test_schedules_are_pure_and_bounded(part: Any) -> None:
     values = {name: spaces.default(domain) for name, domain in part.space.items()}
     for step in (0, 1, 10, 50, 99, 100):
         progress = Progress(step=step, horizon=100)
-        factor = schedule(progress, **values)
-        assert factor == schedule(progress, **values)
-        assert 0.0 <= factor <= 1.0
+        said = schedule(progress, **values)
+        assert said == schedule(progress, **values)
+        assert 0.0 <= (said.lr if isinstance(said, Factors) else said) <= 1.0
     assert msgspec.json.decode(msgspec.json.encode(part), type=type(part)) == part

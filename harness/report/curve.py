@@ -36,10 +36,11 @@ class Panel:
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
     """The curve in Braille dots, with its bounds at the side and its first and last update below.
 
-    >>> print("\\n".join(characters(Panel(label="", x=[0, 1], y=[1.0, 0.0]), width=4, height=2)))
-    1 ┤⠑⠢⡀⠀
-    0 ┤⠀⠀⠈⠢
-       0  1
+    >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
+    >>> print("\\n".join(characters(rising, width=5, height=2)))
+    1 ┤⠀⠀⠀⡠⠊
+    0 ┤⡠⠊⠉⠀⠀
+       0   8
     """
     low, high = panel.bounds
     cells = [[0] * width for _ in range(height)]
