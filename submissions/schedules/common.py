@@ -50,6 +50,16 @@ def decayed(p: Progress, warmup: float) -> tuple[float | None, float]:
     return rising, 1.0 if p.step >= total else (p.step - start) / (total - start)
 
 
+def since_decay(p: Progress, length: float) -> float:
+    """Updates since a decay of `length` began that ends at T; not above `length`, negative before it.
+
+    >>> [since_decay(Progress(step=t, horizon=100), 20.0) for t in (70, 90, 200)]
+    [-10.0, 10.0, 20.0]
+    """
+    total = horizon(p)
+    return length if p.step >= total else p.step - (total - length)
+
+
 def own_task(p: Progress) -> Progress:
     """The progress within the current task of a stream, as if it were a run; where no tasks are visible, the run's.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from harness.api import Choice, Fixed, PartEntry, Progress, Source, Uniform
-from submissions.schedules.common import POSITIVE, WARMUP, horizon, own_task, updates
+from submissions.schedules.common import POSITIVE, WARMUP, own_task, since_decay, updates
 
 ENTRY = PartEntry(
     kind="schedule",
@@ -58,8 +58,8 @@ def infinite(
     [0.5, 0.926777, 0.5, 0.070711, 0.01]
     """
     own = own_task(p)
-    t, total, length = own.step, horizon(own), updates(decay, own)
-    since = min(t, total) - (total - length)
+    t, length = own.step, updates(decay, own)
+    since = since_decay(own, length)
     if since > 0:
         return constant * math.pow(final / constant, since / length)
     if p.task_index:

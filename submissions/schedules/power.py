@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from harness.api import Fixed, LogUniform, PartEntry, Progress, Source, Uniform
-from submissions.schedules.common import FINAL, WARMUP, horizon, updates
+from submissions.schedules.common import FINAL, WARMUP, horizon, since_decay, updates
 
 ENTRY = PartEntry(
     kind="schedule",
@@ -57,7 +57,7 @@ def power(
     # Tokens at an update follow from the step: those drawn go on to grow after T.
     tokens = p.batch_size * (p.tokens / p.examples if p.examples else 1.0)
     rise, length = updates(warmup, p), updates(decay, p)
-    since = t - (horizon(p) - length)
+    since = since_decay(p, length)
     if t < rise:
         return t / rise * _law(rise * tokens, p.batch_size * a / cap, b)
     if since <= 0:
@@ -67,4 +67,4 @@ def power(
 
 
 def _law(n: float, scale: float, b: float) -> float:
-    return min(1.0, scale * n**b) if n else 1.0
+    return min(1.0, scale * math.pow(n, b)) if n >= 1 else 1.0

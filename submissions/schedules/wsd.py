@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from harness.api import Choice, Fixed, PartEntry, Progress, Source, Uniform
-from submissions.schedules.common import FINAL, WARMUP, after_warmup, horizon, updates
+from submissions.schedules.common import FINAL, WARMUP, after_warmup, since_decay, updates
 from submissions.schedules.shapes import REACHES_FINAL, SHAPES
 
 ENTRY = PartEntry(
@@ -64,8 +64,8 @@ def wsd(
     rising, _ = after_warmup(p, warmup)
     if rising is not None:
         return rising
-    total, length = horizon(p), updates(decay, p)
-    since = min(p.step, total) - (total - length)
+    length = updates(decay, p)
+    since = since_decay(p, length)
     if since <= 0:
         return 1.0
     if shape == "half-life":

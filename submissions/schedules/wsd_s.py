@@ -52,5 +52,5 @@ def wsd_s(
     t = min(p.step, total)
     start, end = cycle(t, total, cycles, ratio)
     length = decay * (end - start)
-    since = t - (end - length)
+    since = length if t == total else t - (end - length)
     return 1.0 if since <= 0 else inverse(since / length, final)

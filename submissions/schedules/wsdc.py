@@ -51,8 +51,8 @@ def wsdc(
     rising, _ = after_warmup(p, warmup)
     if rising is not None:
         return rising
-    length = updates(decay, p)
-    since = p.step - (horizon(p) - updates(tail, p) - length)
-    if since < 0 or (since == 0 and length):
-        return 1.0
-    return final if since >= length else SHAPES[shape](since / length, final)
+    end, length = horizon(p) - updates(tail, p), updates(decay, p)
+    if p.step >= end:
+        return final
+    since = p.step - (end - length)
+    return 1.0 if since <= 0 else SHAPES[shape](since / length, final)
