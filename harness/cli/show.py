@@ -97,7 +97,7 @@ def _drawing(
 
     Raises:
         UsageError: it was asked for and there is none, or its hyperparameters are not valid.
-        PluginError: it was asked for and cannot be loaded.
+        PluginError: it was asked for and cannot be loaded, or fails.
     """
     found, reason = None, ""
     if isinstance(entry, WorkloadEntry) or (isinstance(entry, PartEntry) and entry.kind != "schedule"):
@@ -106,9 +106,12 @@ def _drawing(
         try:
             found = drawing(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
             reason = "it has no schedule apart from its own step"
+            if found is not None:
+                found.panels()  # a schedule that fails does so before anything is printed
         except BenchError as error:
             if asked:
                 raise
+            found = None
             note(f"no curve: {error}")
     if asked and found is None:
         raise UsageError(f"{entry.name} has no learning-rate curve: {reason}", fix="leave --set, --at and --plot away")
