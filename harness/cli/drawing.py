@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import curves, loading, spaces
 from harness.errors import UsageError
-from harness.plan import Composition
+from harness.plan import Composition, batch_size
 from harness.report import curve as picture
 from harness.report import text
 from harness.types import Choice, Factors, Fixed, HParams, PartEntry, Scalar, Space, WorkloadFacts
@@ -135,7 +135,7 @@ def _allowed(values: HParams, space: Space) -> HParams:
 def _batch_size(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
     """Every submission has a batch size: the workload's choice, or any."""
     if facts is not None:
-        return Choice(tuple(facts.batch_sizes))
+        return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     asked = spaces.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
     return Fixed(int(asked), limits=(1, None))
 
@@ -154,10 +154,10 @@ def _schedule(composition: Composition) -> curves.Schedule | None:
 
 def _plan(values: HParams, request: Request) -> curves.Plan:
     """The plan for a workload's budget, or for as many updates as were named."""
-    facts, batch_size = request.facts, int(values["batch_size"])
+    facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, tasks = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:
-        horizon, tokens = max(1, facts.budget.horizon // batch_size), facts.tokens_per_example
+        horizon, tokens = max(1, facts.budget.horizon // size), facts.tokens_per_example
         if facts.stages and facts.boundaries and request.tasks is None:
             tasks = tuple(stage.max_examples for stage in facts.stages)
     horizon = request.horizon or horizon
@@ -168,7 +168,7 @@ def _plan(values: HParams, request: Request) -> curves.Plan:
     return curves.Plan(
         horizon=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),
-        batch_size=batch_size,
+        batch_size=size,
         tokens_per_example=tokens,
         tasks=tuple(end - begin for begin, end in zip([0, *ends], ends, strict=False)),
     )
