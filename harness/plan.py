@@ -288,7 +288,7 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings,
     """A point's values, what was set by hand over them, and the defaults of the rest."""
     space = dict(composition.space)
     # Every submission may choose its batch size, among those the workload offers.
-    space["batch_size"] = Choice(tuple(facts.batch_sizes), default=_batch_size(composition, facts))
+    space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     given = {**point, **settings.overrides}
     values = spaces.resolve(space, given, (), {})
     horizon = facts.budget.horizon * float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
@@ -297,9 +297,9 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings,
     return values
 
 
-def _batch_size(composition: Composition, facts: WorkloadFacts) -> int:
-    """The offered batch size nearest to the one that the submission asks for, or the workload's own."""
-    asked = composition.space.get("batch_size")
+def batch_size(space: Space, facts: WorkloadFacts) -> int:
+    """The offered batch size nearest to the one that a submission's space asks for, or the workload's own."""
+    asked = space.get("batch_size")
     if asked is None:
         return facts.batch_sizes[0]
     wanted = float(spaces.default(asked))

@@ -7,10 +7,54 @@ from collections.abc import Iterable
 from harness.api import PartEntry, SubmissionEntry, hookimpl
 from submissions import ema, presets, quality_ascending, reservoir
 from submissions.optimizers import adamw, muon, nesterov, schedule_free_adamw
-from submissions.schedules import constant, cosine, linear, rewarm, wsd
+from submissions.schedules import (
+    clr,
+    constant,
+    cosine,
+    cosine_power,
+    cyclic_cosine,
+    infinite,
+    inverse_sqrt,
+    large_then_decay,
+    linear,
+    multiplicative_cyclic,
+    one_cycle,
+    power,
+    reuse_dont_retrain,
+    rewarm,
+    rex,
+    slow_start_fast_decay,
+    step,
+    uba,
+    wsd,
+    wsd_s,
+    wsdc,
+)
 
 _OPTIMIZERS = (adamw, nesterov, muon, schedule_free_adamw)
-_SCHEDULES = (constant, cosine, linear, wsd, rewarm)
+_SCHEDULES = (
+    constant,
+    inverse_sqrt,
+    cosine,
+    linear,
+    wsd,
+    wsd_s,
+    wsdc,
+    cyclic_cosine,
+    infinite,
+    rewarm,
+    reuse_dont_retrain,
+    rex,
+    uba,
+    power,
+    clr,
+    one_cycle,
+    step,
+    cosine_power,
+    multiplicative_cyclic,
+    slow_start_fast_decay,
+    large_then_decay,
+)
 _OTHERS = (ema, quality_ascending, reservoir)
 
 

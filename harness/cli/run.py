@@ -27,7 +27,7 @@ from harness.plugins import Registry, observer_plugins
 from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
 from harness.store import run_id
-from harness.types import Execution, Outcome, Record, Scalar, WorkloadEntry
+from harness.types import Execution, Outcome, Record, WorkloadEntry
 
 #: Failed trials that a summary lists.
 LISTED = 20
@@ -118,7 +118,7 @@ def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) 
         jobs=options["jobs"],
         in_process=options["in_process"],
         options={
-            name: str(value) for name, value in _settings(options["executor_options"], "--executor-option").items()
+            name: str(value) for name, value in names.settings(options["executor_options"], "--executor-option").items()
         },
     )
     if how.in_process and len(campaign.first) + campaign.pending > 1:
@@ -150,7 +150,7 @@ def _campaign(registry: Registry, options: dict[str, Any]) -> Campaign:
         ruleset=rulesets.ruleset(options["ruleset"]),
         studies=options["studies"],
         seed=options["seed"],
-        overrides=_settings(options["settings"], "--set"),
+        overrides=names.settings(options["settings"]),
         device=options["device"],
         threads=options["threads"],
         smoke=options["smoke"],
@@ -203,17 +203,6 @@ def _lacks(registry: Registry, need: str) -> bool:
     """Whether any file is missing of `dataset`, or of `dataset/pattern`."""
     name, slash, pattern = need.partition("/")
     return bool(holdings.missing(registry.dataset(name), (pattern,) if slash else ()))
-
-
-def _settings(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str]:
-    settings: dict[str, Scalar | str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            example = "lr=3e-4" if flag == "--set" else "address=auto"
-            raise UsageError(f"{flag} {pair}: write NAME=VALUE, such as {flag} {example}")
-        settings[name.strip()] = value.strip()
-    return settings
 
 
 def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:

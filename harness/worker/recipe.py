@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from harness.curves import keywords_for
 from harness.errors import UsageError
-from harness.types import Factors, HParams, PartKind, Progress, Scalar, Source, Space
+from harness.types import Factors, HParams, PartKind, Progress, Source, Space
 from harness.worker.contract import Averager, Order, Replayer, Task, Work
 from harness.worker.statistics import BatchStatistics
 
@@ -226,15 +227,6 @@ class RecipeSubmission:
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         for name, part in self._stateful():
             part.load_state_dict(state[name])
-
-
-def keywords_for(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Those hyperparameters that `part` names as arguments (all of them when it takes `**kwargs`)."""
-    parameters = inspect.signature(part).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return dict(hparams)
-    names = {p.name for p in parameters}
-    return {k: v for k, v in hparams.items() if k in names}
 
 
 def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
