@@ -2,10 +2,10 @@
 
 Both optimizers step over tensors of the same shapes with the same gradients, one after the other (A B B A …), in
 processor seconds of one thread; a gradient is put back before each step, off the count. Each repetition builds both
-anew and gives the ratio of the medians; what is printed is the smallest and the median over repetitions, and the last
-line says whether every median stays within 1.05. A part without a library of its own is set against another's of the
-same arithmetic: NAdamW and LAMB against timm's (`pip install --no-deps timm`, imported without its models, which would
-need torchvision), SGDW against pytorch_optimizer's.
+anew and gives the median of the ratios of neighbouring steps; what is printed is the smallest and the median over
+repetitions, and the last line says whether every median stays within 1.05. A part without a library of its own is set
+against another's of the same arithmetic: NAdamW and LAMB against timm's (`pip install --no-deps timm`, imported
+without its models, which would need torchvision), SGDW against pytorch_optimizer's.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
 """
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], ours: Make, theirs: Make, steps: int) -> float:
-    """Median seconds of a step of ours over theirs."""
+    """Median over steps of the seconds of ours over those of theirs beside it."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(p.tensor.shape, generator=generator) for p in templates]
     sides = []
@@ -82,7 +82,7 @@ def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], ours: Make, 
         for side in (0, 1) if step % 2 else (1, 0):
             taken[side].append(_step(*sides[side], gradients))
     # The first steps make state.
-    return statistics.median(taken[0][3:]) / statistics.median(taken[1][3:])
+    return statistics.median(a / b for a, b in zip(*(seconds[3:] for seconds in taken), strict=True))
 
 
 def _step(parameters: Sequence[Parameter], optimizers: Sequence[Any], gradients: Sequence[Tensor]) -> float:

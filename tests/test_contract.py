@@ -26,8 +26,8 @@ WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu" and not w.
 #: Every submission may run on one of these: a pool with scores and a stream with boundaries are always among them.
 PLACES = [*WORKLOADS, micro.ENTRY, micro.STREAM_ENTRY]
 SUBMISSIONS = list(REGISTRY.submissions())
-#: The full product takes seconds a pair. It is for these, which have every kind of part among them; any other runs where
-#: it is quick: a pool with scores, a stream with boundaries, and a network with convolutions and batch norm.
+#: The full product takes seconds a pair. It is for these, which have every kind of part among them; any other runs
+#: where it is quick: a pool with scores, a stream with boundaries, and a network with convolutions and batch norm.
 EVERYWHERE = {"adamw-cosine", "wsd", "sgd-nesterov", "schedule-free-adamw", "muon-wsd", "wsd-ema", "rewarm-replay"}
 QUICK = [w for w in PLACES if w.name in ("micro", "micro-stream", "resnet-digits")]
 PAIRS = [(s, w) for s in SUBMISSIONS for w in (PLACES if s.name in EVERYWHERE else QUICK)]
@@ -114,7 +114,7 @@ def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunS
 
 @pytest.fixture
 def thawed() -> Iterator[None]:
-    """The clock of a run in this process takes what exists out of the collector's sight; give it back, or memory fills."""
+    """A run's clock takes what exists out of the collector's sight: in one process that has to be undone."""
     yield
     gc.unfreeze()
 

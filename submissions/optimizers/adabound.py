@@ -25,7 +25,7 @@ ENTRY = PartEntry(
     load=f"{__name__}:adabound",
     summary="Adam with step sizes in bounds that close on SGD's (pytorch_optimizer.AdaBound); extra `optimizers`",
     space={
-        "lr": LogUniform(1e-3, 3e-2, default=5e-3),
+        "lr": LogUniform(1e-3, 3e-2, default=1e-2),
         "final_lr": LogUniform(1e-2, 3.0, default=0.1),
         "gamma": Fixed(1e-3, limits=(1e-9, None)),
         "beta1": BETA1,

@@ -24,7 +24,7 @@ ENTRY = PartEntry(
     load=f"{__name__}:lion",
     summary="steps of the momentum's sign, with decoupled weight decay (pytorch_optimizer.Lion); extra `optimizers`",
     space={
-        "lr": LogUniform(1e-4, 1e-2, default=1e-3),
+        "lr": LogUniform(1e-4, 1e-2, default=2e-3),
         "beta1": BETA1,
         "beta2": Uniform(0.9, 0.999, default=0.98, limits=BELOW_ONE),
         # Larger than Adam's in proportion as the learning rate is smaller.

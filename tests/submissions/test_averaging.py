@@ -179,10 +179,12 @@ class TestEveryAverager:
         wander(model, average, range(55))
         memory = [p.data_ptr() for p in model.parameters()]
         before = [p.detach().clone() for p in model.parameters()]
-        with pytest.raises(RuntimeError, match="evaluation failed"), average.swapped():
+        with average.swapped():
             assert [p.data_ptr() for p in model.parameters()] == memory
             assert not torch.equal(model.weight, before[0])
             assert torch.equal(model.bias, before[1])  # frozen, so not averaged
+        assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+        with pytest.raises(RuntimeError, match="evaluation failed"), average.swapped():
             raise RuntimeError("evaluation failed")
         assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
 
