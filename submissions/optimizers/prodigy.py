@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.api import Choice, Fixed, LogUniform, PartEntry, Source
-from submissions.optimizers.domains import BETA1, BETA2
+from harness.api import Choice, Fixed, LogUniform, PartEntry, Source, Uniform
+from submissions.optimizers.domains import BELOW_ONE, BETA1
 from submissions.optimizers.groups import decay_groups
 from submissions.optimizers.libraries import require, wraps
 
@@ -27,7 +27,8 @@ ENTRY = PartEntry(
         # A factor on the estimate; the paper leaves it at 1.
         "lr": LogUniform(0.3, 3.0, default=1.0),
         "beta1": BETA1,
-        "beta2": BETA2,
+        # The authors' 0.999: the estimate is a ratio of sums that forget as slowly as the second moment.
+        "beta2": Uniform(0.9, 0.999, default=0.999, limits=BELOW_ONE),
         "weight_decay": LogUniform(1e-3, 1.0, default=1e-2, limits=(0.0, None)),
         "d0": Fixed(1e-6, limits=(1e-30, None)),
         "growth_rate": Fixed(1e30, limits=(1.0, None)),
