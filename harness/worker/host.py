@@ -105,10 +105,10 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     Raises:
         PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class.
     """
-    parts = {f"{part.kind}:{part.name}": loading.load_object(part.load) for part in ref.parts}
+    parts = {f"{part.kind}:{part.name}": _prepared(loading.load_object(part.load)) for part in ref.parts}
     if ref.load is None:
         return Recipe(**{name.partition(":")[0]: part for name, part in _with_schedule(parts).items()})
-    loaded = loading.load_object(ref.load)
+    loaded = _prepared(loading.load_object(ref.load))
     if isinstance(loaded, Recipe):
         return loaded.resolved(_with_schedule(parts))
     if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
@@ -117,6 +117,14 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
         factory: Callable[..., Submission] = loaded
         return factory
     raise PluginError(f"{ref.load} is no Recipe, no submission class and no torch optimizer class")
+
+
+def _prepared(loaded: Any) -> Any:
+    """A part or submission after its `prepare()`, if it has one: the place for long imports, off the clock."""
+    prepare = getattr(loaded, "prepare", None)
+    if callable(prepare):
+        prepare()
+    return loaded
 
 
 def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:

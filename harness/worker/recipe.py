@@ -28,6 +28,9 @@ _KINDS: tuple[PartKind, ...] = ("optimizer", "schedule", "averaging", "order", "
 class Recipe:
     """A training algorithm as a list of parts; each is called with those hyperparameters that it names.
 
+    A part made once (anything but a schedule, which is given the progress) that names `horizon` gets the number of
+    updates planned, as its schedule sees it; None where the ruleset hides it. One that needs it declares the need.
+
     Args:
         optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or several.
         schedule: (progress: Progress, **hparams) -> Factors or the learning-rate factor alone. A pure function.
@@ -86,6 +89,8 @@ class RecipeSubmission:
     def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._task = task
         self._unused = set(hparams) - {"batch_size", "horizon_fraction"}
+        self._fraction = float(hparams.get("horizon_fraction", 1.0))
+        self._horizon = self._planned(task.horizon)
         made = self._make(recipe.optimizer, hparams, task.parameters)
         self._optimizers: Sequence[Any] = made if isinstance(made, list | tuple) else [made]
         self._schedule = self._bind(recipe.schedule, hparams)
@@ -101,8 +106,6 @@ class RecipeSubmission:
             )
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
-        self._fraction = float(hparams.get("horizon_fraction", 1.0))
-        self._horizon = self._planned(task.horizon)
         # Only where other weights are evaluated than trained do statistics have to be taken anew.
         replaced = self._averager is not None or any(_swaps(o) for o in self._optimizers)
         self._statistics = BatchStatistics.of(model) if replaced else None
@@ -118,7 +121,10 @@ class RecipeSubmission:
         return functools.partial(part, **chosen)
 
     def _make(self, part: Part, hparams: HParams, *args: Any) -> Any:
-        return self._bind(part, hparams)(*args)
+        made = self._bind(part, hparams)
+        if _names(part, "horizon") and "horizon" not in hparams:
+            made = functools.partial(made, horizon=self._horizon)
+        return made(*args)
 
     def _make_optional(self, part: Part | None, hparams: HParams, *args: Any) -> Any:
         return None if part is None else self._make(part, hparams, *args)
@@ -227,6 +233,10 @@ class RecipeSubmission:
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         for name, part in self._stateful():
             part.load_state_dict(state[name])
+
+
+def _names(part: Any, name: str) -> bool:
+    return name in inspect.signature(part).parameters
 
 
 def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
