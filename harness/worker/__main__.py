@@ -1,6 +1,6 @@
 """The worker process: a job on standard input, events on a pipe, everything else into its log.
 
-usage: python -m harness.worker EVENTS_FD LOCK_FD      (started by the supervisor, not by hand)
+usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor, not by hand)
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from harness.types import AnyEvent, Job
 def main() -> None:
     """Read the job, carry it out, and end when the supervisor ends."""
     _die_with_supervisor()
+    # Before torch is imported: the threads that it starts, and processes that share the run, inherit the cores.
+    if sys.argv[3] and sys.platform == "linux":
+        os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     threading.Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
     events, lock = int(sys.argv[1]), int(sys.argv[2])
