@@ -81,6 +81,8 @@ class Inbox:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
+        #: Trials that have said that they stand.
+        self.begun: set[str] = set()
         self._specs: dict[str, RunSpec] = {}
         self._steps: dict[str, int] = {}
         self._decoder = msgspec.json.Decoder(_AnyTold)
@@ -104,6 +106,7 @@ class Inbox:
             return
         match told:
             case _Started():
+                self.begun.add(told.run_id)
                 self._watcher.started(spec, told.resumed)
             case _Evaluated():
                 self._steps[told.run_id] = told.point.steps

@@ -12,6 +12,8 @@ from harness.types import Done, Execution, Outcome, Record, RunSpec, Status
 
 #: Statuses that `--retry-failed` starts anew.
 FAILED = frozenset({"crashed", "rejected", "out-of-memory", "timeout"})
+#: Seconds in which a worker whose supervisor was killed has let go of its trial.
+LOCK_PATIENCE_S = 10.0
 
 
 def carry_out(
@@ -24,7 +26,7 @@ def carry_out(
     place: Place | None = None,
     stop: Stop | None = None,
     persist: bool = False,
-    patience: float = 10.0,
+    patience: float | None = None,
 ) -> tuple[Record, bool]:
     """The trial's record, written; and whether it was there before.
 
@@ -32,7 +34,7 @@ def carry_out(
         runs: the folder with one folder per trial.
         how: see `Execution`.
         transport, place, stop, persist: see `supervise`.
-        patience: seconds to wait for a supervisor of this trial that is about to end.
+        patience: seconds to wait for a supervisor of this trial that is about to end; a few when None.
 
     Raises:
         StoreError: somebody else is running this trial, or its folder cannot be written.
@@ -40,7 +42,7 @@ def carry_out(
     """
     how = how or Execution()
     folder = RunFolder(runs, run_id(spec))
-    with folder.locked(patience):
+    with folder.locked(LOCK_PATIENCE_S if patience is None else patience):
         if how.force:
             folder.set_aside()
         record = _sound_record(folder, spec, watcher)

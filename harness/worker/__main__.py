@@ -13,14 +13,22 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
 from harness.types import AnyEvent, Job
 
+Emit: TypeAlias = Callable[[AnyEvent], None]
 
-def main() -> None:
-    """Read the job, carry it out, and end when the supervisor ends."""
+
+def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
+    """Read the job, carry it out, and end when the supervisor ends.
+
+    Args:
+        execute: carries it out; `harness.worker.host.execute` when None.
+    """
     _die_with_supervisor()
     # Before torch is imported: the threads that it starts, and processes that share the run, inherit the cores.
     if sys.argv[3] and sys.platform == "linux":
@@ -42,8 +50,10 @@ def main() -> None:
         while line:
             line = line[os.write(events, line) :]
 
-    from harness.worker.host import execute
+    if execute is None:
+        from harness.worker import host
 
+        execute = host.execute
     execute(job, emit)
     # Not sys.exit: nothing that a plugin left registered (atexit, threads, destructors) may hold up the end.
     sys.stdout.flush()
