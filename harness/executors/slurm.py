@@ -86,7 +86,7 @@ class _Queue:
         journal = _Journal(self._folder / f"{identity}.events")
         # The folder's name ends in the job's number, so that what one job leaves can be removed.
         executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._options["cluster"])
-        executor.update_parameters(**_parameters(spec, self._options))
+        executor.update_parameters(**parameters(spec, self._options))
         job = executor.submit(TrialJob(msgspec.json.encode(spec), str(self._runs), how, str(journal.path)))
         self._inbox.expect(identity, spec)
         self._jobs[identity] = spec, job, journal
@@ -171,7 +171,7 @@ class TrialJob:
         """The job that takes its place when it is put back in the queue; begun already: neither forced nor retried."""
         again = msgspec.structs.replace(self._how, force=False, retry_failed=False)
         helpers = far.optional_module("submitit.helpers", "slurm")
-        return helpers.DelayedSubmission(TrialJob(self._spec, self._runs, again, self._journal))
+        return helpers.DelayedSubmission(type(self)(self._spec, self._runs, again, self._journal))
 
 
 class _Journal:
@@ -214,7 +214,8 @@ class _Journal:
         return whole.split(b"\n") if whole else []
 
 
-def _parameters(spec: RunSpec, options: dict[str, str]) -> dict[str, Any]:
+def parameters(spec: RunSpec, options: dict[str, str]) -> dict[str, Any]:
+    """What a trial's job asks for, in submitit's words."""
     cores, gpus = far.cores_and_gpus(spec)
     named = ("partition", "account", "qos", "constraint")
     given: dict[str, Any] = {f"slurm_{name}": options[name] for name in named if options[name]}

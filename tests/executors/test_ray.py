@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import threading
 import time
 import warnings
@@ -51,13 +52,10 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture
-def nodes(cluster: Any) -> Iterator[list[Any]]:
-    """Two nodes with room for one trial each; those that a test leaves alive are removed."""
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    yield nodes
-    for node in nodes:
-        if node in cluster.list_all_nodes():
-            cluster.remove_node(node, allow_graceful=False)
+def nodes(cluster: Any) -> list[Any]:
+    """Two nodes with room for one trial each, in the place of those that the test before ended."""
+    alive = [node for node in cluster.worker_nodes if node in cluster.list_all_nodes()]
+    return alive + [cluster.add_node(num_cpus=1) for _ in range(2 - len(alive))]
 
 
 @pytest.fixture
@@ -73,18 +71,31 @@ def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[li
 
 
 class Kills(Remember):
-    """Ends a node when so many evaluations have come."""
+    """Ends a node with a worker on it when so many evaluations have come, or as soon after as there is one."""
 
     def __init__(self, cluster: Any, nodes: list[Any], after: int) -> None:
         super().__init__()
         self._cluster, self._nodes, self._after = cluster, nodes, after
+        self.killed = False
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         super().evaluated(spec, point)
-        if len(self.points) == self._after:
-            self._cluster.remove_node(self._nodes.pop(0), allow_graceful=False)
-            # A node in its place, as a cluster would give one.
-            self._nodes.append(self._cluster.add_node(num_cpus=1))
+        busy = [node for node in self._nodes if _works(node)]
+        if len(self.points) >= self._after and busy and not self.killed:
+            self.killed = True
+            self._nodes.remove(busy[0])
+            self._cluster.remove_node(busy[0], allow_graceful=False)
+
+
+def _works(node: Any) -> bool:
+    """Whether a task on this node has started a worker: it is a child of a child of the node's own process."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    return any(_children(task, "-f", "tests.executors.stub") for task in _children(raylet))
+
+
+def _children(pid: int, *which: str) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(pid), *which], capture_output=True, text=True, check=False).stdout
+    return [int(line) for line in listed.split()]
 
 
 def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[Outcome]:
@@ -108,7 +119,7 @@ def test_a_dead_nodes_trials_go_on_elsewhere_where_storage_is_shared(
     cluster: Any, nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
     specs = stub_specs(3, evaluations=12, pause=0.2)
-    watcher = Kills(cluster, nodes, after=random.Random(1).randint(6, 12))
+    watcher = Kills(cluster, nodes, after=random.Random(1).randint(4, 10))
     outcomes = run(specs, tmp_path / "runs", watcher)
     assert len(outcomes) == 3
     assert outcomes_in(tmp_path / "runs") == undisturbed(specs)
@@ -123,7 +134,7 @@ def test_a_dead_nodes_trials_start_over_where_storage_is_not_shared(
     watcher = Kills(cluster, nodes, after=6)
     run(specs, tmp_path / "runs", watcher, shared="no")
     assert outcomes_in(tmp_path / "runs") == undisturbed(specs)
-    assert watcher.resumed == [0, 0, 0]
+    assert watcher.resumed == [0, 0, 0], "twice from the beginning"
     for spec in specs:
         left = {path.name for path in (tmp_path / "runs" / store.run_id(spec)).iterdir()}
         assert left == {"record.json", "worker.log", "lock"}
