@@ -165,8 +165,11 @@ def test_being_stopped_leaves_a_record_of_each_trial_that_ran(nodes: list[Any], 
         run(specs, tmp_path, watcher)
     records, problems = store.read_all([tmp_path])
     assert problems == []
-    assert len(records) == len(watcher.resumed)
-    assert {(record.status, record.reason) for record in records} == {("interrupted", "stopped by the user")}
+    # One that had not said that it stands may have a record, too.
+    assert len(records) >= len(watcher.resumed) > 0
+    assert {record.status for record in records} == {"interrupted"}
+    began = [record for record in records if record.points]
+    assert {record.reason for record in began} == {"stopped by the user"}
 
 
 def test_a_node_of_another_hardware_class_runs_nothing(nodes: list[Any], tmp_path: Path) -> None:
