@@ -32,7 +32,7 @@ from harness.plugins import load_registry
 from harness.report.progress import Plain
 from harness.types import Execution, Record, RunSpec, WorkloadEntry
 
-SUBMISSIONS = ("adamw-cosine", "wsd", "nesterov")
+SUBMISSIONS = ("adamw-cosine", "wsd", "sgd-nesterov")
 WORKLOADS = ("resnet-digits", "continual-digits")
 
 

@@ -18,7 +18,7 @@ from harness.executors.slurm import execute
 from harness.supervise import Interrupted
 from harness.types import Execution, Outcome, Point, RunSpec
 from tests.executors import stub
-from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
+from tests.executors.helpers import ROOT, outcomes_in, stub_specs
 from tests.executors.stub_job import StubJob
 from tests.helpers import Remember
 
@@ -70,21 +70,15 @@ class Signals(Remember):
 
 @pytest.mark.parametrize("sent", [signal.SIGUSR2, signal.SIGKILL], ids=["preempted", "killed"])
 def test_a_job_that_is_preempted_or_dies_goes_on_from_its_checkpoint(sent: signal.Signals, tmp_path: Path) -> None:
-    specs = stub_specs(1, evaluations=14, pause=0.25)
+    specs = stub_specs(1, evaluations=12, pause=0.2)
     watcher = Signals(sent, tmp_path / "runs", after=3)
     (outcome,) = run(specs, tmp_path / "runs", watcher)
     assert outcome.status == "exhausted"
     assert watcher.resumed[0] == 0
-    assert 3 <= watcher.resumed[1] < 14
+    assert 3 <= watcher.resumed[1] < 12
     assert any("ended without a result" in warning for warning in watcher.warnings) == (sent == signal.SIGKILL)
     list(execute_local(specs, tmp_path / "here", Remember()))
     assert outcomes_in(tmp_path / "runs") == outcomes_in(tmp_path / "here")
-
-
-def test_a_job_that_dies_over_and_over_has_crashed(tmp_path: Path) -> None:
-    (outcome,) = run([with_hparams(stub_specs(1)[0], kills_supervisor_at=0)], tmp_path)
-    assert outcome.status == "crashed"
-    assert "3 times in a row" in outcome.reason
 
 
 def test_being_stopped_ends_the_jobs_and_leaves_records(tmp_path: Path) -> None:
