@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,31 +73,28 @@ def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[li
 
 
 class Kills(Remember):
-    """Ends a node with a worker on it when so many evaluations have come, or as soon after as there is one."""
+    """Ends the node that a trial is on when that trial has been evaluated so many times."""
 
-    def __init__(self, cluster: Any, nodes: list[Any], after: int) -> None:
+    def __init__(self, cluster: Any, nodes: list[Any], runs: Path, after: int) -> None:
         super().__init__()
-        self._cluster, self._nodes, self._after = cluster, nodes, after
+        self._cluster, self._nodes, self._runs, self._after = cluster, nodes, runs, after
+        self._evaluations: Counter[str] = Counter()
         self.killed = False
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         super().evaluated(spec, point)
-        busy = [node for node in self._nodes if _works(node)]
-        if len(self.points) >= self._after and busy and not self.killed:
+        self._evaluations[store.run_id(spec)] += 1
+        if self._evaluations[store.run_id(spec)] >= self._after and not self.killed:
             self.killed = True
-            self._nodes.remove(busy[0])
-            self._cluster.remove_node(busy[0], allow_graceful=False)
+            self._cluster.remove_node(self._node_of(spec), allow_graceful=False)
 
-
-def _works(node: Any) -> bool:
-    """Whether a task on this node has started a worker: it is a child of a child of the node's own process."""
-    raylet = node.all_processes["raylet"][0].process.pid
-    return any(_children(task, "-f", "tests.executors.stub") for task in _children(raylet))
-
-
-def _children(pid: int, *which: str) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(pid), *which], capture_output=True, text=True, check=False).stdout
-    return [int(line) for line in listed.split()]
+    def _node_of(self, spec: RunSpec) -> Any:
+        """The node whose own process has started the task that holds the trial's lock, wherever its folder is."""
+        name = f"{store.run_id(spec)}/lock"
+        locks = [*self._runs.glob(name), *Path(tempfile.gettempdir()).glob(f"algorace-{os.getuid()}-*/{name}")]
+        task = max(locks, key=lambda path: path.stat().st_mtime_ns).read_text()
+        parent = subprocess.run(["ps", "-o", "ppid=", "-p", task], capture_output=True, text=True, check=True).stdout
+        return next(n for n in self._nodes if n.all_processes["raylet"][0].process.pid == int(parent))
 
 
 def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[Outcome]:
@@ -119,7 +118,7 @@ def test_a_dead_nodes_trials_go_on_elsewhere_where_storage_is_shared(
     cluster: Any, nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
     specs = stub_specs(3, evaluations=12, pause=0.2)
-    watcher = Kills(cluster, nodes, after=random.Random(1).randint(4, 10))
+    watcher = Kills(cluster, nodes, tmp_path / "runs", after=random.Random(1).randint(3, 6))
     outcomes = run(specs, tmp_path / "runs", watcher)
     assert len(outcomes) == 3
     assert outcomes_in(tmp_path / "runs") == undisturbed(specs)
@@ -131,7 +130,7 @@ def test_a_dead_nodes_trials_start_over_where_storage_is_not_shared(
     cluster: Any, nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
     specs = stub_specs(2, evaluations=8, pause=0.2)
-    watcher = Kills(cluster, nodes, after=6)
+    watcher = Kills(cluster, nodes, tmp_path / "runs", after=3)
     run(specs, tmp_path / "runs", watcher, shared="no")
     assert outcomes_in(tmp_path / "runs") == undisturbed(specs)
     assert watcher.resumed == [0, 0, 0], "twice from the beginning"
