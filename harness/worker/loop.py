@@ -118,7 +118,7 @@ class Run:
         with self.submission.eval_weights():
             self.clock.pause()
             point = self._point(self._metrics("score"))
-            verdict = judge(self.spec, point, self.at.stage_began)
+            verdict = judge(self.spec, point, self.at.stage_began, self.at.points[0])
             point = finite(point)
             if verdict is not None:
                 self._save_weights()
