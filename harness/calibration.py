@@ -4,9 +4,9 @@ A value is made of what at least 90 % of fresh seeds of a tuned reference reach 
 digits, to the easier side. The target is the value of the reference that anchors the scores, at its best setting, so
 that scores have a time to be measured in; the value of the best of all references is the `hard` level (ADR 0006).
 
-On a stream the rule is applied to every stage: in the runs that its values are made of, all stages last equally long, met
-or not. But runs at such targets move on as soon as they may, with less training behind them, and have five chances to
-miss. So all stages are made easier together, by the least `slack` at which enough fresh seeds reach the end.
+On a stream the rule is applied to every stage: in the runs that its values are made of, all stages last equally long,
+met or not. But runs at such targets move on as soon as they may, with less training behind them, and have five chances
+to miss. So all stages are made easier together, by the least `slack` at which enough fresh seeds reach the end.
 """
 
 from __future__ import annotations

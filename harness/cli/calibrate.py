@@ -20,7 +20,7 @@ from harness.errors import UsageError
 from harness.loading import load_object
 from harness.plugins import Registry
 from harness.report import text
-from harness.types import HParams, Purpose, Record, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.types import Execution, HParams, Purpose, Record, RunSpec, SubmissionEntry, WorkloadEntry
 
 #: Submissions with this tag are references that targets may come from.
 FAMILY_TAG = "family"
@@ -45,6 +45,7 @@ VARIANT_STUDIES = 5
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
+@click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
 @click.pass_obj
@@ -162,7 +163,7 @@ class Calibrator:
         execute = load_object(self._registry.executor(self._options["executor"]).load)
         records = []
         with watching(self._registry, len(specs)) as watcher:
-            for outcome in execute(specs, self._options["runs"], watcher):
+            for outcome in execute(specs, self._options["runs"], watcher, Execution(jobs=self._options["jobs"])):
                 record = store.read_record(Path(outcome.path) / store.RECORD)
                 records.append(record)
                 spec = record.spec
