@@ -34,7 +34,7 @@ LM_TINY_POSTNORM = calibrated(
 
 LM_SHAKESPEARE = WorkloadFacts(
     name="lm-shakespeare",
-    version="2",
+    version="1",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.84, unit="nats per character"),),
     budget=Budget(horizon=16_320, gradient_examples=32_640, seconds={"default": 120.0}),
