@@ -28,7 +28,7 @@ from harness.plugins import Registry, observer_plugins
 from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
 from harness.store import run_id
-from harness.types import Execution, Outcome, Record, WorkloadEntry
+from harness.types import Execution, Outcome, Record, RunSpec, WorkloadEntry
 
 #: Failed trials that a summary lists.
 LISTED = 20
@@ -275,8 +275,8 @@ def _print_plan(campaign: Campaign, options: dict[str, Any]) -> None:
     jobs = options["jobs"] or _at_once(specs)
     total, unknown_ = estimates.total(specs, jobs)
     later = f", then {campaign.pending} to the stops that these choose" if campaign.pending else ""
-    about = f"; about {text.seconds(total)} at {jobs} at once, by earlier records" if unknown_ < len(specs) else ""
-    note(f"{len(specs)} trials{later}{about}")
+    estimated = f"; about {text.seconds(total)} at {jobs} at once, by earlier records" if unknown_ < len(specs) else ""
+    note(f"{len(specs)} trials{later}{estimated}")
     if unknown_:
         note(f"no earlier record for {unknown_} of them on this hardware: not in the estimate")
 
