@@ -27,9 +27,10 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.018)
+# The runs that targets come from reported no standard error; it was measured since: docs/calibration.md.
+LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.019)
 LM_TINY_POSTNORM = calibrated(
-    msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=None
+    msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
 )
 
 LM_SHAKESPEARE = WorkloadFacts(
