@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
+from workloads.calibrated import calibration
 
-#: Per stage: the mean accuracy over the tasks seen that lets the stream move on.
-_AVERAGES = (0.96, 0.85, 0.83, 0.79, 0.77)
+#: Per stage: the mean accuracy over the tasks seen that lets the stream move on, from the calibration.
+_AVERAGES = (0.982, 0.886, 0.655, 0.685, 0.709)
 #: The same where labels are noisy.
-_NOISY_AVERAGES = (0.93, 0.79, 0.70, 0.67, 0.64)
+_NOISY_AVERAGES = (0.927, 0.812, 0.37, 0.472, 0.527)
 #: Of every task at the end; among noisy labels the reservoir holds fewer right ones.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 _CAP = 1_024
@@ -33,7 +34,7 @@ def _stage(index: int, averages: tuple[float, ...], floor: float) -> Stage:
 
 CONTINUAL_DIGITS = WorkloadFacts(
     name="continual-digits",
-    version="2",
+    version="3",
     tier="cpu",
     access="stream",
     targets=(Target(metric="avg_seen", goal="max", value=_AVERAGES[-1]),),
@@ -50,9 +51,8 @@ CONTINUAL_DIGITS = WorkloadFacts(
     example="8x8 image",
     replay_capacity=500,
     boundaries=True,
-    resolution=0.01,
     coarse=True,
-    reference=("benchmarks/pilot_digits.py continual --lr 1e-3, seeds 200-219: 18 of 20",),
+    reference=(calibration("continual-digits"),),
 )
 
 CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
@@ -60,6 +60,5 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     name="continual-digits+noise",
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
     stages=tuple(_stage(k, _NOISY_AVERAGES, _NOISY_FLOOR) for k in range(len(_NOISY_AVERAGES))),
-    resolution=None,
-    reference=("the loop of benchmarks/pilot_digits.py continual --lr 1e-3 on noisy labels, seeds 300-302: 3 of 3",),
+    reference=(calibration("continual-digits+noise"),),
 )
