@@ -30,7 +30,7 @@ SOURCES = (
         arxiv="2302.12022",
         equation="section 2",
     ),
-    Source(title="How far away are truly hyperparameter-free learning algorithms?"),
+    Source(title="How far away are truly hyperparameter-free learning algorithms?", arxiv="2505.24005"),
 )
 ENTRY = PartEntry(
     kind="optimizer",

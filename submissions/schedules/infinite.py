@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from harness.api import Choice, Fixed, PartEntry, Progress, Source, Uniform
+from harness.api import Fixed, PartEntry, Progress, Source, Uniform
 from submissions.schedules.common import POSITIVE, WARMUP, own_task, since_decay, updates
 
 ENTRY = PartEntry(
@@ -22,7 +22,7 @@ ENTRY = PartEntry(
         "constant": Uniform(0.1, 0.5, default=0.2, limits=POSITIVE),
         "decay": Uniform(0.1, 0.4, default=0.2, limits=(0.0, None)),
         "final": Fixed(0.01, limits=POSITIVE),
-        "shape": Choice(("cosine", "linear", "inverse-sqrt")),
+        "shape": Fixed("cosine", values=("cosine", "linear", "inverse-sqrt")),
     },
     checks=("steps(warmup) + steps(cooldown) + steps(decay) <= horizon", "final <= constant"),
     needs=frozenset({"horizon"}),
