@@ -79,6 +79,14 @@ _OTHERS = (
         tags=("anytime", "self-tuning"),
     ),
     SubmissionEntry(
+        name="prodigy-wsd",
+        summary="Prodigy at the rate it estimates, with warmup, a stable phase and a short decay",
+        parts=("optimizer:prodigy", "schedule:wsd"),
+        # Its authors' advice where there is a warmup: else the estimate takes the small steps for short distances.
+        space={"safeguard_warmup": Fixed(True)},
+        tags=("decay",),
+    ),
+    SubmissionEntry(
         name="dog",
         summary="DoG, evaluated as a polynomial-decay average",
         parts=("optimizer:dog", "schedule:constant", "averaging:polynomial"),

@@ -163,7 +163,7 @@ def infinite(
     T: int,
     warmup: float = 0,
     cooldown: float = 0.1,
-    constant: float = 0.2,
+    constant: float = 0.5,
     decay: float = 0.2,
     final: float = 0.01,
     shape: str = "cosine",
