@@ -315,10 +315,10 @@ def _claims(results: Results) -> str:
         rows.append([claim.paper, claim.says, where, claim.measure, *cells[:2], f"**{says}**", claim.confounds])
     heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "what differs")
     text = (
-        "Each as a test fixed beforehand; p and intervals are corrected over these "
-        f"{len(design.CLAIMS)}. *Fails* says that the opposite was found, or that there is no gain of {design.WORTH:.0%}, "
-        f"*undecided* that {design.SEEDS} seeds a workload cannot tell. Small networks and a few hundred updates are far "
-        "from most papers' settings: what fails here may hold there.\n"
+        f"Each as a test fixed beforehand; p and intervals are corrected over these {len(design.CLAIMS)}. *Fails* says "
+        f"that the opposite was found, or that there is no gain of {design.WORTH:.0%}, *undecided* that {design.SEEDS} "
+        "seeds a workload cannot tell. Small networks and a few hundred updates are far from most papers' settings: "
+        "what fails here may hold there.\n"
     )
     return "\n".join(["## What papers say, and what holds here\n", text, *markdown(heading, rows), ""])
 
