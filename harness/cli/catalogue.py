@@ -122,7 +122,6 @@ def _part_json(entry: PartEntry) -> dict[str, Any]:
     return {
         "kind": entry.kind,
         "name": entry.name,
-        "aliases": list(entry.aliases),
         "summary": entry.summary,
         "sources": _sources(entry.sources),
         "distribution": entry.distribution,

@@ -208,7 +208,11 @@ def _show_submission(composition: Composition) -> None:
 
 
 def _show_part(entry: PartEntry) -> None:
-    rows = [["needs", ", ".join(sorted(entry.needs)) or "nothing"], ["from", entry.distribution]]
+    rows = [
+        *([["also called", ", ".join(entry.aliases)]] if entry.aliases else []),
+        ["needs", ", ".join(sorted(entry.needs)) or "nothing"],
+        ["from", entry.distribution],
+    ]
     click.echo(f"{entry.id}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
     _show_space(entry.space, "hyperparameters")
     _show_checks(entry.checks)
