@@ -191,7 +191,7 @@ def _id(entry: Entry) -> str:
 
 
 def _spelt(entry: Entry) -> tuple[set[str], set[str]]:
-    names = (entry.name, *(entry.aliases if isinstance(entry, WorkloadEntry) else ()))
+    names = (entry.name, *(entry.aliases if isinstance(entry, WorkloadEntry | PartEntry) else ()))
     kind = entry.kind if isinstance(entry, PartEntry) else None
     forms = [_spellings(entry.distribution, name, kind) for name in names]
     return set().union(*(plain for plain, _ in forms)), set().union(*(qualified for _, qualified in forms))

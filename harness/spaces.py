@@ -46,9 +46,10 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
     Raises:
         UsageError: naming the hyperparameter, the value and what is allowed.
     """
-    if isinstance(domain, Choice):
-        if value not in domain.values:
-            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"one of {_listed(domain.values)}")
+    if isinstance(domain, Choice) or (isinstance(domain, Fixed) and domain.values is not None):
+        allowed = domain.values or ()
+        if value not in allowed:
+            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"one of {_listed(allowed)}")
         return value
     if isinstance(domain, Fixed) and isinstance(domain.default, str | bool):
         if type(value) is not type(domain.default):
@@ -112,9 +113,9 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
-    ast.LtE: operator.le,
+    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # shares that make up a whole do so but for rounding
     ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
+    ast.GtE: lambda a, b: a >= b or math.isclose(a, b),
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
@@ -215,6 +216,8 @@ def describe(domain: Domain) -> str:
     match domain:
         case Choice():
             return f"one of {_listed(domain.values)}"
+        case Fixed(values=tuple(values)):
+            return f"fixed, or one of {_listed(values)}"
         case Fixed():
             return "fixed"
         case LogUniform():

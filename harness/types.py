@@ -83,11 +83,13 @@ class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=Tr
 class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True):
     """A hyperparameter that is not tuned: its default, and the hard bounds for setting it by hand.
 
-    A number without `limits` may take any value; a string or a boolean takes values of its own type.
+    A number without `limits` may take any value; a string or a boolean takes values of its own type, or only those
+    of `values` where they are listed.
     """
 
     default: Scalar
     limits: tuple[float | None, float | None] | None = None
+    values: tuple[Scalar, ...] | None = None
 
 
 Domain: TypeAlias = LogUniform | Uniform | Integer | Choice | Fixed
@@ -260,6 +262,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
         space: its hyperparameters; the names are the callable's keyword arguments.
         checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
         needs: what it needs of workload and ruleset (see `NEEDS`).
+        aliases: other names it may be asked for by; compositions and records have `name`.
         sources: papers.
         distribution: filled in by the loader.
     """
@@ -268,6 +271,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
     name: str
     load: str
     summary: str
+    aliases: tuple[str, ...] = ()
     space: Space = {}
     checks: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()

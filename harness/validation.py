@@ -40,8 +40,9 @@ def validate_entry(entry: Entry) -> list[str]:
     if isinstance(entry, DatasetEntry):
         return list(_dataset(entry))
     problems = list(_identity(entry))
-    if isinstance(entry, WorkloadEntry):
+    if isinstance(entry, WorkloadEntry | PartEntry):
         problems += [f"the alias {name!r} is no plain name" for name in entry.aliases if not NAME.fullmatch(name)]
+    if isinstance(entry, WorkloadEntry):
         problems += _facts(entry.facts)
     elif isinstance(entry, PartEntry):
         problems += _method(entry)

@@ -27,6 +27,13 @@ _OPTIMIZERS = (
     _with_wsd("nadamw-wsd", "nadamw", "Adam with Nesterov momentum and decoupled weight decay"),
     _with_wsd("radam-wsd", "radam", "rectified Adam with decoupled weight decay"),
     _with_wsd("adabound-wsd", "adabound", "Adam with step sizes in bounds that close on SGD's"),
+    SubmissionEntry(
+        name="amsbound-wsd",
+        summary="AMSGrad with step sizes in bounds that close on SGD's, with warmup, a stable phase and a short decay",
+        parts=("optimizer:adabound", "schedule:wsd"),
+        space={"ams": Fixed(True)},
+        tags=("decay",),
+    ),
     _with_wsd("adamod-wsd", "adamod", "Adam with step sizes bounded by their running mean"),
     _with_wsd("fadam-wsd", "fadam", "Adam as natural gradient"),
     _with_wsd("adafactor-wsd", "adafactor", "Adafactor", "memory"),
@@ -50,14 +57,34 @@ _OTHERS = (
             "warmup": Fixed(nadamw.SELF_TUNING["warmup"], limits=(0.0, None)),
             "horizon_fraction": Uniform(0.25, 1.0, default=0.75, limits=(0.01, 1.0)),
         },
-        sources=(Source(title="How far away are truly hyperparameter-free learning algorithms?"),),
+        sources=(Source(title="How far away are truly hyperparameter-free learning algorithms?", arxiv="2505.24005"),),
         tags=("decay", "self-tuning"),
+    ),
+    SubmissionEntry(
+        name="nadamw-algoperf-points",
+        summary="NAdamW with a short warmup and cosine to zero, tuned over AlgoPerf's five external points",
+        parts=("optimizer:nadamw", "schedule:cosine"),
+        # Without their label smoothing and dropout, which not every workload has: the first and the third are then one.
+        points=tuple(
+            {name: value for name, value in point.items() if name not in ("label_smoothing", "dropout")}
+            for point in nadamw.POINTS
+        ),
+        sources=(Source(title="Benchmarking Neural Network Training Algorithms", arxiv="2306.07179"),),
+        tags=("decay",),
     ),
     SubmissionEntry(
         name="prodigy",
         summary="Prodigy at the rate it estimates, constant",
         parts=("optimizer:prodigy", "schedule:constant"),
         tags=("anytime", "self-tuning"),
+    ),
+    SubmissionEntry(
+        name="prodigy-wsd",
+        summary="Prodigy at the rate it estimates, with warmup, a stable phase and a short decay",
+        parts=("optimizer:prodigy", "schedule:wsd"),
+        # Its authors' advice where there is a warmup: else the estimate takes the small steps for short distances.
+        space={"safeguard_warmup": Fixed(True)},
+        tags=("decay",),
     ),
     SubmissionEntry(
         name="dog",

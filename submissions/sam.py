@@ -91,6 +91,8 @@ class Sam:
     """
 
     recipe = Recipe(optimizer=nesterov, schedule=wsd)
+    #: What `bench show` draws.
+    schedule = staticmethod(wsd)
 
     def __init__(self, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._model, self._rho = model, float(hparams["rho"])

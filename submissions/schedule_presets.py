@@ -5,8 +5,8 @@ Nothing but the schedule differs from `adamw-cosine` and `sgd-nesterov`, so that
 
 from __future__ import annotations
 
-from harness.api import Choice, Domain, Fixed, LogUniform, Source, SubmissionEntry
-from submissions.schedules.shapes import SHAPES
+from harness.api import Domain, Fixed, LogUniform, Source, SubmissionEntry
+from submissions.schedules.wsd import HALF_LIFE
 
 _ADAMW, _SGD = "optimizer:adamw", "optimizer:nesterov"
 _D2Z = Source(
@@ -39,7 +39,10 @@ def _with(
 
 
 _TENTH: dict[str, Domain] = {"final": Fixed(0.1, limits=(0.0, 1.0))}
-_MINICPM: dict[str, Domain] = {"shape": Choice((*SHAPES, "half-life"), default="half-life")}
+_MINICPM: dict[str, Domain] = {
+    "shape": Fixed(HALF_LIFE, values=(HALF_LIFE,)),
+    "half_life": LogUniform(0.02, 0.1, default=0.05, limits=(1e-6, None)),
+}
 
 SCHEDULE_PRESETS = (
     _with(_ADAMW, "cosine", "cosine-10pct", "with warmup and cosine decay to 10 %", ("decay",), _TENTH, (_D2Z,)),

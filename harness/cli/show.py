@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from harness import spaces
 from harness.cli import names
 from harness.cli.catalogue import submission_json
-from harness.cli.drawing import Drawing, Request, drawing
+from harness.cli.drawing import HORIZON, Drawing, Request, drawing
 from harness.cli.output import SCHEMA, json_out, note
 from harness.errors import BenchError, UsageError, unknown
 from harness.plan import Composition, compose
 from harness.plugins import Registry
 from harness.report import curve as picture
 from harness.report import text
-from harness.types import PartEntry, Source, Space, SubmissionEntry, Target, WorkloadEntry
+from harness.types import PartEntry, PartKind, Source, Space, SubmissionEntry, Target, WorkloadEntry
 
 
 class Steps(click.ParamType[tuple[int, ...]]):
@@ -102,6 +102,8 @@ def _drawing(
     found, reason = None, ""
     if isinstance(entry, WorkloadEntry) or (isinstance(entry, PartEntry) and entry.kind != "schedule"):
         reason = "only submissions and schedules have one"
+        if isinstance(entry, PartEntry):
+            _check(entry, request)  # what is wrong with a value is worth more than that there is no curve
     else:
         try:
             found = drawing(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
@@ -118,6 +120,11 @@ def _drawing(
     return found
 
 
+def _check(part: PartEntry, request: Request) -> None:
+    """Refuse the hyperparameters that planning for so many updates would refuse."""
+    spaces.resolve(part.space, request.settings, part.checks, {"horizon": request.horizon or HORIZON})
+
+
 def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
     """The entry of that name; workloads, submissions and parts share one namespace for a reader."""
     if name.partition(":")[0].endswith(".py"):
@@ -127,11 +134,13 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
             return names.workloads(name, registry)[0]
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
-    if any(name in (entry.id, entry.name) for entry in registry.parts()):
-        kind, colon, rest = name.partition(":")
+    kind, colon, rest = name.partition(":")
+    if colon and kind in get_args(PartKind):
+        return registry.part(kind, rest)
+    if any(name in (entry.name, *entry.aliases) for entry in registry.parts()):
         submissions = {entry.name for entry in registry.submissions()}
         if name not in submissions:
-            return registry.part(kind if colon else None, rest if colon else name)
+            return registry.part(None, name)
     everything = {entry.name for entry in registry.workloads()} | {entry.name for entry in registry.submissions()}
     everything |= {entry.id for entry in registry.parts()}
     if name not in everything and not {":", "+"} & set(name):
@@ -199,7 +208,11 @@ def _show_submission(composition: Composition) -> None:
 
 
 def _show_part(entry: PartEntry) -> None:
-    rows = [["needs", ", ".join(sorted(entry.needs)) or "nothing"], ["from", entry.distribution]]
+    rows = [
+        *([["also called", ", ".join(entry.aliases)]] if entry.aliases else []),
+        ["needs", ", ".join(sorted(entry.needs)) or "nothing"],
+        ["from", entry.distribution],
+    ]
     click.echo(f"{entry.id}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
     _show_space(entry.space, "hyperparameters")
     _show_checks(entry.checks)

@@ -1,7 +1,7 @@
 """Polynomial-decay averaging of the weights, which needs no tuning and knows no horizon.
 
 Source: Stochastic Gradient Descent for Non-smooth Optimization: Convergence Results and Optimal Averaging Schemes,
-arXiv 1212.1824, section 4; with γ = 8 as in DoG is SGD's Best Friend, arXiv 2302.12022.
+arXiv 1212.1824; with γ = 8 as in DoG is SGD's Best Friend, arXiv 2302.12022.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ENTRY = PartEntry(
     kind="averaging",
     name="polynomial",
+    aliases=("polynomial-decay", "pda"),
     load=f"{__name__}:Polynomial",
     summary="evaluates a mean of the weights that forgets the early ones as t^−γ",
     space={"gamma_average": Fixed(8.0, limits=(0.0, None))},
@@ -25,7 +26,6 @@ ENTRY = PartEntry(
             title="Stochastic Gradient Descent for Non-smooth Optimization: "
             "Convergence Results and Optimal Averaging Schemes",
             arxiv="1212.1824",
-            equation="section 4",
         ),
         Source(title="DoG is SGD's Best Friend: A Parameter-Free Dynamic Step Size Schedule", arxiv="2302.12022"),
     ),

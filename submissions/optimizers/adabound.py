@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.api import Choice, Fixed, LogUniform, PartEntry, Source
+from harness.api import Fixed, LogUniform, PartEntry, Source
 from submissions.optimizers.domains import BETA1, BETA2, EPS, WEIGHT_DECAY
 from submissions.optimizers.groups import decay_groups
 from submissions.optimizers.libraries import require, wraps
@@ -32,7 +32,7 @@ ENTRY = PartEntry(
         "beta2": BETA2,
         "weight_decay": WEIGHT_DECAY,
         "eps": EPS,
-        "ams": Choice((False, True)),
+        "ams": Fixed(False),
     },
     sources=(
         Source(

@@ -1,6 +1,6 @@
 """AdaMod with decoupled weight decay, from pytorch_optimizer.
 
-Source: An Adaptive and Momental Bound Method for Stochastic Learning, arXiv 1910.12249, algorithm 1.
+Source: An Adaptive and Momental Bound Method for Stochastic Learning, arXiv 1910.12249.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ ENTRY = PartEntry(
         Source(
             title="An Adaptive and Momental Bound Method for Stochastic Learning",
             arxiv="1910.12249",
-            equation="algorithm 1",
         ),
     ),
 )

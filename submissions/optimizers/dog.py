@@ -30,14 +30,15 @@ SOURCES = (
         arxiv="2302.12022",
         equation="section 2",
     ),
-    Source(title="How far away are truly hyperparameter-free learning algorithms?"),
+    Source(title="How far away are truly hyperparameter-free learning algorithms?", arxiv="2505.24005"),
 )
 ENTRY = PartEntry(
     kind="optimizer",
     name="dog",
     load=f"{__name__}:dog",
     summary="SGD whose step is the distance moved over the gradients seen (dog.DoG); extra `optimizers`",
-    space=SPACE,
+    # The authors' first step is for long runs: the distance takes some hundred updates to grow out of it.
+    space={**SPACE, "reps_rel": LogUniform(1e-6, 3e-2, default=1e-2)},
     sources=SOURCES,
 )
 

@@ -43,7 +43,8 @@ ENTRY = PartEntry(
         ),
         Source(
             title="Scalable Parameter and Memory Efficient Pretraining for LLM: "
-            "Recent Algorithmic Advances and Benchmarking"
+            "Recent Algorithmic Advances and Benchmarking",
+            arxiv="2505.22922",
         ),
     ),
 )

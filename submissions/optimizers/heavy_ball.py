@@ -1,7 +1,7 @@
 """SGD with heavy-ball momentum, torch's own.
 
-Source: Some methods of speeding up the convergence of iteration methods (Polyak, 1964), equation 9; in torch's form,
-where the learning rate multiplies the velocity.
+Source: Some methods of speeding up the convergence of iteration methods (Polyak, 1964); in torch's form, where the
+learning rate multiplies the velocity.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENTRY = PartEntry(
     kind="optimizer",
     name="heavy-ball",
+    aliases=("sgd-momentum",),
     load=f"{__name__}:heavy_ball",
     summary="SGD with heavy-ball momentum (torch.optim.SGD, fused)",
     space={
@@ -28,7 +29,7 @@ ENTRY = PartEntry(
         "momentum": MOMENTUM,
         "weight_decay": LogUniform(1e-5, 1e-2, default=1e-4, limits=(0.0, None)),
     },
-    sources=(Source(title="Some methods of speeding up the convergence of iteration methods", equation="9"),),
+    sources=(Source(title="Some methods of speeding up the convergence of iteration methods"),),
 )
 
 

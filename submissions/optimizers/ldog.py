@@ -1,6 +1,6 @@
 """L-DoG, distance over gradients for every tensor apart, from the authors' library.
 
-Source: DoG is SGD's Best Friend: A Parameter-Free Dynamic Step Size Schedule, arXiv 2302.12022, section 4. Its iterates
+Source: DoG is SGD's Best Friend: A Parameter-Free Dynamic Step Size Schedule, arXiv 2302.12022 (L-DoG). Its iterates
 are meant to be averaged: compose it with `averaging:polynomial`.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENTRY = PartEntry(
     kind="optimizer",
     name="ldog",
+    aliases=("l-dog",),
     load=f"{__name__}:ldog",
     summary="DoG with a step of its own for every tensor (dog.LDoG); extra `optimizers`",
     space=SPACE,

@@ -32,7 +32,10 @@ ENTRY = PartEntry(
         "adam_beta1": Fixed(0.9, limits=(0.0, 0.999999)),
         "adam_beta2": Fixed(0.95, limits=(0.0, 0.999999)),
     },
-    sources=(Source(title="Muon: An optimizer for hidden layers in neural networks"),),
+    sources=(
+        Source(title="Muon: An optimizer for hidden layers in neural networks"),
+        Source(title="Fantastic Pretraining Optimizers and Where to Find Them", arxiv="2509.02046"),
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """Prodigy, from the authors' library.
 
-Source: Prodigy: An Expeditiously Adaptive Parameter-Free Learner, arXiv 2306.06101, algorithm 4.
+Source: Prodigy: An Expeditiously Adaptive Parameter-Free Learner, arXiv 2306.06101, the form of Adam.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ ENTRY = PartEntry(
         Source(
             title="Prodigy: An Expeditiously Adaptive Parameter-Free Learner",
             arxiv="2306.06101",
-            equation="algorithm 4",
         ),
-        Source(title="How far away are truly hyperparameter-free learning algorithms?"),
+        Source(title="How far away are truly hyperparameter-free learning algorithms?", arxiv="2505.24005"),
     ),
 )
 

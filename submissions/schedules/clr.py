@@ -5,18 +5,19 @@ Source: Cyclical Learning Rates for Training Neural Networks, arXiv 1506.01186, 
 
 from __future__ import annotations
 
-from harness.api import Choice, Fixed, PartEntry, Progress, Source, Uniform
+from harness.api import Fixed, PartEntry, Progress, Source, Uniform
 from submissions.schedules.common import updates
 
 ENTRY = PartEntry(
     kind="schedule",
     name="clr",
+    aliases=("triangular", "cyclic"),
     load=f"{__name__}:clr",
     summary="triangles between `base` and the peak; `triangular2` halves them, `exp_range` shrinks them by `gamma`",
     space={
         "base": Uniform(0.01, 0.5, default=0.1667, limits=(0.0, 1.0)),
         "step_size": Fixed(0.125, limits=(1e-6, None)),
-        "shape": Choice(("triangular", "triangular2", "exp_range")),
+        "shape": Fixed("triangular", values=("triangular", "triangular2", "exp_range")),
         "gamma": Fixed(0.99994, limits=(0.0, 1.0)),
     },
     checks=("steps(step_size) <= horizon",),

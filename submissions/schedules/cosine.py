@@ -13,6 +13,7 @@ from submissions.schedules.common import FINAL, WARMUP, decayed
 ENTRY = PartEntry(
     kind="schedule",
     name="cosine",
+    aliases=("cosine-decay",),
     load=f"{__name__}:cosine",
     summary="half a cosine from the peak to `final`, after a linear warmup",
     space={"warmup": WARMUP, "final": FINAL},

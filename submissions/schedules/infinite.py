@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from harness.api import Choice, Fixed, PartEntry, Progress, Source, Uniform
+from harness.api import Fixed, PartEntry, Progress, Source, Uniform
 from submissions.schedules.common import POSITIVE, WARMUP, own_task, since_decay, updates
 
 ENTRY = PartEntry(
@@ -19,10 +19,11 @@ ENTRY = PartEntry(
     space={
         "warmup": WARMUP,
         "cooldown": Fixed(0.1, limits=(0.0, None)),
-        "constant": Uniform(0.1, 0.5, default=0.2, limits=POSITIVE),
+        # The paper's tenth is for long runs, in which even small steps lead far.
+        "constant": Uniform(0.1, 0.8, default=0.5, limits=POSITIVE),
         "decay": Uniform(0.1, 0.4, default=0.2, limits=(0.0, None)),
         "final": Fixed(0.01, limits=POSITIVE),
-        "shape": Choice(("cosine", "linear", "inverse-sqrt")),
+        "shape": Fixed("cosine", values=("cosine", "linear", "inverse-sqrt")),
     },
     checks=("steps(warmup) + steps(cooldown) + steps(decay) <= horizon", "final <= constant"),
     needs=frozenset({"horizon"}),
@@ -43,7 +44,7 @@ def infinite(
     p: Progress,
     warmup: float = 0.0,
     cooldown: float = 0.1,
-    constant: float = 0.2,
+    constant: float = 0.5,
     decay: float = 0.2,
     final: float = 0.01,
     shape: str = "cosine",

@@ -13,6 +13,7 @@ from submissions.schedules.common import FINAL, WARMUP, decayed
 ENTRY = PartEntry(
     kind="schedule",
     name="linear",
+    aliases=("d2z", "linear-decay"),
     load=f"{__name__}:linear",
     summary="a straight line from the peak to `final`, after a linear warmup",
     space={"warmup": WARMUP, "final": FINAL},

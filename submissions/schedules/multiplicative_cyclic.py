@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from harness.api import Choice, Fixed, PartEntry, Progress, Source
+from harness.api import Fixed, PartEntry, Progress, Source
 from submissions.schedules.common import FINAL, WARMUP, after_warmup, horizon, updates
 from submissions.schedules.shapes import SHAPES
 
@@ -23,7 +23,7 @@ ENTRY = PartEntry(
         "period": Fixed(1 / 15, limits=(1e-6, None)),
         "growth": Fixed(2.0, limits=(1.0, None)),
         "final": FINAL,
-        "shape": Choice(("cosine", "linear")),
+        "shape": Fixed("cosine", values=("cosine", "linear")),
     },
     checks=("steps(warmup) <= horizon", "steps(period) <= horizon"),
     needs=frozenset({"horizon"}),

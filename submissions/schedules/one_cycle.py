@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 
-from harness.api import Choice, Factors, Fixed, PartEntry, Progress, Source, Uniform
+from harness.api import Factors, Fixed, PartEntry, Progress, Source, Uniform
 from submissions.schedules.common import horizon
 
 ENTRY = PartEntry(
     kind="schedule",
     name="one-cycle",
+    aliases=("1cycle", "onecycle"),
     load=f"{__name__}:one_cycle",
     summary="one rise to the peak and an anneal to almost nothing, momentum cycled inversely",
     space={
@@ -23,7 +24,7 @@ ENTRY = PartEntry(
         "final_div_factor": Fixed(1e4, limits=(1.0, None)),
         "base_momentum": Fixed(0.85, limits=(0.0, 0.999999)),
         "max_momentum": Fixed(0.95, limits=(0.0, 0.999999)),
-        "shape": Choice(("cosine", "linear")),
+        "shape": Fixed("cosine", values=("cosine", "linear")),
         "three_phase": Fixed(False),
     },
     checks=("three_phase == 0 or 2 * pct_start <= 1", "base_momentum <= max_momentum"),

@@ -1,6 +1,6 @@
 """Re-warming and re-decaying: one warmup and one cosine for every task of a stream.
 
-Source: Simple and Scalable Strategies to Continually Pre-train Large Language Models, arXiv 2403.08763, section 4.1;
+Source: Simple and Scalable Strategies to Continually Pre-train Large Language Models, arXiv 2403.08763;
 Continual Pre-Training of Large Language Models: How to (re)warm your model?, arXiv 2308.04014.
 """
 
@@ -13,6 +13,7 @@ from submissions.schedules.cosine import cosine
 ENTRY = PartEntry(
     kind="schedule",
     name="rewarm",
+    aliases=("re-warm", "rewarm-redecay"),
     load=f"{__name__}:rewarm",
     summary="for every task anew: linear warmup, then half a cosine to `final` over the planned part of its cap",
     space={
@@ -26,7 +27,6 @@ ENTRY = PartEntry(
         Source(
             title="Simple and Scalable Strategies to Continually Pre-train Large Language Models",
             arxiv="2403.08763",
-            equation="section 4.1",
         ),
         Source(
             title="Continual Pre-Training of Large Language Models: How to (re)warm your model?", arxiv="2308.04014"

@@ -11,6 +11,7 @@ from submissions.schedules.common import WARMUP, after_warmup, horizon
 ENTRY = PartEntry(
     kind="schedule",
     name="step",
+    aliases=("30-60-90", "step-30-60-90"),
     load=f"{__name__}:step",
     summary="times `gamma` at 30 %, 60 % and 90 % of the horizon",
     space={"warmup": WARMUP, "gamma": LogUniform(0.05, 0.5, default=0.1, limits=(0.0, 1.0))},

@@ -20,7 +20,7 @@ ENTRY = PartEntry(
         "swa_start": START,
         "swa_final": Uniform(0.05, 0.5, default=0.2, limits=(0.0, 1.0)),
     },
-    checks=("steps(swa_start) <= horizon",),
+    checks=("steps(warmup) <= horizon", "steps(swa_start) <= horizon"),
     needs=frozenset({"horizon"}),
     sources=(SOURCE,),
 )

@@ -17,12 +17,12 @@ ENTRY = PartEntry(
     summary="at the peak, with a short decay before the end of each budget and no warmup after it",
     space={
         "warmup": WARMUP,
-        "decay": Uniform(0.05, 0.4, default=0.1, limits=(0.0, 1.0)),
+        "decay": Uniform(0.05, 0.4, default=0.1, limits=(0.0, None)),
         "final": Fixed(0.1, limits=POSITIVE),
         "cycles": CYCLES,
         "ratio": RATIO,
     },
-    checks=("steps(warmup) <= horizon",),
+    checks=("steps(warmup) <= horizon", "steps(decay) <= horizon"),
     needs=frozenset({"horizon"}),
     sources=(
         Source(
@@ -37,10 +37,11 @@ ENTRY = PartEntry(
 def wsd_s(
     p: Progress, warmup: float = 0.0, decay: float = 0.1, final: float = 0.1, cycles: int = 3, ratio: float = 2.0
 ) -> float:
-    """1, and in the last share `decay` of each cycle 1/(x/final + (1 − x)), x from 0 to 1.
+    """1, and in the last `decay` of each cycle 1/(x/final + (1 − x)), x from 0 to 1.
 
-    The cycles end at T/ratio^k: each continues from the decayed weights of the one before. The inverse of the rate
-    grows linearly, so `final` cannot be 0.
+    `decay` below 1 is a share of each cycle; from 1 on it is a number of updates, or the whole of a cycle that is
+    shorter. The cycles end at T/ratio^k: each continues from the decayed weights of the one before. The inverse of the
+    rate grows linearly, so `final` cannot be 0.
 
     >>> [round(wsd_s(Progress(step=t, horizon=1000)), 4) for t in (224, 249, 250, 1000)]
     [1.0, 0.1037, 1.0, 0.1]
@@ -51,6 +52,6 @@ def wsd_s(
     total = horizon(p)
     t = min(p.step, total)
     start, end = cycle(t, total, cycles, ratio)
-    length = decay * (end - start)
+    length = decay * (end - start) if decay < 1 else min(decay, end - start)
     since = length if t == total else t - (end - length)
     return 1.0 if since <= 0 else inverse(since / length, final)

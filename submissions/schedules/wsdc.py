@@ -6,7 +6,7 @@ The paper names the four phases; their shapes here are those of `wsd`.
 
 from __future__ import annotations
 
-from harness.api import Choice, Fixed, PartEntry, Progress, Source, Uniform
+from harness.api import Fixed, PartEntry, Progress, Source, Uniform
 from submissions.schedules.common import WARMUP, after_warmup, horizon, updates
 from submissions.schedules.shapes import REACHES_FINAL, SHAPES
 
@@ -21,7 +21,7 @@ ENTRY = PartEntry(
         "tail": Uniform(0.05, 0.3, default=0.1, limits=(0.0, None)),
         # At 0 nothing would be learnt in the tail.
         "final": Fixed(0.1, limits=(0.0, 1.0)),
-        "shape": Choice(tuple(SHAPES)),
+        "shape": Fixed("1-sqrt", values=tuple(SHAPES)),
     },
     checks=("steps(warmup) + steps(decay) + steps(tail) <= horizon", REACHES_FINAL),
     needs=frozenset({"horizon"}),

@@ -178,6 +178,24 @@ def test_dog_knows_one_distance_for_all_and_ldog_one_for_each() -> None:
 
 class TestMatrices:
     GRADIENT = torch.tensor([[3.0, 1.0], [1.0, 2.0]])
+    #: Five Newton–Schulz steps of Muon on it in double precision.
+    ORTHOGONALISED = torch.tensor([[0.829653, -0.14278], [-0.14278, 0.972433]], dtype=torch.float64)
+
+    def test_newton_schulz_of_muon(self) -> None:
+        x = self.GRADIENT.double() / self.GRADIENT.norm()
+        for _ in range(5):
+            a = x @ x.T
+            x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+        assert torch.allclose(x, self.ORTHOGONALISED, atol=1e-6)
+        assert torch.linalg.svdvals(x).tolist() == pytest.approx([1.060676, 0.74141], abs=1e-5)
+
+    def test_muon_steps_by_it_whatever_the_gradients_size(self) -> None:
+        for scale in (1e-2, 1.0, 1e2):
+            p, optimizer = made("muon", torch.eye(2), torch.float32, lr=0.1, weight_decay=0.0)
+            (found,) = steps(p, optimizer, [scale * self.GRADIENT])
+            step = (torch.eye(2).double() - torch.tensor(found).reshape(2, 2)) / 0.1
+            # bfloat16 inside.
+            assert torch.allclose(step, self.ORTHOGONALISED, atol=2e-2)
 
     def gradients(self) -> list[Tensor]:
         return [(i + 1) * self.GRADIENT for i in range(3)]
@@ -360,6 +378,22 @@ def test_torchs_nadam_is_another_algorithm() -> None:
     wanted = [[0.9884354833, 2.0085645173], [0.9773336391, 2.0024448557], [0.9772280885, 1.9907168953]]
     assert close(found, wanted)
     assert not close(found, VECTORS[1][2], 1e-3)
+
+
+def test_lamb_without_bias_correction_is_another_algorithm() -> None:
+    """torch-optimizer's numbers, from its arithmetic: the moments as they are."""
+    theta, m, v = (torch.tensor(x, dtype=torch.float64) for x in ([1.0, 2.0], [0.0, 0.0], [0.0, 0.0]))
+    found = []
+    for gradient in GRADIENTS:
+        g = torch.tensor(gradient, dtype=torch.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        u = m / (v.sqrt() + 1e-6) + 0.1 * theta
+        theta = theta - 1e-2 * theta.norm().clamp(max=10) / u.norm() * u
+        found.append(theta.tolist())
+    wanted = [[0.9834468084, 2.0150330253], [0.9616078911, 2.0201137988], [0.9441633377, 2.0061051405]]
+    assert close(found, wanted, 1e-9)
+    ours = steps(*made("lamb", [1.0, 2.0], **{**ADAM, "eps": 1e-6, "weight_decay": 0.1}))
+    assert not close(ours, wanted, 5e-4)
 
 
 def test_the_librarys_lamb_is_not_interchangeable() -> None:

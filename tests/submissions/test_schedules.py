@@ -239,6 +239,25 @@ def test_wsd_is_that_of_a_library_until_its_end() -> None:
     assert values(partial(wsd, warmup=2, decay=4), range(10), 10) == pytest.approx(published, abs=5e-5)
 
 
+def test_rex_is_not_its_namesakes() -> None:
+    """A library begins it with a rate of 0 and is one update late; another curve of that name is hotter."""
+    library = pytest.importorskip("pytorch_optimizer.lr_scheduler.rex")
+    theirs = torch_values(lambda o: library.REXScheduler(o, total_steps=10, max_lr=1.0), 11)
+    late = [v["lr"] for v in theirs]
+    assert late[:3] == pytest.approx([0, 0.9474, 0.8889], abs=5e-5)
+    ours = values(rex, range(11), 10)
+    assert ours[0] == 1.0
+    assert ours[1:] == pytest.approx(late[1:])
+    hotter = [z / (0.1 + 0.9 * z) for z in (0.75, 0.5, 0.25)]
+    assert all(a < b - 0.1 for a, b in zip(values(rex, (250, 500, 750)), hotter, strict=True))
+
+
+def test_minicpms_other_decay_is_linear_to_a_tenth() -> None:
+    schedule = partial(wsd, decay=200, final=0.1, shape="linear")
+    wanted = [0.1 + max(0.9 * (1000 - t) / 200, 0) for t in range(800, 1001, 10)]
+    assert values(schedule, range(800, 1001, 10)) == pytest.approx(wanted)
+
+
 def test_power_has_the_published_rates() -> None:
     def rate(t: int, cap: float) -> float:
         tokens = t * 256 * 4096

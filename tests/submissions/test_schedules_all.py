@@ -30,8 +30,8 @@ def lr(said: Factors | float) -> float:
 def values_of(domain: Domain) -> st.SearchStrategy[Any]:
     """Values that may be set by hand, and the extreme ones among them."""
     match domain:
-        case Choice():
-            return st.sampled_from(domain.values)
+        case Choice() | Fixed(values=tuple()):
+            return st.sampled_from(domain.values or ())
         case Fixed() if isinstance(domain.default, bool):
             return st.booleans()
         case Fixed() | Uniform() | LogUniform():

@@ -1,0 +1,254 @@
+"""The comparison of schedules and optimizers of docs/comparison.md: plans it, runs it, and makes the page.
+
+What is compared, and how, stands in `methods_design.py`. Two runs at once, one thread each; the same command again
+keeps what has finished and goes on. Records lie under `--runs`; what the page needs of each is written to `--figures`
+as it comes, so that the page can be made without them.
+
+    python benchmarks/compare_methods.py --plan
+    python benchmarks/compare_methods.py                 (hours; stop it whenever you like)
+    python benchmarks/compare_methods.py --table > docs/comparison.md
+    python benchmarks/compare_methods.py --every         (every method at its defaults: reached or missed)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import methods_design as design
+import methods_figures as figures
+import methods_table as table
+import msgspec
+from methods_design import Stage
+from methods_figures import Figure
+
+from harness import estimate, plan, rulesets, sampling, spaces, store
+from harness.cli.run import watching
+from harness.loading import load_object
+from harness.plugins import Registry, load_registry
+from harness.types import Execution, Fixed, HParams, Purpose, RunSpec, SubmissionEntry
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURED = ROOT / "docs" / "measured"
+#: Wall seconds of a run of AdamW to the end of the full budget with its evaluations, where no earlier record says.
+SECONDS = {"resnet-digits": 11.0, "lm-tiny": 58.0}
+#: How many times as long a run of these takes.
+DEARER = {"soap-wsd": 1.5, "shampoo-wsd": 3.0, "sam-sgd": 1.8, "muon-wsd": 1.1, "galore-wsd": 1.1}
+#: `--every`: workload and seeds.
+EVERY = {"resnet-digits": 5, "lm-tiny": 1}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", action="store_true", help="print what would run and how long it takes; run nothing")
+    parser.add_argument("--table", action="store_true", help="print the page from the figures there are")
+    parser.add_argument("--every", action="store_true", help="run every method at its defaults instead")
+    parser.add_argument("--arms", help="only these submissions (a,b)")
+    parser.add_argument("--workloads", help="only these (a,b)")
+    parser.add_argument("--seeds", type=int, help=f"fresh seeds (default {design.SEEDS}); fewer are for trying it out")
+    parser.add_argument("--horizon", type=int, help="examples in every budget, for trying it out")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "methods")
+    parser.add_argument("--figures", type=Path, help="default: docs/measured/methods.json, every.json with --every")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args(arguments)
+    options.figures = options.figures or MEASURED / ("every.json" if options.every else "methods.json")
+    if options.table:
+        sys.stdout.write(table.page(figures.read(options.figures)))
+        return 0
+    experiment = Experiment(load_registry(), options)
+    if options.every:
+        return experiment.every()
+    return experiment.show() if options.plan else experiment.run()
+
+
+class Experiment:
+    """Plans and carries out the stages of the design.
+
+    Args:
+        registry: where submissions and workloads are looked up.
+        options: of the command line.
+    """
+
+    def __init__(self, registry: Registry, options: argparse.Namespace) -> None:
+        self._registry = registry
+        self._options = options
+        ruleset = rulesets.ruleset(str(design.RULESET))
+        self._settings = plan.Settings(ruleset=ruleset, seed=design.ROOT_SEED)
+        self._seeds = options.seeds or design.SEEDS
+
+    # --- what to run --------------------------------------------------------------------------------
+
+    def stages(self) -> Iterator[Stage]:
+        """The stages, less what the options leave out."""
+        only = {name: set(text.split(",")) for name in ("arms", "workloads") if (text := getattr(self._options, name))}
+        for stage in design.STAGES:
+            arms = [arm for arm in stage.arms if arm in only.get("arms", {arm})]
+            if arms and stage.workload in only.get("workloads", {stage.workload}):
+                budget = self._options.horizon or stage.budget
+                yield replace(stage, budget=budget, arms=arms)
+
+    def tuning(self, stage: Stage) -> list[RunSpec]:
+        """The settings of every arm on the tuning seed, trial by trial, so that arms alternate on one machine state."""
+        per_arm = []
+        for arm in stage.arms:
+            entry = self._registry.submission(arm)
+            specs = self._plan(stage, entry, points(entry, self._registry, stage.rates), "tuning", 1)
+            # One seed for all settings: what differs between them is then the setting alone.
+            per_arm.append([msgspec.structs.replace(spec, seeds=specs[0].seeds) for spec in specs])
+        return [specs[i] for i in range(max(map(len, per_arm))) for specs in per_arm if i < len(specs)]
+
+    def fresh(self, stage: Stage, tuned: Iterable[Figure]) -> list[RunSpec]:
+        """Fresh seeds of every arm's best settings, seed by seed."""
+        tuned = list(tuned)
+        specs = []
+        for arm in stage.arms:
+            mine = [figure for figure in tuned if figure.arm == arm]
+            best = figures.chosen(mine)
+            for setting in (best[measure] for measure in stage.measures):
+                specs += self._plan(stage, self._registry.submission(arm), [setting.hparams], "score", self._seeds)
+        unique = {store.run_id(spec): spec for spec in specs}
+        return sorted(unique.values(), key=lambda spec: spec.study)
+
+    def _plan(
+        self, stage: Stage, entry: SubmissionEntry, tried: Sequence[HParams], purpose: Purpose, studies: int
+    ) -> Sequence[RunSpec]:
+        return plan.plan(
+            self._registry.workload(stage.workload),
+            entry,
+            self._registry,
+            self._settings,
+            purpose=purpose,
+            studies=studies,
+            points=tried,
+            horizon=stage.budget,
+        )
+
+    # --- running ------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Every stage: its tuning, then its fresh seeds. 1 where a run broke."""
+        kept = {figure.run: figure for figure in figures.read(self._options.figures)}
+        for stage in self.stages():
+            tuned = self._carry_out(self.tuning(stage), kept)
+            self._carry_out(self.fresh(stage, tuned), kept)
+        broken = [figure for figure in kept.values() if figure.status not in ("reached", "exhausted")]
+        for figure in broken:
+            print(f"{figure.status}: {figure.arm} on {figure.workload}, {self._options.runs / figure.run}")
+        return 1 if broken else 0
+
+    def _carry_out(self, specs: Sequence[RunSpec], kept: dict[str, Figure]) -> list[Figure]:
+        """Run what has not been run; the figures of all, written down as they come."""
+        found = []
+        execute = load_object(self._registry.executor("local").load)
+        with watching(self._registry, len(specs)) as watcher:
+            for outcome in execute(specs, self._options.runs, watcher, Execution(jobs=self._options.jobs)):
+                figure = figures.of(store.read_record(Path(outcome.path) / store.RECORD))
+                found.append(figure)
+                if kept.get(figure.run) != figure:
+                    kept[figure.run] = figure
+                    figures.write(self._options.figures, kept.values())
+        return found
+
+    # --- what it costs ------------------------------------------------------------------------------
+
+    def show(self) -> int:
+        """Print the plan. What is run on fresh seeds depends on the tuning: the most it can be is planned for."""
+        folders = [folder for folder in (self._options.runs, ROOT / "results") if folder.is_dir()]
+        known = estimate.Estimates(folders)
+        total = 0.0
+        for stage in self.stages():
+            tuning = self.tuning(stage)
+            cost = {spec.submission.name: seconds(spec, known) for spec in tuning}
+            least = sum(seconds(spec, known) for spec in tuning) + self._seeds * sum(cost.values())
+            most = least + (len(stage.measures) - 1) * self._seeds * sum(cost.values())
+            total += most
+            print(f"{stage.title}: {len(stage.arms)} arms, {len(tuning)} settings on the tuning seed,")
+            several = " or two" if len(stage.measures) > 1 else ""
+            print(f"  {self._seeds} fresh seeds of one{several} settings each: {hours(least)} to {hours(most)}")
+            for spec in tuning:
+                tried = " ".join(f"{name}={spec.hparams[name]:g}" for name in figures.TUNED if name in spec.hparams)
+                print(f"    {store.run_id(spec)} {spec.submission.name} {tried}")
+        print(f"at most {hours(total)}; with {self._options.jobs} at once {hours(total / self._options.jobs, 'hours')}")
+        return 0
+
+    # --- every method at its defaults ---------------------------------------------------------------
+
+    def every(self) -> int:
+        """Run each submission at its defaults under the ruleset `quick`; print how many seeds reached the target."""
+        settings = plan.Settings(ruleset=rulesets.ruleset("quick"), seed=design.ROOT_SEED)
+        specs: list[RunSpec] = []
+        rows: dict[tuple[str, str], str] = {}
+        found: dict[tuple[str, str], list[Figure]] = {}
+        only = set(self._options.arms.split(",")) if self._options.arms else None
+        for name, seeds in EVERY.items():
+            workload = self._registry.workload(name)
+            for entry in self._registry.submissions():
+                if only is not None and entry.name not in only:
+                    continue
+                reason = plan.ineligible(plan.compose(entry, self._registry), workload.facts, settings.ruleset)
+                rows[entry.name, name] = f"cannot run there: {reason}" if reason else "not run"
+                if not reason:
+                    count = self._options.seeds or seeds
+                    specs += plan.plan(workload, entry, self._registry, settings, studies=count)
+        if self._options.plan:
+            known = estimate.Estimates([folder for folder in (self._options.runs,) if folder.is_dir()])
+            print(f"{len(specs)} runs, at most {hours(sum(seconds(spec, known) for spec in specs))}")
+            return 0
+        kept = {figure.run: figure for figure in figures.read(self._options.figures)}
+        for figure in self._carry_out(specs, kept):
+            found.setdefault((figure.arm, figure.at[0]), []).append(figure)
+        for (arm, workload_), seeds_ in found.items():
+            rows[arm, workload_] = table.reached(seeds_)
+        for (arm, workload_), line in sorted(rows.items()):
+            print(f"{arm:<26}{workload_:<16}{line}")
+        return 0
+
+
+def points(entry: SubmissionEntry, registry: Registry, rates: bool) -> list[HParams]:
+    """The settings tried for an arm.
+
+    With `rates` these are learning rates around its default, or the list it brings itself; otherwise points of the
+    Halton sequence over its learning rate and its `horizon_fraction`. Where one submission has two learning rates, for
+    hidden weights and for the rest, they stay in the proportion of their defaults.
+    """
+    space = plan.compose(entry, registry).space
+    middle = float(spaces.default(space["lr"]))
+    if rates and entry.points:
+        return list(entry.points)
+    if rates:
+        found: list[HParams] = [{"lr": rate} for rate in sampling.rates(middle, design.RATES)]
+    else:
+        tuned = {name: space[name] for name in figures.TUNED if name in space and not isinstance(space[name], Fixed)}
+        found = [dict(point) for point in islice(sampling.draws(tuned), design.TRIALS)]
+    if "adam_lr" in space:
+        share = float(spaces.default(space["adam_lr"])) / middle
+        found = [{**point, "adam_lr": float(f"{float(point['lr']) * share:.6g}")} for point in found]
+    return found
+
+
+def seconds(spec: RunSpec, known: estimate.Estimates) -> float:
+    """Wall seconds of a run: by records of such runs, else by what is known of AdamW's."""
+    full = load_registry().workload(spec.workload.facts.name).facts.budget.horizon
+    share = spec.workload.facts.budget.horizon / full
+    recorded = known.of(spec)
+    if recorded is not None and share == 1:
+        return recorded
+    name = spec.workload.facts.name
+    return estimate.STARTUP_S + SECONDS.get(name, 60.0) * share * DEARER.get(spec.submission.name, 1.0)
+
+
+def hours(length: float, unit: str = "core-hours") -> str:
+    """Seconds as hours.
+
+    >>> hours(5400)
+    '1.5 core-hours'
+    """
+    return f"{length / 3600:.1f} {unit}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

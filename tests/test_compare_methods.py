@@ -1,0 +1,270 @@
+"""The comparison of methods: what it plans, what it chooses, and what its tables say of made-up figures."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from harness import plan, rulesets, store
+from harness.plugins import load_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+REGISTRY = load_registry()
+NAMES = ("methods_design", "methods_figures", "methods_table", "compare_methods")
+
+
+class Scripts(NamedTuple):
+    design: ModuleType
+    figures: ModuleType
+    table: ModuleType
+    command: ModuleType
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Scripts]:
+    """The scripts as they import each other when one of them is run."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        yield Scripts(*(importlib.import_module(name) for name in NAMES))
+    finally:
+        sys.path.pop(0)
+        for name in NAMES:
+            sys.modules.pop(name, None)
+
+
+def experiment(scripts: Scripts, tmp_path: Path, **options: Any) -> Any:
+    defaults = {"arms": None, "workloads": None, "seeds": None, "horizon": None, "runs": tmp_path / "runs"}
+    given = argparse.Namespace(**(defaults | {"figures": tmp_path / "f.json", "jobs": 1} | options))
+    return scripts.command.Experiment(REGISTRY, given)
+
+
+# --- the design -----------------------------------------------------------------------------------
+
+
+def test_arms_are_ten_schedules_eight_optimizers_and_every_other_pool_method(scripts: Scripts) -> None:
+    design = scripts.design
+    assert len(design.SCHEDULES) == 10
+    assert len(design.OPTIMIZERS) == 8
+    assert set(design.SCHEDULES) & set(design.OPTIMIZERS) == {"wsd"}
+    facts = REGISTRY.workload("resnet-digits").facts
+    ruleset = rulesets.ruleset(str(design.RULESET))
+    able = {
+        entry.name
+        for entry in REGISTRY.submissions()
+        if entry.distribution == "algorace" and not plan.ineligible(plan.compose(entry, REGISTRY), facts, ruleset)
+    }
+    assert set(design.MAIN) | set(design.REST) == able
+    assert not set(design.MAIN) & set(design.REST)
+
+
+def test_claims_are_about_arms_that_run_and_papers_that_are_cited(scripts: Scripts) -> None:
+    cited = {source.title for entry in (*REGISTRY.parts(), *REGISTRY.submissions()) for source in entry.sources}
+    for claim in scripts.design.CLAIMS:
+        assert {claim.arm, claim.other} <= set(scripts.design.MAIN)
+        assert claim.paper in cited
+        assert claim.confounds
+
+
+def test_all_arms_try_as_many_settings_on_one_seed_and_meet_on_fresh_ones(scripts: Scripts, tmp_path: Path) -> None:
+    runner = experiment(scripts, tmp_path)
+    for stage in runner.stages():
+        tuning = runner.tuning(stage)
+        assert len({spec.seeds for spec in tuning}) == 1, "one tuning seed"
+        assert all(spec.purpose == "tuning" for spec in tuning)
+        assert {spec.stop for spec in tuning} == {stage.budget or tuning[0].workload.facts.budget.horizon}
+        per_arm = {arm: [spec for spec in tuning if spec.submission.name == arm] for arm in stage.arms}
+        counts = {len(specs) for arm, specs in per_arm.items() if not REGISTRY.submission(arm).points}
+        assert counts == {3 if stage.rates else 5}
+        for specs in per_arm.values():
+            rates = {spec.hparams["lr"] for spec in specs}
+            assert len(rates) >= 3
+        # Arms alternate, so that a slow hour of the machine is nobody's.
+        assert {spec.submission.name for spec in tuning[: len(stage.arms)]} == set(stage.arms)
+        tuned = [figure_of(scripts, spec, loss=1 / (i + 1), hit=None) for i, spec in enumerate(tuning)]
+        fresh = runner.fresh(stage, tuned)
+        assert len(fresh) == 5 * len(stage.arms), "one setting is best by both"
+        by_study: dict[int, set[Any]] = {}
+        for spec in fresh:
+            assert spec.purpose == "score"
+            by_study.setdefault(spec.study, set()).add(spec.seeds)
+        assert {len(seeds) for seeds in by_study.values()} == {1}, "the same seeds for all arms"
+        assert set().union(*by_study.values()).isdisjoint({tuning[0].seeds})
+
+
+def test_a_second_rate_keeps_its_proportion(scripts: Scripts) -> None:
+    for point in scripts.command.points(REGISTRY.submission("muon-wsd"), REGISTRY, False):
+        assert point["adam_lr"] / point["lr"] == pytest.approx(0.25, rel=1e-5)
+
+
+def test_the_plan_says_what_it_costs_and_runs_nothing(
+    scripts: Scripts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    assert scripts.command.main(["--plan", "--arms", "wsd,d2z", "--runs", str(runs)]) == 0
+    said = capsys.readouterr().out
+    assert "2 arms, 10 settings" in said
+    assert "core-hours" in said.splitlines()[-1]
+    assert not runs.exists()
+    assert scripts.command.main(["--every", "--plan", "--runs", str(runs)]) == 0
+    assert "core-hours" in capsys.readouterr().out
+
+
+# --- figures ----------------------------------------------------------------------------------------
+
+
+def figure_of(scripts: Scripts, spec: Any, loss: float | None, hit: int | None, status: str = "exhausted") -> Any:
+    facts = spec.workload.facts
+    tuned = {name: spec.hparams[name] for name in ("horizon_fraction", "lr", "adam_lr") if name in spec.hparams}
+    return scripts.figures.Figure(
+        arm=spec.submission.name,
+        workload=facts.id,
+        budget=facts.budget.horizon,
+        purpose=spec.purpose,
+        study=spec.study,
+        trial=spec.trial,
+        hparams=tuned,
+        status=status,
+        loss=loss,
+        hit=hit,
+        seconds=None if hit is None else hit / 1000,
+        spent=36.0,
+        hardware="made-up",
+        torch="0",
+        run=store.run_id(spec),
+    )
+
+
+def test_each_measure_chooses_its_own_setting(scripts: Scripts, tmp_path: Path) -> None:
+    runner = experiment(scripts, tmp_path, arms="wsd", workloads="lm-tiny")
+    (stage,) = runner.stages()
+    outcomes = [(0.5, 900), (0.4, 1000), (0.6, 800), (None, 700), (0.3, None)]
+    tuned = [figure_of(scripts, spec, *found) for spec, found in zip(runner.tuning(stage), outcomes, strict=True)]
+    tuned[3] = msgspec.structs.replace(tuned[3], status="diverged", hit=None)
+    best = scripts.figures.chosen(tuned)
+    assert (best["loss"].trial, best["target"].trial) == (4, 2)
+    assert len(runner.fresh(stage, tuned)) == 10
+    missed = [msgspec.structs.replace(figure, hit=None) for figure in tuned]
+    assert scripts.figures.chosen(missed)["target"].trial == 4, "among misses the lower loss"
+
+
+def test_figures_come_back_as_they_were_written(scripts: Scripts, tmp_path: Path) -> None:
+    runner = experiment(scripts, tmp_path, arms="wsd,d2z", workloads="resnet-digits")
+    stage = next(runner.stages())
+    made = [figure_of(scripts, spec, 0.5, None) for spec in runner.tuning(stage)]
+    path = tmp_path / "new" / "figures.json"
+    assert scripts.figures.read(path) == []
+    scripts.figures.write(path, made)
+    once = path.read_bytes()
+    assert {figure.run for figure in scripts.figures.read(path)} == {figure.run for figure in made}
+    scripts.figures.write(path, reversed(made))
+    assert path.read_bytes() == once
+    assert len(json.loads(once)) == len(once.splitlines()) - 2, "a line for each"
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def made_up(scripts: Scripts, tmp_path: Path, better: dict[str, float], noise: float = 0.01) -> list[Any]:
+    """All runs of the main stages, where an arm's loss and examples are those of others times `better`."""
+    runner = experiment(scripts, tmp_path)
+    chance = random.Random(0)
+    found = []
+    for stage in list(runner.stages())[:3]:
+        tuning = runner.tuning(stage)
+        tuned = [figure_of(scripts, spec, 1.0 + spec.trial, None) for spec in tuning]
+        found += tuned
+        seed_effect = [chance.gauss(0, 0.3) for _ in range(5)]
+        for spec in runner.fresh(stage, tuned):
+            factor = better.get(spec.submission.name, 1.0)
+            value = factor * math.exp(seed_effect[spec.study] + chance.gauss(0, noise))
+            found.append(figure_of(scripts, spec, value, round(10_000 * value), "reached"))
+    return found
+
+
+def test_a_difference_is_found_and_an_equality_is_not(scripts: Scripts, tmp_path: Path) -> None:
+    table, design = scripts.table, scripts.design
+    results = table.Results(made_up(scripts, tmp_path, {"rex": 0.8, "step": 1.3, "soap-wsd": 0.7}, 0.003))
+    for stage in (*design.FULL, design.SMALL):
+        reference, *others = design.SCHEDULES
+        rows = [table.by_t(table.log_ratios(results, stage, arm, reference, "loss"), 9) for arm in others]
+        said = dict(zip(others, table.corrected(rows), strict=True))
+        assert said["rex"].verdict == "better"
+        assert said["rex"].ratio == pytest.approx(0.8, rel=0.05)
+        assert said["rex"].low < 0.8 < said["rex"].high
+        assert said["step"].verdict == "worse"
+        assert said["d2z"].verdict == "–"
+    verdicts = {(c.arm, c.other, c.measure, c.small): says for c, _, says in table.judged(results)}
+    assert verdicts["soap-wsd", "wsd", "target", False] == "holds"
+    assert verdicts["muon-wsd", "wsd", "target", False] == "fails: no gain worth speaking of"
+    assert verdicts["rex", "d2z", "loss", True] == "holds"
+    assert verdicts["uba", "rex", "loss", False] == "fails"
+    assert verdicts["d2z", "adamw-cosine", "loss", False] == "holds", "it is no worse"
+
+
+def test_noise_leaves_claims_undecided(scripts: Scripts, tmp_path: Path) -> None:
+    results = scripts.table.Results(made_up(scripts, tmp_path, {}, noise=0.4))
+    said = [says for _, _, says in scripts.table.judged(results)]
+    assert said.count("undecided") >= len(said) - 2
+    assert "holds" not in said
+
+
+def test_a_page_of_made_up_figures_and_of_none(scripts: Scripts, tmp_path: Path) -> None:
+    page = scripts.table.page(made_up(scripts, tmp_path, {"rex": 0.8}))
+    for word in (
+        "## Schedules, with AdamW",
+        "### lm-tiny",
+        "7,168 examples",
+        "Both workloads together",
+        "`rex`",
+        "better",
+    ):
+        assert word in page, word
+    assert "core-hours" in page
+    for line in page.splitlines():
+        if line.startswith("|---"):
+            width = line.count("|")
+        elif line.startswith("| "):
+            assert line.count("|") >= 4
+    assert width > 4
+    assert "No run has been made yet" in scripts.table.page([])
+
+
+def test_misses_and_broken_runs_are_no_times(scripts: Scripts, tmp_path: Path) -> None:
+    found = made_up(scripts, tmp_path, {})
+    changed = [
+        msgspec.structs.replace(f, hit=None, seconds=None, loss=None, status="diverged")
+        if f.arm == "lion-wsd" and f.purpose == "score"
+        else f
+        for f in found
+    ]
+    results = scripts.table.Results(changed)
+    stage = scripts.design.FULL[0]
+    assert scripts.table.log_ratios(results, stage, "lion-wsd", "wsd", "target") == [math.inf] * 5
+    one = scripts.table.by_t(scripts.table.log_ratios(results, stage, "lion-wsd", "wsd", "loss"), 7)
+    assert (one.n, one.ratio, one.verdict) == (0, None, "–")
+    page = scripts.table.page(changed)
+    assert "broke" in page
+    assert "missed" in page
+    pooled = [d for s in scripts.design.FULL for d in scripts.table.log_ratios(results, s, "lion-wsd", "wsd", "target")]
+    (verdict,) = scripts.table.corrected([scripts.table.by_flips(pooled, 7)])
+    assert verdict.verdict == "worse", "misses count"
+
+
+def test_what_a_method_did_at_its_defaults_is_one_line(scripts: Scripts, tmp_path: Path) -> None:
+    runner = experiment(scripts, tmp_path, arms="wsd", workloads="lm-tiny")
+    (stage,) = runner.stages()
+    hits = (900, 1100, None, 1000, 1000)
+    made = [figure_of(scripts, spec, 0.5, hit) for spec, hit in zip(runner.tuning(stage), hits, strict=True)]
+    assert scripts.table.reached(made) == "reached 4/5, median 1,000 examples"
+    assert scripts.table.reached(made[2:3]) == "missed 0/1, ends at 0.5"
