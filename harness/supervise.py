@@ -24,7 +24,23 @@ import msgspec
 from harness.errors import BenchError
 from harness.holdings import data_folder
 from harness.store import RunFolder, cannot_write
-from harness.types import AnyEvent, ClockEdge, Counters, Done, Evaluated, Job, Point, Ready, Record, RunSpec, Warned
+from harness.types import (
+    AnyEvent,
+    ClockEdge,
+    Counters,
+    DeviceLog,
+    Done,
+    Evaluated,
+    Job,
+    Point,
+    Ready,
+    Record,
+    RunSpec,
+    Warned,
+    Watched,
+    WorkerEvent,
+)
+from harness.watch import DeviceWatch, joined, watch
 
 #: A worker killed this many times in a row without getting any further has crashed.
 DEATHS_ALLOWED = 3
@@ -84,7 +100,7 @@ def supervise(folder: RunFolder, spec: RunSpec, watcher: Watcher, *, transport: 
     trial = Trial(spec, folder.identity, watcher)
     if earlier is not None:
         # Until the worker says where it goes on from, what is known is what was known before.
-        trial.deaths, trial.points = earlier.deaths, list(earlier.points)
+        trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
     # From here on the trial has a record, whatever happens to this process.
     folder.write(trial.record())
     job = Job(spec=spec, folder=str(folder.path.absolute()))
@@ -117,6 +133,7 @@ class Trial:
     ready: Ready | None = None
     end: Done | None = None
     second_clock: SecondClock | None = None
+    devices: DeviceLog | None = None
     started: str = field(default_factory=lambda: _utc_now())
 
     def receive(self, event: AnyEvent) -> None:
@@ -133,6 +150,8 @@ class Trial:
                 self.watcher.evaluated(self.spec, event.point)
             case ClockEdge():
                 pass  # stamped where it arrives, by the reader
+            case Watched():
+                self.devices = joined(self.devices, event.log)
             case Warned():
                 self.watcher.warned(self.spec, event.message)
             case Done():
@@ -185,6 +204,7 @@ class Trial:
             crossing_weights=end.crossing_weights,
             profile=end.profile,
             deaths=self.deaths,
+            devices=self.devices,
             started=self.started,
             finished=_utc_now() if self.end else "",
         )
@@ -265,6 +285,9 @@ class WorkerProcess:
             writing = -1
             clock = self._trial.second_clock = SecondClock(worker.pid)
             reader = EventReader(reading, clock)
+            reader.watch = watch(job.spec, reader.events.put)
+            if reader.watch is not None:
+                reader.watch.start()
             reader.start()
             assert worker.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -282,6 +305,8 @@ class WorkerProcess:
                     with contextlib.suppress(BrokenPipeError):
                         worker.stdin.close()
             if reader is not None:
+                if reader.watch is not None:
+                    reader.watch.end()
                 reader.join()
             for descriptor in (reading, writing):
                 if descriptor >= 0:
@@ -330,11 +355,13 @@ class EventReader(threading.Thread):
         super().__init__(name="events", daemon=True)
         self._descriptor = descriptor
         self._clock = clock
+        #: Told of the edges, too.
+        self.watch: DeviceWatch | None = None
         #: Events in order; None when the pipe has ended or the last event has been read.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:
-        decoder = msgspec.json.Decoder(AnyEvent)
+        decoder = msgspec.json.Decoder(WorkerEvent)
         pending, awake = b"", time.monotonic()
         while True:
             ready = select.select([self._descriptor], [], [], WAKE_S)[0]
@@ -354,6 +381,8 @@ class EventReader(threading.Thread):
                     self._clock.edge(event)
                     if late:
                         self._clock.lost()
+                    elif self.watch is not None:
+                        self.watch.edge(event)
                 self.events.put(event)
                 if isinstance(event, Done):
                     # Not the end of the pipe: something the worker left behind may hold it open.
@@ -361,7 +390,7 @@ class EventReader(threading.Thread):
         self.events.put(None)
 
 
-def _decoded(decoder: msgspec.json.Decoder[AnyEvent], line: bytes) -> AnyEvent:
+def _decoded(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:
@@ -407,6 +436,8 @@ def _environment(spec: RunSpec, scratch: Path) -> dict[str, str]:
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    # GPUs are numbered as the driver numbers them, or a reading would be of another card than the run's.
+    fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # Packages that a user installed for themselves are found through HOME, which is another one in there.
     # So are its datasets, and what a workload keeps beside them.

@@ -98,7 +98,7 @@ def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
             raise UsageError(f"no {wanted} named", fix=f"{flag} NAME, or a sweep file with the key {wanted}")
     registry = open_registry(context.obj)
     campaign = _campaign(registry, options)
-    for line in campaign.skipped:
+    for line in (*campaign.skipped, *_untested(campaign)):
         note(line)
     if options["dry_run"]:
         _print_plan(campaign, options)
@@ -191,6 +191,11 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
                 skipped.append(f"skipped: {workload.name} needs data ({'; '.join(remedies)})")
             else:
                 raise DataError(f"{workload.name} needs data that are not here", fix="; ".join(remedies))
+
+
+def _untested(campaign: Campaign) -> list[str]:
+    devices = sorted({spec.device for spec in campaign.first})
+    return [f"warning: {line}" for line in map(provenance.untested, devices) if line]
 
 
 def _remedy(need: str) -> str:
