@@ -231,7 +231,8 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         summary: one line.
         sources: papers.
         sibling: the workload on the tier below.
-        needs_data: names of the datasets that must be present.
+        needs_data: the datasets that must be present: `name`, files of one as `name/pattern`, or so many training
+            tokens of one as `name:4.1B`.
         distribution: filled in by the loader.
     """
 
@@ -330,6 +331,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         size: of the published file in bytes; 0 where it is not known.
         urls: where it can be had, the preferred place first.
         member: when the urls name a tar archive, the path of the file inside it.
+        tokens: training tokens in it, for those who want so many of them; 0 for what is needed whatever their number.
     """
 
     name: str
@@ -337,6 +339,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
     size: int = 0
     urls: tuple[str, ...] = ()
     member: str = ""
+    tokens: int = 0
 
 
 class DatasetEntry(Data, frozen=True, kw_only=True):

@@ -106,6 +106,11 @@ class SubsetPool:
     def gather(self, indices: Tensor) -> Batch:
         return self._pool.gather(self._indices[indices])
 
+    @property
+    def prefetchable(self) -> bool:
+        """As the other pool."""
+        return bool(getattr(self._pool, "prefetchable", False))
+
 
 @runtime_checkable
 class Stream(Protocol):
@@ -184,6 +189,11 @@ class ShuffledOrder:
             n -= len(part)
             parts.append(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def peek(self, n: int) -> Tensor | None:
+        """What `take(n)` would give, which stays to be taken; None where that takes a new pass's random order."""
+        stop = self._position + n
+        return self._permutation[self._position : stop] if stop <= len(self._permutation) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {
