@@ -112,7 +112,7 @@ def test_muon_in_batches_is_muon_one_by_one(nesterov: bool, together: int, monke
             # The same operations on the same bf16 numbers; a library may sum a batch in another order, which is worth
             # a unit in the last of 8 places of an update of at most lr·1.3·√2.
             assert torch.allclose(p, q, rtol=0, atol=(step + 1) * 0.5 * 1.9 / 256)
-        batched.load_state_dict(single.state_dict())
+        batched.load_state_dict(copy.deepcopy(single.state_dict()))
     assert torch.equal(ours[-1], theirs[-1])
     assert "momentum_buffer" not in batched.state[batched.param_groups[0]["params"][-1]]
 
