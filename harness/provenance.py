@@ -6,6 +6,7 @@ import functools
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import gpus, hardware
@@ -42,10 +43,16 @@ def recognised(device: str, threads: int, ranks: int = 1) -> Recognised:
     return Recognised(name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, by=f"{cpu_name()!r}, {kind}")
 
 
-def run_gpus(device: str, ranks: int = 1) -> tuple[Gpu, ...]:
-    """The GPUs of a run: from the one that `device` names on, one per rank, of those that can be seen."""
+def run_gpus(device: str, ranks: int = 1, own: Sequence[str] = ()) -> tuple[Gpu, ...]:
+    """The GPUs of a run: from the one that `device` names on, one per rank, of those that can be seen.
+
+    Args:
+        device, ranks: as for `hardware_class`.
+        own: those that the run is given, as `CUDA_VISIBLE_DEVICES` names them, in place of what this process sees.
+    """
     first = int(device.partition(":")[2] or 0)
-    return gpus.visible(all_gpus())[first : first + ranks]
+    seen = gpus.visible(all_gpus(), {"CUDA_VISIBLE_DEVICES": ",".join(own)}) if own else gpus.visible(all_gpus())
+    return seen[first : first + ranks]
 
 
 @functools.cache

@@ -125,11 +125,17 @@ class DeviceWatch(threading.Thread):
         )
 
 
-def watch(spec: RunSpec, tell: Callable[[Watched], None]) -> DeviceWatch | None:
-    """A watch over the GPUs of a trial, not yet started; None where it has none that anybody can ask for."""
+def watch(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch | None:
+    """A watch over the GPUs of a trial, not yet started; None where it has none that anybody can ask for.
+
+    Args:
+        spec: the trial.
+        tell: receives readings.
+        own: the GPUs that it has for itself, as `CUDA_VISIBLE_DEVICES` names them; all that can be seen when empty.
+    """
     if not spec.device.startswith("cuda"):
         return None
-    gpus = provenance.run_gpus(spec.device, spec.ranks)
+    gpus = provenance.run_gpus(spec.device, spec.ranks, own)
     return DeviceWatch(provenance.driver(), gpus, tell) if gpus else None
 
 

@@ -175,12 +175,25 @@ def test_a_run_on_the_processor_is_not_watched() -> None:
     assert watch(builders.spec(), lambda event: None) is None
 
 
+def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [Gpu(index=k, uuid=f"GPU-{k}", device=GPU.device) for k in range(4)]
+    monkeypatch.setattr(provenance, "all_gpus", lambda: tuple(gpus))
+    monkeypatch.setattr(provenance, "driver", lambda: Fake(Clock()))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for device, ranks, own, indices in (("cuda", 1, ("2",), [2]), ("cuda", 2, (), [0, 1]), ("cuda:3", 1, (), [3])):
+        made = watch(builders.spec(device=device, ranks=ranks), lambda event: None, own)
+        assert made is not None
+        assert [gpu.index for gpu in made._gpus] == indices
+    monkeypatch.setattr(provenance, "all_gpus", lambda: ())
+    assert watch(builders.spec(device="cuda"), lambda event: None) is None
+
+
 def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way, with a processor that passes for a GPU: worker, pauses, watch, supervisor, record, file."""
     driver = Fake(Clock())
     driver.clock.now = 0.0
 
-    def watched(spec: RunSpec, tell: Callable[[Watched], None]) -> DeviceWatch:
+    def watched(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch:
         return DeviceWatch(driver, (GPU,), tell)
 
     monkeypatch.setattr(supervise, "watch", watched)

@@ -344,7 +344,7 @@ def test_cifar_networks_at_full_size_take_two_steps(name: str, small_cifar: Path
     assert abs(losses[0] - math.log(10)) < 1.5
     metrics = workload.evaluate(model.eval(), "feedback")
     assert metrics == workload.evaluate(model.eval(), "feedback")
-    assert set(metrics) == {"cross_entropy", "accuracy"}
+    assert set(metrics) == {"cross_entropy", "se", "accuracy"}
     assert sum(piece.n for piece in workload.held_out("score")) == 200
 
 
@@ -419,7 +419,7 @@ def test_resnet50_trains_on_a_tree(small_tree: Path) -> None:
     sizes = {split: sum(b.n for b in workload.held_out(split)) for split in ("score", "feedback", "audit")}  # type: ignore[arg-type]
     assert sizes == {"score": 6, "feedback": 2, "audit": 4}
     metrics = workload.evaluate(workload.build_model(0).eval(), "score")
-    assert set(metrics) == {"cross_entropy", "accuracy"}
+    assert set(metrics) == {"cross_entropy", "se", "accuracy"}
 
 
 def test_photographs_follow_the_global_generator(small_tree: Path) -> None:
