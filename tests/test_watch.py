@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import store, supervise
+from harness import provenance, store, supervise
 from harness.gpus import Gpu
 from harness.scoring.slowdown import slowdown
 from harness.scoring.standings import Question, digest, standings
