@@ -45,7 +45,7 @@ from harness.worker import work as worker_work
 from submissions.optimizers.flattened import FlattenedMuon
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from gpu_workloads import bare_words, flops_per_token, pictures, words
+from gpu_workloads import LOGITS_IN_PARTS, bare_words, flops_per_token, pictures, words
 
 MEASURED = Path(__file__).resolve().parent / "measured"
 SCHEMA = 1
@@ -267,16 +267,6 @@ def newton_schulz(batched: bool) -> Iterator[None]:
         yield
 
 
-def cross_entropy_switch() -> Callable[[], AbstractContextManager[Any]] | None:
-    """What computes the loss from all logits at once instead; None where this version does nothing else."""
-    for module, name in (("workloads.lm.fused", "fused_off"), ("workloads.lm.model", "fused_off")):
-        if importlib.util.find_spec(module) is not None:
-            switch = getattr(importlib.import_module(module), name, None)
-            if switch is not None:
-                return switch
-    return None
-
-
 Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], AbstractContextManager[Any]], str]
 
 
@@ -285,8 +275,7 @@ def measurements(session: Session) -> list[Measurement]:
     compiles = "" if COMPILES else "absent: this version's Work does not compile"
     if COMPILES and not session.compiled:
         compiles = "left out: without --compile nothing is compiled on a processor"
-    entropy = cross_entropy_switch()
-    fused = "" if entropy is not None else "absent: this version computes all logits at once"
+    fused = "" if LOGITS_IN_PARTS else "absent: this version computes all logits at once"
     return [
         ("bf16 product", products, nullcontext, ""),
         ("lm-124m-synthetic, all on", language, nullcontext, ""),
@@ -296,7 +285,7 @@ def measurements(session: Session) -> list[Measurement]:
         ("lm with muon-wsd", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(True), ""),
         ("lm with muon-wsd, matrices one by one", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(False), ""),
         ("lm without fused optimizer", language, unfused, ""),
-        ("lm without fused cross-entropy", language, entropy or nullcontext, fused),
+        ("lm without fused cross-entropy", lambda s: language(s, whole_logits=True), nullcontext, fused),
         ("lm in tf32, without bf16", lambda s: language(s, dtype="float32"), nullcontext, ""),
         ("resnet without channels_last", lambda s: _images(s, channels_last=False), nullcontext, ""),
         ("resnet without compile", lambda s: _images(s, compiled=False), nullcontext, compiles),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.api import Batch, Budget, Pool, Precision, Split, Target, WorkloadEntry, WorkloadFacts
 from harness.types import RunSpec
+from workloads.lm.common import NextSymbol
 from workloads.lm.corpus import Corpus, written
 from workloads.lm.facts import LM_124M_SYNTHETIC
 from workloads.lm.web import Lm124mSynthetic
@@ -27,6 +28,9 @@ from workloads.resnet.cifar import _REACH, PIXEL_MEAN, PIXEL_STD, ResnetCifar10
 from workloads.resnet.classifier import pieces
 from workloads.resnet.facts import RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
+
+#: Whether this version's loss does without the logits of a whole batch.
+LOGITS_IN_PARTS = Lm124mSynthetic.loss is not NextSymbol.loss
 
 _HERE = Path(__file__).resolve()
 _TOY_GPT = {"layers": 2, "width": 32, "heads": 2, "context": 16}
@@ -58,11 +62,20 @@ class Words(Lm124mSynthetic):
     Args:
         toy: a model and sequences for a processor.
         micro: examples per pass, where this version has passes in parts; 0 leaves it to the harness.
+        whole_logits: the loss is computed from all logits at once, whatever this version does otherwise.
         batch, steps, intervals, dtype, compiled: see `_timed`.
     """
 
     def __init__(
-        self, toy: bool, batch: int, micro: int, steps: int, intervals: int, dtype: str, compiled: bool
+        self,
+        toy: bool,
+        batch: int,
+        micro: int,
+        steps: int,
+        intervals: int,
+        dtype: str,
+        compiled: bool,
+        whole_logits: bool = False,
     ) -> None:
         super().__init__(documents=256 if toy else 4_096, held_out=4 if toy else 16)
         facts = _timed(LM_124M_SYNTHETIC, batch, steps, intervals, dtype, compiled)
@@ -73,6 +86,12 @@ class Words(Lm124mSynthetic):
         self._corpus = Corpus(length=facts.tokens_per_example)
         if micro:
             self.micro_batch = micro
+        self._whole_logits = whole_logits
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        if self._whole_logits:
+            return NextSymbol.loss(self, model, batch, per_example)
+        return super().loss(model, batch, per_example)
 
 
 def words(**arguments: Any) -> WorkloadEntry:

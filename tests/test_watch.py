@@ -11,6 +11,7 @@ import pytest
 
 from harness import provenance, store, supervise
 from harness.gpus import Gpu
+from harness.report.versus import differences
 from harness.scoring.slowdown import slowdown
 from harness.scoring.standings import Question, digest, standings
 from harness.types import ClockEdge, Device, DeviceLog, Reading, RunSpec, Watched
@@ -252,6 +253,15 @@ HEAT = ("hardware thermal slowdown", "power limit")
 )
 def test_what_counts_as_slowed_down(log: DeviceLog | None, says: str) -> None:
     assert slowdown(log) == says
+
+
+def test_two_runs_differ_by_their_clocks() -> None:
+    one, two = (builders.record(builders.spec(n), devices=log) for n, log in (("a", _log(HEAT)), ("b", _log(()))))
+    found = differences(one, two)["environment"]
+    assert found["gpus.sm_mhz"] == (900.0, 1755.0)
+    assert found["gpus.slowdown"][1] == "none"
+    assert "gpus.devices" not in found, "they are of one kind"
+    assert differences(builders.record(), builders.record(builders.spec("b")))["environment"] == {}
 
 
 def test_a_table_says_which_runs_were_slowed_down() -> None:
