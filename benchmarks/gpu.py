@@ -39,7 +39,7 @@ import torch
 from harness import hardware, plan, provenance, rulesets
 from harness.loading import load_object
 from harness.plugins import load_registry
-from harness.types import AnyEvent, Job, RunSpec, Warned, WorkloadEntry
+from harness.types import AnyEvent, ClockEdge, Job, RunSpec, Warned, WorkloadEntry
 from harness.worker import host
 from harness.worker import work as worker_work
 from submissions.optimizers.flattened import FlattenedMuon
@@ -77,7 +77,7 @@ class Session:
     """What is shared by all measurements.
 
     Args:
-        device: `cuda`, `cpu` …
+        device: `cuda`, `cpu` …; results and readings of it are collected here.
         sizes: how much is run.
         compiled: whether losses are compiled, where this version compiles.
         deadline: when nothing more is begun, by `time.monotonic`.
@@ -92,10 +92,20 @@ class Session:
     registry: Any = field(default_factory=load_registry)
     results: list[dict[str, Any]] = field(default_factory=list)
     readings: list[Any] = field(default_factory=list)
+    last_read: float = -math.inf
 
     @property
     def hardware(self) -> str:
         return provenance.hardware_class(self.device, 1)
+
+    def read(self, during: str) -> None:
+        """Note the clocks, power and temperature of the device; once a second at most."""
+        gpus = provenance.run_gpus(self.device) if self.device.startswith("cuda") else ()
+        now = time.monotonic()
+        if gpus and now - self.last_read >= 1.0:
+            read = provenance.driver().read(gpus)
+            self.readings += [{"during": during, "at": round(now, 1), **msgspec.to_builtins(one)} for one in read]
+            self.last_read = now
 
     def spec(self, workload: WorkloadEntry, submission: str) -> RunSpec:
         """The trial of a submission with its default settings."""
@@ -138,6 +148,8 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
     def receive(event: AnyEvent) -> None:
         if isinstance(event, Warned):
             warnings.append(event.message)
+        if isinstance(event, ClockEdge) and not event.running:
+            session.read(spec.workload.facts.name)  # off the clock, before the device has cooled down
 
     run = host.build(Job(spec=spec, folder=str(session.folder), resume=False), receive)
     done = run.train()
@@ -315,16 +327,11 @@ def measure(session: Session, wanted: str) -> None:
                     found |= what(session)
             except Exception as error:
                 found["not_measured"] = f"failed: {type(error).__name__}: {str(error).splitlines()[0][:300]}"
-            session.readings += [{"after": name, **msgspec.to_builtins(r)} for r in _readings(session)]
+            session.read(name)
             _let_go(session.device)
         found["seconds"] = time.monotonic() - began
         session.results.append(found)
         print(_line(found), flush=True)
-
-
-def _readings(session: Session) -> list[Any]:
-    gpus = provenance.run_gpus(session.device) if session.device.startswith("cuda") else ()
-    return provenance.driver().read(gpus) if gpus else []
 
 
 def _let_go(device: str) -> None:

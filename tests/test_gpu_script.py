@@ -7,11 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness import provenance
+from harness.gpus import Gpu
 from harness.loading import import_file
+from harness.types import Device, Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
@@ -93,6 +97,28 @@ def test_a_failure_is_a_line_and_not_the_end(gpu: Any, monkeypatch: pytest.Monke
     one, two = session.results
     assert one["not_measured"] == "failed: RuntimeError: CUDA error: the device fell off the bus"
     assert two["tflops"] == [1.0, 2.0]
+
+
+def test_clocks_are_read_once_a_second_at_most(gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Driver:
+        name = "fake"
+
+        def read(self, gpus: Any) -> list[Reading]:
+            return [Reading(device=one.index, sm_mhz=1755) for one in gpus]
+
+    card = Gpu(index=0, uuid="", device=Device(name="NVIDIA H200", memory_mib=143_771))
+    monkeypatch.setattr(provenance, "all_gpus", lambda: (card,))
+    monkeypatch.setattr(provenance, "driver", Driver)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    times = iter([0.0, 0.5, 2.0])
+    monkeypatch.setattr(gpu, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    session = gpu.Session(
+        device="cuda", sizes=gpu.TOY, compiled=False, deadline=float("inf"), folder=tmp_path, registry=None
+    )
+    for name in "abc":
+        session.read(name)
+    assert [(one["during"], one["sm_mhz"]) for one in session.readings] == [("a", 1755), ("c", 1755)]
+    assert session.hardware == "1xH200"
 
 
 def test_without_a_gpu_only_the_toy_size_runs() -> None:
