@@ -25,6 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -143,11 +144,11 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
         RuntimeError: the run did not end as planned.
     """
     spec = session.spec(workload, submission)
-    warnings: list[str] = []
+    said: list[str] = []
 
     def receive(event: AnyEvent) -> None:
         if isinstance(event, Warned):
-            warnings.append(event.message)
+            said.append(event.message)
         if isinstance(event, ClockEdge) and not event.running:
             session.read(spec.workload.facts.name)  # off the clock, before the device has cooled down
 
@@ -169,7 +170,7 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
         "peak_memory_bytes": done.usage.peak_memory_bytes,
         "evaluation_seconds": done.usage.evaluation_seconds,
         "train_loss": [p.train_loss for p in run.at.points],
-        "warnings": warnings,
+        "warnings": said,
     }
 
 
@@ -202,10 +203,7 @@ def overhead(session: Session) -> dict[str, Any]:
     bare = bare_words(spec, made, micro, spec.workload.facts.precision.compile and COMPILES)
 
     def ours() -> None:
-        # Between two evaluations `Run.train` does this and compares two numbers.
-        run.work.begin_step()
-        run.submission.step(run.work)
-        run.work.end_step()
+        _one_step(run)
 
     for step in (ours, bare):  # kernels, allocator
         _seconds(session, step, 2)
@@ -227,6 +225,38 @@ def overhead(session: Session) -> dict[str, Any]:
         "bare_tokens_per_second": [batch * session.sizes.steps / s for s in spent[bare]],
         "micro_batch": micro,
     }
+
+
+def waits(session: Session) -> dict[str, Any]:
+    """How often the host waits for the device within one step, of both workloads: never, if all is well."""
+    if not session.device.startswith("cuda"):
+        return {"not_measured": "left out: only CUDA counts waits"}
+    found: dict[str, Any] = {"waits_per_step": {}}
+    for workload in (session.words(), session.pictures()):
+        spec = session.spec(workload, "adamw-cosine")
+        run = host.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+        for _ in range(3):
+            _one_step(run)
+        torch.cuda.synchronize()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                _one_step(run)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        places = [f"{Path(w.filename).name}:{w.lineno}" for w in said if "synchroniz" in str(w.message)]
+        found["waits_per_step"][workload.facts.name] = places
+        del run
+        _let_go(session.device)
+    return found
+
+
+def _one_step(run: Any) -> None:
+    """What `Run.train` does between two evaluations, beside comparing two numbers."""
+    run.work.begin_step()
+    run.submission.step(run.work)
+    run.work.end_step()
 
 
 def products(session: Session) -> dict[str, Any]:
@@ -293,6 +323,7 @@ def measurements(session: Session) -> list[Measurement]:
         ("lm-124m-synthetic, all on", language, nullcontext, ""),
         ("harness over bare loop", overhead, nullcontext, ""),
         ("resnet-cifar10, all on", lambda s: _images(s), nullcontext, ""),
+        ("waits for the device in a step", waits, nullcontext, ""),
         ("lm without compile", lambda s: language(s, compiled=False), nullcontext, compiles),
         ("lm with muon-wsd", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(True), ""),
         ("lm with muon-wsd, matrices one by one", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(False), ""),
@@ -353,6 +384,9 @@ def _line(found: dict[str, Any]) -> str:
         return f"{name} {found['not_measured']}"
     if "tflops" in found:
         return f"{name} {_figure(found['tflops'])} TFLOP/s"
+    if "waits_per_step" in found:
+        said = (f"{workload} {', '.join(places) or 'none'}" for workload, places in found["waits_per_step"].items())
+        return f"{name} {'; '.join(said)}"
     memory = f", {found['peak_memory_bytes'] / 2**30:.1f} GiB" if found.get("peak_memory_bytes") else ""
     if "ratio" in found:
         low, high = found["ratio_plus_minus_two_errors"]
