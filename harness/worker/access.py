@@ -59,6 +59,8 @@ class Pool(Protocol):
 
     `scores` holds one float array in [0, 1] per name, of length `len(pool)`, with declared meaning:
     `quality`: high is good; `difficulty`: high is hard. It may be empty.
+
+    A pool whose `gather` depends on the indices alone, and on no random state, may have `prefetchable = True`.
     """
 
     scores: Mapping[str, Tensor]
