@@ -81,7 +81,7 @@ def driver() -> Driver:
 
 
 class Nvml:
-    """The driver's library through `pynvml`; a reading takes about a millisecond.
+    """The driver's library through `pynvml`: a reading is a few calls, and no process is started for it.
 
     Args:
         nvml: the module, after `nvmlInit`.
@@ -159,7 +159,7 @@ class Nvml:
 
 
 class NvidiaSmi:
-    """NVIDIA's program; a call takes a tenth of a second and more.
+    """NVIDIA's program: a process for each reading.
 
     Args:
         run: runs a program and gives its output.

@@ -189,6 +189,12 @@ def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyP
     assert watch(builders.spec(device="cuda"), lambda event: None) is None
 
 
+def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:
+    """CUDA's own order is by speed, and a reading would then be of another card than the run's."""
+    environment = supervise._environment(builders.spec(), tmp_path, supervise.Place(gpus=("2",)))
+    assert (environment["CUDA_DEVICE_ORDER"], environment["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "2")
+
+
 def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way, with a processor that passes for a GPU: worker, pauses, watch, supervisor, record, file."""
     driver = Fake(Clock())
