@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import platformdirs
@@ -98,6 +99,41 @@ def selected(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
     return [name for name in names if not only or any(fnmatchcase(name, pattern) for pattern in only)]
 
 
+def parse_tokens(text: str) -> int:
+    """A number of tokens as people write it.
+
+    Raises:
+        UsageError: it is none.
+
+    >>> parse_tokens("1B"), parse_tokens("4.1b"), parse_tokens("500M"), parse_tokens("2_048")
+    (1000000000, 4100000000, 500000000, 2048)
+    """
+    found = re.fullmatch(r"([\d_]+(?:\.\d+)?) ?([kmbKMB]?)", text.strip())
+    number = round(float(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}[found[2].lower()]) if found else 0
+    if number < 1:
+        raise UsageError(f"{text!r} is no number of tokens", fix="such as 1B, 4.1B or 500M")
+    return number
+
+
+def enough(entry: DatasetEntry, tokens: int) -> list[str]:
+    """The files with so many training tokens, the first ones of the dataset, and those that everybody needs.
+
+    Raises:
+        UsageError: it is not counted in tokens, or has fewer.
+    """
+    total = sum(file.tokens for file in entry.files)
+    if not total:
+        raise UsageError(f"{entry.name} is not counted in tokens", fix="--only PATTERN chooses files by name")
+    if tokens > total:
+        raise UsageError(f"{entry.name} has {total:,} training tokens, fewer than {tokens:,}")
+    names, found = [], 0
+    for file in entry.files:
+        if not file.tokens or found < tokens:
+            names.append(file.name)
+            found += file.tokens
+    return names
+
+
 # --- what is there ------------------------------------------------------------------------------
 
 
@@ -132,6 +168,35 @@ def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
                 f"dataset {entry.name}: {file.name} has {found:,} bytes, expected {size:,}", fix=remedy(entry)
             )
     return folder
+
+
+class Need(NamedTuple):
+    """Data that a workload needs: a dataset, and which of its files or how many of its tokens."""
+
+    dataset: str
+    pattern: str = ""
+    tokens: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Need:
+        """From `name`, `name/pattern` or `name:4.1B`."""
+        name, slash, pattern = text.partition("/")
+        if not slash:
+            name, _, tokens = text.partition(":")
+            return cls(name, tokens=tokens)
+        return cls(name, pattern)
+
+    def only(self, entry: DatasetEntry) -> tuple[str, ...]:
+        """Patterns of the files; none for all."""
+        if self.tokens:
+            return tuple(enough(entry, parse_tokens(self.tokens)))
+        return (self.pattern,) if self.pattern else ()
+
+    @property
+    def remedy(self) -> str:
+        """The command that fetches them."""
+        flag = f" --tokens {self.tokens}" if self.tokens else f" --only '{self.pattern}'" if self.pattern else ""
+        return f"bench data get {self.dataset}{flag}"
 
 
 def remedy(entry: DatasetEntry) -> str:

@@ -175,7 +175,7 @@ def plan(
         ranks=settings.ranks,
         device=device,
         threads=settings.threads,
-        hardware=provenance.hardware_class(device, settings.threads),
+        hardware=provenance.hardware_class(device, settings.threads, settings.ranks),
         smoke=settings.smoke,
         profile=settings.profile,
         deterministic=settings.deterministic,

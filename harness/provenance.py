@@ -5,27 +5,74 @@ from __future__ import annotations
 import functools
 import platform
 import re
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-#: Instruction sets that change how fast a training step is, best first; the best one present names the class.
-_INSTRUCTION_SETS = ("amx_tile", "avx512f", "avx2", "asimd")
+from harness import gpus, hardware
+from harness.gpus import Driver, Gpu, output
+from harness.hardware import Recognised, slug
+
+#: What is said of devices that nobody has tried this on.
+UNTESTED = {
+    "mps": "Apple's GPU (MPS) is recognised and run, but nobody has tested it here",
+    "amd": "AMD's GPUs (ROCm) are recognised and run, but nobody has tested them here",
+}
 
 
-def hardware_class(device: str, threads: int) -> str:
+def hardware_class(device: str, threads: int, ranks: int = 1) -> str:
     """What results may be compared with: model, instruction set and threads on a CPU; count and model on a GPU.
 
     Args:
         device: `cpu`, `cuda`, `cuda:0`, `mps`.
-        threads: intra-op threads; part of the class on a CPU only.
+        threads: intra-op threads of a process; part of the class on a CPU only.
+        ranks: processes that share the run, each with a device of its own.
     """
+    return recognised(device, threads, ranks).name
+
+
+def recognised(device: str, threads: int, ranks: int = 1) -> Recognised:
+    """The hardware class of a run with what it was recognised by; arguments as for `hardware_class`."""
     kind = device.partition(":")[0]
-    if kind == "cpu":
-        return f"cpu-{_slug(cpu_name())}-{_instruction_set()}-{threads}t"
     if kind == "cuda":
-        return f"1x{_slug(gpu_name() or 'unknown-gpu')}"
-    return f"1x{_slug(kind)}-{_slug(cpu_name())}"
+        return hardware.recognise([gpu.device for gpu in run_gpus(device, ranks)])
+    if kind == "cpu":
+        several = f"{ranks}x" if ranks > 1 else ""
+        name = f"{several}cpu-{slug(cpu_name())}-{_instruction_set()}-{threads}t"
+        return Recognised(name=name, declared=True, by=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)")
+    return Recognised(name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, by=f"{cpu_name()!r}, {kind}")
+
+
+def run_gpus(device: str, ranks: int = 1, own: Sequence[str] = ()) -> tuple[Gpu, ...]:
+    """The GPUs of a run: from the one that `device` names on, one per rank, of those that can be seen.
+
+    Args:
+        device, ranks: as for `hardware_class`.
+        own: those that the run is given, as `CUDA_VISIBLE_DEVICES` names them, in place of what this process sees.
+    """
+    first = int(device.partition(":")[2] or 0)
+    seen = gpus.visible(all_gpus(), {"CUDA_VISIBLE_DEVICES": ",".join(own)}) if own else gpus.visible(all_gpus())
+    return seen[first : first + ranks]
+
+
+@functools.cache
+def driver() -> Driver:
+    """Whoever answers for the GPUs of this machine."""
+    return gpus.driver()
+
+
+@functools.cache
+def all_gpus() -> tuple[Gpu, ...]:
+    """Every GPU of this machine, hidden ones too."""
+    return driver().gpus()
+
+
+def untested(device: str) -> str:
+    """What a user should know of a device that nobody has tried this on; empty for all others."""
+    if device.startswith("mps"):
+        return UNTESTED["mps"]
+    amd = device.startswith("cuda") and any(gpu.maker == "amd" for gpu in run_gpus(device))
+    return UNTESTED["amd"] if amd else ""
 
 
 @functools.cache
@@ -41,23 +88,21 @@ def cpu_name() -> str:
     return name
 
 
-@functools.cache
 def gpu_name() -> str:
-    """The first NVIDIA GPU's model, or an empty string."""
-    return _nvidia_smi("name")
+    """The model of the first GPU that can be seen, or an empty string."""
+    return next((gpu.device.name for gpu in run_gpus("cuda")), "")
 
 
-@functools.cache
 def gpu_driver() -> str:
-    """The NVIDIA driver's version, or an empty string."""
-    return _nvidia_smi("driver_version")
+    """The version of the GPUs' driver, or an empty string."""
+    return next((gpu.device.driver for gpu in all_gpus()), "")
 
 
 @functools.cache
 def git_state() -> str:
     """Commit of the working directory, with `+` when it has changes; empty outside a repository."""
-    commit = _output("git", "rev-parse", "--short=12", "HEAD")
-    return f"{commit}+" if commit and _output("git", "status", "--porcelain", "-uno") else commit
+    commit = output("git", "rev-parse", "--short=12", "HEAD")
+    return f"{commit}+" if commit and output("git", "status", "--porcelain", "-uno") else commit
 
 
 def _cpuinfo() -> dict[str, str]:
@@ -72,30 +117,9 @@ def _cpuinfo() -> dict[str, str]:
 def _instruction_set() -> str:
     fields = _cpuinfo()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    best = next((name for name in _INSTRUCTION_SETS if name in flags), platform.machine())
-    return best.removesuffix("_tile").removesuffix("f")
+    known = hardware.declared().instructions
+    return next((name for flag, name in known.items() if flag in flags), platform.machine())
 
 
 def _sysctl_brand() -> str:
-    return _output("sysctl", "-n", "machdep.cpu.brand_string") if sys.platform == "darwin" else ""
-
-
-def _nvidia_smi(field: str) -> str:
-    lines = _output("nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader").splitlines()
-    return lines[0].strip() if lines else ""
-
-
-def _output(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _slug(name: str) -> str:
-    """
-    >>> _slug("NVIDIA H200"), _slug("Intel Xeon model 167")
-    ('h200', 'intel-xeon-model-167')
-    """
-    name = re.sub(r"^(NVIDIA|AMD Instinct) ", "", name)
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return output("sysctl", "-n", "machdep.cpu.brand_string") if sys.platform == "darwin" else ""

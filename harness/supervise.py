@@ -28,6 +28,7 @@ from harness.types import (
     AnyEvent,
     ClockEdge,
     Counters,
+    DeviceLog,
     Done,
     Evaluated,
     Job,
@@ -37,7 +38,10 @@ from harness.types import (
     Record,
     RunSpec,
     Warned,
+    Watched,
+    WorkerEvent,
 )
+from harness.watch import DeviceWatch, joined, watch
 
 #: A worker killed this many times in a row without getting any further has crashed.
 DEATHS_ALLOWED = 3
@@ -175,6 +179,7 @@ class Trial:
     end: Done | None = None
     killer: str = ""
     second_clock: SecondClock | None = None
+    devices: DeviceLog | None = None
     started: str = field(default_factory=lambda: _utc_now())
 
     @classmethod
@@ -182,7 +187,7 @@ class Trial:
         """A trial of which, until its worker says where it goes on from, is known what was known before."""
         trial = cls(spec, run_id, watcher)
         if earlier is not None:
-            trial.deaths, trial.points = earlier.deaths, list(earlier.points)
+            trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
         return trial
 
     def receive(self, event: AnyEvent) -> None:
@@ -199,6 +204,8 @@ class Trial:
                 self.watcher.evaluated(self.spec, event.point)
             case ClockEdge():
                 pass  # stamped where it arrives, by the reader
+            case Watched():
+                self.devices = joined(self.devices, event.log)
             case Warned():
                 self.watcher.warned(self.spec, event.message)
             case Done():
@@ -251,6 +258,7 @@ class Trial:
             crossing_weights=end.crossing_weights,
             profile=end.profile,
             deaths=self.deaths,
+            devices=self.devices,
             started=self.started,
             finished=_utc_now() if self.end else "",
         )
@@ -339,6 +347,9 @@ class WorkerProcess:
             writing = -1
             clock = self._trial.second_clock = SecondClock(worker.pid)
             reader = EventReader(reading, clock)
+            reader.watch = watch(job.spec, reader.events.put, self._place.gpus)
+            if reader.watch is not None:
+                reader.watch.start()
             reader.start()
             assert worker.stdin is not None
             with contextlib.suppress(BrokenPipeError):
@@ -356,6 +367,8 @@ class WorkerProcess:
                     with contextlib.suppress(BrokenPipeError):
                         worker.stdin.close()
             if reader is not None:
+                if reader.watch is not None:
+                    reader.watch.end()
                 reader.join()
             for descriptor in (reading, writing):
                 if descriptor >= 0:
@@ -404,11 +417,13 @@ class EventReader(threading.Thread):
         super().__init__(name="events", daemon=True)
         self._descriptor = descriptor
         self._clock = clock
+        #: Told of the edges, too.
+        self.watch: DeviceWatch | None = None
         #: Events in order; None when the pipe has ended or the last event has been read.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:
-        decoder = msgspec.json.Decoder(AnyEvent)
+        decoder = msgspec.json.Decoder(WorkerEvent)
         pending, awake = b"", time.monotonic()
         while True:
             ready = select.select([self._descriptor], [], [], WAKE_S)[0]
@@ -428,6 +443,8 @@ class EventReader(threading.Thread):
                     self._clock.edge(event)
                     if late:
                         self._clock.lost()
+                    elif self.watch is not None:
+                        self.watch.edge(event)
                 self.events.put(event)
                 if isinstance(event, Done):
                     # Not the end of the pipe: something the worker left behind may hold it open.
@@ -435,7 +452,7 @@ class EventReader(threading.Thread):
         self.events.put(None)
 
 
-def _decoded(decoder: msgspec.json.Decoder[AnyEvent], line: bytes) -> AnyEvent:
+def _decoded(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:
@@ -495,6 +512,8 @@ def _environment(spec: RunSpec, scratch: Path, place: Place) -> dict[str, str]:
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    # GPUs are numbered as the driver numbers them, or a reading would be of another card than the run's.
+    fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # Packages that a user installed for themselves are found through HOME, which is another one in there.
     # So are its datasets, and what a workload keeps beside them.

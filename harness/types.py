@@ -233,7 +233,8 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         summary: one line.
         sources: papers.
         sibling: the workload on the tier below.
-        needs_data: names of the datasets that must be present.
+        needs_data: the datasets that must be present: `name`, files of one as `name/pattern`, or so many training
+            tokens of one as `name:4.1B`.
         distribution: filled in by the loader.
     """
 
@@ -334,6 +335,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         size: of the published file in bytes; 0 where it is not known.
         urls: where it can be had, the preferred place first.
         member: when the urls name a tar archive, the path of the file inside it.
+        tokens: training tokens in it, for those who want so many of them; 0 for what is needed whatever their number.
     """
 
     name: str
@@ -341,6 +343,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
     size: int = 0
     urls: tuple[str, ...] = ()
     member: str = ""
+    tokens: int = 0
 
 
 class DatasetEntry(Data, frozen=True, kw_only=True):
@@ -589,6 +592,60 @@ class Point(Data, frozen=True, kw_only=True):
         return max(self.examples, self.gradient_examples)
 
 
+class Device(Data, frozen=True, kw_only=True):
+    """What a driver says of a GPU once and for all; None where it does not say.
+
+    Args:
+        name: its model, in the driver's own words.
+        memory_mib: all of its memory.
+        driver: the driver's version.
+        power_limit_w: the power that it may draw.
+        max_sm_mhz, max_memory_mhz: the highest clocks of its processors and of its memory.
+        partitioned: whether it is divided (MIG), so that a run may have a part of it.
+    """
+
+    name: str
+    memory_mib: int = 0
+    driver: str = ""
+    power_limit_w: float | None = None
+    max_sm_mhz: int | None = None
+    max_memory_mhz: int | None = None
+    partitioned: bool = False
+
+
+class Reading(Data, frozen=True, kw_only=True):
+    """A GPU's state at one moment.
+
+    Args:
+        device: its index in the driver's order.
+        seconds: of the run's clock, which stood still.
+        sm_mhz, memory_mhz, power_w, temperature_c: in MHz, watts and °C; None where the driver does not say.
+        slowed: why clocks were below their maximum, in words.
+    """
+
+    device: int
+    seconds: float = 0.0
+    sm_mhz: int
+    memory_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+    slowed: tuple[str, ...] = ()
+
+
+class DeviceLog(Data, frozen=True, kw_only=True):
+    """The GPUs of a run, and what they were like whenever its clock stood still.
+
+    Args:
+        by: how the driver was asked.
+        devices: one per rank.
+        readings: in order of time.
+    """
+
+    by: str
+    devices: tuple[Device, ...]
+    readings: tuple[Reading, ...] = ()
+
+
 class Environment(Data, frozen=True, kw_only=True):
     """What the worker saw of its machine and software."""
 
@@ -638,6 +695,7 @@ class Record(Data, frozen=True, kw_only=True):
         final_weights, crossing_weights: SHA-256 of the evaluated weights at the end and at the hit.
         profile: seconds by phase, when asked for.
         deaths: times in a row that the worker was killed without progress.
+        devices: the GPUs it ran on, with readings off the clock; None on a CPU, and in records from before these.
         started, finished: UTC, ISO 8601.
         content_hash: SHA-256 of everything else; detects accidents, not forgers.
     """
@@ -657,6 +715,7 @@ class Record(Data, frozen=True, kw_only=True):
     crossing_weights: str = ""
     profile: dict[str, float] = {}
     deaths: int = 0
+    devices: DeviceLog | None = None
     started: str = ""
     finished: str = ""
     content_hash: str = ""
@@ -728,6 +787,12 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
     point: Point
 
 
+class Watched(Event, frozen=True, kw_only=True, tag="watched"):
+    """The GPUs of the run (at first), and new readings of them; the supervisor's own, no worker sends it."""
+
+    log: DeviceLog
+
+
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):
     """Something a user should know."""
 
@@ -748,4 +813,6 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
     profile: dict[str, float] = {}
 
 
-AnyEvent: TypeAlias = Ready | ClockEdge | Evaluated | Warned | Done
+#: What a worker may send.
+WorkerEvent: TypeAlias = Ready | ClockEdge | Evaluated | Warned | Done
+AnyEvent: TypeAlias = WorkerEvent | Watched

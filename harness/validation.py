@@ -85,6 +85,8 @@ def _dataset(entry: DatasetEntry) -> Iterator[str]:
             yield f"the sha256 of {file.name} must be 64 hexadecimal digits in lower case"
         if file.size < 0:
             yield f"the size of {file.name} must not be negative"
+        if file.tokens < 0:
+            yield f"the tokens of {file.name} must not be negative"
         for url in file.urls:
             if not url.startswith(("http://", "https://")):
                 yield f"the URL {url!r} must begin with http:// or https://"

@@ -7,6 +7,9 @@ from harness.api import DatasetEntry, DatasetFile
 FINEWEB_TRAIN = "fineweb_train_%06d.bin"
 FINEWEB_VALIDATION = "fineweb_val_%06d.bin"
 FINEWEB_SHARDS = 103
+#: Training shards that no pool has: `feedback` and `audit` are on them.
+FINEWEB_RESERVED = (42, 43)
+_FINEWEB_TOKENS = 100_000_000
 
 _UNKNOWN_SUMS = "no checksum is on record here: size and format are checked, and later changes are noticed"
 
@@ -45,8 +48,10 @@ def _cifar(name: str) -> DatasetFile:
     )
 
 
-def _fineweb(name: str) -> DatasetFile:
-    return DatasetFile(name=name, urls=(f"https://huggingface.co/datasets/kjj0/fineweb10B-gpt2/resolve/main/{name}",))
+def _fineweb(name: str, tokens: int = 0) -> DatasetFile:
+    return DatasetFile(
+        name=name, tokens=tokens, urls=(f"https://huggingface.co/datasets/kjj0/fineweb10B-gpt2/resolve/main/{name}",)
+    )
 
 
 MNIST = DatasetEntry(
@@ -120,12 +125,17 @@ FINEWEB = DatasetEntry(
     licence="ODC-By 1.0",
     files=(
         _fineweb(FINEWEB_VALIDATION % 0),
-        *(_fineweb(FINEWEB_TRAIN % k) for k in range(1, FINEWEB_SHARDS + 1)),
+        # The last shard is smaller, by how much is not on record: counted as next to nothing, it comes last.
+        *(
+            _fineweb(FINEWEB_TRAIN % k, 0 if k in FINEWEB_RESERVED else _FINEWEB_TOKENS)
+            for k in range(1, FINEWEB_SHARDS)
+        ),
+        _fineweb(FINEWEB_TRAIN % FINEWEB_SHARDS, 1),
     ),
     check="workloads.formats.shards:check",
     homepage="https://huggingface.co/datasets/kjj0/fineweb10B-gpt2",
     note="no checksum is on record here: header, size and every token are checked, and later changes are noticed; "
-    "`--only 'fineweb_train_00000*'` fetches some of the shards",
+    "`--tokens 1B` fetches so many training tokens and the three shards that are held out",
 )
 
 IMAGENET = DatasetEntry(

@@ -24,6 +24,7 @@ COMMANDS = {
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
     "rulesets": ("harness.cli.rules:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
+    "hardware": ("harness.cli.hardware:command", "Print the hardware classes of this machine, and the declared ones."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
 }
 

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from harness import data as store
 from harness.cli.output import SCHEMA, json_out, lively, note
-from harness.errors import EXIT_FAILED, EXIT_OK
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.plugins import Registry, load_registry
 from harness.report import text
 from harness.types import DatasetEntry
@@ -73,6 +73,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     help="A folder or a base URL instead of the published places.  [BENCH_DATA_SOURCE]",
 )
 @_only
+@click.option("--tokens", metavar="N", help="So many training tokens, such as 1B, and all held-out ones.")
 @_accept
 @_json
 @click.pass_obj
@@ -81,16 +82,22 @@ def get(
     names: tuple[str, ...],
     source: str | None,
     only: tuple[str, ...],
+    tokens: str | None,
     accept_checksum: bool,
     as_json: bool,
 ) -> None:
     """Fetch datasets; given again, it goes on where it stopped."""
+    if tokens is not None and only:
+        raise UsageError("--tokens and --only both choose files", fix="give one of them")
     registry = _registry(blocked)
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
+    # All of them before the first byte: a mistake in the last name must not cost the download of the first.
+    number = None if tokens is None else store.parse_tokens(tokens)
+    chosen = [only if number is None else store.enough(entry, number) for entry in entries]
     done: list[tuple[DatasetEntry, list[store.FileState]]] = []
-    for entry in entries:
+    for entry, files in zip(entries, chosen, strict=True):
         with _progress(entry) as progress:
-            states = store.get(entry, source, progress, only=only, accept_checksum=accept_checksum)
+            states = store.get(entry, source, progress, only=files, accept_checksum=accept_checksum)
         done.append((entry, states))
     _show(done, as_json)
 
@@ -180,7 +187,10 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
         "note": entry.note,
         "distribution": entry.distribution,
         "folder": str(store.dataset_folder(entry)),
-        "files": [{"name": f.name, "size": f.size, "sha256": f.sha256, "urls": list(f.urls)} for f in entry.files],
+        "files": [
+            {"name": f.name, "size": f.size, "sha256": f.sha256, "tokens": f.tokens, "urls": list(f.urls)}
+            for f in entry.files
+        ],
         "folders": list(entry.folders),
         "missing": store.missing(entry),
     }

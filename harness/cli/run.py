@@ -22,6 +22,7 @@ from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.executors.machine import usable_cores
+from harness.holdings import Need
 from harness.loading import load_object
 from harness.observers import Observers
 from harness.plugins import Registry, observer_plugins
@@ -99,7 +100,7 @@ def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
             raise UsageError(f"no {wanted} named", fix=f"{flag} NAME, or a sweep file with the key {wanted}")
     registry = open_registry(context.obj)
     campaign = _campaign(registry, options)
-    for line in campaign.skipped:
+    for line in (*campaign.skipped, *_untested(campaign)):
         note(line)
     if options["dry_run"]:
         _print_plan(campaign, options)
@@ -185,7 +186,8 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
     for name in names.split(options["workloads"]):
         for workload in names.workloads(name, registry):
             device = _device(registry, workload, options["device"], options["allow_slow"])
-            remedies = [_remedy(need) for need in workload.needs_data if _lacks(registry, need)]
+            needs = map(Need.parse, workload.needs_data)
+            remedies = [need.remedy for need in needs if _lacks(registry, need)]
             if not remedies:
                 yield workload, device
             elif name.startswith("tier:"):
@@ -194,16 +196,15 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
                 raise DataError(f"{workload.name} needs data that are not here", fix="; ".join(remedies))
 
 
-def _remedy(need: str) -> str:
-    """The command that fetches `dataset`, or `dataset/pattern`."""
-    name, slash, pattern = need.partition("/")
-    return f"bench data get {name}" + (f" --only '{pattern}'" if slash else "")
+def _untested(campaign: Campaign) -> list[str]:
+    devices = sorted({spec.device for spec in campaign.first})
+    return [f"warning: {line}" for line in map(provenance.untested, devices) if line]
 
 
-def _lacks(registry: Registry, need: str) -> bool:
-    """Whether any file is missing of `dataset`, or of `dataset/pattern`."""
-    name, slash, pattern = need.partition("/")
-    return bool(holdings.missing(registry.dataset(name), (pattern,) if slash else ()))
+def _lacks(registry: Registry, need: Need) -> bool:
+    """Whether any file of it is missing."""
+    entry = registry.dataset(need.dataset)
+    return bool(holdings.missing(entry, need.only(entry)))
 
 
 def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:

@@ -181,7 +181,7 @@ def _worth_keeping(name: str) -> bool:
 
 def _require_hardware(spec: RunSpec) -> None:
     """Its hardware class is a part of a trial: what would run on another would be filed under the wrong one."""
-    here = provenance.hardware_class(spec.device, spec.threads)
+    here = provenance.hardware_class(spec.device, spec.threads, spec.ranks)
     if here != spec.hardware:
         raise UsageError(
             f"{socket.gethostname()} is {here}, and the trials were planned for {spec.hardware}",

@@ -10,13 +10,13 @@ import errno
 import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from harness import provenance
 from harness.supervise import Place
 from harness.types import RunSpec
 
@@ -109,16 +109,11 @@ def usable_cores() -> tuple[int, ...]:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The NVIDIA GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them."""
+    """The GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them (ROCm follows it, too)."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(listed.split())
+    return tuple(str(gpu.index) for gpu in provenance.run_gpus("cuda", len(provenance.all_gpus())))
 
 
 def _siblings(core: int) -> set[int]:

@@ -11,6 +11,7 @@ import msgspec
 from harness.report import text
 from harness.report.board import finite, left_out
 from harness.scoring.compare import Comparison, Pairing
+from harness.scoring.slowdown import slowdown
 from harness.types import Record, Target
 
 SCHEMA = 1
@@ -114,13 +115,27 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
     sections = {}
     for name, of_a, of_b in (
         ("configuration", _plain(a.spec), _plain(b.spec)),
-        ("environment", _plain(a.environment) or {}, _plain(b.environment) or {}),
+        ("environment", _machine(a), _machine(b)),
         ("outcome", _outcome(a), _outcome(b)),
     ):
         left, right = _flat(of_a), _flat(of_b)
         keys = sorted({*left, *right})
         sections[name] = {k: (left.get(k), right.get(k)) for k in keys if left.get(k) != right.get(k)}
     return sections
+
+
+def _machine(record: Record) -> dict[str, Any]:
+    """The environment, and its GPUs in few words: what they are, and what they were like on average."""
+    log = record.devices
+    if log is None:
+        return _plain(record.environment) or {}
+    means = {
+        field: sum(values) / len(values)
+        for field in ("sm_mhz", "memory_mhz", "power_w", "temperature_c")
+        if (values := [value for r in log.readings if (value := getattr(r, field)) is not None])
+    }
+    gpus = {"devices": [_plain(device) for device in log.devices], "slowdown": slowdown(log) or "none", **means}
+    return {**(_plain(record.environment) or {}), "gpus": gpus}
 
 
 def _outcome(record: Record) -> dict[str, Any]:

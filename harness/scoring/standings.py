@@ -34,6 +34,7 @@ from harness.scoring.score import (
     profile_scores,
     workload_time,
 )
+from harness.scoring.slowdown import note, slowdown
 from harness.scoring.stats import Spread, median_interval, median_variance
 from harness.scoring.ties import rank_ties
 from harness.types import Clock, Goal, Point, Record, RunSpec, Status, WorkloadFacts
@@ -97,6 +98,7 @@ class Digest:
         hit: the point where it did; None for a miss.
         metric: the metric at the budget asked for.
         memory: peak memory in bytes; 0 where unknown.
+        slowdown: what slowed its GPUs down, in words.
     """
 
     run_id: str
@@ -108,6 +110,7 @@ class Digest:
     hit: Point | None
     metric: MetricAt | None
     memory: int
+    slowdown: str = ""
 
     @property
     def run(self) -> Run:
@@ -239,6 +242,7 @@ def digest(record: Record, question: Question) -> Digest:
         hit=record.points[found.index] if found.index is not None else None,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
+        slowdown=slowdown(record.devices),
     )
 
 
@@ -293,6 +297,8 @@ def _table(key: tuple[str, str], members: Sequence[Digest], question: Question) 
         _, skipped = usable(one.run for one in draft.digests)
         return _replace(empty, left_out=(*draft.left_out, *skipped), notes=("no run counts",) if draft.digests else ())
     draft.left_out += table.skipped
+    slowed = note(((describe(one.run), one.slowdown) for one in draft.digests), len(draft.digests))
+    draft.notes += [slowed] if slowed else []
     facts = {one.spec.workload.facts.id: one.spec.workload.facts for one in draft.digests}
     present = dict.fromkeys(w for row in table.times.values() for w in row)
     workloads = tuple(facts[w] for w in sorted(present))

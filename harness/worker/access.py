@@ -59,6 +59,8 @@ class Pool(Protocol):
 
     `scores` holds one float array in [0, 1] per name, of length `len(pool)`, with declared meaning:
     `quality`: high is good; `difficulty`: high is hard. It may be empty.
+
+    A pool whose `gather` depends on the indices alone, and on no random state, may have `prefetchable = True`.
     """
 
     scores: Mapping[str, Tensor]
@@ -105,6 +107,11 @@ class SubsetPool:
 
     def gather(self, indices: Tensor) -> Batch:
         return self._pool.gather(self._indices[indices])
+
+    @property
+    def prefetchable(self) -> bool:
+        """As the other pool."""
+        return bool(getattr(self._pool, "prefetchable", False))
 
 
 @runtime_checkable
@@ -184,6 +191,11 @@ class ShuffledOrder:
             n -= len(part)
             parts.append(part)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def peek(self, n: int) -> Tensor | None:
+        """What `take(n)` would give, which stays to be taken; None where that takes a new pass's random order."""
+        stop = self._position + n
+        return self._permutation[self._position : stop] if stop <= len(self._permutation) else None
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -14,6 +14,7 @@ from harness.errors import RejectedError
 from harness.types import RunSpec
 from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, Stream, SubsetPool
 from harness.worker.contract import Workload
+from harness.worker.prefetch import Prefetch, prefetchable
 
 #: Share of the training data that is set apart for a submission that declares the need `holdout`.
 HOLDOUT_SHARE = 1 / 16
@@ -55,6 +56,9 @@ class CountedWork:
                 self.holdout = SubsetPool(self._pool, shuffled[:cut])
                 self._pool = SubsetPool(self._pool, shuffled[cut:])
             self._order = ShuffledOrder(len(self._pool), self._generator)
+        # On the processor a thread would only take time from the step; nothing there waits for a copy.
+        ahead = prefetchable(self._pool) and not self._on_cpu
+        self._prefetch = Prefetch(cast(Pool, self._pool).gather, self._order, device) if ahead else None
         self.replay = ReplayBuffer(facts.replay_capacity, spec.seeds.replay) if facts.replay_capacity else None
         self.examples = 0
         self.gradient_examples = 0
@@ -98,6 +102,8 @@ class CountedWork:
             raise RejectedError(
                 f"one step drew {self._drawn_in_step} examples, more than the {self._eval_every} between evaluations"
             )
+        if self._prefetch is not None and indices is None:
+            return self._prefetch.take(n)
         if self._pool is not None:
             batch = self._pool.gather(self._order.take(n) if indices is None else indices)
         else:

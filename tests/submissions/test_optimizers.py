@@ -12,6 +12,7 @@ from torch import nn
 
 from harness.api import BenchError, Kind, Parameter
 from submissions.optimizers.adamw import adamw
+from submissions.optimizers.flattened import FlattenedMuon
 from submissions.optimizers.muon import muon
 from submissions.optimizers.schedule_free_adamw import schedule_free_adamw
 
@@ -86,6 +87,34 @@ def test_muon_orthogonalises_matrices_and_flattened_convolutions(shape: tuple[in
         # bfloat16 inside: two digits.
         assert p.tensor.flatten().tolist() == pytest.approx(values, abs=2e-2)
     assert p.tensor.shape == shape
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("together", [1 << 27, 3 * 64 * 48, 1])
+def test_muon_in_batches_is_muon_one_by_one(nesterov: bool, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tall, wide and square matrices and a convolution, some without a gradient; states can be exchanged."""
+    monkeypatch.setattr("submissions.optimizers.flattened._TOGETHER", together)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(64, 48), (48, 64), (64, 48), (32, 32), (32, 32), (16, 3, 3, 3), (96, 32), (32, 96), (8, 8)]
+    ours = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    options = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1, "nesterov": nesterov}
+    batched = FlattenedMuon(ours, batched=True, **options)
+    single = FlattenedMuon(theirs, batched=False, **options)
+    assert not FlattenedMuon(ours, **options).batched, "on the processor results stay what they were"
+    for step in range(4):
+        for p, q in zip(ours[:-1], theirs[:-1], strict=True):
+            p.grad = torch.randn(p.shape, generator=generator)
+            q.grad = p.grad.clone()
+        batched.step()
+        single.step()
+        for p, q in zip(ours, theirs, strict=True):
+            # The same operations on the same bf16 numbers; a library may sum a batch in another order, which is worth
+            # a unit in the last of 8 places of an update of at most lr·1.3·√2.
+            assert torch.allclose(p, q, rtol=0, atol=(step + 1) * 0.5 * 1.9 / 256)
+        batched.load_state_dict(copy.deepcopy(single.state_dict()))
+    assert torch.equal(ours[-1], theirs[-1])
+    assert "momentum_buffer" not in batched.state[batched.param_groups[0]["params"][-1]]
 
 
 def test_muon_leaves_everything_but_hidden_weights_to_adamw() -> None:

@@ -55,7 +55,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
         summary="a GPT of 16 million parameters on FineWeb, to a cross-entropy on its validation shard",
         sources=_WEB,
         sibling="lm-shakespeare",
-        needs_data=("fineweb-gpt2",),
+        needs_data=("fineweb-gpt2:400M",),
     ),
     WorkloadEntry(
         facts=LM_124M,
@@ -63,7 +63,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
         summary="a GPT of 124 million parameters on FineWeb, to the speed runs' 3.28 on its validation shard",
         sources=_WEB,
         sibling="lm-16m",
-        needs_data=("fineweb-gpt2",),
+        needs_data=("fineweb-gpt2:4.1B",),
     ),
     WorkloadEntry(
         facts=LM_124M_SYNTHETIC,

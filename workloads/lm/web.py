@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
-from workloads.datasets import FINEWEB, FINEWEB_TRAIN, FINEWEB_VALIDATION
+from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
 from workloads.lm.common import NextSymbol, corrected, sequence_losses
 from workloads.lm.corpus import Corpus, language, written
@@ -48,6 +48,9 @@ class SequencePool:
     Raises:
         DataError: there are too few tokens for one sequence.
     """
+
+    #: What is gathered depends on the indices alone: the harness may read ahead.
+    prefetchable = True
 
     def __init__(self, tokens: shards.Shards, length: int) -> None:
         self.scores: Mapping[str, Tensor] = {}
@@ -84,7 +87,7 @@ class Web:
 
     train: int
     sequences: Mapping[Split, int]
-    reserved: int = 42
+    reserved: int = FINEWEB_RESERVED[0]
     tokens: int = 100_000_000
 
     def names(self, part: str) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.api import Batch
 
-Statistics = Sequence[float]
+Statistics = Sequence[float] | Tensor
 
 
 class AugmentedPool:
@@ -43,14 +43,15 @@ class AugmentedPool:
         self._height, self._width = images_BHWC.shape[1:3]
         self._framed_BHWC = framed(images_BHWC.to(device), reach)
         self._labels_B = labels_B.to(device)
-        self._mean, self._std = mean, std
+        # On the device for good: made anew for every batch they would be copied there, and the host would wait for it.
+        self._mean, self._std = (torch.as_tensor(values, device=device) for values in (mean, std))
 
     def __len__(self) -> int:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
         """The images at `indices`, augmented anew: `x_BCHW` (float32, channels innermost) and `labels_B`."""
-        at_B = indices.to(self._labels_B.device)
+        at_B = _sent(indices, self._labels_B.device)
         n, device = len(at_B), at_B.device
         moves_2B = torch.randint(2 * self._reach + 1, (2, n), device=device)
         mirrored_B = torch.randint(2, (n,), device=device, dtype=torch.bool)
@@ -79,6 +80,12 @@ def normalised(pixels_BHWC: Tensor, mean: Statistics, std: Statistics) -> Tensor
 
     The channels stay innermost in memory.
     """
-    shift = torch.tensor(mean, device=pixels_BHWC.device)
-    scale = torch.tensor(std, device=pixels_BHWC.device)
+    shift, scale = (torch.as_tensor(values, device=pixels_BHWC.device) for values in (mean, std))
     return ((pixels_BHWC.float() / 255.0 - shift) / scale).permute(0, 3, 1, 2)
+
+
+def _sent(indices: Tensor, device: torch.device) -> Tensor:
+    """Indices on the device; from page-locked memory, so that the host does not wait for what is queued there."""
+    if device.type == "cuda" and indices.device.type == "cpu":
+        return indices.pin_memory().to(device, non_blocking=True)
+    return indices.to(device)
