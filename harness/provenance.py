@@ -13,19 +13,21 @@ from pathlib import Path
 _INSTRUCTION_SETS = ("amx_tile", "avx512f", "avx2", "asimd")
 
 
-def hardware_class(device: str, threads: int) -> str:
+def hardware_class(device: str, threads: int, ranks: int = 1) -> str:
     """What results may be compared with: model, instruction set and threads on a CPU; count and model on a GPU.
 
     Args:
         device: `cpu`, `cuda`, `cuda:0`, `mps`.
-        threads: intra-op threads; part of the class on a CPU only.
+        threads: intra-op threads of a process; part of the class on a CPU only.
+        ranks: processes that share the run, each with a device of its own.
     """
     kind = device.partition(":")[0]
     if kind == "cpu":
-        return f"cpu-{_slug(cpu_name())}-{_instruction_set()}-{threads}t"
+        several = f"{ranks}x" if ranks > 1 else ""
+        return f"{several}cpu-{_slug(cpu_name())}-{_instruction_set()}-{threads}t"
     if kind == "cuda":
-        return f"1x{_slug(gpu_name() or 'unknown-gpu')}"
-    return f"1x{_slug(kind)}-{_slug(cpu_name())}"
+        return f"{ranks}x{_slug(gpu_name() or 'unknown-gpu')}"
+    return f"{ranks}x{_slug(kind)}-{_slug(cpu_name())}"
 
 
 @functools.cache

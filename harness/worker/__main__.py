@@ -21,9 +21,9 @@ from harness.types import AnyEvent, Job
 
 def main() -> None:
     """Read the job, carry it out, and end when the supervisor ends."""
-    _die_with_supervisor()
+    die_with_parent()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    threading.Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
+    threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
     events, lock = int(sys.argv[1]), int(sys.argv[2])
 
     # A child that a plugin forks must not keep the run's lock or pipe when this process is gone.
@@ -33,30 +33,37 @@ def main() -> None:
 
     os.register_at_fork(after_in_child=let_go)
     encoder = msgspec.json.Encoder()
+    # Another thread speaks only when a rank has died, and then it speaks last.
+    speaking = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
         line = memoryview(encoder.encode(event) + b"\n")
-        while line:
-            line = line[os.write(events, line) :]
+        with speaking:
+            while line:
+                line = line[os.write(events, line) :]
 
     from harness.worker.host import execute
 
-    execute(job, emit)
+    execute(job, emit, abort=_end)
+    _end()
+
+
+def _end() -> None:
     # Not sys.exit: nothing that a plugin left registered (atexit, threads, destructors) may hold up the end.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _die_with_supervisor() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies (Linux); the pipe does so elsewhere."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _watch_supervisor() -> None:
-    """End this process when standard input ends: the supervisor holds the other end for as long as it lives."""
+def watch_parent() -> None:
+    """End this process when standard input ends: its parent holds the other end for as long as it lives."""
     while os.read(0, 1024):
         pass
     os._exit(1)

@@ -47,6 +47,10 @@ class Batch(Mapping[str, Tensor]):
         """The examples at these positions (int64, shape (k,))."""
         return Batch(**{k: t[indices] for k, t in self._tensors.items()})
 
+    def rows(self, start: int, stop: int) -> Batch:
+        """Consecutive examples, as views."""
+        return Batch(**{k: t[start:stop] for k, t in self._tensors.items()})
+
     @staticmethod
     def cat(batches: Sequence[Batch]) -> Batch:
         """Several batches with equal fields as one."""

@@ -107,6 +107,7 @@ class CountedWork:
     # --- passes ----------------------------------------------------------------------------------
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
+        self.forward_examples += batch.n
         loss = self._forward(batch, False)
         # Counted here and without a hook, which would cost a call from C++ into Python on every step.
         self.gradient_examples += batch.n
@@ -115,14 +116,14 @@ class CountedWork:
         return detached
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+        self.forward_examples += batch.n
         loss = self._forward(batch, per_example)
         self.last_loss = loss.detach()
         if loss.requires_grad:
-            loss.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
+            loss.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
         return loss
 
     def _forward(self, batch: Batch, per_example: bool) -> Tensor:
-        self.forward_examples += batch.n
         self._inside = True
         try:
             with self._autocast():
@@ -132,15 +133,22 @@ class CountedWork:
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
         self.forward_examples += batch.n
+        outputs = self._outputs(batch, self._model if model is None else model)
+        if outputs.requires_grad:
+            outputs.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
+        return outputs
+
+    def _outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         self._inside = True
         try:
             with self._autocast():
-                outputs = self._workload.outputs(self._model if model is None else model, batch)
+                return self._workload.outputs(model, batch)
         finally:
             self._inside = False
-        if outputs.requires_grad:
-            outputs.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
-        return outputs
+
+    def _on_backward(self, n: int) -> Callable[[Tensor], None]:
+        """What happens when a backward pass begins at the root of a graph that was handed out."""
+        return self._counter(n)
 
     def _counter(self, n: int) -> Callable[[Tensor], None]:
         def count(_: Tensor) -> None:
@@ -207,13 +215,11 @@ class CountedWork:
         self.steps = state["steps"]
 
 
-class ProfiledWork(CountedWork):
-    """Counted work that also takes the time of a step apart; used only for `--profile`, since it costs time."""
+class Profiled(CountedWork):
+    """Takes the time of a step apart; mixed in only for `--profile`, since it costs time."""
 
-    def __init__(
-        self, spec: RunSpec, workload: Workload, model: nn.Module, data: Pool | Stream, device: torch.device
-    ) -> None:
-        super().__init__(spec, workload, model, data, device)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.phases = dict.fromkeys(("data", "forward", "backward", "optimizer", "eval_weights"), 0.0)
         self._step_began = 0.0
         self._inner = 0.0
@@ -260,6 +266,10 @@ class ProfiledWork(CountedWork):
         # What a step spends outside data and passes is the optimizer, the schedule and the submission's own code.
         self.phases["optimizer"] += self._now() - self._step_began - self._inner
         super().end_step()
+
+
+class ProfiledWork(Profiled):
+    """Counted work that takes the time apart."""
 
 
 def _autocast(dtype: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

@@ -6,6 +6,7 @@ tokens and the target 3.28.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
 from workloads.datasets import FINEWEB, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
-from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.common import HeldOutSymbols, corrected, mean_loss
 from workloads.lm.corpus import Corpus, language, written
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
 
@@ -95,20 +96,29 @@ class Web:
         return [FINEWEB_TRAIN % k for k in numbers.get(part, range(1, self.train + 1))]
 
 
-class _OnShards(NextSymbol):
+class _OnShards(HeldOutSymbols):
     """A GPT on token shards; the classes below say where the shards come from."""
+
+    chunk = _CHUNK
 
     def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
         super().__init__(facts, config)
         self._held_out: dict[Split, Tensor] = {}
-        self._dtype = getattr(torch, facts.precision.dtype)
+        self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
 
-    def _losses(self, model: nn.Module, split: Split, tokens: shards.Shards | None, n: int) -> Tensor:
-        """Nats per token of the first `n` sequences of a split, whose tokens are read once; float64 (n,)."""
-        if tokens is not None:
-            self._held_out[split] = _first(tokens, n, self.facts.tokens_per_example)
-        dtype = None if self._dtype == torch.float32 else self._dtype
-        return sequence_losses(model, self._held_out[split], _CHUNK, dtype)
+    @abstractmethod
+    def _source(self, split: Split) -> tuple[shards.Shards, int]:
+        """Where a split's tokens are, and how many sequences of them it has."""
+
+    def held_out_tokens(self, split: Split) -> Tensor:
+        """The sequences of a split, read once.
+
+        Raises:
+            DataError: the split's shard is missing, damaged or short; names it.
+        """
+        if split not in self._held_out:
+            self._held_out[split] = _first(*self._source(split), self.facts.tokens_per_example)
+        return self._held_out[split]
 
 
 class LmWeb(_OnShards):
@@ -134,20 +144,12 @@ class LmWeb(_OnShards):
         """
         return SequencePool(self._shards("train"), self.facts.tokens_per_example)
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences.
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """`loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences."""
+        return mean_loss(measured["nats_B"])
 
-        Args:
-            model: in eval mode.
-            split: which held-out sequences.
-            stage: not used.
-
-        Raises:
-            DataError: the split's shard is missing, damaged or short; names it.
-        """
-        tokens = None if split in self._held_out else self._shards(split)
-        loss_B = self._losses(model, split, tokens, self._web.sequences[split])
-        return {"loss": float(loss_B.mean()), "se": float(loss_B.std() / len(loss_B) ** 0.5)}
+    def _source(self, split: Split) -> tuple[shards.Shards, int]:
+        return self._shards(split), self._web.sequences[split]
 
     def _shards(self, part: str) -> shards.Shards:
         names = self._web.names(part)
@@ -200,19 +202,14 @@ class Lm124mSynthetic(_OnShards):
         """All documents of the corpus; the seed decides nothing, since the corpus stays on disk."""
         return SequencePool(written(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`.
-
-        Args:
-            model: in eval mode.
-            split: which held-out documents.
-            stage: not used.
-        """
-        tokens = None if split in self._held_out else written(self._corpus, split, self._n)
-        loss_B = self._losses(model, split, tokens, self._n)
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
         if split not in self._nats:
-            self._nats[split] = torch.from_numpy(language(self._corpus).nats(self._held_out[split].numpy()))
-        return corrected(loss_B, self._nats[split], language(self._corpus).entropy)
+            self._nats[split] = torch.from_numpy(language(self._corpus).nats(self.held_out_tokens(split).numpy()))
+        return corrected(measured["nats_B"], self._nats[split], language(self._corpus).entropy)
+
+    def _source(self, split: Split) -> tuple[shards.Shards, int]:
+        return written(self._corpus, split, self._n), self._n
 
 
 def _first(tokens: shards.Shards, n: int, length: int) -> Tensor:

@@ -1,0 +1,297 @@
+"""Passes that are computed in parts: every rank takes its share of a batch, and every share a few examples at a time.
+
+Whatever the number of parts, a submission sees whole batches, whole losses and whole gradients: docs/adr/0005.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.parallel import DistributedDataParallel
+
+from harness.types import RunSpec
+from harness.worker.access import Batch, Pool, Stream
+from harness.worker.contract import Workload
+from harness.worker.group import ALONE, Group, average
+from harness.worker.work import CountedWork, Profiled
+
+
+def micro_batch(workload: Workload) -> int | None:
+    """The most examples that a workload wants in one pass on one device; None leaves it to the memory."""
+    size: int | None = getattr(workload, "micro_batch", None)
+    return size
+
+
+class PartedWork(CountedWork):
+    """Counted work in parts; on one device and in one part it computes what `CountedWork` does.
+
+    `backward`, which the harness owns from the forward to the gradient, goes through DistributedDataParallel, so that
+    gradients are exchanged while others are still being computed. Graphs that are handed out (`loss`, `outputs`)
+    carry the whole value, and the gradient is averaged when the backward pass that a submission starts there ends.
+
+    Args:
+        spec, workload, model, data, device: as for `CountedWork`.
+        group: the ranks of the run.
+        warn: told when the memory did not suffice.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        workload: Workload,
+        model: nn.Module,
+        data: Pool | Stream,
+        device: torch.device,
+        group: Group = ALONE,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        super().__init__(spec, workload, model, data, device)
+        self._group = group
+        self._warn = warn
+        self.micro_batch = micro_batch(workload)
+        self._module = _LossModule(model, lambda piece: self._forward(piece, False))
+        self._reducer: DistributedDataParallel | None = None
+        self._covered: frozenset[int] = frozenset()
+        self._reducing = False
+        self._stream_of_rank = _stream(device, f"{spec.seeds.submission}/{group.rank}") if group.count > 1 else None
+
+    # --- passes ----------------------------------------------------------------------------------
+
+    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
+        self.forward_examples += batch.n
+        self.gradient_examples += batch.n
+        own, _ = self._own(batch)
+        # Where there are gradients already, those of half a pass could not be told from them.
+        repeatable = self._group.count == 1 and all(p.grad is None for p in self._model.parameters())
+        while True:
+            try:
+                loss = self._accumulate(own, batch.n, scale)
+                break
+            except torch.OutOfMemoryError as error:
+                if not repeatable or not self._halve(own.n, error):
+                    raise
+            # Outside the handler: the error's traceback holds on to the graph.
+            for parameter in self._model.parameters():
+                parameter.grad = None
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+        self.last_loss = loss = self._group.summed(loss)
+        return loss
+
+    def _accumulate(self, own: Batch, n: int, scale: float) -> Tensor:
+        """Forward and backward over this rank's examples, piece by piece: its part of the mean loss over all `n`."""
+        module = self._module if self._group.count == 1 else self._exchanging()
+        pieces = list(self._pieces(own))
+        total: Tensor | None = None
+        for at, piece in enumerate(pieces):
+            # A rank without examples of its own goes along with one that counts for nothing.
+            share = piece.n / n if len(self._group_rows(n)) else 0.0
+            with self._unexchanged() if at + 1 < len(pieces) else nullcontext():
+                loss: Tensor = module(piece)
+                # DistributedDataParallel divides by the number of ranks, which is right for equal shares.
+                factor = share * self._group.count * scale
+                (loss if factor == 1.0 else loss * factor).backward()  # type: ignore[no-untyped-call]
+            part = loss.detach() if share == 1.0 else loss.detach() * share
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+        if self._group.count == 1:
+            return super().loss(batch, per_example)
+        self.forward_examples += batch.n
+        own, rows = self._own(batch)
+        mine = self._forward(own, per_example)
+        if per_example:
+            loss: Tensor = _Everyones.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+        else:
+            loss = _Mean.apply(mine, self._group, len(rows) / batch.n)  # type: ignore[no-untyped-call]
+        self.last_loss = loss.detach()
+        if loss.requires_grad:
+            loss.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
+        return loss
+
+    def _outputs(self, batch: Batch, model: nn.Module) -> Tensor:
+        if self._group.count == 1:
+            return super()._outputs(batch, model)
+        own, rows = self._own(batch)
+        with self._own_randomness():
+            mine = super()._outputs(own, model)
+        outputs: Tensor = _Everyones.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+        return outputs
+
+    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
+        with self._own_randomness():
+            return super()._forward(batch, per_example)
+
+    # --- examples --------------------------------------------------------------------------------
+
+    def _group_rows(self, n: int) -> range:
+        return self._group.shard.rows(n)
+
+    def _own(self, batch: Batch) -> tuple[Batch, range]:
+        """This rank's examples of a batch, one at least, and the rows that are its own (none if there are too few)."""
+        if self._group.count == 1:
+            return batch, range(batch.n)
+        rows = self._group_rows(batch.n)
+        return (batch.rows(rows.start, rows.stop) if len(rows) else batch.rows(0, 1)), rows
+
+    def _pieces(self, batch: Batch) -> Iterator[Batch]:
+        if self.micro_batch is None or batch.n <= self.micro_batch:
+            yield batch
+            return
+        for start in range(0, batch.n, self.micro_batch):
+            yield batch.rows(start, min(start + self.micro_batch, batch.n))
+
+    def _halve(self, n: int, error: BaseException) -> bool:
+        """Take half as many examples per pass from now on; False when it is one already."""
+        before = min(n, self.micro_batch or n)
+        if before == 1:
+            return False
+        self.micro_batch = (before + 1) // 2
+        self._warn(
+            f"the device's memory does not hold a pass over {before:,} examples: {self.micro_batch:,} at a time from "
+            f"now on ({str(error).splitlines()[0]})"
+        )
+        return True
+
+    # --- several ranks ---------------------------------------------------------------------------
+
+    def _exchanging(self) -> DistributedDataParallel:
+        """The loss as a module whose backward pass averages gradients over ranks; built anew when more is trained."""
+        trained = frozenset(id(p) for p in self._model.parameters() if p.requires_grad)
+        if self._reducer is None or not trained <= self._covered:
+            self._covered = trained
+            # Unused parameters: heads of other tasks, and whatever a submission froze meanwhile.
+            with warnings.catch_warnings():
+                # Newer torch has another name for `broadcast_buffers`, and a warning for this one.
+                warnings.simplefilter("ignore", FutureWarning)
+                self._reducer = DistributedDataParallel(
+                    self._module, broadcast_buffers=False, init_sync=False, find_unused_parameters=True
+                )
+        return self._reducer
+
+    def _unexchanged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._reducer is None else self._reducer.no_sync()
+
+    def _on_backward(self, n: int) -> Callable[[Tensor], None]:
+        count = self._counter(n)
+        if self._group.count == 1:
+            return count
+
+        def began(gradient: Tensor) -> None:
+            count(gradient)
+            # Once for a pass, however many roots it has.
+            if not self._reducing:
+                self._reducing = True
+                torch.autograd.Variable._execution_engine.queue_callback(self._average_gradients)
+
+        return began
+
+    def _average_gradients(self) -> None:
+        """At the end of a backward pass. What was in `.grad` before is equal on all ranks, and so is its own mean."""
+        self._reducing = False
+        average([p.grad for p in self._model.parameters() if p.grad is not None])
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Inside, torch's generators are this rank's, so that dropout differs; outside, they are equal on all ranks.
+
+        Whatever else is random in a step (augmentation, noise, an order) is therefore the same on every rank.
+        """
+        if self._stream_of_rank is None:
+            yield
+            return
+        everyones = _generators(self._device)
+        _set_generators(self._device, self._stream_of_rank)
+        try:
+            yield
+        finally:
+            self._stream_of_rank = _generators(self._device)
+            _set_generators(self._device, everyones)
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def rank_state(self) -> dict[str, Any]:
+        """What differs between ranks."""
+        return {"stream": self._stream_of_rank, "micro_batch": self.micro_batch}
+
+    def load_rank_state(self, state: dict[str, Any]) -> None:
+        self._stream_of_rank = state["stream"]
+        self.micro_batch = state["micro_batch"]
+
+
+class ProfiledPartedWork(Profiled, PartedWork):
+    """Work in parts that takes the time apart; an exchange of gradients counts as backward."""
+
+
+class _LossModule(nn.Module):
+    """The loss of a piece of a batch, as DistributedDataParallel wants it: the raw module is a child of it."""
+
+    def __init__(self, model: nn.Module, loss: Callable[[Batch], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self._loss = loss
+
+    def forward(self, piece: Batch) -> Tensor:
+        return self._loss(piece)
+
+
+class _Everyones(torch.autograd.Function):
+    """From a rank's rows to those of all ranks, (n, …).
+
+    The gradient goes to this rank's rows, times the number of ranks, since it is averaged over them afterwards.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor, group: Group, n: int) -> Tensor:
+        rows = group.shard.rows(n)
+        ctx.rows, ctx.count = rows, group.count
+        whole = mine.new_zeros((n, *mine.shape[1:]))
+        whole[rows.start : rows.stop] = mine.detach()
+        # A sum with zeros is exact; shares differ in size, which a gather would not take.
+        return group.summed(whole)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient[ctx.rows.start : ctx.rows.stop] * ctx.count, None, None
+
+
+class _Mean(torch.autograd.Function):
+    """From the mean over a rank's examples, which are `share` of all, to the mean over all."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor, group: Group, share: float) -> Tensor:
+        ctx.factor = share * group.count
+        return group.summed(mine.detach() * share)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.factor, None, None
+
+
+def _stream(device: torch.device, name: str) -> list[Tensor]:
+    """States of the generators of a rank at the beginning."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1)
+        return _generators(device)
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_generators(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)

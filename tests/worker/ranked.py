@@ -1,0 +1,187 @@
+"""Workloads and submissions for tests of runs on several ranks and of passes in parts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.api import WHOLE, Batch, Shard, Split, Work, WorkloadEntry
+from tests import micro
+from tests.submissions_for_tests import Base
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+class Shared(micro.Micro):
+    """Its evaluation is shared out, in pieces of 100 of the 256 points."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-shared")
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        x, y = micro.points(256, {"feedback": 2, "score": 3, "audit": 4}[split])
+        rows = shard.rows(256, 100)
+        x, y = x[rows.start : rows.stop], y[rows.start : rows.stop]
+        if shard.count > 1:
+            assert len(rows) < 256
+        out = torch.cat([model(piece) for piece in x.split(100)]) if len(x) else torch.empty(0, 3)
+        return {"nats": F.cross_entropy(out, y, reduction="none").double(), "right": out.argmax(1) == y}
+
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        assert len(measured["nats"]) == 256
+        return {"loss": float(measured["nats"].mean()), "accuracy": float(measured["right"].double().mean())}
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        return self.metrics(self.measure(model, split), split)
+
+
+class Normalised(micro.Micro):
+    """With batch norm, whose statistics every rank takes over its own examples."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-normalised")
+
+    def build_model(self, seed: int, dropout: float = 0.0) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+
+    def parameter_kinds(self, model: nn.Module) -> dict[str, Any]:
+        return {n: "bias" if n.endswith("bias") else "matrix" for n, _ in model.named_parameters()}
+
+
+def entry(workload: type[micro.Micro]) -> WorkloadEntry:
+    return WorkloadEntry(
+        facts=workload.facts,
+        load=f"{workload.__module__}:{workload.__name__}",
+        summary="points in the plane",
+        distribution="tests",
+    )
+
+
+class Everything(Base):
+    """Every honest way to a gradient, on batches that two ranks cannot halve, with parts frozen and thawed."""
+
+    def update(self, work: Work) -> None:
+        first = next(self.model.parameters())
+        first.requires_grad_(self.calls % 4 != 2)
+        # A graph handed out, weighted by the losses themselves, as in a curriculum; 13 examples.
+        batch = work.draw(13)
+        losses = work.loss(batch, per_example=True)
+        assert losses.shape == (13,)
+        kept = losses.detach() <= losses.detach().median()
+        (losses * kept).mean().backward(retain_graph=True)
+        # The same graph again, and a penalty of its own on the parameters.
+        (0.1 * losses.mean() + 1e-3 * sum(p.square().sum() for p in self.model.parameters())).backward()  # type: ignore[misc]
+        # One example for two ranks; then the ordinary way, adding to what is there.
+        work.backward(work.draw(1), scale=0.5)
+        work.backward(batch.take(torch.arange(5)), scale=0.5)
+        # A line search: forwards whose graphs are dropped, the better half of the batch, a decision on the loss.
+        tried = [work.loss(part) for part in (batch.take(torch.arange(6)), batch.take(torch.arange(6, 13)))]
+        min(tried, key=lambda loss: float(loss.detach())).backward()
+        # Distillation from a copy of itself.
+        with torch.no_grad():
+            teacher = work.outputs(batch)
+        (work.outputs(batch) - 0.9 * teacher).square().mean().backward()
+        # Past the harness: the whole batch on every rank, and noise, which must be the same everywhere.
+        F.cross_entropy(self.model(batch["x"]), batch["y"]).backward()
+        for p in self.model.parameters():
+            if p.grad is not None:
+                p.grad.add_(torch.randn_like(p), alpha=1e-3)
+        if work.replay is not None:
+            work.replay.add(batch)
+            work.backward(work.replay.sample(7), scale=0.3)
+        # Fourteen drawn; two more keep evaluations aligned with the other submissions'.
+        work.draw(2)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict()
+
+
+class OneDies(Base):
+    """Rank 1 is killed in its tenth step."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 10 and rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class OneDiesWhileTheOtherIsBusy(Base):
+    """Rank 1 is killed in its second step, and rank 0 does not come back to where it could see that."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 2:
+            if rank() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(3600)
+
+
+class OneRaises(Base):
+    """Rank 1 makes a mistake that rank 0 does not make."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 10 and rank() == 1:
+            raise ValueError("only here")
+
+
+class FirstDies(Base):
+    """Rank 0 is killed in its tenth step; the others leave their numbers behind."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 5:
+            Path(os.environ["BENCH_TEST_MARKS"]).joinpath(str(rank())).write_text(str(os.getpid()))
+        if self.calls == 10:
+            if rank() == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(3600)
+
+
+class Parted(micro.Micro):
+    """At most five examples in one pass."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-parted")
+    micro_batch = 5
+
+
+class Cramped(micro.Micro):
+    """A device that holds three examples, of a workload that hopes for a hundred."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-cramped")
+    micro_batch: int | None = 100
+    holds = 3
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        loss = super().loss(model, batch, per_example)
+        if batch.n > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 40.00 GiB.\nand more")
+        return loss
+
+
+class Hopeless(Cramped):
+    """A device that does not even hold one."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-hopeless")
+    holds = 0
+
+
+class TwicePerStep(Base):
+    """A small pass, then a larger one that adds to its gradient."""
+
+    def update(self, work: Work) -> None:
+        work.backward(work.draw(2))
+        work.backward(work.draw(14))
