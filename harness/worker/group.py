@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,14 +14,13 @@ from torch.distributed.distributed_c10d import Store
 
 from harness.errors import RejectedError
 from harness.types import Shard
+from harness.worker.exchange import average
 
 #: A rank waits for the others for so long. Longer than any evaluation that rank 0 makes alone: that a rank has died is
 #: seen by whoever started it, not by this.
 PATIENCE = timedelta(hours=1)
 #: Weights may differ between ranks by this share of their own size: rounding, where kernels are not deterministic.
 DRIFT = 1e-3
-#: Gradients are summed in pieces of about so many bytes, so that no second copy of all of them is held.
-_BUCKET_BYTES = 64 << 20
 
 
 class Group:
@@ -153,23 +152,6 @@ class Several(Group):
 
 
 ALONE = Group()
-
-
-def average(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors by their means over ranks, in place, some at a time."""
-    bucket: list[Tensor] = []
-    size = 0
-    for at, tensor in enumerate(tensors):
-        bucket.append(tensor)
-        size += tensor.numel() * tensor.element_size()
-        following = tensors[at + 1] if at + 1 < len(tensors) else None
-        if following is None or size >= _BUCKET_BYTES or following.dtype != tensor.dtype:
-            flat = torch.cat([t.reshape(-1) for t in bucket])
-            dist.all_reduce(flat)
-            flat /= dist.get_world_size()
-            parts = torch.split(flat, [t.numel() for t in bucket])
-            torch._foreach_copy_(bucket, [part.view(t.shape) for part, t in zip(parts, bucket, strict=True)])
-            bucket, size = [], 0
 
 
 def saved(state: Any) -> bytes:

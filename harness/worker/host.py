@@ -17,7 +17,7 @@ from torch import nn
 from harness import loading, provenance
 from harness.errors import BenchError, PluginError, RejectedError, StoreError
 from harness.types import AnyEvent, Done, Environment, Job, RunSpec, SubmissionRef, Usage, Warned
-from harness.worker import checkpoint
+from harness.worker import checkpoint, warmup
 from harness.worker.access import Pool, Stream
 from harness.worker.contract import Parameter, Submission, Task, Workload
 from harness.worker.group import ALONE, Group
@@ -82,9 +82,30 @@ def carried_out(job: Job, emit: Emit, join: Callable[[], Group]) -> tuple[Done, 
 
 def build(job: Job, emit: Emit, group: Group = ALONE) -> Run:
     """Everything up to the first step, in the order the rules ask for; resumed from the job's checkpoint, if any."""
+    run, make = assembled(job, emit, group)
+    if run.work.rehearses:
+        run.work.rehearse()
+    state = _checkpoint(job, emit, group) if job.resume else None
+    run.start(make, state)
+    return run
+
+
+def assembled(
+    job: Job,
+    emit: Emit,
+    group: Group = ALONE,
+    change: Callable[[Pool | Stream], Pool | Stream] | None = None,
+) -> tuple[Run, Callable[[], Submission]]:
+    """A run without its submission, and what builds that.
+
+    Args:
+        change: what is put in place of the training data, in a compile warm-up, which needs none itself.
+    """
     spec = job.spec
     torch.set_num_threads(spec.threads)
     _warm_up()
+    if spec.workload.facts.precision.compile and change is None:
+        _prepare_compiler(job, emit, group)
     # Before the guard remembers it: the workload's choice, and no submission's.
     torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
@@ -97,6 +118,8 @@ def build(job: Job, emit: Emit, group: Group = ALONE) -> Run:
     checkpoint.seed_everything(spec.seeds.model)
     model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
     data = workload.train_data(spec.seeds.data)
+    if change is not None:
+        data = change(data)
     work = _work(spec, workload, model, data, device, group, emit)
     snapshots = Snapshots(model)
     task = _task(spec, workload, model, work, device, snapshots)
@@ -115,9 +138,15 @@ def build(job: Job, emit: Emit, group: Group = ALONE) -> Run:
         snapshots=snapshots,
         group=group,
     )
-    state = _checkpoint(job, emit, group) if job.resume else None
-    run.start(lambda: factory(model, task, dict(spec.hparams)), state)
-    return run
+    return run, lambda: factory(model, task, dict(spec.hparams))
+
+
+def _prepare_compiler(job: Job, emit: Emit, group: Group) -> None:
+    """Fill this trial's compiler cache off the clock, once for all ranks."""
+    if group.first and (failure := warmup.warm_up(job)):
+        emit(Warned(message=f"{failure}; compiling is on the clock (see worker.log)"))
+    group.agreed(b"")
+    warmup.use_cache(job)
 
 
 def _work(

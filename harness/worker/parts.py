@@ -5,21 +5,21 @@ Whatever the number of parts, a submission sees whole batches, whole losses and 
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.parallel import DistributedDataParallel
 
 from harness.types import RunSpec
 from harness.worker.access import Batch, Pool, Stream
 from harness.worker.contract import Workload
-from harness.worker.group import ALONE, Group, average
+from harness.worker.exchange import Exchange, average
+from harness.worker.group import ALONE, Group
 from harness.worker.work import CountedWork, Profiled
 
 
@@ -32,9 +32,9 @@ def micro_batch(workload: Workload) -> int | None:
 class PartedWork(CountedWork):
     """Counted work in parts; on one device and in one part it computes what `CountedWork` does.
 
-    `backward`, which the harness owns from the forward to the gradient, goes through DistributedDataParallel, so that
-    gradients are exchanged while others are still being computed. Graphs that are handed out (`loss`, `outputs`)
-    carry the whole value, and the gradient is averaged when the backward pass that a submission starts there ends.
+    In `backward` ranks exchange gradients while others are still being computed. Graphs that are handed out (`loss`,
+    `outputs`) carry the whole value, and gradients are averaged when the backward pass that a submission starts there
+    ends.
 
     Args:
         spec, workload, model, data, device: as for `CountedWork`.
@@ -56,9 +56,7 @@ class PartedWork(CountedWork):
         self._group = group
         self._warn = warn
         self.micro_batch = micro_batch(workload)
-        self._module = _LossModule(model, lambda piece: self._forward(piece, False))
-        self._reducer: DistributedDataParallel | None = None
-        self._covered: frozenset[int] = frozenset()
+        self._exchange = Exchange(model.parameters()) if group.count > 1 else None
         self._reducing = False
         self._stream_of_rank = _stream(device, f"{spec.seeds.submission}/{group.rank}") if group.count > 1 else None
 
@@ -87,16 +85,16 @@ class PartedWork(CountedWork):
 
     def _accumulate(self, own: Batch, n: int, scale: float) -> Tensor:
         """Forward and backward over this rank's examples, piece by piece: its part of the mean loss over all `n`."""
-        module = self._module if self._group.count == 1 else self._exchanging()
         pieces = list(self._pieces(own))
         total: Tensor | None = None
         for at, piece in enumerate(pieces):
             # A rank without examples of its own goes along with one that counts for nothing.
             share = piece.n / n if len(self._group_rows(n)) else 0.0
-            with self._unexchanged() if at + 1 < len(pieces) else nullcontext():
-                loss: Tensor = module(piece)
-                # DistributedDataParallel divides by the number of ranks, which is right for equal shares.
-                factor = share * self._group.count * scale
+            loss = self._forward(piece, False)
+            # Times the number of ranks, since gradients are averaged and not summed.
+            factor = share * self._group.count * scale
+            last = at + 1 == len(pieces)
+            with self._exchange.during() if last and self._exchange is not None else nullcontext():
                 (loss if factor == 1.0 else loss * factor).backward()  # type: ignore[no-untyped-call]
             part = loss.detach() if share == 1.0 else loss.detach() * share
             total = part if total is None else total + part
@@ -164,23 +162,6 @@ class PartedWork(CountedWork):
 
     # --- several ranks ---------------------------------------------------------------------------
 
-    def _exchanging(self) -> DistributedDataParallel:
-        """The loss as a module whose backward pass averages gradients over ranks; built anew when more is trained."""
-        trained = frozenset(id(p) for p in self._model.parameters() if p.requires_grad)
-        if self._reducer is None or not trained <= self._covered:
-            self._covered = trained
-            # Unused parameters: heads of other tasks, and whatever a submission froze meanwhile.
-            with warnings.catch_warnings():
-                # Newer torch has another name for `broadcast_buffers`, and a warning for this one.
-                warnings.simplefilter("ignore", FutureWarning)
-                self._reducer = DistributedDataParallel(
-                    self._module, broadcast_buffers=False, init_sync=False, find_unused_parameters=True
-                )
-        return self._reducer
-
-    def _unexchanged(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._reducer is None else self._reducer.no_sync()
-
     def _on_backward(self, n: int) -> Callable[[Tensor], None]:
         count = self._counter(n)
         if self._group.count == 1:
@@ -217,6 +198,11 @@ class PartedWork(CountedWork):
             self._stream_of_rank = _generators(self._device)
             _set_generators(self._device, everyones)
 
+    def rehearse(self) -> None:
+        before = copy.deepcopy(self._stream_of_rank)
+        super().rehearse()
+        self._stream_of_rank = before
+
     # --- checkpoints -----------------------------------------------------------------------------
 
     def rank_state(self) -> dict[str, Any]:
@@ -230,18 +216,6 @@ class PartedWork(CountedWork):
 
 class ProfiledPartedWork(Profiled, PartedWork):
     """Work in parts that takes the time apart; an exchange of gradients counts as backward."""
-
-
-class _LossModule(nn.Module):
-    """The loss of a piece of a batch, as DistributedDataParallel wants it: the raw module is a child of it."""
-
-    def __init__(self, model: nn.Module, loss: Callable[[Batch], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self._loss = loss
-
-    def forward(self, piece: Batch) -> Tensor:
-        return self._loss(piece)
 
 
 class _Everyones(torch.autograd.Function):

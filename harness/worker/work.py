@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 
 from harness.errors import RejectedError
 from harness.types import RunSpec
+from harness.worker import checkpoint
 from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, Stream, SubsetPool
 from harness.worker.contract import Workload
+from harness.worker.warmup import random_like
 
 #: Share of the training data that is set apart for a submission that declares the need `holdout`.
 HOLDOUT_SHARE = 1 / 16
@@ -40,10 +43,13 @@ class CountedWork:
         self._model = model
         self._device = device
         self._on_cpu = device.type == "cpu"
+        self._compiles = facts.precision.compile
         self._eval_every = facts.eval_every
         self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
         self._autocast = _autocast(facts.precision.dtype, device)
         # Decided once: isinstance on a protocol is slow, and draw() is in the timed loop.
+        # The submission and the checkpoints see the raw module; only the harness's own call of the loss is compiled.
+        self._loss = compiled(workload.loss) if facts.precision.compile else workload.loss
         self._stream: Stream | None = cast(Stream, data) if facts.access == "stream" else None
         self._pool: Pool | None = cast(Pool, data) if facts.access == "pool" else None
         self._generator = torch.Generator().manual_seed(spec.seeds.data)
@@ -127,7 +133,7 @@ class CountedWork:
         self._inside = True
         try:
             with self._autocast():
-                return self._workload.loss(self._model, batch, per_example)
+                return self._loss(self._model, batch, per_example)
         finally:
             self._inside = False
 
@@ -164,6 +170,32 @@ class CountedWork:
         self.forward_examples += n
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(self._counter(n))  # type: ignore[no-untyped-call]
+
+    # --- before the clock ------------------------------------------------------------------------
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether the first pass costs what later ones do not: tracing, kernels, finding out what fits into memory."""
+        return self._compiles or not self._on_cpu
+
+    def rehearse(self) -> None:
+        """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
+        state = copy.deepcopy(self.state_dict())
+        randomness = checkpoint.rng_state()
+        buffers = [(b, b.clone()) for b in self._model.buffers()]
+        data = self._pool if self._stream is None else self._stream
+        source = random_like(cast(Any, data), "pool" if self._stream is None else "stream")
+        n = self._batch_size
+        batch = source.gather(torch.arange(n) % len(source)) if isinstance(source, Pool) else source.draw(n)
+        self.backward(batch.to(self._device))
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        self.last_loss = None
+        self.load_state_dict(state)
+        checkpoint.set_rng_state(randomness)
 
     # --- bookkeeping -----------------------------------------------------------------------------
 
@@ -270,6 +302,11 @@ class Profiled(CountedWork):
 
 class ProfiledWork(Profiled):
     """Counted work that takes the time apart."""
+
+
+def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss as one graph of static shapes."""
+    return torch.compile(loss, fullgraph=True, dynamic=False)
 
 
 def _autocast(dtype: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
