@@ -1,7 +1,9 @@
 """Targets from runs of tuned references: the rule, and what it makes of records.
 
-A target is the value that at least 90 % of fresh seeds of the best tuned reference reach by 80 % of the budget. It is
-rounded to three digits, to the easier side. On a stream the rule is applied to every stage and the share of its cap:
+A value is made of what at least 90 % of fresh seeds of a tuned reference reach by 80 % of the budget, rounded to three
+digits, to the easier side. The target is the value of the reference that anchors the scores, at its best setting, so
+that scores have a time to be measured in; the value of the best of all references is the `hard` level (ADR 0006).
+On a stream the rule is applied to every stage and the share of its cap:
 in the runs that targets are made of, all stages last equally long, met or not.
 """
 
@@ -18,7 +20,8 @@ from harness.types import Data, HParams, Record, Target, WorkloadFacts
 
 #: Share of the fresh seeds that reach a target, and of the budget by which they do.
 SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
-#: The easier target is what they reach by this share of the budget; the harder one what half of them reach.
+#: The easier target is what they reach by this share of the budget. The harder one is the best reference's, and
+#: where that is no other or no better what this share of the anchor's seeds reach.
 EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
 #: Resolution beyond which a workload is coarse.
 FINE = 0.02
@@ -44,7 +47,7 @@ class Setting(Data, frozen=True, kw_only=True):
 
 
 class Level(Data, frozen=True, kw_only=True):
-    """A target's value and the fresh seeds' way to it: examples and scored seconds, None for a miss."""
+    """A target's value, and the way of the anchor's fresh seeds to it: examples and scored seconds, None for a miss."""
 
     value: float
     examples: tuple[int | None, ...]
@@ -67,13 +70,14 @@ class Calibration(Data, frozen=True, kw_only=True):
         hardware: their hardware class.
         torch: the version of torch.
         settings: all that was tried on the tuning seed, best first.
+        best, anchor: `name@version` of the best reference and of the one that anchors the scores.
         metric, goal: what the target is about (pools).
         horizon: the budget in examples.
         levels: `easy`, `main`, `hard` (pools).
         stages: what the rule makes of each stage (streams).
         resolution: one standard error of the score metric as a share of the examples to the target.
         evaluations: evaluations before the hit, the median over seeds.
-        runs: the fresh seeds' run_ids.
+        runs: run_ids of the fresh seeds of both.
     """
 
     schema: int = 1
@@ -81,6 +85,8 @@ class Calibration(Data, frozen=True, kw_only=True):
     hardware: str
     torch: str
     settings: tuple[Setting, ...]
+    best: str
+    anchor: str
     metric: str = ""
     goal: str = ""
     horizon: int
@@ -124,52 +130,57 @@ def _setting(record: Record) -> Setting:
     )
 
 
-def calibrate(tuning: Sequence[Setting], fresh: Sequence[Record]) -> Calibration:
-    """The calibration that fresh seeds of the best setting make.
+def calibrate(tuning: Sequence[Setting], best: Sequence[Record], anchor: Sequence[Record] = ()) -> Calibration:
+    """The calibration that fresh seeds make.
 
     Args:
         tuning: all settings tried, best first.
-        fresh: records of one setting on one workload, on seeds of their own; not empty.
+        best: records of the best setting on one workload, on seeds of their own; not empty.
+        anchor: the same of the best setting of the submission that anchors the scores; empty where that is the best
+            one, or where it cannot meet any target (streams, whose floors need replay).
     """
-    spec, facts = fresh[0].spec, fresh[0].spec.workload.facts
+    spec, facts = best[0].spec, best[0].spec.workload.facts
     common = Calibration(
         workload=facts.id,
         hardware=spec.hardware,
-        torch=fresh[0].environment.torch if fresh[0].environment else "",
+        torch=best[0].environment.torch if best[0].environment else "",
         settings=tuple(tuning),
+        best=spec.submission.id,
+        anchor=(anchor or best)[0].spec.submission.id,
         horizon=facts.budget.horizon,
-        runs=tuple(record.run_id for record in fresh),
+        runs=tuple(record.run_id for record in (*anchor, *best)),
     )
-    return _of_stream(common, facts, fresh) if facts.stages else _of_pool(common, facts, fresh)
+    return _of_stream(common, facts, best) if facts.stages else _of_pool(common, facts, best, anchor or best)
 
 
 # --- pools --------------------------------------------------------------------------------------
 
 
-def _of_pool(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record]) -> Calibration:
+def _of_pool(
+    common: Calibration, facts: WorkloadFacts, best: Sequence[Record], anchor: Sequence[Record]
+) -> Calibration:
     target, horizon = facts.targets[0], facts.budget.horizon
-    wanted = {
-        "easy": (SEEDS_SHARE, EASY_BUDGET_SHARE),
-        "main": (SEEDS_SHARE, BUDGET_SHARE),
-        "hard": (HARD_SEEDS_SHARE, BUDGET_SHARE),
+    values = {
+        "easy": reached_by(anchor, target, SEEDS_SHARE, EASY_BUDGET_SHARE * horizon),
+        "main": reached_by(anchor, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
+        "hard": reached_by(best, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
     }
-    levels = {}
-    for name, (seeds, budget) in wanted.items():
-        value = reached_by(fresh, target, seeds, budget * horizon)
-        if value is not None:
-            levels[name] = _level(easier(value, target), fresh, target, BUDGET_SHARE * horizon)
-    main = levels.get("main")
-    evaluations = None
-    if main is not None:
-        hits = [n / facts.eval_every for n in main.examples if n is not None]
-        evaluations = statistics.median(hits) if hits else None
+    main, hard = values["main"], values["hard"]
+    if main is not None and (hard is None or not target.better(hard, main)):
+        values["hard"] = reached_by(anchor, target, HARD_SEEDS_SHARE, BUDGET_SHARE * horizon)
+    levels = {
+        name: _level(easier(value, target), anchor, target, BUDGET_SHARE * horizon)
+        for name, value in values.items()
+        if value is not None
+    }
+    hits = [n / facts.eval_every for n in levels["main"].examples if n is not None] if "main" in levels else []
     return msgspec.structs.replace(
         common,
         metric=target.metric,
         goal=target.goal,
         levels=levels,
-        resolution=None if main is None else resolution(fresh, target, main.value),
-        evaluations=evaluations,
+        resolution=resolution(anchor, target, levels["main"].value) if "main" in levels else None,
+        evaluations=statistics.median(hits) if hits else None,
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from harness import loading, provenance, sampling, spaces
 from harness.errors import UsageError
+from harness.scoring import anytime
 from harness.types import (
     Choice,
     HParams,
@@ -138,6 +139,7 @@ def plan(
     studies: int | None = None,
     points: Sequence[HParams] | None = None,
     stop: int | None = None,
+    horizon: int | None = None,
 ) -> tuple[RunSpec, ...]:
     """Every trial of one submission on one workload, for one purpose.
 
@@ -146,6 +148,7 @@ def plan(
         studies: repetitions; the settings' or the ruleset's when None.
         points: the settings to try in every study; the ruleset's when None.
         stop: examples after which a trial ends; the ruleset's when None.
+        horizon: another budget than the workload's, in examples; the runs end there.
 
     Raises:
         UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
@@ -178,17 +181,37 @@ def plan(
         profile=settings.profile,
         deterministic=settings.deterministic,
     )
-    return tuple(
-        msgspec.structs.replace(
-            common,
-            hparams=hparams,
-            study=study,
-            trial=trial,
-            seeds=seeds(settings.seed, facts.name, study, trial, purpose),
-        )
-        for study in range(studies or settings.studies or settings.ruleset.studies)
-        for trial, hparams in enumerate(chosen(study))
-    )
+    specs = []
+    for study in range(studies or settings.studies or settings.ruleset.studies):
+        own = horizon or _drawn(facts, settings, study)
+        place = common if own is None else _at_horizon(common, own)
+        specs += [
+            msgspec.structs.replace(
+                place,
+                hparams=hparams,
+                study=study,
+                trial=trial,
+                seeds=seeds(settings.seed, facts.name, study, trial, purpose),
+            )
+            for trial, hparams in enumerate(chosen(study))
+        ]
+    return tuple(specs)
+
+
+def _drawn(facts: WorkloadFacts, settings: Settings, study: int) -> int | None:
+    """The budget of a study where the ruleset draws one; the same for every submission."""
+    if settings.ruleset.stopping != "drawn":
+        return None
+    digest = hashlib.sha256(f"{settings.seed}/{facts.name}/{study}/budget".encode()).digest()
+    return anytime.drawn_horizon(facts.budget.horizon, facts.eval_every, int.from_bytes(digest[:4]) / 2**32)
+
+
+def _at_horizon(spec: RunSpec, horizon: int) -> RunSpec:
+    """The spec with another budget, at whose end it stops; seconds and gradient-examples grow or shrink with it."""
+    facts = _scaled(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
+    facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
+    workload = msgspec.structs.replace(spec.workload, facts=facts)
+    return msgspec.structs.replace(spec, workload=workload, stop=horizon)
 
 
 def trials(
@@ -266,7 +289,7 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings,
     """A point's values, what was set by hand over them, and the defaults of the rest."""
     space = dict(composition.space)
     # Every submission may choose its batch size, among those the workload offers.
-    space["batch_size"] = Choice(tuple(facts.batch_sizes), default=_batch_size(composition, facts))
+    space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     given = {**point, **settings.overrides}
     values = spaces.resolve(space, given, (), {})
     horizon = facts.budget.horizon * float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
@@ -275,9 +298,9 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings,
     return values
 
 
-def _batch_size(composition: Composition, facts: WorkloadFacts) -> int:
-    """The offered batch size nearest to the one that the submission asks for, or the workload's own."""
-    asked = composition.space.get("batch_size")
+def batch_size(space: Space, facts: WorkloadFacts) -> int:
+    """The offered batch size nearest to the one that a submission's space asks for, or the workload's own."""
+    asked = space.get("batch_size")
     if asked is None:
         return facts.batch_sizes[0]
     wanted = float(spaces.default(asked))
@@ -290,14 +313,26 @@ def _budgeted(facts: WorkloadFacts, settings: Settings) -> WorkloadFacts:
     if settings.smoke:
         horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
         budget = msgspec.structs.replace(budget, horizon=horizon)
-    elif factor != 1.0:
-        budget = msgspec.structs.replace(
+        return msgspec.structs.replace(facts, budget=budget)
+    return facts if factor == 1.0 else _scaled(facts, factor)
+
+
+def _scaled(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
+    """The facts with so many times the budget, and on a stream with stages as much longer."""
+    budget = facts.budget
+    stages = tuple(
+        msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages
+    )
+    return msgspec.structs.replace(
+        facts,
+        stages=stages,
+        budget=msgspec.structs.replace(
             budget,
             horizon=round(budget.horizon * factor),
             gradient_examples=round(budget.gradient_examples * factor),
             seconds={name: seconds * factor for name, seconds in budget.seconds.items()},
-        )
-    return msgspec.structs.replace(facts, budget=budget)
+        ),
+    )
 
 
 def _submission_ref(composition: Composition) -> SubmissionRef:

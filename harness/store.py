@@ -154,7 +154,7 @@ def stream(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
         problems: gets one line for each file that is no record, or that another one contradicts.
     """
     seen: dict[str, str] = {}
-    for path in _record_files(folders):
+    for path in record_files(folders):
         try:
             record = read_record(path)
         except StoreError as error:
@@ -167,7 +167,8 @@ def stream(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
             problems.append(f"record {path} has the run_id of another record; the first one read is used")
 
 
-def _record_files(folders: Iterable[Path]) -> Iterator[Path]:
+def record_files(folders: Iterable[Path]) -> Iterator[Path]:
+    """Files below these folders that are records by their names."""
     for folder in folders:
         for root, names, files in os.walk(folder):
             names[:] = sorted(name for name in names if name != SUPERSEDED)

@@ -5,22 +5,98 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.api import PartEntry, SubmissionEntry, hookimpl
-from submissions import ema, presets, quality_ascending, reservoir
-from submissions.optimizers import adamw, muon, nesterov, schedule_free_adamw
-from submissions.schedules import constant, cosine, linear, rewarm, wsd
+from submissions import optimizer_presets, presets, quality_ascending, reservoir
+from submissions.averaging import cma, ema, lawa, polynomial, swa, wsm
+from submissions.optimizers import (
+    adabound,
+    adafactor,
+    adamod,
+    adamw,
+    ademamix,
+    dog,
+    fadam,
+    galore,
+    heavy_ball,
+    lamb,
+    ldog,
+    lion,
+    muon,
+    nadamw,
+    nesterov,
+    prodigy,
+    radam,
+    schedule_free_adamw,
+    schedule_free_radam,
+    schedule_free_sgd,
+    sgdw,
+    shampoo,
+    soap,
+)
+from submissions.schedules import (
+    clr,
+    constant,
+    cosine,
+    cosine_power,
+    cyclic_cosine,
+    infinite,
+    inverse_sqrt,
+    large_then_decay,
+    linear,
+    multiplicative_cyclic,
+    one_cycle,
+    power,
+    reuse_dont_retrain,
+    rewarm,
+    rex,
+    slow_start_fast_decay,
+    step,
+    uba,
+    wsd,
+    wsd_s,
+    wsdc,
+)
+from submissions.schedules import swa as swa_lr
 
-_OPTIMIZERS = (adamw, nesterov, muon, schedule_free_adamw)
-_SCHEDULES = (constant, cosine, linear, wsd, rewarm)
-_OTHERS = (ema, quality_ascending, reservoir)
+_OPTIMIZERS = (
+    *(adamw, sgdw, nesterov, heavy_ball, nadamw, radam, adabound, adamod, fadam, adafactor, lamb, lion, ademamix),
+    *(muon, soap, shampoo, galore, dog, ldog, prodigy),
+    *(schedule_free_adamw, schedule_free_sgd, schedule_free_radam),
+)
+_AVERAGING = (ema, swa, lawa, cma, wsm, polynomial)
+_SCHEDULES = (
+    constant,
+    inverse_sqrt,
+    cosine,
+    linear,
+    wsd,
+    wsd_s,
+    wsdc,
+    cyclic_cosine,
+    infinite,
+    rewarm,
+    reuse_dont_retrain,
+    rex,
+    uba,
+    power,
+    clr,
+    one_cycle,
+    step,
+    cosine_power,
+    multiplicative_cyclic,
+    slow_start_fast_decay,
+    large_then_decay,
+    swa_lr,
+)
+_OTHERS = (quality_ascending, reservoir)
 
 
 @hookimpl
 def bench_parts() -> Iterable[PartEntry]:
     """One entry per part, each declared beside its code."""
-    return [module.ENTRY for module in (*_OPTIMIZERS, *_SCHEDULES, *_OTHERS)]
+    return [module.ENTRY for module in (*_OPTIMIZERS, *_AVERAGING, *_SCHEDULES, *_OTHERS)]
 
 
 @hookimpl
 def bench_submissions() -> Iterable[SubmissionEntry]:
     """The presets."""
-    return presets.PRESETS
+    return (*presets.PRESETS, *optimizer_presets.PRESETS)

@@ -1,8 +1,9 @@
-"""Named compositions of parts, as data."""
+"""Named compositions of parts, as data; those that try out one schedule each stand in `schedule_presets`."""
 
 from __future__ import annotations
 
 from harness.api import Fixed, LogUniform, SubmissionEntry
+from submissions.schedule_presets import SCHEDULE_PRESETS
 
 PRESETS = (
     SubmissionEntry(
@@ -92,4 +93,5 @@ PRESETS = (
         space={"lr": LogUniform(3e-4, 3e-2, default=3e-3)},
         tags=("continual", "averaging", "family"),
     ),
+    *SCHEDULE_PRESETS,
 )

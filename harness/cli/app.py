@@ -21,7 +21,8 @@ COMMANDS = {
     "calibrate": ("harness.cli.calibrate:command", "Make a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
-    "show": ("harness.cli.catalogue:show", "Describe a workload, a submission or a part."),
+    "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
+    "rulesets": ("harness.cli.rules:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
 }

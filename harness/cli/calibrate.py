@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from harness import plan, rulesets, store
-from harness.calibration import Calibration, calibrate, settings
-from harness.cli import names
+from harness.calibration import Calibration, Setting, calibrate, settings
+from harness.cli import gather, names
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, note
 from harness.cli.run import watching
@@ -67,19 +67,19 @@ def command(blocked: list[str], /, workload: str, **options: Any) -> None:
             click.echo(f"{store.run_id(spec)} {spec.submission.name} {spec.hparams}")
         return
     tuned = settings(runner.carry_out(specs))
-    best = tuned[0]
-    if best.value is None:
-        raise UsageError(f"no reference finished on {entry.name}", fix=f"see {options['runs']}/{best.run}")
-    note(f"best: {best.submission} {_shown(best.hparams)}")
-    winner = next(family for family in families if f"{family.name}@{family.version}" == best.submission)
-    wanted = [(entry, ruleset.studies)]
+    if tuned[0].value is None:
+        raise UsageError(f"no reference finished on {entry.name}", fix=f"see {options['runs']}/{tuned[0].run}")
+    by_id = {f"{family.name}@{family.version}": family for family in families}
+    anchors = [i for i, family in by_id.items() if gather.REFERENCE_TAG in family.tags]
+    anchor = next((one for one in tuned if one.submission in anchors and one.value is not None), None)
+    results = [runner.calibration(entry, by_id, tuned, anchor, ruleset.studies)]
+    _write(options["out"], results[0])
     if options["variants"]:
-        wanted += [(w, VARIANT_STUDIES) for w in registry.workloads() if w.name.startswith(f"{entry.name}+")]
-    results = []
-    for target, studies in wanted:
-        fresh = runner.carry_out(runner.specs(target, winner, "target", studies, [best.hparams]))
-        results.append(calibrate(tuned, fresh))
-        _write(options["out"], results[-1])
+        for variant in (w for w in registry.workloads() if w.name.startswith(f"{entry.name}+")):
+            # A held-out variant is there to be met by what meets its base: the anchor alone makes its target.
+            chosen_ = [anchor or tuned[0]]
+            results.append(runner.calibration(variant, by_id, chosen_, None, VARIANT_STUDIES))
+            _write(options["out"], results[-1])
     if options["as_json"]:
         json_out({"schema": SCHEMA, "calibrations": results})
     else:
@@ -106,6 +106,24 @@ class Calibrator:
         return plan.plan(
             workload, submission, self._registry, self._settings, purpose=purpose, studies=studies, points=points
         )
+
+    def calibration(
+        self,
+        workload: WorkloadEntry,
+        families: Mapping[str, SubmissionEntry],
+        tuned: Sequence[Setting],
+        anchor: Setting | None,
+        studies: int,
+    ) -> Calibration:
+        """Run fresh seeds of the best setting, and of the anchor's where that is another, and draw the conclusion."""
+
+        def fresh(setting: Setting) -> list[Record]:
+            note(f"{workload.name}: fresh seeds of {setting.submission} {_shown(setting.hparams)}")
+            family = families[setting.submission]
+            return self.carry_out(self.specs(workload, family, "target", studies, [setting.hparams]))
+
+        other = anchor is not None and anchor.run != tuned[0].run
+        return calibrate(tuned, fresh(tuned[0]), fresh(anchor) if other and anchor is not None else ())
 
     def carry_out(self, specs: Sequence[RunSpec]) -> list[Record]:
         execute = load_object(self._registry.executor(self._options["executor"]).load)

@@ -44,9 +44,22 @@ def folders(runs: Path, results: Path) -> list[Path]:
     return found
 
 
-def records(runs: Path, results: Path, problems: list[str]) -> Iterator[Record]:
-    """Every record, one at a time; files that are none are said once they have all been read."""
-    yield from store.stream(folders(runs, results), problems)
+def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
+    """Records of runs to a target, one at a time; files that are none are said once they have all been read.
+
+    Trials on which something was tuned or calibrated are no results, and are passed over.
+
+    Args:
+        problems: gets one line for each file that is no record.
+        staged: gets the records of rulesets that choose or draw a stop, which have tables of their own.
+    """
+    for record in store.stream(folders(runs, results), problems):
+        spec = record.spec
+        if spec.ruleset.stopping in ("chosen", "drawn"):
+            if staged is not None:
+                staged.append(record)
+        elif spec.purpose == "score" and spec.stop is None:
+            yield record
     for problem in problems:
         note(f"left out: {problem}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from harness.cli import gather, names
 from harness.cli.output import SCHEMA, json_out, lively
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
 from harness.report import board, table, text
+from harness.report.stops import Stops
 from harness.scoring.outcomes import Axis
 from harness.scoring.standings import Digest, MetricBudget, Question, Standings, digest, parse_metric_budget, standings
 from harness.types import Record, RunSpec
@@ -38,27 +39,30 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
     """Show ranks and scores, then time, examples and steps to target per workload."""
     question = _question(blocked, options)
     problems: list[str] = []
-    read = gather.records(options["runs"], options["results"], problems)
+    staged: list[Record] = []
+    read = gather.records(options["runs"], options["results"], problems, staged)
     digests = [digest(record, question) for record in read]
+    staged = [record for record in staged if question.wants(record.spec.workload.facts)]
     _check_names(digests, question)
+    stops = Stops(staged)
     boards = standings(digests, question)
     chosen = [one for one in digests if question.wants(one.spec.workload.facts)]
     per_workload = table.leaderboard(chosen)
     form = "json" if options["as_json"] else options["form"]
     if form == "json":
-        json_out(board.as_json(boards, per_workload, problems))
+        json_out({**board.as_json(boards, per_workload, problems), **stops.as_json()})
     elif form == "md":
-        click.echo(board.as_markdown(boards, per_workload, problems), nl=False)
+        click.echo(board.as_markdown(boards, per_workload, problems, stops.grids()), nl=False)
     elif form == "csv":
         click.echo(board.as_csv(boards), nl=False)
     elif form == "html":
-        click.echo(board.as_html(boards, per_workload), nl=False)
-    elif not per_workload.boards and not any(one.rows for one in boards):
+        click.echo(board.as_html(boards, per_workload, stops.grids()), nl=False)
+    elif not per_workload.boards and not any(one.rows for one in boards) and not staged:
         click.echo("no finished runs" + "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items()))
     elif lively(sys.stdout):
-        draw(boards, per_workload)
+        draw(boards, per_workload, stops.grids())
     else:
-        click.echo(board.as_text(boards, per_workload))
+        click.echo(board.as_text(boards, per_workload, stops.grids()))
 
 
 def _question(blocked: list[str], options: dict[str, Any]) -> Question:
@@ -87,7 +91,7 @@ def _check_names(digests: list[Digest], question: Question) -> None:
             raise unknown("workload among the results", name, known)
 
 
-def draw(boards: list[Standings], per_workload: table.Leaderboard) -> None:
+def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequence[board.Grid] = ()) -> None:
     """The tables in colour."""
     from rich.console import Console
     from rich.markup import escape
@@ -96,7 +100,7 @@ def draw(boards: list[Standings], per_workload: table.Leaderboard) -> None:
     console = Console()
     if console.width < 120:
         # Cells would be cut off: plain columns wrap at the same places everywhere.
-        click.echo(board.as_text(boards, per_workload))
+        click.echo(board.as_text(boards, per_workload, more))
         return
 
     def show(grid: board.Grid, *, first_leads: bool) -> None:
@@ -121,6 +125,8 @@ def draw(boards: list[Standings], per_workload: table.Leaderboard) -> None:
             board.Grid(title=table.header(each), heading=heading, rows=rows, right=right),
             first_leads=bool(each.rows[0].hits),
         )
+    for grid in more:
+        show(grid, first_leads=False)
     for reason, count in sorted(per_workload.left_out.items()):
         console.print(f"[dim]left out: {count} ({escape(reason)})[/]")
 

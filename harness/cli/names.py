@@ -11,7 +11,7 @@ from harness import plan
 from harness.cli.output import note
 from harness.errors import UsageError
 from harness.plugins import Registry, entry_from_class, entry_from_path, load_registry
-from harness.types import SubmissionEntry, WorkloadEntry
+from harness.types import Scalar, SubmissionEntry, WorkloadEntry
 
 
 def open_registry(blocked: Sequence[str] | None) -> Registry:
@@ -68,6 +68,25 @@ def workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
             raise UsageError(f"no workload of tier {tier!r}", fix="tiers: cpu, gpu, cluster; `bench list` shows them")
         return found
     return [registry.workload(name)]
+
+
+def settings(pairs: Sequence[str], flag: str = "--set") -> dict[str, Scalar | str]:
+    """What a repeated flag set, from `NAME=VALUE`.
+
+    Raises:
+        UsageError: it is not of that form.
+
+    >>> settings(["lr=3e-4"])
+    {'lr': '3e-4'}
+    """
+    found: dict[str, Scalar | str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            example = "lr=3e-4" if flag == "--set" else "address=auto"
+            raise UsageError(f"{flag} {pair}: write NAME=VALUE, such as {flag} {example}")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _is_class(name: str) -> bool:

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.report import html
 from harness.scoring.standings import Question
 from harness.store import cannot_write, write_atomically
+from harness.types import Record
 
 
 @click.command()
@@ -28,7 +29,8 @@ def report(
         raise UsageError(f"{out} should end in .html")
     question = Question(workloads=frozenset(names.split(wanted)), references=gather.references(blocked, reference))
     problems: list[str] = []
-    text = html.page(gather.records(runs, results, problems), question, problems)
+    staged: list[Record] = []
+    text = html.page(gather.records(runs, results, problems, staged), question, problems, staged)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

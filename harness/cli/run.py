@@ -13,8 +13,11 @@ from typing import Any
 
 import click
 
-from harness import holdings, plan, provenance, rulesets, store
-from harness.cli import config, names
+from harness import campaign as campaigns
+from harness import estimate, holdings, plan, provenance, rulesets, store
+from harness.campaign import Campaign, Pair
+from harness.cli import config, gather, names
+from harness.cli import sweep as sweeps
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
@@ -24,22 +27,28 @@ from harness.plugins import Registry, observer_plugins
 from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
 from harness.store import run_id
-from harness.types import Execution, Outcome, RunSpec, Scalar, WorkloadEntry
+from harness.types import Execution, Outcome, Record, WorkloadEntry
 
+#: Failed trials that a summary lists.
+LISTED = 20
 #: How a trial may end without the command having failed.
 GOOD = frozenset({"reached", "exhausted", "pruned"})
 
 
 @click.command()
+@click.argument("sweep", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[SWEEP.yaml]")
 @click.option(
-    "-s", "--submission", "submissions", multiple=True, required=True, type=names.NameType("submission"),
+    "-s", "--submission", "submissions", multiple=True, type=names.NameType("submission"),
     help="Names (a,b), a file ./mine.py[:Name], a class torch.optim:Adam, or parts adamw+wsd.",
 )  # fmt: skip
 @click.option(
-    "-w", "--workload", "workloads", multiple=True, required=True, type=names.NameType("workload"),
+    "-w", "--workload", "workloads", multiple=True, type=names.NameType("workload"),
     help="Names (a,b), a file ./task.py, or tier:cpu.",
 )  # fmt: skip
-@click.option("--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True, help="The rules to run under.")
+@click.option(
+    "--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True,
+    help="The rules to run under (bench rulesets), or a file ./mine.yaml.",
+)  # fmt: skip
 @click.option("--studies", type=click.IntRange(1), envvar="BENCH_STUDIES", help="Independent repetitions.")
 @click.option("--seed", type=int, default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter (unranked).")
@@ -49,12 +58,22 @@ GOOD = frozenset({"reached", "exhausted", "pruned"})
     help="Processor threads of a trial; part of the hardware class.",
 )  # fmt: skip
 @click.option(
+    "--gpus", "--ranks", "ranks", type=click.IntRange(1), default=1, show_default=True,
+    help="Devices that share a trial; on the CPU, processes.",
+)  # fmt: skip
+@click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",
 )  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
+@click.option(
+    "--executor-option", "executor_options", multiple=True, metavar="NAME=VALUE",
+    help="The executor's own, such as address=auto for ray.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
 @click.option("--retry-failed", is_flag=True, help="Start anew what crashed, was rejected or ran out of something.")
 @click.option("--force", is_flag=True, help="Start anew; what is there is kept under superseded/.")
+@click.option("--prune", is_flag=True, help="End hopeless trials at half their budget; counted as missed (unranked).")
 @click.option("--smoke", is_flag=True, help="A few steps of everything (unranked).")
 @click.option("--profile", is_flag=True, help="Take the time apart: data, forward, backward, optimizer (unranked).")
 @click.option("--deterministic", is_flag=True, help="Deterministic kernels on a GPU; slower.")
@@ -64,66 +83,95 @@ GOOD = frozenset({"reached", "exhausted", "pruned"})
 @click.option("--show-config", is_flag=True, help="Print every setting and where it comes from.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @click.pass_context
-def run(context: click.Context, /, **options: Any) -> int:
-    """Run submissions on workloads.
+def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
+    """Run submissions on workloads, or the plan in a file.
 
     Giving the same command again keeps what has finished and goes on with what has not.
     """
     if options["show_config"]:
         click.echo(text.columns([list(row) for row in config.shown(context)]))
         return EXIT_OK
+    if sweep is not None:
+        options = sweeps.apply(context, sweeps.read(sweep), options)
+    for wanted, flag in (("submissions", "-s"), ("workloads", "-w")):
+        if not options[wanted]:
+            raise UsageError(f"no {wanted} named", fix=f"{flag} NAME, or a sweep file with the key {wanted}")
     registry = open_registry(context.obj)
-    specs = _plan(registry, options)
+    campaign = _campaign(registry, options)
+    for line in campaign.skipped:
+        note(line)
     if options["dry_run"]:
-        _print_plan(specs, options["as_json"])
+        _print_plan(campaign, options)
         return EXIT_OK
-    execute = load_object(registry.executor(options["executor"]).load)
-    how = Execution(force=options["force"], retry_failed=options["retry_failed"], in_process=options["in_process"])
-    if how.in_process and len(specs) > 1:
-        raise UsageError(f"--in-process runs one trial, and these are {len(specs)}", fix="name one of each")
-    with watching(registry, len(specs)) as watcher:
-        outcomes = list(execute(specs, options["runs"], watcher, how))
+    outcomes = _carry_out(registry, campaign, options)
     if options["as_json"]:
-        records = [store.read_record(Path(outcome.path) / store.RECORD) for outcome in outcomes]
-        json_out({"schema": SCHEMA, "records": records})
+        json_out({"schema": SCHEMA, "records": [_record(outcome) for outcome in outcomes]})
     else:
         _summarise(outcomes, options["runs"])
     return EXIT_OK if all(outcome.status in GOOD for outcome in outcomes) else EXIT_FAILED
 
 
+def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) -> list[Outcome]:
+    how = Execution(
+        force=options["force"],
+        retry_failed=options["retry_failed"],
+        jobs=options["jobs"],
+        in_process=options["in_process"],
+        options={
+            name: str(value) for name, value in names.settings(options["executor_options"], "--executor-option").items()
+        },
+    )
+    if how.in_process and len(campaign.first) + campaign.pending > 1:
+        count = len(campaign.first) + campaign.pending
+        raise UsageError(f"--in-process runs one trial, and these are {count}", fix="name one of each")
+    execute = load_object(registry.executor(options["executor"]).load)
+    with watching(registry, len(campaign.first) + campaign.pending) as watcher:
+        outcomes = list(execute(campaign.first, options["runs"], watcher, how))
+        if campaign.later:
+            second = campaign.second({outcome.run_id: _record(outcome) for outcome in outcomes})
+            outcomes += execute(second, options["runs"], watcher, how)
+    return outcomes
+
+
+def _record(outcome: Outcome) -> Record:
+    return store.read_record(Path(outcome.path) / store.RECORD)
+
+
 # --- what to run --------------------------------------------------------------------------------
 
 
-def _plan(registry: Registry, options: dict[str, Any]) -> list[RunSpec]:
-    """Every trial, in order: by workload, then study, so that submissions alternate on the same machine state."""
+def _campaign(registry: Registry, options: dict[str, Any]) -> Campaign:
+    """Every trial.
+
+    Raises:
+        UsageError: there is none, or something is wrong with what was asked for.
+    """
     settings = plan.Settings(
         ruleset=rulesets.ruleset(options["ruleset"]),
         studies=options["studies"],
         seed=options["seed"],
-        overrides=_settings(options["settings"]),
+        overrides=names.settings(options["settings"]),
         device=options["device"],
         threads=options["threads"],
         smoke=options["smoke"],
         profile=options["profile"],
         deterministic=options["deterministic"],
+        prune=options["prune"],
+        ranks=options["ranks"],
     )
     entries = [names.submission(name, registry) for name in names.split(options["submissions"])]
-    specs: list[RunSpec] = []
-    skipped: list[str] = []
-    for workload, device in _workloads(registry, options, skipped):
-        planned: list[Sequence[RunSpec]] = []
-        for entry in entries:
-            reason = plan.ineligible(plan.compose(entry, registry), workload.facts, settings.ruleset)
-            if reason:
-                skipped.append(f"skipped: {entry.name} on {workload.name}: {reason}")
-                continue
-            planned.append(plan.plan(workload, entry, registry, replace(settings, device=device)))
-        specs += [spec for trials in zip(*planned, strict=True) for spec in trials]
-    for line in skipped:
-        note(line)
-    if not specs:
-        raise UsageError("nothing to run", fix="; ".join(skipped) or None)
-    return specs
+    lacking: list[str] = []
+    pairs = [
+        Pair(submission=entry, workload=workload, settings=replace(settings, device=device))
+        for workload, device in _workloads(registry, options, lacking)
+        for entry in entries
+    ]
+    references = [entry for entry in registry.submissions() if gather.REFERENCE_TAG in entry.tags]
+    campaign = campaigns.make(pairs, registry, references)
+    campaign = replace(campaign, skipped=(*lacking, *campaign.skipped))
+    if not campaign.first:
+        raise UsageError("nothing to run", fix="; ".join(campaign.skipped) or None)
+    return campaign
 
 
 def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) -> Iterator[tuple[WorkloadEntry, str]]:
@@ -155,16 +203,6 @@ def _lacks(registry: Registry, need: str) -> bool:
     """Whether any file is missing of `dataset`, or of `dataset/pattern`."""
     name, slash, pattern = need.partition("/")
     return bool(holdings.missing(registry.dataset(name), (pattern,) if slash else ()))
-
-
-def _settings(pairs: Sequence[str]) -> dict[str, Scalar | str]:
-    settings: dict[str, Scalar | str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--set {pair}: write NAME=VALUE, such as --set lr=3e-4")
-        settings[name.strip()] = value.strip()
-    return settings
 
 
 def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:
@@ -217,16 +255,28 @@ def watching(registry: Registry, total: int) -> Iterator[Several]:
 # --- what is printed ----------------------------------------------------------------------------
 
 
-def _print_plan(specs: Sequence[RunSpec], as_json: bool) -> None:
-    if as_json:
-        json_out({"schema": SCHEMA, "specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
+def _print_plan(campaign: Campaign, options: dict[str, Any]) -> None:
+    specs = campaign.first
+    folders = [folder for folder in (options["runs"], Path("results")) if folder.is_dir()]
+    estimates = estimate.Estimates(folders)
+    if options["as_json"]:
+        rows_ = [{"run_id": run_id(spec), "seconds": estimates.of(spec), "spec": spec} for spec in specs]
+        json_out({"schema": SCHEMA, "specs": rows_, "pending": campaign.pending})
         return
-    rows = [["run", "submission", "workload", "study", "trial", "device", "hyperparameters"]]
+    rows = [["run", "submission", "workload", "for", "study", "trial", "device", "about", "hyperparameters"]]
     for spec in specs:
         hparams = " ".join(f"{name}={value}" for name, value in spec.hparams.items())
-        row = [run_id(spec), spec.submission.name, spec.workload.facts.id, str(spec.study), str(spec.trial)]
-        rows.append([*row, spec.device, hparams])
+        about = estimates.of(spec)
+        row = [run_id(spec), spec.submission.name, spec.workload.facts.id, spec.purpose, str(spec.study)]
+        row += [str(spec.trial), spec.device, "?" if about is None else text.seconds(about), hparams]
+        rows.append(row)
     click.echo(text.columns(rows))
+    jobs = options["jobs"] or 1
+    total, unknown_ = estimates.total(specs, jobs)
+    later = f", then {campaign.pending} to the stops that these choose" if campaign.pending else ""
+    note(f"{len(specs)} trials{later}; about {text.seconds(total)} at {jobs} at once, by earlier records")
+    if unknown_:
+        note(f"no earlier record for {unknown_} of them on this hardware: not in the estimate")
 
 
 def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
@@ -236,9 +286,12 @@ def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + before)
     if sys.stdout.isatty():
         note(f"bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} shows them as tables")
+    bad = [outcome for outcome in outcomes if outcome.status not in GOOD]
+    if len(bad) > LISTED:
+        click.echo(f"the first {LISTED} of {len(bad)} that failed:")
     for outcome in outcomes:
         names_ = f"{outcome.spec.submission.name} on {outcome.spec.workload.facts.name}"
-        if outcome.status not in GOOD:
+        if outcome in bad[:LISTED]:
             file = "worker.log" if outcome.status == "crashed" else store.RECORD
             click.echo(f"{names_}: {outcome.status}, {Path(outcome.path) / file}")
         if outcome.spec.profile:

@@ -19,8 +19,20 @@ if TYPE_CHECKING:
 
 #: Columns of every frame here, before hyperparameters and metrics.
 COLUMNS = (
-    *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "study", "trial"),
-    *("root_seed", "status", "hit", "point", "steps", "examples", "gradient_examples", "seconds", "process_seconds"),
+    *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
+    *(
+        "study",
+        "trial",
+        "root_seed",
+        "status",
+        "hit",
+        "point",
+        "steps",
+        "examples",
+        "gradient_examples",
+        "seconds",
+        "process_seconds",
+    ),
     *("scored_seconds", "lr", "stage"),
 )
 
@@ -65,6 +77,7 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
         "workload_version": facts.version,
         "hardware": spec.hardware,
         "ruleset": f"{spec.ruleset.name}@{spec.ruleset.version}",
+        "purpose": spec.purpose,
         "study": spec.study,
         "trial": spec.trial,
         "root_seed": spec.root_seed,

@@ -14,7 +14,9 @@ import msgspec
 from harness import __version__
 from harness.errors import BenchError
 from harness.report import board
+from harness.report.stops import Stops, tuning_grids
 from harness.scoring.standings import Digest, Question, Standings, digest, standings
+from harness.scoring.tuning import curves
 from harness.types import Record
 
 #: Evaluations of a run that are drawn; more would only make the file larger.
@@ -24,13 +26,16 @@ GOOD = frozenset({"reached", "exhausted", "pruned"})
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
-def page(records: Iterable[Record], question: Question, problems: Sequence[str] = ()) -> str:
+def page(
+    records: Iterable[Record], question: Question, problems: Sequence[str] = (), staged: Sequence[Record] = ()
+) -> str:
     """The report as HTML.
 
     Args:
         records: read once, not kept.
         question: what the leaderboard shows.
         problems: lines about files that are no records; read after the records.
+        staged: records of rulesets that choose or draw a stop; read after the records.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -38,6 +43,8 @@ def page(records: Iterable[Record], question: Question, problems: Sequence[str] 
     scripts = plotting_scripts()
     data = payload(records, question)
     data["problems"] = list(problems)
+    more = Stops([record for record in staged if question.wants(record.spec.workload.facts)]).grids()
+    data["more"] += [_grid(grid) for grid in more]
     assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
     # `<` never stands in the data, so no text in a record can end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -89,6 +96,7 @@ def payload(records: Iterable[Record], question: Question) -> dict[str, Any]:
         runs.append(_run(record, one))
         _count_machine(machines, record)
     boards = standings(digests, question)
+    tuned = tuning_grids(curves(one.run for one in digests))
     return {
         "version": __version__,
         "records": len(digests),
@@ -97,7 +105,12 @@ def payload(records: Iterable[Record], question: Question) -> dict[str, Any]:
         "workloads": workloads,
         "runs": runs,
         "machines": list(machines.values()),
+        "more": [_grid(grid) for grid in tuned],
     }
+
+
+def _grid(grid: board.Grid) -> dict[str, Any]:
+    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right)}
 
 
 def _table(one: Standings) -> dict[str, Any]:

@@ -253,8 +253,9 @@ def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], li
         why = None
         if run.run_id in ids:
             why = "a second record with this id"
-        elif not explore and (spec.smoke or spec.profile or spec.overridden):
+        elif not explore and (spec.smoke or spec.profile or spec.overridden or spec.prune):
             what = "smoke" if spec.smoke else "profiled" if spec.profile else "hyperparameters set by hand"
+            what = "hopeless trials were ended early" if spec.prune else what
             why = f"{what}: never ranked"
         elif place in trials:
             why = f"a second run of study {spec.study}, trial {spec.trial}; {trials[place]} was started earlier"

@@ -192,10 +192,10 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     Raises:
         PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class.
     """
-    parts = {f"{part.kind}:{part.name}": loading.load_object(part.load) for part in ref.parts}
+    parts = {f"{part.kind}:{part.name}": _prepared(loading.load_object(part.load)) for part in ref.parts}
     if ref.load is None:
         return Recipe(**{name.partition(":")[0]: part for name, part in _with_schedule(parts).items()})
-    loaded = loading.load_object(ref.load)
+    loaded = _prepared(loading.load_object(ref.load))
     if isinstance(loaded, Recipe):
         return loaded.resolved(_with_schedule(parts))
     if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
@@ -204,6 +204,14 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
         factory: Callable[..., Submission] = loaded
         return factory
     raise PluginError(f"{ref.load} is no Recipe, no submission class and no torch optimizer class")
+
+
+def _prepared(loaded: Any) -> Any:
+    """A part or submission after its `prepare()`, if it has one: the place for long imports, off the clock."""
+    prepare = getattr(loaded, "prepare", None)
+    if callable(prepare):
+        prepare()
+    return loaded
 
 
 def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
@@ -216,8 +224,8 @@ def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 def _load_workload(spec: RunSpec) -> Workload:
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
-    # Rulesets and smoke runs change the budget; everything else must be what was planned.
-    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget) != ref.facts:
+    # Rulesets and smoke runs change the budget, and stages with it; everything else must be what was planned.
+    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
         raise PluginError(
             f"{ref.load} is not the {ref.facts.id} that was planned: its facts differ from its entry's",
             fix="make the class's `facts` and the entry's `facts` the same object",
@@ -239,7 +247,9 @@ def _task(
     if unnamed:
         raise PluginError(f"{facts.id} names no kind for the parameter(s) {', '.join(unnamed[:5])}")
     snapshots.rng.manual_seed(spec.seeds.submission)
-    hidden, visible = "horizon" in spec.ruleset.hides, bool(facts.stages) and facts.boundaries
+    # The reference's envelope is of runs that know their horizon.
+    hidden = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
+    visible = bool(facts.stages) and facts.boundaries
     return Task(
         parameters=[Parameter(name, p, kinds[name]) for name, p in model.named_parameters() if p.requires_grad],
         horizon=None if hidden else facts.budget.horizon,

@@ -15,12 +15,17 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
+#: A run that is not this share of the way to its target after this share of its budget is hopeless.
+HOPELESS_WAY, HOPELESS_BUDGET = 0.5, 0.5
+
+
+def judge(spec: RunSpec, point: Point, stage_began: int, untrained: Point | None = None) -> Verdict | None:
     """The verdict on a run at an evaluation, or None while it goes on.
 
     Args:
         point: the newest evaluation; `point.stage` is the current stage.
         stage_began: examples drawn when the current stage began.
+        untrained: the evaluation before the first update, by which a hopeless run is told.
     """
     facts = spec.workload.facts
     if reason := _diverged(point):
@@ -32,6 +37,8 @@ def judge(spec: RunSpec, point: Point, stage_began: int) -> Verdict | None:
     if facts.stages:
         return _judge_stage(spec, point, stage_began) or _spent(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)
+    if spec.prune and untrained is not None and not met and (reason := _hopeless(spec, point, untrained)):
+        return Verdict("pruned", reason)
     if spec.stop is None:
         return Verdict("reached", "the target is met") if met else _spent(spec, point)
     if point.examples >= spec.stop:
@@ -73,6 +80,23 @@ def _diverged(point: Point) -> str:
     if point.train_loss is not None and math.isnan(point.train_loss):
         return f"the training loss is NaN after {point.steps} steps"
     return ""
+
+
+def _hopeless(spec: RunSpec, point: Point, untrained: Point) -> str:
+    """Why the target is out of reach on a pool, or an empty string.
+
+    Cautious, since schedules win most at their end: none of the published runs that reached would have been ended
+    (tests/report/test_published.py).
+    """
+    facts = spec.workload.facts
+    target, share = facts.targets[0], point.examples / facts.budget.horizon
+    first, now = untrained.metrics.get(target.metric), point.metrics.get(target.metric)
+    if share < HOPELESS_BUDGET or first is None or now is None or first == target.value:
+        return ""
+    way = (first - now) / (first - target.value)
+    if way >= HOPELESS_WAY:
+        return ""
+    return f"{target.metric} has come {way:.0%} of the way to its target in {share:.0%} of the budget"
 
 
 def _spent(spec: RunSpec, point: Point) -> Verdict | None:

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from harness.curves import keywords_for
 from harness.errors import UsageError
-from harness.types import Factors, HParams, PartKind, Progress, Scalar, Source, Space
+from harness.types import Factors, HParams, PartKind, Progress, Source, Space
 from harness.worker.contract import Averager, Order, Replayer, Task, Work
 from harness.worker.statistics import BatchStatistics
 
@@ -26,6 +27,9 @@ _KINDS: tuple[PartKind, ...] = ("optimizer", "schedule", "averaging", "order", "
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A training algorithm as a list of parts; each is called with those hyperparameters that it names.
+
+    A part made once (anything but a schedule, which is given the progress) that names `horizon` gets the number of
+    updates planned, as its schedule sees it; None where the ruleset hides it. One that needs it declares the need.
 
     Args:
         optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or several.
@@ -85,6 +89,8 @@ class RecipeSubmission:
     def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._task = task
         self._unused = set(hparams) - {"batch_size", "horizon_fraction"}
+        self._fraction = float(hparams.get("horizon_fraction", 1.0))
+        self._horizon = self._planned(task.horizon)
         made = self._make(recipe.optimizer, hparams, task.parameters)
         self._optimizers: Sequence[Any] = made if isinstance(made, list | tuple) else [made]
         self._schedule = self._bind(recipe.schedule, hparams)
@@ -100,8 +106,6 @@ class RecipeSubmission:
             )
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
-        self._fraction = float(hparams.get("horizon_fraction", 1.0))
-        self._horizon = self._planned(task.horizon)
         # Only where other weights are evaluated than trained do statistics have to be taken anew.
         replaced = self._averager is not None or any(_swaps(o) for o in self._optimizers)
         self._statistics = BatchStatistics.of(model) if replaced else None
@@ -117,7 +121,10 @@ class RecipeSubmission:
         return functools.partial(part, **chosen)
 
     def _make(self, part: Part, hparams: HParams, *args: Any) -> Any:
-        return self._bind(part, hparams)(*args)
+        made = self._bind(part, hparams)
+        if _names(part, "horizon") and "horizon" not in hparams:
+            made = functools.partial(made, horizon=self._horizon)
+        return made(*args)
 
     def _make_optional(self, part: Part | None, hparams: HParams, *args: Any) -> Any:
         return None if part is None else self._make(part, hparams, *args)
@@ -228,13 +235,8 @@ class RecipeSubmission:
             part.load_state_dict(state[name])
 
 
-def keywords_for(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Those hyperparameters that `part` names as arguments (all of them when it takes `**kwargs`)."""
-    parameters = inspect.signature(part).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return dict(hparams)
-    names = {p.name for p in parameters}
-    return {k: v for k, v in hparams.items() if k in names}
+def _names(part: Any, name: str) -> bool:
+    return name in inspect.signature(part).parameters
 
 
 def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:

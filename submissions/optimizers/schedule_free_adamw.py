@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.api import BenchError, Fixed, LogUniform, PartEntry, Source, Uniform
+from harness.api import Fixed, LogUniform, PartEntry, Source, Uniform
 from submissions.optimizers.groups import decay_groups
+from submissions.optimizers.libraries import require, wraps
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ ENTRY = PartEntry(
 )
 
 
+@wraps("schedulefree", "methods")
 def schedule_free_adamw(
     parameters: Sequence[Parameter],
     lr: float,
@@ -48,15 +50,9 @@ def schedule_free_adamw(
     Raises:
         BenchError: the library is not installed.
     """
-    try:
-        import schedulefree
-    except ImportError:
-        raise BenchError(
-            "schedule-free-adamw needs the library schedulefree, which is not installed",
-            fix='pip install "algorace[methods]"',
-        ) from None
+    library = require("schedulefree", "schedule_free_adamw", "methods")
     groups = decay_groups(parameters, weight_decay)
-    optimizer: torch.optim.Optimizer = schedulefree.AdamWScheduleFree(
+    optimizer: torch.optim.Optimizer = library.AdamWScheduleFree(
         groups, lr=lr, betas=(beta1, beta2), eps=eps, warmup_steps=warmup
     )
     optimizer.train()  # type: ignore[attr-defined]

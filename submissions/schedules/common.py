@@ -1,4 +1,4 @@
-"""What several schedules share: durations and the linear warmup."""
+"""What several schedules share: durations, the linear warmup, the share of the decay, the task of a stream."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from harness.api import Domain, Fixed, Progress, Uniform
 WARMUP: Domain = Uniform(0.0, 0.2, default=0.05, limits=(0.0, None))
 #: The factor at the end of a decay.
 FINAL: Domain = Fixed(0.0, limits=(0.0, 1.0))
+#: The same where a decay in proportions cannot reach zero.
+POSITIVE = (1e-6, 1.0)
 
 
 def updates(duration: float, p: Progress) -> float:
@@ -35,3 +37,33 @@ def after_warmup(p: Progress, warmup: float) -> tuple[float | None, float]:
     """
     length = updates(warmup, p)
     return (p.step / length if p.step < length else None), length
+
+
+def decayed(p: Progress, warmup: float) -> tuple[float | None, float]:
+    """(the factor while it is warming up, otherwise None; the share of the decay that is over, 1 from t = T on).
+
+    >>> decayed(Progress(step=55, horizon=100), 0.1)
+    (None, 0.5)
+    """
+    rising, start = after_warmup(p, warmup)
+    total = horizon(p)
+    return rising, 1.0 if p.step >= total else (p.step - start) / (total - start)
+
+
+def since_decay(p: Progress, length: float) -> float:
+    """Updates since a decay of `length` began that ends at T; not above `length`, negative before it.
+
+    >>> [since_decay(Progress(step=t, horizon=100), 20.0) for t in (70, 90, 200)]
+    [-10.0, 10.0, 20.0]
+    """
+    total = horizon(p)
+    return length if p.step >= total else p.step - (total - length)
+
+
+def own_task(p: Progress) -> Progress:
+    """The progress within the current task of a stream, as if it were a run; where no tasks are visible, the run's.
+
+    >>> own_task(Progress(step=120, horizon=200, task_index=1, task_step=20, task_horizon=100)).step
+    20
+    """
+    return p if p.task_step is None else Progress(step=p.task_step, horizon=p.task_horizon)

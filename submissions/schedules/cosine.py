@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from harness.api import PartEntry, Progress, Source
-from submissions.schedules.common import FINAL, WARMUP, after_warmup, horizon
+from submissions.schedules.common import FINAL, WARMUP, decayed
 
 ENTRY = PartEntry(
     kind="schedule",
@@ -32,8 +32,7 @@ def cosine(p: Progress, warmup: float = 0.0, final: float = 0.0) -> float:
     >>> round(cosine(Progress(step=250, horizon=1000)), 6)
     0.853553
     """
-    rising, start = after_warmup(p, warmup)
+    rising, x = decayed(p, warmup)
     if rising is not None:
         return rising
-    x = (p.step - start) / max(horizon(p) - start, 1e-12)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(x, 1.0)))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * x))

@@ -1,12 +1,14 @@
 """Linear decay, by default straight to zero.
 
-Source: Straight to Zero: Why Linearly Decaying the Learning Rate to Zero Works Best for LLMs, arXiv 2502.15938.
+Source: Straight to Zero: Why Linearly Decaying the Learning Rate to Zero Works Best for LLMs, arXiv 2502.15938;
+the schedule with the best guarantee for the last iterate: When, Why and How Much? Adaptive Learning Rate Scheduling
+by Refinement, arXiv 2310.07831.
 """
 
 from __future__ import annotations
 
 from harness.api import PartEntry, Progress, Source
-from submissions.schedules.common import FINAL, WARMUP, after_warmup, horizon
+from submissions.schedules.common import FINAL, WARMUP, decayed
 
 ENTRY = PartEntry(
     kind="schedule",
@@ -20,6 +22,12 @@ ENTRY = PartEntry(
         Source(
             title="Straight to Zero: Why Linearly Decaying the Learning Rate to Zero Works Best for LLMs",
             arxiv="2502.15938",
+            equation="decay to zero after a warmup",
+        ),
+        Source(
+            title="When, Why and How Much? Adaptive Learning Rate Scheduling by Refinement",
+            arxiv="2310.07831",
+            equation="the linear decay schedule",
         ),
     ),
 )
@@ -31,8 +39,7 @@ def linear(p: Progress, warmup: float = 0.0, final: float = 0.0) -> float:
     >>> linear(Progress(step=750, horizon=1000))
     0.25
     """
-    rising, start = after_warmup(p, warmup)
+    rising, x = decayed(p, warmup)
     if rising is not None:
         return rising
-    x = (p.step - start) / max(horizon(p) - start, 1e-12)
-    return final + (1 - final) * (1 - min(x, 1.0))
+    return final + (1 - final) * (1 - x)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
+from harness import store
+from harness.worker.judge import judge
 from tests.report.conftest import Bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -14,3 +18,13 @@ def test_the_published_leaderboard_is_not_stale(bench: Bench) -> None:
     assert made.code == 0, made.err
     kept = (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
     assert kept == made.out, "stale: `make leaderboard` and commit"
+
+
+def test_no_published_run_that_reached_would_have_been_pruned() -> None:
+    records, _ = store.read_all([ROOT / "results"])
+    pools = [r for r in records if r.status == "reached" and not r.spec.workload.facts.stages]
+    assert len(pools) > 50
+    for record in pools:
+        spec = msgspec.structs.replace(record.spec, prune=True)
+        verdicts = [judge(spec, point, 0, record.points[0]) for point in record.points[1:]]
+        assert [verdict.status for verdict in verdicts if verdict is not None] == ["reached"], record.run_id

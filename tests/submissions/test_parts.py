@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.api import BenchError, Task
-from submissions.ema import Ema
+from submissions.averaging.ema import Ema
 from submissions.quality_ascending import QualityAscending
 
 

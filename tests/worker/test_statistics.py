@@ -35,7 +35,7 @@ def _sgd(parameters: Any, lr: float = 0.1) -> torch.optim.Optimizer:
 
 
 def _ema(model: nn.Module) -> Any:
-    from submissions.ema import Ema
+    from submissions.averaging.ema import Ema
 
     return Ema(model, ema_decay=0.9)
 

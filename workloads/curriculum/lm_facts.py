@@ -7,12 +7,12 @@ from workloads.continual.lm_facts import CONTINUAL_LM
 
 CURRICULUM_LM = WorkloadFacts(
     name="curriculum-lm",
-    version="1",
+    version="2",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.42, unit="nats per token"),),
     budget=Budget(horizon=24_576, gradient_examples=49_152, seconds={"default": 150.0}),
     batch_sizes=(16, 32, 64),
-    eval_every=192,
+    eval_every=384,
     model_options=CONTINUAL_LM.model_options,
     example="sequence of 64 characters",
     tokens_per_example=64,

@@ -35,12 +35,12 @@ LM_TINY_POSTNORM = msgspec.structs.replace(LM_TINY, name="lm-tiny+postnorm", res
 
 LM_SHAKESPEARE = WorkloadFacts(
     name="lm-shakespeare",
-    version="1",
+    version="2",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.84, unit="nats per character"),),
     budget=Budget(horizon=16_320, gradient_examples=32_640, seconds={"default": 120.0}),
     batch_sizes=(16, 32, 80, 160),
-    eval_every=160,
+    eval_every=320,
     model_options=LM_TINY.model_options,
     example="sequence of 64 characters",
     tokens_per_example=64,

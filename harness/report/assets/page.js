@@ -243,6 +243,17 @@
     $("machines").replaceChildren(...data.machines.filter((m) => state.t.startsWith(m.hardware + "|")).map((m) => el("dl", {}, ...Object.entries(m).filter(([, v]) => v !== "" && v !== null).flatMap(([k, v]) => [el("dt", {}, k.replaceAll("_", " ")), el("dd", {}, typeof v === "object" ? Object.entries(v).sort().map(([n, x]) => `${n} ${x}`).join(", ") : String(v))]))));
   }
 
+  function drawMore() {
+    $("more").hidden = !data.more.length;
+    $("grids").replaceChildren(...data.more.map((g) => {
+      const made = el("table", {});
+      plainTable(made, g.heading, g.rows);
+      made.prepend(el("caption", {}, g.title));
+      for (const row of made.querySelectorAll("tr")) g.right.forEach((i) => row.children[i]?.classList.add("num"));
+      return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
+    }));
+  }
+
   // --- all of it -------------------------------------------------------------------------------
   let drawing = Promise.resolve();
   function charts() { drawing = drawing.then(async () => { await drawMetric(); await drawRates(); await drawSensitivity(); await drawProfile(); document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1); }); return drawing; }
@@ -259,6 +270,7 @@
     return charts();
   }
   $("about").textContent = `${data.records} records, AlgoRace ${data.version}`;
+  drawMore();
   $("explained").replaceChildren(...data.explained.map((line) => el("li", {}, line)));
   $("controls").addEventListener("submit", (e) => e.preventDefault());
   $("t").addEventListener("change", (e) => set({ t: e.target.value, w: "", hide: "" }, "all"));

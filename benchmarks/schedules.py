@@ -1,0 +1,61 @@
+"""Microseconds that each installed schedule takes for one update, at its defaults.
+
+Processor time of one thread, the least of several repetitions: what else the machine does only ever adds. Counts what
+a recipe does for a schedule: the `Progress` it is given, and the call.
+
+    python benchmarks/schedules.py [--updates 20000] [--repetitions 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable
+from time import process_time
+
+from harness import curves, loading, spaces
+from harness.plugins import load_registry
+from harness.types import Factors, PartEntry, Progress
+
+LIMIT = 5.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--updates", type=int, default=20_000)
+    parser.add_argument("--repetitions", type=int, default=7)
+    options = parser.parse_args()
+    bare = fastest(lambda p: 1.0, options.updates, options.repetitions)
+    print(f"{'(nothing)':<28}{bare:6.2f} µs")
+    slow = []
+    for part in load_registry().parts():
+        if part.kind == "schedule":
+            taken = fastest(bound(part), options.updates, options.repetitions)
+            print(f"{part.name:<28}{taken:6.2f} µs")
+            slow += [part.name] if taken > LIMIT else []
+    print(f"over {LIMIT:g} µs: {', '.join(slow) or 'none'}")
+    return 1 if slow else 0
+
+
+def bound(part: PartEntry) -> Callable[[Progress], Factors | float]:
+    """The schedule with its defaults, as a recipe calls it."""
+    schedule = loading.load_object(part.load)
+    values = {name: spaces.default(domain) for name, domain in part.space.items()}
+    return functools.partial(schedule, **curves.keywords_for(schedule, values))
+
+
+def fastest(schedule: Callable[[Progress], Factors | float], updates: int, repetitions: int) -> float:
+    """Microseconds per update."""
+    best = float("inf")
+    for _ in range(repetitions):
+        began = process_time()
+        for t in range(updates):
+            schedule(
+                Progress(step=t, horizon=updates, examples=256 * t, tokens=2**20 * t, batch_size=256, task_index=None)
+            )
+        best = min(best, process_time() - began)
+    return 1e6 * best / updates
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

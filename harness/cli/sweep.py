@@ -1,0 +1,92 @@
+"""A sweep file: the options of `bench run` as YAML, so that a plan can be kept, given again and shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from click.core import ParameterSource
+
+from harness.errors import UsageError, unknown
+from harness.types import Data, Scalar
+
+
+class Sweep(Data, frozen=True, kw_only=True):
+    """What a sweep file may say; each key is the option of that name.
+
+    Args:
+        submissions, workloads: names, as with `-s` and `-w`.
+        set: hyperparameters set by hand (unranked).
+        options: the executor's own.
+    """
+
+    submissions: tuple[str, ...]
+    workloads: tuple[str, ...]
+    ruleset: str | None = None
+    studies: int | None = None
+    seed: int | None = None
+    set: dict[str, Scalar] = msgspec.field(default_factory=dict)
+    device: str | None = None
+    threads: int | None = None
+    ranks: int | None = None
+    runs: str | None = None
+    executor: str | None = None
+    options: dict[str, Scalar] = msgspec.field(default_factory=dict)
+    jobs: int | None = None
+    prune: bool | None = None
+
+
+def read(path: Path) -> Sweep:
+    """The sweep in a file.
+
+    Raises:
+        UsageError: it cannot be read, has an unknown key, or a value of the wrong kind; says which.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must be a mapping of keys to values", fix="submissions: [wsd], workloads: [lm-tiny]")
+    for key in content:
+        if key not in Sweep.__struct_fields__:
+            complaint = unknown("key", str(key), Sweep.__struct_fields__)
+            raise UsageError(f"{path}: {complaint.what}", fix=complaint.fix)
+    for key in ("submissions", "workloads"):
+        if isinstance(content.get(key), str):
+            content[key] = [content[key]]
+    try:
+        return msgspec.convert(content, Sweep)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the sweep's values where neither a flag nor the environment gave one."""
+    values: dict[str, Any] = {
+        "submissions": sweep.submissions,
+        "workloads": sweep.workloads,
+        "settings": tuple(f"{name}={_text(value)}" for name, value in sweep.set.items()),
+        "executor_options": tuple(f"{name}={_text(value)}" for name, value in sweep.options.items()),
+    }
+    for name in ("ruleset", "studies", "seed", "device", "threads", "ranks", "runs", "executor", "jobs", "prune"):
+        values[name] = getattr(sweep, name)
+    if values["runs"] is not None:
+        values["runs"] = Path(values["runs"])
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    chosen = {
+        name: value
+        for name, value in values.items()
+        if value not in (None, ()) and context.get_parameter_source(name) not in given
+    }
+    return {**options, **chosen}
+
+
+def _text(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,201 @@
+"""`anytime`: how good the weights are at stops that nobody knew of, in units of the reference tuned for each horizon.
+
+At a stop s the metric is m. The reference, which knows its horizon, reaches m with a budget E(m), read off an isotonic
+envelope over its own horizons; the stop's ratio is E(m) / s, and a study's score the geometric mean over its stops.
+1 is as good as having known the budget.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.types import Record, RunSpec, Target
+
+#: Shares of the drawn budget at which the weights are looked at.
+STOPS = (1 / 8, 1 / 4, 1 / 2, 1.0)
+#: The budget is drawn uniformly between the workload's own times these.
+DRAWN = (0.5, 2.0)
+#: The reference's horizons in the workload's own: they span every stop that can be drawn.
+HORIZONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What the reference reaches by horizon: increasing horizons, metrics that never get worse.
+
+    Args:
+        target: names the metric and says which side is good.
+        horizons: examples.
+        values: the metric.
+    """
+
+    target: Target
+    horizons: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def budget(self, metric: float) -> tuple[float, bool]:
+        """The horizon at which the reference reaches a metric, linear in its logarithm; and whether it is clipped.
+
+        A metric outside the envelope counts as its nearest end.
+        """
+        sign = 1.0 if self.target.goal == "min" else -1.0
+        losses, wanted = [sign * v for v in self.values], sign * metric
+        if wanted >= losses[0]:
+            return self.horizons[0], wanted > losses[0]
+        if wanted < losses[-1]:
+            return self.horizons[-1], True
+        for i in range(1, len(losses)):
+            if wanted >= losses[i]:
+                share = (losses[i - 1] - wanted) / (losses[i - 1] - losses[i])
+                low, high = math.log(self.horizons[i - 1]), math.log(self.horizons[i])
+                return math.exp(low + share * (high - low)), False
+        raise AssertionError("the values are in order")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnytimeScore:
+    """A submission on a workload.
+
+    Args:
+        submission, workload, hardware, ruleset: as in records.
+        studies: the score of each; 0 where the run broke.
+        clipped: stops whose metric lies outside the reference's envelope.
+        score: the geometric mean over studies; nan without an envelope.
+        reason: why there is none, or an empty string.
+    """
+
+    submission: str
+    workload: str
+    hardware: str
+    ruleset: str
+    studies: tuple[float, ...]
+    clipped: int
+    score: float
+    reason: str = ""
+
+
+def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
+    """The budget that a study draws: `horizon` times a factor uniform in `DRAWN`, at u in [0, 1).
+
+    Rounded so that every one of `STOPS` falls on an evaluation.
+
+    >>> drawn_horizon(28_672, 256, 0.0), drawn_horizon(28_672, 256, 0.2)
+    (14336, 22528)
+    """
+    unit = eval_every * round(1 / min(STOPS))
+    low, high = DRAWN
+    return max(1, round(horizon * (low + (high - low) * u) / unit)) * unit
+
+
+def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
+    """The horizons of the reference's runs, each a whole number of evaluations."""
+    return tuple(max(1, round(horizon * share / eval_every)) * eval_every for share in HORIZONS)
+
+
+def envelope(records: Sequence[Record]) -> Envelope:
+    """The isotonic envelope over the reference's runs, the mean over seeds at each horizon.
+
+    Raises:
+        ValueError: fewer than six horizons.
+    """
+    from scipy.optimize import isotonic_regression
+
+    target = records[0].spec.workload.facts.targets[0]
+    by_horizon: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        if record.status in ("reached", "exhausted") and target.metric in record.points[-1].metrics:
+            by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
+    if len(by_horizon) < len(HORIZONS):
+        raise ValueError(f"{len(by_horizon)} of {len(HORIZONS)} horizons of the reference")
+    horizons = sorted(by_horizon)
+    means = [statistics.fmean(by_horizon[h]) for h in horizons]
+    fitted = isotonic_regression(means, increasing=target.goal == "max")
+    return Envelope(target=target, horizons=tuple(map(float, horizons)), values=tuple(map(float, fitted.x)))
+
+
+def scores(records: Iterable[Record]) -> list[AnytimeScore]:
+    """Every submission on every workload, the best first."""
+    references: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        spec = record.spec
+        if spec.ruleset.stopping != "drawn" or spec.overridden or spec.smoke:
+            continue
+        place = (spec.hardware, f"{spec.ruleset.name}@{spec.ruleset.version}", spec.workload.facts.id)
+        if spec.purpose == "envelope":
+            references[place].append(record)
+        elif spec.purpose == "score":
+            groups[(*place, spec.submission.id)].append(record)
+    made = []
+    for (hardware, ruleset, workload, submission), group in groups.items():
+        curve: Envelope | None = None
+        reason = "no runs of the reference"
+        if reference := references.get((hardware, ruleset, workload)):
+            try:
+                curve, reason = envelope(reference), ""
+            except ValueError as error:
+                reason = str(error)
+        made.append(_score(submission, workload, hardware, ruleset, group, curve, reason))
+    return sorted(made, key=lambda s: (s.hardware, s.ruleset, s.workload, -s.score if s.score == s.score else math.inf))
+
+
+def _score(
+    submission: str,
+    workload: str,
+    hardware: str,
+    ruleset: str,
+    group: Sequence[Record],
+    curve: Envelope | None,
+    reason: str,
+) -> AnytimeScore:
+    pending = sum(record.status == "interrupted" for record in group)
+    if pending:
+        reason = reason or f"{pending} of {len(group)} runs are not finished"
+    studies: list[float] = []
+    clipped = 0
+    for record in sorted(group, key=lambda r: (r.spec.root_seed, r.spec.study)):
+        if curve is None or record.status == "interrupted":
+            continue
+        value, outside = study_score(record, curve)
+        studies.append(value)
+        clipped += outside
+    usable = not reason and bool(studies)
+    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if usable else math.nan
+    return AnytimeScore(
+        submission=submission,
+        workload=workload,
+        hardware=hardware,
+        ruleset=ruleset,
+        studies=tuple(studies),
+        clipped=clipped,
+        score=score if usable else math.nan,
+        reason=reason,
+    )
+
+
+def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
+    """The geometric mean over a run's stops of E(m) / s, and how many lay outside the envelope; 0 for a broken run."""
+    at = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
+    if len(at) < len(STOPS):
+        return 0.0, 0
+    ratios, clipped = [], 0
+    for stop, metric in at.items():
+        budget, outside = curve.budget(metric)
+        ratios.append(math.log(budget / stop))
+        clipped += outside
+    return math.exp(statistics.fmean(ratios)), clipped
+
+
+def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], target: Target) -> dict[int, float]:
+    """The metric at each stop: at the first evaluation that is not before it."""
+    found = {}
+    for share in STOPS:
+        wanted = round(share * (spec.stop or 0))
+        at = min((n for n in points if n >= wanted and target.metric in points[n]), default=None)
+        if at:
+            found[at] = points[at][target.metric]
+    return found

@@ -1,0 +1,154 @@
+"""`fixed-stop`: a stop chosen on tuning seeds, then fresh seeds run to it, and their mean must meet the target.
+
+A first crossing rewards luck; a mean over runs that all stop at one place that was chosen beforehand does not.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.types import Record, Target
+
+#: The mean meets the target when a one-sided t test says so at this level.
+LEVEL = 0.01
+#: Fresh seeds below which there is no verdict.
+LEAST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A submission on a workload at its stop.
+
+    Args:
+        submission, workload, hardware, ruleset: `name@version` each, the hardware class as it is.
+        metric, target: what the mean is of, and what it must meet.
+        stop: examples.
+        n: fresh seeds, those that broke before the stop included.
+        values: the metric at the stop, of those that came to it.
+        seconds: scored seconds at the stop, of the same.
+        mean: of the values; nan where there are none.
+        p: of the hypothesis that the mean does not meet the target; 1.0 where a seed broke.
+        reason: why there is no verdict, or an empty string.
+    """
+
+    submission: str
+    workload: str
+    hardware: str
+    ruleset: str
+    metric: str
+    target: float
+    stop: int
+    n: int
+    values: tuple[float, ...]
+    seconds: tuple[float, ...]
+    mean: float
+    p: float
+    reason: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the claim holds."""
+        return not self.reason and self.p < LEVEL
+
+    @property
+    def time(self) -> float:
+        """Median scored seconds to the stop; inf where the claim does not hold."""
+        return statistics.median(self.seconds) if self.met else math.inf
+
+
+def choose_stop(records: Sequence[Record], studies: int) -> int:
+    """The first evaluation at which tuning seeds let `studies` fresh seeds be expected to meet the target in the mean.
+
+    Their mean must lie beyond the target by the margin that the test will ask of the fresh mean, at the spread of the
+    tuning seeds, and by one standard error of their own mean on top. Where no evaluation is good enough the stop is
+    the end of the budget: the claim is then made, and fails, for all to see.
+
+    Args:
+        records: runs of one setting over the whole budget, on tuning seeds.
+        studies: fresh seeds that will be run.
+    """
+    from scipy import stats
+
+    facts = records[0].spec.workload.facts
+    target, n = facts.targets[0], len(records)
+    curves: dict[int, list[float]] = defaultdict(list)
+    for record in records:
+        for point in record.points[1:]:
+            if target.metric in point.metrics:
+                curves[point.examples].append(point.metrics[target.metric])
+    quantile = float(stats.t.ppf(1 - LEVEL, studies - 1)) if studies > 1 else 0.0
+    sign = 1.0 if target.goal == "min" else -1.0
+    for examples, values in sorted(curves.items()):
+        if len(values) < n:
+            continue
+        spread = statistics.stdev(values) if n > 1 else 0.0
+        margin = spread * (quantile / math.sqrt(studies) + 1 / math.sqrt(n))
+        if sign * (statistics.fmean(values) - target.value) + margin <= 0:
+            return -(-examples // facts.eval_every) * facts.eval_every
+    return facts.budget.horizon
+
+
+def claims(records: Iterable[Record]) -> list[Claim]:
+    """One claim for each submission, workload, hardware class, ruleset and stop, the quickest first."""
+    groups: dict[tuple[str, str, str, str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        spec = record.spec
+        if spec.ruleset.stopping != "chosen" or spec.purpose != "score" or spec.overridden or spec.smoke:
+            continue
+        ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
+        key = (spec.hardware, ruleset, spec.workload.facts.id, spec.submission.id, spec.stop or 0)
+        groups[key].append(record)
+    made = [_claim(key, group) for key, group in groups.items()]
+    return sorted(made, key=lambda c: (c.hardware, c.ruleset, c.workload, c.time, c.p))
+
+
+def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Claim:
+    hardware, ruleset, workload, submission, stop = key
+    facts = group[0].spec.workload.facts
+    target = facts.targets[0]
+    pending = sum(record.status == "interrupted" for record in group)
+    ended = [
+        record for record in group if record.status in ("reached", "exhausted") and record.counters.examples >= stop
+    ]
+    values = tuple(record.points[-1].metrics.get(target.metric, math.nan) for record in ended)
+    broken = len(group) - len(ended) - pending
+    reason = ""
+    if pending:
+        reason = f"{pending} of {len(group)} runs are not finished"
+    elif len(group) < LEAST:
+        reason = f"{len(group)} fresh seeds, {LEAST} are needed"
+    return Claim(
+        submission=submission,
+        workload=workload,
+        hardware=hardware,
+        ruleset=ruleset,
+        metric=target.metric,
+        target=target.value,
+        stop=stop,
+        n=len(group),
+        values=values,
+        seconds=tuple(record.points[-1].scored(record.spec.clock) for record in ended),
+        mean=statistics.fmean(values) if values else math.nan,
+        # A run that broke has no value to average, and a mean over the others would reward breaking.
+        p=1.0 if broken or len(values) < 2 else one_sided(values, target),
+        reason=reason,
+    )
+
+
+def one_sided(values: Sequence[float], target: Target) -> float:
+    """p of Student's t test that the mean of `values` does not meet the target.
+
+    >>> round(one_sided([1.9, 2.1, 1.8, 2.0], Target(metric="loss", goal="min", value=2.0)), 4)
+    0.2475
+    """
+    from scipy import stats
+
+    if len(set(values)) == 1:
+        return 0.0 if target.met({target.metric: values[0]}) else 1.0
+    side: Literal["less", "greater"] = "less" if target.goal == "min" else "greater"
+    return float(stats.ttest_1samp(values, target.value, alternative=side).pvalue)

@@ -1,0 +1,152 @@
+"""`bench run` beyond one trial: sweep files, plans and what they will cost, rulesets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness import cli, plan, rulesets, store
+from harness.plugins import load_registry
+from harness.store import RunFolder, run_id
+from harness.types import Counters, Record, Usage
+
+Bench = Callable[..., Any]
+
+SWEEP = """
+submissions: [wsd, d2z]
+workloads: resnet-digits
+ruleset: external
+studies: 2
+set: {batch_size: 32}
+jobs: 2
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """Run `bench` in this process, in an empty folder; returns (code, out, err)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = cli.invoke(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_a_sweep_file_is_a_plan(bench: Bench) -> None:
+    Path("sweep.yaml").write_text(SWEEP)
+    code, out, _ = bench("run", "sweep.yaml", "--dry-run", "--json")
+    assert code == 0
+    specs = [one["spec"] for one in json.loads(out)["specs"]]
+    assert len(specs) == 2 * 2 * 5
+    assert {s["submission"]["name"] for s in specs} == {"wsd", "d2z"}
+    assert {s["hparams"]["batch_size"] for s in specs} == {32}
+    assert {s["ruleset"]["name"] for s in specs} == {"external"}
+    assert len({one["run_id"] for one in json.loads(out)["specs"]}) == 20
+
+
+def test_a_flag_is_stronger_than_the_sweep_file(bench: Bench) -> None:
+    Path("sweep.yaml").write_text(SWEEP)
+    _, out, _ = bench("run", "sweep.yaml", "--dry-run", "--json", "--studies", "1", "-s", "adamw-cosine")
+    specs = [one["spec"] for one in json.loads(out)["specs"]]
+    assert len(specs) == 5
+    assert {s["submission"]["name"] for s in specs} == {"adamw-cosine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("submissions: [wsd]\nworkloads: [lm-tiny]\nstudise: 3\n", "studies"),
+        ("submissions: [wsd]\n", "workloads"),
+        ("submissions: [wsd]\nworkloads: [lm-tiny]\nstudies: many\n", "studies"),
+        ("submissions: [wsd\n", "not YAML"),
+        ("just words\n", "mapping"),
+    ],
+)
+def test_a_bad_sweep_file_is_one_line(bench: Bench, text: str, word: str) -> None:
+    Path("sweep.yaml").write_text(text)
+    code, out, err = bench("run", "sweep.yaml", "--dry-run")
+    assert (code, out) == (2, "")
+    assert word in err
+    assert "Traceback" not in err
+
+
+def test_without_a_name_it_says_what_to_give(bench: Bench) -> None:
+    code, _, err = bench("run", "-w", "lm-tiny")
+    assert code == 2
+    assert "no submissions named" in err
+    code, _, err = bench("run", "missing.yaml")
+    assert code == 2
+    assert "cannot read missing.yaml" in err
+
+
+def test_a_dry_run_estimates_by_earlier_records(bench: Bench) -> None:
+    registry = load_registry()
+    (spec, other) = plan.plan(
+        registry.workload("resnet-digits"),
+        registry.submission("wsd"),
+        registry,
+        plan.Settings(ruleset=rulesets.ruleset("quick"), studies=2, seed=7),
+    )
+    for one, seconds in ((spec, 10.0), (other, 20.0)):
+        record = Record(
+            run_id=run_id(one),
+            spec=one,
+            status="exhausted",
+            counters=Counters(seconds=seconds),
+            usage=Usage(evaluation_seconds=1.0),
+        )
+        folder = RunFolder(Path("runs"), record.run_id)
+        with folder.locked():
+            folder.write(record)
+    _, out, _ = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--dry-run", "--json")
+    # d2z has no record of its own here: what others took on this workload stands in.
+    assert [one["seconds"] for one in json.loads(out)["specs"]] == [20.0, 20.0]
+    _, out, err = bench("run", "-s", "wsd", "-w", "lm-tiny,resnet-digits", "--dry-run")
+    assert "2 trials; about 20.0 s at 1 at once" in err
+    assert "no earlier record for 1" in err
+    assert not Path("runs", "superseded").exists()
+
+
+def test_rulesets_are_listed_whole(bench: Bench) -> None:
+    code, out, _ = bench("rulesets")
+    assert code == 0
+    for name in ("quick", "external", "self-tuning", "fixed-stop", "anytime"):
+        assert f"{name}@1" in out
+    _, out, _ = bench("rulesets", "--json")
+    assert {one["name"]: one["trials"] for one in json.loads(out)["rulesets"]}["external"] == 5
+
+
+def test_an_executor_option_without_a_value_is_said_so(bench: Bench) -> None:
+    code, _, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--executor-option", "address")
+    assert code == 2
+    assert "--executor-option address: write NAME=VALUE" in err
+
+
+def test_in_process_takes_one_trial(bench: Bench) -> None:
+    code, _, err = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--in-process")
+    assert code == 2
+    assert "--in-process runs one trial, and these are 2" in err
+
+
+def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -> None:
+    command = ("run", "-s", "wsd", "-w", "continual-digits", "--smoke", "--runs", "r")
+    assert bench(*command)[0] == 0
+    (path,) = Path("r").glob("run-*/record.json")
+    ended = store.read_record(path)
+    assert "1 from before" in bench(*command, "--retry-failed")[1]
+    with RunFolder(Path("r"), ended.run_id).locked():
+        RunFolder(Path("r"), ended.run_id).write(msgspec.structs.replace(ended, status="crashed", reason="a test's"))
+    code, out, _ = bench(*command)
+    assert code == 1, "a crash is kept, and said"
+    assert "1 crashed (1 from before)" in out
+    assert bench(*command, "--retry-failed")[0] == 0
+    assert store.read_record(path).status == ended.status
+    assert len(list(Path("r", "superseded").iterdir())) == 1

@@ -1,0 +1,147 @@
+"""Targets from runs: the rule on records made by hand, and on real ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness import calibration, cli, store
+from harness.calibration import calibrate, easier, reached_by, resolution, settings
+from harness.types import Budget, Counters, Point, Record, Stage, Target
+from tests.scoring import builders
+
+LOSS = Target(metric="loss", goal="min", value=1.0)
+SCORE = Target(metric="acc", goal="max", value=0.5)
+
+
+def run(losses: list[float], study: int = 0, se: float | None = None, **more: Any) -> Record:
+    curve = [builders.points([9.0])[0], *builders.points(losses)]
+    curve[0] = msgspec.structs.replace(curve[0], examples=0, process_seconds=0.0)
+    if se is not None:
+        curve = [msgspec.structs.replace(p, metrics={**p.metrics, "se": se}) for p in curve]
+    spec = more.pop("spec", None) or builders.spec(study=study, stop=80, purpose="target")
+    fields: dict[str, Any] = {"status": "exhausted", "hit": None, "points": tuple(curve)}
+    fields["counters"] = Counters(examples=curve[-1].examples)
+    return builders.record(spec, losses, **{**fields, **more})
+
+
+def test_the_target_is_what_nine_of_ten_seeds_reach() -> None:
+    # Seed k ends at 0.1·k; the last one is far off.
+    fresh = [run([2.0, 0.1 * k], k) for k in range(1, 10)] + [run([2.0, 5.0], 10)]
+    assert reached_by(fresh, LOSS, 0.9, 80) == pytest.approx(0.9)
+    assert reached_by(fresh, LOSS, 0.5, 80) == pytest.approx(0.5)
+    made = calibrate((), fresh)
+    assert {name: level.value for name, level in made.levels.items()} == {"easy": 0.9, "main": 0.9, "hard": 0.5}
+    assert [n is not None for n in made.levels["main"].examples] == [True] * 9 + [False]
+
+
+def test_the_anchor_makes_the_target_and_the_best_reference_the_harder_one() -> None:
+    best = [run([2.0, 0.5 + 0.01 * k], k) for k in range(10)]
+    anchor = [run([2.0, 1.5, 0.8 + 0.01 * k], k) for k in range(10)]
+    made = calibrate((), best, anchor)
+    assert {name: level.value for name, level in made.levels.items()} == {"easy": 0.88, "main": 0.88, "hard": 0.58}
+    assert [n is not None for n in made.levels["main"].examples] == [True] * 9 + [False]
+    assert len(made.runs) == 20
+    # A "best" setting that fresh seeds do not bear out makes nothing harder.
+    assert calibrate((), [run([1.5], k) for k in range(10)], anchor).levels["hard"].value == 0.84
+
+
+def test_what_is_reached_after_the_share_of_the_budget_does_not_count() -> None:
+    late = [run([3.0] * 8 + [0.5, 0.5], k) for k in range(10)]
+    assert calibrate((), late).levels["main"].value == 3.0
+
+
+def test_of_five_seeds_all_reach() -> None:
+    fresh = [run([0.1 * k], k) for k in range(1, 6)]
+    assert reached_by(fresh, LOSS, 0.9, 80) == pytest.approx(0.5)
+
+
+def test_runs_that_broke_count_against_the_target() -> None:
+    fresh = [run([1.0], k) for k in range(8)] + [run([], 8), run([], 9)]
+    assert reached_by(fresh, LOSS, 0.9, 80) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "rounded"),
+    [(1.1063, LOSS, 1.11), (1.11, LOSS, 1.11), (0.06831, LOSS, 0.0684), (0.9876, SCORE, 0.987), (12.31, LOSS, 12.4)],
+)
+def test_rounding_is_to_the_easier_side(value: float, target: Target, rounded: float) -> None:
+    assert easier(value, target) == rounded
+
+
+def test_resolution_is_one_standard_error_along_the_curve() -> None:
+    # A straight line, 0.1 per ten examples: one standard error of 0.05 is five examples of the sixty to the target.
+    fresh = [run([1.5 - 0.1 * i for i in range(8)], k, se=0.05) for k in range(3)]
+    assert resolution(fresh, LOSS, 1.0) == pytest.approx(5 / 60, rel=0.02)
+    assert resolution([run([2.0, 0.5], 0)], LOSS, 1.0) is None, "without a standard error nothing is known"
+
+
+def test_settings_come_best_first_and_broken_ones_last() -> None:
+    runs = [run([0.7], 0), run([0.5], 1), run([0.1], 2, status="diverged"), run([0.6], 3)]
+    assert [s.value for s in settings(runs)] == [0.5, 0.6, 0.7, None]
+
+
+def stream_run(ends: list[float], floor: float, study: int) -> Record:
+    stage = Stage(name="s", targets=(SCORE,), floors=(Target(metric="acc/0", goal="max", value=0.1),), max_examples=50)
+    facts = builders.facts(
+        access="stream",
+        targets=(SCORE,),
+        stages=(stage, stage),
+        budget=Budget(horizon=100, gradient_examples=400, seconds={"default": 9.0}),
+    )
+    spec = builders.spec(workload=facts, study=study, stop=80)
+    points = tuple(
+        Point(
+            examples=40 * (i + 1),
+            gradient_examples=40 * (i + 1),
+            steps=i,
+            seconds=float(i),
+            process_seconds=float(i),
+            stage=i,
+            metrics={"acc": value, "acc/0": floor},
+        )
+        for i, value in enumerate(ends)
+    )
+    return run([], study, spec=spec, points=(points[0], *points))
+
+
+def test_a_streams_targets_are_made_stage_by_stage() -> None:
+    fresh = [stream_run([0.9 + 0.001 * k, 0.8 + 0.001 * k], 0.3 + 0.01 * k, k) for k in range(10)]
+    made = calibrate(settings(fresh), fresh)
+    assert [stage.value for stage in made.stages] == [0.901, 0.801]
+    assert made.stages[1].floors == {"acc/0": 0.31}
+    assert made.settings[0].value == pytest.approx(0.859)
+    assert made.coarse
+
+
+def test_nothing_that_is_not_a_number_is_written() -> None:
+    made = calibrate((), [run([math.inf, 0.5], k) for k in range(10)])
+    assert b"Infinity" not in msgspec.json.encode(made)
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_tunes_then_reruns_the_best_and_writes_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = ["calibrate", "continual-digits", "--families", "sgd-replay", "--rates", "2", "--studies", "2"]
+    assert cli.invoke([*wanted, "--no-variants", "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["calibrations"]
+    written = msgspec.json.decode(Path("calibration/continual-digits.json").read_bytes(), type=calibration.Calibration)
+    assert json.loads(msgspec.json.encode(written)) == shown
+    records, problems = store.read_all([Path("calibration/runs")])
+    assert not problems
+    assert sorted(r.spec.purpose for r in records) == ["target", "target", "tuning", "tuning"]
+    assert {r.run_id for r in records if r.spec.purpose == "target"} == set(written.runs)
+    best = written.settings[0]
+    assert all(r.spec.hparams == best.hparams for r in records if r.spec.purpose == "target")
+    # Tables are of results, and these are none.
+    assert cli.invoke(["leaderboard", "--runs", "runs", "--results", "none"]) == 0
+    assert "no finished runs" in capsys.readouterr().out
