@@ -17,7 +17,7 @@ from torch import nn
 from harness import loading, provenance
 from harness.errors import BenchError, PluginError, RejectedError, StoreError
 from harness.types import AnyEvent, Done, Environment, Job, RunSpec, SubmissionRef, Usage, Warned
-from harness.worker import checkpoint, warmup
+from harness.worker import checkpoint, failures, warmup
 from harness.worker.access import Pool, Stream
 from harness.worker.contract import Parameter, Submission, Task, Workload
 from harness.worker.group import ALONE, Group
@@ -65,18 +65,20 @@ def carried_out(job: Job, emit: Emit, join: Callable[[], Group]) -> tuple[Done, 
     except RejectedError as error:
         end = Done(status="rejected", reason=str(error))
     except MemoryError as error:
-        end = Done(status="out-of-memory", reason=str(error) or "out of memory")
+        end = Done(status="out-of-memory", reason=str(error) or "this machine's memory is spent")
     except BenchError as error:
         status = "interrupted" if _disk_full(error) else "crashed"
         end = Done(status=status, reason=str(error))  # type: ignore[arg-type]
     except Exception as error:
         traceback.print_exc()
-        if _out_of_memory(error):
-            end = Done(status="out-of-memory", reason=_first_line(error))
+        if failures.out_of_memory(error):
+            end = Done(status="out-of-memory", reason=failures.first_line(error))
+        elif failures.device_failed(error):
+            end = Done(status="crashed", reason=f"the device failed: {failures.first_line(error)}")
         elif job.spec.ranks > 1 and is_loss(error):
-            end = Done(status="crashed", reason=f"{LOST}: {_first_line(error)}")
+            end = Done(status="crashed", reason=f"{LOST}: {failures.first_line(error)}")
         else:
-            end = Done(status="crashed", reason=f"{type(error).__name__}: {_first_line(error)}{_place(error)}")
+            end = Done(status="crashed", reason=f"{type(error).__name__}: {failures.first_line(error)}{_place(error)}")
     return end, True
 
 
@@ -296,17 +298,9 @@ def _versions(spec: RunSpec) -> dict[str, str]:
     return versions
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
-
-
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _disk_full(error: BenchError) -> bool:

@@ -16,11 +16,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from harness.types import RunSpec
+from harness.worker import checkpoint, failures
 from harness.worker.access import Batch, Pool, Stream
 from harness.worker.contract import Workload
 from harness.worker.exchange import Exchange, average
 from harness.worker.group import ALONE, Group
 from harness.worker.work import CountedWork, Profiled
+
+#: In so many updates a pass may be cut to what the memory holds: the second one has the optimizer's state beside it.
+FITTING_STEPS = 2
 
 
 def micro_batch(workload: Workload) -> int | None:
@@ -66,20 +70,7 @@ class PartedWork(CountedWork):
         self.forward_examples += batch.n
         self.gradient_examples += batch.n
         own, _ = self._own(batch)
-        # Where there are gradients already, those of half a pass could not be told from them.
-        repeatable = self._group.count == 1 and all(p.grad is None for p in self._model.parameters())
-        while True:
-            try:
-                loss = self._accumulate(own, batch.n, scale)
-                break
-            except torch.OutOfMemoryError as error:
-                if not repeatable or not self._halve(own.n, error):
-                    raise
-            # Outside the handler: the error's traceback holds on to the graph.
-            for parameter in self._model.parameters():
-                parameter.grad = None
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+        loss = (self._fitted if self._fits_yet else self._accumulate)(own, batch.n, scale)
         self.last_loss = loss = self._group.summed(loss)
         return loss
 
@@ -148,6 +139,40 @@ class PartedWork(CountedWork):
         for start in range(0, batch.n, self.micro_batch):
             yield batch.rows(start, min(start + self.micro_batch, batch.n))
 
+    # --- memory ----------------------------------------------------------------------------------
+
+    @property
+    def _fits_yet(self) -> bool:
+        """Whether a pass that the memory does not hold may be made again in smaller pieces.
+
+        Only at the beginning, while the optimizer's state comes to be: a run whose passes are cut later would be
+        another one from there on. And not where there are gradients already, since those of half a pass could not be
+        told from them; nor on several ranks, which would have to agree (they do so before the run, in `rehearse`).
+        """
+        early = self.steps < FITTING_STEPS and self._group.count == 1
+        return early and all(p.grad is None for p in self._model.parameters())
+
+    def _fitted(self, own: Batch, n: int, scale: float) -> Tensor:
+        """`_accumulate`, made again with half as many examples at a time for as long as the memory does not suffice."""
+        randomness = checkpoint.rng_state(), self._stream_of_rank
+        buffers = [(b, b.clone()) for b in self._model.buffers()]
+        while True:
+            try:
+                return self._accumulate(own, n, scale)
+            except RuntimeError as error:
+                if not failures.out_of_memory(error) or not self._halve(own.n, error):
+                    raise
+            # Outside the handler: the error's traceback holds on to the graph.
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)
+            for parameter in self._model.parameters():
+                parameter.grad = None
+            checkpoint.set_rng_state(randomness[0])
+            self._stream_of_rank = randomness[1]
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
     def _halve(self, n: int, error: BaseException) -> bool:
         """Take half as many examples per pass from now on; False when it is one already."""
         before = min(n, self.micro_batch or n)
@@ -156,9 +181,29 @@ class PartedWork(CountedWork):
         self.micro_batch = (before + 1) // 2
         self._warn(
             f"the device's memory does not hold a pass over {before:,} examples: {self.micro_batch:,} at a time from "
-            f"now on ({str(error).splitlines()[0]})"
+            f"now on ({failures.first_line(error)})"
         )
         return True
+
+    def _rehearsed(self, batch: Batch) -> None:
+        if self._group.count > 1:
+            self._agree_on_size(batch)
+        self.backward(batch)
+
+    def _agree_on_size(self, batch: Batch) -> None:
+        """Cut passes on all ranks to what the smallest memory holds, found out by each for itself."""
+        own, _ = self._own(batch)
+        # Without the exchange: a rank whose pass fails does not come to it, and the others would wait.
+        exchange, self._exchange = self._exchange, None
+        self._fitted(own, batch.n, 1.0)
+        self._exchange = exchange
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        mine = min(own.n, self.micro_batch or own.n)
+        least = -self._group.largest(-mine)
+        if least < mine:
+            self.micro_batch = least
+            self._warn(f"the memory of another rank does not hold a pass over {mine:,} examples: {least:,} at a time")
 
     # --- several ranks ---------------------------------------------------------------------------
 
@@ -211,7 +256,9 @@ class PartedWork(CountedWork):
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
         self._stream_of_rank = state["stream"]
-        self.micro_batch = state["micro_batch"]
+        # The rehearsal before a resumption may have found less memory than there was.
+        sizes = [size for size in (state["micro_batch"], self.micro_batch) if size is not None]
+        self.micro_batch = min(sizes, default=None)
 
 
 class ProfiledPartedWork(Profiled, PartedWork):

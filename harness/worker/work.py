@@ -187,7 +187,7 @@ class CountedWork:
         source = random_like(cast(Any, data), "pool" if self._stream is None else "stream")
         n = self._batch_size
         batch = source.gather(torch.arange(n) % len(source)) if isinstance(source, Pool) else source.draw(n)
-        self.backward(batch.to(self._device))
+        self._rehearsed(batch.to(self._device))
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
@@ -196,6 +196,9 @@ class CountedWork:
         self.last_loss = None
         self.load_state_dict(state)
         checkpoint.set_rng_state(randomness)
+
+    def _rehearsed(self, batch: Batch) -> None:
+        self.backward(batch)
 
     # --- bookkeeping -----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.api import WHOLE, Batch, Shard, Split, Work, WorkloadEntry
+from harness.api import WHOLE, Batch, Shard, Split, Task, Work, WorkloadEntry
 from tests import micro
 from tests.submissions_for_tests import Base
 
@@ -71,13 +72,19 @@ def entry(workload: type[micro.Micro]) -> WorkloadEntry:
 
 
 class Everything(Base):
-    """Every honest way to a gradient, on batches that two ranks cannot halve, with parts frozen and thawed."""
+    """Every honest way to a gradient, on batches that two ranks cannot halve, with parts frozen and thawed.
+
+    What it calls its learning rate tells of the examples it drew and of their order.
+    """
+
+    lr = 0.0
 
     def update(self, work: Work) -> None:
         first = next(self.model.parameters())
         first.requires_grad_(self.calls % 4 != 2)
         # A graph handed out, weighted by the losses themselves, as in a curriculum; 13 examples.
         batch = work.draw(13)
+        self.lr = float((batch["x"][:, 0] * torch.arange(13)).double().sum())
         losses = work.loss(batch, per_example=True)
         assert losses.shape == (13,)
         kept = losses.detach() <= losses.detach().median()
@@ -105,8 +112,22 @@ class Everything(Base):
         # Fourteen drawn; two more keep evaluations aligned with the other submissions'.
         work.draw(2)
 
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict()
+
+class OnlyReads(Base):
+    """Fails as soon as its own process changes a file under the folder that the environment names."""
+
+    def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
+        super().__init__(model, task, hparams)
+        folder, watched = os.environ["BENCH_TEST_MARKS"], int(os.environ["BENCH_TEST_RANK"])
+        if rank() == watched:
+            sys.addaudithook(lambda event, args: _refuse(event, args, folder))
+
+
+def _refuse(event: str, args: tuple[Any, ...], folder: str) -> None:
+    writes = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    changes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
+    if (writes or changes) and os.fspath(args[0] if isinstance(args[0], str | os.PathLike) else "").startswith(folder):
+        raise RuntimeError(f"rank {rank()} may not change {args[0]}")
 
 
 class OneDies(Base):
@@ -177,6 +198,58 @@ class Hopeless(Cramped):
 
     facts = msgspec.structs.replace(micro.FACTS, name="micro-hopeless")
     holds = 0
+
+
+class CrampedNorm(Normalised):
+    """With batch norm and little memory, found out after the running statistics have moved on."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-cramped-norm")
+    micro_batch: int | None = 100
+
+    def build_model(self, seed: int, dropout: float = 0.0) -> nn.Module:
+        model = super().build_model(seed)
+        assert isinstance(model, nn.Sequential)
+        return model.append(nn.Dropout(0.3))
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        loss = super().loss(model, batch, per_example)
+        if batch.n > 8:
+            # As cuBLAS says it.
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return loss
+
+
+class EightAtATime(CrampedNorm):
+    """The same, cut from the beginning."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-eight")
+    micro_batch = 8
+
+
+class Fails(micro.Micro):
+    """Something happens to the device in the hundredth pass."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-fails")
+    micro_batch = 16
+    error: BaseException = torch.AcceleratorError(
+        "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported"
+    )
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        self.passes += 1
+        if self.passes == 100:
+            raise self.error
+        return super().loss(model, batch, per_example)
+
+
+class RunsOut(Fails):
+    """Its memory runs out in the hundredth pass."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-runs-out")
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand more")
 
 
 class TwicePerStep(Base):

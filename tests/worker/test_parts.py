@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from harness.types import RunSpec
+from harness.worker import failures
+from harness.worker.group import Group
 from harness.worker.parts import PartedWork
 from tests import micro
-from tests.helpers import Remember, outcome, run_here, spec_of, submission
+from tests.helpers import Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
 from tests.worker.test_loop import interrupted_run
 
@@ -85,8 +88,114 @@ def test_too_little_memory_for_one_example_is_a_row(tmp_path: Path) -> None:
     assert record.reason == "CUDA out of memory. Tried to allocate 40.00 GiB."
 
 
+def test_what_a_failed_pass_moved_on_is_put_back(tmp_path: Path) -> None:
+    """Running statistics and dropout are those of a run that was cut from the beginning."""
+    watcher = Remember()
+    cut = spec_of(BASE, ranked.entry(ranked.EightAtATime), smoke=True)
+    found_out = with_seeds_of(cut, spec_of(BASE, ranked.entry(ranked.CrampedNorm), smoke=True))
+    records = [run_here(cut, tmp_path / "cut"), run_here(found_out, tmp_path / "found-out", watcher)]
+    assert len(watcher.warnings) == 1
+    assert "CUBLAS_STATUS_ALLOC_FAILED" in watcher.warnings[0]
+    assert outcome(records[0]) == outcome(records[1])
+    assert records[0].status == "exhausted", records[0].reason
+
+
 def test_memory_that_runs_out_between_passes_is_a_row(tmp_path: Path) -> None:
     """With gradients of an earlier pass in place, half a pass could not be taken back."""
     entry = submission("tests.worker.ranked:TwicePerStep")
     record = run_here(spec_of(entry, ranked.entry(ranked.Cramped), smoke=True), tmp_path)
     assert record.status == "out-of-memory"
+
+
+def test_memory_that_runs_out_in_the_middle_is_a_row(tmp_path: Path) -> None:
+    """The run is not cut from there on: it would be another one, and its seconds too."""
+    watcher = Remember()
+    record = run_worker(spec_of(BASE, ranked.entry(ranked.RunsOut)), tmp_path, watcher)
+    assert record.status == "out-of-memory"
+    assert record.reason == "CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert len(record.points) > 10
+    assert not watcher.warnings
+
+
+def test_a_device_that_disappears_is_a_row(tmp_path: Path) -> None:
+    record = run_worker(spec_of(BASE, ranked.entry(ranked.Fails)), tmp_path)
+    assert record.status == "crashed"
+    assert record.reason == "the device failed: CUDA error: unspecified launch failure"
+    assert len(record.points) > 10
+
+
+def test_a_device_that_is_gone_at_the_clocks_edge_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where errors of queued work show; it shows again when the clock is stopped on the way out."""
+    calls = 0
+
+    def synchronize() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 9:
+            raise torch.AcceleratorError("CUDA error: GPU is lost\nand more")
+
+    monkeypatch.setattr("harness.worker.loop._synchronizer", lambda device: synchronize)
+    record = run_here(spec_of(BASE), tmp_path)
+    assert record.status == "crashed"
+    assert record.reason == "the device failed: CUDA error: GPU is lost"
+
+
+@pytest.mark.parametrize(
+    ("error", "spent", "failed"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True, False),
+        (torch.AcceleratorError("CUDA error: out of memory"), True, False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True, False),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"), True, False),
+        (MemoryError(), True, False),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), False, True),
+        (RuntimeError("size mismatch"), False, False),
+        (ValueError("ran out of memory for names"), False, False),
+    ],
+)
+def test_errors_are_told_apart(error: Exception, spent: bool, failed: bool) -> None:
+    assert failures.out_of_memory(error) is spent
+    assert failures.device_failed(error) is failed
+
+
+class Pretended(Group):
+    """Rank 0 of two, of which the other holds two examples at a time."""
+
+    count = 2
+
+    def largest(self, value: int) -> int:
+        return max(value, -2)
+
+
+def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.worker.exchange.Exchange.during", lambda self: nullcontext())
+    warned: list[str] = []
+    workload = ranked.Cramped()
+    model = workload.build_model(0)
+    data = workload.train_data(0)
+    work = PartedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
+    before = torch.get_rng_state()
+    work.rehearse()
+    assert work.micro_batch == 2
+    # Half of the sixteen, halved until three fit; then what the other rank said.
+    assert [text.split(" (")[0] for text in warned] == [
+        "the device's memory does not hold a pass over 8 examples: 4 at a time from now on",
+        "the device's memory does not hold a pass over 4 examples: 2 at a time from now on",
+    ]
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(before, torch.get_rng_state())
+    workload.holds = 100
+    roomy = PartedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
+    roomy.rehearse()
+    assert roomy.micro_batch == 2
+    assert warned[-1] == "the memory of another rank does not hold a pass over 8 examples: 2 at a time"
+
+
+def test_a_resumed_run_keeps_the_smaller_size() -> None:
+    workload = ranked.Cramped()
+    work = PartedWork(spec_of(BASE), workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
+    for now, then, kept in ((100, 7, 7), (5, 7, 5), (None, 7, 7), (5, None, 5), (None, None, None)):
+        work.micro_batch = now
+        work.load_rank_state({"stream": None, "micro_batch": then})
+        assert work.micro_batch == kept
