@@ -227,7 +227,7 @@ class EightAtATime(CrampedNorm):
 
 
 class Fails(micro.Micro):
-    """Something happens to the device in the hundredth pass."""
+    """Something happens to the device in the thirtieth pass."""
 
     facts = msgspec.structs.replace(micro.FACTS, name="micro-fails")
     micro_batch = 16
@@ -240,13 +240,13 @@ class Fails(micro.Micro):
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
         self.passes += 1
-        if self.passes == 100:
+        if self.passes == 30:
             raise self.error
         return super().loss(model, batch, per_example)
 
 
 class RunsOut(Fails):
-    """Its memory runs out in the hundredth pass."""
+    """Its memory runs out in the thirtieth pass."""
 
     facts = msgspec.structs.replace(micro.FACTS, name="micro-runs-out")
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nand more")
