@@ -21,6 +21,9 @@ from harness.worker.warmup import random_like
 #: Share of the training data that is set apart for a submission that declares the need `holdout`.
 HOLDOUT_SHARE = 1 / 16
 
+#: Graphs that a loss may be compiled to.
+_GRAPHS = 64
+
 
 class CountedWork:
     """Implements `harness.worker.contract.Work`.
@@ -308,7 +311,10 @@ class ProfiledWork(Profiled):
 
 
 def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A loss as one graph of static shapes."""
+    """A loss as one graph per shape of a batch (and per set of parameters that are trained)."""
+    # Torch gives up on a function after eight, which a batch size that grows in steps may need.
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, _GRAPHS)
     return torch.compile(loss, fullgraph=True, dynamic=False)
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.api import WHOLE, Batch, Shard, Split, Task, Work, WorkloadEntry
+from harness.api import WHOLE, Batch, Precision, Shard, Split, Task, Work, WorkloadEntry
 from tests import micro
 from tests.submissions_for_tests import Base
 
@@ -170,6 +170,12 @@ class FirstDies(Base):
             if rank() == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(3600)
+
+
+class Compiled(micro.Micro):
+    """Its loss is compiled."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-compiled", precision=Precision(compile=True))
 
 
 class Parted(micro.Micro):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import safetensors.torch
 import torch
 
-from harness.types import Precision, RunSpec, WorkloadEntry
+from harness.types import Precision, Record, RunSpec, WorkloadEntry
 from harness.worker import warmup
 from harness.worker.access import Batch, Pool, Stream
-from harness.worker.work import CountedWork
+from harness.worker.work import CountedWork, compiled
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
 from tests.worker import ranked
@@ -38,32 +41,102 @@ def _as_planned(spec: RunSpec) -> Any:
     return load_object(spec.workload.load)(**spec.workload.arguments)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # the compiler's own
-@pytest.mark.parametrize("workload", [micro.ENTRY, ranked.entry(ranked.Normalised)], ids=["plain", "batch norm"])
-def test_the_warm_up_changes_nothing(workload: WorkloadEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = spec_of(submission("tests.submissions_for_tests:Noisy"), workload, facts=COMPILED, smoke=True)
-    warned = Remember()
-    warmed = run_here(spec, tmp_path / "with", warned)
-    assert warmed.status == "exhausted", warmed.reason
+def on_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace as always, and leave the kernels to eager PyTorch: quick, and no compiler is needed."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=name))
     monkeypatch.setattr(warmup, "warm_up", lambda job: "")
+
+
+def losses(record: Record) -> list[float]:
+    return [p.metrics["loss"] for p in record.points]
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize(
+    "workload",
+    [micro.ENTRY, micro.STREAM_ENTRY, ranked.entry(ranked.Normalised), ranked.entry(ranked.EightAtATime)],
+    ids=["pool", "stream", "batch norm", "micro-batches"],
+)
+def test_a_compiled_run_is_the_run(
+    workload: WorkloadEntry, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a rehearsal and without one bit for bit; with no compiler to rounding."""
+    on_backend(backend, monkeypatch)
+    noisy = submission("tests.submissions_for_tests:Noisy")
+    spec = spec_of(noisy, workload, facts=COMPILED, smoke=True)
+    rehearsed = run_here(spec, tmp_path / "with")
+    assert rehearsed.status in ("exhausted", "reached"), rehearsed.reason
     monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
     torch._dynamo.reset()
-    cold = run_here(spec, tmp_path / "without")
-    assert outcome(warmed) == outcome(cold)
-    eager = run_here(spec_of(submission("tests.submissions_for_tests:Noisy"), workload, smoke=True), tmp_path / "eager")
-    assert [p.metrics["loss"] for p in warmed.points] == pytest.approx(
-        [p.metrics["loss"] for p in eager.points], abs=1e-5
-    )
-    folder = folder_of(spec, tmp_path / "with").path
-    assert list((folder / warmup.CACHE).rglob("*"))
-    names = set(safetensors.torch.load_file(folder / "final.safetensors"))
-    assert names == set(micro.Micro().build_model(0).state_dict()) or "1.running_mean" in names
+    assert outcome(run_here(spec, tmp_path / "without")) == outcome(rehearsed)
+    off = run_here(spec_of(noisy, workload, smoke=True), tmp_path / "off")
+    assert [(p.examples, p.gradient_examples, p.steps) for p in rehearsed.points] == [
+        (p.examples, p.gradient_examples, p.steps) for p in off.points
+    ]
+    for a, b in zip(rehearsed.points, off.points, strict=True):
+        assert a.metrics == pytest.approx(b.metrics, abs=1e-4)
+    assert_plain_names(spec, tmp_path / "with")
+
+
+def assert_plain_names(spec: RunSpec, runs: Path) -> None:
+    """Weights are stored under the names of the raw module."""
+    names = set(safetensors.torch.load_file(folder_of(spec, runs).path / "final.safetensors"))
+    assert names
     assert not [name for name in names if "_orig_mod" in name]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = submission("tests.submissions_for_tests:Noisy")
+    spec = spec_of(noisy, facts=COMPILED, smoke=True)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    warmed = run_here(spec, tmp_path / "with")
+    assert warmed.status == "exhausted", warmed.reason
+    assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
+    assert counters["aot_autograd"]["autograd_cache_miss"] == 0
+    assert list((folder_of(spec, tmp_path / "with").path / warmup.CACHE).rglob("*"))
+    monkeypatch.setattr(warmup, "warm_up", lambda job: "")
+    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    torch._dynamo.reset()
+    counters.clear()
+    cold = run_here(spec, tmp_path / "without")
+    assert counters["aot_autograd"]["autograd_cache_miss"] >= 1
+    assert outcome(warmed) == outcome(cold)
+    eager = run_here(spec_of(noisy, smoke=True), tmp_path / "eager")
+    assert losses(warmed) == pytest.approx(losses(eager), abs=1e-5)
+    assert_plain_names(spec, tmp_path / "with")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore")
+def test_two_ranks_compile_as_one(tmp_path: Path) -> None:
+    base = submission("tests.submissions_for_tests:Base")
+    spec = msgspec.structs.replace(spec_of(base, ranked.entry(ranked.Compiled), smoke=True), ranks=2)
+    record = run_here(spec, tmp_path / "two")
+    assert record.status == "exhausted", record.reason
+    plain = msgspec.structs.replace(spec_of(base, smoke=True), seeds=spec.seeds)
+    assert losses(record) == pytest.approx(losses(run_here(plain, tmp_path / "plain")), abs=1e-5)
+
+
+def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_backend("eager", monkeypatch)
+    loss = compiled(micro.Micro().loss)
+    model = micro.Micro().build_model(0)
+    for n in range(2, 20):
+        x, y = micro.points(n, 0)
+        assert float(loss(model, Batch(x=x, y=y), False).detach()) == pytest.approx(
+            float(micro.Micro().loss(model, Batch(x=x, y=y)).detach())
+        )
+
+
 def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.worker.work.compiled", lambda loss: loss)
+    monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
     monkeypatch.setattr(warmup.sys, "executable", "/bin/false")
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=COMPILED, smoke=True)
