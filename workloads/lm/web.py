@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
 from workloads.datasets import FINEWEB, FINEWEB_TRAIN, FINEWEB_VALIDATION
@@ -22,6 +22,7 @@ from workloads.formats import shards
 from workloads.lm.common import HeldOutSymbols, corrected, mean_loss
 from workloads.lm.corpus import Corpus, language, written
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
+from workloads.lm.model import GPT, mean_loss_in_parts
 
 _GPT2: dict[str, Any] = {
     "context": 1024,
@@ -37,6 +38,10 @@ _124M = _GPT2 | {"layers": 12, "width": 768, "heads": 6}
 _16M = _GPT2 | {"layers": 4, "width": 256, "heads": 4}
 #: Sequences per forward pass of an evaluation: the logits of 16 take 3.3 GB in fp32.
 _CHUNK = 16
+#: Tokens whose logits exist at a time in a training pass: 1.6 GB in fp32.
+_ROWS = 8192
+#: 65,536 tokens fill a data-centre GPU; more only take memory.
+_MICRO_BATCH = 64
 
 
 class SequencePool:
@@ -97,14 +102,28 @@ class Web:
 
 
 class _OnShards(HeldOutSymbols):
-    """A GPT on token shards; the classes below say where the shards come from."""
+    """A GPT on token shards; the classes below say where the shards come from.
+
+    Args:
+        facts: the workload as data.
+        config: of the model.
+        micro_batch: sequences of a pass on one device; all of a batch, or what its memory holds, when None.
+    """
 
     chunk = _CHUNK
 
-    def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], micro_batch: int | None = None) -> None:
         super().__init__(facts, config)
+        self.micro_batch = micro_batch
         self._held_out: dict[Split, Tensor] = {}
         self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy in nats per token: the mean, a few rows of logits at a time, or of each example, (n,)."""
+        if per_example:
+            return super().loss(model, batch, per_example=True)
+        assert isinstance(model, GPT)
+        return mean_loss_in_parts(model, batch["tokens_BT"], rows=_ROWS, label_smoothing=self._label_smoothing)
 
     @abstractmethod
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
@@ -130,10 +149,11 @@ class LmWeb(_OnShards):
         facts: the workload as data.
         config: of the model.
         web: which shards.
+        micro_batch: sequences of a pass on one device; all of a batch when None.
     """
 
-    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], web: Web) -> None:
-        super().__init__(facts, config)
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], web: Web, micro_batch: int | None = None) -> None:
+        super().__init__(facts, config, micro_batch)
         self._web = web
 
     def train_data(self, seed: int) -> SequencePool:
@@ -167,7 +187,8 @@ class Lm124m(LmWeb):
 
     def __init__(self) -> None:
         # 41 shards hold the horizon: no sequence is seen twice within it.
-        super().__init__(LM_124M, _124M, Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240}))
+        web = Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240})
+        super().__init__(LM_124M, _124M, web, _MICRO_BATCH)
 
 
 class Lm16m(LmWeb):
@@ -192,7 +213,7 @@ class Lm124mSynthetic(_OnShards):
     facts = LM_124M_SYNTHETIC
 
     def __init__(self, documents: int = LM_124M_SYNTHETIC.budget.horizon, held_out: int = 1024) -> None:
-        super().__init__(LM_124M_SYNTHETIC, _124M)
+        super().__init__(LM_124M_SYNTHETIC, _124M, _MICRO_BATCH)
         self._corpus = Corpus(length=self.facts.tokens_per_example)
         self._documents = documents
         self._n = held_out
