@@ -488,7 +488,7 @@ def test_facts_survive_the_wire() -> None:
     "network",
     [
         lambda: build(ResnetConfig(channels=3, widths=(8, 16), blocks=(1, 1), channels_last=True), 0),
-        lambda: Resnet9(ResnetConfig(channels=3, widths=(8, 8, 8, 8), channels_last=True)),
+        lambda: Resnet9(ResnetConfig(channels=3, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), channels_last=True)),
     ],
     ids=["resnet", "resnet9"],
 )
