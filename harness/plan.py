@@ -116,7 +116,8 @@ def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset,
         "stream": not stream and "a stream of tasks",
         "replay": not facts.replay_capacity and "a replay buffer",
         "boundaries": (not stream or not facts.boundaries) and "visible task boundaries",
-        "raw-grad": ranks > 1 and "gradients of its own making (raw-grad), which several devices do not exchange",
+        "raw-grad": ranks > 1
+        and "gradients of its own making (raw-grad), which several devices do not exchange: it runs with --gpus 1",
         "feedback": stream and not facts.boundaries and "feedback, which would reveal the boundaries",
     }
     for need, reason in missing.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -13,14 +14,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import plan, provenance, rulesets
+from harness import campaign, plan, provenance, rulesets
 from harness.api import Shard
 from harness.loading import load_object
 from harness.plugins import load_registry
 from harness.types import Record, RunSpec, WorkloadEntry
 from harness.worker.contract import Sharded
 from tests import micro
-from tests.helpers import NoParts, outcome, run_here, run_worker, spec_of, submission
+from tests.helpers import NoParts, Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
 from tests.worker.test_loop import interrupted_run
 
@@ -135,9 +136,10 @@ def test_a_rank_that_dies_ends_the_trial(name: str, words: str, tmp_path: Path) 
     assert time.monotonic() - began < 120
 
 
-def test_ranks_die_with_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_die_with_the_first_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_TEST_MARKS", str(tmp_path))
-    record = run_worker(on_two(spec_of(own("FirstDies"))), tmp_path / "runs")
+    spec = on_two(spec_of(own("FirstDies"), smoke=True))
+    record = run_worker(spec, tmp_path / "broken")
     assert record.status == "interrupted"
     assert "SIGKILL" in record.reason
     pid = int((tmp_path / "1").read_text())
@@ -145,6 +147,13 @@ def test_ranks_die_with_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     while _runs(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _runs(pid)
+    # Given again, it takes up its checkpoint; undisturbed, it ends the same.
+    watcher = Remember()
+    again = run_worker(spec, tmp_path / "broken", watcher)
+    assert watcher.resumed == [2]
+    whole = run_worker(spec, tmp_path / "whole")
+    assert whole.status == "exhausted", whole.reason
+    assert outcome(again) == outcome(whole)
 
 
 def _runs(pid: int) -> bool:
@@ -195,6 +204,32 @@ def test_raw_gradients_are_for_one_device() -> None:
     composed = plan.compose(entry, NoParts())
     assert plan.ineligible(composed, micro.FACTS, rulesets.ruleset("quick")) == ""
     assert "raw-grad" in plan.ineligible(composed, micro.FACTS, rulesets.ruleset("quick"), ranks=2)
+
+
+def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:
+    settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={}, ranks=TWO)
+    entries = [base("Base"), base("GradOfLoss", needs=frozenset({"raw-grad"}))]
+    pairs = [campaign.Pair(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries]
+    made = campaign.make(pairs, NoParts(), ())
+    assert {(spec.submission.name, spec.ranks) for spec in made.first} == {("base", 2)}
+    assert made.skipped == (
+        "skipped: gradofloss on micro: needs gradients of its own making (raw-grad), which several devices do not "
+        "exchange: it runs with --gpus 1",
+    )
+
+
+def test_the_command_line_passes_ranks_on(capsys: pytest.CaptureFixture[str]) -> None:
+    from harness import cli
+
+    ids = {}
+    for ranks in ("1", "2"):
+        flags = ["--smoke", "--dry-run", "--json", "--gpus", ranks]
+        assert cli.invoke(["run", "-s", "adamw-cosine", "-w", "lm-tiny", *flags]) == 0
+        (trial,) = json.loads(capsys.readouterr().out)["specs"]
+        assert trial["spec"].get("ranks", 1) == int(ranks)
+        ids[ranks] = (trial["run_id"], trial["spec"]["hardware"])
+    assert ids["1"][0] != ids["2"][0]
+    assert ids["2"][1] == f"2x{ids['1'][1]}"
 
 
 def test_ranks_are_part_of_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
