@@ -1,7 +1,8 @@
 """Compiles what a trial will run, in a throwaway process that leaves nothing but the trial's compiler cache.
 
 It builds the same workload and submission, on random data of the real shapes, and makes a few steps. What it leaves
-is found by the run's own process, whose steps then neither compile nor wait for a compiler.
+is found by the run's own process, whose steps then neither compile nor wait for a compiler. On several ranks it makes
+the passes of one; where a rank's share has other shapes, the rehearsal of each rank compiles them, off the clock too.
 
 usage: python -m harness.worker.warmup      (started by rank 0, not by hand; a job on standard input)
 """
