@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from harness.types import RunSpec
 from harness.worker import checkpoint, failures
@@ -61,6 +62,8 @@ class PartedWork(CountedWork):
         self._warn = warn
         self.micro_batch = micro_batch(workload)
         self._exchange = Exchange(model.parameters()) if group.count > 1 else None
+        # Running statistics would move twice if a pass were computed twice.
+        self._keeps_statistics = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
         self._reducing = False
         self._stream_of_rank = _stream(device, f"{spec.seeds.submission}/{group.rank}") if group.count > 1 else None
 
@@ -117,6 +120,34 @@ class PartedWork(CountedWork):
         return outputs
 
     def _forward(self, batch: Batch, per_example: bool) -> Tensor:
+        """The loss of a batch in pieces. Where a graph is wanted, only one piece's activations exist at a time."""
+        pieces = list(self._pieces(batch))
+        if len(pieces) == 1:
+            return self._forward_piece(batch, per_example)
+        losses = [self._slim(piece, per_example) for piece in pieces]
+        if per_example:
+            return torch.cat(losses)
+        return torch.stack([loss * (piece.n / batch.n) for loss, piece in zip(losses, pieces, strict=True)]).sum()
+
+    def _slim(self, piece: Batch, per_example: bool) -> Tensor:
+        """A piece's loss, computed again in the backward pass, with the dropout that it had."""
+        if not torch.is_grad_enabled() or self._keeps_statistics:
+            return self._forward_piece(piece, per_example)
+        began = self._stream_of_rank
+
+        def forward() -> Tensor:
+            now, self._stream_of_rank = self._stream_of_rank, began
+            try:
+                return self._forward_piece(piece, per_example)
+            finally:
+                # Also when torch has all it wants of the second time, and breaks it off.
+                if now is not began:
+                    self._stream_of_rank = now
+
+        loss: Tensor = recomputed(forward, use_reentrant=False)
+        return loss
+
+    def _forward_piece(self, batch: Batch, per_example: bool) -> Tensor:
         with self._own_randomness():
             return super()._forward(batch, per_example)
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 import torch
 
-from harness.types import RunSpec
+from harness.types import Precision, RunSpec
 from harness.worker import failures
-from harness.worker.group import Group
+from harness.worker.group import ALONE, Group
 from harness.worker.parts import PartedWork
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, run_worker, spec_of, submission
@@ -49,6 +50,65 @@ def test_the_loss_and_the_gradient_are_those_of_the_whole(size: int) -> None:
     if size >= 16:
         assert loss == whole_loss
         assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+
+
+class Pretended(Group):
+    """Rank 0 of two, of which the other holds two examples at a time."""
+
+    count = 2
+
+    def largest(self, value: int) -> int:
+        return max(value, -2)
+
+
+def handed_out(work: PartedWork, model: torch.nn.Module) -> list[torch.Tensor]:
+    """Gradients through graphs that the submission sums itself: examples weighted by their losses, and a mean."""
+    batch = work.draw(indices=torch.arange(16))
+    losses = work.loss(batch, per_example=True)
+    assert losses.shape == (16,)
+    (losses * losses.detach()).sum().backward()
+    (0.5 * work.loss(batch)).backward()
+    found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    return [losses.detach(), *found]
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_graphs_that_are_handed_out_hold_one_piece_at_a_time(compile: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    workload = ranked.Cramped()
+    model = workload.build_model(0)
+    spec = spec_of(BASE, facts={"precision": Precision(compile=compile)})
+    work = PartedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    workload.holds = 16
+    whole = handed_out(work, model)
+    workload.holds = work.micro_batch = 3
+    parts = handed_out(work, model)
+    for a, b in zip(whole, parts, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(work.loss(work.draw(indices=torch.arange(16)), per_example=True), whole[0])
+    # What is computed twice for want of memory is no pass that the submission asked for.
+    assert work.forward_examples == 5 * 16
+    assert work.gradient_examples == 4 * 16
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_piece_that_is_computed_twice_has_its_dropout_twice(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.worker.parts.average", lambda gradients: None)
+    found = []
+    for again in (True, False):
+        if not again:
+            monkeypatch.setattr("harness.worker.parts.recomputed", lambda forward, use_reentrant: forward())
+        workload = ranked.Parted()
+        model = workload.build_model(0, dropout=0.5)
+        group = Pretended() if ranks == 2 else ALONE
+        torch.manual_seed(5)
+        work = PartedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"), group)
+        work.micro_batch = 3
+        found.append([*handed_out(work, model), torch.rand(1), *(work.rank_state()["stream"] or [])])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_a_run_in_parts_is_the_run_in_one(tmp_path: Path) -> None:
@@ -157,15 +217,6 @@ def test_a_device_that_is_gone_at_the_clocks_edge_is_a_row(tmp_path: Path, monke
 def test_errors_are_told_apart(error: Exception, spent: bool, failed: bool) -> None:
     assert failures.out_of_memory(error) is spent
     assert failures.device_failed(error) is failed
-
-
-class Pretended(Group):
-    """Rank 0 of two, of which the other holds two examples at a time."""
-
-    count = 2
-
-    def largest(self, value: int) -> int:
-        return max(value, -2)
 
 
 def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
