@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.errors import BenchError, DataError
 from harness.hookspecs import hookimpl
 from harness.types import (
+    WHOLE,
     Budget,
     Choice,
     DatasetEntry,
@@ -26,6 +27,7 @@ from harness.types import (
     Progress,
     Record,
     RunSpec,
+    Shard,
     Source,
     Split,
     Stage,
@@ -64,6 +66,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "WHOLE",
     "Averager",
     "Batch",
     "BenchError",
@@ -92,6 +95,7 @@ __all__ = [
     "ReplayBuffer",
     "Replayer",
     "RunSpec",
+    "Shard",
     "Source",
     "Split",
     "Stage",

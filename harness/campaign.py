@@ -84,7 +84,7 @@ def make(pairs: Iterable[Pair], registry: plan.Parts, references: Sequence[Submi
             continue
         if ruleset.stopping == "drawn" and not planned:
             planned.append(_envelope(workload, registry, references, settings))
-        if reason := plan.ineligible(plan.compose(pair.submission, registry), workload.facts, ruleset):
+        if reason := plan.ineligible(plan.compose(pair.submission, registry), workload.facts, ruleset, settings.ranks):
             skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
         elif ruleset.stopping == "chosen":
             tuning = plan.plan(
@@ -119,7 +119,7 @@ def _envelope(
     known = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = plan.compose(reference, registry)
-        if plan.ineligible(composition, workload.facts, known):
+        if plan.ineligible(composition, workload.facts, known, settings.ranks):
             continue
         # A run that knows where it ends plans for just that.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]

@@ -105,7 +105,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     return Composition(entry=entry, parts=parts, space=space, checks=checks, needs=needs)
 
 
-def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset) -> str:
+def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
     """Why a submission cannot run on a workload under a ruleset, by the name of what is missing; or an empty string."""
     needs, stream = composition.needs, facts.access == "stream"
     missing = {
@@ -116,6 +116,8 @@ def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset)
         "stream": not stream and "a stream of tasks",
         "replay": not facts.replay_capacity and "a replay buffer",
         "boundaries": (not stream or not facts.boundaries) and "visible task boundaries",
+        "raw-grad": ranks > 1
+        and "gradients of its own making (raw-grad), which several devices do not exchange: it runs with --gpus 1",
         "feedback": stream and not facts.boundaries and "feedback, which would reveal the boundaries",
     }
     for need, reason in missing.items():

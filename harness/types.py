@@ -415,6 +415,29 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 # --- a run --------------------------------------------------------------------------------------
 
 
+class Shard(Data, frozen=True, kw_only=True):
+    """One rank's share of the examples of an evaluation; the whole by default.
+
+    >>> [Shard(index=k, count=2).rows(10, unit=4) for k in range(2)]
+    [range(0, 4), range(4, 10)]
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, n: int, unit: int = 1) -> range:
+        """Which of `n` examples, consecutive; cut only between pieces of `unit` examples, so that what is computed
+        on a piece does not depend on the number of ranks. Empty where there are fewer pieces than ranks.
+        """
+        pieces = -(-n // unit)
+        start, stop = (pieces * k // self.count * unit for k in (self.index, self.index + 1))
+        return range(min(start, n), min(stop, n))
+
+
+#: All examples, as one rank evaluates them.
+WHOLE = Shard()
+
+
 class Ruleset(Data, frozen=True, kw_only=True):
     """How trials are made and what counts, as data; stored whole in every record.
 

@@ -29,12 +29,12 @@ def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
     Args:
         execute: carries it out; `harness.worker.host.execute` when None.
     """
-    _die_with_supervisor()
+    die_with_parent()
     # Before torch is imported: the threads that it starts, and processes that share the run, inherit the cores.
     if sys.argv[3] and sys.platform == "linux":
         os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    threading.Thread(target=_watch_supervisor, name="supervisor-watch", daemon=True).start()
+    threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
     events, lock = int(sys.argv[1]), int(sys.argv[2])
 
     # A child that a plugin forks must not keep the run's lock or pipe when this process is gone.
@@ -44,32 +44,40 @@ def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
 
     os.register_at_fork(after_in_child=let_go)
     encoder = msgspec.json.Encoder()
+    # Another thread speaks only when a rank has died, and then it speaks last.
+    speaking = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
         line = memoryview(encoder.encode(event) + b"\n")
-        while line:
-            line = line[os.write(events, line) :]
+        with speaking:
+            while line:
+                line = line[os.write(events, line) :]
 
     if execute is None:
         from harness.worker import host
 
-        execute = host.execute
-    execute(job, emit)
+        host.execute(job, emit, abort=_end)
+    else:
+        execute(job, emit)
+    _end()
+
+
+def _end() -> None:
     # Not sys.exit: nothing that a plugin left registered (atexit, threads, destructors) may hold up the end.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _die_with_supervisor() -> None:
+def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies (Linux); the pipe does so elsewhere."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _watch_supervisor() -> None:
-    """End this process when standard input ends: the supervisor holds the other end for as long as it lives."""
+def watch_parent() -> None:
+    """End this process when standard input ends: its parent holds the other end for as long as it lives."""
     while os.read(0, 1024):
         pass
     os._exit(1)

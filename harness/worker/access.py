@@ -41,11 +41,23 @@ class Batch(Mapping[str, Tensor]):
         """This batch on a device (itself when it is there already)."""
         if all(t.device == device for t in self._tensors.values()):
             return self
-        return Batch(**{k: t.to(device, non_blocking=True) for k, t in self._tensors.items()})
+        # From pageable memory the host would wait for its turn on the device, and fall behind it; the pinned copy is
+        # taken from a pool of torch's and goes back to it when the device has read it.
+        pin = device.type == "cuda"
+        return Batch(
+            **{
+                k: (t.pin_memory() if pin and t.device.type == "cpu" else t).to(device, non_blocking=True)
+                for k, t in self._tensors.items()
+            }
+        )
 
     def take(self, indices: Tensor) -> Batch:
         """The examples at these positions (int64, shape (k,))."""
         return Batch(**{k: t[indices] for k, t in self._tensors.items()})
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Consecutive examples, as views."""
+        return Batch(**{k: t[start:stop] for k, t in self._tensors.items()})
 
     @staticmethod
     def cat(batches: Sequence[Batch]) -> Batch:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from harness.types import HParams, Kind, Split, WorkloadFacts
+from harness.types import HParams, Kind, Shard, Split, WorkloadFacts
 from harness.worker.access import Batch, Pool, ReplayBuffer, Stream
 
 
@@ -46,6 +46,25 @@ class Workload(Protocol):
         Args:
             stage: on a stream, the current stage; metrics then cover all stages seen.
         """
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A workload whose evaluation may be shared out among ranks; `evaluate` is then `metrics` of the whole's `measure`.
+
+    What is exchanged are values per example, so that means, spreads and whatever else `metrics` makes of them do not
+    depend on the number of ranks. A workload without these two methods is evaluated by rank 0 alone.
+    """
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = ..., stage: int | None = None
+    ) -> Mapping[str, Tensor]:
+        """Named values of every example of a shard, in its order: tensors whose leading dimension is the examples."""
+        ...
+
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """The metrics, from what was measured on all examples."""
         ...
 
 

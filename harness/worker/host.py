@@ -17,10 +17,14 @@ from torch import nn
 from harness import loading, provenance
 from harness.errors import BenchError, PluginError, RejectedError, StoreError
 from harness.types import AnyEvent, Done, Environment, Job, RunSpec, SubmissionRef, Usage, Warned
-from harness.worker import checkpoint
+from harness.worker import checkpoint, failures, warmup
+from harness.worker.access import Pool, Stream
 from harness.worker.contract import Parameter, Submission, Task, Workload
+from harness.worker.group import ALONE, Group
 from harness.worker.guard import guarded_import
+from harness.worker.launch import LOST, Peers, device_of, is_loss
 from harness.worker.loop import Run
+from harness.worker.parts import PartedWork, ProfiledPartedWork, micro_batch
 from harness.worker.recipe import Recipe, bare_optimizer
 from harness.worker.snapshot import Snapshots
 from harness.worker.work import CountedWork, ProfiledWork
@@ -28,30 +32,82 @@ from harness.worker.work import CountedWork, ProfiledWork
 Emit = Callable[[AnyEvent], None]
 
 
-def execute(job: Job, emit: Emit) -> None:
-    """Carry out a trial; whatever a plugin does, the last event is a `Done`, except on death by signal."""
+def execute(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> None:
+    """Carry out a trial; whatever a plugin does, the last event is a `Done`, except on death by signal.
+
+    Args:
+        job: the trial.
+        emit: receives events; only rank 0 has any.
+        abort: ends this process, when another rank has died and this one does not come back from waiting for it.
+    """
+    if job.spec.ranks == 1:
+        emit(carried_out(job, emit, lambda: ALONE)[0])
+        return
     try:
-        emit(build(job, emit).train())
+        peers = Peers(job, emit, abort)
+    except BenchError as error:
+        emit(Done(status="crashed", reason=str(error)))
+        return
+    with peers:
+        end, _ = carried_out(job, emit, peers.join)
+        # Before the group is taken down, which may hang on a rank that is gone: whoever reads this ends us then.
+        emit(peers.explained(end))
+
+
+def carried_out(job: Job, emit: Emit, join: Callable[[], Group]) -> tuple[Done, bool]:
+    """A trial's last event, and whether an error made it.
+
+    Args:
+        join: gives the ranks that share the run, when all of them are there.
+    """
+    try:
+        return build(job, emit, join()).train(), False
     except RejectedError as error:
-        emit(Done(status="rejected", reason=str(error)))
+        end = Done(status="rejected", reason=str(error))
     except MemoryError as error:
-        emit(Done(status="out-of-memory", reason=str(error) or "out of memory"))
+        end = Done(status="out-of-memory", reason=str(error) or "this machine's memory is spent")
     except BenchError as error:
         status = "interrupted" if _disk_full(error) else "crashed"
-        emit(Done(status=status, reason=str(error)))  # type: ignore[arg-type]
+        end = Done(status=status, reason=str(error))  # type: ignore[arg-type]
     except Exception as error:
         traceback.print_exc()
-        if _out_of_memory(error):
-            emit(Done(status="out-of-memory", reason=_first_line(error)))
+        if failures.out_of_memory(error):
+            end = Done(status="out-of-memory", reason=failures.first_line(error))
+        elif failures.device_failed(error):
+            end = Done(status="crashed", reason=f"the device failed: {failures.first_line(error)}")
+        elif job.spec.ranks > 1 and is_loss(error):
+            end = Done(status="crashed", reason=f"{LOST}: {failures.first_line(error)}")
         else:
-            emit(Done(status="crashed", reason=f"{type(error).__name__}: {_first_line(error)}{_place(error)}"))
+            end = Done(status="crashed", reason=f"{type(error).__name__}: {failures.first_line(error)}{_place(error)}")
+    return end, True
 
 
-def build(job: Job, emit: Emit) -> Run:
+def build(job: Job, emit: Emit, group: Group = ALONE) -> Run:
     """Everything up to the first step, in the order the rules ask for; resumed from the job's checkpoint, if any."""
+    run, make = assembled(job, emit, group)
+    if run.work.rehearses:
+        run.work.rehearse()
+    state = _checkpoint(job, emit, group) if job.resume else None
+    run.start(make, state)
+    return run
+
+
+def assembled(
+    job: Job,
+    emit: Emit,
+    group: Group = ALONE,
+    change: Callable[[Pool | Stream], Pool | Stream] | None = None,
+) -> tuple[Run, Callable[[], Submission]]:
+    """A run without its submission, and what builds that.
+
+    Args:
+        change: what is put in place of the training data, in a compile warm-up, which needs none itself.
+    """
     spec = job.spec
     torch.set_num_threads(spec.threads)
     _warm_up()
+    if spec.workload.facts.precision.compile and change is None:
+        _prepare_compiler(job, emit, group)
     # Before the guard remembers it: the workload's choice, and no submission's.
     torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
@@ -60,12 +116,13 @@ def build(job: Job, emit: Emit) -> Run:
     # The submission first: its import is off the clock, and neither model nor data exist yet that it could touch.
     factory, import_seconds = guarded_import(lambda: load_submission(spec.submission))
     workload = _load_workload(spec)
-    device = torch.device(spec.device)
+    device = device_of(group.rank, job)
     checkpoint.seed_everything(spec.seeds.model)
     model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
     data = workload.train_data(spec.seeds.data)
-    work_class = ProfiledWork if spec.profile else CountedWork
-    work = work_class(spec, workload, model, data, device)
+    if change is not None:
+        data = change(data)
+    work = _work(spec, workload, model, data, device, group, emit)
     snapshots = Snapshots(model)
     task = _task(spec, workload, model, work, device, snapshots)
     checkpoint.seed_everything(spec.seeds.submission)
@@ -81,14 +138,46 @@ def build(job: Job, emit: Emit) -> Run:
         environment=environment(spec, device),
         usage=usage,
         snapshots=snapshots,
+        group=group,
     )
+    return run, lambda: factory(model, task, dict(spec.hparams))
+
+
+def _prepare_compiler(job: Job, emit: Emit, group: Group) -> None:
+    """Fill this trial's compiler cache off the clock, once for all ranks."""
+    if group.first and (failure := warmup.warm_up(job)):
+        emit(Warned(message=f"{failure}; compiling is on the clock (see worker.log)"))
+    group.agreed(b"")
+    warmup.use_cache(job)
+
+
+def _work(
+    spec: RunSpec,
+    workload: Workload,
+    model: nn.Module,
+    data: Pool | Stream,
+    device: torch.device,
+    group: Group,
+    emit: Emit,
+) -> CountedWork:
+    """The plain one wherever a pass is computed in one piece: it costs least."""
+    if group.count == 1 and device.type == "cpu" and micro_batch(workload) is None:
+        return (ProfiledWork if spec.profile else CountedWork)(spec, workload, model, data, device)
+    work_class = ProfiledPartedWork if spec.profile else PartedWork
+    return work_class(spec, workload, model, data, device, group, lambda text: emit(Warned(message=text)))
+
+
+def _checkpoint(job: Job, emit: Emit, group: Group) -> dict[str, Any] | None:
+    """The newest whole checkpoint, the same on every rank; rank 0 looks first, since it puts damaged ones aside."""
     state = None
-    if job.resume:
+    if group.first:
         state, warnings = checkpoint.load(Path(job.folder))
         for warning in warnings:
             emit(Warned(message=warning))
-    run.start(lambda: factory(model, task, dict(spec.hparams)), state)
-    return run
+    found = group.agreed(b"" if state is None else b"found")
+    if found and not group.first:
+        state, _ = checkpoint.load(Path(job.folder))
+    return state
 
 
 def _warm_up() -> None:
@@ -209,17 +298,9 @@ def _versions(spec: RunSpec) -> dict[str, str]:
     return versions
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
-
-
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _disk_full(error: BenchError) -> bool:

@@ -29,9 +29,11 @@ from harness.types import (
 )
 from harness.worker import checkpoint, weights
 from harness.worker.clock import Clock
-from harness.worker.contract import Submission, Task, Workload
+from harness.worker.contract import Sharded, Submission, Task, Workload
+from harness.worker.group import ALONE, Group, loaded, saved
 from harness.worker.guard import Guard
 from harness.worker.judge import Verdict, judge, stage_ends
+from harness.worker.parts import PartedWork
 from harness.worker.snapshot import Snapshots, model_flags, set_model_flags
 from harness.worker.work import CountedWork
 
@@ -55,6 +57,8 @@ class Run:
         workload, model, work, task, snapshots: what the submission trains, and through what.
         emit: receives events.
         environment, usage: for the record.
+        group: the ranks that share the run. All of them go through all of this; rank 0 alone speaks and writes, and
+            what depends on its clock is its word.
     """
 
     submission: Submission
@@ -72,8 +76,10 @@ class Run:
         emit: Callable[[AnyEvent], None],
         environment: Environment,
         usage: Usage,
+        group: Group = ALONE,
     ) -> None:
         self.spec = spec
+        self.group = group
         self.facts = spec.workload.facts
         self.folder = folder
         self.workload = workload
@@ -116,25 +122,33 @@ class Run:
         """
         swap_began = self.clock.now()
         with self.submission.eval_weights():
+            self.group.average_buffers(self.model)
             self.clock.pause()
-            point = self._point(self._metrics("score"))
-            verdict = judge(self.spec, point, self.at.stage_began, self.at.points[0])
-            point = finite(point)
+            point, verdict = self._judged(self._point(self._metrics("score")))
             if verdict is not None:
                 self._save_weights()
             else:
                 self._feed_back(point)
             self.clock.resume()
+        self.group.average_buffers(self.model)
         state = self.submission.state_dict()
         self.clock.pause()
         self.work.charge("eval_weights", self.clock.seconds - swap_began)
         self.guard.check()
+        self.group.require_equal(self.model)
         self.at.points.append(point)
         if verdict is None:
             self._advance_stream(point)
             self._checkpoint(state)
         self.emit(Evaluated(point=point))
         return verdict
+
+    def _judged(self, point: Point) -> tuple[Point, Verdict | None]:
+        """The point as it is stored, and the verdict on it. The seconds are rank 0's, and so is what follows."""
+        untrained = self.at.points[0] if self.at.points else None
+        verdict = judge(self.spec, point, self.at.stage_began, untrained)
+        said = self.group.agreed(msgspec.json.encode((finite(point), verdict)) if self.group.count > 1 else b"")
+        return msgspec.json.decode(said, type=tuple[Point, Verdict | None]) if said else (finite(point), verdict)
 
     # --- beginning and end -----------------------------------------------------------------------
 
@@ -155,8 +169,9 @@ class Run:
             )
         )
         self.guard.check()
+        self.group.require_equal(self.model)
         if state is None:
-            first = finite(self._point(self._metrics("score")))
+            first, _ = self._judged(self._point(self._metrics("score")))
             self.at.points.append(first)
             self._feed_back(first)
             self.emit(Evaluated(point=first))
@@ -177,11 +192,11 @@ class Run:
                 forward_examples=self.work.forward_examples,
                 steps=end.steps,
                 seconds=self.clock.seconds,
-                process_seconds=self.clock.process_seconds,
+                process_seconds=self.group.total(self.clock.process_seconds),
             ),
             usage=msgspec.structs.replace(
                 self.usage,
-                peak_memory_bytes=weights.peak_memory(self.task.device),
+                peak_memory_bytes=self.group.largest(weights.peak_memory(self.task.device)),
                 optimizer_state_bytes=weights.state_bytes(self.submission.state_dict(), self.model),
             ),
             final_weights=self.digest,
@@ -199,7 +214,7 @@ class Run:
         training = [module for module in self.model.modules() if module.training]
         self.model.eval()
         with torch.no_grad():
-            metrics = self.workload.evaluate(self.model, split, self.at.stage if self.facts.stages else None)
+            metrics = self._evaluated(split, self.at.stage if self.facts.stages else None)
         for module in training:
             module.training = True
         checkpoint.set_rng_state(randomness)
@@ -210,6 +225,17 @@ class Run:
                 raise PluginError(f"{self.facts.id} reports no {target.metric!r} on {split}, only {sorted(metrics)}")
         return {name: float(value) for name, value in metrics.items()}
 
+    def _evaluated(self, split: Split, stage: int | None) -> dict[str, float]:
+        """Every rank measures its share of the examples where the workload can; otherwise rank 0 evaluates alone."""
+        workload, group = self.workload, self.group
+        if group.count == 1:
+            return workload.evaluate(self.model, split, stage)
+        if isinstance(workload, Sharded):
+            measured = group.joined(workload.measure(self.model, split, group.shard, stage))
+            return workload.metrics(measured, split, stage)
+        metrics = workload.evaluate(self.model, split, stage) if group.first else {}
+        return msgspec.msgpack.decode(group.agreed(msgspec.msgpack.encode(metrics)), type=dict[str, float])
+
     def _point(self, metrics: dict[str, float]) -> Point:
         loss = self.work.last_loss
         return Point(
@@ -217,7 +243,7 @@ class Run:
             gradient_examples=self.work.gradient_examples,
             steps=self.work.steps,
             seconds=self.clock.seconds,
-            process_seconds=self.clock.process_seconds,
+            process_seconds=self.group.total(self.clock.process_seconds),
             metrics=metrics,
             lr=_number(getattr(self.submission, "lr", None)),
             train_loss=None if loss is None else float(loss.mean()),
@@ -249,12 +275,17 @@ class Run:
     # --- what is written -------------------------------------------------------------------------
 
     def _save_weights(self) -> None:
+        if not self.group.first:
+            return
         began = time.perf_counter()
         self.digest = weights.save(self.model, self.folder / "final.safetensors")
         self._spend(checkpoint_seconds=time.perf_counter() - began)
 
     def _checkpoint(self, state: dict[str, Any]) -> None:
         began = time.perf_counter()
+        ranks = self._ranks()
+        if not self.group.first:
+            return
         checkpoint.save(
             self.folder,
             {
@@ -270,9 +301,17 @@ class Run:
                 "clock": [self.clock.seconds, self.clock.process_seconds],
                 "usage": [self.usage.evaluation_seconds, self.usage.checkpoint_seconds],
                 "phases": dict(self.work.phases),
+                "ranks": ranks,
             },
         )
         self._spend(checkpoint_seconds=time.perf_counter() - began)
+
+    def _ranks(self) -> list[dict[str, Any]]:
+        """What differs between ranks, by rank; nothing where a pass is computed in one piece on one device."""
+        if not isinstance(self.work, PartedWork):
+            return []
+        mine = {"work": self.work.rank_state(), "process_seconds": self.clock.process_seconds}
+        return [loaded(said) for said in self.group.everyones(saved(mine))]
 
     def _take_up(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -289,6 +328,10 @@ class Run:
         self._tell_stage()
         # The construction just timed was paid for before the interruption.
         self.clock.seconds, self.clock.process_seconds = state["clock"]
+        if isinstance(self.work, PartedWork):
+            mine = state["ranks"][self.group.rank]
+            self.work.load_rank_state(mine["work"])
+            self.clock.process_seconds = mine["process_seconds"]
         # Last, so that nothing above can have moved it on.
         checkpoint.set_rng_state(state["rng"])
 

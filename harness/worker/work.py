@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,12 +13,17 @@ from torch import Tensor, nn
 
 from harness.errors import RejectedError
 from harness.types import RunSpec
+from harness.worker import checkpoint
 from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, Stream, SubsetPool
 from harness.worker.contract import Workload
 from harness.worker.prefetch import Prefetch, prefetchable
+from harness.worker.warmup import random_like
 
 #: Share of the training data that is set apart for a submission that declares the need `holdout`.
 HOLDOUT_SHARE = 1 / 16
+
+#: Graphs that a loss may be compiled to.
+_GRAPHS = 64
 
 
 class CountedWork:
@@ -41,9 +47,12 @@ class CountedWork:
         self._model = model
         self._device = device
         self._on_cpu = device.type == "cpu"
+        self._compiles = facts.precision.compile
         self._eval_every = facts.eval_every
         self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
         self._autocast = _autocast(facts.precision.dtype, device)
+        # The submission and the checkpoints see the raw module; only the harness's own call of the loss is compiled.
+        self._loss = compiled(workload.loss) if facts.precision.compile else workload.loss
         # Decided once: isinstance on a protocol is slow, and draw() is in the timed loop.
         self._stream: Stream | None = cast(Stream, data) if facts.access == "stream" else None
         self._pool: Pool | None = cast(Pool, data) if facts.access == "pool" else None
@@ -113,6 +122,7 @@ class CountedWork:
     # --- passes ----------------------------------------------------------------------------------
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
+        self.forward_examples += batch.n
         loss = self._forward(batch, False)
         # Counted here and without a hook, which would cost a call from C++ into Python on every step.
         self.gradient_examples += batch.n
@@ -121,32 +131,39 @@ class CountedWork:
         return detached
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
+        self.forward_examples += batch.n
         loss = self._forward(batch, per_example)
         self.last_loss = loss.detach()
         if loss.requires_grad:
-            loss.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
+            loss.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
         return loss
 
     def _forward(self, batch: Batch, per_example: bool) -> Tensor:
-        self.forward_examples += batch.n
         self._inside = True
         try:
             with self._autocast():
-                return self._workload.loss(self._model, batch, per_example)
+                return self._loss(self._model, batch, per_example)
         finally:
             self._inside = False
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
         self.forward_examples += batch.n
+        outputs = self._outputs(batch, self._model if model is None else model)
+        if outputs.requires_grad:
+            outputs.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
+        return outputs
+
+    def _outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         self._inside = True
         try:
             with self._autocast():
-                outputs = self._workload.outputs(self._model if model is None else model, batch)
+                return self._workload.outputs(model, batch)
         finally:
             self._inside = False
-        if outputs.requires_grad:
-            outputs.register_hook(self._counter(batch.n))  # type: ignore[no-untyped-call]
-        return outputs
+
+    def _on_backward(self, n: int) -> Callable[[Tensor], None]:
+        """What happens when a backward pass begins at the root of a graph that was handed out."""
+        return self._counter(n)
 
     def _counter(self, n: int) -> Callable[[Tensor], None]:
         def count(_: Tensor) -> None:
@@ -162,6 +179,35 @@ class CountedWork:
         self.forward_examples += n
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(self._counter(n))  # type: ignore[no-untyped-call]
+
+    # --- before the clock ------------------------------------------------------------------------
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether the first pass costs what later ones do not: tracing, kernels, finding out what fits into memory."""
+        return self._compiles or not self._on_cpu
+
+    def rehearse(self) -> None:
+        """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
+        state = copy.deepcopy(self.state_dict())
+        randomness = checkpoint.rng_state()
+        buffers = [(b, b.clone()) for b in self._model.buffers()]
+        data = self._pool if self._stream is None else self._stream
+        source = random_like(cast(Any, data), "pool" if self._stream is None else "stream")
+        n = self._batch_size
+        batch = source.gather(torch.arange(n) % len(source)) if isinstance(source, Pool) else source.draw(n)
+        self._rehearsed(batch.to(self._device))
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        self.last_loss = None
+        self.load_state_dict(state)
+        checkpoint.set_rng_state(randomness)
+
+    def _rehearsed(self, batch: Batch) -> None:
+        self.backward(batch)
 
     # --- bookkeeping -----------------------------------------------------------------------------
 
@@ -213,13 +259,11 @@ class CountedWork:
         self.steps = state["steps"]
 
 
-class ProfiledWork(CountedWork):
-    """Counted work that also takes the time of a step apart; used only for `--profile`, since it costs time."""
+class Profiled(CountedWork):
+    """Takes the time of a step apart; mixed in only for `--profile`, since it costs time."""
 
-    def __init__(
-        self, spec: RunSpec, workload: Workload, model: nn.Module, data: Pool | Stream, device: torch.device
-    ) -> None:
-        super().__init__(spec, workload, model, data, device)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.phases = dict.fromkeys(("data", "forward", "backward", "optimizer", "eval_weights"), 0.0)
         self._step_began = 0.0
         self._inner = 0.0
@@ -266,6 +310,18 @@ class ProfiledWork(CountedWork):
         # What a step spends outside data and passes is the optimizer, the schedule and the submission's own code.
         self.phases["optimizer"] += self._now() - self._step_began - self._inner
         super().end_step()
+
+
+class ProfiledWork(Profiled):
+    """Counted work that takes the time apart."""
+
+
+def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss as one graph per shape of a batch (and per set of parameters that are trained)."""
+    # Torch gives up on a function after eight, which a batch size that grows in steps may need.
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, _GRAPHS)
+    return torch.compile(loss, fullgraph=True, dynamic=False)
 
 
 def _autocast(dtype: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

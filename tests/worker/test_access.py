@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, StagedStream, SubsetPool, TensorPool
 
@@ -82,3 +83,27 @@ def test_replay_goes_on_from_its_state() -> None:
         assert torch.equal(buffer.sample(5)["x"], other.sample(5)["x"])
         buffer.add(Batch(x=torch.arange(30)))
         other.add(Batch(x=torch.arange(30)))
+
+
+def test_a_batch_goes_to_a_gpu_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine can see of it: no copy from pageable memory, and none that is waited for."""
+    pinned: set[int] = set()
+    moved: list[tuple[bool, torch.device, bool]] = []
+
+    def pin(tensor: Tensor) -> Tensor:
+        copy = tensor.clone()
+        pinned.add(id(copy))
+        return copy
+
+    def to(tensor: Tensor, device: torch.device, non_blocking: bool = False) -> Tensor:
+        moved.append((id(tensor) in pinned, device, non_blocking))
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    monkeypatch.setattr(Tensor, "to", to)
+    gpu = torch.device("cuda", 0)
+    Batch(x=torch.zeros(3), y=torch.ones(3)).to(gpu)
+    assert moved == [(True, gpu, True)] * 2
+    moved.clear()
+    Batch(x=torch.zeros(3)).to(torch.device("mps"))
+    assert moved == [(False, torch.device("mps"), True)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from workloads.resnet.augment import AugmentedPool, framed, normalised
 from workloads.resnet.classifier import ImageClassifier
 from workloads.resnet.entries import ENTRIES
 from workloads.resnet.model import ResnetConfig, build
+from workloads.resnet.resnet9 import Resnet9
 from workloads.resnet.resnet9 import build as build_resnet9
 from workloads.resnet.splits import stratified
 
@@ -479,3 +481,30 @@ def test_a_part_is_the_same_at_a_fraction_of_the_size(tmp_path: Path) -> None:
 def test_facts_survive_the_wire() -> None:
     for entry in ENTRIES:
         assert msgspec.json.decode(msgspec.json.encode(entry), type=WorkloadEntry) == entry
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # the compiler's own
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda: build(ResnetConfig(channels=3, widths=(8, 16), blocks=(1, 1), channels_last=True), 0),
+        lambda: Resnet9(ResnetConfig(channels=3, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), channels_last=True)),
+    ],
+    ids=["resnet", "resnet9"],
+)
+def test_the_large_networks_are_one_graph(network: Callable[[], torch.nn.Module]) -> None:
+    """What a GPU runs compiled, at toy size: the same loss, and running statistics that move alike."""
+    torch.manual_seed(0)
+    model = network().train()
+    twin = copy.deepcopy(model)
+    x_BCHW, labels_B = torch.randn(4, 3, 16, 16), torch.arange(4)
+
+    def loss(model: torch.nn.Module) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model(x_BCHW), labels_B)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(loss, fullgraph=True, dynamic=False, backend="aot_eager")(model)
+    torch._dynamo.reset()
+    torch.testing.assert_close(compiled, loss(twin), rtol=1e-5, atol=1e-6)
+    for (name, a), b in zip(model.named_buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)

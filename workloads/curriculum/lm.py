@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor
 
 from harness.api import Split, TensorPool
 from workloads.curriculum.lm_facts import CURRICULUM_LM
-from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.common import HeldOutSymbols, corrected
 from workloads.lm.integers import key, randoms
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, language
 
@@ -26,13 +28,14 @@ _DICE = 92
 _PER_GRADE = 16
 
 
-class CurriculumLm(NextSymbol):
+class CurriculumLm(HeldOutSymbols):
     """A sixth as many documents as the horizon; an eighth of them are clean, so filtering alone runs dry.
 
     `scores["quality"]` is what a cheap classifier would say of a document: right on the whole, not of each.
     """
 
     facts = CURRICULUM_LM
+    chunk = CHUNK
 
     def __init__(self) -> None:
         super().__init__(CURRICULUM_LM, CONFIG)
@@ -48,16 +51,13 @@ class CurriculumLm(NextSymbol):
         quality = torch.from_numpy(visible(grades_N, seed)).float()
         return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token on clean text: `loss`, its distance `excess` from the entropy, and `cross_entropy`.
+    def held_out_tokens(self, split: Split) -> Tensor:
+        """Those of `lm-tiny`: clean text."""
+        return held_out(split)[0][: _HELD_OUT[split]]
 
-        Args:
-            model: in eval mode.
-            split: which held-out documents, those of `lm-tiny`.
-            stage: not used.
-        """
-        tokens_BT, nats_B = (held[: _HELD_OUT[split]] for held in held_out(split))
-        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy())
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
+        return corrected(measured["nats_B"], held_out(split)[1][: _HELD_OUT[split]], entropy())
 
 
 def grades(n: int, seed: int) -> npt.NDArray[np.int64]:

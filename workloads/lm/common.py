@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.api import Batch, BenchError, Kind, WorkloadFacts
+from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, WorkloadFacts
 from workloads.lm.model import GPTConfig, build, next_symbol_loss, parameter_kinds
 
 
@@ -59,6 +61,41 @@ class NextSymbol:
         return logits_BTV
 
 
+class HeldOutSymbols(NextSymbol, ABC):
+    """One that is evaluated on held-out sequences, which ranks may share out."""
+
+    #: Sequences per forward pass of an evaluation.
+    chunk: int
+    #: Of autocast in an evaluation; none when None.
+    dtype: torch.dtype | None = None
+
+    @abstractmethod
+    def held_out_tokens(self, split: Split) -> Tensor:
+        """The sequences of a split, int64 (n, tokens per example + 1)."""
+
+    @abstractmethod
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """The metrics, from `nats_B`, the model's nats per symbol of each sequence."""
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """`nats_B`, float64: the model's nats per symbol of each sequence of a shard."""
+        tokens_BT = self.held_out_tokens(split)
+        rows = shard.rows(len(tokens_BT), self.chunk)
+        return {"nats_B": sequence_losses(model, tokens_BT[rows.start : rows.stop], self.chunk, self.dtype)}
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """The metrics on a split; see `metrics`.
+
+        Args:
+            model: in eval mode.
+            split: which held-out sequences.
+            stage: not used.
+        """
+        return self.metrics(self.measure(model, split), split)
+
+
 def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torch.dtype | None = None) -> Tensor:
     """Nats per symbol of each sequence, float64 (B,), on the CPU, without a graph.
 
@@ -68,6 +105,8 @@ def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torc
         chunk: sequences per forward pass; few, so that activations stay in the cache or the memory.
         dtype: of autocast; none when None.
     """
+    if not len(tokens_BT):
+        return torch.empty(0, dtype=torch.float64)
     device = next(model.parameters()).device
     autocast = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
     with torch.no_grad(), autocast:
@@ -76,6 +115,11 @@ def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torc
         ]
         # Copied once: a copy per part would make the device wait for each.
         return torch.cat(parts).cpu().double()
+
+
+def mean_loss(nats_B: Tensor) -> dict[str, float]:
+    """`loss`, the mean in nats per symbol, and `se`, its standard error over sequences."""
+    return {"loss": float(nats_B.mean()), "se": float(nats_B.std() / len(nats_B) ** 0.5)}
 
 
 def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.api import Kind
+from workloads.lm.head_loss import head_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +187,11 @@ class GPT(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits, shape (B, T, V), of the symbol after each of `tokens_BT` (int64, T at most the context)."""
+        logits_BTV: Tensor = self.head(self.features(tokens_BT))
+        return logits_BTV
+
+    def features(self, tokens_BT: Tensor) -> Tensor:
+        """What the head reads, shape (B, T, D)."""
         t = tokens_BT.shape[1]
         x_BTD = self.embedding(tokens_BT)
         turn = None
@@ -196,8 +202,8 @@ class GPT(nn.Module):
         x_BTD = self.dropout(x_BTD)
         for block in self.blocks:
             x_BTD = block(x_BTD, turn)
-        logits_BTV: Tensor = self.head(self.final_norm(x_BTD))
-        return logits_BTV
+        features_BTD: Tensor = self.final_norm(x_BTD)
+        return features_BTD
 
 
 def build(seed: int, config: GPTConfig) -> GPT:
@@ -225,6 +231,21 @@ def next_symbol_loss(
         label_smoothing=label_smoothing,
     )
     return loss.view_as(targets_BT).mean(dim=1) if per_example else loss
+
+
+def mean_loss_in_parts(model: GPT, tokens_BT: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
+    """The mean of `next_symbol_loss` without the logits of a whole batch: those of so many rows (B·T) at a time.
+
+    The head's weight is used, the head itself is not called.
+    """
+    x_BTD = model.features(tokens_BT[:, :-1])
+    return head_loss(
+        x_BTD.flatten(0, 1),
+        model.head.weight,
+        tokens_BT[:, 1:].flatten(),
+        rows=rows,
+        label_smoothing=label_smoothing,
+    )
 
 
 def _kind(name: str) -> Kind:

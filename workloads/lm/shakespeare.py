@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.api import DataError, Split, TensorPool, dataset_path
 from workloads.datasets import TINYSHAKESPEARE
 from workloads.formats.text import Alphabet, read_text
-from workloads.lm.common import NextSymbol, sequence_losses
+from workloads.lm.common import HeldOutSymbols, mean_loss
 from workloads.lm.facts import LM_SHAKESPEARE, LM_SHAKESPEARE_LEARNED
 
 _CONTEXT = LM_SHAKESPEARE.tokens_per_example
@@ -43,7 +44,7 @@ _STRIDE = 8
 _CHUNK = 64
 
 
-class LmShakespeare(NextSymbol):
+class LmShakespeare(HeldOutSymbols):
     """Sequences of 64 characters from anywhere in the training blocks; `loss` is the plain mean cross-entropy.
 
     Args:
@@ -51,6 +52,7 @@ class LmShakespeare(NextSymbol):
     """
 
     facts = LM_SHAKESPEARE
+    chunk = _CHUNK
 
     def __init__(self, variant: str = "") -> None:
         facts, changes = _VARIANTS[variant]
@@ -63,16 +65,12 @@ class LmShakespeare(NextSymbol):
         """
         return TensorPool(tokens_BT=sequences(_path(), "train"))
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss` in nats per character, and `se`, its standard error over the split's sequences.
+    def held_out_tokens(self, split: Split) -> Tensor:
+        return sequences(_path(), split)
 
-        Args:
-            model: in eval mode.
-            split: which held-out sequences.
-            stage: not used.
-        """
-        loss_B = sequence_losses(model, sequences(_path(), split), _CHUNK)
-        return {"loss": float(loss_B.mean()), "se": float(loss_B.std() / len(loss_B) ** 0.5)}
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """`loss` in nats per character, and `se`, its standard error over the split's sequences."""
+        return mean_loss(measured["nats_B"])
 
 
 def _path() -> Path:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.api import Split, TensorPool
-from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.common import HeldOutSymbols, corrected
 from workloads.lm.facts import LM_TINY, LM_TINY_POSTNORM
 from workloads.lm.language import Language, Tokens
 
@@ -37,7 +38,7 @@ _DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
 CHUNK = 64
 
 
-class LmTiny(NextSymbol):
+class LmTiny(HeldOutSymbols):
     """Documents of 64 characters, each beginning at the start of a word, so that all of the past is in sight.
 
     The target metric `loss` is the model's cross-entropy on a split, corrected by how much harder or easier than
@@ -48,6 +49,7 @@ class LmTiny(NextSymbol):
     """
 
     facts = LM_TINY
+    chunk = CHUNK
 
     def __init__(self, variant: str = "") -> None:
         facts, changes = _VARIANTS[variant]
@@ -61,16 +63,12 @@ class LmTiny(NextSymbol):
         documents = language().documents(2 * self.facts.budget.horizon, length=_LENGTH, stream_seed=f"train/{seed}")
         return TensorPool(tokens_BT=as_tensor(documents))
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`.
+    def held_out_tokens(self, split: Split) -> Tensor:
+        return held_out(split)[0]
 
-        Args:
-            model: in eval mode.
-            split: which held-out documents.
-            stage: not used.
-        """
-        tokens_BT, nats_B = held_out(split)
-        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy())
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
+        return corrected(measured["nats_B"], held_out(split)[1], entropy())
 
 
 @cache

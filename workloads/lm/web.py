@@ -6,6 +6,7 @@ tokens and the target 3.28.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
 from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
-from workloads.lm.common import NextSymbol, corrected, sequence_losses
+from workloads.lm.common import HeldOutSymbols, corrected, mean_loss
 from workloads.lm.corpus import Corpus, language, written
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
+from workloads.lm.model import GPT, mean_loss_in_parts
 
 _GPT2: dict[str, Any] = {
     "context": 1024,
@@ -36,6 +38,10 @@ _124M = _GPT2 | {"layers": 12, "width": 768, "heads": 6}
 _16M = _GPT2 | {"layers": 4, "width": 256, "heads": 4}
 #: Sequences per forward pass of an evaluation: the logits of 16 take 3.3 GB in fp32.
 _CHUNK = 16
+#: Tokens whose logits exist at a time in a training pass: 1.6 GB in fp32.
+_ROWS = 8192
+#: 65,536 tokens fill a data-centre GPU; more only take memory.
+_MICRO_BATCH = 64
 
 
 class SequencePool:
@@ -98,20 +104,43 @@ class Web:
         return [FINEWEB_TRAIN % k for k in numbers.get(part, range(1, self.train + 1))]
 
 
-class _OnShards(NextSymbol):
-    """A GPT on token shards; the classes below say where the shards come from."""
+class _OnShards(HeldOutSymbols):
+    """A GPT on token shards; the classes below say where the shards come from.
 
-    def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
+    Args:
+        facts: the workload as data.
+        config: of the model.
+        micro_batch: sequences of a pass on one device; all of a batch, or what its memory holds, when None.
+    """
+
+    chunk = _CHUNK
+
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], micro_batch: int | None = None) -> None:
         super().__init__(facts, config)
+        self.micro_batch = micro_batch
         self._held_out: dict[Split, Tensor] = {}
-        self._dtype = getattr(torch, facts.precision.dtype)
+        self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
 
-    def _losses(self, model: nn.Module, split: Split, tokens: shards.Shards | None, n: int) -> Tensor:
-        """Nats per token of the first `n` sequences of a split, whose tokens are read once; float64 (n,)."""
-        if tokens is not None:
-            self._held_out[split] = _first(tokens, n, self.facts.tokens_per_example)
-        dtype = None if self._dtype == torch.float32 else self._dtype
-        return sequence_losses(model, self._held_out[split], _CHUNK, dtype)
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
+        """Cross-entropy in nats per token: the mean, a few rows of logits at a time, or of each example, (n,)."""
+        if per_example:
+            return super().loss(model, batch, per_example=True)
+        assert isinstance(model, GPT)
+        return mean_loss_in_parts(model, batch["tokens_BT"], rows=_ROWS, label_smoothing=self._label_smoothing)
+
+    @abstractmethod
+    def _source(self, split: Split) -> tuple[shards.Shards, int]:
+        """Where a split's tokens are, and how many sequences of them it has."""
+
+    def held_out_tokens(self, split: Split) -> Tensor:
+        """The sequences of a split, read once.
+
+        Raises:
+            DataError: the split's shard is missing, damaged or short; names it.
+        """
+        if split not in self._held_out:
+            self._held_out[split] = _first(*self._source(split), self.facts.tokens_per_example)
+        return self._held_out[split]
 
 
 class LmWeb(_OnShards):
@@ -123,10 +152,11 @@ class LmWeb(_OnShards):
         facts: the workload as data.
         config: of the model.
         web: which shards.
+        micro_batch: sequences of a pass on one device; all of a batch when None.
     """
 
-    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], web: Web) -> None:
-        super().__init__(facts, config)
+    def __init__(self, facts: WorkloadFacts, config: dict[str, Any], web: Web, micro_batch: int | None = None) -> None:
+        super().__init__(facts, config, micro_batch)
         self._web = web
 
     def train_data(self, seed: int) -> SequencePool:
@@ -137,20 +167,12 @@ class LmWeb(_OnShards):
         """
         return SequencePool(self._shards("train"), self.facts.tokens_per_example)
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences.
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """`loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences."""
+        return mean_loss(measured["nats_B"])
 
-        Args:
-            model: in eval mode.
-            split: which held-out sequences.
-            stage: not used.
-
-        Raises:
-            DataError: the split's shard is missing, damaged or short; names it.
-        """
-        tokens = None if split in self._held_out else self._shards(split)
-        loss_B = self._losses(model, split, tokens, self._web.sequences[split])
-        return {"loss": float(loss_B.mean()), "se": float(loss_B.std() / len(loss_B) ** 0.5)}
+    def _source(self, split: Split) -> tuple[shards.Shards, int]:
+        return self._shards(split), self._web.sequences[split]
 
     def _shards(self, part: str) -> shards.Shards:
         names = self._web.names(part)
@@ -168,7 +190,8 @@ class Lm124m(LmWeb):
 
     def __init__(self) -> None:
         # 41 shards hold the horizon: no sequence is seen twice within it.
-        super().__init__(LM_124M, _124M, Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240}))
+        web = Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240})
+        super().__init__(LM_124M, _124M, web, _MICRO_BATCH)
 
 
 class Lm16m(LmWeb):
@@ -193,7 +216,7 @@ class Lm124mSynthetic(_OnShards):
     facts = LM_124M_SYNTHETIC
 
     def __init__(self, documents: int = LM_124M_SYNTHETIC.budget.horizon, held_out: int = 1024) -> None:
-        super().__init__(LM_124M_SYNTHETIC, _124M)
+        super().__init__(LM_124M_SYNTHETIC, _124M, _MICRO_BATCH)
         self._corpus = Corpus(length=self.facts.tokens_per_example)
         self._documents = documents
         self._n = held_out
@@ -203,19 +226,14 @@ class Lm124mSynthetic(_OnShards):
         """All documents of the corpus; the seed decides nothing, since the corpus stays on disk."""
         return SequencePool(written(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`.
-
-        Args:
-            model: in eval mode.
-            split: which held-out documents.
-            stage: not used.
-        """
-        tokens = None if split in self._held_out else written(self._corpus, split, self._n)
-        loss_B = self._losses(model, split, tokens, self._n)
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
         if split not in self._nats:
-            self._nats[split] = torch.from_numpy(language(self._corpus).nats(self._held_out[split].numpy()))
-        return corrected(loss_B, self._nats[split], language(self._corpus).entropy)
+            self._nats[split] = torch.from_numpy(language(self._corpus).nats(self.held_out_tokens(split).numpy()))
+        return corrected(measured["nats_B"], self._nats[split], language(self._corpus).entropy)
+
+    def _source(self, split: Split) -> tuple[shards.Shards, int]:
+        return written(self._corpus, split, self._n), self._n
 
 
 def _first(tokens: shards.Shards, n: int, length: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.api import Batch, Pool, Split, dataset_path
+from harness.api import WHOLE, Batch, Pool, Shard, Split, dataset_path
 from workloads.datasets import CIFAR10
 from workloads.formats import cifar
 from workloads.resnet import model, resnet9
@@ -52,8 +52,8 @@ class _Cifar(ImageClassifier):
         images_BHWC, labels_B = _part(dataset_path(CIFAR10), "train")
         return AugmentedPool(images_BHWC, labels_B, mean=PIXEL_MEAN, std=PIXEL_STD, reach=_REACH, device=self._device())
 
-    def held_out(self, split: Split) -> Iterator[Batch]:
-        for piece in pieces(_held_out(dataset_path(CIFAR10), split, self._device()), _CHUNK):
+    def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
+        for piece in pieces(_held_out(dataset_path(CIFAR10), split, self._device()), _CHUNK, shard):
             x_BCHW = normalised(piece["pixels_BHWC"], PIXEL_MEAN, PIXEL_STD)
             yield Batch(x_BCHW=x_BCHW, labels_B=piece["labels_B"])
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.api import Batch, BenchError, Kind, Pool, Split, WorkloadFacts
+from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, WorkloadFacts
 from workloads.resnet.model import parameter_kinds
 
 
@@ -34,8 +34,8 @@ class ImageClassifier(ABC):
         """The training images."""
 
     @abstractmethod
-    def held_out(self, split: Split) -> Iterator[Batch]:
-        """The images of a split, in the pieces they are evaluated in."""
+    def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
+        """The images of a shard of a split, in the pieces they are evaluated in."""
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
         """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
@@ -81,19 +81,30 @@ class ImageClassifier(ABC):
             split: which held-out images.
             stage: not used.
         """
+        return self.metrics(self.measure(model, split), split)
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """Of each image of a shard: `nats_B` (float32), its cross-entropy, and `correct_B`, whether it is right."""
         device = next(model.parameters()).device
-        logits, labels = [], []
+        nats, correct = [torch.empty(0, device=device)], [torch.empty(0, dtype=torch.bool, device=device)]
         with torch.no_grad(), self._forward_precision(device):
-            for batch in self.held_out(split):
+            for batch in self.held_out(split, shard):
                 moved = batch.to(device)
-                logits.append(self.outputs(model, moved).float())
-                labels.append(moved["labels_B"])
-            logits_BK, labels_B = torch.cat(logits), torch.cat(labels)
-        nats_B = nn.functional.cross_entropy(logits_BK, labels_B, reduction="none")
+                logits_BK, labels_B = self.outputs(model, moved).float(), moved["labels_B"]
+                nats.append(nn.functional.cross_entropy(logits_BK, labels_B, reduction="none"))
+                correct.append(logits_BK.argmax(1) == labels_B)
+        # On the CPU before anything is summed: several ranks join their measurements there.
+        return {"nats_B": torch.cat(nats).cpu(), "correct_B": torch.cat(correct).cpu()}
+
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """`cross_entropy`, `se` and `accuracy`; see `evaluate`."""
+        nats_B = measured["nats_B"]
         return {
             "cross_entropy": float(nats_B.mean()),
             "se": float(nats_B.std() / len(nats_B) ** 0.5),
-            "accuracy": float((logits_BK.argmax(1) == labels_B).double().mean()),
+            "accuracy": float(measured["correct_B"].double().mean()),
         }
 
     def _forward_precision(self, device: torch.device) -> AbstractContextManager[Any]:
@@ -103,7 +114,8 @@ class ImageClassifier(ABC):
         return torch.autocast(device.type, getattr(torch, self.facts.precision.dtype))
 
 
-def pieces(batch: Batch, size: int) -> Iterator[Batch]:
-    """A batch in consecutive pieces of at most `size` examples."""
-    for start in range(0, batch.n, size):
-        yield Batch(**{name: tensor[start : start + size] for name, tensor in batch.items()})
+def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
+    """A shard of a batch in consecutive pieces of at most `size` examples."""
+    rows = shard.rows(batch.n, size)
+    for start in rows[::size]:
+        yield batch.rows(start, min(start + size, rows.stop))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.api import Batch, Pool, Split, TensorPool
+from harness.api import WHOLE, Batch, Pool, Shard, Split, TensorPool
 from workloads.resnet import digits_data
 from workloads.resnet.classifier import ImageClassifier
 from workloads.resnet.facts import DIGITS_VARIANTS
@@ -44,8 +44,11 @@ class ResnetDigits(ImageClassifier):
         labels_B = torch.from_numpy(digits.labels_B).repeat(len(copies))
         return TensorPool(x_BCHW=torch.from_numpy(copies).reshape(-1, 1, 8, 8), labels_B=labels_B)
 
-    def held_out(self, split: Split) -> Iterator[Batch]:
-        yield _held_out(split)
+    def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
+        images = _held_out(split)
+        rows = shard.rows(images.n)
+        if len(rows):
+            yield images.rows(rows.start, rows.stop)
 
 
 @cache

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from harness.api import Batch, Pool, Split, TensorPool, dataset_path
+from harness.api import WHOLE, Batch, Pool, Shard, Split, TensorPool, dataset_path
 from workloads.datasets import FASHION_MNIST
 from workloads.formats import idx
 from workloads.resnet.classifier import ImageClassifier, pieces
@@ -68,8 +68,8 @@ class ResnetFashion(ImageClassifier):
         whole = _batch(*_read(_folder(), "train"))
         return TensorPool(x_BCHW=whole["x_BCHW"], labels_B=whole["labels_B"])
 
-    def held_out(self, split: Split) -> Iterator[Batch]:
-        return pieces(_held_out(_folder(), split), _CHUNK)
+    def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
+        return pieces(_held_out(_folder(), split), _CHUNK, shard)
 
 
 def _folder() -> Path:

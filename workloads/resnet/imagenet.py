@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from harness.api import Batch, Pool, Split, dataset_path
+from harness.api import WHOLE, Batch, Pool, Shard, Split, dataset_path
 from workloads.datasets import IMAGENET
 from workloads.formats import imagefolder
 from workloads.resnet.classifier import ImageClassifier
@@ -63,10 +63,11 @@ class Resnet50Imagenet(ImageClassifier):
         """
         return PhotoPool(self._photos("train"))
 
-    def held_out(self, split: Split) -> Iterator[Batch]:
+    def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         photos = self._photos(split)
-        for start in range(0, len(photos), _CHUNK):
-            yield photos.middles(range(start, min(start + _CHUNK, len(photos))))
+        rows = shard.rows(len(photos), _CHUNK)
+        for start in rows[::_CHUNK]:
+            yield photos.middles(range(start, min(start + _CHUNK, rows.stop)))
 
     def _photos(self, part: str) -> Photos:
         return Photos(_samples(dataset_path(IMAGENET), part, self._classes), self._size)

@@ -1,0 +1,181 @@
+"""A compiled loss: the same run, the same names, and a warm-up that leaves no trace but its cache."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import safetensors.torch
+import torch
+
+from harness.types import Precision, Record, RunSpec, WorkloadEntry
+from harness.worker import warmup
+from harness.worker.access import Batch, Pool, Stream
+from harness.worker.work import CountedWork, compiled
+from tests import micro
+from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
+from tests.worker import ranked
+
+COMPILED = {"precision": Precision(compile=True)}
+
+
+@pytest.fixture(autouse=True)
+def _no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setenv("TRITON_CACHE_DIR", "")
+    monkeypatch.setattr("harness.worker.host._load_workload", _as_planned)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def _as_planned(spec: RunSpec) -> Any:
+    """The workload, without comparing its facts with the planned ones, which a test has changed."""
+    from harness.loading import load_object
+
+    return load_object(spec.workload.load)(**spec.workload.arguments)
+
+
+def on_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace as always, and leave the kernels to eager PyTorch: quick, and no compiler is needed."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=name))
+    monkeypatch.setattr(warmup, "warm_up", lambda job: "")
+
+
+def losses(record: Record) -> list[float]:
+    return [p.metrics["loss"] for p in record.points]
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize(
+    "workload",
+    [micro.ENTRY, micro.STREAM_ENTRY, ranked.entry(ranked.Normalised), ranked.entry(ranked.EightAtATime)],
+    ids=["pool", "stream", "batch norm", "micro-batches"],
+)
+def test_a_compiled_run_is_the_run(
+    workload: WorkloadEntry, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a rehearsal and without one bit for bit; with no compiler to rounding."""
+    on_backend(backend, monkeypatch)
+    noisy = submission("tests.submissions_for_tests:Noisy")
+    spec = spec_of(noisy, workload, facts=COMPILED, smoke=True)
+    rehearsed = run_here(spec, tmp_path / "with")
+    assert rehearsed.status in ("exhausted", "reached"), rehearsed.reason
+    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    torch._dynamo.reset()
+    assert outcome(run_here(spec, tmp_path / "without")) == outcome(rehearsed)
+    off = run_here(spec_of(noisy, workload, smoke=True), tmp_path / "off")
+    assert [(p.examples, p.gradient_examples, p.steps) for p in rehearsed.points] == [
+        (p.examples, p.gradient_examples, p.steps) for p in off.points
+    ]
+    for a, b in zip(rehearsed.points, off.points, strict=True):
+        assert a.metrics == pytest.approx(b.metrics, abs=1e-4)
+    assert_plain_names(spec, tmp_path / "with")
+
+
+def assert_plain_names(spec: RunSpec, runs: Path) -> None:
+    """Weights are stored under the names of the raw module."""
+    names = set(safetensors.torch.load_file(folder_of(spec, runs).path / "final.safetensors"))
+    assert names
+    assert not [name for name in names if "_orig_mod" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noisy = submission("tests.submissions_for_tests:Noisy")
+    # Its class says so itself: the warm-up is another process, which knows of no patch in this one.
+    spec = spec_of(noisy, ranked.entry(ranked.Compiled), smoke=True)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    watcher = Remember()
+    warmed = run_here(spec, tmp_path / "with", watcher)
+    assert not watcher.warnings
+    assert warmed.status == "exhausted", warmed.reason
+    assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
+    assert counters["aot_autograd"]["autograd_cache_miss"] == 0
+    monkeypatch.setattr(warmup, "warm_up", lambda job: "")
+    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    torch._dynamo.reset()
+    counters.clear()
+    cold = run_here(spec, tmp_path / "without")
+    assert counters["aot_autograd"]["autograd_cache_miss"] >= 1
+    assert outcome(warmed) == outcome(cold)
+    plain = msgspec.structs.replace(spec_of(noisy, smoke=True), seeds=spec.seeds)
+    assert losses(warmed) == pytest.approx(losses(run_here(plain, tmp_path / "plain")), abs=1e-5)
+    assert_plain_names(spec, tmp_path / "with")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore")
+def test_two_ranks_compile_as_one(tmp_path: Path) -> None:
+    base = submission("tests.submissions_for_tests:Base")
+    spec = msgspec.structs.replace(spec_of(base, ranked.entry(ranked.Compiled), smoke=True), ranks=2)
+    record = run_here(spec, tmp_path / "two")
+    assert record.status == "exhausted", record.reason
+    plain = msgspec.structs.replace(spec_of(base, smoke=True), seeds=spec.seeds)
+    assert losses(record) == pytest.approx(losses(run_here(plain, tmp_path / "plain")), abs=1e-5)
+
+
+def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_backend("eager", monkeypatch)
+    loss = compiled(micro.Micro().loss)
+    model = micro.Micro().build_model(0)
+    for n in range(2, 20):
+        x, y = micro.points(n, 0)
+        assert float(loss(model, Batch(x=x, y=y), False).detach()) == pytest.approx(
+            float(micro.Micro().loss(model, Batch(x=x, y=y)).detach())
+        )
+
+
+def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
+    monkeypatch.setattr(warmup.sys, "executable", "/bin/false")
+    watcher = Remember()
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=COMPILED, smoke=True)
+    record = run_here(spec, tmp_path, watcher)
+    assert record.status == "exhausted", record.reason
+    assert watcher.warnings == ["the compile warm-up ended with code 1; compiling is on the clock (see worker.log)"]
+
+
+@pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
+def test_a_rehearsal_leaves_everything_as_it_was(made: type[micro.Micro], monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = made()
+    model = workload.build_model(0, dropout=0.5)
+    entry = micro.ENTRY if made is micro.Micro else micro.STREAM_ENTRY
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), entry)
+    work = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    other = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    torch.manual_seed(3)
+    work.rehearse()
+    assert torch.rand(1).equal(torch.manual_seed(3) and torch.rand(1))
+    assert all(p.grad is None for p in model.parameters())
+    assert work.examples == work.forward_examples == work.gradient_examples == 0
+    assert all(torch.equal(a, b) for a, b in zip(work.draw().values(), other.draw().values(), strict=True))
+    assert not work.rehearses
+
+
+@pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
+def test_random_data_has_the_shapes_and_not_the_values(made: type[micro.Micro]) -> None:
+    access = "pool" if made is micro.Micro else "stream"
+    real, fake = made().train_data(0), warmup.random_like(made().train_data(0), access)
+    at = torch.arange(40)
+
+    def drawn(data: Pool | Stream) -> Batch:
+        return data.gather(at) if isinstance(data, Pool) else data.draw(40)
+
+    a, b = drawn(real), drawn(fake)
+    assert {k: (t.shape, t.dtype, t.stride()) for k, t in a.items()} == {
+        k: (t.shape, t.dtype, t.stride()) for k, t in b.items()
+    }
+    assert not torch.equal(a["x"], b["x"])
+    assert set(b["y"].tolist()) <= set(a["y"].tolist())
