@@ -282,6 +282,14 @@ def test_apples_gpu_is_a_class_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     assert provenance.hardware_class("mps", 1) == "1xmps-apple-m2-max"
 
 
+def test_a_run_on_an_untested_device_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "-s", "wsd", "-w", "lm-tiny", "--dry-run"]
+    assert cli.invoke([*arguments, "--device", "mps"]) == 0
+    assert f"warning: {provenance.UNTESTED['mps']}" in capsys.readouterr().err
+    assert cli.invoke(arguments) == 0
+    assert "tested" not in capsys.readouterr().err
+
+
 def test_the_command_prints_what_is_here_and_what_is_declared(
     machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from harness.api import Budget, Target, WorkloadFacts
+from workloads.calibrated import calibrated
 from workloads.continual.lm_facts import CONTINUAL_LM
 
-CURRICULUM_LM = WorkloadFacts(
+_CURRICULUM_LM = WorkloadFacts(
     name="curriculum-lm",
-    version="2",
+    version="3",
     tier="cpu",
-    targets=(Target(metric="loss", goal="min", value=1.42, unit="nats per token"),),
+    targets=(Target(metric="loss", goal="min", value=1.37, unit="nats per token"),),
     budget=Budget(horizon=24_576, gradient_examples=49_152, seconds={"default": 150.0}),
     batch_sizes=(16, 32, 64),
     eval_every=256,
@@ -17,6 +18,5 @@ CURRICULUM_LM = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
     scores=("quality",),
-    resolution=None,
-    reference=(),
 )
+CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.39, main=1.37, hard=1.32, resolution=0.019)
