@@ -28,6 +28,7 @@ from methods_figures import Figure
 
 from harness import estimate, plan, rulesets, sampling, spaces, store
 from harness.cli.run import watching
+from harness.errors import BenchError
 from harness.loading import load_object
 from harness.plugins import Registry, load_registry
 from harness.types import Execution, Fixed, HParams, Purpose, RunSpec, SubmissionEntry
@@ -37,7 +38,7 @@ MEASURED = ROOT / "docs" / "measured"
 #: Wall seconds of a run of AdamW to the end of the full budget with its evaluations, where no earlier record says.
 SECONDS = {"resnet-digits": 11.0, "lm-tiny": 58.0}
 #: How many times as long a run of these takes.
-DEARER = {"soap-wsd": 1.5, "shampoo-wsd": 3.0, "sam-sgd": 1.8, "muon-wsd": 1.1, "galore-wsd": 1.1}
+DEARER = {"soap-wsd": 1.2, "shampoo-wsd": 3.0, "sam-sgd": 1.8, "muon-wsd": 1.2, "galore-wsd": 1.1}
 #: `--every`: workload and seeds.
 EVERY = {"resnet-digits": 5, "lm-tiny": 1}
 
@@ -60,9 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(table.page(figures.read(options.figures)))
         return 0
     experiment = Experiment(load_registry(), options)
-    if options.every:
-        return experiment.every()
-    return experiment.show() if options.plan else experiment.run()
+    try:
+        if options.every:
+            return experiment.every()
+        return experiment.show() if options.plan else experiment.run()
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
 
 
 class Experiment:
@@ -156,24 +161,37 @@ class Experiment:
     # --- what it costs ------------------------------------------------------------------------------
 
     def show(self) -> int:
-        """Print the plan. What is run on fresh seeds depends on the tuning: the most it can be is planned for."""
-        folders = [folder for folder in (self._options.runs, ROOT / "results") if folder.is_dir()]
-        known = estimate.Estimates(folders)
+        """Print the plan, less what has run. How much runs on fresh seeds depends on the tuning."""
+        done = {figure.run: figure for figure in figures.read(self._options.figures)}
         total = 0.0
         for stage in self.stages():
             tuning = self.tuning(stage)
-            cost = {spec.submission.name: seconds(spec, known) for spec in tuning}
-            least = sum(seconds(spec, known) for spec in tuning) + self._seeds * sum(cost.values())
-            most = least + (len(stage.measures) - 1) * self._seeds * sum(cost.values())
+            place = _place(tuning[0])
+            fresh = [f for f in done.values() if f.purpose == "score" and f.at == place and f.arm in stage.arms]
+            left = sum(self._seconds(spec) for spec in tuning if store.run_id(spec) not in done)
+            left -= sum(self._cost(figure.arm, *place) for figure in fresh)
+            once = self._seeds * sum({spec.submission.name: self._seconds(spec) for spec in tuning}.values())
+            least, most = (max(0.0, left + n * once) for n in (1, len(stage.measures)))
             total += most
+            several = "one or two settings" if len(stage.measures) > 1 else "one setting"
             print(f"{stage.title}: {len(stage.arms)} arms, {len(tuning)} settings on the tuning seed,")
-            several = " or two" if len(stage.measures) > 1 else ""
-            print(f"  {self._seeds} fresh seeds of one{several} settings each: {hours(least)} to {hours(most)}")
+            print(f"  {self._seeds} fresh seeds of {several} each, of which {len(fresh)} runs are there;")
+            print(f"  left: {hours(least)} to {hours(most)}")
             for spec in tuning:
                 tried = " ".join(f"{name}={spec.hparams[name]:g}" for name in figures.TUNED if name in spec.hparams)
-                print(f"    {store.run_id(spec)} {spec.submission.name} {tried}")
-        print(f"at most {hours(total)}; with {self._options.jobs} at once {hours(total / self._options.jobs, 'hours')}")
+                run = store.run_id(spec)
+                print(f"    {run} {spec.submission.name} {tried} ({done[run].status if run in done else 'to run'})")
+        jobs = self._options.jobs
+        print(f"at most {hours(total)} are left; with {jobs} at once {hours(total / jobs, 'hours')}")
         return 0
+
+    def _seconds(self, spec: RunSpec) -> float:
+        return self._cost(spec.submission.name, *_place(spec))
+
+    def _cost(self, arm: str, workload: str, budget: int) -> float:
+        """Wall seconds of a run to the end of a budget, from those of AdamW."""
+        share = budget / self._registry.workload(workload).facts.budget.horizon
+        return estimate.STARTUP_S + SECONDS.get(workload, 60.0) * share * DEARER.get(arm, 1.0)
 
     # --- every method at its defaults ---------------------------------------------------------------
 
@@ -184,7 +202,10 @@ class Experiment:
         rows: dict[tuple[str, str], str] = {}
         found: dict[tuple[str, str], list[Figure]] = {}
         only = set(self._options.arms.split(",")) if self._options.arms else None
+        wanted = self._options.workloads.split(",") if self._options.workloads else list(EVERY)
         for name, seeds in EVERY.items():
+            if name not in wanted:
+                continue
             workload = self._registry.workload(name)
             for entry in self._registry.submissions():
                 if only is not None and entry.name not in only:
@@ -195,8 +216,7 @@ class Experiment:
                     count = self._options.seeds or seeds
                     specs += plan.plan(workload, entry, self._registry, settings, studies=count)
         if self._options.plan:
-            known = estimate.Estimates([folder for folder in (self._options.runs,) if folder.is_dir()])
-            print(f"{len(specs)} runs, at most {hours(sum(seconds(spec, known) for spec in specs))}")
+            print(f"{len(specs)} runs, at most {hours(sum(map(self._seconds, specs)))}")
             return 0
         kept = {figure.run: figure for figure in figures.read(self._options.figures)}
         for figure in self._carry_out(specs, kept):
@@ -230,15 +250,9 @@ def points(entry: SubmissionEntry, registry: Registry, rates: bool) -> list[HPar
     return found
 
 
-def seconds(spec: RunSpec, known: estimate.Estimates) -> float:
-    """Wall seconds of a run: by records of such runs, else by what is known of AdamW's."""
-    full = load_registry().workload(spec.workload.facts.name).facts.budget.horizon
-    share = spec.workload.facts.budget.horizon / full
-    recorded = known.of(spec)
-    if recorded is not None and share == 1:
-        return recorded
-    name = spec.workload.facts.name
-    return estimate.STARTUP_S + SECONDS.get(name, 60.0) * share * DEARER.get(spec.submission.name, 1.0)
+def _place(spec: RunSpec) -> tuple[str, int]:
+    """The workload's name and the budget."""
+    return spec.workload.facts.name, spec.workload.facts.budget.horizon
 
 
 def hours(length: float, unit: str = "core-hours") -> str:
