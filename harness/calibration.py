@@ -3,8 +3,10 @@
 A value is made of what at least 90 % of fresh seeds of a tuned reference reach by 80 % of the budget, rounded to three
 digits, to the easier side. The target is the value of the reference that anchors the scores, at its best setting, so
 that scores have a time to be measured in; the value of the best of all references is the `hard` level (ADR 0006).
-On a stream the rule is applied to every stage and the share of its cap:
-in the runs that targets are made of, all stages last equally long, met or not.
+
+On a stream the rule is applied to every stage: in the runs that its values are made of, all stages last equally long,
+met or not. But runs at such targets move on as soon as they may, with less training behind them, and have five chances
+to miss. So all stages are made easier together, by the least `slack` at which enough fresh seeds reach the end.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from harness.types import Data, HParams, Record, Target, WorkloadFacts
+from harness.types import Data, HParams, Record, Stage, Target, WorkloadFacts
 
 #: Share of the fresh seeds that reach a target, and of the budget by which they do.
 SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
@@ -25,6 +27,8 @@ SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
 EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
 #: Resolution beyond which a workload is coarse.
 FINE = 0.02
+#: By how much the errors at a stream's stages may be multiplied, in the order of trying; see `relaxed`.
+SLACKS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
 class Setting(Data, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class Level(Data, frozen=True, kw_only=True):
 
 
 class StageLevel(Data, frozen=True, kw_only=True):
-    """A stage's target by the rule, and the final value of each task's metric that as many seeds are above."""
+    """A stage's value by the rule, and the final value of each task's metric that as many seeds are above."""
 
     name: str
     value: float
@@ -75,6 +79,9 @@ class Calibration(Data, frozen=True, kw_only=True):
         horizon: the budget in examples.
         levels: `easy`, `main`, `hard` (pools).
         stages: what the rule makes of each stage (streams).
+        slack: by what the errors there are multiplied to make targets; None until it was looked for, or where not even
+            the largest will do.
+        checks: run_ids of the fresh seeds that went through the stream at those targets.
         resolution: one standard error of the score metric as a share of the examples to the target.
         evaluations: evaluations before the hit, the median over seeds.
         runs: run_ids of the fresh seeds of both.
@@ -92,6 +99,8 @@ class Calibration(Data, frozen=True, kw_only=True):
     horizon: int
     levels: dict[str, Level] = msgspec.field(default_factory=dict)
     stages: tuple[StageLevel, ...] = ()
+    slack: float | None = None
+    checks: tuple[str, ...] = ()
     resolution: float | None = None
     evaluations: float | None = None
     runs: tuple[str, ...] = ()
@@ -294,6 +303,34 @@ def _of_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record
     return msgspec.structs.replace(
         common, metric=facts.targets[0].metric, goal=facts.targets[0].goal, stages=tuple(levels)
     )
+
+
+def relaxed(made: Calibration, stages: Sequence[Stage], slack: float) -> tuple[Stage, ...]:
+    """Stages with the targets that a slack makes of a calibration's values; caps and floors stay.
+
+    The error of a metric that is to be high is its distance from 1 (all of them are shares), of any other the metric
+    itself.
+    """
+    return tuple(
+        msgspec.structs.replace(
+            stage,
+            targets=(msgspec.structs.replace(stage.targets[0], value=_eased(level.value, stage.targets[0], slack)),),
+        )
+        for stage, level in zip(stages, made.stages, strict=True)
+    )
+
+
+def _eased(value: float, target: Target, slack: float) -> float:
+    return easier(1 - slack * (1 - value) if target.goal == "max" else slack * value, target)
+
+
+def least_slack(holds: Callable[[float], bool]) -> float | None:
+    """The least of `SLACKS` that holds, if one does, taking it that those above it do too (bisection)."""
+    low, high = -1, len(SLACKS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(SLACKS[middle]) else (middle, high)
+    return SLACKS[high] if high < len(SLACKS) else None
 
 
 def _final(fresh: Sequence[Record], floor: Target) -> float:

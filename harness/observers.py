@@ -7,7 +7,7 @@ from typing import Any
 
 import pluggy
 
-from harness.types import Point, Record, RunSpec
+from harness.types import Outcome, Point, Record, RunSpec
 
 
 class Observers:
@@ -32,7 +32,7 @@ class Observers:
     def finished(self, record: Record) -> None:
         self._call("bench_run_finished", record=record)
 
-    def kept(self, record: Record) -> None: ...
+    def kept(self, outcome: Outcome) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
         """Call each plugin apart, so that one that raises does not silence the others; each says so once."""

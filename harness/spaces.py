@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -136,8 +137,7 @@ def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, floa
         ValueError: it is not such a relation.
     """
     names: dict[str, Any] = {**values, **context}
-    tree = parse_check(check)
-    used = sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - set(_FUNCTIONS))
+    tree, used = _parsed(check)
     if any(names.get(name) is None for name in used):
         return
     if not _evaluate(tree.body, names):
@@ -163,6 +163,14 @@ def parse_check(check: str) -> ast.Expression:
         ):
             raise ValueError(f"check {check!r} may not contain {type(node).__name__}")
     return tree
+
+
+@functools.cache
+def _parsed(check: str) -> tuple[ast.Expression, tuple[str, ...]]:
+    """A relation and the names in it; kept, since a plan of thousands of trials asks for the same few again."""
+    tree = parse_check(check)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return tree, tuple(sorted(names - set(_FUNCTIONS)))
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "steps": steps}

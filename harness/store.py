@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import DamagedError, StoreError
-from harness.types import SCHEMA_VERSION, Record, RunSpec
+from harness.types import SCHEMA_VERSION, Record, RunSpec, Status
 
 RECORD = "record.json"
 
@@ -126,6 +126,31 @@ def decode(payload: bytes, where: str) -> Record:
 
 class _Schema(msgspec.Struct):
     schema: int
+
+
+class Ending(msgspec.Struct):
+    """How a trial ended: the part of its record that decides whether it is run again."""
+
+    schema: int
+    run_id: str
+    status: Status
+    reason: str = ""
+
+
+def ending(path: Path) -> Ending | None:
+    """How the trial ended whose record this is; None where there is none, or none that can be read.
+
+    Nothing but these fields is decoded and no hash is checked, so that ten thousand take a second. A record is
+    validated whenever it is read for what it says.
+    """
+    try:
+        found = _ENDINGS.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+    return found if found.schema == SCHEMA_VERSION else None
+
+
+_ENDINGS = msgspec.json.Decoder(Ending)
 
 
 def read_record(path: Path) -> Record:

@@ -24,7 +24,20 @@ import msgspec
 from harness.errors import BenchError
 from harness.holdings import data_folder
 from harness.store import RunFolder, cannot_write
-from harness.types import AnyEvent, ClockEdge, Counters, Done, Evaluated, Job, Point, Ready, Record, RunSpec, Warned
+from harness.types import (
+    AnyEvent,
+    ClockEdge,
+    Counters,
+    Done,
+    Evaluated,
+    Job,
+    Outcome,
+    Point,
+    Ready,
+    Record,
+    RunSpec,
+    Warned,
+)
 
 #: A worker killed this many times in a row without getting any further has crashed.
 DEATHS_ALLOWED = 3
@@ -34,7 +47,9 @@ STARTUP_S = 900.0
 PATIENCE_S = 120.0
 #: The two clocks may differ by this share and this many seconds before a run is rejected.
 CLOCK_TOLERANCE = (0.05, 1.0)
-#: The reader of events looks up this often, and knows by it that it was held up for so many seconds.
+#: What the worker process is started with.
+WORKER = (sys.executable, "-m", "harness.worker")
+#: Whoever waits for events looks up this often; the reader knows by it that it was held up for so many seconds.
 WAKE_S = 0.2
 LATE_S = 0.5
 
@@ -50,7 +65,7 @@ class Watcher(Protocol):
 
     def finished(self, record: Record) -> None: ...
 
-    def kept(self, record: Record) -> None:
+    def kept(self, outcome: Outcome) -> None:
         """The trial had ended before; nothing was run."""
         ...
 
@@ -61,10 +76,48 @@ class Interrupted(BenchError):
     exit_code = 130
 
 
+class Stop:
+    """Asks trials to end, each with a record; pulled once, from any thread."""
+
+    def __init__(self) -> None:
+        self._pulled = threading.Event()
+
+    def pull(self) -> None:
+        """Ask."""
+        self._pulled.set()
+
+    @property
+    def pulled(self) -> bool:
+        """Whether it was asked."""
+        return self._pulled.is_set()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a trial has for itself.
+
+    Args:
+        cores: processor cores that the worker is pinned to; wherever the system puts it when empty.
+        gpus: what `CUDA_VISIBLE_DEVICES` names; left as it is when empty.
+    """
+
+    cores: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ()
+
+
 Transport = Callable[[Job, Callable[[AnyEvent], None]], None]
 
 
-def supervise(folder: RunFolder, spec: RunSpec, watcher: Watcher, *, transport: Transport | None = None) -> Record:
+def supervise(
+    folder: RunFolder,
+    spec: RunSpec,
+    watcher: Watcher,
+    *,
+    transport: Transport | None = None,
+    place: Place | None = None,
+    stop: Stop | None = None,
+    persist: bool = False,
+) -> Record:
     """Run a trial, or go on with it, to its record. The folder must be locked.
 
     Args:
@@ -72,29 +125,33 @@ def supervise(folder: RunFolder, spec: RunSpec, watcher: Watcher, *, transport: 
         spec: the trial.
         watcher: told of what happens.
         transport: carries a job out and passes its events on; a worker process by default.
+        place: the cores and GPUs of that process.
+        stop: ends the trial when pulled; Ctrl-C does so, too, in the main thread.
+        persist: whether a worker that was killed is followed by another one that goes on from its checkpoint.
 
     Returns:
         the record, already written.
 
     Raises:
         StoreError: the record cannot be written; the one written at the start still says `interrupted`.
-        Interrupted: Ctrl-C or SIGTERM; the record says `interrupted`.
+        Interrupted: the trial was stopped; the record says `interrupted`.
     """
-    earlier = folder.record()
-    trial = Trial(spec, folder.identity, watcher)
-    if earlier is not None:
-        # Until the worker says where it goes on from, what is known is what was known before.
-        trial.deaths, trial.points = earlier.deaths, list(earlier.points)
-    # From here on the trial has a record, whatever happens to this process.
-    folder.write(trial.record())
+    trial = Trial.after(folder.record(), spec, folder.identity, watcher)
+    carry_out = transport or WorkerProcess(folder, trial, place or Place(), stop or Stop()).carry_out
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False
-    with _termination_as_interrupt():
+    while True:
+        # From here on the trial has a record, whatever happens to this process.
+        folder.write(trial.record())
         try:
-            (transport or WorkerProcess(folder, trial).carry_out)(job, trial.receive)
+            carry_out(job, trial.receive)
         except KeyboardInterrupt:
             interrupted = trial.end is None
             trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
+        if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
+            break
+        watcher.warned(spec, f"the worker was killed by {trial.killer}; going on from its last checkpoint")
+        trial.end, trial.killer = None, ""
     record = folder.write(trial.record())
     # A worker that failed before it stood may fail for want of memory or a file; what it would go on from stays.
     if record.status != "interrupted" and trial.ready is not None:
@@ -116,8 +173,17 @@ class Trial:
     points: list[Point] = field(default_factory=list)
     ready: Ready | None = None
     end: Done | None = None
+    killer: str = ""
     second_clock: SecondClock | None = None
     started: str = field(default_factory=lambda: _utc_now())
+
+    @classmethod
+    def after(cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher) -> Trial:
+        """A trial of which, until its worker says where it goes on from, is known what was known before."""
+        trial = cls(spec, run_id, watcher)
+        if earlier is not None:
+            trial.deaths, trial.points = earlier.deaths, list(earlier.points)
+        return trial
 
     def receive(self, event: AnyEvent) -> None:
         """Take in an event."""
@@ -148,7 +214,7 @@ class Trial:
             self.end = Done(status="crashed", reason=last_words or f"the worker exited with code {returncode}")
             return
         self.deaths += 1
-        name = signal.Signals(-returncode).name
+        self.killer = name = signal.Signals(-returncode).name
         if self.deaths >= DEATHS_ALLOWED:
             self.end = Done(
                 status="crashed", reason=f"killed by {name} {self.deaths} times in a row without getting further"
@@ -247,14 +313,22 @@ class WorkerProcess:
     Args:
         folder: the run's folder; its lock is shared with the worker.
         trial: told of the worker's death.
+        place: what the worker has for itself.
+        stop: ends the worker when pulled.
     """
 
-    def __init__(self, folder: RunFolder, trial: Trial) -> None:
+    def __init__(self, folder: RunFolder, trial: Trial, place: Place, stop: Stop) -> None:
         self._folder = folder
         self._trial = trial
+        self._place = place
+        self._stop = stop
 
     def carry_out(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
-        """Start the worker, pass its events on, and end when it ends or says nothing for too long."""
+        """Start the worker, pass its events on, and end when it ends or says nothing for too long.
+
+        Raises:
+            KeyboardInterrupt: it was stopped before it had said its last word.
+        """
         scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
         reading, writing = os.pipe()
         worker: subprocess.Popen[bytes] | None = None
@@ -270,7 +344,7 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.write(msgspec.json.encode(job) + b"\n")
                 worker.stdin.flush()
-            silent = _pass_on(reader.events, receive, job.spec)
+            silent = _pass_on(reader.events, receive, job.spec, self._stop)
             if silent:
                 _kill(worker)
                 self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
@@ -303,12 +377,12 @@ class WorkerProcess:
                 began = output.tell()
                 lock = self._folder.lock_descriptor
                 worker = subprocess.Popen(
-                    [sys.executable, "-m", "harness.worker", str(writing), str(lock)],
+                    [*WORKER, str(writing), str(lock), ",".join(map(str, self._place.cores))],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
                     pass_fds=(writing, lock),
-                    env=_environment(spec, scratch),
+                    env=_environment(spec, scratch, self._place),
                     start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
                 )
         except OSError as error:
@@ -368,15 +442,29 @@ def _decoded(decoder: msgspec.json.Decoder[AnyEvent], line: bytes) -> AnyEvent:
         return Done(status="crashed", reason=f"the worker sent what is no event: {error}")
 
 
-def _pass_on(events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec) -> float:
-    """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds)."""
+def _pass_on(
+    events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: Stop
+) -> float:
+    """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds).
+
+    Raises:
+        KeyboardInterrupt: it was stopped first.
+    """
     # Between two events lies a small part of the budget, on a machine that may be several times slower.
     patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
+    waited = 0.0
     while True:
+        if stop.pulled:
+            raise KeyboardInterrupt
         try:
-            event = events.get(timeout=patience)
+            event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            return patience
+            # Counted, and not read off a clock: a machine that slept has not waited.
+            waited += WAKE_S
+            if waited >= patience:
+                return patience
+            continue
+        waited = 0.0
         if event is None:
             return 0.0
         receive(event)
@@ -402,7 +490,7 @@ def _kill(worker: subprocess.Popen[bytes]) -> None:
     worker.wait()
 
 
-def _environment(spec: RunSpec, scratch: Path) -> dict[str, str]:
+def _environment(spec: RunSpec, scratch: Path, place: Place) -> dict[str, str]:
     """The worker's environment: fixed threads and hashing, and a home and temporary folder of its own."""
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
@@ -411,7 +499,8 @@ def _environment(spec: RunSpec, scratch: Path) -> dict[str, str]:
     # Packages that a user installed for themselves are found through HOME, which is another one in there.
     # So are its datasets, and what a workload keeps beside them.
     kept = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
-    return {**os.environ, **kept, **home, **fixed, **counts}
+    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
+    return {**os.environ, **kept, **home, **fixed, **counts, **gpus}
 
 
 def _last_words(log: Path, began: int) -> str:
@@ -426,8 +515,8 @@ def _last_words(log: Path, began: int) -> str:
 
 
 @contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does, with a record; restored afterwards."""
+def termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends what is inside as Ctrl-C does; restored afterwards. Outside the main thread it changes nothing."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from harness import plan, rulesets, store
 from harness.executors.trial import carry_out
 from harness.plugins import Registry, load_registry
 from harness.store import RunFolder
-from harness.types import Execution, PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.types import Execution, Outcome, PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
 from tests import micro
 
 
@@ -22,7 +22,7 @@ class Remember:
         self.points: list[Point] = []
         self.warnings: list[str] = []
         self.records: list[Record] = []
-        self.kept_records: list[Record] = []
+        self.kept_outcomes: list[Outcome] = []
         self.resumed: list[int] = []
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
@@ -37,8 +37,8 @@ class Remember:
     def finished(self, record: Record) -> None:
         self.records.append(record)
 
-    def kept(self, record: Record) -> None:
-        self.kept_records.append(record)
+    def kept(self, outcome: Outcome) -> None:
+        self.kept_outcomes.append(outcome)
 
 
 def submission(load: str, **fields: Any) -> SubmissionEntry:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from harness import calibration, cli, store
-from harness.calibration import calibrate, easier, reached_by, resolution, settings
+from harness.calibration import calibrate, easier, least_slack, reached_by, relaxed, resolution, settings
 from harness.types import Budget, Counters, Point, Record, Stage, Target
 from tests.scoring import builders
 
@@ -119,6 +119,27 @@ def test_a_streams_targets_are_made_stage_by_stage() -> None:
     assert made.coarse
 
 
+def test_a_slack_eases_every_stage_and_leaves_caps_and_floors() -> None:
+    fresh = [stream_run([0.9, 0.8], 0.3, k) for k in range(10)]
+    stages = fresh[0].spec.workload.facts.stages
+    eased = relaxed(calibrate(settings(fresh), fresh), stages, 1.5)
+    assert [stage.targets[0].value for stage in eased] == [0.85, 0.7]
+    assert [(stage.max_examples, stage.floors) for stage in eased] == [(s.max_examples, s.floors) for s in stages]
+
+
+@pytest.mark.parametrize("least", calibration.SLACKS)
+def test_the_least_slack_that_holds_is_found(least: float) -> None:
+    asked: list[float] = []
+
+    def holds(slack: float) -> bool:
+        asked.append(slack)
+        return slack >= least
+
+    assert least_slack(holds) == least
+    assert len(asked) <= 4
+    assert least_slack(lambda slack: False) is None
+
+
 def test_nothing_that_is_not_a_number_is_written() -> None:
     made = calibrate((), [run([math.inf, 0.5], k) for k in range(10)])
     assert b"Infinity" not in msgspec.json.encode(made)
@@ -131,6 +152,7 @@ def test_the_command_tunes_then_reruns_the_best_and_writes_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibration, "SLACKS", (3.0,))
     wanted = ["calibrate", "continual-digits", "--families", "sgd-replay", "--rates", "2", "--studies", "2"]
     assert cli.invoke([*wanted, "--no-variants", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["calibrations"]
@@ -138,8 +160,15 @@ def test_the_command_tunes_then_reruns_the_best_and_writes_both(
     assert json.loads(msgspec.json.encode(written)) == shown
     records, problems = store.read_all([Path("calibration/runs")])
     assert not problems
-    assert sorted(r.spec.purpose for r in records) == ["target", "target", "tuning", "tuning"]
-    assert {r.run_id for r in records if r.spec.purpose == "target"} == set(written.runs)
+    by_id = {r.run_id: r for r in records}
+    assert sum(r.spec.purpose == "tuning" for r in records) == 2
+    assert [by_id[run].spec.study for run in written.runs] == [0, 1]
+    # On a stream other seeds then go through it at eased targets, as far as they get.
+    assert {r.spec.study for r in records if r.spec.stop is None} <= {2, 3}
+    if written.slack is not None:
+        assert [by_id[run].status for run in written.checks] == ["reached", "reached"]
+        eased = relaxed(written, by_id[written.runs[0]].spec.workload.facts.stages, written.slack)
+        assert all(by_id[run].spec.workload.facts.stages == eased for run in written.checks)
     best = written.settings[0]
     assert all(r.spec.hparams == best.hparams for r in records if r.spec.purpose == "target")
     # Tables are of results, and these are none.

@@ -48,7 +48,9 @@ def test_finished_runs_are_kept_and_force_sets_them_aside(tmp_path: Path) -> Non
     first = run_worker(spec, tmp_path)
     watcher = Remember()
     assert run_worker(spec, tmp_path, watcher) == first
-    assert watcher.kept_records == [first]
+    assert [(kept.run_id, kept.status, kept.kept) for kept in watcher.kept_outcomes] == [
+        (first.run_id, first.status, True)
+    ]
     again = run_worker(spec, tmp_path, force=True)
     assert outcome(again) == outcome(first)
     assert [store.read_record(p) for p in (tmp_path / "superseded").rglob("record.json")] == [first]
@@ -281,10 +283,12 @@ from harness.errors import BenchError
 from harness.types import RunSpec
 from tests.helpers import run_worker
 from harness import store
+from harness.supervise import termination_as_interrupt
 spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RunSpec)
 assert store.run_id(spec) == "{run_id}"
 try:
-    print(run_worker(spec, Path(sys.argv[2])).status)
+    with termination_as_interrupt():
+        print(run_worker(spec, Path(sys.argv[2])).status)
 except BenchError as error:
     print(error.exit_code)
 """

@@ -21,13 +21,14 @@ from harness.cli import sweep as sweeps
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
+from harness.executors.machine import usable_cores
 from harness.loading import load_object
 from harness.observers import Observers
 from harness.plugins import Registry, observer_plugins
 from harness.report import text
 from harness.report.progress import LiveView, Plain, Several
 from harness.store import run_id
-from harness.types import Execution, Outcome, Record, WorkloadEntry
+from harness.types import Execution, Outcome, Record, RunSpec, WorkloadEntry
 
 #: Failed trials that a summary lists.
 LISTED = 20
@@ -271,12 +272,19 @@ def _print_plan(campaign: Campaign, options: dict[str, Any]) -> None:
         row += [str(spec.trial), spec.device, "?" if about is None else text.seconds(about), hparams]
         rows.append(row)
     click.echo(text.columns(rows))
-    jobs = options["jobs"] or 1
+    jobs = options["jobs"] or _at_once(specs)
     total, unknown_ = estimates.total(specs, jobs)
     later = f", then {campaign.pending} to the stops that these choose" if campaign.pending else ""
-    note(f"{len(specs)} trials{later}; about {text.seconds(total)} at {jobs} at once, by earlier records")
+    estimated = f"; about {text.seconds(total)} at {jobs} at once, by earlier records" if unknown_ < len(specs) else ""
+    note(f"{len(specs)} trials{later}{estimated}")
     if unknown_:
         note(f"no earlier record for {unknown_} of them on this hardware: not in the estimate")
+
+
+def _at_once(specs: Sequence[RunSpec]) -> int:
+    """How many fit on this machine; how many fit on others nobody knows here."""
+    needed = max((spec.ranks * spec.threads for spec in specs), default=1)
+    return max(1, len(usable_cores()) // needed)
 
 
 def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:

@@ -9,7 +9,15 @@ from harness.api import ExecutorEntry, hookimpl
 
 @hookimpl
 def bench_executors() -> Iterable[ExecutorEntry]:
-    """This machine."""
+    """This machine, and two kinds of cluster."""
     yield ExecutorEntry(
-        name="local", load="harness.executors.local:execute", summary="worker processes on this machine, one at a time"
+        name="local",
+        load="harness.executors.local:execute",
+        summary="worker processes on this machine, each with cores or GPUs of its own",
+    )
+    yield ExecutorEntry(
+        name="ray", load="harness.executors.ray:execute", summary="a Ray cluster, by its address or started here"
+    )
+    yield ExecutorEntry(
+        name="slurm", load="harness.executors.slurm:execute", summary="a Slurm cluster, one job per trial"
     )

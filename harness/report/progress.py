@@ -4,21 +4,56 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from harness.report import text
+from harness.store import run_id
 from harness.supervise import Watcher
-from harness.types import Point, Record, RunSpec, Target
+from harness.types import Outcome, Point, Record, RunSpec, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
 
+#: Finished trials of earlier commands that are shown one by one; more are counted.
+_FEW = 3
+#: Running trials that are shown in detail; more have a line each.
+_DETAILED = 2
+
+
+class _Kept:
+    """Trials kept from before, gathered until something else is to be shown: a plan may have thousands of them."""
+
+    def __init__(self) -> None:
+        self._outcomes: list[Outcome] = []
+
+    def add(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+
+    def lines(self, index: int, total: int) -> list[str]:
+        """What to say of those gathered since; they are the last ones up to `index`."""
+        outcomes, self._outcomes = self._outcomes, []
+        first = index - len(outcomes) + 1
+        if len(outcomes) > _FEW:
+            counts = Counter(outcome.status for outcome in outcomes)
+            listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
+            return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from before)"]
+        return [
+            f"[{first + i}/{total}] {_title(outcome.spec)}: {_ending(outcome)} (kept from before)"
+            for i, outcome in enumerate(outcomes)
+        ]
+
+
 class Plain:
     """One line per evaluation, nothing that moves; for pipes, logs and dumb terminals.
+
+    While several trials run, each line names its trial by the number that it was given when it started.
 
     Args:
         total: trials in all.
@@ -29,35 +64,51 @@ class Plain:
         self._total = total
         self._stream = stream or sys.stderr
         self._index = 0
-        self._open = False
+        self._running: dict[str, int] = {}
+        self._kept = _Kept()
 
     def __enter__(self) -> Plain:
         return self
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(self, *_: object) -> None:
+        self._say_kept()
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        self._index += 1
-        self._open = True
+        number = self._number(run_id(spec))
         more = f", going on from step {resumed[-1].steps:,}" if resumed else ""
-        self._say(f"[{self._index}/{self._total}] {_title(spec)}{more}")
+        self._say(f"[{number}/{self._total}] {_title(spec)}{more}")
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
-        self._say(f"  {_progress_line(spec, point)}")
+        self._say(f"  {self._prefix(run_id(spec))}{_progress_line(spec, point)}")
 
     def warned(self, spec: RunSpec, message: str) -> None:
         self._say(f"warning: {_title(spec)}: {message}")
 
     def finished(self, record: Record) -> None:
-        if not self._open:  # it ended before it stood
-            self._index += 1
-            self._say(f"[{self._index}/{self._total}] {_title(record.spec)}")
-        self._open = False
-        self._say(f"  {_outcome(record)}")
+        if record.run_id not in self._running:  # it ended before it stood
+            self._say(f"[{self._number(record.run_id)}/{self._total}] {_title(record.spec)}")
+        prefix = self._prefix(record.run_id)
+        del self._running[record.run_id]
+        self._say(f"  {prefix}{_outcome(record)}")
 
-    def kept(self, record: Record) -> None:
+    def kept(self, outcome: Outcome) -> None:
         self._index += 1
-        self._say(f"[{self._index}/{self._total}] {_title(record.spec)}: {_outcome(record)} (kept from before)")
+        self._kept.add(outcome)
+
+    def _number(self, identity: str) -> int:
+        """A trial's number, given when it is first heard of."""
+        self._say_kept()
+        if identity not in self._running:
+            self._index += 1
+            self._running[identity] = self._index
+        return self._running[identity]
+
+    def _prefix(self, identity: str) -> str:
+        return f"[{self._running[identity]}] " if len(self._running) > 1 else ""
+
+    def _say_kept(self) -> None:
+        for line in self._kept.lines(self._index, self._total):
+            self._say(line)
 
     def _say(self, line: str) -> None:
         # Whoever read along may go away (`| head`); the run goes on.
@@ -65,8 +116,18 @@ class Plain:
             print(line, file=self._stream, flush=True)
 
 
+@dataclass
+class _Running:
+    """A trial that the live view shows."""
+
+    number: int
+    spec: RunSpec
+    points: list[Point]
+    began: float
+
+
 class LiveView:
-    """A view that redraws itself: what runs now in detail, what has ended as one line each.
+    """A view that redraws itself: what runs now (in detail while it is little), what has ended as one line each.
 
     Args:
         total: trials in all.
@@ -75,9 +136,8 @@ class LiveView:
     def __init__(self, total: int) -> None:
         self._total = total
         self._index = 0
-        self._points: list[Point] = []
-        self._spec: RunSpec | None = None
-        self._began = 0.0
+        self._running: dict[str, _Running] = {}
+        self._kept = _Kept()
         self._live: Live
 
     def __enter__(self) -> LiveView:
@@ -91,94 +151,129 @@ class LiveView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._spec = None
+        self._say_kept()
+        self._running = {}
         self._live.stop()
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        self._index += 1
-        self._spec, self._points, self._began = spec, list(resumed), time.monotonic()
+        identity = run_id(spec)
+        self._running[identity] = _Running(self._number(identity), spec, list(resumed), time.monotonic())
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
-        self._points.append(point)
+        self._running[run_id(spec)].points.append(point)
 
     def warned(self, spec: RunSpec, message: str) -> None:
         self._live.console.print(f"[yellow]warning:[/] {_escape(_title(spec))}: {_escape(message)}")
 
     def finished(self, record: Record) -> None:
-        if self._spec is None:  # it ended before it stood
-            self._index += 1
-        self._spec = None
-        self._line(record, "")
-
-    def kept(self, record: Record) -> None:
-        self._index += 1
-        self._line(record, " [dim](kept from before)[/]")
-
-    def _line(self, record: Record, suffix: str) -> None:
+        number = self._number(record.run_id)
+        self._running.pop(record.run_id, None)
         good = record.status == "reached"
         mark = "[green]✓[/]" if good else "[yellow]–[/]" if record.status == "exhausted" else "[red]✗[/]"
         self._live.console.print(
-            f"{mark} [dim]{self._index}/{self._total}[/] [bold]{_escape(_title(record.spec))}[/] "
-            f"{_escape(_outcome(record))}{suffix}"
+            f"{mark} [dim]{number}/{self._total}[/] [bold]{_escape(_title(record.spec))}[/] {_escape(_outcome(record))}"
         )
 
+    def kept(self, outcome: Outcome) -> None:
+        self._index += 1
+        self._kept.add(outcome)
+
+    def _number(self, identity: str) -> int:
+        self._say_kept()
+        if identity in self._running:
+            return self._running[identity].number
+        self._index += 1
+        return self._index
+
+    def _say_kept(self) -> None:
+        for line in self._kept.lines(self._index, self._total):
+            self._live.console.print(f"[dim]{_escape(line)}[/]")
+
     def _render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        # This runs in a thread of its own, which may find the trials changing.
+        running = list(self._running.values())
+        if not running:
+            return Text(f"  {self._index}/{self._total} starting …" if self._index < self._total else "", style="dim")
+        if len(running) <= _DETAILED:
+            return Group(*(self._block(trial) for trial in running))
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 2))
+        for trial in running:
+            grid.add_row(*self._line(trial))
+        return grid
+
+    def _line(self, trial: _Running) -> tuple[RenderableType, ...]:
+        """One of many: how far it is, and how near to its target."""
+        from rich.text import Text
+
+        number, title = Text(f"  {trial.number}/{self._total}", style="dim"), Text(_title(trial.spec), style="bold")
+        if not trial.points:
+            return number, title
+        point, target = trial.points[-1], _target(trial.spec, trial.points[-1].stage)
+        value = point.metrics.get(target.metric, float("nan"))
+        share, bar = _share(trial.spec, point, 16)
+        now = Text(f"{target.metric} {value:.4g}  target {_goal(target)}")
+        return number, title, Text.assemble(*bar, f" {share:4.0%}"), now, Text(_clock(trial.spec, point))
+
+    def _block(self, trial: _Running) -> RenderableType:
+        """One of few: its curve, its target, its budget."""
         from rich.table import Table
         from rich.text import Text
 
-        spec, points = self._spec, self._points
-        if spec is None:
-            return Text(f"  {self._index}/{self._total} starting …" if self._index < self._total else "", style="dim")
+        spec, points = trial.spec, list(trial.points)
         target = _target(spec, points[-1].stage if points else 0)
         grid = Table.grid(padding=(0, 2))
-        grid.add_row(Text(f"  {self._index}/{self._total}", style="dim"), Text(_title(spec), style="bold"))
+        grid.add_row(Text(f"  {trial.number}/{self._total}", style="dim"), Text(_title(spec), style="bold"))
         values = [p.metrics[target.metric] for p in points if target.metric in p.metrics]
         if values:
             grid.add_row("", Text(text.sparkline(values, 40), style="cyan"))
             now = Text.assemble(f"{target.metric} ", (f"{values[-1]:.4g}", "bold"), f"  target {_goal(target)}")
             grid.add_row("", now)
         if points:
-            for row in self._budget(spec, points[-1]):
-                grid.add_row("", row)
+            share, bar = _share(spec, points[-1], 40)
+            elapsed = time.monotonic() - trial.began
+            known = share > 0.02 and elapsed > 1
+            left = f", at most {text.seconds(elapsed * (1 - share) / share)} left" if known else ""
+            grid.add_row("", Text.assemble(*bar, f" {share:.0%} of the budget"))
+            grid.add_row("", Text(f"{_clock(spec, points[-1])} on the clock{left}"))
         return grid
-
-    def _budget(self, spec: RunSpec, point: Point) -> tuple[RenderableType, RenderableType]:
-        from rich.text import Text
-
-        share = min(1.0, point.examples / spec.workload.facts.budget.horizon)
-        filled = round(share * 40)
-        elapsed = time.monotonic() - self._began
-        left = f", at most {text.seconds(elapsed * (1 - share) / share)} left" if share > 0.02 and elapsed > 1 else ""
-        clock = text.seconds(point.scored(spec.clock))
-        bar = ("━" * filled, "green"), ("━" * (40 - filled), "bright_black")
-        return Text.assemble(*bar, f" {share:.0%} of the budget"), Text(f"{clock} on the clock{left}")
 
 
 class Several:
-    """Passes everything on to several watchers."""
+    """Passes everything on to several watchers, one call at a time, whatever thread it comes from."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
+        self._lock = threading.Lock()
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        for watcher in self._watchers:
-            watcher.started(spec, resumed)
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.started(spec, resumed)
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
-        for watcher in self._watchers:
-            watcher.evaluated(spec, point)
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.evaluated(spec, point)
 
     def warned(self, spec: RunSpec, message: str) -> None:
-        for watcher in self._watchers:
-            watcher.warned(spec, message)
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.warned(spec, message)
 
     def finished(self, record: Record) -> None:
-        for watcher in self._watchers:
-            watcher.finished(record)
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.finished(record)
 
-    def kept(self, record: Record) -> None:
-        for watcher in self._watchers:
-            watcher.kept(record)
+    def kept(self, outcome: Outcome) -> None:
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.kept(outcome)
 
 
 def _title(spec: RunSpec) -> str:
@@ -193,6 +288,17 @@ def _title(spec: RunSpec) -> str:
 def _target(spec: RunSpec, stage: int) -> Target:
     stages = spec.workload.facts.stages
     return stages[stage].targets[0] if stages else spec.workload.facts.targets[0]
+
+
+def _share(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
+    """How much of the budget is spent, and a bar that shows it."""
+    share = min(1.0, point.examples / spec.workload.facts.budget.horizon)
+    filled = round(share * width)
+    return share, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
+
+
+def _clock(spec: RunSpec, point: Point) -> str:
+    return text.seconds(point.scored(spec.clock))
 
 
 def _goal(target: Target) -> str:
@@ -215,7 +321,11 @@ def _outcome(record: Record) -> str:
         hit = record.points[record.hit]
         spent = f"{hit.scored(record.spec.clock):.2f} {record.spec.clock} seconds"
         return f"reached its target in {spent}, {hit.cost:,} examples, {hit.steps:,} steps"
-    return f"{record.status}: {record.reason}" if record.reason else record.status
+    return _ending(record)
+
+
+def _ending(ended: Record | Outcome) -> str:
+    return f"{ended.status}: {ended.reason}" if ended.reason else ended.status
 
 
 def _escape(line: str) -> str:

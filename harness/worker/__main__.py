@@ -1,6 +1,6 @@
 """The worker process: a job on standard input, events on a pipe, everything else into its log.
 
-usage: python -m harness.worker EVENTS_FD LOCK_FD      (started by the supervisor, not by hand)
+usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor, not by hand)
 """
 
 from __future__ import annotations
@@ -13,15 +13,27 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
 from harness.types import AnyEvent, Job
 
+Emit: TypeAlias = Callable[[AnyEvent], None]
 
-def main() -> None:
-    """Read the job, carry it out, and end when the supervisor ends."""
+
+def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
+    """Read the job, carry it out, and end when the supervisor ends.
+
+    Args:
+        execute: carries it out; `harness.worker.host.execute` when None.
+    """
     die_with_parent()
+    # Before torch is imported: the threads that it starts, and processes that share the run, inherit the cores.
+    if sys.argv[3] and sys.platform == "linux":
+        os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
     events, lock = int(sys.argv[1]), int(sys.argv[2])
@@ -42,9 +54,11 @@ def main() -> None:
             while line:
                 line = line[os.write(events, line) :]
 
-    from harness.worker.host import execute
+    if execute is None:
+        from harness.worker import host
 
-    execute(job, emit, abort=_end)
+        execute = partial(host.execute, abort=_end)
+    execute(job, emit)
     _end()
 
 

@@ -109,7 +109,7 @@ def test_a_dry_run_estimates_by_earlier_records(bench: Bench) -> None:
     _, out, _ = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--dry-run", "--json")
     # d2z has no record of its own here: what others took on this workload stands in.
     assert [one["seconds"] for one in json.loads(out)["specs"]] == [20.0, 20.0]
-    _, out, err = bench("run", "-s", "wsd", "-w", "lm-tiny,resnet-digits", "--dry-run")
+    _, out, err = bench("run", "-s", "wsd", "-w", "lm-tiny,resnet-digits", "--dry-run", "--jobs", "1")
     assert "2 trials; about 20.0 s at 1 at once" in err
     assert "no earlier record for 1" in err
     assert not Path("runs", "superseded").exists()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness import store
-from harness.calibration import Calibration, calibrate, settings
+from harness.calibration import FINE, SEEDS_SHARE, Calibration, calibrate, relaxed, settings
 from harness.plugins import load_registry
 
 FOLDER = Path(__file__).resolve().parents[2] / "calibration"
@@ -30,7 +30,8 @@ def test_targets_are_what_the_calibration_says(path: Path) -> None:
     facts = REGISTRY.workload(made.workload.partition("@")[0]).facts
     assert f"calibration/{path.name}" in facts.reference
     if made.stages:
-        assert [stage.targets[0].value for stage in facts.stages] == [stage.value for stage in made.stages]
+        assert made.slack is not None
+        assert facts.stages == relaxed(made, facts.stages, made.slack)
         return
     assert facts.targets[0].value == made.levels["main"].value
     assert facts.targets[0].metric == made.metric
@@ -38,8 +39,9 @@ def test_targets_are_what_the_calibration_says(path: Path) -> None:
         name: made.levels[name].value for name in ("easy", "hard")
     }
     assert facts.budget.horizon == made.horizon
-    assert facts.resolution == made.resolution
-    assert facts.coarse == made.coarse
+    # Runs made before a workload reported its standard error know none; where it is from then stands in the facts.
+    assert made.resolution in (None, facts.resolution)
+    assert facts.coarse == (facts.resolution is None or facts.resolution > FINE)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -53,7 +55,13 @@ def test_the_records_say_so(path: Path) -> None:
     best = [record for record in fresh if record.spec.submission.id == made.best]
     anchor = [record for record in fresh if record.spec.submission.id == made.anchor]
     again = calibrate(made.settings, best, anchor if made.anchor != made.best else ())
-    assert again == made
+    assert again == msgspec.structs.replace(made, slack=None, checks=())
+    checks = [by_id[run] for run in made.checks]
+    assert all(record.status == "reached" for record in checks) or len(checks) >= 10
+    assert sum(record.status == "reached" for record in checks) >= SEEDS_SHARE * len(checks)
+    for record in checks:
+        assert record.spec.workload.facts.stages == relaxed(made, record.spec.workload.facts.stages, made.slack or 0)
+    assert not {r.spec.seeds.model for r in checks} & {r.spec.seeds.model for r in fresh}
     tuning = [record for record in records if record.spec.purpose == "tuning"]
     if tuning:  # a variant takes its base's setting
         assert settings(tuning) == made.settings

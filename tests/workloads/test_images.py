@@ -97,9 +97,9 @@ def test_a_variant_changes_one_detail_and_no_other() -> None:
     base, variant = BY_NAME["resnet-digits"].facts, BY_NAME["resnet-digits+gelu"].facts
     assert "activation" in base.model_options
     assert "activation" not in variant.model_options
-    assert variant.targets == base.targets
+    # What calibrations found of each, and the one detail.
     changed = {f for f in base.__struct_fields__ if getattr(base, f) != getattr(variant, f)}
-    assert changed == {"name", "model_options", "resolution", "reference"}
+    assert changed == {"name", "model_options", "targets", "levels", "resolution", "reference"}
     plain, gelu = digits.ResnetDigits(), digits.ResnetDigits("gelu")
     one, other = plain.build_model(3), gelu.build_model(3)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
@@ -346,7 +346,7 @@ def test_cifar_networks_at_full_size_take_two_steps(name: str, small_cifar: Path
     assert abs(losses[0] - math.log(10)) < 1.5
     metrics = workload.evaluate(model.eval(), "feedback")
     assert metrics == workload.evaluate(model.eval(), "feedback")
-    assert set(metrics) == {"cross_entropy", "accuracy"}
+    assert set(metrics) == {"cross_entropy", "se", "accuracy"}
     assert sum(piece.n for piece in workload.held_out("score")) == 200
 
 
@@ -421,7 +421,7 @@ def test_resnet50_trains_on_a_tree(small_tree: Path) -> None:
     sizes = {split: sum(b.n for b in workload.held_out(split)) for split in ("score", "feedback", "audit")}  # type: ignore[arg-type]
     assert sizes == {"score": 6, "feedback": 2, "audit": 4}
     metrics = workload.evaluate(workload.build_model(0).eval(), "score")
-    assert set(metrics) == {"cross_entropy", "accuracy"}
+    assert set(metrics) == {"cross_entropy", "se", "accuracy"}
 
 
 def test_photographs_follow_the_global_generator(small_tree: Path) -> None:

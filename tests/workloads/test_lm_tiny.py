@@ -177,6 +177,9 @@ def test_evaluation_is_the_mean_loss_and_its_distance_from_the_entropy(work: LmT
     assert metrics["cross_entropy"] == pytest.approx(plain, abs=1e-5)
     assert metrics["excess"] == pytest.approx(plain - float(nats_B.mean()), abs=1e-5)
     assert metrics["loss"] == pytest.approx(metrics["excess"] + entropy())
+    with torch.no_grad():
+        loss_B = work.loss(model, Batch(tokens_BT=tokens_BT), per_example=True)
+    assert metrics["se"] == pytest.approx(float((loss_B - nats_B).std()) / len(nats_B) ** 0.5, rel=0.01)
 
 
 def test_the_target_is_well_above_the_entropy() -> None:
@@ -202,7 +205,6 @@ def test_facts_need_no_torch() -> None:
 def test_the_variant_changes_where_norms_stand(work: LmTiny) -> None:
     variant = LmTiny(variant="postnorm")
     assert variant.facts.name == "lm-tiny+postnorm"
-    assert variant.facts.targets == LM_TINY.targets
     model = variant.build_model(0)
     assert isinstance(model.final_norm, torch.nn.Identity)
     assert all(block.post for block in model.blocks)  # type: ignore[union-attr]

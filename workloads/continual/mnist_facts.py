@@ -19,8 +19,8 @@ _AVERAGES: dict[str, tuple[float, ...]] = {
 }
 _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
 _CAP = 4_096
-#: Fewer, and a lucky first stage ends before the reservoir holds enough of its classes.
-_LEAST = 256
+#: Fewer, and a stage that a lucky evaluation ends early leaves too little in the reservoir for those that follow.
+_LEAST = 1_024
 _REFERENCE = "benchmarks/pilot_mnist.py continual --scenario {} --lr 1e-3 (experience replay), {}"
 _PILOTS = {
     "class": "seeds 400-404: 5 of 5",

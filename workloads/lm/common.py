@@ -123,7 +123,9 @@ def mean_loss(nats_B: Tensor) -> dict[str, float]:
 
 
 def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float]:
-    """`loss`, its distance `excess` from the entropy and the plain mean `cross_entropy`, in nats per symbol.
+    """`loss`, its standard error `se`, its distance `excess` from the entropy and the plain mean `cross_entropy`.
+
+    All in nats per symbol.
 
     A text whose exact log-probability is known is harder or easier than expected by a known amount, which `loss` leaves
     out (a control variate): its expectation is the cross-entropy itself, its error is smaller.
@@ -133,5 +135,8 @@ def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float
         nats_B: minus the exact log-probability per symbol of each sequence.
         entropy: the expectation of `nats_B`.
     """
-    excess = float((loss_B - nats_B).mean())
-    return {"loss": entropy + excess, "excess": excess, "cross_entropy": float(loss_B.mean())}
+    excess_B = loss_B - nats_B
+    excess = float(excess_B.mean())
+    # Biased by 1/n, so that there is one even of a single text, for tests on toys.
+    se = float(excess_B.std(correction=0) / len(excess_B) ** 0.5)
+    return {"loss": entropy + excess, "se": se, "excess": excess, "cross_entropy": float(loss_B.mean())}

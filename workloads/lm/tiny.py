@@ -33,7 +33,7 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "postnorm": (LM_TINY_POSTNORM, {"placement": "post"}),
 }
 #: Documents of each held-out split: `score` is read at every evaluation, `audit` once.
-_DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
+_DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
 #: Documents per forward pass: activations stay in the cache, which halves the time.
 CHUNK = 64
 

@@ -1,0 +1,187 @@
+"""Kills a sweep at random moments and checks that it ends with the same set of records as one that was left alone.
+
+The sweep: 3 submissions × (resnet-digits, continual-digits, two stub workloads) × 3 studies × 2 trials, with short
+budgets. It is carried out once undisturbed with the local executor; then, for `local` and for `ray` each, it is
+started, disturbed at a random moment (a worker, the supervisor, and with `ray` a node is ended with SIGKILL), and given
+again. At the end: no record lost, none there twice, and all equal in examples, steps and metrics.
+
+    python benchmarks/kill_sweep.py [--executors local,ray] [--seed 0] [--share 0.02]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import plan, rulesets, store
+from harness.executors.machine import usable_cores
+from harness.loading import load_object
+from harness.plugins import load_registry
+from harness.report.progress import Plain
+from harness.types import Execution, Record, RunSpec, WorkloadEntry
+
+SUBMISSIONS = ("adamw-cosine", "wsd", "sgd-nesterov")
+WORKLOADS = ("resnet-digits", "continual-digits")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executors", default="local,ray")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=0.02, help="of each workload's budget")
+    parser.add_argument("--carry-out", nargs=4, metavar=("PLAN", "RUNS", "EXECUTOR", "ADDRESS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.carry_out:
+        return carry_out(*options.carry_out)
+    specs = sweep(options.share)
+    chance = random.Random(options.seed)
+    failures = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plan_file = folder / "plan.json"
+        plan_file.write_bytes(msgspec.json.encode(specs))
+        began = time.monotonic()
+        subprocess.run(command(plan_file, folder / "whole", "local", ""), check=True, stderr=subprocess.DEVNULL)
+        length = time.monotonic() - began
+        whole = outcomes(folder / "whole")
+        print(f"undisturbed: {len(whole)} records of {len(specs)} trials, {length:.0f} s", flush=True)
+        for executor in options.executors.split(","):
+            with cluster() if executor == "ray" else contextlib.nullcontext() as nodes:
+                kinds = ["worker", "supervisor", *(["node"] if nodes else [])]
+                for kind in chance.sample(kinds, len(kinds)):
+                    print(f"{executor}: {disturb(plan_file, folder / executor, executor, nodes, kind, chance, length)}")
+                address = nodes.address if nodes else ""
+                subprocess.run(
+                    command(plan_file, folder / executor, executor, address), check=True, stderr=subprocess.DEVNULL
+                )
+            found = outcomes(folder / executor)
+            same = sum(found.get(identity) == outcome for identity, outcome in whole.items())
+            print(f"{executor}: {len(found)} records, {same} of {len(whole)} equal", flush=True)
+            failures += found != whole
+    return 1 if failures else 0
+
+
+def sweep(share: float) -> list[RunSpec]:
+    """The plan, in the order of `bench run`."""
+    registry = load_registry()
+    ruleset = msgspec.structs.replace(
+        rulesets.ruleset("external"), name="kill-sweep", trials=2, studies=3, budget_factor=share, ranked=False
+    )
+    specs: list[RunSpec] = []
+    for workload in [*(registry.workload(name) for name in WORKLOADS), *stubs()]:
+        planned = []
+        for submission in (registry.submission(name) for name in SUBMISSIONS):
+            planned.append(plan.plan(workload, submission, registry, plan.Settings(ruleset=ruleset)))
+        specs += [spec for trials in zip(*planned, strict=True) for spec in trials]
+    return specs
+
+
+def stubs() -> list[WorkloadEntry]:
+    """Two workloads that train next to nothing: those of the tests."""
+    sys.path.insert(0, str(ROOT))
+    from tests import micro
+
+    return [micro.ENTRY, micro.STREAM_ENTRY]
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def command(plan_file: Path, runs: Path, executor: str, address: str) -> list[str]:
+    return [sys.executable, __file__, "--carry-out", str(plan_file), str(runs), executor, address]
+
+
+def carry_out(plan_file: str, runs: str, executor: str, address: str) -> int:
+    """The supervisor: what `bench run` does with a plan."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    specs = msgspec.json.decode(Path(plan_file).read_bytes(), type=list[RunSpec])
+    execute = load_object(load_registry().executor(executor).load)
+    how = Execution(options={"address": address} if address else {})
+    with Plain(len(specs)) as watcher:
+        for _ in execute(specs, Path(runs), watcher, how):
+            pass
+    return 0
+
+
+def disturb(
+    plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, chance: random.Random, length: float
+) -> str:
+    """Start the sweep, and at a random moment end something; the supervisor, too, if the sweep goes on without it."""
+    delay = chance.uniform(0.1, 0.5) * length
+    address = nodes.address if nodes else ""
+    process = subprocess.Popen(command(plan_file, runs, executor, address), stderr=subprocess.DEVNULL)
+    try:
+        process.wait(delay)
+        return f"ended before {delay:.0f} s"
+    except subprocess.TimeoutExpired:
+        pass
+    what = {"worker": end_worker, "node": end_node}.get(kind, lambda *_: "")(runs, nodes)
+    if kind != "supervisor":
+        # What was started again in its place is disturbed next; the supervisor must see the first end before.
+        time.sleep(chance.uniform(2.0, 6.0))
+    process.kill()
+    process.wait()
+    return f"{kind}{what} at {delay:.0f} s, {len(outcomes(runs))} records"
+
+
+def end_worker(runs: Path, _: Any) -> str:
+    """End a worker: a child of a process that holds the lock of a trial."""
+    holders = {path.read_text() for path in runs.glob("run-*/lock")} - {""}
+    for holder in holders:
+        listed = subprocess.run(["pgrep", "-P", holder, "-f", "harness.worker"], capture_output=True, text=True)
+        for pid in listed.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+            return ""
+    return " (there was none)"
+
+
+def end_node(_: Path, nodes: Any) -> str:
+    """End a node's processes, and put another node in its place."""
+    nodes.remove_node(nodes.worker_nodes and next(iter(nodes.worker_nodes)), allow_graceful=False)
+    nodes.add_node(num_cpus=1)
+    return ""
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of several nodes on this machine, one trial to a node."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(max(2, len(usable_cores()))):
+        nodes.add_node(num_cpus=1)
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()
+
+
+def outcomes(runs: Path) -> dict[str, Any]:
+    """What must be equal, by run_id, of the trials that have ended."""
+    records, problems = store.read_all([runs])
+    assert not problems, problems
+    assert len(list(runs.glob("run-*/record.json"))) == len(records), "two records of one trial"
+    return {record.run_id: outcome(record) for record in records if record.status != "interrupted"}
+
+
+def outcome(record: Record) -> Any:
+    curve = [(p.examples, p.gradient_examples, p.steps, p.lr, p.stage, p.metrics, p.train_loss) for p in record.points]
+    return record.status, record.hit, record.stage_hits, curve, record.final_weights
+
+
+if __name__ == "__main__":
+    sys.exit(main())

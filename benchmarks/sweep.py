@@ -1,0 +1,229 @@
+"""What the harness costs beside the training, in sweeps of many trials.
+
+Four figures, one line each:
+
+1. *cost per trial*: processor seconds of the whole of a stub trial, supervisor and worker, less those of a process
+   that starts the interpreter and imports (and warms up) what a worker imports of others; alternating, medians.
+2. *plan*: seconds of this process to plan 10,000 trials and to give each its run_id, what `--dry-run` does.
+3. *resume*: seconds to find 10,000 finished trials finished, from their records.
+4. *two workers*: trials per second of two at once, as a multiple of one at a time, on trials that keep a core busy for
+   10 s; and the processor seconds of one such trial beside another, as a multiple of those alone. Each trial computes
+   the same amount. Other load on the machine makes this figure worse; the load is printed.
+
+    python benchmarks/sweep.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import plan, provenance, rulesets, store, supervise
+from harness.executors.local import execute
+from harness.plugins import entry_from_path, load_registry
+from harness.report.progress import Plain
+from harness.types import Execution, Point, Record, RunSpec
+
+_SPIN = """
+from __future__ import annotations
+import sys, time
+from harness.worker.__main__ import main
+from harness.types import Done, Environment, Ready, Usage
+
+def execute(job, emit):
+    environment = Environment(python="", torch="", platform="", hardware_name="", cpu_count=1, threads=1)
+    emit(Ready(environment=environment, usage=Usage()))
+    began, x = time.process_time(), 1
+    for _ in range(int(job.spec.hparams["turns"])):
+        x = x * 1103515245 + 12345 & 0x7FFFFFFF
+    emit(Done(status="exhausted", profile={"process": time.process_time() - began}))
+
+if __name__ == "__main__":
+    main(execute)
+"""
+#: What a worker imports of others, and has them import.
+_THIRD_PARTY = """
+import msgspec, numpy, safetensors.torch, torch
+from torch import nn
+torch.set_num_threads(1)
+p = nn.Parameter(torch.zeros(1)); o = torch.optim.AdamW([p]); p.sum().backward(); o.step()
+"""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: in full, or as little as shows that this file works."""
+
+    trials: int
+    repetitions: int
+    seconds: float
+    pairs: int
+
+
+FULL = Sizes(trials=10_000, repetitions=7, seconds=10.0, pairs=4)
+QUICK = Sizes(trials=200, repetitions=1, seconds=0.2, pairs=1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="toy sizes: shows that it works, measures nothing")
+    sizes = QUICK if parser.parse_args(arguments).quick else FULL
+    print(f"{provenance.cpu_name()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        cost = cost_per_trial(where / "cost", sizes)
+        print(f"cost per trial: {1e3 * cost:.0f} ms", flush=True)
+        seconds, specs = plan_many(sizes)
+        print(f"plan: {seconds:.2f} s for {len(specs):,} trials", flush=True)
+        print(f"resume: {resume_many(where / 'resume', specs):.2f} s for {len(specs):,} finished trials", flush=True)
+        throughput, slower = two_workers(where, sizes)
+        print(
+            f"two workers: {throughput:.2f} × the throughput of one, {slower:.3f} × the processor seconds", flush=True
+        )
+
+
+def cost_per_trial(runs: Path, sizes: Sizes) -> float:
+    """Processor seconds that are the harness's own: a trial of a tiny task, less interpreter and foreign imports."""
+    source = runs / "task.py"
+    runs.mkdir()
+    source.write_text(_TASK)
+    registry = load_registry()
+    workload = entry_from_path(f"{source}:Tiny", kind="workload")
+    submission = registry.submission("adamw-cosine")
+    settings = plan.Settings(ruleset=rulesets.ruleset("quick"), smoke=True)
+    costs = []
+    for seed in range(sizes.repetitions):
+        spec = msgspec.structs.replace(plan.plan(workload, submission, registry, settings)[0], root_seed=seed)
+        began = _processor_seconds()
+        (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), Execution())  # noqa: SIM115
+        ours = _processor_seconds() - began
+        assert outcome.status in ("exhausted", "reached"), outcome.reason
+        began = _processor_seconds()
+        subprocess.run([sys.executable, "-c", _THIRD_PARTY], check=True)
+        costs.append(ours - (_processor_seconds() - began))
+    return statistics.median(costs)
+
+
+def _processor_seconds() -> float:
+    """Of this process and the children that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def plan_many(sizes: Sizes) -> tuple[float, tuple[RunSpec, ...]]:
+    registry = load_registry()
+    ruleset = msgspec.structs.replace(rulesets.ruleset("external"), trials=5)
+    settings = plan.Settings(ruleset=ruleset, studies=sizes.trials // 5)
+    workload, submission = registry.workload("lm-tiny"), registry.submission("wsd")
+    began = time.perf_counter()
+    specs = plan.plan(workload, submission, registry, settings)
+    assert len({store.run_id(spec) for spec in specs}) == sizes.trials
+    return time.perf_counter() - began, specs
+
+
+def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
+    """With records of sixty evaluations each, as those of the CPU tier have."""
+    points = tuple(
+        Point(
+            examples=64 * i, gradient_examples=64 * i, steps=i, seconds=0.1 * i, process_seconds=0.1 * i,
+            metrics={"loss": 1 / (1 + i), "accuracy": 0.5, "loss_stderr": 0.01}, lr=1e-3, train_loss=0.1,
+        )
+        for i in range(60)
+    )  # fmt: skip
+    for spec in specs:
+        identity = store.run_id(spec)
+        folder = runs / identity
+        folder.mkdir(parents=True)
+        record = Record(run_id=identity, spec=spec, status="exhausted", points=points)
+        (folder / store.RECORD).write_bytes(store.encode(record))
+    began = time.perf_counter()
+    outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), Execution()))  # noqa: SIM115
+    spent = time.perf_counter() - began
+    assert all(outcome.kept for outcome in outcomes)
+    return spent
+
+
+def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
+    """Throughput of two at once over one at a time, and processor seconds of a trial beside another over alone."""
+    worker = where / "spin.py"
+    worker.write_text(textwrap.dedent(_SPIN))
+    supervise.WORKER = (sys.executable, str(worker))
+    turns = _turns(sizes.seconds)
+    wall, own = {}, {}
+    for jobs in (1, 2):
+        specs = [_spinning(turns, index) for index in range(2 * sizes.pairs)]
+        began = time.perf_counter()
+        runs = where / f"jobs-{jobs}"
+        outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), Execution(jobs=jobs)))  # noqa: SIM115
+        wall[jobs] = time.perf_counter() - began
+        records = [store.read_record(Path(outcome.path) / store.RECORD) for outcome in outcomes]
+        own[jobs] = statistics.median(record.profile["process"] for record in records)
+    return wall[1] / wall[2], own[2] / own[1]
+
+
+def _turns(seconds: float) -> int:
+    """How often the stub's loop turns in so many seconds here."""
+    n, x, began = 300_000, 1, time.process_time()
+    for _ in range(n):
+        x = x * 1103515245 + 12345 & 0x7FFFFFFF
+    return max(1, int(n * seconds / (time.process_time() - began)))
+
+
+def _spinning(turns: int, index: int) -> RunSpec:
+    registry = load_registry()
+    settings: Any = plan.Settings(ruleset=rulesets.ruleset("quick"))
+    spec = plan.plan(registry.workload("lm-tiny"), registry.submission("wsd"), registry, settings)[0]
+    return msgspec.structs.replace(spec, trial=index, hparams={"turns": turns})
+
+
+_TASK = '''
+"""The least that is a task: sixteen points, two evaluations."""
+import torch
+from torch import nn
+from torch.nn import functional as F
+from harness.api import Budget, Target, TensorPool, WorkloadFacts
+
+
+class Tiny:
+    facts = WorkloadFacts(
+        name="tiny", version="1", tier="cpu", targets=(Target(metric="loss", goal="min", value=0.0, unit="nats"),),
+        budget=Budget(horizon=32, gradient_examples=64, seconds={"default": 60.0}), batch_sizes=(16,), eval_every=16,
+        example="point",
+    )
+
+    def build_model(self, seed):
+        return nn.Linear(2, 2)
+
+    def parameter_kinds(self, model):
+        return {"weight": "matrix", "bias": "bias"}
+
+    def train_data(self, seed):
+        x = torch.randn(16, 2, generator=torch.Generator().manual_seed(seed))
+        return TensorPool(x=x, y=(x[:, 0] > 0).long())
+
+    def loss(self, model, batch, per_example=False):
+        return F.cross_entropy(model(batch["x"]), batch["y"], reduction="none" if per_example else "mean")
+
+    def outputs(self, model, batch):
+        return model(batch["x"])
+
+    def evaluate(self, model, split, stage=None):
+        return {"loss": float(F.cross_entropy(model(torch.ones(4, 2)), torch.ones(4, dtype=torch.long)))}
+'''
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""A worker without torch: speaks the protocol, trains nothing, and does what its trial's hyperparameters say.
+
+Each evaluation takes `pause` seconds of sleep and `work` seconds of a busy core; its checkpoint is a JSON file. What
+its metrics are depends on the seeds alone, so that a resumed trial can be told from a wrong one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from harness import supervise
+from harness.types import ClockEdge, Counters, Done, Environment, Evaluated, Job, Point, Ready, Usage
+from harness.worker.__main__ import main
+
+COMMAND = (sys.executable, "-m", "tests.executors.stub")
+
+
+def install() -> None:
+    """From here on supervisors of this process start this worker."""
+    supervise.WORKER = COMMAND
+
+
+def execute(job: Job, emit: supervise.Callable[..., None]) -> None:
+    """What `harness.worker.host.execute` is to a real worker."""
+    hparams, facts = job.spec.hparams, job.spec.workload.facts
+    folder = Path(job.folder)
+    path = folder / "checkpoint.pt"
+    points = msgspec.json.decode(path.read_bytes(), type=list[Point]) if path.exists() else []
+    emit(Ready(environment=_environment(), usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
+    seconds = points[-1].process_seconds if points else 0.0
+    for index in range(len(points), int(hparams.get("evaluations", 5))):
+        began = time.process_time()
+        emit(ClockEdge(running=True, seconds=seconds, process_seconds=seconds))
+        while time.process_time() - began < float(hparams.get("work", 0.0)):
+            pass
+        seconds += time.process_time() - began
+        emit(ClockEdge(running=False, seconds=seconds, process_seconds=seconds))
+        time.sleep(float(hparams.get("pause", 0.0)))
+        if index == hparams.get("dies_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index == hparams.get("kills_supervisor_at"):
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        if index == hparams.get("dies_once_at") and not (folder / "died").exists():
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        metrics = {target.metric: _value(job, index) for target in facts.targets}
+        drawn = index * facts.eval_every
+        points.append(
+            Point(
+                examples=drawn, gradient_examples=drawn, steps=drawn // 16, seconds=seconds, process_seconds=seconds,
+                metrics=metrics,
+            )
+        )  # fmt: skip
+        path.with_suffix(".new").write_bytes(msgspec.json.encode(points))
+        path.with_suffix(".new").replace(path)
+        emit(Evaluated(point=points[-1]))
+    last = points[-1]
+    counters = Counters(examples=last.examples, steps=last.steps, seconds=seconds, process_seconds=seconds)
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else ""
+    print(f"cores {cores} gpus {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} began {began}")
+    emit(Done(status="exhausted", counters=counters, final_weights=hashlib.sha256(str(metrics).encode()).hexdigest()))
+
+
+def _value(job: Job, index: int) -> float:
+    text = f"{job.spec.submission.name}/{job.spec.seeds.model}/{index}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
+
+
+def _environment() -> Environment:
+    return Environment(python="3", torch="none", platform="stub", hardware_name="stub", cpu_count=1, threads=1)
+
+
+if __name__ == "__main__":
+    main(execute)

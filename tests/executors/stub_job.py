@@ -1,0 +1,15 @@
+"""A trial's job with the stub worker in it; jobs import this, so it imports little."""
+
+from __future__ import annotations
+
+from harness.executors.far import Delivery
+from harness.executors.slurm import TrialJob
+from tests.executors import stub
+
+
+class StubJob(TrialJob):
+    """A trial with the stub worker."""
+
+    def __call__(self) -> Delivery:
+        stub.install()
+        return super().__call__()

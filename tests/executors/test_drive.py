@@ -1,0 +1,148 @@
+"""What is common to all executors, with a backend that does as it is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from harness import store
+from harness.errors import StoreError, UsageError
+from harness.executors.drive import Lost, Result, drive
+from harness.executors.trial import carry_out, outcome
+from harness.store import run_id
+from harness.supervise import Interrupted
+from harness.types import Done, Execution, Outcome, RunSpec
+from tests.executors.helpers import stub_specs
+from tests.helpers import Remember
+
+
+class Scripted:
+    """Ends each trial with the next of its results: a `Lost`, an error, or its record.
+
+    Args:
+        script: for a trial by its number, what comes before its record.
+        room: trials at once.
+    """
+
+    def __init__(self, runs: Path, script: dict[int, list[Result]], room: int = 2) -> None:
+        self.runs, self.script, self.room = runs, script, room
+        self.started: list[tuple[int, Execution]] = []
+        self.running: list[RunSpec] = []
+        self.stopped = 0
+
+    def start(self, spec: RunSpec, how: Execution) -> bool:
+        if len(self.running) == self.room:
+            return False
+        self.started.append((spec.trial, how))
+        self.running.append(spec)
+        return True
+
+    def ended(self) -> Iterable[tuple[str, Result]]:
+        spec = self.running.pop(0)
+        results = self.script.get(spec.trial, [])
+        if results:
+            yield run_id(spec), results.pop(0)
+            return
+
+        def reaches(job: object, receive: Callable[[Done], None]) -> None:
+            receive(Done(status="exhausted"))
+
+        record, kept = carry_out(spec, self.runs, Remember(), self.started[-1][1], reaches)  # type: ignore[arg-type]
+        yield run_id(spec), outcome(spec, self.runs, record, kept)
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.running.clear()
+
+
+def carried_out(
+    backend: Scripted, specs: list[RunSpec], watcher: Remember | None = None, how: Execution | None = None
+) -> list[Outcome]:
+    return list(drive(backend, specs, backend.runs, watcher or Remember(), how or Execution()))
+
+
+def test_a_lost_trial_is_started_again_before_those_that_wait(tmp_path: Path) -> None:
+    watcher = Remember()
+    backend = Scripted(tmp_path, {0: [Lost("its node died")]}, room=1)
+    outcomes = carried_out(backend, stub_specs(3), watcher, Execution(force=True))
+    assert [trial for trial, _ in backend.started] == [0, 0, 1, 2]
+    assert [outcome.status for outcome in outcomes] == ["exhausted"] * 3
+    assert watcher.warnings == ["its node died; starting it again"]
+    assert [how.force for _, how in backend.started] == [True, False, True, True], "what it has done is not set aside"
+
+
+def test_three_losses_without_progress_are_a_crash(tmp_path: Path) -> None:
+    watcher = Remember()
+    backend = Scripted(tmp_path, {0: [Lost("its node died", steps=8)] * 9})
+    (outcome,) = carried_out(backend, stub_specs(1), watcher)
+    assert (outcome.status, outcome.kept) == ("crashed", False)
+    assert outcome.reason == "its node died, 3 times in a row without it getting further"
+    assert [record.status for record in watcher.records] == ["crashed"]
+    (record,), problems = store.read_all([tmp_path])
+    assert (record.status, problems) == ("crashed", [])
+
+
+def test_losses_that_get_further_each_time_are_no_crash(tmp_path: Path) -> None:
+    losses: list[Result] = [Lost("its node died", steps=8 * i) for i in range(1, 9)]
+    (outcome,) = carried_out(Scripted(tmp_path, {0: losses}), stub_specs(1))
+    assert outcome.status == "exhausted"
+
+
+def test_losses_that_never_get_beyond_the_best_one_are_a_crash(tmp_path: Path) -> None:
+    """As where storage is not shared, and each attempt starts from the beginning."""
+    losses: list[Result] = [Lost("its node died", steps=steps) for steps in (64, 8, 16, 24, 32)]
+    (outcome,) = carried_out(Scripted(tmp_path, {0: losses}), stub_specs(1))
+    assert outcome.status == "crashed"
+
+
+def test_a_trial_that_ended_just_before_it_was_lost_is_not_run_twice(tmp_path: Path) -> None:
+    specs = stub_specs(1)
+    carried_out(Scripted(tmp_path, {}), specs)
+    first = (tmp_path / run_id(specs[0]) / store.RECORD).read_bytes()
+    # The driver had started it before there was a record.
+    backend = Scripted(tmp_path, {0: [Lost("its node died")]})
+    (outcome,) = carried_out(backend, specs, how=Execution(force=True))
+    assert not outcome.kept
+    assert (tmp_path / run_id(specs[0]) / store.RECORD).read_bytes() == first
+
+
+def test_an_unwritable_trial_leaves_the_others_alone_and_is_the_last_word(tmp_path: Path) -> None:
+    backend = Scripted(tmp_path, {0: [StoreError("no room")]}, room=1)
+    outcomes = drive(backend, stub_specs(3), tmp_path, Remember(), Execution())
+    assert [next(outcomes).status for _ in range(2)] == ["exhausted"] * 2
+    with pytest.raises(StoreError, match="no room"):
+        next(outcomes)
+
+
+def test_any_other_error_ends_everything(tmp_path: Path) -> None:
+    backend = Scripted(tmp_path, {0: [UsageError("of another class")]}, room=1)
+    with pytest.raises(UsageError):
+        carried_out(backend, stub_specs(3))
+    assert backend.stopped
+    assert [trial for trial, _ in backend.started] == [0]
+
+
+def test_ctrl_c_stops_what_runs(tmp_path: Path) -> None:
+    backend = Scripted(tmp_path, {})
+
+    def interrupted() -> Iterable[tuple[str, Result]]:
+        os.kill(os.getpid(), 2)
+        return []
+
+    backend.ended = interrupted  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        carried_out(backend, stub_specs(3))
+    assert backend.stopped
+
+
+def test_finished_trials_are_neither_locked_nor_touched(tmp_path: Path) -> None:
+    specs = stub_specs(30)
+    carried_out(Scripted(tmp_path, {}), specs)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    backend = Scripted(tmp_path, {})
+    assert all(outcome.kept for outcome in carried_out(backend, specs))
+    assert backend.started == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
