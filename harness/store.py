@@ -19,6 +19,8 @@ from harness.errors import DamagedError, StoreError
 from harness.types import SCHEMA_VERSION, Record, RunSpec, Status
 
 RECORD = "record.json"
+#: In the folder of a run: what its compiler keeps until it has ended.
+COMPILED = "compiled"
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -289,7 +291,8 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in self.path.glob("checkpoint*.pt*"):
                 path.unlink(missing_ok=True)
-        shutil.rmtree(self.path / "scratch", ignore_errors=True)
+        for name in ("scratch", COMPILED):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
 
 def _flock(descriptor: int, path: Path, patience: float) -> None:

@@ -76,3 +76,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     assert "free some space" in str(caught.value)
     assert path.read_bytes() == b"before"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_only_an_unfinished_run_needs_goes(tmp_path: Path) -> None:
+    folder = store.RunFolder(tmp_path, "run-1")
+    for name in ("compiled/triton", "scratch/tmp"):
+        (folder.path / name).mkdir(parents=True)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "compiled/kernel.so", "final.safetensors", "worker.log"):
+        (folder.path / name).touch()
+    folder.drop_checkpoints()
+    assert sorted(path.name for path in folder.path.iterdir()) == ["final.safetensors", "worker.log"]

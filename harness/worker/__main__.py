@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -56,9 +57,8 @@ def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
     if execute is None:
         from harness.worker import host
 
-        host.execute(job, emit, abort=_end)
-    else:
-        execute(job, emit)
+        execute = partial(host.execute, abort=_end)
+    execute(job, emit)
     _end()
 
 

@@ -21,13 +21,12 @@ import msgspec
 import torch
 from torch import Tensor
 
+from harness.store import COMPILED
 from harness.types import AnyEvent, Job
 from harness.worker.access import Batch, Pool, Stream
 
 #: Updates of the throwaway submission: the second one meets its state as all later ones do.
 STEPS = 3
-#: In the folder of a run.
-CACHE = "compiled"
 
 
 def warm_up(job: Job) -> str:
@@ -35,7 +34,7 @@ def warm_up(job: Job) -> str:
 
     A failure is no failure of the trial, which compiles for itself then, on the clock.
     """
-    if (Path(job.folder) / CACHE).exists():
+    if (Path(job.folder) / COMPILED).exists():
         return ""  # a run that goes on
     process = subprocess.run(
         [sys.executable, "-m", "harness.worker.warmup"],
@@ -48,8 +47,8 @@ def warm_up(job: Job) -> str:
 
 def use_cache(job: Job) -> None:
     """Have the compiler keep what it makes in the trial's folder, and nowhere else."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / CACHE)
-    os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / CACHE / "triton")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / COMPILED)
+    os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / COMPILED / "triton")
 
 
 class _Random:

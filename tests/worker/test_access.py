@@ -87,16 +87,15 @@ def test_replay_goes_on_from_its_state() -> None:
 
 def test_a_batch_goes_to_a_gpu_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine can see of it: no copy from pageable memory, and none that is waited for."""
-    pinned: set[int] = set()
+    pinned: list[Tensor] = []
     moved: list[tuple[bool, torch.device, bool]] = []
 
     def pin(tensor: Tensor) -> Tensor:
-        copy = tensor.clone()
-        pinned.add(id(copy))
-        return copy
+        pinned.append(tensor.clone())
+        return pinned[-1]
 
     def to(tensor: Tensor, device: torch.device, non_blocking: bool = False) -> Tensor:
-        moved.append((id(tensor) in pinned, device, non_blocking))
+        moved.append((any(tensor is copy for copy in pinned), device, non_blocking))
         return tensor
 
     monkeypatch.setattr(Tensor, "pin_memory", pin)

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from harness.store import COMPILED
 from harness.types import Precision, Record, RunSpec, WorkloadEntry
 from harness.worker import warmup
 from harness.worker.access import Batch, Pool, Stream
@@ -21,7 +22,7 @@ from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
 from tests.worker import ranked
 
-COMPILED = {"precision": Precision(compile=True)}
+FACTS = {"precision": Precision(compile=True)}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_a_compiled_run_is_the_run(
     """With a rehearsal and without one bit for bit; with no compiler to rounding."""
     on_backend(backend, monkeypatch)
     noisy = submission("tests.submissions_for_tests:Noisy")
-    spec = spec_of(noisy, workload, facts=COMPILED, smoke=True)
+    spec = spec_of(noisy, workload, facts=FACTS, smoke=True)
     rehearsed = run_here(spec, tmp_path / "with")
     assert rehearsed.status in ("exhausted", "reached"), rehearsed.reason
     monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
@@ -102,6 +103,7 @@ def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
     assert warmed.status == "exhausted", warmed.reason
     assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
     assert counters["aot_autograd"]["autograd_cache_miss"] == 0
+    assert not (folder_of(spec, tmp_path / "with").path / COMPILED).exists(), "of no use when the run has ended"
     monkeypatch.setattr(warmup, "warm_up", lambda job: "")
     monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
     torch._dynamo.reset()
@@ -141,7 +143,7 @@ def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
     monkeypatch.setattr(warmup.sys, "executable", "/bin/false")
     watcher = Remember()
-    spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=COMPILED, smoke=True)
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     record = run_here(spec, tmp_path, watcher)
     assert record.status == "exhausted", record.reason
     assert watcher.warnings == ["the compile warm-up ended with code 1; compiling is on the clock (see worker.log)"]

@@ -52,7 +52,7 @@ class CurriculumLm(HeldOutSymbols):
         return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
 
     def held_out_tokens(self, split: Split) -> Tensor:
-        """Those of `lm-tiny`: clean text."""
+        """The first of those of `lm-tiny`: clean text."""
         return held_out(split)[0][: _HELD_OUT[split]]
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
