@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,16 @@ REGISTRY = load_registry()
 
 def read(path: Path) -> Calibration:
     return msgspec.json.decode(path.read_bytes(), type=Calibration)
+
+
+def test_the_page_is_not_stale() -> None:
+    spec = importlib.util.spec_from_file_location("make_calibration", FOLDER.parent / "docs" / "make_calibration.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kept = (FOLDER.parent / "docs" / "calibration.md").read_text()
+    assert kept == module.page(), "stale: python docs/make_calibration.py, and commit"
 
 
 def test_there_are_calibrations() -> None:
