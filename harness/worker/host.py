@@ -106,8 +106,10 @@ def assembled(
     spec = job.spec
     torch.set_num_threads(spec.threads)
     _warm_up()
-    if spec.workload.facts.precision.compile and change is None:
+    if change is None and warmup.compiles(spec):
         _prepare_compiler(job, emit, group)
+    elif change is None and spec.workload.facts.precision.compile:
+        emit(Warned(message="no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"))
     # Before the guard remembers it: the workload's choice, and no submission's.
     torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32

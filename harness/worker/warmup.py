@@ -10,6 +10,7 @@ usage: python -m harness.worker.warmup      (started by rank 0, not by hand; a j
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,21 @@ import torch
 from torch import Tensor
 
 from harness.store import COMPILED
-from harness.types import AnyEvent, Job
+from harness.types import AnyEvent, Job, RunSpec
 from harness.worker.access import Batch, Pool, Stream
 
 #: Updates of the throwaway submission: the second one meets its state as all later ones do.
 STEPS = 3
+
+
+def compiles(spec: RunSpec) -> bool:
+    """Whether a trial's loss is compiled: where its workload says so, and on a processor a C++ compiler is there.
+
+    Source: `torch._inductor.config.cpp.cxx`: what `CXX` names, or g++.
+    """
+    if not spec.workload.facts.precision.compile:
+        return False
+    return not spec.device.startswith("cpu") or shutil.which(os.environ.get("CXX") or "g++") is not None
 
 
 def warm_up(job: Job) -> str:

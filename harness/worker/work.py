@@ -17,7 +17,7 @@ from harness.worker import checkpoint
 from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, Stream, SubsetPool
 from harness.worker.contract import Workload
 from harness.worker.prefetch import Prefetch, prefetchable
-from harness.worker.warmup import random_like
+from harness.worker.warmup import compiles, random_like
 
 #: Share of the training data that is set apart for a submission that declares the need `holdout`.
 HOLDOUT_SHARE = 1 / 16
@@ -47,12 +47,12 @@ class CountedWork:
         self._model = model
         self._device = device
         self._on_cpu = device.type == "cpu"
-        self._compiles = facts.precision.compile
+        self._compiles = compiles(spec)
         self._eval_every = facts.eval_every
         self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
         self._autocast = _autocast(facts.precision.dtype, device)
         # The submission and the checkpoints see the raw module; only the harness's own call of the loss is compiled.
-        self._loss = compiled(workload.loss) if facts.precision.compile else workload.loss
+        self._loss = compiled(workload.loss) if self._compiles else workload.loss
         # Decided once: isinstance on a protocol is slow, and draw() is in the timed loop.
         self._stream: Stream | None = cast(Stream, data) if facts.access == "stream" else None
         self._pool: Pool | None = cast(Pool, data) if facts.access == "pool" else None

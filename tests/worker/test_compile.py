@@ -45,6 +45,7 @@ def _as_planned(spec: RunSpec) -> Any:
 def on_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace as always, and leave the kernels to eager PyTorch: quick, and no compiler is needed."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=name))
+    monkeypatch.setenv("CXX", "true")
     monkeypatch.setattr(warmup, "warm_up", lambda job: "")
 
 
@@ -141,12 +142,24 @@ def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
+    monkeypatch.setenv("CXX", "true")
     monkeypatch.setattr(warmup.sys, "executable", "/bin/false")
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     record = run_here(spec, tmp_path, watcher)
     assert record.status == "exhausted", record.reason
     assert watcher.warnings == ["the compile warm-up ended with code 1; compiling is on the clock (see worker.log)"]
+
+
+def test_a_processor_without_a_compiler_runs_uncompiled_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(torch, "compile", None)
+    watcher = Remember()
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
+    assert run_here(spec, tmp_path, watcher).status == "exhausted"
+    assert watcher.warnings == ["no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"]
 
 
 @pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
