@@ -82,4 +82,4 @@ def test_evaluation_is_on_clean_text_alone(work: CurriculumLm) -> None:
     from workloads.lm.tiny import LmTiny
 
     model = work.build_model(0).eval()
-    assert work.evaluate(model, "score") == LmTiny().evaluate(model, "score")
+    assert work.evaluate(model, "feedback") == LmTiny().evaluate(model, "feedback")
