@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.types import Point, RunSpec, Status
@@ -19,13 +20,13 @@ class Verdict(NamedTuple):
 HOPELESS_WAY, HOPELESS_BUDGET = 0.5, 0.5
 
 
-def judge(spec: RunSpec, point: Point, stage_began: int, untrained: Point | None = None) -> Verdict | None:
+def judge(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point] = ()) -> Verdict | None:
     """The verdict on a run at an evaluation, or None while it goes on.
 
     Args:
         point: the newest evaluation; `point.stage` is the current stage.
         stage_began: examples drawn when the current stage began.
-        untrained: the evaluation before the first update, by which a hopeless run is told.
+        earlier: the evaluations before this one, from the untrained model on, by which a hopeless run is told.
     """
     facts = spec.workload.facts
     if reason := _diverged(point):
@@ -37,7 +38,7 @@ def judge(spec: RunSpec, point: Point, stage_began: int, untrained: Point | None
     if facts.stages:
         return _judge_stage(spec, point, stage_began) or _spent(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)
-    if spec.prune and untrained is not None and not met and (reason := _hopeless(spec, point, untrained)):
+    if spec.prune and earlier and not met and (reason := _hopeless(spec, point, earlier)):
         return Verdict("pruned", reason)
     if spec.stop is None:
         return Verdict("reached", "the target is met") if met else _spent(spec, point)
@@ -82,18 +83,20 @@ def _diverged(point: Point) -> str:
     return ""
 
 
-def _hopeless(spec: RunSpec, point: Point, untrained: Point) -> str:
+def _hopeless(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
     """Why the target is out of reach on a pool, or an empty string.
 
-    Cautious, since schedules win most at their end: none of the published runs that reached would have been ended
-    (tests/report/test_published.py).
+    Cautious, since schedules win most at their end and a single evaluation may be a bad one: the best so far counts,
+    and none of the published runs that reached would have been ended (tests/report/test_published.py).
     """
     facts = spec.workload.facts
     target, share = facts.targets[0], point.examples / facts.budget.horizon
-    first, now = untrained.metrics.get(target.metric), point.metrics.get(target.metric)
-    if share < HOPELESS_BUDGET or first is None or now is None or first == target.value:
+    first, *values = [p.metrics.get(target.metric) for p in (*earlier, point)]
+    known = [value for value in values if value is not None]
+    if share < HOPELESS_BUDGET or first is None or not known or first == target.value:
         return ""
-    way = (first - now) / (first - target.value)
+    best = max(known) if target.goal == "max" else min(known)
+    way = (first - best) / (first - target.value)
     if way >= HOPELESS_WAY:
         return ""
     return f"{target.metric} has come {way:.0%} of the way to its target in {share:.0%} of the budget"

@@ -145,8 +145,7 @@ class Run:
 
     def _judged(self, point: Point) -> tuple[Point, Verdict | None]:
         """The point as it is stored, and the verdict on it. The seconds are rank 0's, and so is what follows."""
-        untrained = self.at.points[0] if self.at.points else None
-        verdict = judge(self.spec, point, self.at.stage_began, untrained)
+        verdict = judge(self.spec, point, self.at.stage_began, self.at.points)
         said = self.group.agreed(msgspec.json.encode((finite(point), verdict)) if self.group.count > 1 else b"")
         return msgspec.json.decode(said, type=tuple[Point, Verdict | None]) if said else (finite(point), verdict)
 

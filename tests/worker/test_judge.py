@@ -47,9 +47,13 @@ def test_a_stop_does_not_lift_the_budget() -> None:
 )
 def test_hopeless_is_less_than_half_of_the_way_in_half_of_the_budget(examples: int, loss: float, pruned: bool) -> None:
     # The untrained model is at 5, the target at 1: half of the way is 3.
-    end = judge(pool(prune=True), at(examples, loss), 0, UNTRAINED)
+    end = judge(pool(prune=True), at(examples, loss), 0, [UNTRAINED])
     assert (end is not None and end.status == "pruned") == pruned
-    assert judge(pool(), at(examples, loss), 0, UNTRAINED) is None or loss <= 1.0
+    assert judge(pool(), at(examples, loss), 0, [UNTRAINED]) is None or loss <= 1.0
+
+
+def test_one_bad_evaluation_is_not_hopeless() -> None:
+    assert judge(pool(prune=True), at(50, 4.9), 0, [UNTRAINED, at(40, 2.9)]) is None
 
 
 STAGE = Stage(name="one", targets=(Target(metric="loss", goal="min", value=1.0),), max_examples=50, min_examples=20)
