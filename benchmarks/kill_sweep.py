@@ -61,7 +61,7 @@ def main() -> int:
             with cluster() if executor == "ray" else contextlib.nullcontext() as nodes:
                 kinds = ["worker", "supervisor", *(["node"] if nodes else [])]
                 for kind in chance.sample(kinds, len(kinds)):
-                    print(f"{executor}: {disturb(plan_file, folder / executor, executor, nodes, kind, chance, length)}")
+                    print(f"{executor}: {disturb(plan_file, folder / executor, executor, nodes, kind, chance)}")
                 address = nodes.address if nodes else ""
                 subprocess.run(
                     command(plan_file, folder / executor, executor, address), check=True, stderr=subprocess.DEVNULL
@@ -115,25 +115,24 @@ def carry_out(plan_file: str, runs: str, executor: str, address: str) -> int:
     return 0
 
 
-def disturb(
-    plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, chance: random.Random, length: float
-) -> str:
+def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, chance: random.Random) -> str:
     """Start the sweep, and at a random moment end something; the supervisor, too, if the sweep goes on without it."""
-    delay = chance.uniform(0.1, 0.5) * length
+    wanted = len(outcomes(runs)) + chance.randint(3, 16)
     address = nodes.address if nodes else ""
     process = subprocess.Popen(command(plan_file, runs, executor, address), stderr=subprocess.DEVNULL)
-    try:
-        process.wait(delay)
-        return f"ended before {delay:.0f} s"
-    except subprocess.TimeoutExpired:
-        pass
+    while len(outcomes(runs)) < wanted:
+        if process.poll() is not None:
+            return f"ended before there were {wanted} records"
+        time.sleep(0.2)
+    # Anywhere in the trials that run then.
+    time.sleep(chance.uniform(0.0, 3.0))
     what = {"worker": end_worker, "node": end_node}.get(kind, lambda *_: "")(runs, nodes)
     if kind != "supervisor":
         # What was started again in its place is disturbed next; the supervisor must see the first end before.
         time.sleep(chance.uniform(2.0, 6.0))
     process.kill()
     process.wait()
-    return f"{kind}{what} at {delay:.0f} s, {len(outcomes(runs))} records"
+    return f"{kind}{what} ended when there were {len(outcomes(runs))} records"
 
 
 def end_worker(runs: Path, _: Any) -> str:
