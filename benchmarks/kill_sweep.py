@@ -117,10 +117,10 @@ def carry_out(plan_file: str, runs: str, executor: str, address: str) -> int:
 
 def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, chance: random.Random) -> str:
     """Start the sweep, and at a random moment end something; the supervisor, too, if the sweep goes on without it."""
-    wanted = len(outcomes(runs)) + chance.randint(3, 16)
+    wanted = ended(runs) + chance.randint(3, 16)
     address = nodes.address if nodes else ""
     process = subprocess.Popen(command(plan_file, runs, executor, address), stderr=subprocess.DEVNULL)
-    while len(outcomes(runs)) < wanted:
+    while ended(runs) < wanted:
         if process.poll() is not None:
             return f"ended before there were {wanted} records"
         time.sleep(0.2)
@@ -132,7 +132,7 @@ def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, c
         time.sleep(chance.uniform(2.0, 6.0))
     process.kill()
     process.wait()
-    return f"{kind}{what} ended when there were {len(outcomes(runs))} records"
+    return f"{kind}{what} ended when there were {ended(runs)} records"
 
 
 def end_worker(runs: Path, _: Any) -> str:
@@ -167,6 +167,12 @@ def cluster() -> Iterator[Any]:
         yield nodes
     finally:
         nodes.shutdown()
+
+
+def ended(runs: Path) -> int:
+    """How many trials have ended, while others are running."""
+    endings = [store.ending(path) for path in runs.glob("run-*/record.json")]
+    return sum(ending is not None and ending.status != "interrupted" for ending in endings)
 
 
 def outcomes(runs: Path) -> dict[str, Any]:
