@@ -146,7 +146,8 @@ def test_a_trial_that_is_lost_three_times_without_progress_has_crashed(nodes: li
     (outcome,) = run([spec], tmp_path, watcher)
     assert outcome.status == "crashed"
     assert "3 times in a row" in outcome.reason
-    assert len(watcher.warnings) == 2
+    # Other warnings there may be: of cores that other commands hold.
+    assert sum("died; starting it again" in warning for warning in watcher.warnings) == 2
     (record,), _ = store.read_all([tmp_path])
     assert record.status == "crashed"
 
