@@ -80,7 +80,7 @@ def test_it_runs_and_scores_like_the_built_in_ones(site: Site) -> None:
     assert {row["submission"] for row in rows} == {"third-wsd", "adamw-cosine"}
     assert all(row["seconds"]["median"] > 0 for row in rows)
     observed = (site.folder / "observed.txt").read_text().splitlines()
-    assert observed == ["third-wsd reached", "adamw-cosine reached"]
+    assert sorted(observed) == ["adamw-cosine reached", "third-wsd reached"]  # two may run at once
 
 
 def test_a_built_in_submission_meets_a_foreign_workload_and_the_other_way_round(site: Site) -> None:

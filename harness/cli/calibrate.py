@@ -160,17 +160,18 @@ class Calibrator:
         return msgspec.structs.replace(made, slack=slack, checks=passed.get(slack, ()) if slack else ())
 
     def carry_out(self, specs: Sequence[RunSpec]) -> list[Record]:
+        """Records in the order of the specs, whichever trial ends first: targets must not depend on that."""
         execute = load_object(self._registry.executor(self._options["executor"]).load)
-        records = []
+        records: dict[str, Record] = {}
         with watching(self._registry, len(specs)) as watcher:
             for outcome in execute(specs, self._options["runs"], watcher, Execution(jobs=self._options["jobs"])):
                 record = store.read_record(Path(outcome.path) / store.RECORD)
-                records.append(record)
+                records[record.run_id] = record
                 spec = record.spec
                 folder = self._options["out"] / "runs" / plan_name(spec.workload.facts.name) / spec.submission.name
                 folder.mkdir(parents=True, exist_ok=True)
                 store.write_atomically(folder / f"{record.run_id}.json", store.encode(record))
-        return records
+        return [records[store.run_id(spec)] for spec in specs]
 
 
 def plan_name(workload: str) -> str:
