@@ -35,7 +35,8 @@ def execute(job: Job, emit: supervise.Callable[..., None]) -> None:
     points = msgspec.json.decode(path.read_bytes(), type=list[Point]) if path.exists() else []
     emit(Ready(environment=_environment(), usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
     seconds = points[-1].process_seconds if points else 0.0
-    for index in range(len(points), int(hparams.get("evaluations", 5))):
+    evaluations = int(hparams.get("evaluations", 5))
+    for index in range(len(points), evaluations):
         began = time.process_time()
         emit(ClockEdge(running=True, seconds=seconds, process_seconds=seconds))
         while time.process_time() - began < float(hparams.get("work", 0.0)):
@@ -59,8 +60,10 @@ def execute(job: Job, emit: supervise.Callable[..., None]) -> None:
                 metrics=metrics,
             )
         )  # fmt: skip
-        path.with_suffix(".new").write_bytes(msgspec.json.encode(points))
-        path.with_suffix(".new").replace(path)
+        # As a real one: there is no going on from the last evaluation, which ends the run.
+        if index + 1 < evaluations:
+            path.with_suffix(".new").write_bytes(msgspec.json.encode(points))
+            path.with_suffix(".new").replace(path)
         emit(Evaluated(point=points[-1]))
     last = points[-1]
     counters = Counters(examples=last.examples, steps=last.steps, seconds=seconds, process_seconds=seconds)
