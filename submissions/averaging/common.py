@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ class Mean:
         self._mean = [m.to(device) for m in state["mean"]]
 
 
-class Checkpoints:
+class Checkpoints(ABC):
     """The last `count` checkpoints, one every `every` updates; a weighted sum of them is what is evaluated.
 
     Args:
@@ -101,9 +102,9 @@ class Checkpoints:
         self._kept: list[list[Tensor]] = []
         self._updates = 0
 
+    @abstractmethod
     def weights(self, n: int) -> Sequence[float]:
         """The weights of `n` checkpoints, the oldest first; they sum to 1."""
-        raise NotImplementedError
 
     def update(self) -> None:
         """Take a checkpoint where one is due."""
