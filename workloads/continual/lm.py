@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.api import Split, StagedStream, TensorPool
-from workloads.continual.lm_facts import CONTINUAL_LM
+from workloads.continual.lm_facts import CONTINUAL_LM, CONTINUAL_LM_NARROW
 from workloads.lm.common import NextSymbol, corrected, sequence_losses
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, language
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
+#: What each variant is, and what it changes.
+_VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "": (CONTINUAL_LM, {}),
+    "narrow": (CONTINUAL_LM_NARROW, {"width": 48}),
+}
 #: Documents per domain of each held-out split.
 _DOCUMENTS: dict[Split, int] = {"feedback": 128, "score": 384, "audit": 2048}
 
@@ -22,12 +28,16 @@ class ContinualLm(NextSymbol):
 
     The metric `loss` is the mean over the domains seen of each one's cross-entropy, `loss/<k>`, corrected as in
     `lm-tiny`.
+
+    Args:
+        variant: a detail of the model that is changed: `narrow`.
     """
 
     facts = CONTINUAL_LM
 
-    def __init__(self) -> None:
-        super().__init__(CONTINUAL_LM, CONFIG)
+    def __init__(self, variant: str = "") -> None:
+        facts, changes = _VARIANTS[variant]
+        super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> StagedStream:
         """The stream, each stage with documents enough for twice its cap.

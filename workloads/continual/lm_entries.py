@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from harness.api import Source, WorkloadEntry
-from workloads.continual.lm_facts import CONTINUAL_LM
+from workloads.continual.lm_facts import CONTINUAL_LM, CONTINUAL_LM_NARROW
+
+_SOURCES = (
+    Source(
+        title="Simple and Scalable Strategies to Continually Pre-train Large Language Models",
+        arxiv="2403.08763",
+    ),
+    Source(title="On Tiny Episodic Memories in Continual Learning", arxiv="1902.10486"),
+)
 
 ENTRIES = (
     WorkloadEntry(
         facts=CONTINUAL_LM,
         load="workloads.continual.lm:ContinualLm",
         summary="a small GPT on two domains of a synthetic language in turn, to a mean cross-entropy; no download",
-        sources=(
-            Source(
-                title="Simple and Scalable Strategies to Continually Pre-train Large Language Models",
-                arxiv="2403.08763",
-            ),
-            Source(title="On Tiny Episodic Memories in Continual Learning", arxiv="1902.10486"),
-        ),
+        sources=_SOURCES,
+    ),
+    WorkloadEntry(
+        facts=CONTINUAL_LM_NARROW,
+        load="workloads.continual.lm:ContinualLm",
+        arguments={"variant": "narrow"},
+        summary="continual-lm with three quarters of the width; no download",
+        sources=_SOURCES,
     ),
 )

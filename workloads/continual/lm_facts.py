@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from harness.api import Budget, Choice, Stage, Target, Uniform, WorkloadFacts
 
 _CAP = 12_288
@@ -44,3 +46,4 @@ CONTINUAL_LM = WorkloadFacts(
     resolution=None,
     reference=(),
 )
+CONTINUAL_LM_NARROW = msgspec.structs.replace(CONTINUAL_LM, name="continual-lm+narrow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,17 @@ import torch
 from torch import Tensor
 
 from harness.api import Split, TensorPool
-from workloads.curriculum.lm_facts import CURRICULUM_LM
+from workloads.curriculum.lm_facts import CURRICULUM_LM, CURRICULUM_LM_WIDE_INIT
 from workloads.lm.common import HeldOutSymbols, corrected
 from workloads.lm.integers import key, randoms
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, language
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
+#: What each variant is, and what it changes.
+_VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "": (CURRICULUM_LM, {}),
+    "wide-init": (CURRICULUM_LM_WIDE_INIT, {"init_scale": 2.0}),
+}
 #: Far fewer than the horizon: whoever keeps only what looks best reads it many times over.
 DOCUMENTS = 4_096
 #: The first so many of the held-out documents of `lm-tiny`.
@@ -32,13 +38,17 @@ class CurriculumLm(HeldOutSymbols):
     """A sixth as many documents as the horizon; an eighth of them are clean, so filtering alone runs dry.
 
     `scores["quality"]` is what a cheap classifier would say of a document: right on the whole, not of each.
+
+    Args:
+        variant: a detail of the model that is changed: `wide-init` doubles the spread of its initial weights.
     """
 
     facts = CURRICULUM_LM
     chunk = CHUNK
 
-    def __init__(self) -> None:
-        super().__init__(CURRICULUM_LM, CONFIG)
+    def __init__(self, variant: str = "") -> None:
+        facts, changes = _VARIANTS[variant]
+        super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
         """The documents drawn from the seed.

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from harness.api import Source, WorkloadEntry
-from workloads.curriculum.lm_facts import CURRICULUM_LM
+from workloads.curriculum.lm_facts import CURRICULUM_LM, CURRICULUM_LM_WIDE_INIT
+
+_SOURCES = (
+    Source(title="DataComp-LM: In search of the next generation of training sets", arxiv="2406.11794"),
+    Source(title="Scaling Laws for Data Filtering", arxiv="2404.07177"),
+)
 
 ENTRIES = (
     WorkloadEntry(
         facts=CURRICULUM_LM,
         load="workloads.curriculum.lm:CurriculumLm",
         summary="a small GPT on documents of noisily known quality, to a cross-entropy on clean text; no download",
-        sources=(
-            Source(title="DataComp-LM: In search of the next generation of training sets", arxiv="2406.11794"),
-            Source(title="Scaling Laws for Data Filtering", arxiv="2404.07177"),
-        ),
+        sources=_SOURCES,
+    ),
+    WorkloadEntry(
+        facts=CURRICULUM_LM_WIDE_INIT,
+        load="workloads.curriculum.lm:CurriculumLm",
+        arguments={"variant": "wide-init"},
+        summary="curriculum-lm with twice the spread of the initial weights; no download",
+        sources=_SOURCES,
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from harness.api import Budget, Target, WorkloadFacts
 from workloads.calibrated import calibrated
 from workloads.continual.lm_facts import CONTINUAL_LM
@@ -20,3 +22,4 @@ _CURRICULUM_LM = WorkloadFacts(
     scores=("quality",),
 )
 CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.39, main=1.37, hard=1.32, resolution=0.019)
+CURRICULUM_LM_WIDE_INIT = msgspec.structs.replace(CURRICULUM_LM, name="curriculum-lm+wide-init")
