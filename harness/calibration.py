@@ -258,16 +258,22 @@ def _running(record: Record, target: Target, limit: float, stage: int | None = N
     return found
 
 
-def resolution(fresh: Sequence[Record], target: Target, value: float) -> float | None:
+def resolution(fresh: Sequence[Record], target: Target, value: float, stage: int | None = None) -> float | None:
     """One standard error of the score metric, as a share of the examples to the target; the median over runs.
 
     The error is turned into examples by each run's own curve: those between the value and the value one standard
     error easier. Needs the workload to report `se` beside the metric.
+
+    Args:
+        fresh: the runs.
+        target: the metric and its direction.
+        value: that is to be met.
+        stage: in which, on a stream; examples count from the beginning of the run.
     """
     shares = []
     for record in fresh:
-        se = [p.metrics["se"] for p in record.points[1:] if "se" in p.metrics]
-        curve = _running(record, target, math.inf)
+        se = [p.metrics["se"] for p in record.points[1:] if "se" in p.metrics and stage in (None, p.stage)]
+        curve = _running(record, target, math.inf, stage)
         hit = _crossing(curve, target, value)
         if not se or hit is None:
             continue
@@ -317,6 +323,26 @@ def relaxed(made: Calibration, stages: Sequence[Stage], slack: float) -> tuple[S
             targets=(msgspec.structs.replace(stage.targets[0], value=_eased(level.value, stage.targets[0], slack)),),
         )
         for stage, level in zip(stages, made.stages, strict=True)
+    )
+
+
+def with_slack(made: Calibration, slack: float | None, checks: Sequence[Record]) -> Calibration:
+    """A calibration with the slack that was found and what the runs at its targets say of the last stage's resolution.
+
+    Args:
+        made: without.
+        slack: None where none holds.
+        checks: fresh seeds that went through the stream at the targets that the slack makes.
+    """
+    if slack is None:
+        return made
+    last = len(made.stages) - 1
+    target = checks[0].spec.workload.facts.stages[last].targets[0]
+    return msgspec.structs.replace(
+        made,
+        slack=slack,
+        checks=tuple(record.run_id for record in checks),
+        resolution=resolution(checks, target, target.value, last),
     )
 
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from harness import plan, rulesets, store
-from harness.calibration import SEEDS_SHARE, Calibration, Setting, calibrate, least_slack, relaxed, settings
+from harness.calibration import SEEDS_SHARE, Calibration, Setting, calibrate, least_slack, relaxed, settings, with_slack
 from harness.cli import gather, names
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, note
@@ -134,12 +134,13 @@ class Calibrator:
     ) -> Calibration:
         """Send fresh seeds, other ones than before, through the stream at easier and easier targets."""
         allowed = studies - math.ceil(SEEDS_SHARE * studies - 1e-9)
-        passed: dict[float, tuple[str, ...]] = {}
+        passed: dict[float, list[Record]] = {}
 
         def holds(slack: float) -> bool:
             note(f"{workload.name}: {studies} fresh seeds at {slack:g} times the errors")
             stages = relaxed(made, workload.facts.stages, slack)
-            runs, missed = [], 0
+            runs: list[Record] = []
+            missed = 0
             for spec in self.specs(workload, family, "target", 2 * studies, [setting.hparams])[studies:]:
                 facts = msgspec.structs.replace(spec.workload.facts, stages=stages)
                 (record,) = self.carry_out(
@@ -149,15 +150,15 @@ class Calibrator:
                         )
                     ]
                 )
-                runs.append(record.run_id)
+                runs.append(record)
                 missed += record.status != "reached"
                 if missed > allowed:
                     return False
-            passed[slack] = tuple(runs)
+            passed[slack] = runs
             return True
 
         slack = least_slack(holds)
-        return msgspec.structs.replace(made, slack=slack, checks=passed.get(slack, ()) if slack else ())
+        return with_slack(made, slack, passed[slack] if slack else ())
 
     def carry_out(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Records in the order of the specs, whichever trial ends first: targets must not depend on that."""

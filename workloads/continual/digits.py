@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
 from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
+from workloads.continual.metrics import of_tasks
 from workloads.continual.model import build, parameter_kinds
 from workloads.resnet import digits_data
 
@@ -119,7 +120,7 @@ class ContinualDigits:
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every stage k seen, and `avg_seen`, their unweighted mean; the model is told no task.
+        """`accuracy/<k>` of every stage k seen, `avg_seen`, their unweighted mean, its `se`; the model is told no task.
 
         Args:
             model: in eval mode.
@@ -133,10 +134,7 @@ class ContinualDigits:
         every = torch.cat(groups)
         with torch.no_grad():
             predicted_B = model(x_BCHW[every].to(device)).argmax(1).cpu()
-        correct_B = (predicted_B == labels_B[every]).double()
-        accuracies = [float(c.mean()) for c in correct_B.split([len(g) for g in groups])]
-        metrics = {f"accuracy/{k}": accuracy for k, accuracy in zip(seen, accuracies, strict=True)}
-        return {"avg_seen": sum(accuracies) / len(accuracies)} | metrics
+        return of_tasks((predicted_B == labels_B[every]).split([len(g) for g in groups]))
 
 
 def _members(labels_B: Tensor, classes: tuple[int, ...]) -> Tensor:

@@ -27,7 +27,7 @@ class ContinualLm(NextSymbol):
     """Two stages, a domain each: the same words, with other classes, frequencies and grammar; nothing tells them apart.
 
     The metric `loss` is the mean over the domains seen of each one's cross-entropy, `loss/<k>`, corrected as in
-    `lm-tiny`.
+    `lm-tiny`, and `se` its standard error.
 
     Args:
         variant: a detail of the model that is changed: `narrow`.
@@ -60,7 +60,7 @@ class ContinualLm(NextSymbol):
         return StagedStream(pools, seed)
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss/<k>` of every domain k seen, and `loss`, their mean, in nats per token.
+        """`loss/<k>` of every domain k seen, `loss`, their mean, and its `se`, in nats per token.
 
         Args:
             model: in eval mode.
@@ -68,12 +68,14 @@ class ContinualLm(NextSymbol):
             stage: the current stage, from 0; None counts both as seen.
         """
         seen = range(len(self.facts.stages) if stage is None else stage + 1)
-        metrics = {f"loss/{domain}": self._domain_loss(model, split, domain) for domain in seen}
-        return {"loss": sum(metrics.values()) / len(metrics)} | metrics
+        domains = [self._domain(model, split, domain) for domain in seen]
+        loss = sum(domain["loss"] for domain in domains) / len(domains)
+        se = sum(domain["se"] ** 2 for domain in domains) ** 0.5 / len(domains)
+        return {"loss": loss, "se": se} | {f"loss/{k}": domain["loss"] for k, domain in enumerate(domains)}
 
-    def _domain_loss(self, model: nn.Module, split: Split, domain: int) -> float:
+    def _domain(self, model: nn.Module, split: Split, domain: int) -> dict[str, float]:
         tokens_BT, nats_B = held_out(split, domain)
-        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy(domain))["loss"]
+        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy(domain))
 
 
 @cache

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
 from workloads import mnist
+from workloads.continual.metrics import of_tasks
 from workloads.continual.mnist_facts import FACTS, hidden
 from workloads.continual.model import build, parameter_kinds
 from workloads.mnist import Digits
@@ -132,7 +133,7 @@ class ContinualMnist:
         return logits_BK.gather(1, batch["classes_BK"]) if self._scenario == "task" else logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every task k seen, and `avg_seen`, their unweighted mean.
+        """`accuracy/<k>` of every task k seen, `avg_seen`, their unweighted mean, and its `se`.
 
         Args:
             model: in eval mode.
@@ -146,11 +147,10 @@ class ContinualMnist:
         digits = mnist.load(split)
         digits = Digits(x_BCHW=digits.x_BCHW[:_HELD_OUT], labels_B=digits.labels_B[:_HELD_OUT])
         seen = range(self._tasks if stage is None else stage + 1)
-        accuracies = []
+        correct = []
         for k in seen:
             batch = Batch(**self._task(digits, k)).to(device)
             with torch.no_grad():
                 predicted_B = self.outputs(model, batch).argmax(1)
-            accuracies.append(float((predicted_B == batch["labels_B"]).double().mean()))
-        metrics = {f"accuracy/{k}": accuracy for k, accuracy in zip(seen, accuracies, strict=True)}
-        return {"avg_seen": sum(accuracies) / len(accuracies)} | metrics
+            correct.append(predicted_B == batch["labels_B"])
+        return of_tasks(correct)
