@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.calibration import calibrate, easier, least_slack, reached_by, rela
 from harness.types import Budget, Counters, Point, Record, Stage, Target
 from tests.scoring import builders
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 LOSS = Target(metric="loss", goal="min", value=1.0)
 SCORE = Target(metric="acc", goal="max", value=0.5)
 
@@ -174,3 +176,27 @@ def test_the_command_tunes_then_reruns_the_best_and_writes_both(
     # Tables are of results, and these are none.
     assert cli.invoke(["leaderboard", "--runs", "runs", "--results", "none"]) == 0
     assert "no finished runs" in capsys.readouterr().out
+
+
+def test_a_variant_takes_the_setting_of_its_bases_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.invoke(["calibrate", "resnet-digits+gelu", "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert "calibration/resnet-digits.json does not exist" in error
+    assert "bench calibrate resnet-digits" in error
+    kept = REPOSITORY / "calibration" / "resnet-digits.json"
+    shutil.copytree(kept.parent, tmp_path / "calibration", ignore=lambda folder, _: ["runs"])
+    assert cli.invoke(["calibrate", "resnet-digits+gelu", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    (best,) = {line.split(maxsplit=1)[1] for line in lines}
+    base = msgspec.json.decode(kept.read_bytes(), type=calibration.Calibration)
+    anchor = next(s for s in base.settings if s.submission == base.anchor)
+    assert best.startswith("adamw-cosine ")
+    assert f" lr={anchor.hparams['lr']} " in best
+    base = msgspec.structs.replace(base, settings=(msgspec.structs.replace(anchor, submission="adamw-cosine@0"),))
+    Path("calibration/resnet-digits.json").write_bytes(msgspec.json.encode(base))
+    assert cli.invoke(["calibrate", "resnet-digits+gelu", "--dry-run"]) == 2
+    assert "adamw-cosine@0" in capsys.readouterr().err

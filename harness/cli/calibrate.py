@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,13 @@ VARIANT_STUDIES = 5
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
 @click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
-@click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the first trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
 @click.pass_obj
 def command(blocked: list[str], /, workload: str, **options: Any) -> None:
     """Calibrate a workload: tune references, rerun the best on fresh seeds, write what targets follow.
+
+    A variant takes its base's best setting: from the base's calibration, where it alone is asked for.
 
     Tuning, fresh and leaderboard seeds never meet. Giving the same command again goes on.
     """
@@ -62,31 +64,65 @@ def command(blocked: list[str], /, workload: str, **options: Any) -> None:
     )
     chosen = plan.Settings(ruleset=ruleset, seed=options["seed"], device=options["device"])
     runner = Calibrator(registry, chosen, options)
-    families = _families(registry, entry, options["families"], chosen)
-    specs = [spec for family in families for spec in runner.specs(entry, family, "tuning", ruleset.tuning_studies)]
+    families = {
+        f"{family.name}@{family.version}": family for family in _families(registry, entry, options["families"], chosen)
+    }
+    base = entry.name.partition("+")[0]
+    if entry.name == base:
+        specs = runner.tuning(entry, families)
+        made = runner.with_variants(entry, families, specs)
+    else:
+        kept = _kept(options["out"] / f"{plan_name(base)}.json", base, entry.name)
+        setting = _of_anchor(kept.settings, families) or kept.settings[0]
+        specs = runner.specs(entry, _known(setting, families, base), "target", VARIANT_STUDIES, [setting.hparams])
+        made = runner.variants([entry], families, setting)
     if options["dry_run"]:
         for spec in specs:
-            click.echo(f"{store.run_id(spec)} {spec.submission.name} {spec.hparams}")
+            click.echo(f"{store.run_id(spec)} {spec.submission.name} {_shown(spec.hparams)}")
         return
-    tuned = settings(runner.carry_out(specs))
-    if tuned[0].value is None:
-        raise UsageError(f"no reference finished on {entry.name}", fix=f"see {options['runs']}/{tuned[0].run}")
-    by_id = {f"{family.name}@{family.version}": family for family in families}
-    anchors = [i for i, family in by_id.items() if gather.REFERENCE_TAG in family.tags]
-    anchor = next((one for one in tuned if one.submission in anchors and one.value is not None), None)
-    results = [runner.calibration(entry, by_id, tuned, anchor, ruleset.studies)]
-    _write(options["out"], results[0])
-    if options["variants"]:
-        for variant in (w for w in registry.workloads() if w.name.startswith(f"{entry.name}+")):
-            # A held-out variant is there to be met by what meets its base: the anchor alone makes its target.
-            chosen_ = [anchor or tuned[0]]
-            results.append(runner.calibration(variant, by_id, chosen_, None, VARIANT_STUDIES))
-            _write(options["out"], results[-1])
+    results = []
+    for result in made:
+        _write(options["out"], result)
+        results.append(result)
     if options["as_json"]:
         json_out({"schema": SCHEMA, "calibrations": results})
     else:
         for result in results:
             _print(result)
+
+
+def _of_anchor(tuned: Sequence[Setting], families: Mapping[str, SubmissionEntry]) -> Setting | None:
+    """The best setting of a submission that anchors the scores."""
+    anchors = [name for name, family in families.items() if gather.REFERENCE_TAG in family.tags]
+    return next((one for one in tuned if one.submission in anchors and one.value is not None), None)
+
+
+def _known(setting: Setting, families: Mapping[str, SubmissionEntry], base: str) -> SubmissionEntry:
+    """The submission of a setting.
+
+    Raises:
+        UsageError: it is not here, or in another version.
+    """
+    if setting.submission not in families:
+        raise UsageError(
+            f"the best setting of {base} is of {setting.submission}; here are {', '.join(families)}",
+            fix=f"bench calibrate {base}",
+        )
+    return families[setting.submission]
+
+
+def _kept(path: Path, base: str, variant: str) -> Calibration:
+    """The calibration of a variant's base.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"{variant} takes the best setting of {base}, which has no calibration: {path} does not exist",
+            fix=f"bench calibrate {base}",
+        )
+    return msgspec.json.decode(path.read_bytes(), type=Calibration)
 
 
 class Calibrator:
@@ -109,6 +145,28 @@ class Calibrator:
             workload, submission, self._registry, self._settings, purpose=purpose, studies=studies, points=points
         )
 
+    def tuning(self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry]) -> Sequence[RunSpec]:
+        """All settings of all references on the tuning seed."""
+        studies = self._settings.ruleset.tuning_studies
+        return [spec for family in families.values() for spec in self.specs(workload, family, "tuning", studies)]
+
+    def with_variants(
+        self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry], tuning: Sequence[RunSpec]
+    ) -> Iterator[Calibration]:
+        """The calibration of a workload, then those of its variants where they are wanted, as they are made.
+
+        Raises:
+            UsageError: no setting finished.
+        """
+        tuned = settings(self.carry_out(tuning))
+        if tuned[0].value is None:
+            raise UsageError(f"no reference finished on {workload.name}", fix=f"see {self._options['runs']}")
+        anchor = _of_anchor(tuned, families)
+        yield self.calibration(workload, families, tuned, anchor, self._settings.ruleset.studies)
+        if self._options["variants"]:
+            variants = (w for w in self._registry.workloads() if w.name.startswith(f"{workload.name}+"))
+            yield from self.variants(variants, families, anchor or tuned[0])
+
     def calibration(
         self,
         workload: WorkloadEntry,
@@ -128,6 +186,13 @@ class Calibrator:
         made = calibrate(tuned, fresh(tuned[0]), fresh(anchor) if other and anchor is not None else ())
         complete = len(made.stages) == len(workload.facts.stages) > 0
         return self._with_slack(made, workload, families[tuned[0].submission], tuned[0], studies) if complete else made
+
+    def variants(
+        self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: Setting
+    ) -> Iterator[Calibration]:
+        """The same of held-out variants, which are there to be met by what meets their base."""
+        for variant in variants:
+            yield self.calibration(variant, families, [setting], None, VARIANT_STUDIES)
 
     def _with_slack(
         self, made: Calibration, workload: WorkloadEntry, family: SubmissionEntry, setting: Setting, studies: int
