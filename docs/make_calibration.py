@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from harness.calibration import Calibration, Level
+from harness.plugins import load_registry
 
+REGISTRY = load_registry()
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parent / "calibration"
 BEGIN, END = "<!-- table: python docs/make_calibration.py -->\n", "<!-- end of table -->\n"
@@ -25,7 +27,15 @@ def tables() -> str:
     streams = [_stream(one) for one in made if one.stages]
     heads = (
         ("calibrated", "best of the references", "easy", "**main**", "hard", "anchor's way to main", "resolution"),
-        ("calibrated", "best of the references", "values by the rule", "slack", "fresh seeds that then reach the end"),
+        (
+            "calibrated",
+            "best of the references",
+            "values by the rule",
+            "slack",
+            "fresh seeds that then reach the end",
+            "evaluations to it",
+            "resolution",
+        ),
     )
     return "\n".join([*_table(heads[0], pools), "", *_table(heads[1], streams), ""])
 
@@ -41,14 +51,27 @@ def page() -> str:
 def _pool(made: Calibration) -> list[str]:
     level = made.levels["main"]
     values = [f"{made.levels[name].value:g}" for name in ("easy", "main", "hard")]
-    resolution = "not measured" if made.resolution is None else f"{made.resolution:.1%}"
-    return [f"`{made.workload}`", _best(made), values[0], f"**{values[1]}**", values[2], _way(level), resolution]
+    return [f"`{made.workload}`", _best(made), values[0], f"**{values[1]}**", values[2], _way(level), _resolution(made)]
 
 
 def _stream(made: Calibration) -> list[str]:
     values = ", ".join(f"{stage.value:g}" for stage in made.stages)
     slack = "none will do" if made.slack is None else f"{made.slack:g}"
-    return [f"`{made.workload}`", _best(made), values, slack, str(len(made.checks)) if made.checks else "–"]
+    reach = str(len(made.checks)) if made.checks else "–"
+    evaluations = "–" if made.evaluations is None else f"{made.evaluations:g}"
+    return [f"`{made.workload}`", _best(made), values, slack, reach, evaluations, _resolution(made)]
+
+
+def _resolution(made: Calibration) -> str:
+    """That of the runs, or where they reported no standard error the one that was found otherwise."""
+    if made.resolution is not None:
+        return _percent(made.resolution)
+    known = REGISTRY.workload(made.workload.partition("@")[0]).facts.resolution
+    return "not known" if known is None else f"{_percent(known)}*"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _best(made: Calibration) -> str:

@@ -25,8 +25,8 @@ SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
 #: The easier target is what they reach by this share of the budget. The harder one is the best reference's, and
 #: where that is no other or no better what this share of the anchor's seeds reach.
 EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
-#: Resolution beyond which a workload is coarse.
-FINE = 0.02
+#: Resolution beyond which, and evaluations before the hit below which, a workload is coarse.
+FINE, EVALUATIONS = 0.02, 50
 #: By how much the errors at a stream's stages may be multiplied, in the order of trying; see `relaxed`.
 SLACKS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0)
 
@@ -83,7 +83,7 @@ class Calibration(Data, frozen=True, kw_only=True):
             the largest will do.
         checks: run_ids of the fresh seeds that went through the stream at those targets.
         resolution: one standard error of the score metric as a share of the examples to the target.
-        evaluations: evaluations before the hit, the median over seeds.
+        evaluations: evaluations before the hit (on a stream: before the end), the median over seeds.
         runs: run_ids of the fresh seeds of both.
     """
 
@@ -107,8 +107,9 @@ class Calibration(Data, frozen=True, kw_only=True):
 
     @property
     def coarse(self) -> bool:
-        """Whether the resolution is unknown or beyond 2 %."""
-        return self.resolution is None or self.resolution > FINE
+        """Whether the resolution is unknown or beyond 2 %, or there are fewer than 50 evaluations to tell times by."""
+        few = self.evaluations is None or self.evaluations < EVALUATIONS
+        return few or self.resolution is None or self.resolution > FINE
 
 
 def settings(records: Iterable[Record]) -> tuple[Setting, ...]:
@@ -258,7 +259,7 @@ def _running(record: Record, target: Target, limit: float, stage: int | None = N
     return found
 
 
-def resolution(fresh: Sequence[Record], target: Target, value: float, stage: int | None = None) -> float | None:
+def resolution(fresh: Sequence[Record], target: Target, value: float) -> float | None:
     """One standard error of the score metric, as a share of the examples to the target; the median over runs.
 
     The error is turned into examples by each run's own curve: those between the value and the value one standard
@@ -268,20 +269,30 @@ def resolution(fresh: Sequence[Record], target: Target, value: float, stage: int
         fresh: the runs.
         target: the metric and its direction.
         value: that is to be met.
-        stage: in which, on a stream; examples count from the beginning of the run.
     """
     shares = []
     for record in fresh:
-        se = [p.metrics["se"] for p in record.points[1:] if "se" in p.metrics and stage in (None, p.stage)]
-        curve = _running(record, target, math.inf, stage)
-        hit = _crossing(curve, target, value)
-        if not se or hit is None:
-            continue
-        error = statistics.median(se[-5:])
-        earlier = _crossing(curve, target, value + error if target.goal == "min" else value - error)
-        if earlier is not None and hit > 0:
-            shares.append((hit - earlier) / hit)
+        met = _met(record, msgspec.structs.replace(target, value=value))
+        if met is not None and met[1] > 0 and _errors(record, target):
+            shares.append((met[1] - met[0]) / met[1])
     return float(f"{statistics.median(shares):.2g}") if shares else None
+
+
+def _met(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
+    """Examples at which a run meets a value one standard error easier (exact where none is known), and the value."""
+    errors = _errors(record, target, stage)
+    error = statistics.median(errors[-5:]) if errors else 0.0
+    curve = _running(record, target, math.inf, stage)
+    hit = _crossing(curve, target, target.value)
+    earlier = _crossing(curve, target, target.value + error if target.goal == "min" else target.value - error)
+    return None if earlier is None or hit is None else (earlier, hit)
+
+
+def _errors(record: Record, target: Target, stage: int | None = None) -> list[float]:
+    """The standard errors of a metric at the evaluations: `se`, or `se/<k>` of a metric `<name>/<k>`."""
+    _, slash, task = target.metric.partition("/")
+    name = f"se{slash}{task}"
+    return [p.metrics[name] for p in record.points[1:] if name in p.metrics and stage in (None, p.stage)]
 
 
 def _crossing(curve: Sequence[tuple[int, float]], target: Target, value: float) -> float | None:
@@ -327,7 +338,7 @@ def relaxed(made: Calibration, stages: Sequence[Stage], slack: float) -> tuple[S
 
 
 def with_slack(made: Calibration, slack: float | None, checks: Sequence[Record]) -> Calibration:
-    """A calibration with the slack that was found and what the runs at its targets say of the last stage's resolution.
+    """A calibration with the slack that was found and what the runs at its targets say of its resolution.
 
     Args:
         made: without.
@@ -336,14 +347,45 @@ def with_slack(made: Calibration, slack: float | None, checks: Sequence[Record])
     """
     if slack is None:
         return made
-    last = len(made.stages) - 1
-    target = checks[0].spec.workload.facts.stages[last].targets[0]
+    ends = [r.points[-1].examples / r.spec.workload.facts.eval_every for r in checks if r.status == "reached"]
     return msgspec.structs.replace(
         made,
         slack=slack,
         checks=tuple(record.run_id for record in checks),
-        resolution=resolution(checks, target, target.value, last),
+        evaluations=statistics.median(ends) if ends else None,
+        resolution=stream_resolution(checks),
     )
+
+
+def stream_resolution(checks: Iterable[Record]) -> float | None:
+    """One standard error at every stage, as a share of the examples to the end of the last; the median over runs.
+
+    What a stage lasts longer than if its target and its floors were each a standard error easier is added up over the
+    stages: they are judged by the same held-out examples, so that errors need not cancel. Needs `se` beside the target
+    metric, and `se/<k>` beside a floor on `<metric>/<k>`, which counts as exact otherwise.
+
+    Args:
+        checks: runs through the stream; those that do not reach its end say nothing.
+    """
+    shares = []
+    for record in checks:
+        delays = [_delay(record, index) for index in range(len(record.spec.workload.facts.stages))]
+        known = [delay for delay in delays if delay is not None]
+        if record.status == "reached" and len(known) == len(delays):
+            shares.append(sum(known) / record.points[-1].examples)
+    return float(f"{statistics.median(shares):.2g}") if shares else None
+
+
+def _delay(record: Record, index: int) -> float | None:
+    """By how many examples a stage lasts longer than at values one standard error easier."""
+    stage = record.spec.workload.facts.stages[index]
+    begin = max((p.examples for p in record.points if p.stage < index), default=0)
+    least = float(begin + stage.min_examples)
+    spans = [_met(record, condition, index) for condition in (*stage.targets, *stage.floors)]
+    if spans[0] is None or not _errors(record, stage.targets[0], index):
+        return None
+    known = [span for span in spans if span is not None]
+    return max(least, *(late for _, late in known)) - max(least, *(early for early, _ in known))
 
 
 def _eased(value: float, target: Target, slack: float) -> float:

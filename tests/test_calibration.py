@@ -12,7 +12,16 @@ import msgspec
 import pytest
 
 from harness import calibration, cli, store
-from harness.calibration import calibrate, easier, least_slack, reached_by, relaxed, resolution, settings
+from harness.calibration import (
+    calibrate,
+    easier,
+    least_slack,
+    reached_by,
+    relaxed,
+    resolution,
+    settings,
+    stream_resolution,
+)
 from harness.types import Budget, Counters, Point, Record, Stage, Target
 from tests.scoring import builders
 
@@ -119,6 +128,44 @@ def test_a_streams_targets_are_made_stage_by_stage() -> None:
     assert made.stages[1].floors == {"acc/0": 0.31}
     assert made.settings[0].value == pytest.approx(0.859)
     assert made.coarse
+
+
+def walk(floors: list[float], least: int = 0, **errors: float) -> Record:
+    """Two stages of an accuracy that grows by 0.1 per ten examples, to 0.5 each; the floor's metric in the second."""
+    ended = stream_run([0.5, 0.5], 0.3, 0)
+    facts = ended.spec.workload.facts
+    stages = tuple(msgspec.structs.replace(stage, min_examples=least) for stage in facts.stages)
+    workload = msgspec.structs.replace(ended.spec.workload, facts=msgspec.structs.replace(facts, stages=stages))
+    values = [(0, 0.1 * i, 0.0) for i in range(6)] + [(1, 0.3 + 0.1 * i, floor) for i, floor in enumerate(floors)]
+    points = tuple(
+        msgspec.structs.replace(
+            ended.points[0],
+            examples=10 * i,
+            stage=stage,
+            metrics={"acc": value, "acc/0": floor} | {name.replace("_", "/"): error for name, error in errors.items()},
+        )
+        for i, (stage, value, floor) in enumerate(values)
+    )
+    spec = msgspec.structs.replace(ended.spec, workload=workload)
+    return msgspec.structs.replace(ended, status="reached", spec=spec, points=points)
+
+
+def test_a_streams_resolution_adds_up_over_its_stages() -> None:
+    # Half of a step of 0.1 earlier, twice: five examples each, of 80.
+    assert stream_resolution([walk([0.2, 0.2, 0.2], se=0.05)]) == pytest.approx(10 / 80, rel=0.05)
+    # The floor of 0.1 is what the second stage waits for: it is met at 75, and at 70 one error earlier.
+    waits = [0.04, 0.08, 0.12]
+    late = walk([*waits], se=0.05, se_0=0.02)
+    assert stream_resolution([late]) == pytest.approx(10 / 80, rel=0.05)
+    slow = walk([0.0, 0.0, 0.0, 0.04, 0.08, 0.12], se=0.05, se_0=0.02)
+    assert stream_resolution([slow]) == pytest.approx((5 + 5) / 110, rel=0.05)
+    # Without an error of its own the floor is exact.
+    exact = walk([0.0, 0.0, 0.0, 0.04, 0.08, 0.12], se=0.05)
+    assert stream_resolution([exact]) == pytest.approx(5 / 110, rel=0.05)
+    # A stage that may not end earlier anyway is not made longer by an error.
+    assert stream_resolution([walk([0.2, 0.2, 0.2], least=60, se=0.05)]) == 0.0
+    missed = msgspec.structs.replace(late, status="exhausted")
+    assert stream_resolution([missed, walk([0.2, 0.2, 0.2])]) is None
 
 
 def test_a_slack_eases_every_stage_and_leaves_caps_and_floors() -> None:

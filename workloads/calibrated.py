@@ -7,7 +7,7 @@ import msgspec
 from harness.api import WorkloadFacts
 
 #: Resolution beyond which a workload is coarse: run, but outside the anchored mean.
-_FINE = 0.02
+FINE = 0.02
 
 
 def calibrated(
@@ -28,7 +28,7 @@ def calibrated(
         targets=levels.pop("main"),
         levels=levels,
         resolution=resolution,
-        coarse=resolution is None or resolution > _FINE,
+        coarse=resolution is None or resolution > FINE,
         reference=(calibration(facts.name),),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness import store
-from harness.calibration import FINE, SEEDS_SHARE, Calibration, calibrate, relaxed, settings, with_slack
+from harness.calibration import SEEDS_SHARE, Calibration, calibrate, relaxed, settings, with_slack
 from harness.plugins import load_registry
 from harness.types import WorkloadFacts
 
@@ -59,7 +59,7 @@ def _check_resolution(made: Calibration, facts: WorkloadFacts) -> None:
     # Runs made before a workload reported its standard error know none; where it is from then stands in the facts.
     assert made.resolution in (None, facts.resolution)
     assert facts.resolution is not None
-    assert facts.coarse == (facts.resolution > FINE)
+    assert facts.coarse == msgspec.structs.replace(made, resolution=facts.resolution).coarse
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

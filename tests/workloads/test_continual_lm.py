@@ -54,7 +54,7 @@ def test_each_stage_is_text_of_its_domain(stream: StagedStream) -> None:
 def test_evaluation_covers_the_domains_seen(work: ContinualLm) -> None:
     model = work.build_model(0).eval()
     one, two = work.evaluate(model, "score", 0), work.evaluate(model, "score", 1)
-    assert set(one) == {"loss", "se", "loss/0"}
+    assert set(one) == {"loss", "se", "loss/0", "se/0"}
     assert one["loss"] == one["loss/0"] == two["loss/0"]
     assert two["loss"] == pytest.approx((two["loss/0"] + two["loss/1"]) / 2)
     # Two domains of about the same spread: the mean's error is smaller by about the root of two.

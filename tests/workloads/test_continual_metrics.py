@@ -24,4 +24,6 @@ def test_tasks_weigh_the_same_whatever_their_size() -> None:
         "se": pytest.approx(0.125**0.5 / 2),
         "accuracy/0": 1.0,
         "accuracy/1": 0.5,
+        "se/0": 0.0,
+        "se/1": pytest.approx(0.125**0.5),
     }

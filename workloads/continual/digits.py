@@ -120,7 +120,9 @@ class ContinualDigits:
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every stage k seen, `avg_seen`, their unweighted mean, its `se`; the model is told no task.
+        """`accuracy/<k>` of every stage k seen, `avg_seen`, their unweighted mean; see `of_tasks`.
+
+        The model is told no task.
 
         Args:
             model: in eval mode.

@@ -51,6 +51,8 @@ CONTINUAL_DIGITS = WorkloadFacts(
     example="8x8 image",
     replay_capacity=500,
     boundaries=True,
+    resolution=0.0014,
+    # Most stages end as soon as they may, after 26 evaluations in all: too few to tell times by.
     coarse=True,
     reference=(calibration("continual-digits"),),
 )
@@ -60,5 +62,6 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     name="continual-digits+noise",
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
     stages=tuple(_stage(k, _NOISY_AVERAGES, _NOISY_FLOOR) for k in range(len(_NOISY_AVERAGES))),
+    resolution=0.016,
     reference=(calibration("continual-digits+noise"),),
 )

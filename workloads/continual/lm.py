@@ -60,7 +60,9 @@ class ContinualLm(NextSymbol):
         return StagedStream(pools, seed)
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss/<k>` of every domain k seen, `loss`, their mean, and its `se`, in nats per token.
+        """`loss/<k>` of every domain k seen, `loss`, their mean, and `se/<k>` and `se`, their standard errors.
+
+        All in nats per token.
 
         Args:
             model: in eval mode.
@@ -71,7 +73,10 @@ class ContinualLm(NextSymbol):
         domains = [self._domain(model, split, domain) for domain in seen]
         loss = sum(domain["loss"] for domain in domains) / len(domains)
         se = sum(domain["se"] ** 2 for domain in domains) ** 0.5 / len(domains)
-        return {"loss": loss, "se": se} | {f"loss/{k}": domain["loss"] for k, domain in enumerate(domains)}
+        metrics = {"loss": loss, "se": se}
+        for k, domain in enumerate(domains):
+            metrics |= {f"loss/{k}": domain["loss"], f"se/{k}": domain["se"]}
+        return metrics
 
     def _domain(self, model: nn.Module, split: Split, domain: int) -> dict[str, float]:
         tokens_BT, nats_B = held_out(split, domain)

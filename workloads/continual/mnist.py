@@ -133,7 +133,7 @@ class ContinualMnist:
         return logits_BK.gather(1, batch["classes_BK"]) if self._scenario == "task" else logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every task k seen, `avg_seen`, their unweighted mean, and its `se`.
+        """`accuracy/<k>` of every task k seen, `avg_seen`, their unweighted mean; see `of_tasks`.
 
         Args:
             model: in eval mode.
