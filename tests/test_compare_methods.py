@@ -83,6 +83,8 @@ def test_all_arms_try_as_many_settings_on_one_seed_and_meet_on_fresh_ones(script
         assert len({spec.seeds for spec in tuning}) == 1, "one tuning seed"
         assert all(spec.purpose == "tuning" for spec in tuning)
         assert {spec.stop for spec in tuning} == {stage.budget or tuning[0].workload.facts.budget.horizon}
+        own = REGISTRY.workload(stage.workload).facts.eval_every
+        assert {spec.workload.facts.eval_every for spec in tuning} == {stage.eval_every or own}
         per_arm = {arm: [spec for spec in tuning if spec.submission.name == arm] for arm in stage.arms}
         counts = {len(specs) for arm, specs in per_arm.items() if not REGISTRY.submission(arm).points}
         assert counts == {3 if stage.rates else 5}
