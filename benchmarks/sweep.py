@@ -31,7 +31,7 @@ from typing import Any
 
 import msgspec
 
-from harness import plan, provenance, rulesets, store, supervise
+from harness import plan, provenance, rulesets, store, worker_process
 from harness.executors.local import execute
 from harness.plugins import entry_from_path, load_registry
 from harness.report.progress import Plain
@@ -160,7 +160,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
     """Throughput of two at once over one at a time, and processor seconds of a trial beside another over alone."""
     worker = where / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
-    supervise.WORKER = (sys.executable, str(worker))
+    worker_process.WORKER = (sys.executable, str(worker))
     turns = _turns(sizes.seconds)
     wall, own = {}, {}
     for jobs in (1, 2):

@@ -14,7 +14,7 @@ import torch
 from harness import loading, plan, rulesets, spaces
 from harness.errors import BenchError
 from harness.plugins import load_registry
-from harness.supervise import Interrupted
+from harness.trial import Interrupted
 from harness.types import Factors, Progress, RunSpec, SubmissionEntry, WorkloadEntry
 from harness.worker.access import Pool, Stream
 from harness.worker.contract import Workload

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import store, supervise
+from harness import store, worker_process
 from harness.errors import StoreError
+from harness.trial import Interrupted
 from harness.types import ClockEdge, Done
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
@@ -74,7 +75,7 @@ def test_a_worker_that_exits_has_crashed(tmp_path: Path) -> None:
 def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = msgspec.structs.replace(micro.FACTS.budget, seconds={"default": 1e-3})
     spec = spec_of(entry("Hangs"), facts={"budget": budget})
-    monkeypatch.setattr(supervise, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(worker_process, "PATIENCE_S", 1.0)
     record = run_worker(spec, tmp_path)
     assert record.status == "timeout"
     assert "no sign of life" in record.reason
@@ -93,7 +94,7 @@ def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
 
 
 def test_an_honest_clock_within_tolerance_is_believed() -> None:
-    clock = supervise.SecondClock(os.getpid())
+    clock = worker_process.SecondClock(os.getpid())
     for _ in range(3):
         clock.edge(ClockEdge(running=True, seconds=5.0, process_seconds=3.0))
         clock.edge(ClockEdge(running=False, seconds=5.0, process_seconds=3.0))
@@ -305,5 +306,5 @@ def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
     from harness.executors.trial import carry_out
     from tests.worker.test_loop import StopAt
 
-    with pytest.raises(supervise.Interrupted):
+    with pytest.raises(Interrupted):
         carry_out(spec, runs, Remember(), transport=StopAt(evaluations + 1))

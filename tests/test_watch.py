@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import provenance, store, supervise
+from harness import provenance, store, worker_process
 from harness.gpus import Gpu
 from harness.report.versus import differences
 from harness.scoring.slowdown import slowdown
 from harness.scoring.standings import Question, digest, standings
-from harness.types import ClockEdge, Device, DeviceLog, Reading, RunSpec, Watched
+from harness.trial import Place
+from harness.types import ClockEdge, Device, DeviceLog, Reading, RunSpec, Watched, WorkerEvent
 from harness.watch import APART_S, QUICK_S, DeviceWatch, joined, watch
 from tests.helpers import run_worker, spec_of, submission
 from tests.scoring import builders
@@ -191,7 +192,7 @@ def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyP
 
 def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:
     """CUDA's own order is by speed, and a reading would then be of another card than the run's."""
-    environment = supervise._environment(builders.spec(), tmp_path, supervise.Place(gpus=("2",)))
+    environment = worker_process._environment(builders.spec(), tmp_path, Place(gpus=("2",)))
     assert (environment["CUDA_DEVICE_ORDER"], environment["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "2")
 
 
@@ -203,7 +204,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     def watched(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch:
         return DeviceWatch(driver, (GPU,), tell)
 
-    monkeypatch.setattr(supervise, "watch", watched)
+    monkeypatch.setattr(worker_process, "watch", watched)
     monkeypatch.setattr("harness.watch.APART_S", 0.0)
     root = str(Path(__file__).resolve().parent.parent)
     monkeypatch.setenv("PYTHONPATH", root)
@@ -220,8 +221,8 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
 
 def test_a_worker_cannot_send_readings() -> None:
     event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
-    decoder = msgspec.json.Decoder(supervise.WorkerEvent)
-    done = supervise._decoded(decoder, msgspec.json.encode(event))
+    decoder = msgspec.json.Decoder(WorkerEvent)
+    done = worker_process._decoded(decoder, msgspec.json.encode(event))
     assert "no event" in getattr(done, "reason", "")
 
 

@@ -13,7 +13,8 @@ import msgspec
 from harness.errors import StoreError
 from harness.executors.trial import finished, give_up, outcome
 from harness.store import run_id
-from harness.supervise import DEATHS_ALLOWED, Interrupted, Watcher, termination_as_interrupt
+from harness.supervise import termination_as_interrupt
+from harness.trial import DEATHS_ALLOWED, Interrupted, Watcher
 from harness.types import Execution, Outcome, RunSpec
 
 

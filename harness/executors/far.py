@@ -17,7 +17,7 @@ from harness.executors.machine import Machine
 from harness.executors.relay import Relay
 from harness.executors.trial import carry_out, outcome
 from harness.store import RECORD, RunFolder, run_id, write_atomically
-from harness.supervise import Interrupted, Place, Watcher
+from harness.trial import Interrupted, Place, Watcher
 from harness.types import Execution, Outcome, Record, RunSpec
 
 #: In a runs folder: by what a node knows it again.

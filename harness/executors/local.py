@@ -14,7 +14,8 @@ from harness.executors.machine import Claim, Machine
 from harness.executors.trial import carry_out, outcome
 from harness.report.progress import Several
 from harness.store import run_id
-from harness.supervise import Stop, Transport, Watcher
+from harness.supervise import Transport
+from harness.trial import Stop, Watcher
 from harness.types import Execution, Outcome, RunSpec
 
 #: Seconds after which it is looked again for cores that other supervisors had.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import provenance
-from harness.supervise import Place
+from harness.trial import Place
 from harness.types import RunSpec
 
 _PREFIX = "algorace-"

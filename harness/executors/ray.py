@@ -27,7 +27,7 @@ from harness.executors.far import Delivery
 from harness.executors.relay import Inbox
 from harness.executors.trial import give_up, outcome
 from harness.store import RECORD, run_id
-from harness.supervise import Watcher
+from harness.trial import Watcher
 from harness.types import Execution, Outcome, RunSpec
 
 #: Trials that are handed to Ray at once; it places them as nodes have room.

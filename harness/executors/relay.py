@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from harness.supervise import Watcher
+from harness.trial import Watcher
 from harness.types import Outcome, Point, Record, RunSpec, Status
 
 

@@ -25,7 +25,7 @@ from harness.executors.far import Delivery
 from harness.executors.relay import Inbox
 from harness.executors.trial import give_up, outcome
 from harness.store import cannot_write, run_id
-from harness.supervise import Watcher
+from harness.trial import Watcher
 from harness.types import Execution, Outcome, RunSpec, Status
 
 #: Jobs in the queue at once when `jobs` does not say.

@@ -7,7 +7,8 @@ from pathlib import Path
 from harness import store
 from harness.errors import DamagedError, StoreError
 from harness.store import RECORD, RunFolder, free_name, run_id
-from harness.supervise import Place, Stop, Transport, Trial, Watcher, supervise
+from harness.supervise import Transport, supervise
+from harness.trial import Place, Stop, Trial, Watcher
 from harness.types import Done, Execution, Outcome, Record, RunSpec, Status
 
 #: Statuses that `--retry-failed` starts anew.

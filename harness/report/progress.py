@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from harness.report import text
 from harness.store import run_id
-from harness.supervise import Watcher
+from harness.trial import Watcher
 from harness.types import Outcome, Point, Record, RunSpec, Target
 
 if TYPE_CHECKING:

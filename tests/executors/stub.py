@@ -11,11 +11,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from harness import supervise
+from harness import worker_process
 from harness.types import ClockEdge, Counters, Done, Environment, Evaluated, Job, Point, Ready, Usage
 from harness.worker.__main__ import main
 
@@ -24,10 +25,10 @@ COMMAND = (sys.executable, "-m", "tests.executors.stub")
 
 def install() -> None:
     """From here on supervisors of this process start this worker."""
-    supervise.WORKER = COMMAND
+    worker_process.WORKER = COMMAND
 
 
-def execute(job: Job, emit: supervise.Callable[..., None]) -> None:
+def execute(job: Job, emit: Callable[..., None]) -> None:
     """What `harness.worker.host.execute` is to a real worker."""
     hparams, facts = job.spec.hparams, job.spec.workload.facts
     folder = Path(job.folder)

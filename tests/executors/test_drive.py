@@ -13,7 +13,7 @@ from harness.errors import StoreError, UsageError
 from harness.executors.drive import Lost, Result, drive
 from harness.executors.trial import carry_out, outcome
 from harness.store import run_id
-from harness.supervise import Interrupted
+from harness.trial import Interrupted
 from harness.types import Done, Execution, Outcome, RunSpec
 from tests.executors.helpers import stub_specs
 from tests.helpers import Remember

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import store, supervise
+from harness import store, worker_process
 from harness.errors import StoreError, UsageError
 from harness.executors.local import execute
 from harness.executors.machine import Machine, usable_cores
-from harness.supervise import Interrupted
+from harness.trial import DEATHS_ALLOWED, Interrupted, Place
 from harness.types import Execution, Point, RunSpec
 from tests.executors import stub
 from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
@@ -31,7 +31,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="cores are given out 
 
 @pytest.fixture(autouse=True)
 def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
 
 
@@ -130,7 +130,7 @@ def _pretend(machine: Machine, spec: RunSpec) -> Any:
     """Cores are counted and nothing is pinned to them."""
     claim = _take(machine, spec)
     if claim is not None:
-        claim.place = supervise.Place()
+        claim.place = Place()
     return claim
 
 
@@ -243,7 +243,7 @@ def test_a_worker_that_is_killed_over_and_over_has_crashed_and_the_others_have_n
     watcher = run(specs, tmp_path)
     statuses = {record.run_id: record.status for record in watcher.records}
     assert [statuses[store.run_id(spec)] for spec in specs] == ["exhausted", "crashed", "exhausted"]
-    assert len(watcher.warnings) == supervise.DEATHS_ALLOWED - 1
+    assert len(watcher.warnings) == DEATHS_ALLOWED - 1
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import store, supervise
+from harness import store, worker_process
 from harness.errors import UsageError
 from harness.executors.local import execute as execute_local
 from harness.executors.ray import execute
-from harness.supervise import Interrupted
+from harness.trial import Interrupted
 from harness.types import Execution, Outcome, Point, RunSpec
 from tests.executors import stub
 from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
@@ -63,7 +63,7 @@ def nodes(cluster: Any) -> list[Any]:
 @pytest.fixture
 def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[RunSpec]], dict[str, Any]]:
     """What a plan gives on this machine, with nothing in its way."""
-    monkeypatch.setattr(supervise, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
 
     def carry_out(specs: list[RunSpec]) -> dict[str, Any]:
         list(execute_local(specs, tmp_path / "undisturbed", Remember()))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import store, supervise
+from harness import store, worker_process
 from harness.errors import UsageError
 from harness.executors import slurm
 from harness.executors.local import execute as execute_local
 from harness.executors.slurm import execute
-from harness.supervise import Interrupted
+from harness.trial import Interrupted
 from harness.types import Execution, Outcome, Point, RunSpec
 from tests.executors import stub
 from tests.executors.helpers import ROOT, outcomes_in, stub_specs
@@ -33,7 +33,7 @@ def _stub_in_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "TrialJob", StubJob)
     # How long the result of a job that has died is waited for, for the sake of slow file servers.
     monkeypatch.setattr(submitit.core.core.Job, "_results_timeout_s", 1, raising=False)
-    monkeypatch.setattr(supervise, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
 
 
 def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[Outcome]:

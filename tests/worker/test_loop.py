@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.errors import RejectedError
-from harness.supervise import Interrupted
+from harness.trial import Interrupted
 from harness.types import Evaluated, RunSpec, WorkloadEntry
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission

@@ -16,7 +16,7 @@ import torch
 from harness import data, loading
 from harness.errors import BenchError, DataError
 from harness.plugins import load_registry
-from harness.supervise import Interrupted
+from harness.trial import Interrupted
 from harness.types import WorkloadEntry
 from harness.worker.access import Pool
 from harness.worker.contract import Workload
