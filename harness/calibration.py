@@ -393,12 +393,12 @@ def _eased(value: float, target: Target, slack: float) -> float:
 
 
 def least_slack(holds: Callable[[float], bool]) -> float | None:
-    """The least of `SLACKS` that holds, if one does, taking it that those above it do too (bisection)."""
-    low, high = -1, len(SLACKS)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(SLACKS[middle]) else (middle, high)
-    return SLACKS[high] if high < len(SLACKS) else None
+    """The least of `SLACKS` that holds, if one does.
+
+    Tried one after the other: an easier stage ends earlier, and leaves less training behind for the floors of the last
+    one, so that what holds may hold no longer at a larger slack.
+    """
+    return next((slack for slack in SLACKS if holds(slack)), None)
 
 
 def _final(fresh: Sequence[Record], floor: Target) -> float:
