@@ -17,8 +17,9 @@ SOURCE = os.environ.get("BENCH_DATA_SOURCE")
 needs_source = pytest.mark.skipif(not SOURCE, reason="BENCH_DATA_SOURCE is not set: no real MNIST")
 
 
-def write(folder: Path) -> Path:
-    """600 + 200 images, each with a bright square whose place is its class."""
+def write(folder: Path, *, shuffle: bool = False) -> Path:
+    """600 + 200 images, each with a bright square whose place is its class; `shuffle` writes them in another order."""
+    folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
     for prefix, n in (("train", 600), ("t10k", 200)):
         labels = random.permutation(np.tile(np.arange(10, dtype=np.uint8), n // 10))
@@ -26,6 +27,9 @@ def write(folder: Path) -> Path:
         for image, label in zip(images, labels, strict=True):
             row, column = divmod(int(label), 4)
             image[7 * row : 7 * row + 7, 7 * column : 7 * column + 7] += 180
+        if shuffle:
+            order = np.random.default_rng(1).permutation(n)
+            images, labels = images[order], labels[order]
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
             (folder / f"{prefix}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + array.tobytes()))

@@ -51,14 +51,14 @@ def test_the_clean_part_is_far_less_than_the_horizon() -> None:
 def test_the_visible_score_has_a_reliability_of_seven_tenths(pool: Pool) -> None:
     truth = grades(100_000, 5)
     seen = visible(truth, 5)
-    # By arithmetic: the variance of 16 grades over that with two dice of 92 sides, and the root of it.
-    expected = (256 * (8**2 - 1) / 12 / (256 * (8**2 - 1) / 12 + 2 * (92**2 - 1) / 12)) ** 0.5
+    # By arithmetic: the variance of 16 times the grade as a share of that with two dice of 59 sides added.
+    expected = 256 * (8**2 - 1) / 12 / (256 * (8**2 - 1) / 12 + 2 * (59**2 - 1) / 12)
     assert expected == pytest.approx(0.70, abs=0.005)
-    assert np.corrcoef(truth, seen)[0, 1] == pytest.approx(expected, abs=0.01)
+    assert np.corrcoef(truth, seen)[0, 1] ** 2 == pytest.approx(expected, abs=0.01)
     assert seen.min() >= 0
     assert seen.max() <= 1
     of_the_pool = np.corrcoef(grades(DOCUMENTS, 0), pool.scores["quality"].numpy())[0, 1]
-    assert of_the_pool == pytest.approx(expected, abs=0.02)
+    assert of_the_pool**2 == pytest.approx(expected, abs=0.02)
 
 
 def test_the_best_are_clean_and_the_others_are_not(pool: Pool) -> None:

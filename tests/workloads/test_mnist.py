@@ -49,6 +49,20 @@ def test_parts_are_disjoint(tiny: Path) -> None:
     assert len(rows.unique(dim=0)) == 800
 
 
+def test_the_parts_do_not_depend_on_the_order_in_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
+    other = mnist_files.write(tmp_path / "shuffled", shuffle=True)
+    before = {part: mnist.load(part) for part in ("train", "feedback", "score", "audit")}
+    assert not (tiny / "train-labels-idx1-ubyte.gz").samefile(other / "train-labels-idx1-ubyte.gz")
+    monkeypatch.setattr(mnist, "dataset_path", lambda entry: other)
+    for part, digits in before.items():
+        again = mnist.load(part)
+        assert torch.equal(again.x_BCHW, digits.x_BCHW)
+        assert torch.equal(again.labels_B, digits.labels_B)
+    assert len(before["score"].labels_B.unique()) == 10, "a part is no run of equal digits"
+
+
 def test_missing_data_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     with pytest.raises(DataError, match="bench data get mnist"):

@@ -50,7 +50,7 @@ def _facts(name: str, key: str) -> WorkloadFacts:
     horizon = _CAP * len(stages)
     return WorkloadFacts(
         name=name,
-        version="3",
+        version="4",
         tier="cpu",
         access="stream",
         targets=stages[-1].targets,

@@ -29,8 +29,8 @@ _HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
 #: They are clean, or each symbol is replaced with a probability of 3 %, 6 %, … 21 %: an eighth of each kind.
 GRADES = 8
 _STEP = 0.03
-#: The visible score adds two dice of so many sides to 16 per grade: its correlation with the grade is 0.70.
-_DICE = 92
+#: The visible score adds two dice of so many sides to 16 per grade: 0.70 of its variance is the grade's.
+_DICE = 59
 _PER_GRADE = 16
 
 

@@ -10,7 +10,7 @@ from workloads.continual.lm_facts import CONTINUAL_LM
 
 _CURRICULUM_LM = WorkloadFacts(
     name="curriculum-lm",
-    version="3",
+    version="4",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.37, unit="nats per token"),),
     budget=Budget(horizon=24_576, gradient_examples=49_152, seconds={"default": 150.0}),

@@ -24,7 +24,7 @@ def hidden(variant: str) -> tuple[int, ...]:
 _HORIZON = 40_704
 _FACTS = WorkloadFacts(
     name="curriculum-mnist",
-    version="3",
+    version="4",
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.447, unit="nats"),),
     budget=Budget(horizon=_HORIZON, gradient_examples=2 * _HORIZON, seconds={"default": 60.0}),
