@@ -17,11 +17,17 @@ SOURCE = os.environ.get("BENCH_DATA_SOURCE")
 needs_source = pytest.mark.skipif(not SOURCE, reason="BENCH_DATA_SOURCE is not set: no real MNIST")
 
 
-def write(folder: Path, *, shuffle: bool = False) -> Path:
-    """600 + 200 images, each with a bright square whose place is its class; `shuffle` writes them in another order."""
+def write(folder: Path, *, train: int = 600, shuffle: bool = False) -> Path:
+    """Some training and 200 test images, each with a bright square whose place is its class.
+
+    Args:
+        folder: where.
+        train: number of training images.
+        shuffle: the same images in another order.
+    """
     folder.mkdir(exist_ok=True)
     random = np.random.default_rng(0)
-    for prefix, n in (("train", 600), ("t10k", 200)):
+    for prefix, n in (("train", train), ("t10k", 200)):
         labels = random.permutation(np.tile(np.arange(10, dtype=np.uint8), n // 10))
         images = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 
 from harness import data
 from harness.api import DataError, Pool, Workload
+from tests.workloads.stand_ins import write_text
 from workloads.datasets import TINYSHAKESPEARE
 from workloads.lm.facts import LM_SHAKESPEARE
 from workloads.lm.shakespeare import BLOCK, CHARACTERS, LmShakespeare, sequences
@@ -31,11 +31,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """65 characters in no order, 21 blocks and a rest too short for a sequence."""
-    letters = [chr(ord("0") + k) for k in range(CHARACTERS)]
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text("".join(random.Random(0).choices(letters, k=21 * BLOCK + 40)))
-    return path
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt")
 
 
 @pytest.fixture
