@@ -22,4 +22,10 @@ _CURRICULUM_LM = WorkloadFacts(
     scores=("quality",),
 )
 CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.39, main=1.37, hard=1.32, resolution=0.019)
-CURRICULUM_LM_WIDE_INIT = msgspec.structs.replace(CURRICULUM_LM, name="curriculum-lm+wide-init")
+CURRICULUM_LM_WIDE_INIT = calibrated(
+    msgspec.structs.replace(_CURRICULUM_LM, name="curriculum-lm+wide-init"),
+    easy=1.4,
+    main=1.38,
+    hard=1.38,
+    resolution=0.031,
+)
