@@ -42,8 +42,6 @@ def work(text: Path, monkeypatch: pytest.MonkeyPatch) -> LmShakespeare:
 
 def test_facts_fit_together() -> None:
     assert 0.66 * LM_SHAKESPEARE.budget.horizon / LM_SHAKESPEARE.eval_every >= 50
-    assert LM_SHAKESPEARE.resolution is not None
-    assert LM_SHAKESPEARE.resolution <= 0.02
 
 
 def test_no_character_is_in_two_parts(text: Path) -> None:
