@@ -36,12 +36,12 @@ class GPTConfig:
         tied: the head is the embedding.
         bias: linear layers have biases.
         dropout: share dropped of the embedding and of each branch's output, in [0, 1).
-        token_drop: share of the positions that pass by a block in training, in [0, 1); drawn anew for every sequence and
-            every block but the first and the last, so that it takes three blocks.
+        token_drop: share of the positions that pass by a block in training, in [0, 1); drawn anew for every sequence
+            and every block but the first and the last, so that it takes three blocks.
         init_scale: multiplies the standard deviation of every weight at the start.
 
     Raises:
-        ValueError: the width is not a multiple of the heads, rotary heads have an odd width, or tokens cannot be dropped.
+        ValueError: the width is not a multiple of the heads, rotary heads have an odd width, or no token can drop out.
     """
 
     layers: int
