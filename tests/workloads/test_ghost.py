@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harness.errors import BenchError
 from harness.loading import load_object
-from harness.types import Choice
+from harness.types import Choice, WorkloadEntry
 from harness.worker.parts import PartedWork
 from harness.worker.statistics import BatchStatistics
 from tests.helpers import spec_of, submission
@@ -39,9 +39,9 @@ def pair(group: int, momentum: float | None = 0.3) -> tuple[GhostBatchNorm2d, nn
         for tensor in (ghost.weight, ghost.bias, ghost.running_mean, ghost.running_var):
             assert tensor is not None
             tensor.uniform_(0.5, 2.0, generator=generator)
-    ghost.momentum = momentum  # type: ignore[assignment]
+    ghost.momentum = momentum
     plain.load_state_dict(ghost.state_dict())
-    plain.momentum = momentum  # type: ignore[assignment]
+    plain.momentum = momentum
     return ghost, plain
 
 
@@ -55,6 +55,7 @@ def in_turn(plain: nn.BatchNorm2d, x_BCHW: Tensor, sizes: list[int]) -> Tensor:
     return torch.cat([plain(part) for part in x_BCHW.split(sizes)])
 
 
+#: Examples in a group and in a batch, and the groups that come of it.
 SIZES = [
     (4, 16, [4, 4, 4, 4]),
     (4, 15, [4, 4, 7]),
@@ -80,7 +81,7 @@ def test_groups_are_batches_of_their_own(group: int, n: int, sizes: list[int], c
     assert found.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
     (found * weights).sum().backward()
-    (wanted * weights).sum().backward()
+    (wanted * weights).sum().backward()  # type: ignore[no-untyped-call]
     for a, b in [(one, other), (ghost.weight, plain.weight), (ghost.bias, plain.bias)]:
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
     for name, value in plain.state_dict().items():
@@ -128,9 +129,7 @@ def test_it_is_one_graph() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_every_network_offers_it_and_is_without_it_by_default(entry: object) -> None:
-    assert entry in ENTRIES
-    entry = next(e for e in ENTRIES if e is entry)
+def test_every_network_offers_it_and_is_without_it_by_default(entry: WorkloadEntry) -> None:
     domain = entry.facts.model_options["ghost_bn"]
     assert isinstance(domain, Choice)
     assert domain.values[0] == 0
@@ -146,13 +145,11 @@ def test_every_network_offers_it_and_is_without_it_by_default(entry: object) -> 
 
 
 @pytest.mark.parametrize("made", [build, build_resnet9], ids=["resnet", "resnet9"])
-def test_off_is_the_network_as_it_was(made: object) -> None:
-    assert made in (build, build_resnet9)
-    make = build if made is build else build_resnet9
+def test_off_is_the_network_as_it_was(made: Callable[[ResnetConfig, int], nn.Module]) -> None:
     config = ResnetConfig(widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1))
-    off = make(config, 0)
+    off = made(config, 0)
     assert {type(m) for m in off.modules() if isinstance(m, nn.BatchNorm2d)} == {nn.BatchNorm2d}
-    on = make(ResnetConfig(widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1), ghost_bn=4), 0)
+    on = made(ResnetConfig(widths=(4, 4, 4, 4), blocks=(1, 1, 1, 1), ghost_bn=4), 0)
     assert parameter_kinds(on) == parameter_kinds(off)
     states = on.state_dict(), off.state_dict()
     assert list(states[0]) == list(states[1])

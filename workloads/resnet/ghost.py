@@ -42,7 +42,7 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         return y_BCHW
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, group={self.group}"
+        return f"{self.num_features}, group={self.group}, momentum={self.momentum}, eps={self.eps}"
 
     def _normalised(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
         """Examples in so many equal groups, and the groups' means and unbiased variances, (groups, C).
@@ -50,8 +50,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         The groups become channels of one batch norm: a call for each of hundreds would cost more than the copies, and a
         compiler would unroll them. Torch's own kernel keeps its fp32 sums where activations are bfloat16.
         """
-        channels = self.num_features
-        x_GSCHW = x_BCHW.unflatten(0, (groups, -1))
+        n, channels, height, width = x_BCHW.shape
+        x_GSCHW = x_BCHW.reshape(groups, n // groups, channels, height, width)
         assert self.running_mean is not None
         mean, variance = (torch.zeros_like(self.running_mean).repeat(groups) for _ in range(2))
         y_SFHW = F.batch_norm(
@@ -64,7 +64,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
             momentum=1.0,
             eps=self.eps,
         )
-        y_BCHW = y_SFHW.unflatten(1, (groups, channels)).transpose(0, 1).flatten(0, 1)
+        y_SGCHW = y_SFHW.reshape(n // groups, groups, channels, height, width)
+        y_BCHW = y_SGCHW.transpose(0, 1).flatten(0, 1)
         if x_BCHW.is_contiguous(memory_format=torch.channels_last):
             y_BCHW = y_BCHW.contiguous(memory_format=torch.channels_last)
         return y_BCHW, mean.view(groups, channels), variance.view(groups, channels)
