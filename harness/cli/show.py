@@ -18,7 +18,17 @@ from harness.plan import Composition, compose
 from harness.plugins import Registry
 from harness.report import curve as picture
 from harness.report import text
-from harness.types import PartEntry, PartKind, Source, Space, SubmissionEntry, Target, WorkloadEntry
+from harness.types import (
+    PartEntry,
+    PartKind,
+    Source,
+    Space,
+    Stage,
+    SubmissionEntry,
+    Target,
+    WorkloadEntry,
+    WorkloadFacts,
+)
 
 
 class Steps(click.ParamType[tuple[int, ...]]):
@@ -176,20 +186,39 @@ def _show_workload(entry: WorkloadEntry) -> None:
     rows = [
         ["version", facts.version],
         ["tier", facts.tier],
+        *([["smaller sibling", entry.sibling]] if entry.sibling else []),
         ["example", facts.example],
-        ["target", ", ".join(_target(target) for target in facts.targets)],
-        *([f"stage {stage.name}", ", ".join(map(_target, stage.targets))] for stage in facts.stages),
+        ["needs data", ", ".join(entry.needs_data) or "nothing"],
+        ["target", _targets(facts.targets)],
+        ["target from", ", ".join(facts.reference) or "not calibrated"],
+        *(row for stage in facts.stages for row in _stage(stage)),
         ["budget", f"{facts.budget.horizon:,} examples, {facts.budget.gradient_examples:,} gradient-examples"],
         ["batch sizes", ", ".join(map(str, facts.batch_sizes))],
         ["evaluated", f"every {facts.eval_every:,} examples"],
         ["precision", facts.precision.dtype],
         *([["replay buffer", f"{facts.replay_capacity:,} examples"]] if facts.replay_capacity else []),
-        *([["resolution", f"{facts.resolution:.1%}{' (coarse)' if facts.coarse else ''}"]] if facts.resolution else []),
+        ["resolution", _resolution(facts)],
         ["from", entry.distribution],
     ]
     click.echo(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
     _show_space(facts.model_options, "model options")
     _show_sources(entry.sources)
+
+
+def _stage(stage: Stage) -> list[list[str]]:
+    rows = [[f"stage {stage.name}", _targets(stage.targets)]]
+    # Floors of many tasks are often one value.
+    alike: dict[tuple[str, float, str], list[Target]] = {}
+    for floor in stage.floors:
+        alike.setdefault((floor.goal, floor.value, floor.unit), []).append(floor)
+    if alike:
+        rows.append(["  floors", "; ".join(_target(same[0], *same[1:]) for same in alike.values())])
+    return rows
+
+
+def _resolution(facts: WorkloadFacts) -> str:
+    known = "not known" if facts.resolution is None else f"{facts.resolution:.1%}"
+    return known + (" (coarse)" if facts.coarse else "")
 
 
 def _show_submission(composition: Composition) -> None:
@@ -242,6 +271,12 @@ def _show_sources(sources: tuple[Source, ...]) -> None:
             click.echo(f"  {source.title}{f' ({more})' if more else ''}")
 
 
-def _target(target: Target) -> str:
+def _targets(targets: tuple[Target, ...]) -> str:
+    return ", ".join(map(_target, targets))
+
+
+def _target(target: Target, *alike: Target) -> str:
+    """With all digits that it was given: a run is held to them. Those `alike` have the same value for other metrics."""
     sign = "≤" if target.goal == "min" else "≥"
-    return f"{target.metric} {sign} {text.number(target.value)}{' ' + target.unit if target.unit else ''}"
+    metrics = ", ".join(one.metric for one in (target, *alike))
+    return f"{metrics} {sign} {target.value:.15g}{' ' + target.unit if target.unit else ''}"

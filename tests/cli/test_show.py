@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,52 @@ def test_the_text_says_what_it_is_and_draws_it(show: Any) -> None:
     assert "1,000" in result.out
     table = show("rex", "--at", "0,750").out.splitlines()[-2:]
     assert [line.split() for line in table] == [["0", "0"], ["750", "0"]]
+
+
+def facts_shown(result: Result) -> dict[str, str]:
+    """Rows of a workload's description, less those of its options and sources."""
+    assert result.code == 0, result.err
+    lines = result.out.partition("model options")[0].partition("\nsources")[0].splitlines()[1:]
+    cells = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines]
+    return {row[0]: row[1] for row in cells}
+
+
+def test_a_stream_is_shown_with_its_stages_their_floors_and_its_data(show: Any) -> None:
+    shown = facts_shown(show("continual-mnist"))
+    stages = load_registry().workload("continual-mnist").facts.stages
+    assert [name for name in shown if name.startswith("stage ")] == [f"stage {stage.name}" for stage in stages]
+    assert shown["stage task-4"] == f"avg_seen ≥ {stages[-1].targets[0].value}"
+    floor = stages[-1].floors[0].value
+    assert shown["floors"] == f"accuracy/0, accuracy/1, accuracy/2, accuracy/3 ≥ {floor}"
+    assert shown["needs data"] == "mnist"
+    assert shown["target from"] == "calibration/continual-mnist.json"
+    assert "floors" not in facts_shown(show("lm-tiny"))
+
+
+def test_a_target_is_shown_with_all_its_digits(show: Any) -> None:
+    assert facts_shown(show("resnet50-imagenet"))["target"] == "accuracy ≥ 0.77431 share"
+    assert facts_shown(show("lm-124m"))["target"] == "loss ≤ 3.28 nats per token"
+
+
+def test_what_nobody_measured_is_said(show: Any) -> None:
+    shown = facts_shown(show("lm-124m"))
+    assert shown["resolution"] == "not known (coarse)"
+    assert shown["target from"] == "not calibrated"
+    assert (shown["tier"], shown["smaller sibling"]) == ("gpu", "lm-16m")
+    assert shown["needs data"] == "fineweb-gpt2:4.1B"
+    tiny = load_registry().workload("lm-tiny").facts
+    shown = facts_shown(show("lm-tiny"))
+    assert (shown["tier"], shown["needs data"]) == ("cpu", "nothing")
+    assert "smaller sibling" not in shown
+    assert shown["resolution"].startswith(f"{tiny.resolution:.1%}")
+    assert shown["target from"] == ", ".join(tiny.reference)
+
+
+def test_large_workloads_are_coarse_until_their_resolution_is_measured() -> None:
+    """Outside the anchored mean: nobody knows yet what one standard error is worth there."""
+    large = [entry.facts for entry in load_registry().workloads() if entry.facts.tier != "cpu"]
+    assert len(large) >= 6
+    assert [facts.name for facts in large if facts.resolution is None and not facts.coarse] == []
 
 
 @pytest.mark.parametrize("name", sorted(part.name for part in load_registry().parts() if part.kind == "schedule"))

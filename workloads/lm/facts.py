@@ -58,7 +58,12 @@ LM_SHAKESPEARE_LEARNED = calibrated(
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
+    "activation": Choice(("relu2", "gelu", "swiglu")),
+    "norm": Choice(("rmsnorm", "layernorm")),
+    "token_drop": Uniform(0.0, 0.5, default=0.0),
 }
+
+# What follows is coarse, and so outside the anchored mean, until a calibration on a GPU has measured its resolution.
 
 LM_124M = WorkloadFacts(
     name="lm-124m",
@@ -74,6 +79,7 @@ LM_124M = WorkloadFacts(
     model_options=_WEB_OPTIONS,
     example="sequence of 1,024 GPT-2 tokens",
     tokens_per_example=1024,
+    coarse=True,
     reference=(),
 )
 
@@ -91,6 +97,7 @@ LM_16M = WorkloadFacts(
     model_options=_WEB_OPTIONS,
     example="sequence of 1,024 GPT-2 tokens",
     tokens_per_example=1024,
+    coarse=True,
     reference=(),
 )
 
@@ -109,5 +116,6 @@ LM_124M_SYNTHETIC = WorkloadFacts(
     model_options=_WEB_OPTIONS,
     example="document of 1,024 words",
     tokens_per_example=1024,
+    coarse=True,
     reference=(),
 )

@@ -3,7 +3,8 @@
 Source: Radford et al., Language Models are Unsupervised Multitask Learners, 2019 (pre-norm GPT); Zhang and Sennrich,
 Root Mean Square Layer Normalization (arXiv 1910.07467), equation 4; Su et al., RoFormer (arXiv 2104.09864),
 equation 34; Henry et al., Query-Key Normalization for Transformers (arXiv 2010.04245); So et al., Primer
-(arXiv 2109.08668), squared ReLU; Shazeer, GLU Variants Improve Transformer (arXiv 2002.05202), equation 6.
+(arXiv 2109.08668), squared ReLU; Shazeer, GLU Variants Improve Transformer (arXiv 2002.05202), equation 6; Yao et al.,
+Random-LTD (arXiv 2211.11586), section 3, without its schedule of lengths.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ class GPTConfig:
         tied: the head is the embedding.
         bias: linear layers have biases.
         dropout: share dropped of the embedding and of each branch's output, in [0, 1).
+        token_drop: share of the positions that pass by a block in training, in [0, 1); drawn anew for every sequence
+            and every block but the first and the last, so that it takes three blocks.
         init_scale: multiplies the standard deviation of every weight at the start.
 
     Raises:
-        ValueError: the width is not a multiple of the heads, or rotary heads have an odd width.
+        ValueError: the width is not a multiple of the heads, rotary heads have an odd width, or no token can drop out.
     """
 
     layers: int
@@ -54,6 +57,7 @@ class GPTConfig:
     tied: bool = False
     bias: bool = False
     dropout: float = 0.0
+    token_drop: float = 0.0
     init_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -61,6 +65,12 @@ class GPTConfig:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise ValueError(f"rotary positions need an even head width, got {self.width // self.heads}")
+        if not 0.0 <= self.token_drop < 1.0:
+            raise ValueError(f"token_drop {self.token_drop} is outside [0, 1)")
+        if self.token_drop and self.layers < 3:
+            raise ValueError(
+                f"token_drop leaves the first and the last block whole: {self.layers} blocks have no other"
+            )
 
 
 class RMSNorm(nn.RMSNorm):
@@ -200,10 +210,29 @@ class GPT(nn.Module):
         else:
             turn = (self.cos_TN[:t], self.sin_TN[:t])
         x_BTD = self.dropout(x_BTD)
-        for block in self.blocks:
-            x_BTD = block(x_BTD, turn)
+        for at, block in enumerate(self.blocks):
+            if self.training and self.config.token_drop and 0 < at < len(self.blocks) - 1:
+                x_BTD = self._past_some(block, x_BTD, turn)
+            else:
+                x_BTD = block(x_BTD, turn)
         features_BTD: Tensor = self.final_norm(x_BTD)
         return features_BTD
+
+    def _past_some(self, block: nn.Module, x_BTD: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+        """What leaves a block that sees only some positions of each sequence, in order; the others stay as they are.
+
+        In order, so that attention among them is causal. How many they are follows from shapes: one graph for all.
+        """
+        b, t, d = x_BTD.shape
+        kept = max(1, round(t * (1.0 - self.config.token_drop)))
+        # Equally likely subsets: the positions of the largest of t random numbers.
+        at_BK = torch.rand(b, t, device=x_BTD.device).topk(kept, dim=1).indices.sort(dim=1).values
+        at_BKD = at_BK[:, :, None].expand(b, kept, d)
+        if turn is not None:
+            # Turned as where they stand in the text; the axis of the heads is the second.
+            turn = (turn[0][at_BK][:, None], turn[1][at_BK][:, None])
+        made_BKD = block(x_BTD.gather(1, at_BKD), turn)
+        return x_BTD.scatter(1, at_BKD, made_BKD.to(x_BTD.dtype))
 
 
 def build(seed: int, config: GPTConfig) -> GPT:

@@ -45,12 +45,18 @@ class ImageClassifier(ABC):
             options: of `facts.model_options`.
 
         Raises:
-            BenchError: an option that is not offered.
+            BenchError: an option that is not offered, or two that exclude each other.
         """
         offered = self.facts.model_options
         if unknown := sorted(set(options) - set(offered)):
             raise BenchError(
                 f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(sorted(offered))}"
+            )
+        ghost, norm = options.get("ghost_bn", 0), options.get("norm", "batch")
+        if ghost and norm != "batch":
+            raise BenchError(
+                f"ghost_bn={ghost} with norm={norm}: only batch norm takes statistics over examples",
+                fix="ask for norm=batch, or leave ghost_bn at 0",
             )
         self._label_smoothing = float(options.pop("label_smoothing", 0.0))
         return self.network(seed, **options)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import Kind
+from workloads.resnet.ghost import GhostBatchNorm2d
 
 Norm = Literal["batch", "group", "none"]
 Activation = Literal["relu", "gelu", "silu"]
@@ -43,6 +44,7 @@ class ResnetConfig:
         stem: `conv3` (3x3, full resolution) for 8 to 32 pixels, `conv3-half` (the same at half the resolution),
             `conv7` (7x7 and pooling, a quarter) for more.
         norm: `batch`, `group` (groups of 8 channels at least) or `none` (convolutions have biases then).
+        ghost_bn: examples that share their statistics in batch norm, see `GhostBatchNorm2d`; all of a pass when 0.
         activation: `relu`, `gelu` or `silu`.
         dropout: share of the pooled features that are dropped before the head, in [0, 1).
         zero_init: blocks start as the identity: the last scale (without norm: the last convolution) is zero.
@@ -51,7 +53,8 @@ class ResnetConfig:
             the plain layout, so that a submission may view them as matrices.
 
     Raises:
-        ValueError: widths and blocks do not match, or an unknown word or a dropout outside [0, 1).
+        ValueError: widths and blocks do not match, an unknown word, a dropout outside [0, 1), or `ghost_bn` is negative
+            or without batch norm.
     """
 
     channels: int = 1
@@ -61,6 +64,7 @@ class ResnetConfig:
     block: BlockKind = "basic"
     stem: Stem = "conv3"
     norm: Norm = "batch"
+    ghost_bn: int = 0
     activation: Activation = "relu"
     dropout: float = 0.0
     zero_init: bool = True
@@ -81,6 +85,10 @@ class ResnetConfig:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout {self.dropout} is outside [0, 1)")
+        if self.ghost_bn < 0 or (self.ghost_bn and self.norm != "batch"):
+            raise ValueError(
+                f"ghost_bn {self.ghost_bn} with norm {self.norm!r}: it must be 0, or positive with 'batch'"
+            )
 
 
 class Resnet(nn.Module):
@@ -214,6 +222,8 @@ def conv(config: ResnetConfig, width: int, out: int, *, kernel: int, stride: int
 def norm(config: ResnetConfig, width: int) -> nn.Module:
     """The configured norm of `width` channels."""
     if config.norm == "batch":
+        if config.ghost_bn:
+            return GhostBatchNorm2d(width, group=config.ghost_bn, momentum=config.momentum)
         return nn.BatchNorm2d(width, momentum=config.momentum)
     if config.norm == "group":
         return nn.GroupNorm(max(1, width // 8), width)

@@ -18,7 +18,7 @@ class Resnet9(nn.Module):
     """Eight convolutions, two of them pairs beside a shortcut, then a maximum over positions and a linear head.
 
     Args:
-        config: channels, classes, four widths, norm, activation, dropout and layout; the rest is not used.
+        config: channels, classes, four widths, norm, ghost batches, activation, dropout and layout; no more is used.
 
     Raises:
         ValueError: there are not four widths.
