@@ -29,7 +29,8 @@ def test_documents_begin_with_the_end_of_text_token(corpus: Corpus) -> None:
 
 
 def test_a_trial_that_waited_for_another_does_not_write_again(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone, before = corpora._alone, []
+    alone = corpora._alone
+    before: list[int] = []
 
     @contextmanager
     def held_by_another(folder: Path) -> Iterator[None]:
