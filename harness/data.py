@@ -10,9 +10,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from harness.download import CHUNK, DownloadError, Patience, Progress, cannot_write, fetch, forget
-from harness.errors import DataError
+from harness.download import (
+    CHUNK,
+    DownloadError,
+    OtherFileError,
+    Patience,
+    Progress,
+    UnreachableError,
+    cannot_write,
+    fetch,
+    forget,
+)
+from harness.errors import DataError, UsageError
 from harness.holdings import (
+    PROVENANCE,
     FileState,
     State,
     data_folder,
@@ -23,6 +34,7 @@ from harness.holdings import (
     hash_file,
     judge,
     locked,
+    misfits,
     missing,
     parse_tokens,
     read_notes,
@@ -36,6 +48,7 @@ from harness.holdings import (
 from harness.types import DatasetEntry, DatasetFile
 
 __all__ = [
+    "PROVENANCE",
     "FileState",
     "Patience",
     "Progress",
@@ -46,10 +59,13 @@ __all__ = [
     "enough",
     "get",
     "import_folder",
+    "misfits",
     "missing",
     "parse_tokens",
     "verify",
 ]
+
+_ACCEPT = "--accept-checksum takes a file that is right in format though not as published"
 
 
 def get(
@@ -83,17 +99,12 @@ def get(
     states = {file.name: state_of_file(entry, file, read_notes(entry).get(file.name)) for file in wanted}
     lacking = [file for file in wanted if not states[file.name].good]
     # A complete dataset in a folder that cannot be written to is no error, so the lock comes only now.
-    if lacking:
+    if lacking or misfits(entry, only):
         with locked(entry):
-            supply = _supply(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, patience)
-            taker = _Taker(entry, accept_checksum, progress)
-            for file in lacking:
-                # Asked again under the lock: another process may have fetched it while we waited to start.
-                state = state_of_file(entry, file, read_notes(entry).get(file.name))
-                if state.state == "damaged":
-                    _set_aside(file_path(entry, file.name), entry, file.name)
-                states[file.name] = state if state.good else supply.bring(file, taker)
-            supply.close()
+            _note_sizes(entry, [state for state in states.values() if state.good])
+            if lacking:
+                supply = _supply(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, patience)
+                states |= _bring(entry, lacking, supply, _Taker(entry, accept_checksum, progress))
     return [states[file.name] for file in wanted]
 
 
@@ -137,6 +148,28 @@ def _refuse_user_trees(entry: DatasetEntry, only: Sequence[str]) -> None:
         )
 
 
+def _bring(
+    entry: DatasetEntry, lacking: Sequence[DatasetFile], supply: _FolderSupply | _WebSupply, taker: _Taker
+) -> dict[str, FileState]:
+    states: dict[str, FileState] = {}
+    for file in lacking:
+        # Asked again under the lock: another process may have fetched it while we waited to start.
+        state = state_of_file(entry, file, read_notes(entry).get(file.name))
+        if state.state == "damaged":
+            _set_aside(file_path(entry, file.name), entry, file.name)
+        states[file.name] = state if state.good else supply.bring(file, taker)
+    supply.close()
+    return states
+
+
+def _note_sizes(entry: DatasetEntry, states: Sequence[FileState]) -> None:
+    """Note good files of another size than the quick look expects: put here by hand, and packed by somebody else."""
+    other = misfits(entry)
+    for state in states:
+        if state.name in other:
+            write_note(entry, state, str(file_path(entry, state.name)))
+
+
 # --- taking a file in ---------------------------------------------------------------------------
 
 
@@ -150,22 +183,28 @@ class _Taker:
 
     def expected_size(self, file: DatasetFile) -> int:
         """Bytes that a server must offer; 0 when any number will do."""
-        return 0 if self.accept else file.size
+        return 0 if self.accept or file.content_sha256 else file.size
 
     def keep(self, file: DatasetFile, part: Path, digest: str, origin: str) -> FileState:
         """Rename a complete, synced file to its good name, or to `.bad` when it is not what was expected.
 
         Raises:
-            DownloadError: it is not; names the file, what was expected and what came.
+            OtherFileError: it is not; names the file, what was expected and what came.
         """
         forget(part)
         state = judge(self.entry, file, part, digest, accept=self.accept)
         if not state.good:
+            acceptable = self.acceptable(file, part, digest)
             bad = _set_aside(part, self.entry, file.name)
-            raise DownloadError(f"{file.name} from {origin}: {state.detail}; kept as {bad.name}")
+            complaint = f"{file.name} from {origin}: {state.detail}; kept as {bad.name}"
+            raise OtherFileError(complaint, acceptable=acceptable)
         self._place(part, file)
         write_note(self.entry, state, origin)
         return state
+
+    def acceptable(self, file: DatasetFile, path: Path, digest: str) -> bool:
+        """Whether a file that was not taken would be with `accept`."""
+        return not self.accept and judge(self.entry, file, path, digest, accept=True).good
 
     def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
         """Link to a good file of the user's."""
@@ -245,6 +284,10 @@ def _copy(source: IO[bytes], part: Path, label: str, total: int, progress: Progr
 def _supply(entry: DatasetEntry, source: str | Path | None, patience: Patience | None) -> _FolderSupply | _WebSupply:
     if source is None or str(source).startswith(("http://", "https://")):
         return _WebSupply(entry, None if source is None else str(source), patience)
+    if "://" in str(source):
+        raise UsageError(
+            f"cannot fetch from {source}", fix="a source is a folder, or a URL that begins with http:// or https://"
+        )
     return _FolderSupply(entry, Path(source), link=False)
 
 
@@ -300,8 +343,10 @@ class _FolderSupply:
                 if state.good:
                     return taker.link(file, path, state) if self._link else self._copy(file, path, taker)
                 complaints.append(f"{path}: {state.detail}")
-        hint = None if taker.accept else "--accept-checksum takes a file that is right in format"
-        others = f" (nor is any of {len(complaints) - 1} others of that name)" if len(complaints) > 1 else ""
+        others = {1: "", 2: " (nor is the other one of that name)"}.get(
+            len(complaints), f" (nor is any of the {len(complaints) - 1} others of that name)"
+        )
+        hint = _ACCEPT if any(taker.acceptable(file, path, digests[path]) for path in candidates) else None
         raise DataError(f"dataset {self._entry.name}: {complaints[0]}{others}", fix=hint)
 
     def _hash(self, path: Path, file: DatasetFile, taker: _Taker) -> str:
@@ -356,18 +401,25 @@ class _WebSupply:
         Raises:
             DataError: no place has; says what happened at each.
         """
-        complaints: list[str] = []
+        failures: list[DownloadError] = []
         for url, packed in self._places(file):
             try:
                 return self._unpack(url, file, taker) if packed else self._fetch(url, file, taker)
             except DownloadError as error:
-                complaints.append(error.what)
-        if not complaints:
+                failures.append(error)
+        if not failures:
             raise DataError(f"dataset {self._entry.name}: {file.name} has no URL", fix=remedy(self._entry))
-        raise DataError(
-            f"dataset {self._entry.name}: {'; '.join(complaints)}",
-            fix=f"try again, or: bench data import {self._entry.name} FOLDER",
-        )
+        what = "; ".join(error.what for error in failures)
+        raise DataError(f"dataset {self._entry.name}: {what}", fix=self._fix(failures))
+
+    def _fix(self, failures: Sequence[DownloadError]) -> str:
+        """What may help, after what has gone wrong."""
+        fixes = []
+        if any(isinstance(error, UnreachableError) for error in failures):
+            fixes.append("try again")
+        if any(isinstance(error, OtherFileError) and error.acceptable for error in failures):
+            fixes.append(_ACCEPT)
+        return "; or ".join([*fixes, f"get it elsewhere and: bench data import {self._entry.name} FOLDER"])
 
     def _places(self, file: DatasetFile) -> Iterator[tuple[str, bool]]:
         """URLs in order, and whether each is an archive with the file in it."""

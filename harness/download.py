@@ -56,6 +56,22 @@ class DownloadError(DataError):
     """One place does not give what is wanted; another may."""
 
 
+class UnreachableError(DownloadError):
+    """A place did not answer, or broke off, as often as it was tried; later it may."""
+
+
+class OtherFileError(DownloadError):
+    """A place has another file than the published one: asking again brings the same.
+
+    Args:
+        acceptable: whether it is right in format, as far as is known, so that a user may take it all the same.
+    """
+
+    def __init__(self, what: str, *, acceptable: bool = True) -> None:
+        super().__init__(what)
+        self.acceptable = acceptable
+
+
 class _Lost(Exception):
     """A failure that may pass: a dropped connection, a timeout, a busy server."""
 
@@ -82,8 +98,9 @@ def fetch(
         patience: how long to go on trying.
 
     Raises:
-        DownloadError: the server refuses, offers another size, or the connection is lost too often; what has
-            arrived stays for the next call.
+        OtherFileError: the server offers another size.
+        UnreachableError: the connection is lost too often; what has arrived stays for the next call.
+        DownloadError: the server refuses.
         DataError: the disk is full or not writable.
     """
     if not url.startswith(("http://", "https://")):
@@ -102,7 +119,7 @@ def fetch(
             except _Lost as lost:
                 failures = 1 if transfer.done > before else failures + 1
                 if failures >= patience.attempts:
-                    raise DownloadError(f"{url}: {lost}, after {patience.attempts} tries") from None
+                    raise UnreachableError(f"{url}: {lost}, after {patience.attempts} tries") from None
             time.sleep(min(patience.wait * 2 ** (failures - 1), 30.0))
 
 
@@ -188,7 +205,8 @@ class _Transfer:
         if total is not None and self.done < total:
             raise _Lost(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            raise DownloadError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
+            # It never said how many there would be: this may be all it has, or a connection that was lost.
+            raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
     def _agreed_total(self, status: int, headers: Message) -> int | None:
         """The size of the whole file, with our position set to what the server is about to send."""
@@ -206,7 +224,7 @@ class _Transfer:
             total = int(length) if length.isdecimal() else None
             self._note_origin(headers)
         if self._size and total is not None and total != self._size:
-            raise DownloadError(f"{self._url} has {total:,} bytes, expected {self._size:,}")
+            raise OtherFileError(f"{self._url} has {total:,} bytes, expected {self._size:,}")
         return total
 
     def _refused(self, error: urllib.error.HTTPError) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,8 +23,8 @@ from harness.errors import DataError, PluginError, UsageError, unknown
 from harness.loading import load_object
 from harness.types import Data, DatasetEntry, DatasetFile
 
-#: `ok`: the checksum is the published one. `unverified`: none is published here; the format is right.
-#: `accepted`: another checksum, right format, taken over by the user. The other two are no good.
+#: `ok`: the checksum is the published one, or that of what it unpacks to is. `unverified`: none is published here; the
+#: format is right. `accepted`: another checksum, right format, taken over by the user. The other two are no good.
 State = Literal["ok", "unverified", "accepted", "missing", "damaged"]
 PROVENANCE = "provenance.json"
 
@@ -160,14 +162,32 @@ def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
     if absent:
         which = f"{absent[0]} is" if len(absent) == 1 else f"{len(absent)} of {len(names)} files are"
         raise DataError(f"dataset {entry.name}: {which} not in {folder}", fix=remedy(entry))
-    notes = read_notes(entry)
-    for file in entry.files:
-        size = notes[file.name].size if file.name in notes else file.size
-        if file.name in names and size and (found := file_path(entry, file.name).stat().st_size) != size:
-            raise DataError(
-                f"dataset {entry.name}: {file.name} has {found:,} bytes, expected {size:,}", fix=remedy(entry)
-            )
+    for name, complaint in misfits(entry, only).items():
+        raise DataError(f"dataset {entry.name}: {name} {complaint}", fix=remedy(entry))
     return folder
+
+
+def misfits(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
+    """What is wrong with the files that are there with another size than they should have; quick, nothing is hashed.
+
+    Args:
+        only: patterns that choose some of the files.
+
+    Raises:
+        DataError: the notes are damaged.
+    """
+    names, notes = set(selected(entry, only)) - set(missing(entry, only)), read_notes(entry)
+    found: dict[str, str] = {}
+    for file in entry.files:
+        expected = expected_size(file, notes.get(file.name))
+        if file.name in names and expected and (size := file_path(entry, file.name).stat().st_size) != expected:
+            found[file.name] = f"has {size:,} bytes, expected {expected:,}"
+    return found
+
+
+def expected_size(file: DatasetFile, note: Note | None) -> int:
+    """Bytes that a file should have: as noted when it came, else as published; 0 when nobody knows."""
+    return note.size if note is not None else file.size
 
 
 class Need(NamedTuple):
@@ -246,21 +266,40 @@ def judge(
     """
     size = path.stat().st_size
     accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
-    state: State
-    if file.sha256:
-        wrong = "" if digest == file.sha256 else f"sha256 is {digest} ({size:,} bytes), expected {file.sha256}"
-        state = "ok"
-    else:
-        wrong = "" if file.size in (0, size) else f"it has {size:,} bytes, expected {file.size:,}"
-        state = "unverified"
-    if not wrong and not file.sha256 and note is not None and note.sha256 != digest:
-        wrong = f"it has changed: sha256 is {digest}, was {note.sha256} when it came"
+    state: State = "ok" if file.sha256 else "unverified"
+    wrong = _other_than_expected(file, path, size, digest, note)
     if wrong and accept:
         wrong, state = "", "accepted"
-    # A right checksum says more than any check of the format.
-    if not wrong and state != "ok":
-        wrong = _check(entry, path)
+    # A right checksum says more than any check of the format; beside a wrong one it says what is the matter.
+    if wrong or state != "ok":
+        wrong = "; ".join(filter(None, (wrong, _check_file(entry, path))))
     return FileState(name=file.name, state="damaged" if wrong else state, size=size, sha256=digest, detail=wrong)
+
+
+def _other_than_expected(file: DatasetFile, path: Path, size: int, digest: str, note: Note | None) -> str:
+    """How a file differs from the published one, or where nothing is published from the one that came."""
+    if file.sha256:
+        if digest == file.sha256 or (file.content_sha256 and _content_sha256(path) == file.content_sha256):
+            return ""
+        bytes_ = f" ({file.size:,} bytes)" if file.size else ""
+        return f"sha256 is {digest} ({size:,} bytes), expected {file.sha256}{bytes_}"
+    if file.size not in (0, size):
+        return f"it has {size:,} bytes, expected {file.size:,}"
+    if note is not None and note.sha256 != digest:
+        return f"it has changed: sha256 is {digest}, was {note.sha256} when it came"
+    return ""
+
+
+def _content_sha256(path: Path) -> str:
+    """SHA-256 of what a gzip file unpacks to, in hex; empty when it is damaged or none."""
+    digest = hashlib.sha256()
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except (OSError, EOFError, zlib.error):
+        return ""
+    return digest.hexdigest()
 
 
 def state_of_folder(entry: DatasetEntry, name: str, path: Path | None = None) -> FileState:
@@ -270,6 +309,13 @@ def state_of_folder(entry: DatasetEntry, name: str, path: Path | None = None) ->
         return FileState(name=name, state="missing")
     wrong = _check(entry, path)
     return FileState(name=name, state="damaged" if wrong else "unverified", detail=wrong)
+
+
+def _check_file(entry: DatasetEntry, path: Path) -> str:
+    """As `_check`, of one file that is not named again: who prints this has named it."""
+    said = _check(entry, path)
+    rest = said.removeprefix(str(path))
+    return rest.removeprefix(": ") if rest.startswith(": ") else f"it{rest}" if rest != said else said
 
 
 def _check(entry: DatasetEntry, path: Path) -> str:

@@ -332,6 +332,8 @@ class DatasetFile(Data, frozen=True, kw_only=True):
     Args:
         name: its name in the dataset's folder.
         sha256: of the published file, in hex; empty where no trustworthy value is known.
+        content_sha256: of what a published gzip file unpacks to. A copy with this content is as good as the published
+            file whoever packed it, whatever its size.
         size: of the published file in bytes; 0 where it is not known.
         urls: where it can be had, the preferred place first.
         member: when the urls name a tar archive, the path of the file inside it.
@@ -340,6 +342,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
 
     name: str
     sha256: str = ""
+    content_sha256: str = ""
     size: int = 0
     urls: tuple[str, ...] = ()
     member: str = ""

@@ -81,8 +81,11 @@ def _dataset(entry: DatasetEntry) -> Iterator[str]:
     if entry.check and not _LOAD.fullmatch(entry.check):
         yield f"check={entry.check!r} must be of the form package.module:function"
     for file in entry.files:
-        if file.sha256 and not _SHA256.fullmatch(file.sha256):
-            yield f"the sha256 of {file.name} must be 64 hexadecimal digits in lower case"
+        for field, digest in (("sha256", file.sha256), ("content_sha256", file.content_sha256)):
+            if digest and not _SHA256.fullmatch(digest):
+                yield f"the {field} of {file.name} must be 64 hexadecimal digits in lower case"
+        if file.content_sha256 and not file.sha256:
+            yield f"{file.name} has a content_sha256 and no sha256"
         if file.size < 0:
             yield f"the size of {file.name} must not be negative"
         if file.tokens < 0:

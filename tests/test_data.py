@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -177,6 +178,99 @@ def test_a_wrong_checksum_names_file_expected_and_got(home: Path) -> None:
 def test_a_wrong_size_is_refused_before_it_is_fetched(home: Path) -> None:
     with serve(Site(files={"a.bin": b"short"})) as site, pytest.raises(DataError, match="has 5 bytes, expected 1,024"):
         data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+
+
+BY_HAND = "get it elsewhere and: bench data import toy FOLDER"
+ACCEPT = "--accept-checksum takes a file that is right in format though not as published"
+
+
+@pytest.mark.parametrize(
+    ("content", "fix"),
+    [
+        (b"z" * len(CONTENT), f"{ACCEPT}; or {BY_HAND}"),
+        (b"short", f"{ACCEPT}; or {BY_HAND}"),
+        (b"wrong".ljust(len(CONTENT)), BY_HAND),
+        (None, BY_HAND),
+    ],
+    ids=["sum", "size", "format", "absent"],
+)
+def test_what_a_second_try_would_not_help_is_not_to_be_tried_again(home: Path, content: bytes | None, fix: str) -> None:
+    with serve(Site(files={} if content is None else {"a.bin": content})) as site:
+        with pytest.raises(DataError) as caught:
+            data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        assert caught.value.fix == fix
+        if content is None or ACCEPT in fix:
+            return
+        with pytest.raises(DataError) as caught:
+            data.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
+    assert caught.value.fix == BY_HAND
+    assert "a.bin: it is of the wrong format; kept as a.bin.bad" in caught.value.what
+
+
+def test_what_may_pass_is_to_be_tried_again(home: Path) -> None:
+    with serve(Site(files={}, failures=[503] * 3)) as site, pytest.raises(DataError) as caught:
+        data.get(dataset(f"{site.url}/a.bin", f"{site.url}/none"), patience=QUICK)
+    assert caught.value.fix == f"try again; or {BY_HAND}"
+
+
+def test_an_accepted_file_is_fetched_whatever_its_size(home: Path) -> None:
+    with serve(Site(files={"a.bin": b"short"})) as site:
+        (state,) = data.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
+    assert state.state == "accepted"
+
+
+# --- packed by somebody else --------------------------------------------------------------------
+
+PUBLISHED = gzip.compress(CONTENT, mtime=0)
+
+
+def zipped_dataset(*urls: str) -> DatasetEntry:
+    file = DatasetFile(name="a.bin", sha256=sha(PUBLISHED), content_sha256=sha(CONTENT), size=len(PUBLISHED), urls=urls)
+    return msgspec.structs.replace(dataset(), files=(file,))
+
+
+@pytest.mark.parametrize("copy", [PUBLISHED, gzip.compress(CONTENT, compresslevel=1, mtime=7)], ids=["same", "other"])
+def test_a_copy_with_the_published_content_is_as_good(home: Path, tmp_path: Path, copy: bytes) -> None:
+    with serve(Site(files={"a.bin": copy})) as site:
+        (state,) = data.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
+    assert (state.state, state.detail, state.size) == ("ok", "", len(copy))
+    assert [state.state for state in data.verify(zipped_dataset())] == ["ok"]
+    assert data.dataset_path(zipped_dataset()) == home
+    mine = folder_with(tmp_path, deep=copy)
+    for take in (data.import_folder, data.get):
+        (home / "a.bin").unlink()
+        assert [state.state for state in take(zipped_dataset(), mine)] == ["ok"]
+        assert (home / "a.bin").read_bytes() == copy
+
+
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(CONTENT[:-1] + b"?"), PUBLISHED[:-20], CONTENT, b""],
+    ids=["other", "cut", "plain", "none"],
+)
+def test_other_content_is_not_as_good(home: Path, tmp_path: Path, content: bytes) -> None:
+    says = (
+        rf"sha256 is {sha(content)} \({len(content):,} bytes\), expected {sha(PUBLISHED)} \({len(PUBLISHED):,} bytes\)"
+    )
+    with pytest.raises(DataError, match=says):
+        data.import_folder(zipped_dataset(), folder_with(tmp_path, deep=content))
+    with serve(Site(files={"a.bin": content})) as site, pytest.raises(DataError, match=says):
+        data.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
+
+
+def test_a_copy_put_here_by_hand_is_noted_by_get(home: Path) -> None:
+    home.mkdir(parents=True)
+    (home / "a.bin").write_bytes(gzip.compress(CONTENT, compresslevel=1))
+    # Nobody has looked into it yet, and its size is not the published one.
+    with pytest.raises(DataError, match=f"expected {len(PUBLISHED):,}"):
+        data.dataset_path(zipped_dataset())
+    assert [state.state for state in data.get(zipped_dataset())] == ["ok"]
+    assert data.dataset_path(zipped_dataset()) == home
+    # A file that was changed for the published one counts as here, though the note says another size.
+    (home / "a.bin").write_bytes(PUBLISHED)
+    assert data.misfits(zipped_dataset()) != {}
+    data.get(zipped_dataset())
+    assert data.misfits(zipped_dataset()) == {}
 
 
 def test_a_truncated_answer_without_a_length_is_noticed(home: Path) -> None:
@@ -375,9 +469,16 @@ def test_a_published_copy_goes_before_an_accepted_one(home: Path, tmp_path: Path
 
 def test_the_wrong_format_is_never_accepted(home: Path, tmp_path: Path) -> None:
     mine = folder_with(tmp_path, deep=b"wrong!")
+    path = mine / "deep" / "a.bin"
     for entry in (dataset(), dataset(known=False)):
-        with pytest.raises(DataError, match="is of the wrong format"):
+        with pytest.raises(DataError) as caught:
             data.import_folder(entry, mine, accept_checksum=True)
+        assert str(caught.value) == f"dataset toy: {path}: it is of the wrong format"
+        with pytest.raises(DataError, match="it is of the wrong format") as caught:
+            data.import_folder(entry, mine)
+        # What would be refused with it is not offered.
+        assert caught.value.fix is None
+        assert str(caught.value).count(str(path)) == 1
     assert data.missing(dataset()) == ["a.bin"]
 
 
@@ -391,6 +492,25 @@ def test_files_of_equal_name_are_told_apart_by_folder_or_not_at_all(home: Path, 
     assert (home / "a.bin").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize(
+    ("places", "others"),
+    [
+        (("a",), ""),
+        (("a", "b"), " (nor is the other one of that name)"),
+        (("a", "b", "c"), " (nor is any of the 2 others of that name)"),
+    ],
+)
+def test_other_files_of_that_name_are_counted(home: Path, tmp_path: Path, places: tuple[str, ...], others: str) -> None:
+    mine = folder_with(tmp_path, **{place: b"other " + place.encode() for place in places})
+    with pytest.raises(DataError) as caught:
+        data.import_folder(dataset(), mine)
+    assert caught.value.what == (
+        f"dataset toy: {mine / 'a' / 'a.bin'}: sha256 is {sha(b'other a')} (7 bytes), expected {sha(CONTENT)} "
+        f"(1,024,000 bytes){others}"
+    )
+    assert caught.value.fix == ACCEPT
+
+
 def test_files_of_equal_name_are_told_apart_by_size(home: Path, tmp_path: Path) -> None:
     data.import_folder(dataset(known=False, size=3), folder_with(tmp_path, one=b"1", two=b"two"))
     assert (home / "a.bin").read_bytes() == b"two"
@@ -402,6 +522,12 @@ def test_a_folder_without_the_file_is_named(tmp_path: Path) -> None:
         data.import_folder(dataset(), tmp_path / "empty")
     with pytest.raises(DataError, match="is not a folder"):
         data.get(dataset(), tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("source", ["ftp://example.org/x", "file:///tmp"])
+def test_a_source_of_another_scheme_is_refused(source: str) -> None:
+    with pytest.raises(UsageError, match=rf"cannot fetch from {source} .*http:// or https://"):
+        data.get(dataset(), source)
 
 
 def test_a_tree_is_linked_and_never_downloaded(home: Path, tmp_path: Path) -> None:
@@ -538,6 +664,11 @@ def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPat
         ({"files": (DatasetFile(name="../a"),)}, "'../a' is no plain file name"),
         ({"files": (DatasetFile(name="a"), DatasetFile(name="a"))}, "it has 'a' twice"),
         ({"files": (DatasetFile(name="a", sha256="ABC"),)}, "must be 64 hexadecimal digits"),
+        (
+            {"files": (DatasetFile(name="a", sha256="a" * 64, content_sha256="b"),)},
+            "the content_sha256 of a must be 64",
+        ),
+        ({"files": (DatasetFile(name="a", content_sha256="b" * 64),)}, "a has a content_sha256 and no sha256"),
         ({"files": (DatasetFile(name="a", size=-1),)}, "must not be negative"),
         ({"files": (DatasetFile(name="a", urls=("file:///a",)),)}, "must begin with http"),
         ({"licence": ""}, "the licence must be one line"),

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from harness import data as store
 from harness.cli.output import SCHEMA, json_out, lively, note
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.plugins import Registry, load_registry
 from harness.report import text
 from harness.types import DatasetEntry
@@ -163,14 +163,17 @@ def _count(entry: DatasetEntry) -> int:
 
 
 def _here(entry: DatasetEntry) -> str:
+    """How much of a dataset is here, by a look at names and sizes."""
     have, all_ = _count(entry), len(entry.files) + len(entry.folders)
+    if damaged := _damaged(entry):
+        return f"damaged: {damaged[0]}" + (f" and {len(damaged) - 1} more" if len(damaged) > 1 else "")
     return "yes" if have == all_ else f"{have} of {all_}" if have else "no"
 
 
 def _size(size: int) -> str:
     """Bytes for a reader; nothing when they are not known.
 
-    >>> _size(26_421_856), _size(29_491), _size(0)
+    >>> _size(26_421_880), _size(29_515), _size(0)
     ('26.4 MB', '29.5 kB', '')
     """
     if not size:
@@ -188,12 +191,28 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
         "distribution": entry.distribution,
         "folder": str(store.dataset_folder(entry)),
         "files": [
-            {"name": f.name, "size": f.size, "sha256": f.sha256, "tokens": f.tokens, "urls": list(f.urls)}
+            {
+                "name": f.name,
+                "size": f.size,
+                "sha256": f.sha256,
+                "content_sha256": f.content_sha256,
+                "tokens": f.tokens,
+                "urls": list(f.urls),
+            }
             for f in entry.files
         ],
         "folders": list(entry.folders),
         "missing": store.missing(entry),
+        "damaged": _damaged(entry),
     }
+
+
+def _damaged(entry: DatasetEntry) -> list[str]:
+    """Names of the files of another size than they should have, and of the notes where they cannot be read."""
+    try:
+        return list(store.misfits(entry))
+    except DataError:
+        return [store.PROVENANCE]
 
 
 def _show(done: Sequence[tuple[DatasetEntry, list[store.FileState]]], as_json: bool) -> None:

@@ -187,13 +187,15 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
         for workload in names.workloads(name, registry):
             device = _device(registry, workload, options["device"], options["allow_slow"])
             needs = map(Need.parse, workload.needs_data)
-            remedies = [need.remedy for need in needs if _lacks(registry, need)]
-            if not remedies:
+            lacking = {need.remedy: said for need in needs if (said := _lacking(registry, need)) is not None}
+            damaged = "".join(f": {said}" for said in lacking.values() if said)
+            if not lacking:
                 yield workload, device
             elif name.startswith("tier:"):
-                skipped.append(f"skipped: {workload.name} needs data ({'; '.join(remedies)})")
+                skipped.append(f"skipped: {workload.name} needs data{damaged} ({'; '.join(lacking)})")
             else:
-                raise DataError(f"{workload.name} needs data that are not here", fix="; ".join(remedies))
+                what = damaged or " that are not here"
+                raise DataError(f"{workload.name} needs data{what}", fix="; ".join(lacking))
 
 
 def _untested(campaign: Campaign) -> list[str]:
@@ -201,10 +203,19 @@ def _untested(campaign: Campaign) -> list[str]:
     return [f"warning: {line}" for line in map(provenance.untested, devices) if line]
 
 
-def _lacks(registry: Registry, need: Need) -> bool:
-    """Whether any file of it is missing."""
+def _lacking(registry: Registry, need: Need) -> str | None:
+    """What is wrong with the data that are here, by a look at names and sizes; empty when some are not here at all.
+
+    None when nothing is wrong.
+    """
     entry = registry.dataset(need.dataset)
-    return bool(holdings.missing(entry, need.only(entry)))
+    if holdings.missing(entry, need.only(entry)):
+        return ""
+    try:
+        holdings.dataset_path(entry, need.only(entry))
+    except DataError as error:
+        return error.what
+    return None
 
 
 def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allow_slow: bool) -> str:

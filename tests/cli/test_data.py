@@ -14,6 +14,7 @@ from harness.cli import data as command
 from harness.errors import unknown
 from harness.types import DatasetEntry, DatasetFile
 from tests.web import Site, serve
+from workloads.datasets import FASHION_MNIST
 
 CONTENT = b"to be or not to be" * 1000
 
@@ -64,12 +65,40 @@ def test_get_list_and_verify(site: Site, tmp_path: Path, capsys: pytest.CaptureF
     listed = json.loads(capsys.readouterr().out)
     assert listed["schema"] == 1
     assert [(d["name"], d["missing"]) for d in listed["datasets"]] == [("toy", []), ("tree", ["train"])]
+    assert [d["damaged"] for d in listed["datasets"]] == [[], []]
     assert cli.invoke(["data", "verify", "--json"]) == 0
     checked = json.loads(capsys.readouterr().out)
     assert [(d["name"], [f["state"] for f in d["files"]]) for d in checked["datasets"]] == [("toy", ["ok"])]
     (tmp_path / "data" / "toy" / "a.txt").write_bytes(b"spoilt")
     assert cli.invoke(["data", "verify"]) == 1
     assert "damaged" in capsys.readouterr().out
+    # A look at the size is enough to list it.
+    assert cli.invoke(["data", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["toy", "damaged:", "a.txt"]
+    assert cli.invoke(["data", "list", "--json"]) == 0
+    assert [d["damaged"] for d in json.loads(capsys.readouterr().out)["datasets"]] == [["a.txt"], []]
+    (tmp_path / "data" / "toy" / "provenance.json").write_text("{")
+    assert cli.invoke(["data", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["toy", "damaged:", "provenance.json"]
+
+
+def test_a_tier_skips_what_has_files_of_another_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / FASHION_MNIST.name
+    folder.mkdir(parents=True)
+    for file in FASHION_MNIST.files:
+        with open(folder / file.name, "wb") as out:
+            out.truncate(file.size - (file.name == "t10k-labels-idx1-ubyte.gz"))
+    wrong = "dataset fashion-mnist: t10k-labels-idx1-ubyte.gz has 5,147 bytes, expected 5,148"
+    says = f"{wrong} (bench data get fashion-mnist)"
+    assert cli.invoke(["run", "-s", "wsd", "-w", "tier:cpu", "--dry-run"]) == 0
+    skipped = [line for line in capsys.readouterr().err.splitlines() if "resnet-fashion" in line]
+    assert skipped == [f"skipped: resnet-fashion needs data: {says}"]
+    assert cli.invoke(["run", "-s", "wsd", "-w", "resnet-fashion", "--dry-run"]) == 1
+    assert capsys.readouterr().err == f"bench: resnet-fashion needs data: {says}\n"
 
 
 def test_import_and_its_mistakes(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +130,9 @@ def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -
 def test_another_source_and_some_files(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["data", "get", "toy", "--only", "b*"]) == 2
     assert "unknown file 'b*'" in capsys.readouterr().err
+    assert cli.invoke(["data", "get", "toy", "--from", "ftp://example.org/x"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot fetch from ftp://example.org/x (a source is a folder, or a URL that begins with http://" in line
     assert cli.invoke(["data", "get", "toy", "--only", "a*", "--from", site.url]) == 0
     assert [path for path, _ in site.requests] == ["toy/a.txt", "a.txt"]
 

@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from harness import cli, holdings
 from harness.errors import UsageError
+from harness.plugins import Registry
+from harness.types import DatasetEntry
 from tests.web import Site, serve
 from workloads.datasets import FASHION_MNIST, FINEWEB
 from workloads.formats import shards
@@ -18,17 +21,21 @@ from workloads.lm.entries import ENTRIES
 from workloads.lm.web import Lm16m, Lm124m
 
 TOKENS = 2_000
+SIZE = 1_024 + 2 * TOKENS
+#: FineWeb as published, but for the size of its shards.
+SMALL = msgspec.structs.replace(
+    FINEWEB, files=tuple(msgspec.structs.replace(file, size=SIZE if file.size else 0) for file in FINEWEB.files)
+)
 
 
-def content(name: str, *, magic: int = 20240520, short: int = 0, highest: int = 50_256) -> bytes:
-    """A shard as published, with 2,000 tokens; `short` bytes are missing at its end."""
+def content(name: str, *, magic: int = 20240520, announced: int = TOKENS, highest: int = 50_256) -> bytes:
+    """A shard as published, with 2,000 tokens; its header may announce another number."""
     rng = np.random.default_rng(sum(name.encode()))
     tokens = rng.integers(0, 50_257, TOKENS).astype("<u2")
     tokens[0], tokens[-1] = 50_256, highest
     header = np.zeros(256, "<i4")
-    header[:3] = magic, 1, TOKENS
-    whole = header.tobytes() + tokens.tobytes()
-    return whole[: len(whole) - short]
+    header[:3] = magic, 1, announced
+    return header.tobytes() + tokens.tobytes()
 
 
 @pytest.fixture
@@ -37,6 +44,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     monkeypatch.chdir(tmp_path)
+    published = Registry.dataset
+
+    def dataset(registry: Registry, name: str) -> DatasetEntry:
+        return SMALL if name == FINEWEB.name else published(registry, name)
+
+    monkeypatch.setattr(Registry, "dataset", dataset)
     files = {f"{FINEWEB.name}/{file.name}": content(file.name) for file in FINEWEB.files}
     with serve(Site(files=files)) as running:
         monkeypatch.setenv("BENCH_DATA_SOURCE", running.url)
@@ -62,7 +75,7 @@ def test_so_many_tokens_are_the_first_shards_and_what_is_held_out(site: Site, tm
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "0.4B"]) == 0
     assert asked(site) == train(3, 4)
     names = Lm16m()._web.names("train")
-    folder = holdings.dataset_path(FINEWEB, only=names)
+    folder = holdings.dataset_path(SMALL, only=names)
     assert len(shards.Shards([folder / name for name in names], vocabulary=shards.VOCABULARY)) == 4 * TOKENS
     site.requests.clear()
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "400M"]) == 0
@@ -97,7 +110,7 @@ def test_a_cut_connection_is_gone_on_with(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        ({"short": 2}, "expected 5,024 for the 2,000 tokens in its header"),
+        ({"announced": 2_001}, "it has 5,024 bytes, expected 5,026 for the 2,001 tokens in its header"),
         ({"magic": 20240801}, "Llama-3"),
         ({"magic": 7}, "its magic is 7, expected 20240520"),
         ({"highest": 50_300}, "token 1,999 is 50300, expected below the vocabulary of 50,257"),
@@ -117,6 +130,29 @@ def test_what_is_no_shard_is_set_aside(
     assert (folder / f"{name}.bad").exists()
     # Those before it are kept.
     assert (folder / train(1)[0]).exists()
+
+
+def test_a_short_shard_is_refused_before_it_is_fetched(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (name,) = train(2)
+    site.files[f"fineweb-gpt2/{name}"] = content(name)[:-2]
+    assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "200M"]) == 1
+    assert f"{name} has 5,022 bytes, expected 5,024" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "fineweb-gpt2" / name).exists()
+
+
+def test_a_shard_cut_short_later_is_seen_before_a_run(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "400M"]) == 0
+    path = tmp_path / "data" / "fineweb-gpt2" / train(3)[0]
+    path.write_bytes(path.read_bytes()[:-2])
+    capsys.readouterr()
+    assert cli.invoke(["run", "-s", "wsd", "-w", "lm-16m", "--allow-slow", "--dry-run"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "fineweb_train_000003.bin has 5,022 bytes, expected 5,024" in line
+    assert line.endswith("(bench data get fineweb-gpt2 --tokens 400M)")
 
 
 def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

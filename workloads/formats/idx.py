@@ -33,7 +33,13 @@ def read(path: Path) -> NDArray[Any]:
         packed = file.read(2) == _GZIP_MAGIC
     try:
         with _open(path, packed) as stream:
-            return _parse(stream, path)
+            try:
+                return _parse(stream, path)
+            except DataError:
+                # A damaged stream unpacks to anything; its own checksum, at its end, tells that from a wrong file.
+                while stream.read(_CHUNK):
+                    pass
+                raise
     except EOFError:
         raise DataError(f"{path} is truncated: the gzip stream stops before its end") from None
     except (gzip.BadGzipFile, zlib.error) as error:

@@ -17,8 +17,13 @@ from harness.api import DataError
 Box: TypeAlias = tuple[float, float, float, float]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp"})
-#: How files of these formats begin; the others are left to the decoder.
-_MAGIC = {".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".png": b"\x89PNG\r\n\x1a\n"}
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+#: How files of these formats begin; the others are left to the decoder. ImageNet itself has PNG files named .JPEG.
+_MAGIC = {".jpg": (_JPEG, _PNG), ".jpeg": (_JPEG, _PNG), ".png": (_PNG,)}
+#: Names of the two trees of a dataset, which must agree in their classes.
+_TRAIN, _VALIDATION = "train", "val"
+#: Class folders that a message names.
+_NAMED = 3
 
 #: Pillow's number for it, here because importing Pillow must wait.
 _BILINEAR = 2
@@ -45,9 +50,7 @@ def scan(root: Path, classes: int | None = None) -> ImageFolder:
     Raises:
         DataError: there is no such folder, the number of classes is another one, or a class has no image.
     """
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder; expected one folder per class in it")
-    names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    names = _class_names(root)
     if not names or (classes is not None and len(names) != classes):
         raise DataError(f"{root} has {len(names):,} class folders, expected {f'{classes:,}' if classes else 'some'}")
     samples: list[tuple[Path, int]] = []
@@ -59,15 +62,21 @@ def scan(root: Path, classes: int | None = None) -> ImageFolder:
     return ImageFolder(tuple(names), samples)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """One image, decoded (uint8 RGB, shape (height, width, 3)).
+def require_same_classes(root: Path, like: Path) -> None:
+    """Compare the class folders of two trees: labels are positions, so one folder more or less would shift them.
+
+    Args:
+        root: the tree that is wrong when they differ.
+        like: the tree that has the classes there should be.
 
     Raises:
-        DataError: it is broken, or Pillow is not installed.
-        FileNotFoundError: there is no such file.
+        DataError: they differ, or one is no folder; names the first class folders that are missing or too many.
     """
-    with _opened(path) as image:
-        return np.asarray(image.convert("RGB"))
+    found, expected = set(_class_names(root)), set(_class_names(like))
+    compared = {"lacks": expected - found, "also has": found - expected}
+    differ = [f"{what} {_some(names)}" for what, names in compared.items() if names]
+    if differ:
+        raise DataError(f"{root} {' and '.join(differ)}; expected the class folders of {like}")
 
 
 def read_part(path: Path, box: Callable[[int, int], Box], size: int) -> NDArray[np.uint8]:
@@ -113,15 +122,38 @@ def _opened(path: Path) -> Iterator[Any]:
 def check(root: Path) -> None:
     """Raise DataError when a tree is not laid out by class, or an image is empty or begins like no image; names it.
 
-    Only the first bytes of each file are read: decoding all of ImageNet takes hours.
+    A tree `val` must have the classes of the tree `train` beside it, where there is one. Only the first bytes of each
+    file are read: decoding all of ImageNet takes hours.
     """
+    like = root.with_name(_TRAIN)
+    if root.name == _VALIDATION and like.is_dir():
+        require_same_classes(root, like)
     for path, _ in scan(root).samples:
-        magic = _MAGIC.get(path.suffix.lower(), b"")
+        magics = _MAGIC.get(path.suffix.lower(), (b"",))
         with open(path, "rb") as file:
-            head = file.read(max(1, len(magic)))
-        # ImageNet itself has PNG files named .JPEG.
-        if not head or not (head == magic or head[:1] == _MAGIC[".png"][:1] or not magic):
-            raise DataError(f"{path} is a broken image: it begins with {head.hex(' ') or 'nothing'}")
+            head = file.read(len(_PNG))
+        if not head:
+            raise DataError(f"{path} is a broken image: it is empty")
+        if not head.startswith(magics):
+            expected = " or ".join(magic.hex(" ") for magic in magics)
+            raise DataError(f"{path} is a broken image: it begins with {head.hex(' ')}, expected {expected}")
+
+
+def _class_names(root: Path) -> list[str]:
+    """The class folders of a tree in the order of their labels.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; expected one folder per class in it")
+    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _some(names: set[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return ", ".join(sorted(names)[:_NAMED]) + more
 
 
 def _is_image(name: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import itertools
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,26 +136,6 @@ class Shards:
         return np.concatenate(pieces) if pieces else np.empty(0, np.uint16)
 
 
-def find_shards(folder: Path, pattern: str, first: int = 1, count: int | None = None) -> list[Path]:
-    """The numbered shards in a folder, none missing in between.
-
-    Args:
-        pattern: file name with one number in it, such as `fineweb_train_%06d.bin`.
-        first: number of the first shard.
-        count: how many there must be; all there are when None.
-
-    Raises:
-        DataError: there is none, or one is missing before the last; names it.
-    """
-    found = _numbers(folder, pattern)
-    last = first + count - 1 if count is not None else max((n for n in found if n >= first), default=first)
-    for number in range(first, last + 1):
-        if number not in found:
-            have = f"{len(found)} others are there" if found else "no other is there"
-            raise DataError(f"{folder / (pattern % number)} is missing ({have}), expected shards {first} to {last}")
-    return [folder / (pattern % number) for number in range(first, last + 1)]
-
-
 def check_shard(path: Path, vocabulary: int = VOCABULARY) -> None:
     """Read a whole shard and check its header, its size and every token.
 
@@ -208,20 +187,6 @@ def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
     return total
 
 
-def join_documents(documents: Iterable[ArrayLike], eot: int = EOT) -> NDArray[np.uint16]:
-    """Documents as one stream of tokens (uint16, shape (n,)), each with `eot` before it.
-
-    >>> join_documents([[1, 2], [3]]).tolist()
-    [50256, 1, 2, 50256, 3]
-
-    Raises:
-        ValueError: a value is out of range or not an integer.
-    """
-    mark = np.array([eot], _TOKEN)
-    pieces = [piece for document in documents for piece in (mark, _as_tokens(document))]
-    return np.concatenate(pieces) if pieces else np.empty(0, _TOKEN)
-
-
 def _as_tokens(piece: ArrayLike) -> NDArray[np.uint16]:
     array = np.asarray(piece)
     if array.size == 0:
@@ -239,10 +204,3 @@ def _require_known(tokens: NDArray[np.uint16], vocabulary: int, path: Path, offs
         raise DataError(
             f"{path}: token {offset + at:,} is {tokens[at]}, expected below the vocabulary of {vocabulary:,}"
         )
-
-
-def _numbers(folder: Path, pattern: str) -> set[int]:
-    # A shard may carry any number of digits as long as writing the number with the pattern gives its name back.
-    head, _, tail = re.split(r"(%0?\d*d)", pattern)
-    numbers = (path.name[len(head) : len(path.name) - len(tail)] for path in folder.glob(f"{head}*{tail}"))
-    return {int(n) for n in numbers if n.isdecimal() and (pattern % int(n)) == f"{head}{n}{tail}"}

@@ -69,6 +69,9 @@ def written(corpus: Corpus, part: str, documents: int) -> Shards:
 def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None:
     corpus.folder.mkdir(parents=True, exist_ok=True)
     with _alone(corpus.folder):
+        # Another trial may have written it while this one waited; to write it again would replace files in use.
+        if all(path.exists() for path in paths):
+            return
         mark = np.array([EOT], dtype=np.uint16)
         pieces: Iterator[Tokens] = language(corpus).documents(documents, part)
         for path in paths:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
-from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_TRAIN, FINEWEB_VALIDATION
+from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_SHARD_TOKENS, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
 from workloads.lm.common import HeldOutSymbols, corrected, mean_loss
 from workloads.lm.corpus import Corpus, language, written
@@ -94,7 +94,7 @@ class Web:
     train: int
     sequences: Mapping[Split, int]
     reserved: int = FINEWEB_RESERVED[0]
-    tokens: int = 100_000_000
+    tokens: int = FINEWEB_SHARD_TOKENS
 
     def names(self, part: str) -> list[str]:
         """File names of `train` or of a held-out split."""

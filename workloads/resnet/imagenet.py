@@ -75,9 +75,15 @@ class Resnet50Imagenet(ImageClassifier):
 
 @cache
 def _samples(folder: Path, part: str, classes: int) -> list[tuple[Path, int]]:
-    """(path, label) of every image of a part."""
+    """(path, label) of every image of a part.
+
+    Raises:
+        DataError: a tree is not laid out by class, or the two differ in their classes.
+    """
+    tree = imagefolder.scan(folder / ("val" if part == "score" else "train"), classes)
+    imagefolder.require_same_classes(folder / "val", like=folder / "train")
     if part == "score":
-        return imagefolder.scan(folder / "val", classes).samples
-    samples = imagefolder.scan(folder / "train", classes).samples
+        return tree.samples
+    samples = tree.samples
     chosen = stratified(np.array([label for _, label in samples]), SHARES, _SPLIT_SEED)[part]
     return [samples[at] for at in chosen]
