@@ -101,6 +101,26 @@ def test_an_honest_clock_within_tolerance_is_believed() -> None:
     assert clock.disagreement() == ""
 
 
+@pytest.mark.parametrize(
+    ("reader", "worker", "believed"),
+    [(0.0, 0.0, False), (1.5, 0.0, True), (0.0, 1.5, False), (0.3, 0.4, True)],
+    ids=["nobody waited", "the reader waited", "a worker may stall for half a second", "both waited a little"],
+)
+def test_news_that_came_late_is_no_disagreement(
+    reader: float, worker: float, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker claims 1 s of 2.8 s; how long the kernel says that either thread had no processor."""
+    waits = {"reader": 0.0, "worker": 0.0}
+    monkeypatch.setattr(worker_process, "_waited", lambda path: waits["reader" if "thread-self" in path else "worker"])
+    times = iter((10.0, 12.8))
+    monkeypatch.setattr(worker_process.time, "perf_counter", lambda: next(times))
+    clock = worker_process.SecondClock(os.getpid())
+    clock.edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
+    waits.update(reader=reader, worker=worker)
+    clock.edge(ClockEdge(running=False, seconds=1.0, process_seconds=0.0))
+    assert (clock.disagreement() == "") is believed
+
+
 def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     whole = run_here(spec, tmp_path / "whole")
