@@ -33,7 +33,7 @@ def tables() -> str:
             "values by the rule",
             "slack",
             "fresh seeds that then reach the end",
-            "evaluations to it",
+            "evaluations that count",
             "resolution",
         ),
     )

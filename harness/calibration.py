@@ -83,7 +83,8 @@ class Calibration(Data, frozen=True, kw_only=True):
             the largest will do.
         checks: run_ids of the fresh seeds that went through the stream at those targets.
         resolution: one standard error of the score metric as a share of the examples to the target.
-        evaluations: evaluations before the hit (on a stream: before the end), the median over seeds.
+        evaluations: evaluations before the hit, the median over seeds; on a stream those at which a stage could have
+            ended.
         runs: run_ids of the fresh seeds of both.
     """
 
@@ -347,7 +348,7 @@ def with_slack(made: Calibration, slack: float | None, checks: Sequence[Record])
     """
     if slack is None:
         return made
-    ends = [r.points[-1].examples / r.spec.workload.facts.eval_every for r in checks if r.status == "reached"]
+    ends = [_evaluations(record) for record in checks if record.status == "reached"]
     return msgspec.structs.replace(
         made,
         slack=slack,
@@ -355,6 +356,13 @@ def with_slack(made: Calibration, slack: float | None, checks: Sequence[Record])
         evaluations=statistics.median(ends) if ends else None,
         resolution=stream_resolution(checks),
     )
+
+
+def _evaluations(record: Record) -> float:
+    """Evaluations of a run through a stream, less those before the fewest examples that its stages last."""
+    facts = record.spec.workload.facts
+    least = sum(stage.min_examples for stage in facts.stages)
+    return (record.points[-1].examples - least) / facts.eval_every
 
 
 def stream_resolution(checks: Iterable[Record]) -> float | None:

@@ -52,7 +52,7 @@ CONTINUAL_DIGITS = WorkloadFacts(
     replay_capacity=500,
     boundaries=True,
     resolution=0.0014,
-    # Most stages end as soon as they may, after 26 evaluations in all: too few to tell times by.
+    # Most stages end as soon as they may: the few evaluations beyond do not tell one run's time from another's.
     coarse=True,
     reference=(calibration("continual-digits"),),
 )
