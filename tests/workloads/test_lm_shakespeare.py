@@ -78,7 +78,7 @@ def test_the_contract(work: LmShakespeare) -> None:
 def test_a_variant_changes_one_detail(work: LmShakespeare) -> None:
     variant = LmShakespeare(variant="learned")
     assert variant.facts.name == "lm-shakespeare+learned"
-    assert variant.facts.targets == LM_SHAKESPEARE.targets
+    assert variant.facts.budget == LM_SHAKESPEARE.budget
     names = {name for name, _ in variant.build_model(0).named_parameters()}
     assert names - {name for name, _ in work.build_model(0).named_parameters()} == {"positions.weight"}
 
