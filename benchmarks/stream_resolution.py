@@ -1,9 +1,9 @@
 """The resolution of streams whose calibration's runs reported accuracies without their standard errors.
 
-Those of version 2 did not, and later ones do. The errors are worked out from the accuracies and the number of held-out
-images of each task, and put into the records; the rest is what `bench calibrate` does.
+Those of `continual-digits` did not; later ones do. The errors are worked out from the accuracies and the number of
+held-out images of each task, and put into the records; the rest is what `bench calibrate` does.
 
-    python benchmarks/stream_resolution.py           (needs the dataset mnist; seconds)
+    python benchmarks/stream_resolution.py           (seconds)
 """
 
 from __future__ import annotations

@@ -152,10 +152,11 @@ class SecondClock:
         """Note an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
         waits = [_waited(schedule) for schedule in self._schedules]
-        here, there = (now - before for now, before in zip(waits, self._waits, strict=True))
+        reader, worker = (now - before for now, before in zip(waits, self._waits, strict=True))
         self._waits = waits
-        self._late[0] += here + min(there, STALL_S)
-        self._late[1] += here
+        self._late[0] += reader + min(worker, STALL_S)
+        # A worker that stands still uses no processor: only we can be late for that.
+        self._late[1] += reader
         if event.running:
             self._began = (wall, process, event)
         elif self._began is not None:

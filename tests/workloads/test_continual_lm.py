@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -13,14 +11,6 @@ from workloads.continual.lm import ContinualLm, entropy, held_out
 from workloads.continual.lm_entries import ENTRIES
 from workloads.continual.lm_facts import CONTINUAL_LM
 from workloads.lm.tiny import language
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -14,14 +12,6 @@ from workloads.curriculum.lm import DOCUMENTS, GRADES, CurriculumLm, grades, vis
 from workloads.curriculum.lm_entries import ENTRIES
 from workloads.curriculum.lm_facts import CURRICULUM_LM
 from workloads.lm.tiny import language
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

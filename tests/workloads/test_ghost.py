@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -21,14 +21,6 @@ from workloads.resnet.model import ResnetConfig, build, parameter_kinds
 from workloads.resnet.resnet9 import build as build_resnet9
 
 C = 5
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pair(group: int, momentum: float | None = 0.3) -> tuple[GhostBatchNorm2d, nn.BatchNorm2d]:

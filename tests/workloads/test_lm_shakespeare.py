@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ from workloads.lm.shakespeare import BLOCK, CHARACTERS, LmShakespeare, sequences
 
 SOURCE = os.environ.get("BENCH_DATA_SOURCE")
 PARTS = ("train", "feedback", "score", "audit")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

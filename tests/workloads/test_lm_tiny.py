@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,15 +18,6 @@ from workloads.lm.model import GPTConfig, build, parameter_kinds
 from workloads.lm.tiny import LmTiny, entropy, held_out
 
 CONFIG = GPTConfig(layers=2, width=32, heads=2, context=16, vocabulary=11)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As on the CPU tier; several threads only wait for each other on matrices this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -58,14 +57,6 @@ def work() -> LmWeb:
 @pytest.fixture(scope="module")
 def big() -> nn.Module:
     return Lm124m().build_model(0)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def size(model: nn.Module) -> int:

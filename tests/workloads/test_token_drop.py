@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -21,14 +20,6 @@ B, T, V = 3, 16, 11
 CONFIG = GPTConfig(layers=4, width=32, heads=2, context=T, vocabulary=V, qk_norm=True, token_drop=0.4)
 #: Of 16 positions.
 KEPT = 10
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def tokens(length: int = T) -> Tensor:
