@@ -7,7 +7,6 @@ as it comes, so that the page can be made without them.
     python benchmarks/compare_methods.py --plan
     python benchmarks/compare_methods.py                 (hours; stop it whenever you like)
     python benchmarks/compare_methods.py --table > docs/comparison.md
-    python benchmarks/compare_methods.py --every         (every method at its defaults: reached or missed)
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import methods_design as design
 import methods_figures as figures
 import methods_table as table
 import msgspec
-from methods_design import Stage
+from methods_design import Settings, Stage
 from methods_figures import Figure
 
 from harness import estimate, plan, rulesets, sampling, spaces, store
@@ -34,36 +33,29 @@ from harness.plugins import Registry, load_registry
 from harness.types import Execution, Fixed, HParams, Purpose, RunSpec, SubmissionEntry
 
 ROOT = Path(__file__).resolve().parent.parent
-MEASURED = ROOT / "docs" / "measured"
 #: Wall seconds of a run of AdamW to the end of the full budget with its evaluations, where no earlier record says.
-SECONDS = {"resnet-digits": 11.0, "lm-tiny": 90.0}
+SECONDS = {"resnet-digits": 17.0, "lm-tiny": 84.0}
 #: How many times as long a run of these takes.
 DEARER = {"soap-wsd": 1.2, "shampoo-wsd": 3.0, "sam-sgd": 1.8, "muon-wsd": 1.2, "galore-wsd": 1.1}
-#: `--every`: workload and seeds.
-EVERY = {"resnet-digits": 5, "lm-tiny": 1}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", action="store_true", help="print what would run and how long it takes; run nothing")
     parser.add_argument("--table", action="store_true", help="print the page from the figures there are")
-    parser.add_argument("--every", action="store_true", help="run every method at its defaults instead")
     parser.add_argument("--arms", help="only these submissions (a,b)")
     parser.add_argument("--workloads", help="only these (a,b)")
     parser.add_argument("--seeds", type=int, help=f"fresh seeds (default {design.SEEDS}); fewer are for trying it out")
     parser.add_argument("--horizon", type=int, help="examples in every budget, for trying it out")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "methods")
-    parser.add_argument("--figures", type=Path, help="default: docs/measured/methods.json, every.json with --every")
+    parser.add_argument("--figures", type=Path, default=ROOT / "docs" / "measured" / "methods.json")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args(arguments)
-    options.figures = options.figures or MEASURED / ("every.json" if options.every else "methods.json")
     if options.table:
         sys.stdout.write(table.page(figures.read(options.figures)))
         return 0
     experiment = Experiment(load_registry(), options)
     try:
-        if options.every:
-            return experiment.every()
         return experiment.show() if options.plan else experiment.run()
     except BenchError as error:
         print(error, file=sys.stderr)
@@ -83,7 +75,6 @@ class Experiment:
         self._options = options
         ruleset = rulesets.ruleset(str(design.RULESET))
         self._settings = plan.Settings(ruleset=ruleset, seed=design.ROOT_SEED)
-        self._seeds = options.seeds or design.SEEDS
 
     # --- what to run --------------------------------------------------------------------------------
 
@@ -93,15 +84,17 @@ class Experiment:
         for stage in design.STAGES:
             arms = [arm for arm in stage.arms if arm in only.get("arms", {arm})]
             if arms and stage.workload in only.get("workloads", {stage.workload}):
-                budget = self._options.horizon or stage.budget
-                yield replace(stage, budget=budget, arms=arms)
+                budget, seeds = self._options.horizon or stage.budget, self._options.seeds or stage.seeds
+                yield replace(stage, budget=budget, seeds=seeds, arms=arms)
 
     def tuning(self, stage: Stage) -> list[RunSpec]:
         """The settings of every arm on the tuning seed, trial by trial, so that arms alternate on one machine state."""
+        if stage.settings == "defaults":
+            return []
         per_arm = []
         for arm in stage.arms:
             entry = self._registry.submission(arm)
-            specs = self._plan(stage, entry, points(entry, self._registry, stage.rates), "tuning", 1)
+            specs = self._plan(stage, entry, points(entry, self._registry, stage.settings), "tuning", 1)
             # One seed for all settings: what differs between them is then the setting alone.
             per_arm.append([msgspec.structs.replace(spec, seeds=specs[0].seeds) for spec in specs])
         return [specs[i] for i in range(max(map(len, per_arm))) for specs in per_arm if i < len(specs)]
@@ -111,10 +104,10 @@ class Experiment:
         tuned = list(tuned)
         specs = []
         for arm in stage.arms:
-            mine = [figure for figure in tuned if figure.arm == arm]
-            best = figures.chosen(mine)
-            for setting in (best[measure] for measure in stage.measures):
-                specs += self._plan(stage, self._registry.submission(arm), [setting.hparams], "score", self._seeds)
+            best = figures.chosen([figure for figure in tuned if figure.arm == arm])
+            settings = [best[measure].hparams for measure in stage.measures] if best else [{}]
+            for setting in settings:
+                specs += self._plan(stage, self._registry.submission(arm), [setting], "score", stage.seeds)
         unique = {store.run_id(spec): spec for spec in specs}
         return sorted(unique.values(), key=lambda spec: spec.study)
 
@@ -124,7 +117,8 @@ class Experiment:
         workload = self._registry.workload(stage.workload)
         if stage.eval_every is not None:
             facts = msgspec.structs.replace(workload.facts, eval_every=stage.eval_every)
-            workload = msgspec.structs.replace(workload, facts=facts)
+            arguments = {**workload.arguments, "eval_every": stage.eval_every}
+            workload = msgspec.structs.replace(workload, facts=facts, arguments=arguments)
         return plan.plan(
             workload,
             entry,
@@ -170,16 +164,17 @@ class Experiment:
         total = 0.0
         for stage in self.stages():
             tuning = self.tuning(stage)
-            place = _place(tuning[0])
+            place = stage.workload, stage.budget or self._registry.workload(stage.workload).facts.budget.horizon
             fresh = [f for f in done.values() if f.purpose == "score" and f.at == place and f.arm in stage.arms]
             left = sum(self._seconds(spec) for spec in tuning if store.run_id(spec) not in done)
             left -= sum(self._cost(figure.arm, *place) for figure in fresh)
-            once = self._seeds * sum({spec.submission.name: self._seconds(spec) for spec in tuning}.values())
+            once = stage.seeds * sum(self._cost(arm, *place) for arm in stage.arms)
             least, most = (max(0.0, left + n * once) for n in (1, len(stage.measures)))
             total += most
             several = "one or two settings" if len(stage.measures) > 1 else "one setting"
+            several = "the defaults" if stage.settings == "defaults" else several
             print(f"{stage.title}: {len(stage.arms)} arms, {len(tuning)} settings on the tuning seed,")
-            print(f"  {self._seeds} fresh seeds of {several} each, of which {len(fresh)} runs are there;")
+            print(f"  fresh seeds of {several} each: {stage.seeds}, of which {len(fresh)} runs are there;")
             print(f"  left: {hours(least)} to {hours(most)}")
             for spec in tuning:
                 tried = " ".join(f"{name}={spec.hparams[name]:g}" for name in figures.TUNED if name in spec.hparams)
@@ -190,60 +185,27 @@ class Experiment:
         return 0
 
     def _seconds(self, spec: RunSpec) -> float:
-        return self._cost(spec.submission.name, *_place(spec))
+        facts = spec.workload.facts
+        return self._cost(spec.submission.name, facts.name, facts.budget.horizon)
 
     def _cost(self, arm: str, workload: str, budget: int) -> float:
         """Wall seconds of a run to the end of a budget, from those of AdamW."""
         share = budget / self._registry.workload(workload).facts.budget.horizon
         return estimate.STARTUP_S + SECONDS.get(workload, 60.0) * share * DEARER.get(arm, 1.0)
 
-    # --- every method at its defaults ---------------------------------------------------------------
 
-    def every(self) -> int:
-        """Run each submission at its defaults under the ruleset `quick`; print how many seeds reached the target."""
-        settings = plan.Settings(ruleset=rulesets.ruleset("quick"), seed=design.ROOT_SEED)
-        specs: list[RunSpec] = []
-        rows: dict[tuple[str, str], str] = {}
-        found: dict[tuple[str, str], list[Figure]] = {}
-        only = set(self._options.arms.split(",")) if self._options.arms else None
-        wanted = self._options.workloads.split(",") if self._options.workloads else list(EVERY)
-        for name, seeds in EVERY.items():
-            if name not in wanted:
-                continue
-            workload = self._registry.workload(name)
-            for entry in self._registry.submissions():
-                if only is not None and entry.name not in only:
-                    continue
-                reason = plan.ineligible(plan.compose(entry, self._registry), workload.facts, settings.ruleset)
-                rows[entry.name, name] = f"cannot run there: {reason}" if reason else "not run"
-                if not reason:
-                    count = self._options.seeds or seeds
-                    specs += plan.plan(workload, entry, self._registry, settings, studies=count)
-        if self._options.plan:
-            print(f"{len(specs)} runs, at most {hours(sum(map(self._seconds, specs)))}")
-            return 0
-        kept = {figure.run: figure for figure in figures.read(self._options.figures)}
-        for figure in self._carry_out(specs, kept):
-            found.setdefault((figure.arm, figure.at[0]), []).append(figure)
-        for (arm, workload_), seeds_ in found.items():
-            rows[arm, workload_] = table.reached(seeds_)
-        for (arm, workload_), line in sorted(rows.items()):
-            print(f"{arm:<26}{workload_:<16}{line}")
-        return 0
-
-
-def points(entry: SubmissionEntry, registry: Registry, rates: bool) -> list[HParams]:
+def points(entry: SubmissionEntry, registry: Registry, settings: Settings) -> list[HParams]:
     """The settings tried for an arm.
 
-    With `rates` these are learning rates around its default, or the list it brings itself; otherwise points of the
-    Halton sequence over its learning rate and its `horizon_fraction`. Where one submission has two learning rates, for
+    `rates` are learning rates around its default, or the list it brings itself; `points` are those of the Halton
+    sequence over its learning rate and its `horizon_fraction`. Where one submission has two learning rates, for
     hidden weights and for the rest, they stay in the proportion of their defaults.
     """
     space = plan.compose(entry, registry).space
     middle = float(spaces.default(space["lr"]))
-    if rates and entry.points:
+    if settings == "rates" and entry.points:
         return list(entry.points)
-    if rates:
+    if settings == "rates":
         found: list[HParams] = [{"lr": rate} for rate in sampling.rates(middle, design.RATES)]
     else:
         tuned = {name: space[name] for name in figures.TUNED if name in space and not isinstance(space[name], Fixed)}
@@ -252,11 +214,6 @@ def points(entry: SubmissionEntry, registry: Registry, rates: bool) -> list[HPar
         share = float(spaces.default(space["adam_lr"])) / middle
         found = [{**point, "adam_lr": float(f"{float(point['lr']) * share:.6g}")} for point in found]
     return found
-
-
-def _place(spec: RunSpec) -> tuple[str, int]:
-    """The workload's name and the budget."""
-    return spec.workload.facts.name, spec.workload.facts.budget.horizon
 
 
 def hours(length: float, unit: str = "core-hours") -> str:

@@ -3,7 +3,8 @@
 Every arm is a preset at its defaults but for what is tuned: its learning rate and, where it plans for a horizon, its
 `horizon_fraction`. Five settings of these two are tried on one tuning seed, all five on the same; they are the first
 points of the Halton sequence that every ruleset draws from. Each measure has its own best setting, and each best
-setting five fresh seeds, the same for all arms, so that runs pair. All runs go to the end of their budget.
+setting five fresh seeds, the same for all arms, so that runs pair. All runs go to the end of their budget. All other
+methods have three learning rates on `resnet-digits`, and one run at their defaults on `lm-tiny`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Literal
 #: `loss`: the score metric at the end of the budget. `target`: examples drawn at the first evaluation at the target.
 Measure = Literal["loss", "target"]
 Kind = Literal["better", "not worse"]
+#: What is tried for an arm: points over its learning rate and its horizon, learning rates alone, or its defaults.
+Settings = Literal["points", "rates", "defaults"]
 
 RULESET = Path(__file__).with_name("methods.yaml")
 #: Root of all seeds; no other runs of this repository have it.
@@ -36,7 +39,8 @@ class Stage:
         workload: its name.
         budget: in examples; None for the workload's own.
         arms: submissions that run there.
-        rates: learning rates alone are tried.
+        settings: what is tried on the tuning seed; nothing, where the defaults are run.
+        seeds: fresh ones, of each best setting.
         measures: those whose best settings are run on fresh seeds.
         eval_every: examples between evaluations; None for the workload's own.
     """
@@ -44,7 +48,8 @@ class Stage:
     workload: str
     budget: int | None = None
     arms: Sequence[str]
-    rates: bool = False
+    settings: Settings = "points"
+    seeds: int = SEEDS
     measures: tuple[Measure, ...] = ("loss", "target")
     eval_every: int | None = None
 
@@ -102,7 +107,7 @@ OPTIMIZERS = (
 #: Family -> its arms, the first of which the others are compared with.
 FAMILIES: dict[str, tuple[str, ...]] = {"Schedules, with AdamW": SCHEDULES, "Optimizers, with WSD": OPTIMIZERS}
 MAIN = tuple(dict.fromkeys((*SCHEDULES, *OPTIMIZERS)))
-#: Tuned by learning rate alone, on `resnet-digits` alone.
+#: Tuned by learning rate alone, on `resnet-digits`; at their defaults on `lm-tiny`.
 REST = (
     "adabound-wsd",
     "adafactor-wsd",
@@ -155,9 +160,10 @@ SMALL = Stage(workload="resnet-digits", budget=7_168, arms=MAIN)
 #: The workloads at their own budgets, on which claims are tried.
 #: The evaluations of `lm-tiny` take longer than its training; 51 are enough to compare arms with each other.
 FULL = (Stage(workload="resnet-digits", arms=MAIN), Stage(workload="lm-tiny", arms=MAIN, eval_every=640))
-OTHERS = Stage(workload="resnet-digits", arms=REST, rates=True, measures=("target",))
+OTHERS = Stage(workload="resnet-digits", arms=REST, settings="rates", measures=("target",))
+UNTUNED = Stage(workload="lm-tiny", arms=REST, settings="defaults", seeds=1, measures=("target",), eval_every=640)
 #: In the order in which they run; what matters most comes first.
-STAGES = (FULL[0], SMALL, FULL[1], OTHERS)
+STAGES = (FULL[0], SMALL, FULL[1], OTHERS, UNTUNED)
 
 _ONE_SIZE = "a network of some ten thousand weights and some hundred updates"
 _SHARED_SPACE = "warmup and the schedule's own numbers are not tuned"

@@ -74,11 +74,12 @@ class Results:
         return figures.chosen(tuned).get(measure)
 
     def fresh(self, stage: Stage, arm: str, measure: Measure) -> dict[int, Figure]:
-        """Study -> the run of the chosen setting on its seeds."""
-        best = self.setting(stage, arm, measure)
-        if best is None:
-            return {}
-        return {f.study: f for f in self._of(stage, arm) if f.purpose == "score" and f.hparams == best.hparams}
+        """Study -> the run of the chosen setting, or of the defaults, on its seeds."""
+        scores = [f for f in self._of(stage, arm) if f.purpose == "score"]
+        if stage.settings != "defaults":
+            best = self.setting(stage, arm, measure)
+            scores = [f for f in scores if best is not None and f.hparams == best.hparams]
+        return {f.study: f for f in scores}
 
     def all(self) -> Sequence[Figure]:
         return self._found
@@ -252,7 +253,7 @@ def _overall(results: Results, arms: Sequence[str]) -> str:
 
 
 def _rest(results: Results) -> str:
-    stage = design.OTHERS
+    stage, untuned = design.OTHERS, design.UNTUNED
     rows = []
     for arm in stage.arms:
         setting, fresh = results.setting(stage, arm, "target"), list(results.fresh(stage, arm, "target").values())
@@ -261,15 +262,17 @@ def _rest(results: Results) -> str:
         losses = [f.loss for f in fresh if f.loss is not None]
         spread = f"{min(losses):.4g} to {max(losses):.4g}" if losses else "broke"
         mean = f"{statistics.fmean(losses):.4g}" if losses else "broke"
-        rows.append([f"`{arm}`", f"{float(setting.hparams['lr']):.3g}", mean, spread, *_target_cells(fresh)])
-    heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds")
+        default = reached(list(results.fresh(untuned, arm, "target").values()))
+        rows.append([f"`{arm}`", f"{float(setting.hparams['lr']):.3g}", mean, spread, *_target_cells(fresh), default])
+    heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds", f"{untuned.workload}, untuned")
     text = (
-        f"{design.RATES} learning rates on the tuning seed, `horizon_fraction` at its default; the one with the fewest "
-        f"examples to the target on {design.SEEDS} fresh seeds. Tuned by less than the tables above, so not tested "
-        "against them. Methods that need a stream of tasks or examples with a quality are not here: this workload has "
-        "neither.\n"
+        f"On `{stage.workload}`: {design.RATES} learning rates on the tuning seed, `horizon_fraction` at its default; the "
+        f"one with the fewest examples to the target on {design.SEEDS} fresh seeds. Tuned by less than the tables above, so not tested "
+        "against them. The last column is one run of the defaults on "
+        f"`{untuned.workload}`. Methods that need a stream of tasks or examples with a quality are not here: these "
+        "workloads have neither.\n"
     )
-    return "\n".join([f"## The other methods, on {stage.title}\n", text, *markdown(heading, rows), ""])
+    return "\n".join(["## The other methods\n", text, *markdown(heading, rows), ""])
 
 
 # --- what papers say ----------------------------------------------------------------------------------
@@ -324,7 +327,7 @@ def _claims(results: Results) -> str:
 
 
 def reached(fresh: Sequence[Figure]) -> str:
-    """`reached 4/5, median 12,800 examples`, or how near a method that missed came.
+    """`reached 4/5, median 12,800 examples`, or where a method that missed ended.
 
     >>> reached([])
     'not run'

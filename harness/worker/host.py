@@ -117,7 +117,7 @@ def assembled(
         torch.use_deterministic_algorithms(True)
     # The submission first: its import is off the clock, and neither model nor data exist yet that it could touch.
     factory, import_seconds = guarded_import(lambda: load_submission(spec.submission))
-    workload = _load_workload(spec)
+    workload = load_workload(spec)
     device = device_of(group.rank, job)
     checkpoint.seed_everything(spec.seeds.model)
     model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
@@ -225,7 +225,7 @@ def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
     return {**parts, "schedule:constant": lambda progress: 1.0}
 
 
-def _load_workload(spec: RunSpec) -> Workload:
+def load_workload(spec: RunSpec) -> Workload:
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
     # Rulesets and smoke runs change the budget, and stages with it; everything else must be what was planned.

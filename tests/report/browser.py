@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,3 +52,20 @@ def chromium(profile: Path, *, width: int = 1280, height: int = 900, dark: bool 
         yield browser
     finally:
         browser.quit()
+
+
+#: What the browser shows of its own accord; its start page may still be loading its parts when a test begins.
+OWN = ("chrome:", "chrome-untrusted:")
+
+
+def requests(browser: Any) -> list[str]:
+    """Addresses asked for since this was last read, by pages other than the browser's own."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return [one["request"]["url"] for one in asked if not one["documentURL"].startswith(OWN)]
+
+
+def complaints(browser: Any) -> list[str]:
+    """Warnings and errors on the console since this was last read, but for those of the browser's own pages."""
+    entries = [entry for entry in browser.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")]
+    return [entry["message"] for entry in entries if not entry["message"].startswith(OWN)]

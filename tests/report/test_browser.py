@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.report import synthetic
-from tests.report.browser import chromium
+from tests.report.browser import chromium, complaints, requests
 from tests.report.conftest import Bench
 
 pytestmark = pytest.mark.slow
@@ -58,10 +57,8 @@ def opened(browser: Any, report: Path) -> Iterator[Callable[[str], None]]:
         wait(browser, "document.body.dataset.drawn >= 1")
 
     yield go
-    complaints = [entry for entry in browser.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")]
-    assert complaints == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert complaints(browser) == []
+    urls = set(requests(browser))
     assert urls, "the log of requests is empty"
     local = ("data:", "blob:", "about:", report.as_uri())
     assert [url for url in urls if not url.startswith(local)] == []
@@ -191,7 +188,7 @@ def test_on_a_phone_in_both_colours(report: Path, tmp_path: Path, dark: bool) ->
         assert phone.execute_script("return document.documentElement.scrollWidth") <= 390, "nothing sticks out"
         shade = phone.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (shade == "rgb(255, 255, 255)") is not dark
-        assert [e for e in phone.get_log("browser") if e["level"] not in ("INFO", "DEBUG")] == []
+        assert complaints(phone) == []
 
 
 def test_nothing_to_show_is_a_page_too(bench: Bench, browser: Any, tmp_path: Path) -> None:
@@ -200,4 +197,4 @@ def test_nothing_to_show_is_a_page_too(bench: Bench, browser: Any, tmp_path: Pat
     browser.get((tmp_path / "empty.html").as_uri())
     wait(browser, "document.body.dataset.drawn >= 1")
     assert "No results" in browser.find_element("id", "count").text
-    assert [e for e in browser.get_log("browser") if e["level"] not in ("INFO", "DEBUG")] == []
+    assert complaints(browser) == []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.report.browser import chromium
+from tests.report.browser import chromium, complaints, requests
 from tests.report.test_browser import rows, wait
 
 pytestmark = pytest.mark.slow
@@ -26,8 +25,7 @@ def test_the_demos_own_report_opens_and_asks_for_nothing(tmp_path: Path) -> None
         shown = " ".join(rows(browser))
         assert "wsd" in shown
         assert "adamw-cosine" in shown
-        assert [entry for entry in browser.get_log("browser") if entry["level"] not in ("INFO", "DEBUG")] == []
-        events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-        urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        assert complaints(browser) == []
+        urls = requests(browser)
         assert urls
         assert [url for url in urls if not url.startswith(("data:", "blob:", "about:", report.as_uri()))] == []

@@ -29,7 +29,7 @@ FACTS = {"precision": Precision(compile=True)}
 def _no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.setenv("TRITON_CACHE_DIR", "")
-    monkeypatch.setattr("harness.worker.host._load_workload", _as_planned)
+    monkeypatch.setattr("harness.worker.host.load_workload", _as_planned)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()

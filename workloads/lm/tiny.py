@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,13 +47,17 @@ class LmTiny(HeldOutSymbols):
 
     Args:
         variant: a detail of the model that is changed: `postnorm`.
+        eval_every: examples between evaluations, where a study needs fewer than the workload has; such runs are
+            of no use to the tables.
     """
 
     facts = LM_TINY
     chunk = CHUNK
 
-    def __init__(self, variant: str = "") -> None:
+    def __init__(self, variant: str = "", eval_every: int | None = None) -> None:
         facts, changes = _VARIANTS[variant]
+        if eval_every is not None:
+            facts = msgspec.structs.replace(facts, eval_every=eval_every)
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
