@@ -266,11 +266,10 @@ def _rest(results: Results) -> str:
         rows.append([f"`{arm}`", f"{float(setting.hparams['lr']):.3g}", mean, spread, *_target_cells(fresh), default])
     heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds", f"{untuned.workload}, untuned")
     text = (
-        f"On `{stage.workload}`: {design.RATES} learning rates on the tuning seed, `horizon_fraction` at its default; the "
-        f"one with the fewest examples to the target on {design.SEEDS} fresh seeds. Tuned by less than the tables above, so not tested "
-        "against them. The last column is one run of the defaults on "
-        f"`{untuned.workload}`. Methods that need a stream of tasks or examples with a quality are not here: these "
-        "workloads have neither.\n"
+        f"On `{stage.workload}`: {design.RATES} learning rates on the tuning seed, `horizon_fraction` at its default; "
+        f"the one with the fewest examples to the target on {design.SEEDS} fresh seeds. Tuned by less than the tables "
+        f"above, so not tested against them. The last column is one run of the defaults on `{untuned.workload}`. "
+        "Methods that need a stream of tasks or examples with a quality are not here: these workloads have neither.\n"
     )
     return "\n".join(["## The other methods\n", text, *markdown(heading, rows), ""])
 
