@@ -325,8 +325,15 @@ def signature_space(optimizer: Any) -> Space:
     """The hyperparameters of an optimizer class: its learning rate is searched, other scalars stay at their defaults.
 
     Raises:
-        PluginError: it needs more arguments than parameters and a learning rate.
+        PluginError: it needs more arguments than parameters and a learning rate, or its `step` a closure, as that of
+            `torch.optim.LBFGS` does: how often an update computes the loss is for a submission to say.
     """
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise PluginError(
+            f"{optimizer.__name__} computes the loss within its step, so it cannot run by itself",
+            fix="write a submission class whose `step` calls `work.backward` in the closure",
+        )
     space: Space = {}
     # The first argument is the parameters.
     for parameter in list(inspect.signature(optimizer).parameters.values())[1:]:

@@ -137,6 +137,7 @@ def test_the_leaderboard_reads_runs_and_results(bench, tmp_path: Path) -> None: 
         (["run", "-s", "adamw+nesterov", "-w", "lm-tiny"], ["two parts of kind optimizer"]),
         (["run", "-s", "replay", "-w", "lm-tiny"], ["needs a replay buffer"]),
         (["run", "-s", "torch.optim:Missing", "-w", "lm-tiny"], ["Missing"]),
+        (["run", "-s", "torch.optim:LBFGS", "-w", "lm-tiny"], ["LBFGS computes the loss within its step", "closure"]),
         (["run", "-w", "lm-tiny"], ["submission"]),
         (["show", "nothing-like-it"], ["nothing-like-it"]),
         (["-p", "wsd", "list"], ["no:wsd"]),
