@@ -2,7 +2,7 @@
 
 What is compared, and how, stands in `methods_design.py`. Two runs at once, one thread each; the same command again
 keeps what has finished and goes on. Records lie under `--runs`; what the page needs of each is written to `--figures`
-as it comes, so that the page can be made without them.
+as it comes. That file is enough to make the page, and to go on from on another machine of the same hardware class.
 
     python benchmarks/compare_methods.py --plan
     python benchmarks/compare_methods.py                 (hours; stop it whenever you like)
@@ -145,16 +145,15 @@ class Experiment:
 
     def _carry_out(self, specs: Sequence[RunSpec], kept: dict[str, Figure]) -> list[Figure]:
         """Run what has not been run; the figures of all, written down as they come."""
-        found = []
+        ids = [store.run_id(spec) for spec in specs]
+        left = [spec for spec, run in zip(specs, ids, strict=True) if run not in kept or kept[run].status == "crashed"]
         execute = load_object(self._registry.executor("local").load)
-        with watching(self._registry, len(specs)) as watcher:
-            for outcome in execute(specs, self._options.runs, watcher, Execution(jobs=self._options.jobs)):
+        with watching(self._registry, len(left)) as watcher:
+            for outcome in execute(left, self._options.runs, watcher, Execution(jobs=self._options.jobs)):
                 figure = figures.of(store.read_record(Path(outcome.path) / store.RECORD))
-                found.append(figure)
-                if kept.get(figure.run) != figure:
-                    kept[figure.run] = figure
-                    figures.write(self._options.figures, kept.values())
-        return found
+                kept[figure.run] = figure
+                figures.write(self._options.figures, kept.values())
+        return [kept[run] for run in ids]
 
     # --- what it costs ------------------------------------------------------------------------------
 

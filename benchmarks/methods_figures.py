@@ -28,7 +28,7 @@ class Figure(Data, frozen=True, kw_only=True):
         loss: the score metric at the end of the budget; None where the run broke on the way.
         hit: examples drawn at the first evaluation that met the target; None for a miss.
         seconds: scored seconds at that evaluation.
-        spent: process seconds of the whole run on its clock.
+        spent: wall seconds of the whole run, with evaluations and checkpoints; starting its process is not counted.
         hardware, torch: where it ran.
         run: its run_id.
     """
@@ -63,7 +63,7 @@ class Figure(Data, frozen=True, kw_only=True):
 def of(record: Record) -> Figure:
     """The figures of a run."""
     spec = record.spec
-    facts = spec.workload.facts
+    facts, usage = spec.workload.facts, record.usage
     target = facts.targets[0]
     hit = next((p for p in record.points[1:] if _met(target, p.metrics)), None)
     ended = record.status in ("reached", "exhausted") and bool(record.points)
@@ -80,7 +80,7 @@ def of(record: Record) -> Figure:
         loss=loss,
         hit=hit.examples if hit else None,
         seconds=hit.scored(spec.clock) if hit else None,
-        spent=record.counters.process_seconds,
+        spent=record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds,
         hardware=spec.hardware,
         torch=record.environment.torch if record.environment else "",
         run=record.run_id,

@@ -17,6 +17,7 @@ import methods_figures as figures
 from methods_design import Claim, Measure, Stage
 from methods_figures import Figure
 
+from harness import estimate
 from harness.plugins import load_registry
 from harness.scoring import stats
 
@@ -164,10 +165,10 @@ def page(found: Sequence[Figure]) -> str:
 def _cost(found: Sequence[Figure]) -> str:
     machines = sorted({f"{f.hardware}, torch {f.torch}" for f in found})
     broken = sum(f.status not in ("reached", "exhausted") for f in found)
-    spent = sum(f.spent for f in found) / 3600
+    spent, starting = sum(f.spent for f in found) / 3600, len(found) * estimate.STARTUP_S / 3600
     return (
-        f"{len(found)} runs, {spent:.1f} core-hours on their clocks (starting, data and evaluation not counted), "
-        f"{broken} of them broken; {'; '.join(machines)}.\n"
+        f"{len(found)} runs, {broken} of them broken; {spent:.1f} core-hours of training and evaluation, and about "
+        f"{starting:.1f} of starting processes; {'; '.join(machines)}.\n"
     )
 
 

@@ -196,6 +196,21 @@ def test_figures_come_back_as_they_were_written(scripts: Scripts, tmp_path: Path
     assert len(json.loads(once)) == len(once.splitlines()) - 2, "a line for each"
 
 
+def test_figures_are_enough_to_go_on_from(scripts: Scripts, tmp_path: Path) -> None:
+    """On another machine there are no records; what the file knows is not run again."""
+    runner = experiment(scripts, tmp_path, arms="wsd", workloads="lm-tiny", seeds=2)
+    (stage,) = runner.stages()
+    tuned = [figure_of(scripts, spec, 0.5 + spec.trial, 900) for spec in runner.tuning(stage)]
+    fresh = [figure_of(scripts, spec, 0.5, 900) for spec in runner.fresh(stage, tuned)]
+    assert len(fresh) == 2
+    path = tmp_path / "f.json"
+    scripts.figures.write(path, tuned + fresh)
+    before = path.read_bytes()
+    assert runner.run() == 0
+    assert path.read_bytes() == before
+    assert not (tmp_path / "runs").exists()
+
+
 # --- tables -----------------------------------------------------------------------------------------
 
 
