@@ -60,13 +60,17 @@ class DataError(BenchError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The hint `; did you mean 'x'?`, or nothing when no known name is close.
+    """The hint `; did you mean 'x'?`: names that this is a word of, or else the nearest; nothing when none is close.
 
     >>> nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"
+    >>> nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
+    "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    known = sorted(known)
+    close = [one for one in known if name in one.split("-")][:3]
+    close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -86,11 +86,18 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
         if kinds.count(kind) > 1:
             both = " and ".join(part.name for part in parts if part.kind == kind)
             raise UsageError(f"{entry.name!r} has two parts of kind {kind}: {both}", fix="keep one of them")
+    if entry.load is None and "optimizer" not in kinds:
+        raise UsageError(f"{entry.name!r} has no optimizer", fix="put one in front: OPTIMIZER+" + "+".join(entry.parts))
+    for part in parts:
+        for other in parts:
+            if other.kind in part.excludes:
+                raise UsageError(f"{part.id} goes with no {other.kind} part, not with {other.name}", fix="leave it out")
     space: Space = {}
     owner: dict[str, PartEntry] = {}
     for part in parts:
         for name, domain in part.space.items():
-            if name in owner and name not in entry.space:
+            # Equal domains are one hyperparameter, such as the start of an average and of its own schedule.
+            if name in owner and name not in entry.space and domain != space[name]:
                 raise UsageError(
                     f"{part.id} and {owner[name].id} both define the hyperparameter {name!r}",
                     fix="they cannot be composed unless the submission's own space says what it is",

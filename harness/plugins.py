@@ -177,13 +177,24 @@ class Registry:
         return None
 
     def _unknown(self, label: str, asked: str, pool: Sequence[Entry]) -> UsageError:
-        error = unknown(label, asked, {_id(entry) for entry in pool})
-        fix = error.fix or ""
+        # Among parts of one kind the kind is no news.
+        error = unknown(label, asked, {_id(entry) if label == "part" else entry.name for entry in pool})
+        fix = self._elsewhere(label, asked) + (error.fix or "")
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:
             fix += f"; broken, and may offer it: {', '.join(broken)}, `bench plugins` says why"
         if self.blocked:
             fix += f"; blocked: {', '.join(self.blocked)}"
         return UsageError(error.what, fix=fix)
+
+    def _elsewhere(self, label: str, asked: str) -> str:
+        """Where the name is one of the other sort: a part that is asked for as a submission, or the reverse."""
+        if label == "submission":
+            parts = [part.id for part in self.parts() if asked in _spelt(part)[0]]
+            return f"{' and '.join(parts)} is a part, to be composed: OPTIMIZER+{asked}; " if parts else ""
+        if label != "part" and label not in get_args(PartKind):
+            return ""
+        named = [entry.name for entry in self.submissions() if asked == entry.name or asked in entry.name.split("-")]
+        return f"submissions of that name: {', '.join(named)}; " if named else ""
 
 
 def _id(entry: Entry) -> str:

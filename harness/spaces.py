@@ -62,7 +62,9 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
         raise UsageError(f"{name}={_show(value)} must be a whole number")
     low, high = hard_limits(domain)
     open_below = isinstance(domain, LogUniform) and domain.limits is None
-    if not math.isfinite(value) or value < low or value > high or (open_below and value <= low):
+    if not math.isfinite(value):
+        raise UsageError(f"{name}={_show(value)} must be a finite number")
+    if value < low or value > high or (open_below and value <= low):
         raise UsageError(f"{name}={_show(value)} is out of range", fix=f"allowed: {_range(low, high, open_below)}")
     return int(value) if whole else float(value)
 
@@ -143,7 +145,13 @@ def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, floa
         return
     if not _evaluate(tree.body, names):
         stated = ", ".join(f"{name}={_show(names[name])}" for name in used)
-        raise UsageError(f"these hyperparameters do not go together: {check} does not hold for {stated}")
+        share = float(values.get("horizon_fraction", 1.0))
+        raise UsageError(
+            f"these hyperparameters do not go together: {check} does not hold for {stated}",
+            fix=f"horizon is {share:g} of the budget's updates, by horizon_fraction"
+            if "horizon" in used and share != 1
+            else None,
+        )
 
 
 def parse_check(check: str) -> ast.Expression:
@@ -246,8 +254,8 @@ def _typed(name: str, text: str, domain: Domain) -> Scalar:
 
 
 def _range(low: float, high: float, open_below: bool) -> str:
-    if low == -math.inf and high == math.inf:
-        return "any finite number"
+    if low == -math.inf:
+        return f"at most {high:g}"
     if high == math.inf:
         return f"{'above' if open_below else 'at least'} {low:g}"
     return f"{'above ' if open_below else ''}{low:g} to {high:g}"

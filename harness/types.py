@@ -263,6 +263,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
         space: its hyperparameters; the names are the callable's keyword arguments.
         checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
         needs: what it needs of workload and ruleset (see `NEEDS`).
+        excludes: kinds of parts that it does not go with.
         aliases: other names it may be asked for by; compositions and records have `name`.
         sources: papers.
         distribution: filled in by the loader.
@@ -276,6 +277,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
     space: Space = {}
     checks: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
+    excludes: frozenset[PartKind] = frozenset()
     sources: tuple[Source, ...] = ()
     distribution: str = ""
 

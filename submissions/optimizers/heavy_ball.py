@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.api import LogUniform, PartEntry, Source
 from submissions.optimizers.domains import MOMENTUM
 from submissions.optimizers.groups import decay_groups
+from submissions.optimizers.velocity import from_rest
 
 if TYPE_CHECKING:
     import torch
@@ -39,4 +40,5 @@ def heavy_ball(
     """torch.optim.SGD; the decay is in the gradient, none on norms and biases."""
     import torch
 
-    return torch.optim.SGD(decay_groups(parameters, weight_decay), lr=lr, momentum=momentum, fused=True)
+    groups = decay_groups(parameters, weight_decay)
+    return from_rest(torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True))

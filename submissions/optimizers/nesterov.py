@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.api import LogUniform, PartEntry, Source, Uniform
 from submissions.optimizers.groups import decay_groups
+from submissions.optimizers.velocity import from_rest
 
 if TYPE_CHECKING:
     import torch
@@ -35,4 +36,4 @@ def nesterov(parameters: Sequence[Parameter], lr: float, momentum: float, weight
     import torch
 
     groups = decay_groups(parameters, weight_decay)
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=True, fused=True)
+    return from_rest(torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=True, fused=True))

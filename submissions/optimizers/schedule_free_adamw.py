@@ -30,7 +30,12 @@ ENTRY = PartEntry(
         "eps": Fixed(1e-8, limits=(0.0, None)),
         # In updates, and inside the optimizer: its average gives the updates of the warmup less weight.
         "warmup": Fixed(20, limits=(0, None)),
+        # The average's weights are t^r times the largest rate so far to this power.
+        "r": Fixed(0.0, limits=(0.0, None)),
+        "weight_lr_power": Fixed(2.0, limits=(0.0, None)),
     },
+    # Its average is what is evaluated, and stands in for a decay.
+    excludes=frozenset({"averaging", "schedule"}),
     sources=(Source(title="The Road Less Scheduled", arxiv="2405.15682", equation="algorithm 1"),),
 )
 
@@ -44,6 +49,8 @@ def schedule_free_adamw(
     weight_decay: float,
     eps: float,
     warmup: int,
+    r: float = 0.0,
+    weight_lr_power: float = 2.0,
 ) -> torch.optim.Optimizer:
     """schedulefree.AdamWScheduleFree, ready to train; no decay on norms and biases.
 
@@ -53,7 +60,13 @@ def schedule_free_adamw(
     library = require("schedulefree", "schedule_free_adamw", "methods")
     groups = decay_groups(parameters, weight_decay)
     optimizer: torch.optim.Optimizer = library.AdamWScheduleFree(
-        groups, lr=lr, betas=(beta1, beta2), eps=eps, warmup_steps=warmup
+        groups,
+        lr=lr,
+        betas=(beta1, beta2),
+        eps=eps,
+        warmup_steps=warmup,
+        r=r,
+        weight_lr_power=weight_lr_power,
     )
     optimizer.train()  # type: ignore[attr-defined]
     return optimizer

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from harness.api import LogUniform, PartEntry, Source
 from submissions.optimizers.domains import MOMENTUM
 from submissions.optimizers.groups import decay_groups
+from submissions.optimizers.velocity import from_rest
 
 if TYPE_CHECKING:
     import torch
@@ -36,4 +37,4 @@ def sgdw(parameters: Sequence[Parameter], lr: float, momentum: float, weight_dec
     """SGDW; no decay on norms and biases."""
     from submissions.optimizers.own.sgdw import SGDW
 
-    return SGDW(decay_groups(parameters, weight_decay), lr=lr, momentum=momentum, fused=True)
+    return from_rest(SGDW(decay_groups(parameters, weight_decay), lr=lr, momentum=momentum, fused=True))

@@ -46,8 +46,10 @@ def decayed(p: Progress, warmup: float) -> tuple[float | None, float]:
     (None, 0.5)
     """
     rising, start = after_warmup(p, warmup)
+    if rising is not None:
+        return rising, 0.0  # a warmup of T updates leaves none to decay over
     total = horizon(p)
-    return rising, 1.0 if p.step >= total else (p.step - start) / (total - start)
+    return None, 1.0 if p.step >= total else (p.step - start) / (total - start)
 
 
 def since_decay(p: Progress, length: float) -> float:
