@@ -22,6 +22,7 @@ KINDS = {
     "averaging": "Weight averaging",
     "order": "Data order",
     "replay": "Replay",
+    "gradient": "Gradients",
     "penalty": "Penalties",
     "after_step": "After the step",
 }

@@ -25,6 +25,7 @@ class Plan:
         fraction: the share of them that is planned for (`horizon_fraction`).
         batch_size, tokens_per_example: what an update draws.
         tasks: updates in the budget of each task, where a stream shows its boundaries; otherwise empty.
+        holds: whether the factor stays where it is from T on, as it does unless the horizon is no need of the schedule.
     """
 
     horizon: int
@@ -32,15 +33,21 @@ class Plan:
     batch_size: int = 1
     tokens_per_example: int = 1
     tasks: tuple[int, ...] = ()
+    holds: bool = True
 
     @property
     def planned(self) -> int:
-        """T, the update from which on the factor stays.
+        """T, the planned updates.
 
         >>> Plan(horizon=1000, fraction=0.75).planned
         750
         """
         return self._planned(self.horizon)
+
+    @property
+    def shortest_task(self) -> int | None:
+        """Updates planned for the shortest task; None where there are none."""
+        return self._planned(min(self.tasks)) if self.tasks else None
 
     def progress(self, step: int) -> Progress:
         """Where a run stands before its update `step`, if every task takes its whole budget."""
@@ -51,7 +58,7 @@ class Plan:
             task_horizon = self._planned(self.tasks[task_index])
             task_step = min(step - begins[task_index], task_horizon)
         return Progress(
-            step=min(step, self.planned),
+            step=min(step, self.planned) if self.holds else step,
             horizon=self.planned,
             examples=step * self.batch_size,
             tokens=step * self.batch_size * self.tokens_per_example,

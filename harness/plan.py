@@ -282,9 +282,19 @@ def seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "
 
 
 def parse_parts(text: str) -> SubmissionEntry:
-    """The unnamed submission that `"muon+rex+ema"` composes."""
+    """The unnamed submission that `"muon+rex+ema"` composes; that of an optimizer alone has a constant rate.
+
+    Raises:
+        UsageError: there is nothing before, after or between two `+`.
+
+    >>> parse_parts("muon + rex").parts
+    ('muon', 'rex')
+    """
+    parts = tuple(part.strip() for part in text.split("+"))
+    if not all(parts):
+        raise UsageError(f"{text!r} names no part at one side of a '+'", fix="write OPTIMIZER+SCHEDULE")
     return SubmissionEntry(
-        name=text, summary=f"composed of {text.replace('+', ', ')}", parts=tuple(text.split("+")), tags=("composed",)
+        name="+".join(parts), summary=f"composed of {', '.join(parts)}", parts=parts, tags=("composed",)
     )
 
 
@@ -300,9 +310,14 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings,
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     given = {**point, **settings.overrides}
     values = spaces.resolve(space, given, (), {})
-    horizon = facts.budget.horizon * float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
+    share = float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
+    shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None
+    planned = {
+        name: None if examples is None else max(1, round(examples * share))
+        for name, examples in (("horizon", facts.budget.horizon), ("task", shortest))
+    }
     for check in composition.checks:
-        spaces.require(check, values, {"horizon": max(1, round(horizon))})
+        spaces.require(check, values, planned)
     return values
 
 

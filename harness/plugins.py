@@ -13,7 +13,7 @@ import msgspec
 
 from harness import discovery, loading, readings
 from harness.discovery import Found, Selection
-from harness.errors import PluginError, UsageError, unknown
+from harness.errors import PluginError, UsageError, nearest
 from harness.readings import Offer, Reading, Request, Wanted
 from harness.types import DatasetEntry, ExecutorEntry, PartEntry, PartKind, SubmissionEntry, WorkloadEntry
 
@@ -177,14 +177,15 @@ class Registry:
         return None
 
     def _unknown(self, label: str, asked: str, pool: Sequence[Entry]) -> UsageError:
-        # Among parts of one kind the kind is no news.
-        error = unknown(label, asked, {_id(entry) if label == "part" else entry.name for entry in pool})
-        fix = self._elsewhere(label, asked) + (error.fix or "")
+        # Among parts of one kind the kind is no news, and nobody's slip is near to it.
+        listed = sorted({_id(entry) if label == "part" else entry.name for entry in pool})
+        near = nearest(asked.lower(), {entry.name for entry in pool})
+        fix = f"{self._elsewhere(label, asked)}known: {', '.join(listed) or 'none'}"
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:
             fix += f"; broken, and may offer it: {', '.join(broken)}, `bench plugins` says why"
         if self.blocked:
             fix += f"; blocked: {', '.join(self.blocked)}"
-        return UsageError(error.what, fix=fix)
+        return UsageError(f"unknown {label} {asked!r}{near}", fix=fix)
 
     def _elsewhere(self, label: str, asked: str) -> str:
         """Where the name is one of the other sort: a part that is asked for as a submission, or the reverse."""

@@ -82,7 +82,7 @@ def hard_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, 
 
 
 def resolve(
-    space: Space, given: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float]
+    space: Space, given: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
 ) -> HParams:
     """Every hyperparameter with its value: what was given over the defaults, all of it validated.
 
@@ -90,7 +90,7 @@ def resolve(
         space: the hyperparameters there are.
         given: values set by hand; text is parsed.
         checks: relations that must hold.
-        context: further names the relations may use (`horizon` in updates).
+        context: further names the relations may use (`horizon` and the shortest `task`, in updates).
 
     Raises:
         UsageError: an unknown name, a bad value, or a relation that does not hold.
@@ -132,7 +132,7 @@ def steps(value: float, horizon: float) -> float:
     return value * horizon if value < 1 else value
 
 
-def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, float]) -> None:
+def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
     """Check a relation such as `"steps(warmup) + steps(decay) <= horizon"`; skipped where a name is unknown (None).
 
     Raises:

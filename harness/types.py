@@ -19,7 +19,7 @@ Goal = Literal["min", "max"]
 Access = Literal["pool", "stream"]
 Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
-PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "penalty", "after_step"]
+PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "gradient", "penalty", "after_step"]
 Clock = Literal["process", "wall"]
 #: What a trial is for; seeds of different purposes never meet.
 Purpose = Literal["score", "tuning", "target", "envelope"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from harness.api import Domain, Fixed, LogUniform, Source, SubmissionEntry, Uniform
 from submissions.averaging.swa import START
-from submissions.optimizers import nadamw, nesterov
-from submissions.schedules import wsd
+from submissions.optimizers import nadamw
 
 #: A rate that never decays must be smaller: the noise of a large one stays in the weights to the end.
 _STEADY: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))}
@@ -113,22 +112,7 @@ _OTHERS = (
     SubmissionEntry(
         name="sam-sgd",
         summary="sharpness-aware SGD with Nesterov momentum, two passes a step; warmup, a stable phase and a decay",
-        load="submissions.sam:Sam",
-        needs=wsd.ENTRY.needs,
-        space={
-            **nesterov.ENTRY.space,
-            **wsd.ENTRY.space,
-            "rho": LogUniform(1e-2, 0.5, default=0.05, limits=(0.0, None)),
-        },
-        checks=wsd.ENTRY.checks,
-        sources=(
-            Source(
-                title="Sharpness-Aware Minimization for Efficiently Improving Generalization",
-                arxiv="2010.01412",
-                equation="algorithm 1",
-            ),
-            *nesterov.ENTRY.sources,
-        ),
+        parts=("optimizer:nesterov", "schedule:wsd", "gradient:sam"),
         tags=("decay", "sgd", "flatness"),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.api import PartEntry, SubmissionEntry, hookimpl
-from submissions import optimizer_presets, presets, quality_ascending, reservoir
+from submissions import optimizer_presets, presets, quality_ascending, reservoir, sam
 from submissions.averaging import cma, ema, lawa, polynomial, swa, wsm
 from submissions.optimizers import (
     adabound,
@@ -87,7 +87,7 @@ _SCHEDULES = (
     large_then_decay,
     swa_lr,
 )
-_OTHERS = (quality_ascending, reservoir)
+_OTHERS = (quality_ascending, reservoir, sam)
 
 
 @hookimpl

@@ -1,60 +1,59 @@
-"""Sharpness-aware minimisation around SGD with Nesterov momentum and warmup, stable, decay.
+"""Sharpness-aware minimisation: the gradient is taken at the worst neighbour.
 
 Source: Sharpness-Aware Minimization for Efficiently Improving Generalization, arXiv 2010.01412, algorithm 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-
-from harness.api import Recipe
-from submissions.optimizers.nesterov import nesterov
-from submissions.schedules.wsd import wsd
+from harness.api import LogUniform, PartEntry, Source
 
 if TYPE_CHECKING:
-    from harness.api import Batch, HParams, Pool, ReplayBuffer, Task, Work
+    from torch import nn
+
+    from harness.api import Batch, Task, Work
+
+ENTRY = PartEntry(
+    kind="gradient",
+    name="sam",
+    load=f"{__name__}:Sharpness",
+    summary="the gradient at the worst neighbour within `rho`, by two passes a step",
+    space={"rho": LogUniform(1e-2, 0.5, default=0.05, limits=(0.0, None))},
+    sources=(
+        Source(
+            title="Sharpness-Aware Minimization for Efficiently Improving Generalization",
+            arxiv="2010.01412",
+            equation="algorithm 1",
+        ),
+    ),
+)
 
 
 class Sharpness:
-    """Work whose `backward` leaves the gradient at w + ρg/‖g‖, g being that at w: two counted passes for one.
+    """Leaves the gradient at w + ρg/‖g‖, g being that at w: two counted passes for one.
 
-    Everything else is the harness's. Batch norm's running statistics take in the first pass alone, whose weights are
-    the ones that stay.
+    Batch norm's running statistics take in the first pass alone, whose weights are the ones that stay.
 
     Args:
-        work: the harness's.
         model: whose layers of batch norm are kept from averaging twice.
-        parameters: the trained tensors.
+        task: whose parameters are moved.
         rho: ρ, the radius.
     """
 
-    def __init__(self, work: Work, model: nn.Module, parameters: Sequence[Tensor], rho: float) -> None:
-        self._work, self._parameters, self._rho = work, parameters, rho
-        self.replay: ReplayBuffer | None = work.replay
-        self.holdout: Pool | None = work.holdout
-        self._norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    def __init__(self, model: nn.Module, task: Task, rho: float) -> None:
+        from torch.nn.modules.batchnorm import _BatchNorm
 
-    @property
-    def examples(self) -> int:
-        return self._work.examples
+        self._parameters, self._rho = [p.tensor for p in task.parameters], rho
+        self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
-    def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
-        return self._work.draw(n, indices)
+    def __call__(self, work: Work, batch: Batch) -> None:
+        """Gradients must be clear before; w is as it was afterwards."""
+        import torch
 
-    def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
-        return self._work.loss(batch, per_example)
-
-    def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        return self._work.outputs(batch, model)
-
-    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        """The loss at w, detached; `.grad` is then that of the neighbour. Gradients must be clear before."""
-        loss = self._work.backward(batch, scale)
+        work.backward(batch)
         moved = [p for p in self._parameters if p.grad is not None]
         with torch.no_grad():
             gradients = [p.grad for p in moved if p.grad is not None]
@@ -65,10 +64,9 @@ class Sharpness:
         for p in moved:
             p.grad = None
         with self._still_norms():
-            self._work.backward(batch, scale)
+            work.backward(batch)
         with torch.no_grad():
             torch._foreach_copy_(moved, kept)
-        return loss
 
     @contextmanager
     def _still_norms(self) -> Iterator[None]:
@@ -81,37 +79,3 @@ class Sharpness:
         finally:
             for norm, momentum in zip(self._norms, momenta, strict=True):
                 norm.momentum = momentum
-
-
-class Sam:
-    """Implements `harness.api.Submission`: a recipe that is handed `Sharpness` in place of the harness's work.
-
-    Args:
-        model, task, hparams: as for any submission; `rho` is SAM's own, the rest the recipe's.
-    """
-
-    recipe = Recipe(optimizer=nesterov, schedule=wsd)
-    #: What `bench show` draws.
-    schedule = staticmethod(wsd)
-
-    def __init__(self, model: nn.Module, task: Task, hparams: HParams) -> None:
-        self._model, self._rho = model, float(hparams["rho"])
-        self._parameters = [p.tensor for p in task.parameters]
-        self._inner = self.recipe(model, task, {name: value for name, value in hparams.items() if name != "rho"})
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the last update, for the record."""
-        return self._inner.lr
-
-    def step(self, work: Work) -> None:
-        self._inner.step(Sharpness(work, self._model, self._parameters, self._rho))
-
-    def eval_weights(self) -> AbstractContextManager[None]:
-        return self._inner.eval_weights()
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._inner.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._inner.load_state_dict(state)

@@ -79,7 +79,7 @@ def plugins(blocked: list[str], refresh: bool, as_json: bool) -> int:
 
 
 def _sources(sources: tuple[Source, ...]) -> list[dict[str, Any]]:
-    return [{"title": s.title, "arxiv": s.arxiv, "equation": s.equation} for s in sources]
+    return [{"title": s.title, "arxiv": s.arxiv, "equation": s.equation} for s in dict.fromkeys(sources)]
 
 
 def _workload_json(entry: WorkloadEntry) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import curves, loading, spaces
@@ -113,9 +113,9 @@ def drawing(what: PartEntry | Composition, request: Request) -> Drawing | None:
     space["batch_size"] = _batch_size(space, request.facts)
     # A part's own defaults go first, and are held to its domains like anything set by hand.
     values = spaces.resolve(space, {**_allowed(values, space), **request.settings}, (), {})
-    plan = _plan(values, request)
+    plan = replace(_plan(values, request), holds="horizon" in what.needs)
     for check in what.checks:
-        spaces.require(check, values, {"horizon": plan.planned})
+        spaces.require(check, values, {"horizon": plan.planned, "task": plan.shortest_task})
     if isinstance(what, PartEntry) and "batch_size" not in what.space:
         values.pop("batch_size")
     return Drawing(schedule=schedule, hparams=values, plan=plan, at=request.at)

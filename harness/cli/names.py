@@ -33,7 +33,7 @@ def split(values: Iterable[str]) -> list[str]:
 
 
 def submission(name: str, registry: Registry) -> SubmissionEntry:
-    """The submission a user means: an installed one, a file, a class, or parts joined by `+`.
+    """The submission a user means: an installed one, a file, a class, parts joined by `+`, or an optimizer alone.
 
     Raises:
         UsageError: there is none of that name.
@@ -44,7 +44,8 @@ def submission(name: str, registry: Registry) -> SubmissionEntry:
         return entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
         return registry.submission(name)
-    if "+" in name:
+    optimizers = [part for part in registry.parts() if part.kind == "optimizer"]
+    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in optimizers):
         return plan.parse_parts(name)
     if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
         return entry_from_class(name)

@@ -115,8 +115,9 @@ def _drawing(
         if isinstance(entry, PartEntry):
             _check(entry, request)  # what is wrong with a value is worth more than that there is no curve
     else:
+        what = entry if isinstance(entry, PartEntry) else compose(entry, registry)
         try:
-            found = drawing(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
+            found = drawing(what, request)
             reason = "it has no schedule apart from its own step"
             if found is not None:
                 found.panels()  # a schedule that fails does so before anything is printed
@@ -142,6 +143,8 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
             return names.submission(name, registry)
         except UsageError:
             return names.workloads(name, registry)[0]
+    if "+" in name and name.partition("+")[0] not in {entry.name for entry in registry.workloads()}:
+        return names.submission(name, registry)
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
     kind, colon, rest = name.partition(":")

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from harness.curves import keywords_for
 from harness.errors import UsageError
 from harness.types import Factors, HParams, PartKind, Progress, Source, Space
+from harness.worker.access import Batch
 from harness.worker.contract import Averager, Order, Replayer, Task, Work
 from harness.worker.statistics import BatchStatistics
 
 #: A part is a callable, or the name of an installed one (`"wsd"`).
 Part: TypeAlias = Callable[..., Any] | str
 
-_KINDS: tuple[PartKind, ...] = ("optimizer", "schedule", "averaging", "order", "replay", "penalty", "after_step")
+_KINDS: tuple[PartKind, ...] = get_args(PartKind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,11 @@ class Recipe:
         averaging: (model, **hparams) -> Averager.
         order: (task, **hparams) -> Order; on a pool only.
         replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
+        gradient: (model, task, **hparams) -> a function of the work and a batch, called in place of `work.backward`;
+            it leaves in `.grad` what the optimizer is to use, from as many passes as it takes.
         penalty: (model, **hparams) -> a function of nothing that returns a loss to add (a scalar tensor).
         after_step: (model, **hparams) -> a function of nothing, called after every update. What has state among these
-            two and `replay` is an object with `state_dict` and `load_state_dict`; a closure's is lost on resume.
+            three and `replay` is an object with `state_dict` and `load_state_dict`; a closure's is lost on resume.
         model_options: what is requested of the model.
         search_space: the hyperparameters, with defaults and search ranges.
         checks: relations that must hold, such as `"beta1 < 1"`.
@@ -60,6 +63,7 @@ class Recipe:
     averaging: Part | None = None
     order: Part | None = None
     replay: Part | None = None
+    gradient: Part | None = None
     penalty: Part | None = None
     after_step: Part | None = None
     model_options: HParams = field(default_factory=dict)
@@ -97,6 +101,8 @@ class RecipeSubmission:
         self._averager: Averager | None = self._make_optional(recipe.averaging, hparams, model)
         self._order: Order | None = self._make_optional(recipe.order, hparams, task)
         self._replayer: Replayer | None = self._make_optional(recipe.replay, hparams, task)
+        self._gradient: Callable[[Work, Batch], None] | None
+        self._gradient = self._make_optional(recipe.gradient, hparams, model, task)
         self._penalty: Callable[[], Tensor] | None = self._make_optional(recipe.penalty, hparams, model)
         self._after_step: Callable[[], None] | None = self._make_optional(recipe.after_step, hparams, model)
         if self._unused:
@@ -141,7 +147,10 @@ class RecipeSubmission:
             batch = self._replayer.mix(batch, work.replay)
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
-        work.backward(batch)
+        if self._gradient is not None:
+            self._gradient(work, batch)
+        else:
+            work.backward(batch)
         if self._statistics is not None:
             self._statistics.remember(batch, work)
         if self._penalty is not None:
@@ -220,6 +229,7 @@ class RecipeSubmission:
             "averaging": self._averager,
             "order": self._order,
             "replay": self._replayer,
+            "gradient": self._gradient,
             "penalty": self._penalty,
             "after_step": self._after_step,
         }

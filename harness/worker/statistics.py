@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.worker.access import Batch
 from harness.worker.contract import Work
@@ -35,6 +35,7 @@ class BatchStatistics:
         self._norms = norms
         self._recent: deque[Batch] = deque(maxlen=BATCHES)
         self._work: Work | None = None
+        self._found: list[Tensor] = []
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchStatistics | None:
@@ -45,24 +46,30 @@ class BatchStatistics:
     def remember(self, batch: Batch, work: Work) -> None:
         """Keep a reference to a batch just trained on."""
         self._recent.append(batch)
+        self._found.clear()
         self._work = work
 
     @contextmanager
     def refreshed(self) -> Iterator[None]:
-        """While open, the statistics are those of the weights that the model holds now, over the batches kept."""
-        if self._work is None or not self._recent:
+        """While open, the statistics are those of the weights that the model holds now, over the batches kept.
+
+        A second time without an update between, they are those of the first.
+        """
+        if self._work is None or not (self._recent or self._found):
             yield
             return
         buffers = [b for norm in self._norms for b in norm.buffers(recurse=False)]
         kept = [b.clone() for b in buffers]
-        self._recompute(self._work)
-        self._recent.clear()
+        if self._found:
+            _copy(self._found, buffers)
+        else:
+            self._recompute(self._work)
+            self._recent.clear()
+            self._found = [b.clone() for b in buffers]
         try:
             yield
         finally:
-            with torch.no_grad():
-                for buffer, value in zip(buffers, kept, strict=True):
-                    buffer.copy_(value)
+            _copy(kept, buffers)
 
     def _recompute(self, work: Work) -> None:
         training = [module for module in self._model.modules() if module.training]
@@ -80,3 +87,9 @@ class BatchStatistics:
             norm.eval()
         for module in training:
             module.training = True
+
+
+@torch.no_grad()
+def _copy(values: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
+    for buffer, value in zip(buffers, values, strict=True):
+        buffer.copy_(value)

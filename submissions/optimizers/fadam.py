@@ -52,12 +52,16 @@ def fadam(
     clip: float,
     eps: float,
 ) -> torch.optim.Optimizer:
-    """pytorch_optimizer.FAdam, whose state is in single precision; no decay on norms and biases.
+    """pytorch_optimizer.FAdam, its state in the parameters' precision, at least single; no decay on norms and biases.
 
     Raises:
         BenchError: the library is not installed.
     """
+    import torch
+
     groups = decay_groups(parameters, weight_decay)
-    library = require("pytorch_optimizer", "fadam")
-    made: torch.optim.Optimizer = library.FAdam(groups, lr=lr, betas=(beta1, beta2), clip=clip, eps=eps)
+    dtype = torch.float64 if any(p.tensor.dtype == torch.float64 for p in parameters) else torch.float32
+    made: torch.optim.Optimizer = require("pytorch_optimizer", "fadam").FAdam(
+        groups, lr=lr, betas=(beta1, beta2), clip=clip, eps=eps, momentum_dtype=dtype, fim_dtype=dtype
+    )
     return made

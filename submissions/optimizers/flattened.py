@@ -23,7 +23,7 @@ class FlattenedMuon(torch.optim.Muon):
     each launches fifteen small products. The arithmetic of every matrix is torch's, and so is the state.
 
     Args:
-        parameters: contiguous, at least two-dimensional.
+        parameters: at least two-dimensional, contiguous or with their channels innermost.
         batched: whether to do so; on a GPU when None.
         options: of torch.optim.Muon.
 
@@ -32,7 +32,12 @@ class FlattenedMuon(torch.optim.Muon):
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], *, batched: bool | None = None, **options: Any) -> None:
-        views = [nn.Parameter(p.detach().view(p.shape[0], -1)) for p in parameters]
+        # A matrix is orthogonalised alike in whatever order its columns stand, so that of the memory will do.
+        self._innermost = [not p.is_contiguous() and p.ndim == 4 for p in parameters]
+        views = [
+            nn.Parameter(_rows(p.detach(), last).view(p.shape[0], -1))
+            for p, last in zip(parameters, self._innermost, strict=True)
+        ]
         self._pairs = list(zip(parameters, views, strict=True))
         self.batched = any(p.is_cuda for p in parameters) if batched is None else batched
         super().__init__(views, **options)
@@ -48,8 +53,8 @@ class FlattenedMuon(torch.optim.Muon):
 
     def step(self, closure: Any = None) -> Any:
         """One update of the parameters, through their views."""
-        for parameter, view in self._pairs:
-            view.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        for (parameter, view), last in zip(self._pairs, self._innermost, strict=True):
+            view.grad = None if parameter.grad is None else _rows(parameter.grad, last).flatten(1)
         if not self.batched or closure is not None:
             return super().step(closure)  # type: ignore[no-untyped-call]
         with torch.no_grad():
@@ -92,6 +97,11 @@ def orthogonalised(x_NRC: Tensor, coefficients: tuple[float, float, float], step
         update_NRR = torch.baddbmm(gram_NRR, gram_NRR, gram_NRR, beta=b, alpha=c)
         x_NRC = torch.baddbmm(x_NRC, update_NRR, x_NRC, beta=a)
     return x_NRC
+
+
+def _rows(x: Tensor, channels_last: bool) -> Tensor:
+    """A convolution's weights with their channels at the end, where they lie there in memory."""
+    return x.permute(0, 2, 3, 1) if channels_last else x
 
 
 def _wide(matrix: Tensor) -> Tensor:

@@ -46,11 +46,14 @@ def multiplicative_cyclic(
 ) -> float:
     """From 1 to `final` in cycles of P, P·g, P·g² … updates; a last one that T cuts off stays where it is.
 
+    The cycle that a warmup takes the beginning of decays from 1 in what is left of it, so that cycles end where they
+    would without.
+
     >>> at = lambda t: multiplicative_cyclic(Progress(step=t, horizon=1500), period=100)
     >>> [round(at(t), 6) for t in (50, 100, 300, 700, 1100, 1500)]
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
-    rising, _ = after_warmup(p, warmup)
+    rising, warm = after_warmup(p, warmup)
     if rising is not None:
         return rising
     total, first = horizon(p), updates(period, p)
@@ -60,5 +63,7 @@ def multiplicative_cyclic(
     # The end of the run is the end of a cycle, not the beginning of one.
     k = math.floor(number + _ROUNDING) if t < total else math.ceil(number - _ROUNDING) - 1
     begin = k if growth == 1 else (growth**k - 1) / (growth - 1)
-    x = (cycles - begin) / growth**k
+    end = begin + growth**k
+    begin = min(max(begin, warm / first), end)
+    x = (cycles - begin) / (end - begin) if end > begin else 1.0
     return SHAPES[shape](min(max(x, 0.0), 1.0), final)

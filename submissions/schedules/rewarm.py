@@ -20,7 +20,8 @@ ENTRY = PartEntry(
         "warmup": Uniform(0.0, 0.1, default=0.02, limits=(0.0, None)),
         "final": Fixed(0.1, limits=(0.0, 1.0)),
     },
-    checks=("steps(warmup) <= horizon",),
+    # From 1 on it is a number of updates, of which every task must have as many.
+    checks=("steps(warmup) <= horizon", "warmup < 1 or warmup <= task"),
     # `horizon` brings `horizon_fraction`: the share of a task's cap that the decay is planned for.
     needs=frozenset({"stream", "boundaries", "horizon"}),
     sources=(

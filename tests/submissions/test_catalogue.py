@@ -54,7 +54,7 @@ NAMES = {
     "SOAP": ("optimizer:soap", "soap-wsd"),
     "Shampoo": ("optimizer:shampoo", "shampoo-wsd"),
     "AdEMAMix": ("optimizer:ademamix", "ademamix-wsd"),
-    "SAM": ("sam-sgd",),
+    "SAM": ("gradient:sam", "sam-sgd"),
     "Schedule-Free": (
         "optimizer:schedule-free-sgd",
         "optimizer:schedule-free-adamw",

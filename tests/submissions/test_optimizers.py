@@ -117,6 +117,24 @@ def test_muon_in_batches_is_muon_one_by_one(nesterov: bool, together: int, monke
     assert "momentum_buffer" not in batched.state[batched.param_groups[0]["params"][-1]]
 
 
+def test_muon_takes_the_same_step_where_channels_are_innermost() -> None:
+    generator = torch.Generator().manual_seed(0)
+    plain = nn.Parameter(torch.randn(16, 3, 3, 3, generator=generator))
+    innermost = nn.Parameter(plain.detach().clone(memory_format=torch.channels_last))
+    assert not innermost.is_contiguous()
+    options = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1}
+    one, other = FlattenedMuon([plain], **options), FlattenedMuon([innermost], **options)
+    for _ in range(3):
+        plain.grad = torch.randn(plain.shape, generator=generator)
+        innermost.grad = plain.grad.clone(memory_format=torch.channels_last)
+        before = plain.detach().clone()
+        one.step()
+        other.step()
+        # bf16 sums in another order: a unit in the last of 8 places of the step.
+        assert torch.allclose(plain, innermost, rtol=0, atol=2 * float((plain.detach() - before).abs().max()) / 256)
+    assert innermost.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_muon_leaves_everything_but_hidden_weights_to_adamw() -> None:
     kinds: tuple[Kind, ...] = ("matrix", "conv", "embedding", "head", "norm", "bias")
     parameters = [Parameter(k, nn.Parameter(torch.ones(2, 2, *((1, 1) if k == "conv" else ()))), k) for k in kinds]

@@ -93,6 +93,25 @@ def test_it_goes_on_from_a_checkpoint_bit_for_bit(part: PartEntry) -> None:
 
 
 @EVERY_OPTIMIZER
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_parameter_may_get_its_first_gradient_late(part: PartEntry, dtype: torch.dtype) -> None:
+    """As the head of a later task does: torch's fused SGD fails on it. A library may make state in single precision."""
+    given = [Parameter(p.name, nn.Parameter(p.tensor.detach().to(dtype)), p.kind) for p in parameters()]
+    late = {p.kind: p.tensor.detach().clone() for p in given if p.kind in ("conv", "head", "bias")}
+    made = optimizers(part, given)
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        for p in given:
+            gradient = torch.randn(p.tensor.shape, generator=generator).to(dtype)
+            p.tensor.grad = None if p.kind in late and seed < 2 else gradient
+        for optimizer in made:
+            optimizer.step()
+    for p in given:
+        assert torch.isfinite(p.tensor).all()
+        assert p.kind not in late or not torch.equal(p.tensor, late[p.kind]), p.kind
+
+
+@EVERY_OPTIMIZER
 def test_it_leaves_alone_what_has_no_gradient(part: PartEntry) -> None:
     given = parameters()
     made = optimizers(part, given)

@@ -85,6 +85,18 @@ def test_the_end_value_is_reached_at_the_horizon_and_kept(part: PartEntry, data:
     assert schedule(at(7 * horizon, horizon), **hparams) == end
 
 
+@pytest.mark.parametrize("horizon", [1, 2, 100, 1001])
+@pytest.mark.parametrize("part", [part for part in WITH_HORIZON if "warmup" in part.space], **by_name)
+def test_a_warmup_of_the_whole_horizon_rises_to_its_end(part: PartEntry, horizon: int) -> None:
+    """Planning lets it pass wherever there need be no decay; it once divided by the nothing that is left."""
+    schedule = loading.load_object(part.load)
+    hparams = {name: 0.0 for name in ("decay", "cooldown", "tail") if name in part.space} | {"warmup": float(horizon)}
+    factors = [lr(schedule(at(step, horizon), **hparams)) for step in range(horizon + 2)]
+    assert factors[:horizon] == pytest.approx([step / horizon for step in range(horizon)])
+    assert all(math.isfinite(factor) and 0 <= factor <= 1 for factor in factors[horizon:])
+    assert factors[horizon] == factors[horizon + 1]
+
+
 @pytest.mark.parametrize("part", PARTS, **by_name)
 def test_hyperparameters_are_the_arguments(part: PartEntry) -> None:
     """Else a hyperparameter would be searched that changes nothing, or an argument could not be set."""

@@ -78,8 +78,13 @@ def test_statistics_are_those_of_the_evaluated_weights() -> None:
     assert norm.momentum == 0.1
     assert torch.equal(rng, torch.get_rng_state()), "dropout must not draw"
     with statistics.refreshed():
-        pass
+        assert torch.allclose(norm.running_mean, inside.mean(0), atol=1e-6)
     assert work.passes == 16 * BATCHES, "nothing was trained on since"
+    assert all(torch.equal(before[name], b) for name, b in norm.named_buffers())
+    statistics.remember(batches[0], work)
+    with statistics.refreshed():
+        assert not torch.allclose(norm.running_mean, inside.mean(0), atol=1e-6)
+    assert work.passes == 16 * (BATCHES + 1)
 
 
 def test_only_where_other_weights_are_evaluated_and_norms_exist() -> None:
