@@ -321,8 +321,19 @@ def read_class(load: str) -> SubmissionEntry:
     )
 
 
+#: Arguments of optimizers that have one meaning everywhere, and the values that make sense.
+_LIMITS: dict[str, tuple[float | None, float | None]] = {
+    "momentum": (0.0, 0.999999),
+    "weight_decay": (0.0, None),
+    "eps": (0.0, None),
+}
+_BETA = (0.0, 0.999999)
+
+
 def signature_space(optimizer: Any) -> Space:
     """The hyperparameters of an optimizer class: its learning rate is searched, other scalars stay at their defaults.
+
+    `betas` are `beta1`, `beta2` and so on.
 
     Raises:
         PluginError: it needs more arguments than parameters and a learning rate, or its `step` a closure, as that of
@@ -347,10 +358,14 @@ def signature_space(optimizer: Any) -> Space:
             raise PluginError(
                 f"{optimizer.__name__} needs the argument {parameter.name!r}", fix="write a Recipe that gives it"
             )
+        elif parameter.name == "betas" and isinstance(default, tuple):
+            space |= {f"beta{k}": Fixed(float(beta), limits=_BETA) for k, beta in enumerate(default, 1)}
         elif _is_scalar(default):
-            # `weight_decay: float = 0` is no whole number.
-            real = parameter.annotation in (float, "float") and isinstance(default, int)
-            space[parameter.name] = Fixed(float(default) if real else default)
+            # `weight_decay: float = 0` is no whole number; nor is any that has limits here.
+            limits = _LIMITS.get(parameter.name)
+            real = limits is not None or parameter.annotation in (float, "float")
+            number = isinstance(default, int) and not isinstance(default, bool)
+            space[parameter.name] = Fixed(float(default) if real and number else default, limits=limits)
     return space
 
 

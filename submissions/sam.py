@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.api import LogUniform, PartEntry, Source
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from harness.api import Batch, Task, Work
 
@@ -46,7 +46,8 @@ class Sharpness:
     def __init__(self, model: nn.Module, task: Task, rho: float) -> None:
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        self._parameters, self._rho = [p.tensor for p in task.parameters], rho
+        self._parameters: list[Tensor] = [p.tensor for p in task.parameters]
+        self._rho = rho
         self._norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
     def __call__(self, work: Work, batch: Batch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import loading, readings, types
+from harness import loading, readings, spaces, types
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, UsageError
 from harness.plugins import Registry, entry_from_class, entry_from_path, load_registry, observer_plugins
 from harness.validation import validate_entry
@@ -569,8 +569,12 @@ def test_a_bare_class_is_a_submission(site: Site, request: pytest.FixtureRequest
     assert (entry.name, entry.load, entry.distribution) == ("torch.optim:Adam", "torch.optim:Adam", "torch")
     assert entry.space["lr"] == types.LogUniform(1e-4, 1e-1, default=1e-3)
     assert entry.space["amsgrad"] == types.Fixed(False)
-    assert entry.space["weight_decay"] == types.Fixed(0.0)
+    assert entry.space["weight_decay"] == types.Fixed(0.0, limits=(0.0, None))
     assert "betas" not in entry.space
+    assert [spaces.default(entry.space[name]) for name in ("beta1", "beta2")] == [0.9, 0.999]
+    for bad in ({"weight_decay": -1.0}, {"eps": -1.0}, {"beta2": 1.0}):
+        with pytest.raises(UsageError, match=next(iter(bad))):
+            spaces.resolve(entry.space, bad, (), {})
     for load, message in {"os:path": "no torch.optim.Optimizer", "os.nothing:X": "os.nothing:X: Module"}.items():
         with pytest.raises(UsageError, match=message):
             entry_from_class(load)

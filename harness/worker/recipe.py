@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -254,6 +255,8 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
 
     def optimizer(parameters: Sequence[Any], **hparams: Any) -> torch.optim.Optimizer:
         names = inspect.signature(cls).parameters
+        if "betas" in names:
+            hparams["betas"] = tuple(v for k, v in sorted(hparams.items()) if re.fullmatch(r"beta\d", k))
         return cls([p.tensor for p in parameters], **{k: v for k, v in hparams.items() if k in names})
 
     return Recipe(optimizer=optimizer, schedule=lambda progress: 1.0, summary=cls.__name__)

@@ -22,7 +22,7 @@ ENTRY = PartEntry(
     summary="evaluates the mean of the last few checkpoints, taken at even spaces",
     space={
         "lawa_count": Integer(2, 20, default=10, limits=(1, None)),
-        "lawa_every": Uniform(0.002, 0.02, default=0.005, limits=(0.0, None)),
+        "lawa_every": Uniform(0.002, 0.02, default=0.005, limits=(1e-6, None)),
         "lawa_start": Fixed(0.02, limits=(0.0, None)),
     },
     needs=frozenset({"horizon"}),

@@ -27,7 +27,7 @@ ENTRY = PartEntry(
     load=f"{__name__}:Swa",
     summary="evaluates the mean of the weights sampled once per cycle after `swa_start`; before that, the weights",
     # One hundredth of the horizon: the paper samples once per epoch, of a hundred or more.
-    space={"swa_start": START, "swa_every": Uniform(0.005, 0.05, default=0.01, limits=(0.0, None))},
+    space={"swa_start": START, "swa_every": Uniform(0.005, 0.05, default=0.01, limits=(1e-6, None))},
     checks=("steps(swa_start) <= horizon",),
     needs=frozenset({"horizon"}),
     sources=(SOURCE,),
