@@ -2,7 +2,8 @@
 
 What is compared, and how, stands in `methods_design.py`. Two runs at once, one thread each; the same command again
 keeps what has finished and goes on. Records lie under `--runs`; what the page needs of each is written to `--figures`
-as it comes. That file is enough to make the page, and to go on from on another machine of the same hardware class.
+as it comes. That file is enough to make the page, and to go on from on another machine. A method whose source has
+changed since is not run again; where the change matters, its lines have to go.
 
     python benchmarks/compare_methods.py --plan
     python benchmarks/compare_methods.py                 (hours; stop it whenever you like)
@@ -23,7 +24,7 @@ import methods_figures as figures
 import methods_table as table
 import msgspec
 from methods_design import Settings, Stage
-from methods_figures import Figure
+from methods_figures import Figure, Key
 
 from harness import estimate, plan, rulesets, sampling, spaces, store
 from harness.cli.run import watching
@@ -105,9 +106,10 @@ class Experiment:
         specs = []
         for arm in stage.arms:
             best = figures.chosen([figure for figure in tuned if figure.arm == arm])
-            settings = [best[measure].hparams for measure in stage.measures] if best else [{}]
+            entry = self._registry.submission(arm)
+            settings = [_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
             for setting in settings:
-                specs += self._plan(stage, self._registry.submission(arm), [setting], "score", stage.seeds)
+                specs += self._plan(stage, entry, [setting], "score", stage.seeds)
         unique = {store.run_id(spec): spec for spec in specs}
         return sorted(unique.values(), key=lambda spec: spec.study)
 
@@ -134,7 +136,7 @@ class Experiment:
 
     def run(self) -> int:
         """Every stage: its tuning, then its fresh seeds. 1 where a run broke."""
-        kept = {figure.run: figure for figure in figures.read(self._options.figures)}
+        kept = self._kept()
         for stage in self.stages():
             tuned = self._carry_out(self.tuning(stage), kept)
             self._carry_out(self.fresh(stage, tuned), kept)
@@ -143,29 +145,31 @@ class Experiment:
             print(f"{figure.status}: {figure.arm} on {figure.workload}, {self._options.runs / figure.run}")
         return 1 if broken else 0
 
-    def _carry_out(self, specs: Sequence[RunSpec], kept: dict[str, Figure]) -> list[Figure]:
+    def _kept(self) -> dict[Key, Figure]:
+        return {figure.key: figure for figure in figures.read(self._options.figures) if figure.status != "crashed"}
+
+    def _carry_out(self, specs: Sequence[RunSpec], kept: dict[Key, Figure]) -> list[Figure]:
         """Run what has not been run; the figures of all, written down as they come."""
-        ids = [store.run_id(spec) for spec in specs]
-        left = [spec for spec, run in zip(specs, ids, strict=True) if run not in kept or kept[run].status == "crashed"]
+        left = [spec for spec in specs if figures.key(spec) not in kept]
         execute = load_object(self._registry.executor("local").load)
         with watching(self._registry, len(left)) as watcher:
             for outcome in execute(left, self._options.runs, watcher, Execution(jobs=self._options.jobs)):
                 figure = figures.of(store.read_record(Path(outcome.path) / store.RECORD))
-                kept[figure.run] = figure
+                kept[figure.key] = figure
                 figures.write(self._options.figures, kept.values())
-        return [kept[run] for run in ids]
+        return [kept[figures.key(spec)] for spec in specs]
 
     # --- what it costs ------------------------------------------------------------------------------
 
     def show(self) -> int:
         """Print the plan, less what has run. How much runs on fresh seeds depends on the tuning."""
-        done = {figure.run: figure for figure in figures.read(self._options.figures)}
+        done = self._kept()
         total = 0.0
         for stage in self.stages():
             tuning = self.tuning(stage)
             place = stage.workload, stage.budget or self._registry.workload(stage.workload).facts.budget.horizon
             fresh = [f for f in done.values() if f.purpose == "score" and f.at == place and f.arm in stage.arms]
-            left = sum(self._seconds(spec) for spec in tuning if store.run_id(spec) not in done)
+            left = sum(self._seconds(spec) for spec in tuning if figures.key(spec) not in done)
             left -= sum(self._cost(figure.arm, *place) for figure in fresh)
             once = stage.seeds * sum(self._cost(arm, *place) for arm in stage.arms)
             least, most = (max(0.0, left + n * once) for n in (1, len(stage.measures)))
@@ -177,8 +181,8 @@ class Experiment:
             print(f"  left: {hours(least)} to {hours(most)}")
             for spec in tuning:
                 tried = " ".join(f"{name}={spec.hparams[name]:g}" for name in figures.TUNED if name in spec.hparams)
-                run = store.run_id(spec)
-                print(f"    {run} {spec.submission.name} {tried} ({done[run].status if run in done else 'to run'})")
+                figure = done.get(figures.key(spec))
+                print(f"    {spec.submission.name} {tried} ({figure.status if figure else 'to run'})")
         jobs = self._options.jobs
         print(f"at most {hours(total)} are left; with {jobs} at once {hours(total / jobs, 'hours')}")
         return 0
@@ -213,6 +217,11 @@ def points(entry: SubmissionEntry, registry: Registry, settings: Settings) -> li
         share = float(spaces.default(space["adam_lr"])) / middle
         found = [{**point, "adam_lr": float(f"{float(point['lr']) * share:.6g}")} for point in found]
     return found
+
+
+def _setting(entry: SubmissionEntry, stage: Stage, figure: Figure) -> HParams:
+    """The whole setting that a tuning run tried; of one that the arm brings itself a figure keeps a part."""
+    return entry.points[figure.trial] if stage.settings == "rates" and entry.points else figure.hparams
 
 
 def hours(length: float, unit: str = "core-hours") -> str:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 from methods_design import Measure
 
 from harness import store
-from harness.types import Data, HParams, Purpose, Record, Status, Target
+from harness.types import Data, HParams, Purpose, Record, RunSpec, Scalar, Status, Target
 
 #: The hyperparameters that are tuned, in the order of the search space.
 TUNED = ("horizon_fraction", "lr")
+
+
+#: Arm, workload, budget, purpose, study, trial, what was tuned.
+Key: TypeAlias = tuple[str, str, int, str, int, int, tuple[tuple[str, Scalar], ...]]
 
 
 class Figure(Data, frozen=True, kw_only=True):
@@ -50,6 +55,12 @@ class Figure(Data, frozen=True, kw_only=True):
     run: str
 
     @property
+    def key(self) -> Key:
+        """What is not run twice."""
+        tuned = tuple(sorted(self.hparams.items()))
+        return self.arm, self.workload, self.budget, self.purpose, self.study, self.trial, tuned
+
+    @property
     def at(self) -> tuple[str, int]:
         """The workload's name and the budget."""
         return self.workload.partition("@")[0], self.budget
@@ -75,7 +86,7 @@ def of(record: Record) -> Figure:
         purpose=spec.purpose,
         study=spec.study,
         trial=spec.trial,
-        hparams={name: spec.hparams[name] for name in (*TUNED, "adam_lr") if name in spec.hparams},
+        hparams=tuned(spec),
         status=record.status,
         loss=loss,
         hit=hit.examples if hit else None,
@@ -85,6 +96,20 @@ def of(record: Record) -> Figure:
         torch=record.environment.torch if record.environment else "",
         run=record.run_id,
     )
+
+
+def tuned(spec: RunSpec) -> HParams:
+    """The hyperparameters of a run that a figure keeps."""
+    return {name: spec.hparams[name] for name in (*TUNED, "adam_lr") if name in spec.hparams}
+
+
+def key(spec: RunSpec) -> Key:
+    """The key of the figure that a run will leave.
+
+    Of its submission it has the name alone, so that a change of source that changes no result runs nothing again.
+    """
+    facts, values = spec.workload.facts, tuple(sorted(tuned(spec).items()))
+    return spec.submission.name, facts.id, facts.budget.horizon, spec.purpose, spec.study, spec.trial, values
 
 
 def _met(target: Target, metrics: dict[str, float]) -> bool:

@@ -100,6 +100,12 @@ def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Me
     return stats.paired_log_ratios([a[i].value(measure) for i in both], [b[i].value(measure) for i in both])
 
 
+def pooled(results: Results, stages: Sequence[Stage], arm: str, other: str, measure: Measure) -> list[float]:
+    """The log ratios of all stages; none unless both arms have run on each, so that no workload speaks for another."""
+    found = [log_ratios(results, stage, arm, other, measure) for stage in stages]
+    return [d for differences in found for d in differences] if all(found) else []
+
+
 def by_t(differences: Sequence[float], tests: int) -> Difference:
     """Student's t on paired log ratios, with an interval at 1 − α/tests.
 
@@ -243,11 +249,8 @@ def _overall(results: Results, arms: Sequence[str]) -> str:
     rows: dict[str, list[str]] = {arm: [f"`{arm}`"] for arm in others}
     measures: tuple[Measure, ...] = ("loss", "target")
     for measure in measures:
-        pooled = [
-            by_flips([d for s in design.FULL for d in log_ratios(results, s, arm, reference, measure)], len(others))
-            for arm in others
-        ]
-        for arm, one in zip(others, corrected(pooled), strict=True):
+        tested = [by_flips(pooled(results, design.FULL, arm, reference, measure), len(others)) for arm in others]
+        for arm, one in zip(others, corrected(tested), strict=True):
             rows[arm] += [str(one.n), *_cells(one)]
     heading = (f"against `{reference}`", "n", "loss", "p", "", "n", "examples to target", "p", "")
     return "\n".join([*lines, *markdown(heading, rows.values()), ""])
@@ -283,7 +286,7 @@ def judged(results: Results) -> list[tuple[Claim, Difference, str]]:
     tested = []
     for claim in design.CLAIMS:
         stages = (design.SMALL,) if claim.small else design.FULL
-        differences = [d for s in stages for d in log_ratios(results, s, claim.arm, claim.other, claim.measure)]
+        differences = pooled(results, stages, claim.arm, claim.other, claim.measure)
         # One workload's five pairs can say nothing by flips.
         exact = len(differences) >= stats.MIN_PAIRS
         tested.append((by_flips if exact else by_t)(differences, len(design.CLAIMS)))

@@ -251,6 +251,13 @@ def test_a_difference_is_found_and_an_equality_is_not(scripts: Scripts, tmp_path
     assert verdicts["d2z", "adamw-cosine", "loss", False] == "holds", "it is no worse"
 
 
+def test_one_workload_does_not_speak_for_both(scripts: Scripts, tmp_path: Path) -> None:
+    found = [f for f in made_up(scripts, tmp_path, {"rex": 0.8}) if f.at[0] == "resnet-digits"]
+    said = {(c.arm, c.other, c.small): says for c, _, says in scripts.table.judged(scripts.table.Results(found))}
+    assert said["rex", "d2z", True] == "holds"
+    assert said["rex", "d2z", False] == "not tried"
+
+
 def test_noise_leaves_claims_undecided(scripts: Scripts, tmp_path: Path) -> None:
     results = scripts.table.Results(made_up(scripts, tmp_path, {}, noise=0.4))
     said = [says for _, _, says in scripts.table.judged(results)]
