@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +114,7 @@ def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
 
 
 def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) -> list[Outcome]:
+    """What became of every trial, in the order of the plan whatever the order in which they ended."""
     how = Execution(
         force=options["force"],
         retry_failed=options["retry_failed"],
@@ -128,11 +129,16 @@ def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) 
         raise UsageError(f"--in-process runs one trial, and these are {count}", fix="name one of each")
     execute = load_object(registry.executor(options["executor"]).load)
     with watching(registry, len(campaign.first) + campaign.pending) as watcher:
-        outcomes = list(execute(campaign.first, options["runs"], watcher, how))
+        outcomes = _in_order(campaign.first, execute(campaign.first, options["runs"], watcher, how))
         if campaign.later:
             second = campaign.second({outcome.run_id: _record(outcome) for outcome in outcomes})
-            outcomes += execute(second, options["runs"], watcher, how)
+            outcomes += _in_order(second, execute(second, options["runs"], watcher, how))
     return outcomes
+
+
+def _in_order(specs: Sequence[RunSpec], outcomes: Iterable[Outcome]) -> list[Outcome]:
+    places = {run_id(spec): i for i, spec in enumerate(specs)}
+    return sorted(outcomes, key=lambda outcome: places.get(outcome.run_id, len(places)))
 
 
 def _record(outcome: Outcome) -> Record:

@@ -13,7 +13,7 @@ import pytest
 from harness import cli, plan, rulesets, store
 from harness.plugins import load_registry
 from harness.store import RunFolder, run_id
-from harness.types import Counters, Record, Usage
+from harness.types import Counters, Outcome, Record, Usage
 
 Bench = Callable[..., Any]
 
@@ -150,3 +150,24 @@ def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -
     assert bench(*command, "--retry-failed")[0] == 0
     assert store.read_record(path).status == ended.status
     assert len(list(Path("r", "superseded").iterdir())) == 1
+
+
+def test_what_became_of_trials_is_told_in_the_order_of_the_plan(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever ends first: two lists of one plan can be laid side by side."""
+    asked = ("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--studies", "2", "--smoke")
+    _, out, _ = bench(*asked, "--dry-run", "--json")
+    planned = [one["run_id"] for one in json.loads(out)["specs"]]
+
+    def backwards(specs: Any, runs: Path, *rest: Any) -> Any:
+        for spec in reversed(specs):
+            record = Record(run_id=run_id(spec), spec=spec, status="exhausted")
+            folder = RunFolder(runs, record.run_id)
+            folder.path.mkdir(parents=True)
+            folder.record_path.write_bytes(store.encode(record))
+            yield Outcome(run_id=record.run_id, spec=spec, status="exhausted", path=str(folder.path))
+
+    monkeypatch.setattr("harness.cli.run.load_object", lambda load: backwards)
+    code, out, _ = bench(*asked, "--json")
+    assert code == 0
+    assert [one["run_id"] for one in json.loads(out)["records"]] == planned
+    assert len(planned) == 4
