@@ -322,12 +322,12 @@ def read_class(load: str) -> SubmissionEntry:
 
 
 #: Arguments of optimizers that have one meaning everywhere, and the values that make sense.
-_LIMITS: dict[str, tuple[float | None, float | None]] = {
+_LIMITS = {
     "momentum": (0.0, 0.999999),
-    "weight_decay": (0.0, None),
-    "eps": (0.0, None),
+    "betas": (0.0, 0.999999),
+    "weight_decay": (0.0, math.inf),
+    "eps": (0.0, math.inf),
 }
-_BETA = (0.0, 0.999999)
 
 
 def signature_space(optimizer: Any) -> Space:
@@ -359,14 +359,20 @@ def signature_space(optimizer: Any) -> Space:
                 f"{optimizer.__name__} needs the argument {parameter.name!r}", fix="write a Recipe that gives it"
             )
         elif parameter.name == "betas" and isinstance(default, tuple):
-            space |= {f"beta{k}": Fixed(float(beta), limits=_BETA) for k, beta in enumerate(default, 1)}
+            space |= {f"beta{k}": _limited("betas", beta) for k, beta in enumerate(default, 1)}
         elif _is_scalar(default):
-            # `weight_decay: float = 0` is no whole number; nor is any that has limits here.
-            limits = _LIMITS.get(parameter.name)
-            real = limits is not None or parameter.annotation in (float, "float")
-            number = isinstance(default, int) and not isinstance(default, bool)
-            space[parameter.name] = Fixed(float(default) if real and number else default, limits=limits)
+            # `weight_decay: float = 0` is no whole number.
+            real = parameter.annotation in (float, "float") and not isinstance(default, str | bool)
+            space[parameter.name] = _limited(parameter.name, float(default) if real else default)
     return space
+
+
+def _limited(name: str, default: Scalar) -> Fixed:
+    """An argument at its default; with the limits of its name, unless it means something else by it."""
+    low, high = _LIMITS.get(name, (math.inf, -math.inf))
+    if isinstance(default, str | bool) or not low <= default <= high:
+        return Fixed(default)
+    return Fixed(float(default), limits=(low, None if high == math.inf else high))
 
 
 def _is_scalar(value: Any) -> bool:

@@ -498,7 +498,7 @@ def test_a_recipe_in_a_file_goes_before_the_optimizer_it_is_made_of(site: Site, 
 import torch
 from harness.api import LogUniform, Recipe
 class Sgd(torch.optim.SGD):
-    def __init__(self, params, lr=0.5, momentum: float = 0, betas=(1, 2), mode="a"): ...
+    def __init__(self, params, lr=0.5, momentum: float = 0, betas=(0.2, 2), mode="a"): ...
 def make(parameters, lr): ...
 Mine = Recipe(optimizer=make, schedule="wsd", search_space={"lr": LogUniform(0.01, 1.0)}, checks=("lr < 1",))
 """,
@@ -508,7 +508,9 @@ Mine = Recipe(optimizer=make, schedule="wsd", search_space={"lr": LogUniform(0.0
     optimizer = entry_from_path(f"{text}:Sgd", kind="submission")
     assert optimizer.space == {
         "lr": types.LogUniform(1e-4, 1e-1, default=0.5),
-        "momentum": types.Fixed(0.0),
+        "momentum": types.Fixed(0.0, limits=(0.0, 0.999999)),
+        "beta1": types.Fixed(0.2, limits=(0.0, 0.999999)),
+        "beta2": types.Fixed(2),
         "mode": types.Fixed("a"),
     }
 
