@@ -206,7 +206,7 @@ def step(t: int, T: int, warmup: float = 0, gamma: float = 0.1) -> float:
 
 
 def inverse_sqrt(t: int, T: int, warmup: int = 0) -> float:
-    W, t = max(1, warmup), min(t, T)
+    W = max(1, warmup)
     return (t + 1) / W if t + 1 <= W else math.sqrt(W / (t + 1))
 
 
