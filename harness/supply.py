@@ -32,6 +32,7 @@ from harness.holdings import (
     state_of_folder,
     write_note,
 )
+from harness.store import sync_folder
 from harness.types import DatasetEntry, DatasetFile
 
 _ACCEPT = "--accept-checksum takes a file that is right in format though not as published"
@@ -92,7 +93,7 @@ class Taker:
         target = file_path(self.entry, file.name)
         try:
             os.replace(part, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise cannot_write(target, error) from None
 
@@ -105,14 +106,6 @@ def set_aside(path: Path, entry: DatasetEntry, name: str) -> Path:
     except OSError as error:
         raise cannot_write(bad, error) from None
     return bad
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(source: IO[bytes], part: Path, label: str, total: int, progress: Progress | None) -> str:

@@ -152,7 +152,7 @@ class SecondClock:
         """Note an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
         waits = [_waited(schedule) for schedule in self._schedules]
-        reader, worker = (now - before for now, before in zip(waits, self._waits, strict=True))
+        reader, worker = (after - before for after, before in zip(waits, self._waits, strict=True))
         self._waits = waits
         self._late[0] += reader + min(worker, STALL_S)
         # A worker that stands still uses no processor: only we can be late for that.
