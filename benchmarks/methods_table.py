@@ -147,6 +147,13 @@ def corrected(rows: Sequence[Difference]) -> list[Difference]:
     return [replace(row, holm=p) for row, p in zip(rows, stats.holm([row.p for row in rows]), strict=True)]
 
 
+def losses_against_first(results: Results, stage: Stage, arms: Sequence[str]) -> dict[str, Difference]:
+    """Every other arm's loss against that of the first, corrected over them."""
+    first, *others = arms
+    tested = [by_t(log_ratios(results, stage, arm, first, "loss"), len(others)) for arm in others]
+    return dict(zip(others, corrected(tested), strict=True))
+
+
 def _exp(x: float) -> float:
     return math.inf if x > 700 else math.exp(x)
 
@@ -159,7 +166,7 @@ def page(found: Sequence[Figure]) -> str:
     results = Results(found)
     if not found:
         return HEAD + "No run has been made yet.\n"
-    sections = [HEAD + _cost(found), *_how()]
+    sections = [HEAD + _cost(found), _short(results), *_how()]
     for family, arms in design.FAMILIES.items():
         sections.append(f"## {family}\n")
         sections += [_loss_table(results, stage, arms) for stage in (*design.FULL, design.SMALL)]
@@ -178,6 +185,28 @@ def _cost(found: Sequence[Figure]) -> str:
     )
 
 
+def _short(results: Results) -> str:
+    """What was found: the verdicts on the papers' claims, and the arms that differ from the first of their family."""
+    said: dict[str, list[str]] = {word: [] for word in ("holds", "fails", "undecided", "not tried")}
+    for claim, _, says in judged(results):
+        by = "" if claim.measure == "loss" else ", by examples to the target"
+        said[says.partition(":")[0]].append(f"{claim.says} ({_where(claim)}{by})")
+    lines = [f"- **{word.capitalize()}**, {len(says)}: {'; '.join(says)}." for word, says in said.items() if says]
+    for arms in design.FAMILIES.values():
+        for stage in (*design.FULL, design.SMALL):
+            tested = losses_against_first(results, stage, arms)
+            if not any(one.n for one in tested.values()):
+                continue
+            found = [
+                f"{word}: {', '.join(f'`{arm}`' for arm in named)}"
+                for word in ("better", "worse")
+                if (named := [arm for arm, one in tested.items() if one.verdict == word])
+            ]
+            lines.append(f"- Loss on {stage.title} against `{arms[0]}`: {'; '.join(found) or 'no arm differs'}.")
+    head = f"Of {len(design.CLAIMS)} claims of papers, tested in the last table, and of differences in the others:"
+    return "\n".join(["## In short\n", head + "\n", *lines, ""])
+
+
 def _how() -> list[str]:
     return [
         "## How\n",
@@ -193,9 +222,7 @@ def _how() -> list[str]:
 
 
 def _loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
-    reference, *others = arms
-    tested = [by_t(log_ratios(results, stage, arm, reference, "loss"), len(others)) for arm in others]
-    against = dict(zip(others, corrected(tested), strict=True))
+    against = losses_against_first(results, stage, arms)
     rows = [_loss_row(results, stage, arm, against.get(arm)) for arm in arms]
     heading = ("arm", "rate", "plan", "loss", "ratio", "p", "", "examples to target", "hits", "seconds")
     return "\n".join([f"### {stage.title}\n", *markdown(heading, rows), ""])
@@ -316,9 +343,8 @@ def verdict(claim: Claim, one: Difference) -> str:
 def _claims(results: Results) -> str:
     rows = []
     for claim, one, says in judged(results):
-        where = design.SMALL.title if claim.small else "both workloads"
         cells = _cells(one) if one.ratio is not None else ["–", "", ""]
-        rows.append([claim.paper, claim.says, where, claim.measure, *cells[:2], f"**{says}**", claim.confounds])
+        rows.append([claim.paper, claim.says, _where(claim), claim.measure, *cells[:2], f"**{says}**", claim.confounds])
     heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "what differs")
     text = (
         f"Each as a test fixed beforehand; p and intervals are corrected over these {len(design.CLAIMS)}. *Fails* says "
@@ -327,6 +353,10 @@ def _claims(results: Results) -> str:
         "what fails here may hold there.\n"
     )
     return "\n".join(["## What papers say, and what holds here\n", text, *markdown(heading, rows), ""])
+
+
+def _where(claim: Claim) -> str:
+    return design.SMALL.title if claim.small else "both workloads"
 
 
 def reached(fresh: Sequence[Figure]) -> str:

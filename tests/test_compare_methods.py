@@ -277,6 +277,10 @@ def test_a_page_of_made_up_figures_and_of_none(scripts: Scripts, tmp_path: Path)
     ):
         assert word in page, word
     assert "core-hours" in page
+    short = page.partition("## In short")[2].partition("## How")[0]
+    assert "**Holds**" in short
+    assert "Loss on lm-tiny against `adamw-cosine`: better: `rex`." in short
+    assert "Loss on lm-tiny against `wsd`: no arm differs." in short
     for line in page.splitlines():
         if line.startswith("|---"):
             width = line.count("|")
