@@ -167,11 +167,13 @@ class Experiment:
         total = 0.0
         for stage in self.stages():
             tuning = self.tuning(stage)
-            place = stage.workload, stage.budget or self._registry.workload(stage.workload).facts.budget.horizon
-            fresh = [f for f in done.values() if f.purpose == "score" and f.at == place and f.arm in stage.arms]
+            facts = self._registry.workload(stage.workload).facts
+            budget = stage.budget or facts.budget.horizon
+            there = [f for f in done.values() if f.at == (facts.id, budget) and f.arm in stage.arms]
+            fresh = [figure for figure in there if figure.purpose == "score"]
             left = sum(self._seconds(spec) for spec in tuning if figures.key(spec) not in done)
-            left -= sum(self._cost(figure.arm, *place) for figure in fresh)
-            once = stage.seeds * sum(self._cost(arm, *place) for arm in stage.arms)
+            left -= sum(self._cost(figure.arm, stage.workload, budget) for figure in fresh)
+            once = stage.seeds * sum(self._cost(arm, stage.workload, budget) for arm in stage.arms)
             least, most = (max(0.0, left + n * once) for n in (1, len(stage.measures)))
             total += most
             several = "one or two settings" if len(stage.measures) > 1 else "one setting"

@@ -27,7 +27,7 @@ ROOT_SEED = 6
 TRIALS, RATES, SEEDS = 5, 3, 5
 #: Two-sided error of every table and of the list of claims, after correction.
 ALPHA = 0.05
-#: A ratio of losses or of examples nearer to 1 than this is of no interest, whatever its p.
+#: A ratio of losses or of examples nearer to 1 than this is of no interest to a claim, whatever its p.
 WORTH = 0.03
 
 

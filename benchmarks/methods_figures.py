@@ -62,8 +62,8 @@ class Figure(Data, frozen=True, kw_only=True):
 
     @property
     def at(self) -> tuple[str, int]:
-        """The workload's name and the budget."""
-        return self.workload.partition("@")[0], self.budget
+        """The workload with its version, and the budget."""
+        return self.workload, self.budget
 
     def value(self, measure: Measure) -> float:
         """What is compared, small is good; inf for a run that broke, and for a miss."""

@@ -35,18 +35,20 @@ class Difference:
     """An arm against another, over pairs of seeds.
 
     Args:
-        n: pairs.
-        ratio: of the arm's value over the other's; below 1 is better. None where no pair is finite.
+        n: pairs of seeds.
+        ratio: of the arm's value over the other's; below 1 is better. None where nothing can be said.
         low, high: the interval, corrected; None where there is none.
         p: two-sided, as tested; 1 where nothing can be tested.
-        holm: the same corrected by Holm.
+        both_missed: pairs in which both missed. As ratios they are 1, and yet no evidence that two arms are alike.
+        holm: the same p corrected by Holm.
     """
 
     n: int
-    ratio: float | None
-    low: float | None
-    high: float | None
-    p: float
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float = 1.0
+    both_missed: int = 0
     holm: float = 1.0
 
     @property
@@ -67,7 +69,7 @@ class Results:
     def __init__(self, found: Iterable[Figure]) -> None:
         self._found = list(found)
         registry = load_registry()
-        self._own = {stage.workload: registry.workload(stage.workload).facts.budget.horizon for stage in design.STAGES}
+        self._facts = {stage.workload: registry.workload(stage.workload).facts for stage in design.STAGES}
 
     def setting(self, stage: Stage, arm: str, measure: Measure) -> Figure | None:
         """The tuning run of the setting that was chosen."""
@@ -86,7 +88,8 @@ class Results:
         return self._found
 
     def _of(self, stage: Stage, arm: str) -> list[Figure]:
-        place = stage.workload, stage.budget or self._own[stage.workload]
+        facts = self._facts[stage.workload]
+        place = facts.id, stage.budget or facts.budget.horizon
         return [figure for figure in self._found if figure.arm == arm and figure.at == place]
 
 
@@ -100,6 +103,12 @@ def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Me
     return stats.paired_log_ratios([a[i].value(measure) for i in both], [b[i].value(measure) for i in both])
 
 
+def both_missed(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> int:
+    """Seeds on which neither has a value."""
+    a, b = results.fresh(stage, arm, measure), results.fresh(stage, other, measure)
+    return sum(math.isinf(a[i].value(measure)) and math.isinf(b[i].value(measure)) for i in a.keys() & b.keys())
+
+
 def pooled(results: Results, stages: Sequence[Stage], arm: str, other: str, measure: Measure) -> list[float]:
     """The log ratios of all stages; none unless both arms have run on each, so that no workload speaks for another."""
     found = [log_ratios(results, stage, arm, other, measure) for stage in stages]
@@ -109,28 +118,26 @@ def pooled(results: Results, stages: Sequence[Stage], arm: str, other: str, meas
 def by_t(differences: Sequence[float], tests: int) -> Difference:
     """Student's t on paired log ratios, with an interval at 1 − α/tests.
 
-    A run that broke leaves no ratio, so it is no pair here.
+    Where a run broke there is no ratio, and a mean over the other seeds would reward breaking: nothing is tested.
     """
     from scipy.stats import t as student
 
-    x = [d for d in differences if math.isfinite(d)]
-    n = len(x)
-    if n < 2:
-        return Difference(n=n, ratio=math.exp(x[0]) if x else None, low=None, high=None, p=1.0)
-    mean, error = statistics.fmean(x), statistics.stdev(x) / math.sqrt(n)
+    n = len(differences)
+    if n < 2 or not all(map(math.isfinite, differences)):
+        return Difference(n=n)
+    mean, error = statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(n)
+    ratio = math.exp(mean)
     if error == 0:
-        return Difference(
-            n=n, ratio=math.exp(mean), low=math.exp(mean), high=math.exp(mean), p=1.0 if mean == 0 else 0.0
-        )
+        return Difference(n=n, ratio=ratio, low=ratio, high=ratio, p=1.0 if mean == 0 else 0.0)
     wide = float(student.ppf(1 - design.ALPHA / (2 * max(tests, 1)), n - 1)) * error
     p = 2 * float(student.sf(abs(mean) / error, n - 1))
-    return Difference(n=n, ratio=math.exp(mean), low=math.exp(mean - wide), high=math.exp(mean + wide), p=p)
+    return Difference(n=n, ratio=ratio, low=math.exp(mean - wide), high=math.exp(mean + wide), p=p)
 
 
 def by_flips(differences: Sequence[float], tests: int) -> Difference:
     """The exact sign-flip test with the Hodges–Lehmann ratio and the interval that inverts it, at 1 − α/tests."""
     if not differences:
-        return Difference(n=0, ratio=None, low=None, high=None, p=1.0)
+        return Difference(n=0)
     ends = stats.interval(differences, 1 - design.ALPHA / max(tests, 1))
     known = ends.kind == "interval"
     return Difference(
@@ -208,45 +215,56 @@ def _short(results: Results) -> str:
 
 
 def _how() -> list[str]:
+    sizes = f"{design.TRIALS} settings of the two on one tuning seed, the best by each measure on {design.SEEDS} fresh"
     return [
         "## How\n",
-        f"Each arm is a preset at its defaults but for its learning rate and its `horizon_fraction`: {design.TRIALS} "
-        f"settings of the two on one tuning seed, the best by each measure on {design.SEEDS} fresh seeds that all arms "
-        "share. *Loss* is the score metric at the end of the budget, *examples* those drawn at the first evaluation at "
-        "the target; each is compared at the setting that was best by it. Ratios are those of the arm to the first of "
-        "its table, below 1 is better. Intervals have "
-        f"{1 - design.ALPHA:.0%} together within a table (Bonferroni), and p is corrected by Holm within it. Tables of "
-        f"one workload use Student's t on {design.SEEDS} pairs of log losses, the table over both the exact sign-flip "
-        "test.\n",
+        f"Each arm is a preset at its defaults but for its learning rate and its `horizon_fraction`: {sizes} seeds "
+        "that all arms share. *Loss* is the score metric at the end of the budget, *examples* those drawn at the "
+        "first evaluation at the target; each is compared at the setting that was best by it, and the tables give "
+        "both settings (learning rate, share of the horizon). Ratios are those of the arm to the first of its "
+        f"table, below 1 is better. Intervals have {1 - design.ALPHA:.0%} together within a table (Bonferroni), and "
+        "p is corrected by Holm over all tests of it.\n",
+        f"Tables of one workload use Student's t on {design.SEEDS} pairs of log losses: their p rests on these being "
+        f"near to normal, since no test without that assumption can find anything in {design.SEEDS} pairs. The table "
+        "over both workloads uses the exact sign-flip test on all pairs, with a miss as the worst rank. It asks "
+        "whether one arm is ahead on both: where the workloads disagree it finds nothing, and more seeds would not "
+        "change that.\n",
+        "Four rules were made stricter when the runs on `resnet-digits` had been seen, and those of `lm-tiny` on fresh "
+        "seeds had not: where a run broke, its arm is not tested by its other seeds; pairs in which both missed are no "
+        f"evidence that two arms are alike; differences under {design.WORTH:.0%} support no claim; and the table over "
+        "both workloads is corrected over both of its measures.\n",
     ]
 
 
 def _loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
     against = losses_against_first(results, stage, arms)
     rows = [_loss_row(results, stage, arm, against.get(arm)) for arm in arms]
-    heading = ("arm", "rate", "plan", "loss", "ratio", "p", "", "examples to target", "hits", "seconds")
+    heading = ("arm", "setting", "loss", "ratio", "p", "", "setting", "examples to target", "hits", "seconds")
     return "\n".join([f"### {stage.title}\n", *markdown(heading, rows), ""])
 
 
 def _loss_row(results: Results, stage: Stage, arm: str, against: Difference | None) -> list[str]:
     setting, fresh = results.setting(stage, arm, "loss"), list(results.fresh(stage, arm, "loss").values())
-    if setting is None or not fresh:
+    quickest = results.setting(stage, arm, "target")
+    if setting is None or quickest is None or not fresh:
         return [f"`{arm}`", *["not run"] + [""] * 8]
+    at_target = _target_cells(list(results.fresh(stage, arm, "target").values()))
+    return [f"`{arm}`", _tuned(setting), _mean_loss(fresh), *_cells(against), _tuned(quickest), *at_target]
+
+
+def _tuned(setting: Figure) -> str:
+    """`0.0115, 0.89`: the learning rate and, where the arm has one, its share of the horizon."""
+    rate, share = float(setting.hparams["lr"]), setting.hparams.get("horizon_fraction")
+    return f"{rate:.3g}" if share is None else f"{rate:.3g}, {float(share):.2f}"
+
+
+def _mean_loss(fresh: Sequence[Figure]) -> str:
+    """The mean over the seeds that came to the end, and how many did not."""
     losses = [f.loss for f in fresh if f.loss is not None]
-    mean = f"{statistics.fmean(losses):.4g}" if losses else "broke"
-    return [
-        f"`{arm}`",
-        f"{float(setting.hparams['lr']):.3g}",
-        _plan(setting),
-        mean,
-        *_cells(against),
-        *_target_cells(list(results.fresh(stage, arm, "target").values())),
-    ]
-
-
-def _plan(setting: Figure) -> str:
-    share = setting.hparams.get("horizon_fraction")
-    return "–" if share is None else f"{float(share):.2f}"
+    broke = f"{len(fresh) - len(losses)}/{len(fresh)} broke"
+    if not losses:
+        return broke
+    return f"{statistics.fmean(losses):.4g}" + (f" ({broke})" if len(losses) < len(fresh) else "")
 
 
 def _cells(one: Difference | None) -> list[str]:
@@ -271,16 +289,17 @@ def _target_cells(fresh: Sequence[Figure]) -> list[str]:
 
 def _overall(results: Results, arms: Sequence[str]) -> str:
     """Both workloads at their own budgets together: five pairs from each."""
-    reference, *others = arms
-    lines = ["### Both workloads together\n"]
-    rows: dict[str, list[str]] = {arm: [f"`{arm}`"] for arm in others}
+    first, *others = arms
     measures: tuple[Measure, ...] = ("loss", "target")
-    for measure in measures:
-        tested = [by_flips(pooled(results, design.FULL, arm, reference, measure), len(others)) for arm in others]
-        for arm, one in zip(others, corrected(tested), strict=True):
-            rows[arm] += [str(one.n), *_cells(one)]
-    heading = (f"against `{reference}`", "n", "loss", "p", "", "n", "examples to target", "p", "")
-    return "\n".join([*lines, *markdown(heading, rows.values()), ""])
+    asked = [(arm, measure) for arm in others for measure in measures]
+    tested = [by_flips(pooled(results, design.FULL, arm, first, measure), len(asked)) for arm, measure in asked]
+    found = dict(zip(asked, corrected(tested), strict=True))
+    rows = []
+    for arm in others:
+        cells = [[str(found[arm, measure].n), *_cells(found[arm, measure])] for measure in measures]
+        rows.append([f"`{arm}`", *cells[0], *cells[1]])
+    heading = (f"against `{first}`", "n", "loss", "p", "", "n", "examples to target", "p", "")
+    return "\n".join(["### Both workloads together\n", *markdown(heading, rows), ""])
 
 
 def _rest(results: Results) -> str:
@@ -292,9 +311,17 @@ def _rest(results: Results) -> str:
             continue
         losses = [f.loss for f in fresh if f.loss is not None]
         spread = f"{min(losses):.4g} to {max(losses):.4g}" if losses else "broke"
-        mean = f"{statistics.fmean(losses):.4g}" if losses else "broke"
         default = reached(list(results.fresh(untuned, arm, "target").values()))
-        rows.append([f"`{arm}`", f"{float(setting.hparams['lr']):.3g}", mean, spread, *_target_cells(fresh), default])
+        rows.append(
+            [
+                f"`{arm}`",
+                f"{float(setting.hparams['lr']):.3g}",
+                _mean_loss(fresh),
+                spread,
+                *_target_cells(fresh),
+                default,
+            ]
+        )
     heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds", f"{untuned.workload}, untuned")
     text = (
         f"On `{stage.workload}`: {design.RATES} learning rates on the tuning seed, `horizon_fraction` at its default; "
@@ -312,47 +339,77 @@ def judged(results: Results) -> list[tuple[Claim, Difference, str]]:
     """Every claim with its test, corrected over all claims, and what follows."""
     tested = []
     for claim in design.CLAIMS:
-        stages = (design.SMALL,) if claim.small else design.FULL
-        differences = pooled(results, stages, claim.arm, claim.other, claim.measure)
+        stages, pair = _stages(claim), (claim.arm, claim.other, claim.measure)
+        differences = pooled(results, stages, *pair)
         # One workload's five pairs can say nothing by flips.
         exact = len(differences) >= stats.MIN_PAIRS
-        tested.append((by_flips if exact else by_t)(differences, len(design.CLAIMS)))
+        one = (by_flips if exact else by_t)(differences, len(design.CLAIMS))
+        tested.append(replace(one, both_missed=sum(both_missed(results, stage, *pair) for stage in stages)))
     return [(c, d, verdict(c, d)) for c, d in zip(design.CLAIMS, corrected(tested), strict=True)]
 
 
 def verdict(claim: Claim, one: Difference) -> str:
     """What a test says of a claim.
 
-    `better` holds when the arm is found better, and fails when it is found worse or when the whole interval lies above
-    the smallest ratio that is worth speaking of. `not worse` holds when the whole interval lies below such a ratio.
+    `better` holds when the arm is found better, unless the whole interval lies within the smallest ratio worth speaking
+    of: then, and where it is found worse, it fails. `not worse` holds when the whole interval lies below such a ratio
+    or the arm is found better, and fails where it is found worse. An interval that pairs of two misses have narrowed
+    says nothing of how near two arms are.
     """
-    if one.n < 2 or one.ratio is None:
+    if not one.n:
         return "not tried"
-    found = one.verdict
-    if claim.kind == "better" and found == "better":
-        return "holds"
+    found, narrow = one.verdict, not one.both_missed
+    if claim.kind == "not worse":
+        close = narrow and one.high is not None and one.high <= 1 + design.WORTH
+        return "holds" if close or found == "better" else "fails" if found == "worse" else "undecided"
     if found == "worse":
         return "fails"
-    if claim.kind == "not worse":
-        if found == "better" or (one.high is not None and one.high <= 1 + design.WORTH):
-            return "holds"
-        return "undecided"
-    return "fails: no gain worth speaking of" if one.low is not None and one.low >= 1 - design.WORTH else "undecided"
+    if narrow and one.low is not None and one.low >= 1 - design.WORTH:
+        return "fails: no gain worth speaking of"
+    return "holds" if found == "better" else "undecided"
 
 
 def _claims(results: Results) -> str:
     rows = []
     for claim, one, says in judged(results):
         cells = _cells(one) if one.ratio is not None else ["–", "", ""]
-        rows.append([claim.paper, claim.says, _where(claim), claim.measure, *cells[:2], f"**{says}**", claim.confounds])
-    heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "what differs")
+        each = _each(results, claim) if len(_stages(claim)) > 1 else ""
+        rows.append(
+            [claim.paper, claim.says, _where(claim), claim.measure, *cells[:2], each, f"**{says}**", claim.confounds]
+        )
+    heading = ("paper", "claim", "where", "by", "ratio", "p", "on each", "here", "what differs")
     text = (
-        f"Each as a test fixed beforehand; p and intervals are corrected over these {len(design.CLAIMS)}. *Fails* says "
-        f"that the opposite was found, or that there is no gain of {design.WORTH:.0%}, *undecided* that {design.SEEDS} "
-        "seeds a workload cannot tell. Small networks and a few hundred updates are far from most papers' settings: "
-        "what fails here may hold there.\n"
+        "Each as a test fixed beforehand, on both workloads together by sign flips, at the small budget by "
+        f"Student's t; p and intervals are corrected over these {len(design.CLAIMS)}. *Fails* says that the opposite "
+        f"was found, or that there is no gain of {design.WORTH:.0%}; *undecided* that {design.SEEDS} seeds a "
+        "workload cannot tell, or that the two workloads disagree (*on each*: the mean ratio on either). Small "
+        "networks and a few hundred updates are far from most papers' settings: what fails here may hold there.\n"
     )
     return "\n".join(["## What papers say, and what holds here\n", text, *markdown(heading, rows), ""])
+
+
+def _each(results: Results, claim: Claim) -> str:
+    """The ratio on each workload; where seeds missed, how often the two did."""
+    said = []
+    for stage in _stages(claim):
+        differences = log_ratios(results, stage, claim.arm, claim.other, claim.measure)
+        if (
+            differences
+            and all(map(math.isfinite, differences))
+            and not both_missed(results, stage, claim.arm, claim.other, claim.measure)
+        ):
+            said.append(f"{stage.workload} {math.exp(statistics.fmean(differences)):.3f}")
+        elif differences:
+            hits = [
+                sum(math.isfinite(f.value(claim.measure)) for f in results.fresh(stage, arm, claim.measure).values())
+                for arm in (claim.arm, claim.other)
+            ]
+            said.append(f"{stage.workload} {hits[0]} and {hits[1]} of {len(differences)} hit")
+    return ", ".join(said)
+
+
+def _stages(claim: Claim) -> Sequence[Stage]:
+    return (design.SMALL,) if claim.small else design.FULL
 
 
 def _where(claim: Claim) -> str:

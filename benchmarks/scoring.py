@@ -144,7 +144,15 @@ def score_records(count: int) -> None:
 
 def simulate() -> None:
     """Coverage, false verdicts and power on distributions whose truth is known, as Markdown tables."""
-    from harness.scoring.simulate import NOISES, Setting, false_verdicts, interval_coverage, median_coverage, power
+    from harness.scoring.simulate import (
+        NOISES,
+        Setting,
+        false_ranks,
+        false_verdicts,
+        interval_coverage,
+        median_coverage,
+        power,
+    )
 
     settings = [Setting(noise=noise) for noise in NOISES]
     print("\n| noise | n | interval of the ratio | interval of the median |\n|---|---|---|---|")
@@ -152,11 +160,13 @@ def simulate() -> None:
         for n in (6, 8, 10, 16, 30):
             ratio, middle = (cover(setting, n, 10_000) for cover in (interval_coverage, median_coverage))
             print(f"| {setting.noise} | {n} | {ratio:.3f} | {middle:.3f} |", flush=True)
-    print("\n| noise | misses | n | false verdicts overall | tables with a false one |\n|---|---|---|---|---|")
+    print("\n| noise | misses | n | overall verdict | any workload's | ranks |\n|---|---|---|---|---|---|")
     for setting in [*settings, Setting(misses=0.1)]:
-        for n in (8, 10):
+        for n in (5, 8, 10):
             overall, on_any = false_verdicts(setting, n, 4000)
-            print(f"| {setting.noise} | {setting.misses:.0%} | {n} | {overall:.3f} | {on_any:.3f} |", flush=True)
+            ranks = false_ranks(setting, n, 4000)
+            where = f"{setting.noise} | {setting.misses:.0%} | {n}"
+            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {ranks:.3f} |", flush=True)
     print("\n| noise | seed noise | misses | pairs said to be needed (median) | 3 % found |\n|---|---|---|---|---|")
     for setting in [
         *(Setting(noise=noise, scale=scale) for noise in NOISES for scale in (0.01, 0.03, 0.05)),

@@ -14,7 +14,7 @@ from harness.cli.output import SCHEMA, json_out, lively
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
 from harness.report import board, table, text
 from harness.report.stops import Stops
-from harness.scoring.outcomes import Axis
+from harness.scoring.outcomes import Axis, one_version_each
 from harness.scoring.standings import Digest, MetricBudget, Question, Standings, digest, parse_metric_budget, standings
 from harness.types import Record, RunSpec
 
@@ -148,38 +148,40 @@ def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> in
     axis = AXES[by]
     problems: list[str] = []
     seen: set[str] = set()
-    found: list[tuple[float, Record]] = []
-    for record, one in _finished(gather.records(runs, results, problems), axis):
-        seen.add(record.spec.workload.facts.name)
-        if record.spec.workload.facts.name == workload and one.outcome.status == "hit":
-            found.append((one.outcome.value, record))
+    finished: list[Digest] = []
+    for one in _finished(gather.records(runs, results, problems), axis):
+        seen.add(one.spec.workload.facts.name)
+        if one.spec.workload.facts.name == workload:
+            finished.append(one)
     if workload not in seen:
         raise unknown("workload among the results", workload, seen)
+    # The target of an older version may have been an easier one.
+    newest, _ = one_version_each(finished)
+    found = [one for one in newest if one.outcome.status == "hit"]
     if not found:
-        click.echo(f"no run reached the target of {workload}")
+        click.echo(f"no run reached the target of {newest[0].spec.workload.facts.id}")
         return EXIT_FAILED
-    value, record = min(found, key=lambda pair: (pair[0], pair[1].run_id))
+    first = min(found, key=lambda one: (one.outcome.value, one.run_id))
     # Seconds of two hardware classes do not compare; the best of each would be several answers.
-    same = [v for v, r in found if r.spec.hardware == record.spec.hardware]
-    command = run_command(record.spec)
+    same = [one for one in found if one.spec.hardware == first.spec.hardware]
+    command = run_command(first.spec)
     if as_json:
-        plain = {"run_id": record.run_id, "hardware": record.spec.hardware, "by": by, "value": value}
-        json_out({"schema": SCHEMA, **plain, "hparams": record.spec.hparams, "command": command})
+        plain = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.outcome.value}
+        json_out({"schema": SCHEMA, **plain, "hparams": first.spec.hparams, "command": command})
         return EXIT_OK
-    unit = f"{record.spec.clock} seconds" if by == "time" else by
+    unit = f"{first.spec.clock} seconds" if by == "time" else by
+    amount = f"{text.number(first.outcome.value)} {unit} to target"
     click.echo(command)
-    click.echo(
-        f"\n# {text.number(value)} {unit} to target; best of {len(same)} on {record.spec.hardware}; {record.run_id}"
-    )
-    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(record.spec.hparams.items())))
+    click.echo(f"\n# {amount}; best of {len(same)} on {first.spec.hardware}; {first.run_id}")
+    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(first.spec.hparams.items())))
     return EXIT_OK
 
 
-def _finished(read: Iterator[Record], axis: Axis) -> Iterator[tuple[Record, Digest]]:
+def _finished(read: Iterator[Record], axis: Axis) -> Iterator[Digest]:
     question = Question(by=axis)
     for record in read:
         if not record.spec.smoke and not record.spec.profile:
-            yield record, digest(record, question)
+            yield digest(record, question)
 
 
 def run_command(spec: RunSpec) -> str:

@@ -17,6 +17,7 @@ from harness.scoring.stats import Spread
 
 SCHEMA = 1
 MISSED = "missed"
+BROKE = "broke"
 NO_RUN = "–"
 #: Columns wider than this go to a table of their own.
 WIDTH = 140
@@ -162,14 +163,16 @@ def cell(one: Cell | None, board: Standings) -> str:
     """A median with its spread; a miss and a workload without a run have their marks."""
     if one is None:
         return NO_RUN
-    digits = 4 if board.question.metric is not None else 2 if board.question.by in AXES else 0
-    shown = MISSED if math.isinf(one.value) else f"{one.value:,.{digits}f}"
+    metric = board.question.metric is not None
+    digits = 4 if metric else 2 if board.question.by in AXES else 0
+    without = BROKE if metric else MISSED
+    shown = without if math.isinf(one.value) else f"{one.value:,.{digits}f}"
     if one.hits < one.studies:
-        shown += f" ({one.hits}/{one.studies} hit)"
-    return shown + ("*" if one.early else "") + spread(one.spread, digits)
+        shown += f" ({one.studies - one.hits}/{one.studies} broke)" if metric else f" ({one.hits}/{one.studies} hit)"
+    return shown + ("*" if one.early else "") + spread(one.spread, digits, without)
 
 
-def spread(ends: Spread | None, digits: int) -> str:
+def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
     """` [low – high]` for an interval, ` {low – high}` for a range, nothing where there is none.
 
     >>> spread(Spread(low=1.0, high=2.0, kind="range"), 1)
@@ -177,7 +180,7 @@ def spread(ends: Spread | None, digits: int) -> str:
     """
     if ends is None or ends.low == ends.high:
         return ""
-    low, high = (MISSED if math.isinf(end) else f"{end:,.{digits}f}" for end in (ends.low, ends.high))
+    low, high = (infinite if math.isinf(end) else f"{end:,.{digits}f}" for end in (ends.low, ends.high))
     return f" [{low} – {high}]" if ends.kind == "interval" else f" {{{low} – {high}}}"
 
 
@@ -188,13 +191,13 @@ def below(one: Standings) -> list[str]:
 
 def left_out(skipped: Iterable[Skipped], most: int = 3) -> list[str]:
     """One line per reason, with the first few that it holds for."""
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[tuple[str, str], list[str]] = {}
     for one in skipped:
-        by_reason.setdefault(one.why, []).append(one.what)
+        by_reason.setdefault(("incomplete" if one.counted else "left out", one.why), []).append(one.what)
     lines = []
-    for why, what in by_reason.items():
+    for (fate, why), what in by_reason.items():
         more = f", and {len(what) - most} more" if len(what) > most else ""
-        lines.append(f"left out: {len(what)} ({why}): {', '.join(what[:most])}{more}")
+        lines.append(f"{fate}: {len(what)} ({why}): {', '.join(what[:most])}{more}")
     return lines
 
 
@@ -338,7 +341,7 @@ def standings_json(one: Standings) -> dict[str, Any]:
         "rows": [_row_json(row) for row in one.rows],
         "ties": [list(pair) for pair in one.ties],
         "notes": list(one.notes),
-        "left_out": [{"what": s.what, "why": s.why} for s in one.left_out],
+        "left_out": [{"what": s.what, "why": s.why, "counted": s.counted} for s in one.left_out],
     }
 
 

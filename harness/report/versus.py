@@ -81,7 +81,7 @@ def comparison_json(result: Comparison) -> dict[str, Any]:
         "by": result.by,
         "workloads": [_pairing_json(one) for one in result.workloads],
         "overall": _pairing_json(result.overall) if result.overall else None,
-        "left_out": [{"what": s.what, "why": s.why} for s in result.skipped],
+        "left_out": [{"what": s.what, "why": s.why, "counted": s.counted} for s in result.skipped],
     }
 
 

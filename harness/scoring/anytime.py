@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.scoring.outcomes import first_of_each, several_sources, table_key, with_source
 from harness.types import Record, RunSpec, Target
 
 #: Shares of the drawn budget at which the weights are looked at.
@@ -118,18 +119,21 @@ def envelope(records: Sequence[Record]) -> Envelope:
 
 
 def scores(records: Iterable[Record]) -> list[AnytimeScore]:
-    """Every submission on every workload, the best first."""
+    """Every submission on every workload, the best first.
+
+    Two sources under one name are two submissions; of several runs of one seed the earliest counts.
+    """
+    drawn = [r for r in records if r.spec.ruleset.stopping == "drawn" and not (r.spec.overridden or r.spec.smoke)]
+    several = several_sources(record for record in drawn if record.spec.purpose == "score")
     references: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        spec = record.spec
-        if spec.ruleset.stopping != "drawn" or spec.overridden or spec.smoke:
-            continue
-        place = (spec.hardware, f"{spec.ruleset.name}@{spec.ruleset.version}", spec.workload.facts.id)
+    for record in first_of_each(drawn):
+        spec, ref = record.spec, record.spec.submission
+        place = (*table_key(record), spec.workload.facts.id)
         if spec.purpose == "envelope":
             references[place].append(record)
         elif spec.purpose == "score":
-            groups[(*place, spec.submission.id)].append(record)
+            groups[(*place, with_source(ref).id if ref.id in several else ref.id)].append(record)
     made = []
     for (hardware, ruleset, workload, submission), group in groups.items():
         curve: Envelope | None = None

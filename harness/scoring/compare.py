@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from harness.errors import UsageError
-from harness.scoring.outcomes import Axis, Run, check_mixed, run_of, usable
+from harness.scoring.outcomes import Axis, Run, check_mixed, one_version_each, run_of, usable
 from harness.scoring.score import Skipped, study_time
 from harness.scoring.stats import (
     DEFAULT_PAIRS,
@@ -31,6 +31,8 @@ Verdict = Literal["faster", "slower", "inconclusive"]
 Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
 Blocks: TypeAlias = Mapping[str, Mapping[Any, float]]
+#: The same with the times of all trials.
+Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def compare(
     targets: Mapping[str, Sequence[Target]] | None = None,
     explore: bool = False,
 ) -> Comparison:
-    """Compare the records of two submissions, paired by block.
+    """Compare the records of two submissions, paired by block; of each workload the newest version counts.
 
     Args:
         a, b: records of one submission each, of one hardware class and ruleset.
@@ -126,11 +128,17 @@ def compare(
         good, bad = usable((run_of(record, by, targets) for record in records), explore=explore)
         kept.append(good)
         skipped += bad
-    check_mixed([*kept[0], *kept[1]])
+    newest, older = one_version_each([*kept[0], *kept[1]])
+    check_mixed(newest)
+    skipped += older
+    ids = {run.run_id for run in newest}
+    kept = [[run for run in runs if run.run_id in ids] for runs in kept]
     names = [_one_name(runs, side) for runs, side in zip(kept, "AB", strict=True)]
-    blocks = [_blocks(runs) for runs in kept]
-    result = compare_times(*blocks, names=(names[0], names[1]), by=by, budgets=_budgets(kept[0] + kept[1], by))
-    return replace(result, skipped=(*skipped, *result.skipped))
+    trials = [_trials(runs) for runs in kept]
+    skipped += _unlike(*trials)
+    blocks = [_best(mine, other) for mine, other in (trials, trials[::-1])]
+    budgets = _budgets(newest, by)
+    return compare_times(*blocks, names=(names[0], names[1]), by=by, budgets=budgets, skipped=skipped)
 
 
 def compare_times(
@@ -140,6 +148,7 @@ def compare_times(
     names: tuple[str, str] = ("A", "B"),
     by: str = "time",
     budgets: Mapping[str, float] | None = None,
+    skipped: Sequence[Skipped] = (),
 ) -> Comparison:
     """Compare two tables of times by block.
 
@@ -148,11 +157,12 @@ def compare_times(
         names: what the two are called.
         by: what the times count, for the result.
         budgets: workload -> budget in the same unit, for the restricted mean.
+        skipped: what has been left out already.
 
     Raises:
         UsageError: no pair at all, or a time that is not positive.
     """
-    skipped: list[Skipped] = []
+    skipped = list(skipped)
     shared = [w for w in a if w in b]
     for workload in dict.fromkeys((*a, *b)):
         if workload not in shared:
@@ -166,9 +176,8 @@ def compare_times(
         if common:
             pairs[workload] = common
     if not pairs:
-        raise UsageError(
-            f"{names[0]} and {names[1]} have no pair of runs", fix="run both on one workload with the same seeds"
-        )
+        what_to_do = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
+        raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(what_to_do))
     level = 0.05 / len(pairs)
     rows = []
     for workload, common in pairs.items():
@@ -236,7 +245,7 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     return _decided(_pairing("overall", means, 0.05))
 
 
-def _blocks(runs: Iterable[Run]) -> dict[str, dict[Block, float]]:
+def _trials(runs: Iterable[Run]) -> dict[str, dict[Block, list[float]]]:
     """Times by workload and block; where a study has several trials, the best one is scored, so that is paired."""
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
@@ -244,7 +253,31 @@ def _blocks(runs: Iterable[Run]) -> dict[str, dict[Block, float]]:
         trial = spec.trial if spec.ruleset.trials == 1 else None
         block = (spec.hardware, spec.root_seed, spec.study, trial)
         trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(run.outcome.value)
-    return {w: {block: study_time(values) for block, values in row.items()} for w, row in trials.items()}
+    return trials
+
+
+def _unlike(a: Trials, b: Trials) -> list[Skipped]:
+    """Studies in which one side has had more trials: the best of five is no match for the best of one."""
+    found = []
+    for workload in a:
+        pairs = [(times, b.get(workload, {}).get(block)) for block, times in a[workload].items()]
+        uneven = [(len(mine), len(its)) for mine, its in pairs if its is not None and len(mine) != len(its)]
+        for mine, its in sorted(set(uneven)):
+            what = f"{workload}, {uneven.count((mine, its))} studies"
+            found.append(Skipped(what=what, why=f"{mine} trials against {its}: not a pair until both are complete"))
+    return found
+
+
+def _best(mine: Trials, other: Trials) -> dict[str, dict[Block, float]]:
+    """The best trial of each study, less the studies in which the other side has had more trials or fewer."""
+    return {
+        workload: {
+            block: study_time(times)
+            for block, times in row.items()
+            if len(other.get(workload, {}).get(block, times)) == len(times)
+        }
+        for workload, row in mine.items()
+    }
 
 
 def _budgets(runs: Iterable[Run], by: Axis) -> dict[str, float]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.scoring.outcomes import first_of_each, several_sources, table_key, with_source
 from harness.types import Record, Target
 
 #: The mean meets the target when a one-sided t test says so at this level.
@@ -94,15 +95,23 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
 
 
 def claims(records: Iterable[Record]) -> list[Claim]:
-    """One claim for each submission, workload, hardware class, ruleset and stop, the quickest first."""
+    """One claim for each submission, workload, hardware class, ruleset and stop, the quickest first.
+
+    Two sources under one name are two submissions; of several runs of one seed the earliest counts.
+    """
+    chosen = [
+        record
+        for record in records
+        if record.spec.ruleset.stopping == "chosen"
+        and record.spec.purpose == "score"
+        and not (record.spec.overridden or record.spec.smoke)
+    ]
+    several = several_sources(chosen)
     groups: dict[tuple[str, str, str, str, int], list[Record]] = defaultdict(list)
-    for record in records:
-        spec = record.spec
-        if spec.ruleset.stopping != "chosen" or spec.purpose != "score" or spec.overridden or spec.smoke:
-            continue
-        ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
-        key = (spec.hardware, ruleset, spec.workload.facts.id, spec.submission.id, spec.stop or 0)
-        groups[key].append(record)
+    for record in first_of_each(chosen):
+        spec, ref = record.spec, record.spec.submission
+        name = with_source(ref).id if ref.id in several else ref.id
+        groups[(*table_key(record), spec.workload.facts.id, name, spec.stop or 0)].append(record)
     made = [_claim(key, group) for key, group in groups.items()]
     return sorted(made, key=lambda c: (c.hardware, c.ruleset, c.workload, c.time, c.p))
 

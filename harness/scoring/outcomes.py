@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 from harness.errors import UsageError
 from harness.scoring.score import Skipped, study_time, workload_time
-from harness.types import Point, Record, RunSpec, Target
+from harness.types import Point, Record, RunSpec, Status, SubmissionRef, Target
 
 #: `time` is the scored time: processor seconds on a CPU, wall seconds elsewhere.
 Axis = Literal["time", "wall", "process", "examples", "steps"]
 StudyKey = tuple[int, int]
+#: How a run ends that did not come to the end of its budget or its time.
+BROKEN: frozenset[Status] = frozenset({"diverged", "out-of-memory", "crashed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +49,29 @@ class Run(NamedTuple):
     outcome: Outcome
 
 
+class Ran(Protocol):
+    """What a record, and everything made of one, says of its run."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def started(self) -> str: ...
+    @property
+    def spec(self) -> RunSpec: ...
+
+
+R = TypeVar("R", bound=Ran)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricAt:
-    """The primary metric at a budget; `stopped_early` marks a run that stopped at its hit before the budget."""
+    """The primary metric at a budget.
+
+    Args:
+        value: the metric; of a run that broke before the budget the worst there is, inf or -inf.
+        at: where it was measured, in the budget's unit.
+        stopped_early: the run stopped at its hit before the budget.
+    """
 
     value: float
     at: float
@@ -86,7 +111,9 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
 def problem(record: Record) -> str | None:
     """What makes a record unusable, in words; None when nothing does."""
     before = 0.0
-    names = [t.metric for t in record.spec.workload.facts.targets] if not record.spec.workload.facts.stages else []
+    # A diverged run ends at a metric that is no number; JSON has none, so there it is absent, which is a miss.
+    told = not record.spec.workload.facts.stages and record.status != "diverged"
+    names = [t.metric for t in record.spec.workload.facts.targets] if told else []
     for i, point in enumerate(record.points):
         seconds, process = point.seconds, point.process_seconds
         if not 0 <= seconds < math.inf:
@@ -169,15 +196,18 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
         budget: seconds, examples or steps, as `by` says.
         by: what the budget counts.
     """
-    if problem(record) or record.status == "rejected" or not record.spec.workload.facts.targets:
+    targets = record.spec.workload.facts.targets
+    if problem(record) or record.status == "rejected" or not targets:
         return None
     within = [p for p in record.points if amount(p, record.spec, by) <= budget]
-    if not within:
-        return None
-    value = within[-1].metrics.get(record.spec.workload.facts.targets[0].metric, math.nan)
-    at = amount(within[-1], record.spec, by)
-    stopped = record.status == "reached" and len(within) == len(record.points) and at < budget
-    return None if math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
+    at = amount(within[-1], record.spec, by) if within else 0.0
+    value = within[-1].metrics.get(targets[0].metric) if within else None
+    ended = len(within) == len(record.points)
+    if ended and record.status in BROKEN and (value is None or at < budget):
+        # What it had before it broke would be a better place than that of a run which went on.
+        return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
+    stopped = record.status == "reached" and ended and at < budget
+    return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
 
 
 def run_of(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> Run:
@@ -195,7 +225,7 @@ def run_of(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Tar
     return Run(record.run_id, record.started, record.spec, outcome(record, by, wanted))
 
 
-def table_key(record: Record | Run) -> tuple[str, str]:
+def table_key(record: Ran) -> tuple[str, str]:
     """(hardware class, ruleset@version): records that differ in it never share a table."""
     return record.spec.hardware, f"{record.spec.ruleset.name}@{record.spec.ruleset.version}"
 
@@ -234,6 +264,55 @@ def check_mixed(records: Iterable[Record | Run]) -> None:
 _SPLIT = "make one table for each"
 
 
+def one_version_each(records: Sequence[R]) -> tuple[list[R], list[Skipped]]:
+    """Those of the newest version of each workload; of one version under two budgets or targets, the latest run's."""
+    best: dict[str, R] = {}
+    for one in records:
+        facts = one.spec.workload.facts
+        if facts.name not in best or _newness(one) > _newness(best[facts.name]):
+            best[facts.name] = one
+    kept, skipped = [], []
+    for one in records:
+        facts, chosen = one.spec.workload.facts, best[one.spec.workload.facts.name].spec.workload.facts
+        if facts.version != chosen.version:
+            skipped.append(Skipped(what=describe(one), why=f"{chosen.id} is newer"))
+        elif (facts.budget, facts.targets, facts.stages) != (chosen.budget, chosen.targets, chosen.stages):
+            skipped.append(Skipped(what=describe(one), why=f"another budget or target of {facts.id}"))
+        else:
+            kept.append(one)
+    return kept, skipped
+
+
+def _newness(one: Ran) -> tuple[list[tuple[int, str]], str]:
+    pieces = re.findall(r"\d+|\D+", one.spec.workload.facts.version)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], one.started
+
+
+def several_sources(records: Iterable[Ran]) -> frozenset[str]:
+    """The `name@version` under which there are runs of more than one source."""
+    sources: dict[str, set[str]] = {}
+    for one in records:
+        sources.setdefault(one.spec.submission.id, set()).add(one.spec.submission.source_hash)
+    return frozenset(name for name, hashes in sources.items() if len(hashes) > 1)
+
+
+def with_source(ref: SubmissionRef) -> SubmissionRef:
+    """A submission whose version says of which source it is: two sources under one name are two submissions."""
+    return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
+
+
+def first_of_each(records: Iterable[R]) -> list[R]:
+    """Of several runs to one stop on the same seeds the earliest, so that trying again gains nothing."""
+    kept: dict[tuple[object, ...], R] = {}
+    for one in sorted(records, key=lambda r: (r.started, r.run_id)):
+        spec, ref, facts = one.spec, one.spec.submission, one.spec.workload.facts
+        seeds = (spec.purpose, spec.root_seed, spec.study, spec.trial)
+        kept.setdefault(
+            (*table_key(one), ref.id, ref.source_hash, facts.id, facts.budget.horizon, spec.stop, *seeds), one
+        )
+    return list(kept.values())
+
+
 def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], list[Skipped]]:
     """Runs that count, in the order they were started, and those that do not with the reason.
 
@@ -246,10 +325,11 @@ def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], li
     kept: list[Run] = []
     skipped: list[Skipped] = []
     ids: set[str] = set()
-    trials: dict[tuple[str, str, str, int, int, int], str] = {}
+    trials: dict[tuple[str, str, str, str, int, int, int], str] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec = run.spec
-        place = (spec.hardware, spec.submission.id, spec.workload.facts.id, spec.root_seed, spec.study, spec.trial)
+        seeds = (spec.root_seed, spec.study, spec.trial)
+        place = (*table_key(run), spec.submission.id, spec.workload.facts.id, *seeds)
         why = None
         if run.run_id in ids:
             why = "a second record with this id"
@@ -270,7 +350,7 @@ def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], li
     return kept, skipped
 
 
-def describe(record: Record | Run) -> str:
+def describe(record: Ran) -> str:
     """`submission/workload/study/trial (run_id)`, to name a record in messages."""
     spec = record.spec
     return f"{spec.submission.id}/{spec.workload.facts.id}/study {spec.study}/trial {spec.trial} ({record.run_id})"
@@ -325,9 +405,11 @@ def _incomplete(trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]
     for submission, row in trials.items():
         for workload in workloads:
             if workload not in row:
-                found.append(Skipped(what=f"{submission}/{workload}", why="no run that counts; acts as a miss"))
+                found.append(
+                    Skipped(what=f"{submission}/{workload}", why="no run that counts; acts as a miss", counted=True)
+                )
             for (root, study), values in row.get(workload, {}).items():
                 if len(values) != expected:
                     what = f"{submission}/{workload}/study {study} (root seed {root})"
-                    found.append(Skipped(what=what, why=f"{len(values)} of {expected} trials"))
+                    found.append(Skipped(what=what, why=f"{len(values)} of {expected} trials", counted=True))
     return found

@@ -20,10 +20,17 @@ NO_HELD_OUT: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Something that was left out or that is missing, and why; `what` reads like a path."""
+    """Something that was left out or that is missing, and why.
+
+    Args:
+        what: reads like a path.
+        why: in words.
+        counted: it counts all the same, as far as it goes.
+    """
 
     what: str
     why: str
+    counted: bool = False
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.scoring.compare import compare_times
 from harness.scoring.stats import MARGIN, interval, median_interval, needed_n, paired_log_ratios
+from harness.scoring.ties import rank_ties
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +86,23 @@ def false_verdicts(setting: Setting, n: int, repeats: int, workloads: int = 3, s
         overall += result.overall is not None and result.overall.verdict != "inconclusive"
         on_any += any(row.verdict != "inconclusive" for row in result.workloads)
     return overall / repeats, on_any / repeats
+
+
+def false_ranks(setting: Setting, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0) -> float:
+    """Copies of one submission in a table, ranked by their median times: share of tables that tell any two apart."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    found = 0
+    for _ in range(repeats):
+        draws = times(rng, setting, (copies, workloads, n))
+        order = np.argsort(np.log(np.median(draws, axis=2)).mean(axis=1), kind="stable")
+        studies = {
+            f"s{i}": {f"w{j}": dict(enumerate(row)) for j, row in enumerate(draws[i].tolist())} for i in range(copies)
+        }
+        ties = rank_ties(studies, order=[f"s{i}" for i in order], workloads=[f"w{j}" for j in range(workloads)])
+        found += len(ties.tied) < math.comb(copies, 2)
+    return found / repeats
 
 
 def power(

@@ -22,8 +22,11 @@ from harness.scoring.outcomes import (
     aggregate_runs,
     describe,
     metric_at,
+    one_version_each,
     outcome,
+    several_sources,
     usable,
+    with_source,
 )
 from harness.scoring.score import (
     Skipped,
@@ -123,9 +126,9 @@ class Cell:
     """One submission on one workload.
 
     Args:
-        value: median over studies; inf is a miss.
+        value: median over studies; inf is a miss, and in metric tables inf or -inf a run that broke.
         spread: over studies, an interval or under six a range.
-        studies, hits: how many there are, and how many met the target.
+        studies, hits: how many there are, and how many met the target (in metric tables: did not break).
         early: some runs had stopped at their target before the budget (metric tables only).
     """
 
@@ -280,7 +283,7 @@ class _Draft:
 
 def _table(key: tuple[str, str], members: Sequence[Digest], question: Question) -> Standings:
     draft = _Draft([one for one in members if question.wants(one.spec.workload.facts)])
-    _one_version_each(draft)
+    draft.digests, draft.left_out = one_version_each(draft.digests)
     _name_sources(draft)
     spec = members[0].spec
     empty = Standings(
@@ -314,36 +317,9 @@ def _replace(table: Standings, **changes: object) -> Standings:
     return dataclasses.replace(table, **changes)  # type: ignore[arg-type]  # the names are checked when it is built
 
 
-def _one_version_each(draft: _Draft) -> None:
-    """Keep the newest version of each workload; of one version under two budgets or targets, the latest run's."""
-    best: dict[str, Digest] = {}
-    for one in draft.digests:
-        facts = one.spec.workload.facts
-        if facts.name not in best or _newness(one) > _newness(best[facts.name]):
-            best[facts.name] = one
-    kept = []
-    for one in draft.digests:
-        facts, chosen = one.spec.workload.facts, best[one.spec.workload.facts.name].spec.workload.facts
-        if facts.version != chosen.version:
-            draft.left_out.append(Skipped(what=describe(one.run), why=f"{chosen.id} is newer"))
-        elif (facts.budget, facts.targets, facts.stages) != (chosen.budget, chosen.targets, chosen.stages):
-            draft.left_out.append(Skipped(what=describe(one.run), why=f"another budget or target of {facts.id}"))
-        else:
-            kept.append(one)
-    draft.digests = kept
-
-
-def _newness(one: Digest) -> tuple[list[tuple[int, str]], str]:
-    pieces = re.findall(r"\d+|\D+", one.spec.workload.facts.version)
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], one.started
-
-
 def _name_sources(draft: _Draft) -> None:
     """Two sources under one `name@version` are two submissions: the hash tells them apart."""
-    sources: dict[str, set[str]] = {}
-    for one in draft.digests:
-        sources.setdefault(one.spec.submission.id, set()).add(one.spec.submission.source_hash)
-    several = {name for name, hashes in sources.items() if len(hashes) > 1}
+    several = several_sources(draft.digests)
     if not several:
         return
     import dataclasses
@@ -351,8 +327,8 @@ def _name_sources(draft: _Draft) -> None:
     for i, one in enumerate(draft.digests):
         ref = one.spec.submission
         if ref.id in several:
-            named = msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
-            draft.digests[i] = dataclasses.replace(one, spec=msgspec.structs.replace(one.spec, submission=named))
+            spec = msgspec.structs.replace(one.spec, submission=with_source(ref))
+            draft.digests[i] = dataclasses.replace(one, spec=spec)
     draft.notes.append(f"several sources under one name, told apart by their hash: {', '.join(sorted(several))}")
 
 
@@ -545,7 +521,7 @@ def _metric_cell(values: Sequence[MetricAt]) -> Cell:
         value=statistics.median(numbers),
         spread=median_interval(numbers),
         studies=len(numbers),
-        hits=len(numbers),
+        hits=sum(map(math.isfinite, numbers)),
         early=any(v.stopped_early for v in values),
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.scoring.stats import MIN_PAIRS, holm, paired_log_ratios, sign_flip_test
+from harness.scoring.stats import MIN_PAIRS, hodges_lehmann, holm, paired_log_ratios, sign_flip_test
 
 K = TypeVar("K", bound=Hashable)
 
@@ -24,7 +24,7 @@ class Ties:
 
     Args:
         p_values: pair, better rank first -> p-value after Holm.
-        tied: pairs that cannot be told apart.
+        tied: pairs that cannot be told apart, and those whose seeds say the opposite of their order.
         ranks: submission -> best and worst rank that the pairs told apart leave it.
     """
 
@@ -42,6 +42,9 @@ def rank_ties(
 ) -> Ties:
     """Test every pair of a ranking; two submissions are tied when they cannot be told apart after Holm.
 
+    A score weighs workloads, the test counts pairs, and the two can disagree: one that is a little faster on most
+    workloads and misses another has the lower score. A difference against the order does not support it.
+
     Args:
         studies: submission -> workload -> study -> time to target; inf is a miss. A workload that a submission lacks
             acts as a miss in every study; a study that one of the two lacks is not paired.
@@ -50,13 +53,15 @@ def rank_ties(
         alpha: level after Holm.
     """
     columns = tuple(workloads)
-    raw = {}
+    raw, against = {}, set()
     for a, b in itertools.combinations(order, 2):
         differences = study_differences(studies[a], studies[b], columns)
         enough = len(differences) >= MIN_PAIRS
         raw[a, b] = sign_flip_test(differences).p if enough else 1.0
+        if raw[a, b] <= alpha and hodges_lehmann(differences) >= 0:
+            against.add((a, b))
     adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
-    tied = tuple(pair for pair, p in adjusted.items() if p > alpha)
+    tied = tuple(pair for pair, p in adjusted.items() if p > alpha or pair in against)
     return Ties(p_values=adjusted, tied=tied, ranks=rank_ranges(order, frozenset(tied)))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from harness.errors import UsageError
 from harness.scoring.compare import compare, compare_times
 from harness.types import Record, Ruleset
-from tests.scoring.builders import facts, record, spec
+from tests.scoring.builders import facts, points, record, spec
 
 INF = math.inf
 
@@ -140,3 +141,50 @@ def test_other_axis_and_unknown_outcomes() -> None:
     assert result.by == "steps"
     assert result.workloads[0].mean_a is None
     assert any("interrupted" in s.why for s in result.skipped)
+
+
+def test_a_divergence_counts_against_the_submission() -> None:
+    """Half of its runs diverged: that the others were quick does not make it the faster one."""
+    quick = runs("a", [0.8 * x for x in NOISE])
+    broken = [
+        msgspec.structs.replace(
+            record(spec("a", facts("w"), study=8 + i), [2.0, 2.0], status="diverged"),
+            points=(points([2.0])[0], msgspec.structs.replace(points([2.0, 2.0])[1], metrics={})),
+        )
+        for i in range(8)
+    ]
+    result = compare([*quick, *broken], runs("b", [*NOISE, *NOISE]))
+    (row,) = result.workloads
+    assert row.n == 16
+    assert row.hits_a is not None
+    assert row.hits_a.value == 0.5
+    assert row.verdict != "faster"
+
+
+def test_studies_with_more_trials_are_no_partners_of_those_with_fewer() -> None:
+    """The best of two is faster than the best of one without any difference between the submissions."""
+    rules = Ruleset(name="external", version="1", summary="", trials=2, studies=8)
+    a = [
+        record(spec("a", study=i, trial=t, ruleset=rules), seconds=x * (1 + 0.1 * t))
+        for i, x in enumerate(NOISE)
+        for t in range(2)
+    ]
+    b = [record(spec("b", study=i, ruleset=rules), seconds=1.1 * x) for i, x in enumerate(NOISE)]
+    with pytest.raises(UsageError, match="no pair of runs") as refused:
+        compare(a, b)
+    assert "8 studies: 2 trials against 1" in str(refused.value)
+    b += [record(spec("b", study=i, trial=1, ruleset=rules), seconds=1.0 * x) for i, x in enumerate(NOISE[:6])]
+    result = compare(a, b)
+    assert result.workloads[0].n == 6
+    assert [str(s) for s in result.skipped] == [
+        "w@1, 2 studies: 2 trials against 1: not a pair until both are complete"
+    ]
+
+
+def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:
+    old, new = facts("w", "2"), facts("w", "10")
+    a = [record(spec("a", version, study=i), seconds=x) for version in (old, new) for i, x in enumerate(NOISE)]
+    b = [record(spec("b", new, study=i), seconds=2 * x) for i, x in enumerate(NOISE)]
+    result = compare(a, b)
+    assert [(row.workload, row.n, row.verdict) for row in result.workloads] == [("w@10", 8, "faster")]
+    assert {s.why for s in result.skipped} == {"w@10 is newer"}

@@ -90,6 +90,21 @@ def test_nan_metric_is_no_hit() -> None:
     assert oc.outcome(record(losses=[2.0, math.nan])).status == "miss"
 
 
+def diverged(study: int = 0, name: str = "a") -> Record:
+    """A run whose loss became NaN: JSON has none, so the point is stored without it."""
+    curve = points([2.0, math.nan])
+    last = msgspec.structs.replace(curve[1], metrics={})
+    made = spec(name, study=study)
+    return record(made, [2.0, 2.0], points=(curve[0], last), status="diverged", reason="loss is nan")
+
+
+def test_a_divergence_is_a_miss_and_not_left_out() -> None:
+    assert oc.outcome(diverged()).status == "miss"
+    table = oc.aggregate([diverged(study=0), record(spec(study=1)), record(spec(study=2))])
+    assert table.studies["a@1"]["w@1"][0, 0] == INF
+    assert table.skipped == ()
+
+
 def test_streams_keep_their_recorded_hit() -> None:
     run = record(spec(workload=stream()), losses=[0.5, 2.0, 0.5], hit=2)
     assert oc.outcome(run).index == 2
@@ -103,6 +118,35 @@ def test_metric_at_a_budget() -> None:
     assert oc.metric_at(run, 9.0) == oc.MetricAt(value=0.9, at=3.0, stopped_early=True)
     assert oc.metric_at(run, 0.5) is None
     assert oc.metric_at(run, 45, "examples") == oc.MetricAt(value=1.5, at=40.0, stopped_early=False)
+
+
+@pytest.mark.parametrize("status", ["diverged", "crashed", "out-of-memory"])
+def test_a_run_that_broke_before_a_budget_has_the_worst_metric_there(status: str) -> None:
+    """Otherwise to break early would be a way to keep a good value."""
+    run = record(losses=[1.2, 1.1], status=status)
+    broke = oc.metric_at(run, 9.0)
+    assert broke is not None
+    assert broke.value == INF
+    assert oc.metric_at(run, 1.5) == oc.MetricAt(value=1.2, at=1.0, stopped_early=False), "it stood there"
+    assert oc.metric_at(run, 2.0) == oc.MetricAt(value=1.1, at=2.0, stopped_early=False)
+    at_nan = oc.metric_at(diverged(), 2.0)
+    assert at_nan is not None
+    assert at_nan.value == INF
+    from_the_start = oc.metric_at(record(losses=[], status=status), 9.0)
+    assert from_the_start is not None
+    assert from_the_start.value == INF
+    accuracy = facts(targets=(Target(metric="loss", goal="max", value=3.0),))
+    worst = oc.metric_at(record(spec(workload=accuracy), [1.2], status=status, hit=None), 9.0)
+    assert worst is not None
+    assert worst.value == -INF
+    assert oc.metric_at(record(losses=[1.2], status="timeout"), 9.0) is not None
+
+
+def test_a_trial_counts_once_under_each_ruleset() -> None:
+    other = Ruleset(name="external", version="1", summary="", trials=1, studies=1)
+    runs = [oc.run_of(record(spec())), oc.run_of(record(spec(ruleset=other), run_id="again"))]
+    kept, skipped = oc.usable(runs)
+    assert (len(kept), skipped) == (2, [])
 
 
 def test_studies_take_the_best_trial_and_workloads_the_median() -> None:

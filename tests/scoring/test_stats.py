@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.scoring import stats
-from harness.scoring.simulate import NOISES, Setting, false_verdicts, interval_coverage, median_coverage, power
+from harness.scoring.simulate import (
+    NOISES,
+    Setting,
+    false_ranks,
+    false_verdicts,
+    interval_coverage,
+    median_coverage,
+    power,
+)
 
 INF = math.inf
 small = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=9)
@@ -183,6 +191,7 @@ def test_a_against_a(setting: Setting) -> None:
     overall, on_any_workload = false_verdicts(setting, 10, 800)
     assert overall <= 0.06
     assert on_any_workload <= 0.06
+    assert false_ranks(setting, 8, 400) <= 0.07
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.03, 0.05])

@@ -100,6 +100,23 @@ def test_a_claim_needs_eight_finished_seeds_that_all_came_to_the_stop() -> None:
     assert "not finished" in fixed_stop.claims([waiting, *good[1:]])[0].reason
 
 
+def test_two_sources_are_two_claims_and_a_seed_counts_once() -> None:
+    """Four seeds, run again after an edit, are not eight seeds."""
+
+    def made(source: str, study: int, loss: float, started: str) -> Record:
+        one = run([1.5, loss], study=study)
+        ref = msgspec.structs.replace(one.spec.submission, source_hash=source)
+        spec = msgspec.structs.replace(one.spec, submission=ref)
+        return msgspec.structs.replace(one, spec=spec, started=started, run_id=f"{source}-{study}-{started}")
+
+    records = [made(source, k, 0.9 + k / 1000, "2") for source in ("old", "new") for k in range(4)]
+    found = fixed_stop.claims(records)
+    assert sorted((c.submission, c.n, c.met) for c in found) == [("a@1#new", 4, False), ("a@1#old", 4, False)]
+    again = [made("old", k, 0.5, "3") for k in range(4)]
+    (first,) = fixed_stop.claims([r for r in [*records, *again] if r.spec.submission.source_hash == "old"])
+    assert (first.submission, first.n, max(first.values)) == ("a@1", 4, 0.903)
+
+
 def test_tuning_seeds_make_no_claim() -> None:
     assert fixed_stop.claims([run([0.5], study=k, purpose="tuning") for k in range(8)]) == []
 
