@@ -75,7 +75,12 @@ class Estimates:
             self._workloads[place].append(wall + STARTUP_S)
 
     def of(self, spec: RunSpec) -> float | None:
-        """Median wall seconds of such trials: of this submission, else of any on this workload; None for no record."""
+        """Median wall seconds of such trials: of this submission, else of any on this workload; None for no record.
+
+        A smoke run is of another length.
+        """
+        if spec.smoke:
+            return None
         place = spec.hardware, spec.workload.facts.name
         found = self._pairs.get((*place, spec.submission.name)) or self._workloads.get(place)
         return statistics.median(found) if found else None

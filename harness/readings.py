@@ -16,6 +16,7 @@ from typing import IO, Literal
 
 import msgspec
 
+from harness import interpreter
 from harness.errors import UsageError
 from harness.types import Data, DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
 
@@ -243,22 +244,21 @@ class _Child:
         folder.mkdir()
         self._limit = limit
         self._answer, self._errors = folder / "answer.json", folder / "stderr"
-        path = tuple(os.path.abspath(entry) for entry in sys.path)
-        job = msgspec.structs.replace(request, path=path, limit=limit)
+        job = msgspec.structs.replace(request, path=interpreter.import_path(), limit=limit)
         (folder / "request.json").write_bytes(msgspec.json.encode(job))
         with open(self._errors, "wb") as errors:
-            self._process = self._start(folder, path, errors)
+            self._process = self._start(folder, errors)
         self._deadline = time.monotonic() + limit
         self._timed_out = False
 
     @staticmethod
-    def _start(folder: Path, path: tuple[str, ...], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(folder: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness.entries", str(folder)],
+            interpreter.command("harness.entries", str(folder)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            env=interpreter.environment(),
             start_new_session=True,  # so that it ends with whatever it started
         )
 

@@ -21,6 +21,8 @@ from harness.types import SCHEMA_VERSION, Record, RunSpec, Status
 RECORD = "record.json"
 #: In the folder of a run: what its compiler keeps until it has ended.
 COMPILED = "compiled"
+#: There, too: the checkpoints of an unfinished run, damaged ones included.
+CHECKPOINTS = "checkpoint*.pt*"
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -274,9 +276,15 @@ class RunFolder:
             os.close(self.lock_descriptor)
             self.lock_descriptor = -1
 
-    def set_aside(self) -> None:
-        """Move what an earlier run left to `superseded/`, so that the trial starts anew and nothing is lost."""
+    def set_aside(self, *, keep_checkpoints: bool = False) -> None:
+        """Move what an earlier run left to `superseded/`, so that the trial starts anew and nothing is lost.
+
+        Args:
+            keep_checkpoints: those stay, with what the compiler made, for the trial to go on from.
+        """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
+        if keep_checkpoints:
+            contents = [p for p in contents if p.name != COMPILED and not p.match(CHECKPOINTS)]
         if not contents:
             return
         aside = self.root / SUPERSEDED / f"{self.identity}-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
@@ -290,7 +298,7 @@ class RunFolder:
     def drop_checkpoints(self) -> None:
         """Remove what only an unfinished run needs."""
         with contextlib.suppress(OSError):
-            for path in self.path.glob("checkpoint*.pt*"):
+            for path in self.path.glob(CHECKPOINTS):
                 path.unlink(missing_ok=True)
         for name in ("scratch", COMPILED):
             shutil.rmtree(self.path / name, ignore_errors=True)

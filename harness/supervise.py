@@ -57,7 +57,7 @@ def supervise(
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
         watcher.warned(spec, f"the worker was killed by {trial.killer}; going on from its last checkpoint")
-        trial.end, trial.killer = None, ""
+        trial.end, trial.killer, trial.ready = None, "", None
     record = folder.write(trial.record())
     # A worker that failed before it stood may fail for want of memory or a file; what it would go on from stays.
     if record.status != "interrupted" and trial.ready is not None:

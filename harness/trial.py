@@ -93,12 +93,18 @@ class Disagreeing(Protocol):
 
 @dataclass
 class Trial:
-    """What is known of a run so far, from its events; always good for a record."""
+    """What is known of a run so far, from its events; always good for a record.
+
+    Args:
+        deaths: how often in a row its worker was killed.
+        furthest: updates at the latest evaluation there has ever been, whatever it went back to since.
+    """
 
     spec: RunSpec
     run_id: str
     watcher: Watcher
     deaths: int = 0
+    furthest: int = 0
     points: list[Point] = field(default_factory=list)
     ready: Ready | None = None
     end: Done | None = None
@@ -113,6 +119,7 @@ class Trial:
         trial = cls(spec, run_id, watcher)
         if earlier is not None:
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
+            trial.furthest = max((point.steps for point in earlier.points), default=0)
         return trial
 
     def receive(self, event: AnyEvent) -> None:
@@ -124,8 +131,9 @@ class Trial:
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
                 self.points.append(event.point)
-                if len(self.points) > 1:
-                    self.deaths = 0
+                # Further than ever: the same evaluation over and over, with a death after each, is no progress.
+                if event.point.steps > self.furthest:
+                    self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)
             case ClockEdge():
                 pass  # stamped where it arrives, by the reader

@@ -576,6 +576,11 @@ class RunSpec(Data, frozen=True, kw_only=True):
         seconds = self.workload.facts.budget.seconds
         return seconds.get(self.hardware, seconds["default"])
 
+    def allows(self, point: Point) -> bool:
+        """Whether an evaluation lies within the budget of seconds and gradient-examples; a hit outside it is none."""
+        cap = self.workload.facts.budget.gradient_examples
+        return point.scored(self.clock) <= self.seconds_allowed and point.gradient_examples <= cap
+
 
 class Counters(Data, frozen=True, kw_only=True):
     """What a run has consumed so far.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness import interpreter
 from harness.holdings import data_folder
 from harness.store import RunFolder, cannot_write
 from harness.trial import Place, Stop, Trial
@@ -33,7 +34,7 @@ CLOCK_TOLERANCE = (0.05, 1.0)
 #: Between an edge of its clock and telling of it, a worker that waits for a processor may stand still for so long.
 STALL_S = 0.5
 #: What the worker process is started with.
-WORKER = (sys.executable, "-m", "harness.worker")
+WORKER = interpreter.command("harness.worker")
 #: Whoever waits for events looks up this often; the reader knows by it that it was held up for so many seconds.
 WAKE_S = 0.2
 LATE_S = 0.5
@@ -312,7 +313,7 @@ def _environment(spec: RunSpec, scratch: Path, place: Place) -> dict[str, str]:
     # So are its datasets, and what a workload keeps beside them.
     kept = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
     gpus = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
-    return {**os.environ, **kept, **home, **fixed, **counts, **gpus}
+    return {**interpreter.environment(), **kept, **home, **fixed, **counts, **gpus}
 
 
 def _last_words(log: Path, began: int) -> str:

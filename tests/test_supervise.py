@@ -16,8 +16,10 @@ import pytest
 
 from harness import store, worker_process
 from harness.errors import StoreError
-from harness.trial import Interrupted
-from harness.types import ClockEdge, Done
+from harness.supervise import supervise
+from harness.trial import DEATHS_ALLOWED, Interrupted, Trial
+from harness.types import ClockEdge, Done, Evaluated, Point, Ready, Usage
+from harness.worker import checkpoint
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 
@@ -149,6 +151,33 @@ def test_without_any_whole_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     assert watcher.resumed == [0]
 
 
+def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that this machine cannot hold just now is a good one, and stays where it is."""
+    checkpoint.save(tmp_path, {"x": 1})
+
+    def spent(path: Path) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_read", spent)
+        with pytest.raises(RuntimeError, match="allocate"):
+            checkpoint.load(tmp_path)
+    assert checkpoint.load(tmp_path) == ({"x": 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("saved", "then", "left"),
+    [(1, "starting from the beginning", None), (2, "going on from the one before", {"x": 0})],
+)
+def test_a_damaged_checkpoint_says_what_follows(saved: int, then: str, left: Any, tmp_path: Path) -> None:
+    for x in range(saved):
+        checkpoint.save(tmp_path, {"x": x})
+    (tmp_path / "checkpoint.pt").write_bytes(b"half")
+    state, (warning,) = checkpoint.load(tmp_path)
+    assert then in warning
+    assert state == left
+
+
 def test_a_corrupt_record_is_put_aside_and_the_trial_goes_on(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)
     first = run_worker(spec, tmp_path)
@@ -277,6 +306,75 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     assert record.status == "out-of-memory"
     assert len(record.points) == 5, "what was known before is still there"
     assert (folder.path / "checkpoint.pt").exists()
+    watcher = Remember()
+    whole = run_here(spec, runs, watcher, retry_failed=True)
+    assert watcher.resumed == [5], "the retry goes on from there"
+    assert outcome(whole) == outcome(run_here(spec, tmp_path / "undisturbed"))
+    assert [store.read_record(p).status for p in (runs / "superseded").rglob("record.json")] == ["out-of-memory"]
+    assert not (folder.path / "checkpoint.pt").exists()
+
+
+def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Path) -> None:
+    """The first was killed on its way, so that the trial had stood once."""
+    spec = spec_of(entry("Noisy"))
+    runs = tmp_path / "runs"
+    _interrupt_after(spec, runs, 4)
+    folder = folder_of(spec, runs)
+    trials: list[Trial] = []
+
+    def transport(job: Any, receive: Any) -> None:
+        trials[:] = [receive.__self__]
+        if transport.calls:  # type: ignore[attr-defined]
+            receive(Done(status="out-of-memory", reason="for the time being"))
+        else:
+            receive(Ready(environment=None, usage=Usage(), points=tuple(trials[0].points), resumed_from=4))
+            trials[0].died(-signal.SIGKILL, "")
+        transport.calls += 1  # type: ignore[attr-defined]
+
+    transport.calls = 0  # type: ignore[attr-defined]
+    with folder.locked():
+        record = supervise(folder, spec, Remember(), transport=transport, persist=True)
+    assert (record.status, transport.calls) == ("out-of-memory", 2)  # type: ignore[attr-defined]
+    assert (folder.path / "checkpoint.pt").exists()
+
+
+def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> None:
+    """A worker that is killed each time between its evaluation and its end."""
+    spec = spec_of(entry("Base"))
+    trial = Trial(spec, store.run_id(spec), Remember())
+    points = tuple(
+        Point(examples=16 * i, gradient_examples=16 * i, steps=i, seconds=0.0, process_seconds=0.0, metrics={})
+        for i in range(3)
+    )
+    for death in range(DEATHS_ALLOWED):
+        trial.end = None
+        trial.receive(Ready(environment=None, usage=Usage(), points=points[:2], resumed_from=1))
+        trial.receive(Evaluated(point=points[2]))
+        trial.died(-signal.SIGKILL, "")
+        assert trial.deaths == death + 1
+    assert trial.record().status == "crashed"
+
+
+def test_a_worker_imports_nothing_from_the_folder_it_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another checkout there would run under this one's name, and a stray module of Python's own break every trial."""
+    here = tmp_path / "somewhere"
+    (here / "harness").mkdir(parents=True)
+    (here / "harness" / "__init__.py").write_text("raise SystemExit('this is another harness')\n")
+    (here / "queue.py").write_text("raise RuntimeError('this is my own queue')\n")
+    monkeypatch.chdir(here)
+    record = run_worker(spec_of(entry("Base"), smoke=True), tmp_path / "runs")
+    assert record.status in ("reached", "exhausted"), record.reason
+
+
+def test_an_edit_after_planning_is_not_run_under_the_earlier_hash(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text("from tests.submissions_for_tests import Base\n")
+    spec = spec_of(submission(f"{source}:Base"), smoke=True)
+    assert run_here(spec, tmp_path / "before").status in ("reached", "exhausted")
+    source.write_text("from tests.submissions_for_tests import Noisy as Base\n")
+    record = run_here(spec, tmp_path / "after")
+    assert record.status == "crashed"
+    assert "was edited after its trials had been planned" in record.reason
 
 
 def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:

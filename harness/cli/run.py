@@ -21,7 +21,8 @@ from harness.cli import sweep as sweeps
 from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
-from harness.executors.machine import usable_cores
+from harness.executors.machine import usable_cores, visible_gpus
+from harness.executors.trial import finished
 from harness.holdings import Need
 from harness.loading import load_object
 from harness.observers import Observers
@@ -130,9 +131,12 @@ def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) 
     execute = load_object(registry.executor(options["executor"]).load)
     with watching(registry, len(campaign.first) + campaign.pending) as watcher:
         outcomes = _in_order(campaign.first, execute(campaign.first, options["runs"], watcher, how))
-        if campaign.later:
+        ended = all(outcome.status != "interrupted" for outcome in outcomes)
+        if campaign.later and ended:
             second = campaign.second({outcome.run_id: _record(outcome) for outcome in outcomes})
             outcomes += _in_order(second, execute(second, options["runs"], watcher, how))
+        elif campaign.later:
+            note("a stop is chosen when all tuning trials have ended: give the same command again")
     return outcomes
 
 
@@ -290,19 +294,24 @@ def _print_plan(campaign: Campaign, options: dict[str, Any]) -> None:
         row += [str(spec.trial), spec.device, "?" if about is None else text.seconds(about), hparams]
         rows.append(row)
     click.echo(text.columns(rows))
+    how = Execution(force=options["force"], retry_failed=options["retry_failed"])
+    left = [spec for spec in specs if finished(spec, run_id(spec), options["runs"], how) is None]
     jobs = options["jobs"] or _at_once(specs)
-    total, unknown_ = estimates.total(specs, jobs)
+    total, unknown_ = estimates.total(left, jobs)
     later = f", then {campaign.pending} to the stops that these choose" if campaign.pending else ""
-    estimated = f"; about {text.seconds(total)} at {jobs} at once, by earlier records" if unknown_ < len(specs) else ""
-    note(f"{len(specs)} trials{later}{estimated}")
+    estimated = f"; about {text.seconds(total)} at {jobs} at once, by earlier records" if unknown_ < len(left) else ""
+    before = f", {len(specs) - len(left)} of them finished" if len(left) < len(specs) else ""
+    note(f"{len(specs)} trials{before}{later}{estimated}")
     if unknown_:
         note(f"no earlier record for {unknown_} of them on this hardware: not in the estimate")
 
 
 def _at_once(specs: Sequence[RunSpec]) -> int:
     """How many fit on this machine; how many fit on others nobody knows here."""
-    needed = max((spec.ranks * spec.threads for spec in specs), default=1)
-    return max(1, len(usable_cores()) // needed)
+    cores = max((spec.ranks * spec.threads for spec in specs), default=1)
+    gpus = max((spec.ranks for spec in specs if spec.device.startswith("cuda")), default=0)
+    fit = len(usable_cores()) // cores
+    return max(1, min(fit, len(visible_gpus()) // gpus) if gpus else fit)
 
 
 def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
@@ -318,8 +327,9 @@ def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
     for outcome in outcomes:
         names_ = f"{outcome.spec.submission.name} on {outcome.spec.workload.facts.name}"
         if outcome in bad[:LISTED]:
-            file = "worker.log" if outcome.status == "crashed" else store.RECORD
-            click.echo(f"{names_}: {outcome.status}, {Path(outcome.path) / file}")
+            log = Path(outcome.path) / "worker.log"
+            file = log if outcome.status == "crashed" and log.exists() else Path(outcome.path) / store.RECORD
+            click.echo(f"{names_}: {outcome.status}, {file}")
         if outcome.spec.profile:
             profile = store.read_record(Path(outcome.path) / store.RECORD).profile
             total = sum(profile.values()) or 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from harness import provenance, store
 from harness.errors import BenchError, UsageError
-from harness.executors.machine import Machine
+from harness.executors.machine import Claim, Machine
 from harness.executors.relay import Relay
 from harness.executors.trial import carry_out, outcome
 from harness.store import RECORD, RunFolder, run_id, write_atomically
@@ -24,6 +25,8 @@ from harness.types import Execution, Outcome, Record, RunSpec
 _MARK = ".identity"
 #: Seconds that a node waits for a trial's lock: a file server gives back a dead machine's lock after a minute or so.
 PATIENCE_S = 120.0
+#: Seconds after which it is looked again for GPUs that others had.
+_LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,7 @@ def carry_out_here(spec: RunSpec, runs: Path, how: Execution, send: Callable[[by
     claim = None
     try:
         _require_hardware(spec)
-        claim = Machine().take(spec)
-        if claim is None:
-            relay.warned(spec, f"every core of {socket.gethostname()} has a trial on it; runs beside them, unpinned")
+        claim = _claimed(spec, relay)
         place = claim.place if claim else Place()
         record, kept = carry_out(spec, runs, relay, how, place=place, persist=True, patience=PATIENCE_S)
     except Interrupted:
@@ -66,6 +67,21 @@ def carry_out_here(spec: RunSpec, runs: Path, how: Execution, send: Callable[[by
         if claim is not None:
             claim.release()
     return Delivery(outcome=outcome(spec, runs, record, kept))
+
+
+def _claimed(spec: RunSpec, relay: Relay) -> Claim | None:
+    """What the trial has for itself; None on a CPU whose cores all have trials. GPUs are waited for: wall seconds are
+    scored there, and sharing would spoil both."""
+    machine, waits = Machine(), False
+    while (claim := machine.take(spec)) is None:
+        if spec.clock != "wall":
+            relay.warned(spec, f"every core of {socket.gethostname()} has a trial on it; runs beside them, unpinned")
+            break
+        if not waits:
+            relay.warned(spec, f"trials of others have the GPUs of {socket.gethostname()}; waiting for them")
+            waits = True
+        time.sleep(_LOOK_AGAIN_S)
+    return claim
 
 
 def carry_out_apart(spec: RunSpec, folder: Path, how: Execution, send: Callable[[bytes], None]) -> Delivery:

@@ -55,8 +55,9 @@ def execute(
 def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
     for spec in specs:
         kind, _, index = spec.device.partition(":")
-        if kind == "cuda" and max(spec.ranks, int(index or 0) + 1) > len(machine.gpus):
-            wanted = f"GPU {index}" if index else f"{spec.ranks} GPUs"
+        if kind == "cuda" and int(index or 0) + spec.ranks > len(machine.gpus):
+            wanted = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
+            wanted += f" from GPU {index} on" if index and spec.ranks > 1 else ""
             raise UsageError(f"{spec.workload.facts.name} is to run on {wanted}; this machine has {len(machine.gpus)}")
 
 

@@ -58,7 +58,7 @@ class Machine:
         if kind != "cuda":
             return _claim("device", [kind], 1)
         # A GPU that was asked for by its number stays visible under that number.
-        candidates = self.gpus[int(index) : int(index) + 1] if index else self.gpus
+        candidates = self.gpus[int(index) : int(index) + spec.ranks] if index else self.gpus
         claim = _claim("gpu", candidates, spec.ranks)
         if claim is None:
             return None

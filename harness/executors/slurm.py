@@ -59,8 +59,9 @@ def execute(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Executi
     options = far.checked_options("slurm", how, OPTIONS)
     if options["cluster"] not in ("slurm", "local"):
         raise UsageError(f"executor option cluster={options['cluster']}: slurm or local")
-    if options["cluster"] == "slurm" and shutil.which("sbatch") is None:
-        raise UsageError("there is no Slurm here: sbatch is not found", fix="give the command on a login node")
+    if options["cluster"] == "slurm" and (absent := [name for name in ("sbatch", "srun") if not shutil.which(name)]):
+        missing = " and ".join(absent)
+        raise UsageError(f"there is no Slurm here: {missing} is not found", fix="give the command on a login node")
     for name in ("minutes", "memory", "cores", "gpus"):
         far.number(options, name, 1)
     runs = runs.absolute()
@@ -87,7 +88,15 @@ class _Queue:
         # The folder's name ends in the job's number, so that what one job leaves can be removed.
         executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._options["cluster"])
         executor.update_parameters(**parameters(spec, self._options))
-        job = executor.submit(TrialJob(msgspec.json.encode(spec), str(self._runs), how, str(journal.path)))
+        work = TrialJob(msgspec.json.encode(spec), str(self._runs), how, str(journal.path))
+        try:
+            job = executor.submit(work)
+        except submitit.core.utils.FailedJobError as error:
+            said = next((line for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
+            given = ", ".join(f"{name}={value}" for name, value in self._options.items() if value)
+            raise UsageError(
+                f"sbatch refused a job: {said.strip()}", fix=f"the executor options are {given}"
+            ) from error
         self._inbox.expect(identity, spec)
         self._jobs[identity] = spec, job, journal
         return True

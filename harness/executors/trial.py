@@ -48,7 +48,7 @@ def carry_out(
             folder.set_aside()
         record = _sound_record(folder, spec, watcher)
         if record is not None and begins_anew(record.status, how):
-            folder.set_aside()
+            folder.set_aside(keep_checkpoints=True)
             record = None
         if record is not None and record.status != "interrupted":
             found = outcome(spec, runs, record, kept=True)
@@ -86,7 +86,10 @@ def finished(spec: RunSpec, identity: str, runs: Path, how: Execution) -> Outcom
 
 
 def begins_anew(status: Status, how: Execution) -> bool:
-    """Whether a trial that ended so is set aside and begun again."""
+    """Whether a trial that ended so is set aside and run again.
+
+    It goes on from its checkpoint where one is left: its worker failed before it stood, for want of memory or a file.
+    """
     return how.retry_failed and status in FAILED
 
 

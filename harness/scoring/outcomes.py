@@ -132,7 +132,7 @@ def problem(record: Record) -> str | None:
 
 
 def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | None:
-    """Index of the first point that meets all targets, recomputed from the points; None where no point does.
+    """Index of the first point within the budget that meets all targets, recomputed; None where no point does.
 
     A stream's targets steered its stages, so there the recorded hit stands.
 
@@ -153,7 +153,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
         return record.hit
     wanted = facts.targets if targets is None else targets
     for i, point in enumerate(record.points):
-        if all(t.met(point.metrics) for t in wanted):
+        if record.spec.allows(point) and all(t.met(point.metrics) for t in wanted):
             return i
     return None
 

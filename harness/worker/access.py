@@ -230,10 +230,12 @@ class ReplayBuffer:
     Args:
         capacity: examples held at most.
         seed: of the reservoir and of `sample`.
+        device: where the examples of a checkpoint, which come back on the CPU, belong.
     """
 
-    def __init__(self, capacity: int, seed: int) -> None:
+    def __init__(self, capacity: int, seed: int, device: torch.device | str = "cpu") -> None:
         self.capacity = capacity
+        self._device = torch.device(device)
         self._generator = torch.Generator().manual_seed(seed)
         self._store: dict[str, Tensor] = {}
         self._size = 0
@@ -290,6 +292,6 @@ class ReplayBuffer:
         self._generator.set_state(state["generator"])
         self._store = {}
         for k, t in state["store"].items():
-            full = torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=t.device)
+            full = torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=self._device)
             full[: self._size] = t
             self._store[k] = full

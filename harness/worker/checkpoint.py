@@ -16,6 +16,7 @@ import torch
 
 from harness.errors import PluginError, StoreError
 from harness.store import cannot_write, free_name, write_atomically
+from harness.worker import failures
 
 CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
@@ -50,15 +51,22 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest checkpoint that is whole, or None, and a warning for each one that was not.
 
     A damaged file is put aside as `*.corrupt`, never deleted.
+
+    Raises:
+        RuntimeError: the memory does not suffice to read one.
     """
     warnings: list[str] = []
-    for name, then in ((CURRENT, "going on from the one before"), (PREVIOUS, "starting from the beginning")):
+    for name in (CURRENT, PREVIOUS):
         path = folder / name
         if not path.exists():
             continue
         try:
             return _read(path), warnings
         except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            if failures.out_of_memory(error):
+                raise
+            earlier = name == CURRENT and (folder / PREVIOUS).exists()
+            then = "going on from the one before" if earlier else "starting from the beginning"
             aside = free_name(path.with_suffix(".corrupt"))
             os.replace(path, aside)
             reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"

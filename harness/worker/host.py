@@ -22,7 +22,7 @@ from harness.worker.access import Pool, Stream
 from harness.worker.contract import Parameter, Submission, Task, Workload
 from harness.worker.group import ALONE, Group
 from harness.worker.guard import guarded_import
-from harness.worker.launch import LOST, Peers, device_of, is_loss
+from harness.worker.launch import LOST, Peers, device_of, is_loss, use
 from harness.worker.loop import Run
 from harness.worker.parts import PartedWork, ProfiledPartedWork, micro_batch
 from harness.worker.recipe import Recipe, bare_optimizer
@@ -119,6 +119,7 @@ def assembled(
     factory, import_seconds = guarded_import(lambda: load_submission(spec.submission))
     workload = load_workload(spec)
     device = device_of(group.rank, job)
+    use(device)
     checkpoint.seed_everything(spec.seeds.model)
     model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
     data = workload.train_data(spec.seeds.data)
@@ -194,8 +195,13 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """The factory (model, task, hparams) -> Submission that a submission's `load` and `parts` name.
 
     Raises:
-        PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class.
+        PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class; or its
+            source is no longer what was planned, and its record would be filed under another's hash.
     """
+    loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
+    if ref.source_hash and loading.source_hash(loads) != ref.source_hash:
+        fix = "give the command again: what has ended keeps the source it had, the rest runs with this one"
+        raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
     parts = {f"{part.kind}:{part.name}": _prepared(loading.load_object(part.load)) for part in ref.parts}
     if ref.load is None:
         return Recipe(**{name.partition(":")[0]: part for name, part in _with_schedule(parts).items()})

@@ -35,6 +35,9 @@ def judge(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point
     limit = spec.seconds_allowed
     if point.scored(spec.clock) > limit:
         return Verdict("timeout", f"{limit:g} {spec.clock} seconds are spent")
+    if not spec.allows(point):
+        cap = facts.budget.gradient_examples
+        return Verdict("exhausted", f"{point.gradient_examples:,} gradient-examples, the budget is {cap:,}")
     if facts.stages:
         return _judge_stage(spec, point, stage_began) or _spent(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.distributed_c10d import Store
 
+from harness import interpreter
 from harness.errors import BenchError
 from harness.types import AnyEvent, Data, Done, Job
 from harness.worker.group import Group, Several
@@ -90,9 +91,8 @@ class Peers:
 
     def _start(self, rank: int) -> None:
         reading, writing = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness.worker.peer", str(writing)], stdin=subprocess.PIPE, pass_fds=(writing,)
-        )
+        peer = interpreter.command("harness.worker.peer", str(writing))
+        process = subprocess.Popen(peer, stdin=subprocess.PIPE, pass_fds=(writing,))
         os.close(writing)
         self._processes.append(process)
         assert process.stdin is not None
@@ -158,9 +158,14 @@ def join(rank: int, job: Job, store: Store) -> Group:
     # One machine: the loopback device needs no name service and no network.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     device = device_of(rank, job)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    use(device)
     return Several(rank, job.spec.ranks, store, device)
+
+
+def use(device: torch.device) -> None:
+    """Have what names no GPU mean this one: the state of its randomness, and what a submission creates on `cuda`."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
 
 
 def device_of(rank: int, job: Job) -> torch.device:

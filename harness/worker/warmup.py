@@ -22,6 +22,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from harness import interpreter
 from harness.store import COMPILED
 from harness.types import AnyEvent, Job, RunSpec
 from harness.worker.access import Batch, Pool, Stream
@@ -48,7 +49,7 @@ def warm_up(job: Job) -> str:
     if (Path(job.folder) / COMPILED).exists():
         return ""  # a run that goes on
     process = subprocess.run(
-        [sys.executable, "-m", "harness.worker.warmup"],
+        interpreter.command("harness.worker.warmup"),
         input=msgspec.json.encode(job) + b"\n",
         stdout=sys.stderr,
         check=False,

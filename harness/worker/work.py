@@ -68,7 +68,8 @@ class CountedWork:
         # On the processor a thread would only take time from the step; nothing there waits for a copy.
         ahead = prefetchable(self._pool) and not self._on_cpu
         self._prefetch = Prefetch(cast(Pool, self._pool).gather, self._order, device) if ahead else None
-        self.replay = ReplayBuffer(facts.replay_capacity, spec.seeds.replay) if facts.replay_capacity else None
+        capacity = facts.replay_capacity
+        self.replay = ReplayBuffer(capacity, spec.seeds.replay, device) if capacity else None
         self.examples = 0
         self.gradient_examples = 0
         self.forward_examples = 0
@@ -275,6 +276,12 @@ class Profiled(CountedWork):
 
     def charge(self, phase: str, seconds: float) -> None:
         self.phases[phase] += seconds
+
+    def rehearse(self) -> None:
+        """Off the clock, and so in no phase."""
+        before = dict(self.phases)
+        super().rehearse()
+        self.phases.update(before)
 
     def _charge(self, phase: str, began: float) -> None:
         spent = self._now() - began

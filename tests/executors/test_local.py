@@ -196,6 +196,25 @@ def test_gpus_are_given_out_one_to_a_rank_with_a_share_of_the_cores() -> None:
         claim.release()
 
 
+@linux
+def test_ranks_from_a_gpu_on_are_given_that_one_and_the_next() -> None:
+    """As the worker counts them; with fewer than that the trial would wait for ever."""
+    machine = Machine(cores=range(20, 28), gpus=("0", "1", "2"))
+    spec = msgspec.structs.replace(stub_specs(1)[0], device="cuda:1", ranks=2)
+    claim = machine.take(spec)
+    assert claim is not None
+    assert claim.names == ("1", "2")
+    assert claim.place.gpus == ()
+    assert machine.take(msgspec.structs.replace(spec, device="cuda:2", ranks=1)) is None
+    claim.release()
+
+
+def test_ranks_from_a_gpu_on_that_are_not_there_are_a_usage_error(tmp_path: Path) -> None:
+    spec = msgspec.structs.replace(stub_specs(1)[0], device="cuda:1", ranks=2)
+    with pytest.raises(UsageError, match="2 GPUs from GPU 1 on; this machine has 2"):
+        run([spec], tmp_path, Machine(cores=(0,), gpus=("0", "1")))
+
+
 def test_a_gpu_is_visible_to_its_worker_alone(tmp_path: Path) -> None:
     specs = [msgspec.structs.replace(spec, device="cuda") for spec in stub_specs(2, evaluations=1)]
     run(specs, tmp_path, Machine(cores=(), gpus=("4", "GPU-7")))

@@ -114,6 +114,19 @@ def test_wrong_options_are_usage_errors(
         run(stub_specs(1), tmp_path, **options)
 
 
+def test_a_job_that_slurm_refuses_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a partition that does not exist: sbatch says so, and the user hears it."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: lnog' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    (sbatch.parent / "srun").symlink_to(sbatch)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(UsageError, match="invalid partition specified: lnog") as refused:
+        run(stub_specs(1), tmp_path / "runs", cluster="slurm", partition="lnog")
+    assert "partition=lnog" in str(refused.value)
+
+
 def test_what_a_job_asks_for() -> None:
     spec = stub_specs(1, threads=4)[0]
     options = {**slurm.OPTIONS, "partition": "long", "minutes": "90", "memory": "16"}

@@ -85,6 +85,16 @@ def test_replay_goes_on_from_its_state() -> None:
         other.add(Batch(x=torch.arange(30)))
 
 
+def test_what_is_replayed_from_a_checkpoint_is_where_new_examples_are() -> None:
+    """A checkpoint is read on the CPU; `meta` stands for a GPU."""
+    buffer = ReplayBuffer(10, 0)
+    buffer.add(Batch(x=torch.arange(4.0)))
+    there = ReplayBuffer(10, 0, torch.device("meta"))
+    there.load_state_dict(buffer.state_dict())
+    assert {t.device.type for t in there._store.values()} == {"meta"}
+    assert len(there) == 4
+
+
 def test_a_batch_goes_to_a_gpu_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this machine can see of it: no copy from pageable memory, and none that is waited for."""
     pinned: list[Tensor] = []

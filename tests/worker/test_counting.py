@@ -42,6 +42,21 @@ def test_the_gradient_budget_binds(tmp_path: Path) -> None:
     assert record.points[-1].cost == record.points[-1].gradient_examples
 
 
+def test_a_rehearsal_is_in_no_phase_of_a_profile() -> None:
+    """It is off the clock, and the phases have to fit into the clock's seconds."""
+    from harness.worker.work import ProfiledWork
+    from tests import micro
+
+    workload = micro.Micro()
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), profile=True)
+    work = ProfiledWork(spec, workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
+    work.rehearse()
+    assert set(work.phases.values()) == {0.0}
+    work.begin_step()
+    work.backward(work.draw())
+    assert work.phases["backward"] > 0
+
+
 def test_functional_gradients_are_counted() -> None:
     """torch.func.grad through the hooked module is seen by the backward hook on its root."""
     from harness.worker.work import CountedWork

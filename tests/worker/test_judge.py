@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.scoring import outcomes
 from harness.types import Budget, Point, RunSpec, Stage, Target
 from harness.worker.judge import judge, stage_ends
 from tests.scoring import builders
@@ -32,6 +33,23 @@ def test_a_run_to_a_stop_goes_past_its_target() -> None:
     missed = judge(spec, at(80, 1.5), 0)
     assert missed is not None
     assert (missed.status, "80 examples" in missed.reason) == ("exhausted", True)
+
+
+def test_a_hit_outside_the_budget_is_none() -> None:
+    """One step may make many passes; what it met with more than everybody has is no hit, for the tables neither."""
+    tight = builders.facts(budget=Budget(horizon=100, gradient_examples=50, seconds={"default": 1.0}))
+    spec = pool(workload=tight)
+    within = judge(spec, at(50, 0.5), 0)
+    assert within is not None
+    assert within.status == "reached"
+    beyond = msgspec.structs.replace(at(50, 0.5), gradient_examples=51)
+    end = judge(spec, beyond, 0)
+    assert end is not None
+    assert (end.status, "51 gradient-examples, the budget is 50" in end.reason) == ("exhausted", True)
+    late = msgspec.structs.replace(at(50, 0.5), process_seconds=1.5, seconds=1.5)
+    for point, status in ((beyond, "exhausted"), (late, "timeout")):
+        record = builders.record(spec, [0.5], points=(point,), hit=None, status=status)
+        assert outcomes.outcome(record).status == "miss"
 
 
 def test_a_stop_does_not_lift_the_budget() -> None:
