@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from harness import loading, provenance, sampling, spaces
-from harness.errors import UsageError
+from harness.errors import UsageError, unknown
 from harness.scoring import anytime
 from harness.types import (
     Choice,
@@ -309,6 +309,10 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings,
     # Every submission may choose its batch size, among those the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     given = {**point, **settings.overrides}
+    for name in given:
+        if name not in space:
+            # What is set by hand is set for every submission named: say which one lacks it.
+            raise unknown(f"hyperparameter of {composition.entry.name}", name, space)
     values = spaces.resolve(space, given, (), {})
     share = float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
     shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None

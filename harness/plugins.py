@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,8 @@ class Registry:
         # Among parts of one kind the kind is no news, and nobody's slip is near to it.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in pool})
         near = nearest(asked.lower(), {entry.name for entry in pool})
-        fix = f"{self._elsewhere(label, asked)}known: {', '.join(listed) or 'none'}"
+        path = "a file's name ends in .py; " if os.sep in asked else ""
+        fix = f"{path}{self._elsewhere(label, asked)}known: {', '.join(listed) or 'none'}"
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:
             fix += f"; broken, and may offer it: {', '.join(broken)}, `bench plugins` says why"
         if self.blocked:

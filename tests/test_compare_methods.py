@@ -266,6 +266,12 @@ def test_noise_leaves_claims_undecided(scripts: Scripts, tmp_path: Path) -> None
     assert "holds" not in said
 
 
+def test_the_published_page_is_made_from_the_published_figures(scripts: Scripts) -> None:
+    found = scripts.figures.read(ROOT / "docs" / "measured" / "methods.json")
+    again = "python benchmarks/compare_methods.py --table > docs/comparison.md"
+    assert (ROOT / "docs" / "comparison.md").read_text() == scripts.table.page(found), again
+
+
 def test_a_page_of_made_up_figures_and_of_none(scripts: Scripts, tmp_path: Path) -> None:
     page = scripts.table.page(made_up(scripts, tmp_path, {"rex": 0.8}))
     for word in (

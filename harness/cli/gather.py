@@ -17,6 +17,8 @@ from harness.types import Record
 F = TypeVar("F", bound=Callable[..., Any])
 #: Submissions that carry this tag anchor the scores.
 REFERENCE_TAG = "reference"
+#: What to do where there are no results.
+MAKES_SOME = "bench run … makes some"
 
 
 def folder_options(command: F) -> F:
@@ -40,7 +42,7 @@ def folders(runs: Path, results: Path) -> list[Path]:
     """
     found = [folder for folder in (runs, results) if folder.is_dir()]
     if not found:
-        raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix="bench run … makes some")
+        raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=MAKES_SOME)
     return found
 
 

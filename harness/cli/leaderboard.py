@@ -58,7 +58,8 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
     elif form == "html":
         click.echo(board.as_html(boards, per_workload, stops.grids()), nl=False)
     elif not per_workload.boards and not any(one.rows for one in boards) and not staged:
-        click.echo("no finished runs" + "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items()))
+        without = "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items())
+        click.echo(f"no finished runs{without}" if without or digests else f"no finished runs; {gather.MAKES_SOME}")
     elif lively(sys.stdout):
         draw(boards, per_workload, stops.grids())
     else:

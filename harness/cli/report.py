@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from harness.cli import gather, names
 from harness.cli.output import note
-from harness.errors import UsageError
+from harness.errors import UsageError, unknown
 from harness.report import html
 from harness.scoring.standings import Question
 from harness.store import cannot_write, write_atomically
@@ -30,7 +31,19 @@ def report(
     question = Question(workloads=frozenset(names.split(wanted)), references=gather.references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
-    text = html.page(gather.records(runs, results, problems, staged), question, problems, staged)
+    known: set[str] = set()
+
+    def read() -> Iterator[Record]:
+        for record in gather.records(runs, results, problems, staged):
+            known.add(record.spec.workload.facts.name)
+            yield record
+
+    text = html.page(read(), question, problems, staged)
+    known |= {record.spec.workload.facts.name for record in staged}
+    if not known:
+        raise UsageError(f"no finished runs under {runs} and {results}", fix=gather.MAKES_SOME)
+    for name in sorted(question.workloads - known):
+        raise unknown("workload among the results", name, known)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

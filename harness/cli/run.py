@@ -103,6 +103,7 @@ def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
     campaign = _campaign(registry, options)
     for line in (*campaign.skipped, *_untested(campaign)):
         note(line)
+    registry.executor(options["executor"])  # a plan for one that does not exist is none
     if options["dry_run"]:
         _print_plan(campaign, options)
         return EXIT_OK

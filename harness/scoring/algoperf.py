@@ -392,10 +392,8 @@ def read_logs(
         if submission not in studies:
             skipped.append(Skipped(what=submission, why="no readable trial; left out"))
     if not studies:
-        hint = (
-            "; ".join(map(str, skipped[:3])) or f"expected <submission>/study_<k>/<workload>_<framework>/{MEASUREMENTS}"
-        )
-        raise DataError(f"no readable trial under {root}", fix=hint)
+        expected = f"expected <submission>/study_<k>/<workload>_<framework>/trial_<n>/{MEASUREMENTS}"
+        raise DataError(f"no readable trial under {root}", fix="; ".join(map(str, skipped[:3])) or expected)
     skipped += _gaps(studies, counts, list(targets))
     return Logs(studies=studies, trials=sum(counts.values()), skipped=tuple(skipped))
 

@@ -336,7 +336,8 @@ def _upper_limit_factor(n: int) -> float:
 def restricted_mean(times: Sequence[float], budget: float) -> float:
     """Restricted mean time to budget: mean of min(time, budget), the mean time until hit or budget.
 
-    It says how long a run keeps a machine; it is no time to target, and a miss is not given one.
+    It says how long a run keeps a machine at most: a miss may have spent its examples before its time. It is no time to
+    target, and a miss is not given one.
 
     Raises:
         UsageError: no times, or a budget that is no positive number.

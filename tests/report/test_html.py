@@ -12,6 +12,7 @@ import pytest
 from harness.errors import BenchError
 from harness.report import html
 from harness.scoring.standings import Question
+from harness.types import Budget
 from tests.report import synthetic
 from tests.report.conftest import Bench
 
@@ -36,7 +37,8 @@ def test_the_data_are_plain_json() -> None:
 
 
 def test_long_runs_are_thinned_and_keep_their_ends() -> None:
-    long = synthetic.record("alpha", evaluations=2000, speed=150.0)
+    roomy = synthetic.facts(budget=Budget(horizon=200_000, gradient_examples=200_000, seconds={"default": 300.0}))
+    long = synthetic.record("alpha", roomy, evaluations=2000, speed=150.0)
     (run,) = html.payload([long], Question())["runs"]
     assert len(run["steps"]) <= html.MOST_POINTS + 1
     assert run["steps"][-1] == long.points[-1].steps
@@ -53,3 +55,11 @@ def test_mistakes(bench: Bench, results: Path) -> None:
     assert bench("report", "out.pdf").code == 2
     assert bench("report", "out.html", "--runs", "nowhere").code == 1
     assert bench("report", "deep/er/out.html").code == 0
+    misspelt = bench("report", "other.html", "--workload", "hils")
+    assert misspelt.code == 2
+    assert "did you mean 'hills'" in misspelt.err
+    Path("empty").mkdir()
+    nothing = bench("report", "other.html", "--runs", "empty", "--results", "empty")
+    assert nothing.code == 2
+    assert "no finished runs" in nothing.err
+    assert not Path("other.html").exists()

@@ -208,7 +208,7 @@ def test_two_records_with_one_id(bench: Bench, results: Path) -> None:
 
 def test_an_empty_folder(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    assert bench("leaderboard").out == "no finished runs\n"
+    assert bench("leaderboard").out == "no finished runs; bench run … makes some\n"
     assert "No results yet." in bench("leaderboard", "--format", "md").out
     assert bench("leaderboard", "--format", "csv").out.count("\n") == 1
     assert json.loads(bench("leaderboard", "--json").out)["tables"] == []
@@ -235,4 +235,28 @@ def test_best_is_ready_to_copy(bench: Bench, results: Path) -> None:
 def test_best_without_a_hit(bench: Bench, tmp_path: Path) -> None:
     synthetic.write(tmp_path / "runs", [synthetic.record("alpha", speed=99.0)])
     done = bench("best", "hills")
-    assert (done.code, done.out) == (1, "no run reached the target of hills\n")
+    assert (done.code, done.out) == (1, "no run reached the target of hills@1\n")
+
+
+def test_best_is_of_the_newest_version(bench: Bench, tmp_path: Path) -> None:
+    """The target of an older one may have been easier."""
+    newer = synthetic.facts(version="2")
+    synthetic.write(
+        tmp_path / "runs",
+        [synthetic.record("alpha", speed=0.5), synthetic.record("beta", newer, speed=2.0)],
+    )
+    name = newer.name
+    assert bench("best", name).out.startswith(f"bench run -s beta -w {name}")
+
+
+def test_a_run_that_broke_is_last_at_a_budget(bench: Bench, tmp_path: Path) -> None:
+    """It was the best of all when it broke."""
+    quick = [synthetic.record("alpha", study=i, speed=1.0, evaluations=6, status="crashed", hit=None) for i in range(3)]
+    slow = [synthetic.record("beta", study=i, speed=60.0) for i in range(3)]
+    synthetic.write(tmp_path / "runs", [*quick, *slow])
+    one = tables_of(bench, "--by", "metric@budget")["cpu-synthetic"]
+    assert [(row["submission"], row["ranks"]) for row in one["rows"]] == [("beta@1", [1, 1]), ("alpha@1", [2, 2])]
+    (cell,) = one["rows"][1]["cells"].values()
+    assert (cell["value"], cell["hits"]) == (None, 0)
+    shown = bench("leaderboard", "--by", "metric@budget").out
+    assert "broke (3/3 broke)" in shown
