@@ -35,8 +35,8 @@ outside (a paper, another implementation) agree with it in the named test. *repr
 holds here in its own kind of setting. *compared*: tuned like all others and in the named table. No method is more than
 its evidence.
 
-`bench show NAME` prints a method whole: its papers and where in them, hyperparameters, search range, needs, the curve of
-a schedule.
+`bench show NAME` prints a method whole: its papers and where in them, hyperparameters, search range, needs, the curve
+of a schedule.
 """
 
 
