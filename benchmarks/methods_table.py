@@ -118,13 +118,16 @@ def pooled(results: Results, stages: Sequence[Stage], arm: str, other: str, meas
 def by_t(differences: Sequence[float], tests: int) -> Difference:
     """Student's t on paired log ratios, with an interval at 1 − α/tests.
 
-    Where a run broke there is no ratio, and a mean over the other seeds would reward breaking: nothing is tested.
+    Where a run broke there is no ratio, and a mean over the other seeds would reward breaking: nothing is tested. Nor
+    is it before all seeds have run: of two pairs that happen to agree t makes a certainty.
     """
     from scipy.stats import t as student
 
     n = len(differences)
-    if n < 2 or not all(map(math.isfinite, differences)):
+    if not n or not all(map(math.isfinite, differences)):
         return Difference(n=n)
+    if n < design.SEEDS:
+        return Difference(n=n, ratio=math.exp(statistics.fmean(differences)))
     mean, error = statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(n)
     ratio = math.exp(mean)
     if error == 0:
@@ -194,7 +197,7 @@ def _cost(found: Sequence[Figure]) -> str:
 
 def _short(results: Results) -> str:
     """What was found: the verdicts on the papers' claims, and the arms that differ from the first of their family."""
-    said: dict[str, list[str]] = {word: [] for word in ("holds", "fails", "undecided", "not tried")}
+    said: dict[str, list[str]] = {word: [] for word in ("holds", "fails", "undecided", "not finished", "not tried")}
     for claim, _, says in judged(results):
         by = "" if claim.measure == "loss" else ", by examples to the target"
         said[says.partition(":")[0]].append(f"{claim.says} ({_where(claim)}{by})")
@@ -202,7 +205,7 @@ def _short(results: Results) -> str:
     for arms in design.FAMILIES.values():
         for stage in (*design.FULL, design.SMALL):
             tested = losses_against_first(results, stage, arms)
-            if not any(one.n for one in tested.values()):
+            if any(one.n < design.SEEDS for one in tested.values()):
                 continue
             found = [
                 f"{word}: {', '.join(f'`{arm}`' for arm in named)}"
@@ -345,7 +348,11 @@ def judged(results: Results) -> list[tuple[Claim, Difference, str]]:
         exact = len(differences) >= stats.MIN_PAIRS
         one = (by_flips if exact else by_t)(differences, len(design.CLAIMS))
         tested.append(replace(one, both_missed=sum(both_missed(results, stage, *pair) for stage in stages)))
-    return [(c, d, verdict(c, d)) for c, d in zip(design.CLAIMS, corrected(tested), strict=True)]
+    found = []
+    for claim, one in zip(design.CLAIMS, corrected(tested), strict=True):
+        complete = one.n == design.SEEDS * len(_stages(claim))
+        found.append((claim, one, verdict(claim, one) if complete or not one.n else "not finished"))
+    return found
 
 
 def verdict(claim: Claim, one: Difference) -> str:

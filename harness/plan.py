@@ -115,6 +115,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
 def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
     """Why a submission cannot run on a workload under a ruleset, by the name of what is missing; or an empty string."""
     needs, stream = composition.needs, facts.access == "stream"
+    # No workload lacks `tokens`: each says how many an example is, images one.
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": stream and "random access to its training data",

@@ -259,6 +259,16 @@ def test_one_workload_does_not_speak_for_both(scripts: Scripts, tmp_path: Path) 
     assert said["rex", "d2z", False] == "not tried"
 
 
+def test_before_all_seeds_have_run_nothing_is_found(scripts: Scripts, tmp_path: Path) -> None:
+    """Of two pairs that happen to agree Student's t makes a certainty."""
+    found = [f for f in made_up(scripts, tmp_path, {"rex": 0.8}, 0.0001) if f.purpose == "tuning" or f.study < 2]
+    results = scripts.table.Results(found)
+    rex = scripts.table.losses_against_first(results, scripts.design.SMALL, scripts.design.SCHEDULES)["rex"]
+    assert rex.ratio == pytest.approx(0.8, rel=0.01)
+    assert rex.verdict == "–"
+    assert {says for _, _, says in scripts.table.judged(results)} == {"not finished"}
+
+
 def test_noise_leaves_claims_undecided(scripts: Scripts, tmp_path: Path) -> None:
     results = scripts.table.Results(made_up(scripts, tmp_path, {}, noise=0.4))
     said = [says for _, _, says in scripts.table.judged(results)]
