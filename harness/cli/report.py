@@ -40,13 +40,11 @@ def report(
 
     text = html.page(read(), question, problems, staged)
     known |= {record.spec.workload.facts.name for record in staged}
-    if not known:
-        raise UsageError(f"no finished runs under {runs} and {results}", fix=gather.MAKES_SOME)
-    for name in sorted(question.workloads - known):
+    for name in sorted(question.workloads - known if known else ()):
         raise unknown("workload among the results", name, known)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(out, error) from error
     write_atomically(out, text.encode())
-    note(f"wrote {out} ({len(text) / 1e6:.1f} MB)")
+    note(f"wrote {out} ({len(text) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {gather.MAKES_SOME}"))

@@ -200,6 +200,8 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """
     loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and loading.source_hash(loads) != ref.source_hash:
+        for load in loads:
+            loading.load_object(load)  # where one is gone, that is what to say
         fix = "give the command again: what has ended keeps the source it had, the rest runs with this one"
         raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
     parts = {f"{part.kind}:{part.name}": _prepared(loading.load_object(part.load)) for part in ref.parts}

@@ -92,7 +92,8 @@ class Peers:
     def _start(self, rank: int) -> None:
         reading, writing = os.pipe()
         peer = interpreter.command("harness.worker.peer", str(writing))
-        process = subprocess.Popen(peer, stdin=subprocess.PIPE, pass_fds=(writing,))
+        environment = interpreter.environment()
+        process = subprocess.Popen(peer, stdin=subprocess.PIPE, pass_fds=(writing,), env=environment)
         os.close(writing)
         self._processes.append(process)
         assert process.stdin is not None

@@ -52,6 +52,7 @@ def warm_up(job: Job) -> str:
         interpreter.command("harness.worker.warmup"),
         input=msgspec.json.encode(job) + b"\n",
         stdout=sys.stderr,
+        env=interpreter.environment(),
         check=False,
     )
     return "" if process.returncode == 0 else f"the compile warm-up ended with code {process.returncode}"

@@ -192,7 +192,7 @@ def test_runs_that_never_rank_and_second_tries_are_named() -> None:
         (spec("b", ruleset=Ruleset(name="z", version="1", summary="", trials=1, studies=1)), "two rulesets"),
         (spec("b", facts(version="2")), "two versions of a workload: w@1 and w@2"),
         (
-            spec("b", facts(budget=Budget(horizon=1, gradient_examples=1, seconds={"default": 1.0}))),
+            spec("b", facts(budget=Budget(horizon=90, gradient_examples=90, seconds={"default": 90.0}))),
             "different budgets",
         ),
     ],
