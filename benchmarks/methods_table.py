@@ -176,7 +176,7 @@ def page(found: Sequence[Figure]) -> str:
     results = Results(found)
     if not found:
         return HEAD + "No run has been made yet.\n"
-    sections = [HEAD + _cost(found), _short(results), *_how()]
+    sections = [HEAD + _cost(found), *_left(results), _short(results), *_how()]
     for family, arms in design.FAMILIES.items():
         sections.append(f"## {family}\n")
         sections += [_loss_table(results, stage, arms) for stage in (*design.FULL, design.SMALL)]
@@ -193,6 +193,18 @@ def _cost(found: Sequence[Figure]) -> str:
         f"{len(found)} runs, {broken} of them broken; {spent:.1f} core-hours of training and evaluation, and about "
         f"{starting:.1f} of starting processes; {'; '.join(machines)}.\n"
     )
+
+
+def _left(results: Results) -> list[str]:
+    """What has not run to its end yet; nothing when all has."""
+    found = []
+    for stage in design.STAGES:
+        counts = [min(len(results.fresh(stage, arm, measure)) for measure in stage.measures) for arm in stage.arms]
+        if behind := sum(count < stage.seeds for count in counts):
+            found.append(f"{behind} of {len(stage.arms)} arms on {stage.title}")
+    if not found:
+        return []
+    return [f"**Not finished**: {'; '.join(found)}. `python benchmarks/compare_methods.py --plan` says what is left.\n"]
 
 
 def _short(results: Results) -> str:

@@ -294,6 +294,7 @@ def test_a_page_of_made_up_figures_and_of_none(scripts: Scripts, tmp_path: Path)
     ):
         assert word in page, word
     assert "core-hours" in page
+    assert "**Not finished**: 45 of 45 arms on resnet-digits; 45 of 45 arms on lm-tiny." in page
     short = page.partition("## In short")[2].partition("## How")[0]
     assert "**Holds**" in short
     assert "Loss on lm-tiny against `adamw-cosine`: better: `rex`." in short
