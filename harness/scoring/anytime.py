@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.scoring.outcomes import first_of_each, several_sources, table_key, with_source
+from harness.scoring.outcomes import first_of_each, id_among, several_sources, table_key
 from harness.types import Record, RunSpec, Target
 
 #: Shares of the drawn budget at which the weights are looked at.
@@ -133,7 +133,7 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
         if spec.purpose == "envelope":
             references[place].append(record)
         elif spec.purpose == "score":
-            groups[(*place, with_source(ref).id if ref.id in several else ref.id)].append(record)
+            groups[(*place, id_among(ref, several))].append(record)
     made = []
     for (hardware, ruleset, workload, submission), group in groups.items():
         curve: Envelope | None = None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.scoring.outcomes import first_of_each, several_sources, table_key, with_source
+from harness.scoring.outcomes import first_of_each, id_among, several_sources, table_key
 from harness.types import Record, Target
 
 #: The mean meets the target when a one-sided t test says so at this level.
@@ -110,8 +110,7 @@ def claims(records: Iterable[Record]) -> list[Claim]:
     groups: dict[tuple[str, str, str, str, int], list[Record]] = defaultdict(list)
     for record in first_of_each(chosen):
         spec, ref = record.spec, record.spec.submission
-        name = with_source(ref).id if ref.id in several else ref.id
-        groups[(*table_key(record), spec.workload.facts.id, name, spec.stop or 0)].append(record)
+        groups[(*table_key(record), spec.workload.facts.id, id_among(ref, several), spec.stop or 0)].append(record)
     made = [_claim(key, group) for key, group in groups.items()]
     return sorted(made, key=lambda c: (c.hardware, c.ruleset, c.workload, c.time, c.p))
 

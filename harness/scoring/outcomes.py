@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
@@ -299,6 +299,11 @@ def several_sources(records: Iterable[Ran]) -> frozenset[str]:
 def with_source(ref: SubmissionRef) -> SubmissionRef:
     """A submission whose version says of which source it is: two sources under one name are two submissions."""
     return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
+
+
+def id_among(ref: SubmissionRef, several: Collection[str]) -> str:
+    """What a submission is called beside the others: with its source where its name has `several` (see above)."""
+    return with_source(ref).id if ref.id in several else ref.id
 
 
 def first_of_each(records: Iterable[R]) -> list[R]:

@@ -18,8 +18,10 @@ import pytest
 
 from harness import store, worker_process
 from harness.errors import StoreError, UsageError
+from harness.executors import far
 from harness.executors.local import execute
-from harness.executors.machine import Machine, usable_cores
+from harness.executors.machine import Claim, Machine, usable_cores
+from harness.executors.relay import Relay
 from harness.trial import DEATHS_ALLOWED, Interrupted, Place
 from harness.types import Execution, Point, RunSpec
 from tests.executors import stub
@@ -207,6 +209,23 @@ def test_ranks_from_a_gpu_on_are_given_that_one_and_the_next() -> None:
     assert claim.place.gpus == ()
     assert machine.take(msgspec.structs.replace(spec, device="cuda:2", ranks=1)) is None
     claim.release()
+
+
+def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where wall seconds are scored, sharing would spoil both trials."""
+    free = Claim(("0",), [])
+    answers: list[Claim | None] = [None, None, free, None]
+    monkeypatch.setattr(far, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(Machine, "take", lambda self, spec: answers.pop(0))
+    said: list[bytes] = []
+    spec = stub_specs(1)[0]
+    relay = Relay(store.run_id(spec), said.append)
+    assert far._claimed(msgspec.structs.replace(spec, device="cuda"), relay) is free
+    assert sum(b"waiting for them" in line for line in said) == 1, "said once"
+    assert far._claimed(spec, relay) is None
+    assert b"runs beside them" in said[-1]
 
 
 def test_ranks_from_a_gpu_on_that_are_not_there_are_a_usage_error(tmp_path: Path) -> None:
