@@ -12,8 +12,9 @@ import pytest
 from harness import provenance, store, worker_process
 from harness.gpus import Gpu
 from harness.report.versus import differences
+from harness.scoring.digests import Question, digest
 from harness.scoring.slowdown import slowdown
-from harness.scoring.standings import Question, digest, standings
+from harness.scoring.standings import standings
 from harness.trial import Place
 from harness.types import ClockEdge, Device, DeviceLog, Reading, RunSpec, Watched, WorkerEvent
 from harness.watch import APART_S, QUICK_S, DeviceWatch, joined, watch

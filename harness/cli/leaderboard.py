@@ -14,8 +14,9 @@ from harness.cli.output import SCHEMA, json_out, lively
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
 from harness.report import board, table, text
 from harness.report.stops import Stops
+from harness.scoring.digests import Digest, MetricBudget, Question, digest, parse_metric_budget
 from harness.scoring.outcomes import Axis, one_version_each
-from harness.scoring.standings import Digest, MetricBudget, Question, Standings, digest, parse_metric_budget, standings
+from harness.scoring.standings import Standings, standings
 from harness.types import Record, RunSpec
 
 FORMATS = ("table", "md", "csv", "json", "html")

@@ -11,7 +11,7 @@ from harness.cli import gather, names
 from harness.cli.output import note
 from harness.errors import UsageError, unknown
 from harness.report import html
-from harness.scoring.standings import Question
+from harness.scoring.digests import Question
 from harness.store import cannot_write, write_atomically
 from harness.types import Record
 

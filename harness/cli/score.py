@@ -12,12 +12,12 @@ from harness.cli.output import json_out
 from harness.errors import UsageError
 from harness.report import text
 from harness.report.board import left_out
-from harness.scoring import algoperf
+from harness.scoring import algoperf, algoperf_logs
 
 
 @click.command()
 @click.option("--algoperf", "logs", type=click.Path(path_type=Path), metavar="LOGS_DIR", help="AlgoPerf's logs.")
-@click.option("--ruleset", type=click.Choice(list(algoperf.RULESETS)), default="external", show_default=True)
+@click.option("--ruleset", type=click.Choice(list(algoperf_logs.RULESETS)), default="external", show_default=True)
 @click.option("--targets", type=click.Path(path_type=Path), help="Targets as JSON (default: those of version 0.5).")
 @click.option("--held-out", type=click.Path(path_type=Path), help="Held-out variants as a JSON list.")
 @click.option("--reference", help="Submission that anchors the anchored scores (default: `baseline`).")
@@ -25,7 +25,7 @@ from harness.scoring import algoperf
 @click.option("--all-skipped", is_flag=True, help="Name everything that was skipped, one line each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(
-    logs: Path | None, ruleset: algoperf.RulesetName, targets: Path | None, held_out: Path | None,
+    logs: Path | None, ruleset: algoperf_logs.RulesetName, targets: Path | None, held_out: Path | None,
     reference: str | None, without: tuple[str, ...], all_skipped: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Score AlgoPerf's logs by AlgoPerf's own rules.

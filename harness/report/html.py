@@ -15,7 +15,8 @@ from harness import __version__
 from harness.errors import BenchError
 from harness.report import board
 from harness.report.stops import Stops, tuning_grids
-from harness.scoring.standings import Digest, Question, Standings, digest, standings
+from harness.scoring.digests import Digest, Question, digest
+from harness.scoring.standings import Standings, standings
 from harness.scoring.tuning import curves
 from harness.types import Record
 

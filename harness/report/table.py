@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.report import text
-from harness.scoring.standings import Digest
+from harness.scoring.digests import Digest
 from harness.types import WorkloadFacts
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import BenchError
 from harness.report import html
-from harness.scoring.standings import Question
+from harness.scoring.digests import Question
 from harness.types import Budget
 from tests.report import synthetic
 from tests.report.conftest import Bench

@@ -13,7 +13,8 @@ import pytest
 
 from harness import store
 from harness.report import board, table
-from harness.scoring.standings import Question, digest, parse_metric_budget, standings
+from harness.scoring.digests import Question, digest, parse_metric_budget
+from harness.scoring.standings import standings
 from harness.types import Record
 from tests.report import synthetic
 from tests.report.conftest import Bench

@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import BenchError, DataError, UsageError
 from harness.scoring import algoperf as ap
+from harness.scoring import algoperf_logs as logs
 
 INF = math.inf
 PUBLISHED = {
@@ -85,9 +86,9 @@ def test_hits_are_those_of_the_trials_table(algoperf: Path, algoperf_logs: Path)
     with open(algoperf / "v05_external_trials.csv", newline="") as file:
         for row in list(csv.DictReader(file))[::10]:
             folder = algoperf_logs / row["ruleset"] / row["submission"] / row["study"]
-            places = [folder / f"{row['workload']}_{f}" / row["trial"] / ap.MEASUREMENTS for f in ap.FRAMEWORKS]
+            places = [folder / f"{row['workload']}_{f}" / row["trial"] / logs.MEASUREMENTS for f in logs.FRAMEWORKS]
             (path,) = [place for place in places if place.exists()]
-            hit = ap.first_hit(path.read_bytes(), targets[row["workload"]])
+            hit = logs.first_hit(path.read_bytes(), targets[row["workload"]])
             assert (hit.index if hit else -1) == int(row["hit_eval_index"])
             hits += hit is not None
     assert hits > 100
@@ -186,7 +187,7 @@ def put(root: Path, place: str, content: str | None) -> None:
     folder = root / place
     folder.mkdir(parents=True, exist_ok=True)
     if content is not None:
-        (folder / ap.MEASUREMENTS).write_text(content)
+        (folder / logs.MEASUREMENTS).write_text(content)
 
 
 def targets() -> ap.TargetTable:
@@ -240,15 +241,15 @@ def test_the_smallest_evaluation_index_wins_and_then_the_smaller_time(tmp_path: 
 
 def test_partial_rows_and_blank_metrics_are_passed_over(tmp_path: Path) -> None:
     data = f"{HEADER}\n1,10\n2,20,\n3,30,nan\n4,40,0.9\n5,50,0.9\n".encode()
-    assert ap.first_hit(data, targets().targets["fastmri"]) == ap.Hit(index=3, seconds=40.0)
+    assert logs.first_hit(data, targets().targets["fastmri"]) == logs.Hit(index=3, seconds=40.0)
     quoted = f'{HEADER}\n"1","10",0.9\n'.encode()
-    assert ap.first_hit(quoted, targets().targets["fastmri"]) == ap.Hit(index=0, seconds=10.0)
+    assert logs.first_hit(quoted, targets().targets["fastmri"]) == logs.Hit(index=0, seconds=10.0)
 
 
 def test_direction_comes_from_the_table(tmp_path: Path) -> None:
     down = ap.make_target("librispeech", "wer", 0.1)
     data = b"score,validation/wer\n1,0.2\n2,0.05\n"
-    assert ap.first_hit(data, down) == ap.Hit(index=1, seconds=2.0)
+    assert logs.first_hit(data, down) == logs.Hit(index=1, seconds=2.0)
     with pytest.raises(UsageError, match="unknown metric of x"):
         ap.make_target("x", "perplexity", 1.0)
 
