@@ -36,14 +36,14 @@ def third_party() -> None:
 
 def score_published(folder: str) -> None:
     """Score a tree of AlgoPerf logs, and take the time apart."""
-    from harness.scoring import algoperf
+    from harness.scoring import algoperf, algoperf_logs
     from harness.scoring.algoperf_data import HELD_OUT_WORKLOADS
 
-    files = timed("  list the files", lambda: list(Path(folder).rglob(algoperf.MEASUREMENTS)))
+    files = timed("  list the files", lambda: list(Path(folder).rglob(algoperf_logs.MEASUREMENTS)))
     size = timed("  read their bytes and drop them", lambda: sum(len(path.read_bytes()) for path in files))
     table = algoperf.default_targets()
     wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
-    logs = timed("  read and parse up to each hit", lambda: algoperf.read_logs(folder, wanted))
+    logs = timed("  read and parse up to each hit", lambda: algoperf_logs.read_logs(folder, wanted))
     timed("  score the table", lambda: algoperf.score_table(logs.times()))
     timed("all of it, with ranges and ties", lambda: algoperf.score_logs(folder))
     print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
