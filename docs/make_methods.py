@@ -5,7 +5,8 @@ usage: python docs/make_methods.py            (a test fails when the page is sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -16,6 +17,11 @@ from harness.types import PartEntry, Source, SubmissionEntry
 
 HERE = Path(__file__).resolve().parent
 OURS = "algorace"
+#: The page whose tables hold what was compared; a row begins with its arm.
+COMPARISON = "docs/comparison.md"
+ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
+#: Method -> what was shown of it: (level, where it is shown).
+Levels = Mapping[str, Sequence[tuple[str, str]]]
 KINDS = {
     "schedule": "Learning-rate schedules",
     "optimizer": "Optimizers",
@@ -32,26 +38,36 @@ Made from the plugins' entries by `python docs/make_methods.py`; do not edit.
 
 What each level means: *listed*: it is there, runs the contract suite and cites its papers. *vectors*: numbers from
 outside (a paper, another implementation) agree with it in the named test. *reproduced*: the paper's qualitative result
-holds here in its own kind of setting. *compared*: tuned like all others and in the named table. No method is more than
-its evidence.
+holds here in its own kind of setting. *compared*: tuned like all others and in the named table, a part by way of the
+submissions it is a part of. No method is more than its evidence, and one level does not imply another: to be compared
+is not to have repeated a paper's result.
 
 `bench show NAME` prints a method whole: its papers and where in them, hyperparameters, search range, needs, the curve
 of a schedule.
 """
 
 
-def levels() -> dict[str, tuple[str, str]]:
-    """Method -> (level, where it is shown); the highest where a method stands at several."""
-    found: dict[str, tuple[str, str]] = {}
+def levels(registry: Registry) -> Levels:
+    """What docs/levels.yaml says, and `compared` for what stands in the tables of the comparison."""
+    found: dict[str, list[tuple[str, str]]] = {}
     for level, places in yaml.safe_load((HERE / "levels.yaml").read_text()).items():
         for place, names in places.items():
-            found |= dict.fromkeys(names, (level, place))
+            for name in names:
+                found.setdefault(name, []).append((level, place))
+    for name in compared(registry, (HERE.parent / COMPARISON).read_text()):
+        found.setdefault(name, []).append(("compared", COMPARISON))
     return found
+
+
+def compared(registry: Registry, comparison: str) -> Sequence[str]:
+    """Every arm that has run in the tables of that page, and what it is made of, by name."""
+    arms = {arm: registry.submission(arm) for arm in ARM.findall(comparison)}
+    return sorted({*arms, *(part for entry in arms.values() for part in entry.parts)})
 
 
 def page(registry: Registry) -> str:
     """The page as Markdown."""
-    shown = levels()
+    shown = levels(registry)
     lines = [HEAD]
     for kind, title in KINDS.items():
         parts = [part for part in registry.parts() if part.kind == kind and part.distribution == OURS]
@@ -64,11 +80,11 @@ def page(registry: Registry) -> str:
     return "\n".join(lines)
 
 
-def _part_row(part: PartEntry, shown: dict[str, tuple[str, str]]) -> list[str]:
+def _part_row(part: PartEntry, shown: Levels) -> list[str]:
     return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.needs), _level(part.id, shown)]
 
 
-def _submission_row(entry: SubmissionEntry, registry: Registry, shown: dict[str, tuple[str, str]]) -> list[str]:
+def _submission_row(entry: SubmissionEntry, registry: Registry, shown: Levels) -> list[str]:
     parts = ", ".join(f"`{name.partition(':')[2]}`" for name in entry.parts) or "its own step"
     needs = compose(entry, registry).needs
     return [f"`{entry.name}`", entry.summary, parts, _papers(entry.sources), _needs(needs), _level(entry.name, shown)]
@@ -85,9 +101,8 @@ def _needs(needs: Iterable[str]) -> str:
     return ", ".join(sorted(needs)) or "–"
 
 
-def _level(name: str, shown: dict[str, tuple[str, str]]) -> str:
-    level, place = shown.get(name, ("listed", ""))
-    return f"[{level}](../{place})" if place else level
+def _level(name: str, shown: Levels) -> str:
+    return ", ".join(f"[{level}](../{place})" for level, place in shown.get(name, ())) or "listed"
 
 
 def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
