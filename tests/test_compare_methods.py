@@ -23,12 +23,14 @@ from harness.worker.host import load_workload
 
 ROOT = Path(__file__).resolve().parent.parent
 REGISTRY = load_registry()
-NAMES = ("methods_design", "methods_figures", "methods_table", "compare_methods")
+NAMES = ("methods_design", "methods_figures", "methods_tests", "methods_claims", "methods_table", "compare_methods")
 
 
 class Scripts(NamedTuple):
     design: ModuleType
     figures: ModuleType
+    tests: ModuleType
+    claims: ModuleType
     table: ModuleType
     command: ModuleType
 
@@ -232,29 +234,60 @@ def made_up(scripts: Scripts, tmp_path: Path, better: dict[str, float], noise: f
     return found
 
 
+def verdicts(scripts: Scripts, results: Any) -> dict[tuple[str, str, bool], str]:
+    """(arm, other, at the small budget) -> what is said of the claim."""
+    return {(j.claim.arm, j.claim.other, j.claim.small): j.says for j in scripts.claims.judged(results)}
+
+
 def test_a_difference_is_found_and_an_equality_is_not(scripts: Scripts, tmp_path: Path) -> None:
-    table, design = scripts.table, scripts.design
-    results = table.Results(made_up(scripts, tmp_path, {"rex": 0.8, "step": 1.3, "soap-wsd": 0.7}, 0.003))
+    tests, claims, design = scripts.tests, scripts.claims, scripts.design
+    results = tests.Results(made_up(scripts, tmp_path, {"rex": 0.8, "step": 1.3, "soap-wsd": 0.7}, 0.003))
     for stage in (*design.FULL, design.SMALL):
         reference, *others = design.SCHEDULES
-        rows = [table.by_t(table.log_ratios(results, stage, arm, reference, "loss"), 9) for arm in others]
-        said = dict(zip(others, table.corrected(rows), strict=True))
+        rows = [tests.by_t(tests.log_ratios(results, stage, arm, reference, "loss"), 9) for arm in others]
+        said = dict(zip(others, tests.corrected(rows), strict=True))
         assert said["rex"].verdict == "better"
         assert said["rex"].ratio == pytest.approx(0.8, rel=0.05)
         assert said["rex"].low < 0.8 < said["rex"].high
         assert said["step"].verdict == "worse"
         assert said["d2z"].verdict == "–"
-    verdicts = {(c.arm, c.other, c.measure, c.small): says for c, _, says in table.judged(results)}
-    assert verdicts["soap-wsd", "wsd", "target", False] == "holds"
-    assert verdicts["muon-wsd", "wsd", "target", False] == "fails: no gain worth speaking of"
-    assert verdicts["rex", "d2z", "loss", True] == "holds"
-    assert verdicts["uba", "rex", "loss", False] == "fails"
-    assert verdicts["d2z", "adamw-cosine", "loss", False] == "holds", "it is no worse"
+    found = {(j.claim.arm, j.claim.other, j.claim.measure, j.claim.small): j.says for j in claims.judged(results)}
+    assert found["soap-wsd", "wsd", "target", False] == "holds"
+    assert found["muon-wsd", "wsd", "target", False] == "fails: no gain worth speaking of"
+    assert found["rex", "d2z", "loss", True] == "holds"
+    assert found["uba", "rex", "loss", False] == "fails"
+    assert found["d2z", "adamw-cosine", "loss", False] == "holds", "it is no worse"
+
+
+def test_one_workload_alone_is_judged_by_its_own_seeds(scripts: Scripts, tmp_path: Path) -> None:
+    """An arm that is ahead on one and behind on the other: undecided together, plain on each."""
+    ahead = made_up(scripts, tmp_path, {"rex": 0.8, "uba": 0.8}, 0.003)
+    behind = made_up(scripts, tmp_path, {"rex": 1.25, "uba": 1.25}, 0.003)
+    found = [f for f in ahead if f.workload.startswith("lm-tiny@")]
+    found += [f for f in behind if f.workload.startswith("resnet-digits@")]
+    results = scripts.tests.Results(found)
+    assert verdicts(scripts, results)["rex", "d2z", False] == "undecided"
+    alone = scripts.claims.alone(results)
+    assert len(alone) == 2 * sum(not claim.small for claim in scripts.design.CLAIMS)
+    said = {(j.claim.arm, j.claim.other, j.stages[0].workload): j.says for j in alone if j.claim.measure == "loss"}
+    assert said["rex", "d2z", "lm-tiny"] == "holds"
+    assert said["rex", "d2z", "resnet-digits"] == "fails"
+    assert said["uba", "rex", "lm-tiny"] == "fails: no gain worth speaking of"
+    lines = [scripts.claims.on_one(results, one) for one in alone]
+    assert any(line.startswith("lm-tiny 0.8") and line.endswith(" holds") for line in lines)
+
+
+def test_runs_without_spread_are_not_tested(scripts: Scripts) -> None:
+    """Hits fall on evaluations, so five pairs can agree to the last digit; that is no certainty."""
+    one = scripts.tests.by_t([-0.1] * 5, 1)
+    assert (one.n, one.p, one.low, one.high) == (5, 1.0, None, None)
+    same = scripts.tests.by_t([0.0] * 5, 1)
+    assert (same.p, same.low, same.high) == (1.0, 1.0, 1.0)
 
 
 def test_one_workload_does_not_speak_for_both(scripts: Scripts, tmp_path: Path) -> None:
     found = [f for f in made_up(scripts, tmp_path, {"rex": 0.8}) if f.workload.startswith("resnet-digits@")]
-    said = {(c.arm, c.other, c.small): says for c, _, says in scripts.table.judged(scripts.table.Results(found))}
+    said = verdicts(scripts, scripts.tests.Results(found))
     assert said["rex", "d2z", True] == "holds"
     assert said["rex", "d2z", False] == "not tried"
 
@@ -262,16 +295,16 @@ def test_one_workload_does_not_speak_for_both(scripts: Scripts, tmp_path: Path) 
 def test_before_all_seeds_have_run_nothing_is_found(scripts: Scripts, tmp_path: Path) -> None:
     """Of two pairs that happen to agree Student's t makes a certainty."""
     found = [f for f in made_up(scripts, tmp_path, {"rex": 0.8}, 0.0001) if f.purpose == "tuning" or f.study < 2]
-    results = scripts.table.Results(found)
-    rex = scripts.table.losses_against_first(results, scripts.design.SMALL, scripts.design.SCHEDULES)["rex"]
+    results = scripts.tests.Results(found)
+    rex = scripts.tests.losses_against_first(results, scripts.design.SMALL, scripts.design.SCHEDULES)["rex"]
     assert rex.ratio == pytest.approx(0.8, rel=0.01)
     assert rex.verdict == "–"
-    assert {says for _, _, says in scripts.table.judged(results)} == {"not finished"}
+    assert {judged.says for judged in scripts.claims.judged(results)} == {"not finished"}
 
 
 def test_noise_leaves_claims_undecided(scripts: Scripts, tmp_path: Path) -> None:
-    results = scripts.table.Results(made_up(scripts, tmp_path, {}, noise=0.4))
-    said = [says for _, _, says in scripts.table.judged(results)]
+    results = scripts.tests.Results(made_up(scripts, tmp_path, {}, noise=0.4))
+    said = [judged.says for judged in scripts.claims.judged(results)]
     assert said.count("undecided") >= len(said) - 2
     assert "holds" not in said
 
@@ -316,22 +349,22 @@ def test_misses_and_broken_runs_are_no_times(scripts: Scripts, tmp_path: Path) -
         else f
         for f in found
     ]
-    results = scripts.table.Results(changed)
+    results = scripts.tests.Results(changed)
     stage = scripts.design.FULL[0]
-    assert scripts.table.log_ratios(results, stage, "lion-wsd", "wsd", "target") == [math.inf] * 5
-    one = scripts.table.by_t(scripts.table.log_ratios(results, stage, "lion-wsd", "wsd", "loss"), 7)
+    assert scripts.tests.log_ratios(results, stage, "lion-wsd", "wsd", "target") == [math.inf] * 5
+    one = scripts.tests.by_t(scripts.tests.log_ratios(results, stage, "lion-wsd", "wsd", "loss"), 7)
     assert (one.n, one.ratio, one.verdict) == (5, None, "–")
     page = scripts.table.page(changed)
     assert "broke" in page
     assert "missed" in page
-    pooled = [d for s in scripts.design.FULL for d in scripts.table.log_ratios(results, s, "lion-wsd", "wsd", "target")]
-    (verdict,) = scripts.table.corrected([scripts.table.by_flips(pooled, 7)])
+    pooled = [d for s in scripts.design.FULL for d in scripts.tests.log_ratios(results, s, "lion-wsd", "wsd", "target")]
+    (verdict,) = scripts.tests.corrected([scripts.tests.by_flips(pooled, 7)])
     assert verdict.verdict == "worse", "misses count"
 
 
 def differences(scripts: Scripts, values: list[float], **changes: Any) -> Any:
     """A claim's difference over such log ratios, corrected over nothing else."""
-    (one,) = scripts.table.corrected([scripts.table.by_flips(values, 1)])
+    (one,) = scripts.tests.corrected([scripts.tests.by_flips(values, 1)])
     return dataclasses.replace(one, **changes)
 
 
@@ -341,7 +374,7 @@ def claim(scripts: Scripts, kind: str) -> Any:
 
 def test_a_difference_not_worth_speaking_of_supports_no_claim(scripts: Scripts) -> None:
     """Seeds can be so alike that 1 % is found; by the design it is of no interest."""
-    verdict = scripts.table.verdict
+    verdict = scripts.claims.verdict
     slower = differences(scripts, [0.009 + i / 1000 for i in range(10)])
     faster = differences(scripts, [-0.009 - i / 1000 for i in range(10)])
     assert (slower.verdict, faster.verdict) == ("worse", "better")
@@ -354,10 +387,10 @@ def test_a_difference_not_worth_speaking_of_supports_no_claim(scripts: Scripts) 
 
 def test_pairs_of_two_misses_are_no_evidence_of_likeness(scripts: Scripts) -> None:
     missed = differences(scripts, [0.0] * 10, both_missed=10)
-    assert scripts.table.verdict(claim(scripts, "not worse"), missed) == "undecided"
-    assert scripts.table.verdict(claim(scripts, "better"), missed) == "undecided"
+    assert scripts.claims.verdict(claim(scripts, "not worse"), missed) == "undecided"
+    assert scripts.claims.verdict(claim(scripts, "better"), missed) == "undecided"
     alike = differences(scripts, [0.0] * 10)
-    assert scripts.table.verdict(claim(scripts, "not worse"), alike) == "holds"
+    assert scripts.claims.verdict(claim(scripts, "not worse"), alike) == "holds"
 
 
 def test_claims_count_their_pairs_of_two_misses(scripts: Scripts, tmp_path: Path) -> None:
@@ -365,10 +398,15 @@ def test_claims_count_their_pairs_of_two_misses(scripts: Scripts, tmp_path: Path
         msgspec.structs.replace(f, hit=None, seconds=None) if f.purpose == "score" else f
         for f in made_up(scripts, tmp_path, {})
     ]
-    for one, difference, says in scripts.table.judged(scripts.table.Results(found)):
-        assert difference.both_missed == (10 if one.measure == "target" else 0)
-        if one.measure == "target":
-            assert says == "undecided"
+    results = scripts.tests.Results(found)
+    for one in scripts.claims.judged(results):
+        assert one.found.both_missed == (10 if one.claim.measure == "target" else 0)
+        if one.claim.measure == "target":
+            assert one.says == "undecided"
+    for one in scripts.claims.alone(results):
+        if one.claim.measure == "target":
+            assert one.says == "not tested (a seed missed or broke)"
+            assert scripts.claims.on_one(results, one) == f"{one.stages[0].workload} 0 and 0 of 5 hit"
 
 
 def test_an_arm_that_broke_is_not_tested_by_its_other_seeds(scripts: Scripts, tmp_path: Path) -> None:
@@ -378,17 +416,17 @@ def test_an_arm_that_broke_is_not_tested_by_its_other_seeds(scripts: Scripts, tm
         else f
         for f in made_up(scripts, tmp_path, {"rex": 0.5}, 0.001)
     ]
-    results = scripts.table.Results(found)
-    rex = scripts.table.losses_against_first(results, scripts.design.SMALL, scripts.design.SCHEDULES)["rex"]
+    results = scripts.tests.Results(found)
+    rex = scripts.tests.losses_against_first(results, scripts.design.SMALL, scripts.design.SCHEDULES)["rex"]
     assert (rex.n, rex.ratio, rex.verdict) == (5, None, "–")
-    said = {(c.arm, c.other, c.small): says for c, _, says in scripts.table.judged(results)}
-    assert said["rex", "d2z", True] == "undecided"
+    said = verdicts(scripts, results)
+    assert said["rex", "d2z", True] == "not tested (a seed missed or broke)"
     assert "(3/5 broke)" in scripts.table.page(found)
 
 
 def test_another_version_of_a_workload_is_another_place(scripts: Scripts, tmp_path: Path) -> None:
     older = [msgspec.structs.replace(f, workload="lm-tiny@1") for f in made_up(scripts, tmp_path, {"rex": 0.8})]
-    results = scripts.table.Results(older)
+    results = scripts.tests.Results(older)
     assert results.setting(scripts.design.FULL[1], "rex", "loss") is None
 
 
