@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -50,7 +51,7 @@ of a schedule.
 def levels(registry: Registry) -> Levels:
     """What docs/levels.yaml says, and `compared` for what stands in the tables of the comparison."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for level, places in yaml.safe_load((HERE / "levels.yaml").read_text()).items():
+    for level, places in _written().items():
         for place, names in places.items():
             for name in names:
                 found.setdefault(name, []).append((level, place))
@@ -65,10 +66,20 @@ def compared(registry: Registry, comparison: str) -> Sequence[str]:
     return sorted({*arms, *(part for entry in arms.values() for part in entry.parts)})
 
 
+def _written() -> dict[str, Any]:
+    """docs/levels.yaml: level -> place -> methods, with what was repeated for those that are `reproduced`."""
+    return dict(yaml.safe_load((HERE / "levels.yaml").read_text()))
+
+
 def page(registry: Registry) -> str:
     """The page as Markdown."""
     shown = levels(registry)
-    lines = [HEAD]
+    repeated = [
+        f"- `{name}`: {what} ([{place}](../{place}))."
+        for place, results in _written()["reproduced"].items()
+        for name, what in results.items()
+    ]
+    lines = [HEAD, "What was reproduced:", "", *repeated, ""]
     for kind, title in KINDS.items():
         parts = [part for part in registry.parts() if part.kind == kind and part.distribution == OURS]
         if parts:
