@@ -112,7 +112,8 @@ def _how() -> list[str]:
         "first evaluation at the target; each is compared at the setting that was best by it, and the tables give "
         "both settings (learning rate, share of the horizon). Ratios are those of the arm to the first of its "
         f"table, below 1 is better. Intervals have {1 - design.ALPHA:.0%} together within a table (Bonferroni), and "
-        "p is corrected by Holm over all tests of it.\n",
+        "p is corrected by Holm over all tests of it. Seconds are processor seconds, two runs at once and lighter work "
+        "beside them at times; no test uses them.\n",
         f"Tables of one workload use Student's t on {design.SEEDS} pairs of log losses: their p rests on these being "
         f"near to normal, since no test without that assumption can find anything in {design.SEEDS} pairs. The table "
         "over both workloads uses the exact sign-flip test on all pairs, with a miss as the worst rank (`inf` in its "
@@ -204,7 +205,7 @@ def _rest(results: Results) -> str:
         rows.append(
             [
                 f"`{arm}`",
-                f"{float(setting.hparams['lr']):.3g}",
+                rate_among(setting, results.tuned(stage, arm)),
                 _mean_loss(fresh),
                 spread,
                 *_target_cells(fresh),
@@ -216,9 +217,17 @@ def _rest(results: Results) -> str:
         f"On `{stage.workload}`: {design.RATES} learning rates on the tuning seed, `horizon_fraction` at its default; "
         f"the one with the fewest examples to the target on {design.SEEDS} fresh seeds. Tuned by less than the tables "
         f"above, so not tested against them. The last column is one run of the defaults on `{untuned.workload}`. "
+        "↑ and ↓ mark a rate that was the highest or lowest tried, beyond which a better one may lie. "
         "Methods that need a stream of tasks or examples with a quality are not here: these workloads have neither.\n"
     )
     return "\n".join(["## The other methods\n", text, *markdown(heading, rows), ""])
+
+
+def rate_among(chosen: Figure, tried: Sequence[Figure]) -> str:
+    """`0.03 ↑`: the learning rate, and whether it was the highest or the lowest of those tried."""
+    rate, rates = float(chosen.hparams["lr"]), [float(figure.hparams["lr"]) for figure in tried]
+    edge = " ↑" if rate == max(rates) else " ↓" if rate == min(rates) else ""
+    return f"{rate:.3g}{edge if len(set(rates)) > 1 else ''}"
 
 
 def _claims(results: Results) -> str:

@@ -64,8 +64,11 @@ class Results:
 
     def setting(self, stage: Stage, arm: str, measure: Measure) -> Figure | None:
         """The tuning run of the setting that was chosen."""
-        tuned = [f for f in self._of(stage, arm) if f.purpose == "tuning"]
-        return figures.chosen(tuned).get(measure)
+        return figures.chosen(self.tuned(stage, arm)).get(measure)
+
+    def tuned(self, stage: Stage, arm: str) -> list[Figure]:
+        """The runs of all settings that were tried."""
+        return [f for f in self._of(stage, arm) if f.purpose == "tuning"]
 
     def fresh(self, stage: Stage, arm: str, measure: Measure) -> dict[int, Figure]:
         """Study -> the run of the chosen setting, or of the defaults, on its seeds."""

@@ -185,6 +185,17 @@ def test_each_measure_chooses_its_own_setting(scripts: Scripts, tmp_path: Path) 
     assert scripts.figures.chosen(missed)["target"].trial == 4, "among misses the lower loss"
 
 
+def test_a_rate_at_the_edge_of_those_tried_is_marked(scripts: Scripts, tmp_path: Path) -> None:
+    runner = experiment(scripts, tmp_path, arms="rex-sgd", workloads="resnet-digits")
+    (stage,) = runner.stages()
+    low, middle, high = sorted(
+        (figure_of(scripts, spec, 0.5, None) for spec in runner.tuning(stage)), key=lambda figure: figure.hparams["lr"]
+    )
+    marked = [scripts.table.rate_among(one, [high, low, middle]).partition(" ")[2] for one in (low, middle, high)]
+    assert marked == ["↓", "", "↑"]
+    assert scripts.table.rate_among(low, [low]) == f"{low.hparams['lr']:.3g}", "nothing else was tried"
+
+
 def test_figures_come_back_as_they_were_written(scripts: Scripts, tmp_path: Path) -> None:
     runner = experiment(scripts, tmp_path, arms="wsd,d2z", workloads="resnet-digits")
     stage = next(runner.stages())
