@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -171,10 +171,7 @@ class Experiment:
             budget = stage.budget or facts.budget.horizon
             there = [f for f in done.values() if f.at == (facts.id, budget) and f.arm in stage.arms]
             fresh = [figure for figure in there if figure.purpose == "score"]
-            left = sum(self._seconds(spec) for spec in tuning if figures.key(spec) not in done)
-            left -= sum(self._cost(figure.arm, stage.workload, budget) for figure in fresh)
-            once = stage.seeds * sum(self._cost(arm, stage.workload, budget) for arm in stage.arms)
-            least, most = (max(0.0, left + n * once) for n in (1, len(stage.measures)))
+            least, most = self._left(stage, tuning, fresh, done)
             total += most
             several = "one or two settings" if len(stage.measures) > 1 else "one setting"
             several = "the defaults" if stage.settings == "defaults" else several
@@ -188,6 +185,22 @@ class Experiment:
         jobs = self._options.jobs
         print(f"at most {hours(total)} are left; with {jobs} at once {hours(total / jobs, 'hours')}")
         return 0
+
+    def _left(
+        self, stage: Stage, tuning: Sequence[RunSpec], fresh: Sequence[Figure], done: Mapping[Key, Figure]
+    ) -> tuple[float, float]:
+        """Seconds that a stage still takes, at least and at most: before its tuning has run both measures may choose
+        the same settings or not."""
+        to_tune = [spec for spec in tuning if figures.key(spec) not in done]
+        if not to_tune:
+            chosen = self.fresh(stage, [done[figures.key(spec)] for spec in tuning])
+            exactly = sum(self._seconds(spec) for spec in chosen if figures.key(spec) not in done)
+            return exactly, exactly
+        budget = stage.budget or self._registry.workload(stage.workload).facts.budget.horizon
+        once = stage.seeds * sum(self._cost(arm, stage.workload, budget) for arm in stage.arms)
+        left = sum(map(self._seconds, to_tune))
+        left -= sum(self._cost(figure.arm, stage.workload, budget) for figure in fresh)
+        return max(0.0, left + once), max(0.0, left + len(stage.measures) * once)
 
     def _seconds(self, spec: RunSpec) -> float:
         facts = spec.workload.facts

@@ -257,7 +257,7 @@ def _claims(results: Results) -> str:
 
 
 def reached(fresh: Sequence[Figure]) -> str:
-    """`reached 4/5, median 12,800 examples`, or where a method that missed ended.
+    """`reached 4/5, median 12,800 examples`, or where a method that missed ended; of one run, without counts.
 
     >>> reached([])
     'not run'
@@ -267,9 +267,10 @@ def reached(fresh: Sequence[Figure]) -> str:
     hits = [f.hit for f in fresh if f.hit is not None]
     losses = [f.loss for f in fresh if f.loss is not None]
     broken = [f.status for f in fresh if f.status not in ("reached", "exhausted")]
-    line = f"{'reached' if hits else 'missed'} {len(hits)}/{len(fresh)}"
+    several = len(fresh) > 1
+    line = ("reached" if hits else "missed") + (f" {len(hits)}/{len(fresh)}" if several else "")
     if hits:
-        line += f", median {statistics.median(hits):,.0f} examples"
+        line += f", median {statistics.median(hits):,.0f} examples" if several else f" at {hits[0]:,} examples"
     elif losses:
         line += f", ends at {statistics.median(losses):.4g}"
     return line + (f" ({', '.join(broken)})" if broken else "")

@@ -147,6 +147,14 @@ def test_the_plan_says_what_it_costs_and_runs_nothing(
     assert not runs.exists()
 
 
+def test_where_all_has_run_the_plan_says_that_nothing_is_left(
+    scripts: Scripts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One setting that both measures chose runs once: no more is left than what would run."""
+    assert scripts.command.main(["--plan", "--arms", "wsd,rex", "--workloads", "resnet-digits"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("at most 0.0 core-hours are left")
+
+
 # --- figures ----------------------------------------------------------------------------------------
 
 
@@ -447,4 +455,5 @@ def test_what_a_method_did_at_its_defaults_is_one_line(scripts: Scripts, tmp_pat
     hits = (900, 1100, None, 1000, 1000)
     made = [figure_of(scripts, spec, 0.5, hit) for spec, hit in zip(runner.tuning(stage), hits, strict=True)]
     assert scripts.table.reached(made) == "reached 4/5, median 1,000 examples"
-    assert scripts.table.reached(made[2:3]) == "missed 0/1, ends at 0.5"
+    assert scripts.table.reached(made[2:3]) == "missed, ends at 0.5"
+    assert scripts.table.reached(made[:1]) == "reached at 900 examples"
