@@ -218,7 +218,8 @@ def _rest(results: Results) -> str:
         f"the one with the fewest examples to the target on {design.SEEDS} fresh seeds. Tuned by less than the tables "
         f"above, so not tested against them. The last column is one run of the defaults on `{untuned.workload}`. "
         "↑ and ↓ mark a rate that was the highest or lowest tried, beyond which a better one may lie. "
-        "Methods that need a stream of tasks or examples with a quality are not here: these workloads have neither.\n"
+        "Methods that need a stream of tasks or examples with a quality are not here: these workloads have neither "
+        "([schedules](schedules.md) and [optimizers](optimizers.md) say what they do on others).\n"
     )
     return "\n".join(["## The other methods\n", text, *markdown(heading, rows), ""])
 
