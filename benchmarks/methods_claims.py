@@ -1,7 +1,8 @@
 """What papers say of the methods that are compared, and what the figures say of that.
 
 A claim is tried on both workloads together, as was fixed before any run. The same question asked of one workload alone
-was added when all of these runs had been seen, since their noise differs tenfold; it is a description beside the test.
+was added when all of these runs had been seen, since seeds vary far more on one than on the other; it is a description
+beside the test.
 """
 
 from __future__ import annotations

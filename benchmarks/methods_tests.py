@@ -78,9 +78,6 @@ class Results:
             scores = [f for f in scores if best is not None and f.hparams == best.hparams]
         return {f.study: f for f in scores}
 
-    def all(self) -> Sequence[Figure]:
-        return self._found
-
     def _of(self, stage: Stage, arm: str) -> list[Figure]:
         facts = self._facts[stage.workload]
         place = facts.id, stage.budget or facts.budget.horizon
