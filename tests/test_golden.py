@@ -2,6 +2,9 @@
 
 A difference means that data, model, optimizer or loop changed what is computed. If that was meant, bump the
 workload's version and write the curve again: BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_golden.py
+
+The weights at the end are compared, too: by their norm everywhere, and bit by bit on the processor and the torch that
+the curve was written with (other processors sum in another order).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from harness import data, holdings
 from harness.plugins import load_registry
@@ -45,12 +49,20 @@ def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: 
     submission = "replay" if workload.facts.replay_capacity else "adamw-cosine"
     record = run_here(spec_of(submission, workload, smoke=True), tmp_path)
     curve = [{"examples": p.examples, "train_loss": p.train_loss, **p.metrics} for p in record.points]
+    tensors = load_file(tmp_path / record.run_id / "final.safetensors")
+    norm = sum(float(tensor.double().square().sum()) for tensor in tensors.values()) ** 0.5
+    assert record.environment is not None
+    computed_on = f"{record.spec.hardware}, torch {record.environment.torch}"
     path = GOLDEN / f"{workload.name.replace(':', '_')}.json"
     if os.environ.get("BENCH_WRITE_GOLDEN"):
-        golden = {"workload": workload.facts.id, "submission": submission, "curve": curve}
+        weights = {"norm": norm, "sha256": record.final_weights, "computed_on": computed_on}
+        golden = {"workload": workload.facts.id, "submission": submission, "weights": weights, "curve": curve}
         path.write_text(json.dumps(golden, indent=1) + "\n")
     golden = json.loads(path.read_text())
     assert golden["workload"] == workload.facts.id, "a new version needs a new curve"
+    assert norm == pytest.approx(golden["weights"]["norm"], rel=TOLERANCE)
+    if golden["weights"]["computed_on"] == computed_on:
+        assert record.final_weights == golden["weights"]["sha256"]
     assert len(golden["curve"]) == len(curve)
     for old, new in zip(golden["curve"], curve, strict=True):
         assert new.keys() == old.keys()
