@@ -26,12 +26,16 @@ import msgspec
 from methods_design import Settings, Stage
 from methods_figures import Figure, Key
 
-from harness import estimate, plan, rulesets, sampling, spaces, store
 from harness.cli.run import watching
+from harness.contract import hyperparameters
+from harness.contract.domains import Fixed, HParams
+from harness.contract.entries import SubmissionEntry
+from harness.contract.run import Execution, Purpose, RunSpec
 from harness.errors import BenchError
-from harness.loading import load_object
-from harness.plugins import Registry, load_registry
-from harness.types import Execution, Fixed, HParams, Purpose, RunSpec, SubmissionEntry
+from harness.planning import compose, estimate, plan, rulesets, sampling
+from harness.plugins.loading import load_object
+from harness.plugins.registry import Registry, load_registry
+from harness.storage import layout, records
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Wall seconds of a run of AdamW to the end of the full budget with its evaluations, where no earlier record says.
@@ -110,7 +114,7 @@ class Experiment:
             settings = [_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
             for setting in settings:
                 specs += self._plan(stage, entry, [setting], "score", stage.seeds)
-        unique = {store.run_id(spec): spec for spec in specs}
+        unique = {layout.run_id(spec): spec for spec in specs}
         return sorted(unique.values(), key=lambda spec: spec.study)
 
     def _plan(
@@ -154,7 +158,7 @@ class Experiment:
         execute = load_object(self._registry.executor("local").load)
         with watching(self._registry, len(left)) as watcher:
             for outcome in execute(left, self._options.runs, watcher, Execution(jobs=self._options.jobs)):
-                figure = figures.of(store.read_record(Path(outcome.path) / store.RECORD))
+                figure = figures.of(records.read_record(Path(outcome.path) / layout.RECORD))
                 kept[figure.key] = figure
                 figures.write(self._options.figures, kept.values())
         return [kept[figures.key(spec)] for spec in specs]
@@ -219,8 +223,8 @@ def points(entry: SubmissionEntry, registry: Registry, settings: Settings) -> li
     sequence over its learning rate and its `horizon_fraction`. Where one submission has two learning rates, for
     hidden weights and for the rest, they stay in the proportion of their defaults.
     """
-    space = plan.compose(entry, registry).space
-    middle = float(spaces.default(space["lr"]))
+    space = compose.compose(entry, registry).space
+    middle = float(hyperparameters.default(space["lr"]))
     if settings == "rates" and entry.points:
         return list(entry.points)
     if settings == "rates":
@@ -229,7 +233,7 @@ def points(entry: SubmissionEntry, registry: Registry, settings: Settings) -> li
         tuned = {name: space[name] for name in figures.TUNED if name in space and not isinstance(space[name], Fixed)}
         found = [dict(point) for point in islice(sampling.draws(tuned), design.TRIALS)]
     if "adam_lr" in space:
-        share = float(spaces.default(space["adam_lr"])) / middle
+        share = float(hyperparameters.default(space["adam_lr"])) / middle
         found = [{**point, "adam_lr": float(f"{float(point['lr']) * share:.6g}")} for point in found]
     return found
 

@@ -3,7 +3,7 @@
     python benchmarks/gpu.py                 # on a GPU; under nine minutes
     python benchmarks/gpu.py --toy           # on a processor, at a size that measures nothing but that it works
 
-Runs are the worker's own: built by `harness.worker.host`, trained by `Run.train`, timed by the run's clock, a figure
+Runs are the worker's own: built by `harness.worker.setup`, trained by `Run.train`, timed by the run's clock, a figure
 per interval between two evaluations; the first interval warms up. The overhead of the harness is the ratio of its step
 to one written by hand, a few of each in turn between two waits for the device. Each trick is turned off alone; one
 that this version does not have is reported as absent. When the time is up the rest is reported as left out.
@@ -37,11 +37,14 @@ from unittest import mock
 import msgspec
 import torch
 
-from harness import hardware, plan, provenance, rulesets
-from harness.loading import load_object
-from harness.plugins import load_registry
-from harness.types import AnyEvent, ClockEdge, Job, RunSpec, Warned, WorkloadEntry
-from harness.worker import host
+from harness.contract.entries import WorkloadEntry
+from harness.contract.events import AnyEvent, ClockEdge, Warned
+from harness.contract.run import Job, RunSpec
+from harness.hardware import classes, detect
+from harness.planning import plan, rulesets
+from harness.plugins.loading import load_object
+from harness.plugins.registry import load_registry
+from harness.worker import environment, setup
 from harness.worker import work as worker_work
 from submissions.optimizers.flattened import FlattenedMuon
 
@@ -97,14 +100,14 @@ class Session:
 
     @property
     def hardware(self) -> str:
-        return provenance.hardware_class(self.device, 1)
+        return detect.hardware_class(self.device, 1)
 
     def read(self, during: str) -> None:
         """Note the clocks, power and temperature of the device; once a second at most."""
-        gpus = provenance.run_gpus(self.device) if self.device.startswith("cuda") else ()
+        gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
-            read = provenance.driver().read(gpus)
+            read = detect.driver().read(gpus)
             self.readings += [{"during": during, "at": round(now, 1), **msgspec.to_builtins(one)} for one in read]
             self.last_read = now
 
@@ -130,7 +133,7 @@ class Session:
 
 
 #: Whether this version computes a batch in parts, and compiles losses.
-PARTED = importlib.util.find_spec("harness.worker.parts") is not None
+PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
 COMPILES = hasattr(worker_work, "compiled")
 
 
@@ -152,7 +155,7 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
         if isinstance(event, ClockEdge) and not event.running:
             session.read(spec.workload.facts.name)  # off the clock, before the device has cooled down
 
-    run = host.build(Job(spec=spec, folder=str(session.folder), resume=False), receive)
+    run = setup.build(Job(spec=spec, folder=str(session.folder), resume=False), receive)
     done = run.train()
     if done.status != "exhausted":
         raise RuntimeError(f"{spec.workload.facts.id} ended as {done.status}: {done.reason}")
@@ -183,7 +186,7 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
     model = made.build_model(0)
     found["tokens_per_second"] = [tokens * rate for rate in found["examples_per_second"]]
     found["flops_per_token"] = flops_per_token(model, model.config)
-    peak = hardware.peak_tflops(session.hardware)
+    peak = classes.peak_tflops(session.hardware)
     if peak is not None:
         mean = statistics.fmean(found["tokens_per_second"])
         found |= {"peak_tflops": peak, "utilisation": mean * found["flops_per_token"] / (1e12 * peak)}
@@ -197,7 +200,7 @@ def overhead(session: Session) -> dict[str, Any]:
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
-    run = host.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+    run = setup.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
     made = load_object(workload.load)(**workload.arguments)
     micro = getattr(run.work, "micro_batch", None) or spec.workload.facts.batch_sizes[0]
     bare = bare_words(spec, made, micro, spec.workload.facts.precision.compile and COMPILES)
@@ -234,7 +237,7 @@ def waits(session: Session) -> dict[str, Any]:
     found: dict[str, Any] = {"waits_per_step": {}}
     for workload in (session.words(), session.pictures()):
         spec = session.spec(workload, "adamw-cosine")
-        run = host.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+        run = setup.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
         for _ in range(3):
             _one_step(run)
         torch.cuda.synchronize()
@@ -405,7 +408,7 @@ def _figure(values: list[float]) -> str:
 
 def report(session: Session, began: datetime) -> dict[str, Any]:
     """Everything that was measured, on what, with what."""
-    gpus = provenance.run_gpus(session.device) if session.device.startswith("cuda") else ()
+    gpus = detect.run_gpus(session.device) if session.device.startswith("cuda") else ()
     versions = {name: importlib.metadata.version(name) for name in ("algorace", "torch", "numpy")}
     if importlib.util.find_spec("triton") is not None:
         versions["triton"] = importlib.metadata.version("triton")
@@ -413,10 +416,10 @@ def report(session: Session, began: datetime) -> dict[str, Any]:
         "schema": SCHEMA,
         "script": "benchmarks/gpu.py",
         "date": began.isoformat(timespec="seconds"),
-        "commit": provenance.git_state(),
+        "commit": environment.git_state(),
         "hardware": session.hardware,
         "device": [msgspec.to_builtins(gpu.device) for gpu in gpus],
-        "processor": provenance.cpu_name(),
+        "processor": detect.cpu_name(),
         "python": platform.python_version(),
         "versions": versions,
         "cuda": str(torch.version.cuda or ""),
@@ -455,7 +458,7 @@ def main() -> None:
             folder=Path(folder),
         )
         print(
-            f"{session.hardware}, torch {torch.__version__}, commit {provenance.git_state() or 'unknown'}", flush=True
+            f"{session.hardware}, torch {torch.__version__}, commit {environment.git_state() or 'unknown'}", flush=True
         )
         measure(session, options.only)
         found = report(session, began)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import Batch, Budget, Pool, Precision, Split, Target, WorkloadEntry, WorkloadFacts
-from harness.types import RunSpec
+from harness.contract.run import RunSpec
 from workloads.lm.common import NextSymbol
 from workloads.lm.corpus import Corpus, written
 from workloads.lm.facts import LM_124M_SYNTHETIC

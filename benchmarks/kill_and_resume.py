@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import store
-from harness.types import Record
+from harness.contract.record import Record
+from harness.storage import records
 
 
 def main() -> int:
@@ -82,7 +82,7 @@ def finish(options: argparse.Namespace, runs: Path) -> Record:
     """Give the command until the trial is finished; its record."""
     for _ in range(5):
         subprocess.run(command(options, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        (record,), problems = store.read_all([runs])
+        (record,), problems = records.read_all([runs])
         assert not problems, problems
         if record.status != "interrupted":
             return record

@@ -25,12 +25,15 @@ from typing import Any
 
 import msgspec
 
-from harness import plan, rulesets, store
-from harness.executors.machine import usable_cores
-from harness.loading import load_object
-from harness.plugins import load_registry
+from harness.contract.entries import WorkloadEntry
+from harness.contract.record import Record
+from harness.contract.run import Execution, RunSpec
+from harness.execution.resources import usable_cores
+from harness.planning import plan, rulesets
+from harness.plugins.loading import load_object
+from harness.plugins.registry import load_registry
 from harness.report.progress import Plain
-from harness.types import Execution, Record, RunSpec, WorkloadEntry
+from harness.storage import records as stored
 
 SUBMISSIONS = ("adamw-cosine", "wsd", "sgd-nesterov")
 WORKLOADS = ("resnet-digits", "continual-digits")
@@ -171,13 +174,13 @@ def cluster() -> Iterator[Any]:
 
 def ended(runs: Path) -> int:
     """How many trials have ended, while others are running."""
-    endings = [store.ending(path) for path in runs.glob("run-*/record.json")]
+    endings = [stored.ending(path) for path in runs.glob("run-*/record.json")]
     return sum(ending is not None and ending.status != "interrupted" for ending in endings)
 
 
 def outcomes(runs: Path) -> dict[str, Any]:
     """What must be equal, by run_id, of the trials that have ended."""
-    records, problems = store.read_all([runs])
+    records, problems = stored.read_all([runs])
     assert not problems, problems
     assert len(list(runs.glob("run-*/record.json"))) == len(records), "two records of one trial"
     return {record.run_id: outcome(record) for record in records if record.status != "interrupted"}

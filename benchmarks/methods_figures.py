@@ -10,8 +10,12 @@ from typing import TypeAlias
 import msgspec
 from methods_design import Measure
 
-from harness import store
-from harness.types import Data, HParams, Purpose, Record, RunSpec, Scalar, Status, Target
+from harness.contract.base import Data
+from harness.contract.domains import HParams, Scalar
+from harness.contract.record import Record, Status
+from harness.contract.run import Purpose, RunSpec
+from harness.contract.workload import Target
+from harness.system import files
 
 #: The hyperparameters that are tuned, in the order of the search space.
 TUNED = ("horizon_fraction", "lr")
@@ -143,4 +147,4 @@ def write(path: Path, found: Iterable[Figure]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(found, key=lambda f: (f.workload, f.budget, f.arm, f.purpose, f.trial, f.study, f.run))
     lines = [msgspec.json.encode(figure, order="deterministic").decode() for figure in ordered]
-    store.write_atomically(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+    files.write_atomically(path, ("[\n" + ",\n".join(lines) + "\n]\n").encode())

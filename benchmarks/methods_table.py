@@ -14,7 +14,7 @@ from methods_design import Claim, Measure, Stage
 from methods_figures import Figure
 from methods_tests import Difference, Results, by_flips, corrected, losses_against_first, pooled
 
-from harness import estimate
+from harness.planning import estimate
 
 HEAD = """# Schedules and optimizers compared
 

@@ -17,7 +17,7 @@ import methods_figures as figures
 from methods_design import Measure, Stage
 from methods_figures import Figure
 
-from harness.plugins import load_registry
+from harness.plugins.registry import load_registry
 from harness.scoring import stats
 
 

@@ -27,10 +27,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import spaces
 from harness.api import Parameter
-from harness.loading import load_object
-from harness.plugins import load_registry
+from harness.contract import hyperparameters
+from harness.plugins.loading import load_object
+from harness.plugins.registry import load_registry
 from submissions.optimizers.groups import decay_groups
 
 LIMIT = 1.05
@@ -56,7 +56,7 @@ def main() -> None:
     for name, theirs in LIBRARY.items():
         if options.only and name not in options.only:
             continue
-        hparams = {key: spaces.default(domain) for key, domain in parts[name].space.items()}
+        hparams = {key: hyperparameters.default(domain) for key, domain in parts[name].space.items()}
         ours = partial(_ours, parts[name].load)
         try:
             found = sorted(_ratio(templates, hparams, ours, theirs, options.steps) for _ in range(options.repetitions))

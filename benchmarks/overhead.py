@@ -23,11 +23,13 @@ import numpy as np
 import torch
 from scipy import stats
 
-from harness import plan, provenance, rulesets
-from harness.loading import load_object
-from harness.plugins import load_registry
-from harness.types import AnyEvent, Job, RunSpec
-from harness.worker import host
+from harness.contract.events import AnyEvent
+from harness.contract.run import Job, RunSpec
+from harness.hardware import detect
+from harness.planning import plan, rulesets
+from harness.plugins.loading import load_object
+from harness.plugins.registry import load_registry
+from harness.worker import setup
 
 
 def main() -> None:
@@ -74,7 +76,7 @@ def _our_step(spec: RunSpec) -> Callable[[], None]:
 
     def ignore(event: AnyEvent) -> None: ...
 
-    run = host.build(Job(spec=spec, folder=tempfile.mkdtemp(), resume=False), ignore)
+    run = setup.build(Job(spec=spec, folder=tempfile.mkdtemp(), resume=False), ignore)
 
     def step() -> None:
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:
@@ -131,7 +133,7 @@ def _report(ratios: list[float], spec: RunSpec, seconds: float) -> None:
     half = stats.t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
     low, mean, high = (math.exp(logs.mean() + shift) for shift in (-half, 0.0, half))
     print(f"{spec.workload.facts.id}, {1e3 * seconds:.2f} ms per bare step, {spec.hardware}, torch {torch.__version__}")
-    print(f"{provenance.cpu_name()}, {len(ratios)} repetitions: mean {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    print(f"{detect.cpu_name()}, {len(ratios)} repetitions: mean {mean:.4f}, 95 % interval {low:.4f} to {high:.4f}")
     print(f"ratio {high:.4f}")
 
 

@@ -13,9 +13,12 @@ import functools
 from collections.abc import Callable
 from time import process_time
 
-from harness import curves, loading, spaces
-from harness.plugins import load_registry
-from harness.types import Factors, PartEntry, Progress
+from harness.contract import hyperparameters
+from harness.contract.entries import PartEntry
+from harness.contract.schedule import Factors, Progress
+from harness.plugins import loading
+from harness.plugins.loading import keywords_for
+from harness.plugins.registry import load_registry
 
 LIMIT = 5.0
 
@@ -40,8 +43,8 @@ def main() -> int:
 def bound(part: PartEntry) -> Callable[[Progress], Factors | float]:
     """The schedule with its defaults, as a recipe calls it."""
     schedule = loading.load_object(part.load)
-    values = {name: spaces.default(domain) for name, domain in part.space.items()}
-    return functools.partial(schedule, **curves.keywords_for(schedule, values))
+    values = {name: hyperparameters.default(domain) for name, domain in part.space.items()}
+    return functools.partial(schedule, **keywords_for(schedule, values))
 
 
 def fastest(schedule: Callable[[Progress], Factors | float], updates: int, repetitions: int) -> float:

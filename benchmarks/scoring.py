@@ -36,16 +36,17 @@ def third_party() -> None:
 
 def score_published(folder: str) -> None:
     """Score a tree of AlgoPerf logs, and take the time apart."""
-    from harness.scoring import algoperf, algoperf_logs
-    from harness.scoring.algoperf_data import HELD_OUT_WORKLOADS
+    from harness.scoring.algoperf.logs import MEASUREMENTS, read_logs
+    from harness.scoring.algoperf.rules import default_targets, score_logs, score_table
+    from harness.scoring.algoperf.targets import HELD_OUT_WORKLOADS
 
-    files = timed("  list the files", lambda: list(Path(folder).rglob(algoperf_logs.MEASUREMENTS)))
+    files = timed("  list the files", lambda: list(Path(folder).rglob(MEASUREMENTS)))
     size = timed("  read their bytes and drop them", lambda: sum(len(path.read_bytes()) for path in files))
-    table = algoperf.default_targets()
+    table = default_targets()
     wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
-    logs = timed("  read and parse up to each hit", lambda: algoperf_logs.read_logs(folder, wanted))
-    timed("  score the table", lambda: algoperf.score_table(logs.times()))
-    timed("all of it, with ranges and ties", lambda: algoperf.score_logs(folder))
+    logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
+    timed("  score the table", lambda: score_table(logs.times()))
+    timed("all of it, with ranges and ties", lambda: score_logs(folder))
     print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
 
 
@@ -53,19 +54,9 @@ def make_records(count: int) -> list[bytes]:
     """Valid records as JSON: 5 submissions × 10 workloads, 20 to 50 evaluations each, some of them misses."""
     import msgspec
 
-    from harness.types import (
-        Budget,
-        Point,
-        Record,
-        Ruleset,
-        RunSpec,
-        Seeds,
-        Status,
-        SubmissionRef,
-        Target,
-        WorkloadFacts,
-        WorkloadRef,
-    )
+    from harness.contract.record import Record, Status
+    from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+    from harness.contract.workload import Budget, Target, WorkloadFacts
 
     rng = random.Random(0)
     rules = Ruleset(name="quick", version="1", summary="one trial per study", trials=1, studies=count)
@@ -116,9 +107,9 @@ def score_records(count: int) -> None:
     """Write, read, decode, aggregate and score synthetic records."""
     import msgspec
 
-    from harness.scoring import outcomes, score
+    from harness.contract.record import Record
+    from harness.scoring import aggregate, scores
     from harness.scoring.ties import rank_ties
-    from harness.types import Record
 
     blobs = timed("  make and encode (not counted)", lambda: make_records(count))
     with tempfile.TemporaryDirectory() as name:
@@ -133,10 +124,10 @@ def score_records(count: int) -> None:
 
         timed("  read the files and drop them", lambda: sum(len(path.read_bytes()) for path in paths))
         timed("  read, decode, validate and drop them", lambda: sum(1 for _ in stream()))
-        table = timed("  the same with hits, studies, medians", lambda: outcomes.aggregate(stream()))
+        table = timed("  the same with hits, studies, medians", lambda: aggregate.aggregate(stream()))
         reference = table.times["s0@1"]
-        anchored = timed("  anchored scores", lambda: score.anchored_scores(table.times, reference))
-        timed("  profile scores", lambda: score.profile_scores(table.times, base=list(reference)))
+        anchored = timed("  anchored scores", lambda: scores.anchored_scores(table.times, reference))
+        timed("  profile scores", lambda: scores.profile_scores(table.times, base=list(reference)))
         order = sorted(anchored.scores, key=lambda s: -anchored.scores[s])
         timed("  and which ranks are ties", lambda: rank_ties(table.studies, order=order, workloads=reference))
     print(f"{count} records, {size / 1e6:.0f} MB")

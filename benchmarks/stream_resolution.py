@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 import torch
 
-from harness import store
-from harness.calibration import Calibration, stream_resolution
-from harness.loading import load_object
-from harness.plugins import load_registry
-from harness.types import Record
+from harness.calibration.rule import Calibration, stream_resolution
+from harness.contract.record import Record
+from harness.plugins.loading import load_object
+from harness.plugins.registry import load_registry
+from harness.storage.records import read_all
 
 FOLDER = Path(__file__).resolve().parent.parent / "calibration"
 REGISTRY = load_registry()
@@ -29,7 +29,7 @@ def main() -> None:
         made = msgspec.json.decode(path.read_bytes(), type=Calibration)
         if made.resolution is not None:
             continue
-        records, _ = store.read_all([FOLDER / "runs" / path.stem])
+        records, _ = read_all([FOLDER / "runs" / path.stem])
         by_id = {record.run_id: record for record in records}
         found = stream_resolution([with_errors(by_id[run]) for run in made.checks])
         shown = "unknown" if found is None else f"{100 * found:.2g} %"

@@ -31,11 +31,16 @@ from typing import Any
 
 import msgspec
 
-from harness import plan, provenance, rulesets, store, worker_process
-from harness.executors.local import execute
-from harness.plugins import entry_from_path, load_registry
+from harness.contract.record import Record
+from harness.contract.run import Execution, Point, RunSpec
+from harness.execution import worker_process
+from harness.execution.local import execute
+from harness.hardware import detect
+from harness.planning import plan, rulesets
+from harness.plugins.registry import entry_from_path, load_registry
 from harness.report.progress import Plain
-from harness.types import Execution, Point, Record, RunSpec
+from harness.storage import layout
+from harness.storage.records import encode, read_record
 
 _SPIN = """
 from __future__ import annotations
@@ -81,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="toy sizes: shows that it works, measures nothing")
     sizes = QUICK if parser.parse_args(arguments).quick else FULL
-    print(f"{provenance.cpu_name()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    print(f"{detect.cpu_name()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         cost = cost_per_trial(where / "cost", sizes)
@@ -130,7 +135,7 @@ def plan_many(sizes: Sizes) -> tuple[float, tuple[RunSpec, ...]]:
     workload, submission = registry.workload("lm-tiny"), registry.submission("wsd")
     began = time.perf_counter()
     specs = plan.plan(workload, submission, registry, settings)
-    assert len({store.run_id(spec) for spec in specs}) == sizes.trials
+    assert len({layout.run_id(spec) for spec in specs}) == sizes.trials
     return time.perf_counter() - began, specs
 
 
@@ -144,11 +149,11 @@ def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
         for i in range(60)
     )  # fmt: skip
     for spec in specs:
-        identity = store.run_id(spec)
+        identity = layout.run_id(spec)
         folder = runs / identity
         folder.mkdir(parents=True)
         record = Record(run_id=identity, spec=spec, status="exhausted", points=points)
-        (folder / store.RECORD).write_bytes(store.encode(record))
+        (folder / layout.RECORD).write_bytes(encode(record))
     began = time.perf_counter()
     outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), Execution()))  # noqa: SIM115
     spent = time.perf_counter() - began
@@ -169,7 +174,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
         runs = where / f"jobs-{jobs}"
         outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), Execution(jobs=jobs)))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began
-        records = [store.read_record(Path(outcome.path) / store.RECORD) for outcome in outcomes]
+        records = [read_record(Path(outcome.path) / layout.RECORD) for outcome in outcomes]
         own[jobs] = statistics.median(record.profile["process"] for record in records)
     return wall[1] / wall[2], own[2] / own[1]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration import Calibration, Level
-from harness.plugins import load_registry
+from harness.calibration.rule import Calibration, Level
+from harness.plugins.registry import load_registry
 
 REGISTRY = load_registry()
 HERE = Path(__file__).resolve().parent

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from harness.plan import compose
-from harness.plugins import Registry, load_registry
-from harness.types import PartEntry, Source, SubmissionEntry
+from harness.contract.entries import PartEntry, Source, SubmissionEntry
+from harness.planning.compose import compose
+from harness.plugins.registry import Registry, load_registry
 
 HERE = Path(__file__).resolve().parent
 OURS = "algorace"

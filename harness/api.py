@@ -5,64 +5,51 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from harness.errors import BenchError, DataError
-from harness.hookspecs import hookimpl
-from harness.types import (
-    WHOLE,
-    Budget,
-    Choice,
+from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Uniform
+from harness.contract.entries import (
     DatasetEntry,
     DatasetFile,
-    Domain,
     ExecutorEntry,
-    Factors,
-    Fixed,
-    HParams,
-    Integer,
-    Kind,
-    LogUniform,
     PartEntry,
-    Point,
-    Precision,
-    Progress,
-    Record,
-    RunSpec,
-    Shard,
     Source,
-    Split,
-    Stage,
     SubmissionEntry,
-    Target,
-    Uniform,
     WorkloadEntry,
-    WorkloadFacts,
 )
+from harness.contract.hookspecs import hookimpl
+from harness.contract.record import Record
+from harness.contract.run import Point, RunSpec
+from harness.contract.schedule import Factors, Progress
+from harness.contract.workload import WHOLE, Budget, Kind, Precision, Shard, Split, Stage, Target, WorkloadFacts
+from harness.errors import BenchError, DataError
 
 if TYPE_CHECKING:
-    from harness.data import data_folder, dataset_path
-    from harness.worker.access import Batch, Pool, ReplayBuffer, StagedStream, Stream, SubsetPool, TensorPool
-    from harness.worker.contract import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
+    from harness.datasets.manage import data_folder, dataset_path
+    from harness.worker.data.batch import Batch
+    from harness.worker.data.pools import Pool, SubsetPool, TensorPool
+    from harness.worker.data.replay import ReplayBuffer
+    from harness.worker.data.streams import StagedStream, Stream
+    from harness.worker.protocols import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
     from harness.worker.recipe import Recipe
 
 _LAZY = {
-    "Batch": "harness.worker.access",
-    "Pool": "harness.worker.access",
-    "ReplayBuffer": "harness.worker.access",
-    "StagedStream": "harness.worker.access",
-    "Stream": "harness.worker.access",
-    "SubsetPool": "harness.worker.access",
-    "TensorPool": "harness.worker.access",
-    "Averager": "harness.worker.contract",
-    "Order": "harness.worker.contract",
-    "Parameter": "harness.worker.contract",
-    "Replayer": "harness.worker.contract",
-    "Submission": "harness.worker.contract",
-    "Task": "harness.worker.contract",
-    "Work": "harness.worker.contract",
-    "Workload": "harness.worker.contract",
+    "Batch": "harness.worker.data.batch",
+    "Pool": "harness.worker.data.pools",
+    "ReplayBuffer": "harness.worker.data.replay",
+    "StagedStream": "harness.worker.data.streams",
+    "Stream": "harness.worker.data.streams",
+    "SubsetPool": "harness.worker.data.pools",
+    "TensorPool": "harness.worker.data.pools",
+    "Averager": "harness.worker.protocols",
+    "Order": "harness.worker.protocols",
+    "Parameter": "harness.worker.protocols",
+    "Replayer": "harness.worker.protocols",
+    "Submission": "harness.worker.protocols",
+    "Task": "harness.worker.protocols",
+    "Work": "harness.worker.protocols",
+    "Workload": "harness.worker.protocols",
     "Recipe": "harness.worker.recipe",
-    "data_folder": "harness.data",
-    "dataset_path": "harness.data",
+    "data_folder": "harness.datasets.manage",
+    "dataset_path": "harness.datasets.manage",
 }
 
 __all__ = [

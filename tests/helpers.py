@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
-from harness import plan, rulesets, store
-from harness.executors.trial import carry_out
-from harness.plugins import Registry, load_registry
-from harness.store import RunFolder
-from harness.types import Execution, Outcome, PartEntry, Point, Record, RunSpec, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.record import Outcome, Record
+from harness.contract.run import Execution, Point, RunSpec
+from harness.execution.trial import carry_out
+from harness.planning import plan, rulesets
+from harness.plugins.registry import Registry, load_registry
+from harness.storage import layout
+from harness.storage.run_folder import RunFolder
 from tests import micro
 
 
@@ -76,7 +79,7 @@ def spec_of(
 
 def run_here(spec: RunSpec, runs: Path, watcher: Remember | None = None, **options: Any) -> Record:
     """Run a trial in this process."""
-    from harness.worker.host import execute
+    from harness.worker.setup import execute
 
     return carry_out(spec, runs, watcher or Remember(), Execution(**options), execute)[0]
 
@@ -87,7 +90,7 @@ def run_worker(spec: RunSpec, runs: Path, watcher: Remember | None = None, **opt
 
 
 def folder_of(spec: RunSpec, runs: Path) -> RunFolder:
-    return RunFolder(runs, store.run_id(spec))
+    return RunFolder(runs, layout.run_id(spec))
 
 
 def outcome(record: Record) -> tuple[Any, ...]:

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import calibration, cli, store
-from harness.calibration import (
+from harness import cli
+from harness.calibration import rule
+from harness.calibration.rule import (
     calibrate,
     easier,
     least_slack,
@@ -22,7 +23,10 @@ from harness.calibration import (
     settings,
     stream_resolution,
 )
-from harness.types import Budget, Counters, Point, Record, Stage, Target
+from harness.contract.record import Record
+from harness.contract.run import Counters, Point
+from harness.contract.workload import Budget, Stage, Target
+from harness.storage.records import read_all
 from tests.scoring import builders
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -176,7 +180,7 @@ def test_a_slack_eases_every_stage_and_leaves_caps_and_floors() -> None:
     assert [(stage.max_examples, stage.floors) for stage in eased] == [(s.max_examples, s.floors) for s in stages]
 
 
-@pytest.mark.parametrize("least", calibration.SLACKS)
+@pytest.mark.parametrize("least", rule.SLACKS)
 def test_the_least_slack_that_holds_is_found(least: float) -> None:
     asked: list[float] = []
 
@@ -205,13 +209,13 @@ def test_the_command_tunes_then_reruns_the_best_and_writes_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(calibration, "SLACKS", (3.0,))
+    monkeypatch.setattr(rule, "SLACKS", (3.0,))
     wanted = ["calibrate", "continual-digits", "--families", "sgd-replay", "--rates", "2", "--studies", "2"]
     assert cli.invoke([*wanted, "--no-variants", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["calibrations"]
-    written = msgspec.json.decode(Path("calibration/continual-digits.json").read_bytes(), type=calibration.Calibration)
+    written = msgspec.json.decode(Path("calibration/continual-digits.json").read_bytes(), type=rule.Calibration)
     assert json.loads(msgspec.json.encode(written)) == shown
-    records, problems = store.read_all([Path("calibration/runs")])
+    records, problems = read_all([Path("calibration/runs")])
     assert not problems
     by_id = {r.run_id: r for r in records}
     assert sum(r.spec.purpose == "tuning" for r in records) == 2
@@ -243,7 +247,7 @@ def test_a_variant_takes_the_setting_of_its_bases_calibration(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     (best,) = {line.split(maxsplit=1)[1] for line in lines}
-    base = msgspec.json.decode(kept.read_bytes(), type=calibration.Calibration)
+    base = msgspec.json.decode(kept.read_bytes(), type=rule.Calibration)
     anchor = next(s for s in base.settings if s.submission == base.anchor)
     assert best.startswith("adamw-cosine ")
     assert f" lr={anchor.hparams['lr']} " in best

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import campaign, plan, rulesets
-from harness.campaign import Pair
-from harness.plugins import load_registry
+from harness.planning import phases, plan, rulesets
+from harness.planning.phases import Pair
+from harness.plugins.registry import load_registry
 from harness.scoring import anytime, fixed_stop
 from tests import micro
 from tests.helpers import run_here
@@ -16,12 +16,12 @@ from tests.helpers import run_here
 REGISTRY = load_registry()
 
 
-def made(submissions: list[str], ruleset: str) -> campaign.Campaign:
+def made(submissions: list[str], ruleset: str) -> phases.Campaign:
     settings = plan.Settings(ruleset=rulesets.ruleset(ruleset), overrides={})
     pairs = [
         Pair(submission=REGISTRY.submission(name), workload=micro.ENTRY, settings=settings) for name in submissions
     ]
-    return campaign.make(pairs, REGISTRY, [REGISTRY.submission("adamw-cosine")])
+    return phases.make(pairs, REGISTRY, [REGISTRY.submission("adamw-cosine")])
 
 
 @pytest.mark.slow

@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from harness import plan, rulesets, spaces, store
-from harness.plugins import load_registry
-from harness.worker.host import load_workload
+from harness.contract import hyperparameters
+from harness.planning import compose, rulesets
+from harness.plugins.registry import load_registry
+from harness.storage import layout
+from harness.worker.loading import load_workload
 
 ROOT = Path(__file__).resolve().parent.parent
 REGISTRY = load_registry()
@@ -66,7 +68,7 @@ def test_arms_are_ten_schedules_eight_optimizers_and_every_other_pool_method(scr
     able = {
         entry.name
         for entry in REGISTRY.submissions()
-        if entry.distribution == "algorace" and not plan.ineligible(plan.compose(entry, REGISTRY), facts, ruleset)
+        if entry.distribution == "algorace" and not compose.ineligible(compose.compose(entry, REGISTRY), facts, ruleset)
     }
     assert set(design.MAIN) | set(design.REST) == able
     assert not set(design.MAIN) & set(design.REST)
@@ -118,8 +120,8 @@ def test_what_is_not_tuned_runs_once_at_its_defaults(scripts: Scripts, tmp_path:
     assert [spec.submission.name for spec in specs] == list(scripts.design.REST)
     for spec in specs:
         assert (spec.purpose, spec.overridden) == ("score", ())
-        space = plan.compose(REGISTRY.submission(spec.submission.name), REGISTRY).space
-        assert spec.hparams["lr"] == spaces.default(space["lr"])
+        space = compose.compose(REGISTRY.submission(spec.submission.name), REGISTRY).space
+        assert spec.hparams["lr"] == hyperparameters.default(space["lr"])
 
 
 @pytest.mark.parametrize("workload", ["resnet-digits", "lm-tiny"])
@@ -176,7 +178,7 @@ def figure_of(scripts: Scripts, spec: Any, loss: float | None, hit: int | None, 
         spent=36.0,
         hardware="made-up",
         torch="0",
-        run=store.run_id(spec),
+        run=layout.run_id(spec),
     )
 
 

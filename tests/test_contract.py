@@ -14,13 +14,18 @@ import msgspec
 import pytest
 import torch
 
-from harness import loading, plan, rulesets, spaces
+from harness.contract import hyperparameters
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.run import RunSpec
+from harness.contract.schedule import Factors, Progress
 from harness.errors import BenchError
-from harness.plugins import load_registry
-from harness.trial import Interrupted
-from harness.types import Factors, Progress, RunSpec, SubmissionEntry, WorkloadEntry
-from harness.worker.access import Pool, Stream
-from harness.worker.contract import Workload
+from harness.execution.state import Interrupted
+from harness.planning import compose, plan, rulesets
+from harness.plugins import loading
+from harness.plugins.registry import load_registry
+from harness.worker.data.pools import Pool
+from harness.worker.data.streams import Stream
+from harness.worker.protocols import Workload
 from tests import micro
 from tests.helpers import Remember, outcome, run_here
 from tests.workloads import stand_ins
@@ -135,16 +140,16 @@ class TestWorkload:
     def test_every_model_option_builds(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
         entry, workload, _ = made
         for name, domain in entry.facts.model_options.items():
-            values = domain.values if isinstance(domain, spaces.Choice) else (spaces.default(domain),)
+            values = domain.values if isinstance(domain, hyperparameters.Choice) else (hyperparameters.default(domain),)
             for value in values:
                 workload.build_model(0, **{name: value})
         workload.build_model(0)
 
 
 def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunSpec | str:
-    composition = plan.compose(submission, REGISTRY)
+    composition = compose.compose(submission, REGISTRY)
     ruleset = rulesets.ruleset("quick")
-    reason = plan.ineligible(composition, workload.facts, ruleset)
+    reason = compose.ineligible(composition, workload.facts, ruleset)
     settings = plan.Settings(ruleset=ruleset, smoke=True)
     return reason or plan.plan(workload, submission, REGISTRY, settings)[0]
 
@@ -171,7 +176,7 @@ class TestPair:
         assert whole.status in ("exhausted", "reached"), whole.reason
         assert whole.counters.steps > 0
         assert whole.points[-1].metrics.keys() >= whole.points[0].metrics.keys()
-        from harness.executors.trial import carry_out
+        from harness.execution.trial import carry_out
         from tests.worker.test_loop import StopAt
 
         with pytest.raises(Interrupted):
@@ -186,7 +191,7 @@ class TestSubmission:
         for workload in PLACES:
             spec = spec_or_reason(submission, workload)
             if not isinstance(spec, str):
-                composed = plan.compose(submission, REGISTRY)
+                composed = compose.compose(submission, REGISTRY)
                 assert set(spec.hparams) == set(composed.space) | {"batch_size"}
 
     def test_it_refuses_what_does_not_exist(self, submission: SubmissionEntry) -> None:
@@ -200,7 +205,7 @@ class TestSubmission:
 def test_schedules_are_pure_and_bounded(part: Any) -> None:
     """Equal progress gives equal factors, in [0, 1] between the start and the end."""
     schedule = loading.load_object(part.load)
-    values = {name: spaces.default(domain) for name, domain in part.space.items()}
+    values = {name: hyperparameters.default(domain) for name, domain in part.space.items()}
     for step in (0, 1, 10, 50, 99, 100):
         progress = Progress(step=step, horizon=100)
         said = schedule(progress, **values)

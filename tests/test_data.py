@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import data, download, holdings
+from harness.contract.entries import DatasetEntry, DatasetFile
+from harness.datasets import http, local, manage
 from harness.errors import DataError, PluginError, UsageError
-from harness.types import DatasetEntry, DatasetFile
-from harness.validation import validate_entry
+from harness.plugins.validation import validate_entry
 from tests.web import Site, serve
 
-QUICK = data.Patience(attempts=3, wait=0.0, timeout=5.0)
+QUICK = manage.Patience(attempts=3, wait=0.0, timeout=5.0)
 CONTENT = bytes(range(256)) * 4000
 
 
@@ -75,11 +75,11 @@ def test_a_file_is_fetched_once_and_noted(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         entry = dataset(f"{site.url}/a.bin")
         seen: list[tuple[str, int, int | None]] = []
-        states = data.get(entry, progress=lambda *told: seen.append(told), patience=QUICK)
-        assert data.get(entry, patience=QUICK) == states
+        states = manage.get(entry, progress=lambda *told: seen.append(told), patience=QUICK)
+        assert manage.get(entry, patience=QUICK) == states
     assert len(site.requests) == 1
     assert [(s.name, s.state, s.sha256) for s in states] == [("a.bin", "ok", sha(CONTENT))]
-    assert (data.dataset_path(entry) / "a.bin").read_bytes() == CONTENT
+    assert (manage.dataset_path(entry) / "a.bin").read_bytes() == CONTENT
     assert leftovers(home) == {"a.bin"}
     assert seen[-1] == ("a.bin", len(CONTENT), len(CONTENT))
     note = json.loads((home / "provenance.json").read_text())["files"]["a.bin"]
@@ -90,14 +90,14 @@ def test_a_file_is_fetched_once_and_noted(home: Path) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_dropped_connection_is_resumed(home: Path, known: bool) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[300_000, 300_000])) as site:
-        data.get(dataset(f"{site.url}/a.bin", known=known), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=known), patience=QUICK)
     assert [range_ for _, range_ in site.requests] == ["", "bytes=300000-", "bytes=600000-"]
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_server_without_ranges_is_read_from_the_start(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[300_000], ranges=False)) as site:
-        data.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
     assert len(site.requests) == 2
     assert (home / "a.bin").read_bytes() == CONTENT
 
@@ -106,13 +106,13 @@ def test_a_part_of_an_earlier_call_is_gone_on_with(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[400_000, 0, 0, 0])) as site:
         entry = dataset(f"{site.url}/a.bin", known=False)
         with pytest.raises(DataError, match=r"closed after 400,000 of 1,024,000 bytes, after 3 tries"):
-            data.get(entry, patience=QUICK)
+            manage.get(entry, patience=QUICK)
         assert leftovers(home) == {"a.bin.part", "a.bin.part.json"}
         with pytest.raises(DataError, match="bench data get toy"):
-            data.dataset_path(entry)
+            manage.dataset_path(entry)
         site.requests.clear()
         site.drop_after.clear()
-        data.get(entry, patience=QUICK)
+        manage.get(entry, patience=QUICK)
     assert [range_ for _, range_ in site.requests] == ["bytes=400000-"]
     assert (home / "a.bin").read_bytes() == CONTENT
 
@@ -120,7 +120,7 @@ def test_a_part_of_an_earlier_call_is_gone_on_with(home: Path) -> None:
 def test_a_complete_part_needs_no_more_bytes(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, f"{site.url}/a.bin", CONTENT)
-        data.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
     assert [range_ for _, range_ in site.requests] == [f"bytes={len(CONTENT)}-"]
     assert leftovers(home) == {"a.bin"}
 
@@ -128,24 +128,24 @@ def test_a_complete_part_needs_no_more_bytes(home: Path) -> None:
 def test_a_part_of_another_version_is_thrown_away(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, etag='"two"')) as site:
         begin(home, f"{site.url}/a.bin", b"old" * 1000)
-        data.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_part_from_elsewhere_is_used_only_where_a_checksum_can_tell(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, "http://elsewhere.invalid/a.bin", CONTENT[:1000])
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
         (home / "a.bin").unlink()
         (home / "a.bin.part").write_bytes(CONTENT[:1000])
-        data.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
     assert [range_ for _, range_ in site.requests] == ["bytes=1000-", ""]
 
 
 def test_a_wrong_part_is_found_out_and_replaced(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, f"{site.url}/a.bin", b"x" * 1000)
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
     assert leftovers(home) == {"a.bin", "a.bin.bad"}
 
@@ -153,20 +153,20 @@ def test_a_wrong_part_is_found_out_and_replaced(home: Path) -> None:
 def test_a_part_that_is_too_long_is_thrown_away(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, f"{site.url}/a.bin", CONTENT + b"more")
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
         assert (home / "a.bin").read_bytes() == CONTENT
         (home / "a.bin").unlink()
         (home / "a.bin.part").write_bytes(CONTENT + b"more")
         (home / "a.bin.part.json").write_text(json.dumps({"url": f"{site.url}/a.bin", "etag": ""}))
         (home / "provenance.json").unlink()
-        data.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_names_file_expected_and_got(home: Path) -> None:
     other = b"z" * len(CONTENT)
     with serve(Site(files={"a.bin": other})) as site, pytest.raises(DataError) as caught:
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
     message = str(caught.value)
     assert "a.bin" in message
     assert sha(other) in message
@@ -177,7 +177,7 @@ def test_a_wrong_checksum_names_file_expected_and_got(home: Path) -> None:
 
 def test_a_wrong_size_is_refused_before_it_is_fetched(home: Path) -> None:
     with serve(Site(files={"a.bin": b"short"})) as site, pytest.raises(DataError, match="has 5 bytes, expected 1,024"):
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
 
 
 BY_HAND = "get it elsewhere and: bench data import toy FOLDER"
@@ -197,25 +197,25 @@ ACCEPT = "--accept-checksum takes a file that is right in format though not as p
 def test_what_a_second_try_would_not_help_is_not_to_be_tried_again(home: Path, content: bytes | None, fix: str) -> None:
     with serve(Site(files={} if content is None else {"a.bin": content})) as site:
         with pytest.raises(DataError) as caught:
-            data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+            manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
         assert caught.value.fix == fix
         if content is None or ACCEPT in fix:
             return
         with pytest.raises(DataError) as caught:
-            data.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
+            manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
     assert caught.value.fix == BY_HAND
     assert "a.bin: it is of the wrong format; kept as a.bin.bad" in caught.value.what
 
 
 def test_what_may_pass_is_to_be_tried_again(home: Path) -> None:
     with serve(Site(files={}, failures=[503] * 3)) as site, pytest.raises(DataError) as caught:
-        data.get(dataset(f"{site.url}/a.bin", f"{site.url}/none"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", f"{site.url}/none"), patience=QUICK)
     assert caught.value.fix == f"try again; or {BY_HAND}"
 
 
 def test_an_accepted_file_is_fetched_whatever_its_size(home: Path) -> None:
     with serve(Site(files={"a.bin": b"short"})) as site:
-        (state,) = data.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
+        (state,) = manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
     assert state.state == "accepted"
 
 
@@ -232,12 +232,12 @@ def zipped_dataset(*urls: str) -> DatasetEntry:
 @pytest.mark.parametrize("copy", [PUBLISHED, gzip.compress(CONTENT, compresslevel=1, mtime=7)], ids=["same", "other"])
 def test_a_copy_with_the_published_content_is_as_good(home: Path, tmp_path: Path, copy: bytes) -> None:
     with serve(Site(files={"a.bin": copy})) as site:
-        (state,) = data.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
+        (state,) = manage.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
     assert (state.state, state.detail, state.size) == ("ok", "", len(copy))
-    assert [state.state for state in data.verify(zipped_dataset())] == ["ok"]
-    assert data.dataset_path(zipped_dataset()) == home
+    assert [state.state for state in manage.verify(zipped_dataset())] == ["ok"]
+    assert manage.dataset_path(zipped_dataset()) == home
     mine = folder_with(tmp_path, deep=copy)
-    for take in (data.import_folder, data.get):
+    for take in (manage.import_folder, manage.get):
         (home / "a.bin").unlink()
         assert [state.state for state in take(zipped_dataset(), mine)] == ["ok"]
         assert (home / "a.bin").read_bytes() == copy
@@ -253,9 +253,9 @@ def test_other_content_is_not_as_good(home: Path, tmp_path: Path, content: bytes
         rf"sha256 is {sha(content)} \({len(content):,} bytes\), expected {sha(PUBLISHED)} \({len(PUBLISHED):,} bytes\)"
     )
     with pytest.raises(DataError, match=says):
-        data.import_folder(zipped_dataset(), folder_with(tmp_path, deep=content))
+        manage.import_folder(zipped_dataset(), folder_with(tmp_path, deep=content))
     with serve(Site(files={"a.bin": content})) as site, pytest.raises(DataError, match=says):
-        data.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
 
 
 def test_a_copy_put_here_by_hand_is_noted_by_get(home: Path) -> None:
@@ -263,14 +263,14 @@ def test_a_copy_put_here_by_hand_is_noted_by_get(home: Path) -> None:
     (home / "a.bin").write_bytes(gzip.compress(CONTENT, compresslevel=1))
     # Nobody has looked into it yet, and its size is not the published one.
     with pytest.raises(DataError, match=f"expected {len(PUBLISHED):,}"):
-        data.dataset_path(zipped_dataset())
-    assert [state.state for state in data.get(zipped_dataset())] == ["ok"]
-    assert data.dataset_path(zipped_dataset()) == home
+        manage.dataset_path(zipped_dataset())
+    assert [state.state for state in manage.get(zipped_dataset())] == ["ok"]
+    assert manage.dataset_path(zipped_dataset()) == home
     # A file that was changed for the published one counts as here, though the note says another size.
     (home / "a.bin").write_bytes(PUBLISHED)
-    assert data.misfits(zipped_dataset()) != {}
-    data.get(zipped_dataset())
-    assert data.misfits(zipped_dataset()) == {}
+    assert manage.misfits(zipped_dataset()) != {}
+    manage.get(zipped_dataset())
+    assert manage.misfits(zipped_dataset()) == {}
 
 
 def test_a_truncated_answer_without_a_length_is_noticed(home: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_truncated_answer_without_a_length_is_noticed(home: Path) -> None:
         serve(Site(files={"a.bin": CONTENT}, length=False, drop_after=[9, 9, 9, 9])) as site,
         pytest.raises(DataError, match="sent 9 bytes, expected 1,024,000"),
     ):
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
     assert "a.bin" not in leftovers(home)
 
 
@@ -286,14 +286,14 @@ def test_mirrors_are_tried_in_order(home: Path) -> None:
     files = {"bad/a.bin": b"z" * len(CONTENT), "good/a.bin": CONTENT}
     with serve(Site(files=files)) as site:
         urls = [f"{site.url}/{place}/a.bin" for place in ("none", "bad", "good")]
-        data.get(dataset(*urls), patience=QUICK)
+        manage.get(dataset(*urls), patience=QUICK)
     assert [path for path, _ in site.requests] == ["none/a.bin", "bad/a.bin", "good/a.bin"]
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_when_no_place_has_it_each_is_named(home: Path) -> None:
     with serve(Site(files={})) as site, pytest.raises(DataError) as caught:
-        data.get(dataset(f"{site.url}/x/a.bin", f"{site.url}/y/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/x/a.bin", f"{site.url}/y/a.bin"), patience=QUICK)
     assert "x/a.bin: HTTP 404" in str(caught.value)
     assert "y/a.bin: HTTP 404" in str(caught.value)
     assert len(site.requests) == 2
@@ -301,7 +301,7 @@ def test_when_no_place_has_it_each_is_named(home: Path) -> None:
 
 def test_a_busy_server_is_asked_again(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, failures=[503, 429])) as site:
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
     assert len(site.requests) == 3
 
 
@@ -309,41 +309,41 @@ def test_a_server_that_is_not_there_is_given_up(home: Path) -> None:
     with serve(Site(files={})) as site:
         url = f"{site.url}/a.bin"
     with pytest.raises(DataError, match="after 3 tries"):
-        data.get(dataset(url), patience=QUICK)
+        manage.get(dataset(url), patience=QUICK)
 
 
 def test_waits_double_and_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(download.time, "sleep", waits.append)
+    monkeypatch.setattr(http.time, "sleep", waits.append)
     with serve(Site(files={}, failures=[500] * 9)) as site, pytest.raises(DataError):
-        download.fetch(f"{site.url}/a", tmp_path / "a.part", patience=data.Patience(attempts=4, wait=1.0))
+        http.fetch(f"{site.url}/a", tmp_path / "a.part", patience=manage.Patience(attempts=4, wait=1.0))
     assert waits == [1.0, 2.0, 4.0]
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hosts", "ftp://127.0.0.1/a.bin"])
 def test_only_the_web_is_fetched_from(url: str) -> None:
     with pytest.raises(DataError, match="only http and https"):
-        data.get(dataset(url), patience=QUICK)
+        manage.get(dataset(url), patience=QUICK)
 
 
 def test_a_full_disk_is_said_before_and_while_writing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         with monkeypatch.context() as patch:
-            patch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+            patch.setattr(http.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
             with pytest.raises(DataError, match="needs 1,024,000 more bytes"):
-                data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+                manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
 
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(download.os, "fsync", full)
+        monkeypatch.setattr(http.os, "fsync", full)
         with pytest.raises(DataError, match=r"No space left on device.*goes on where it was"):
-            data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+            manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
 
 
 def test_a_base_url_is_a_source(home: Path) -> None:
     with serve(Site(files={"mirror/a.bin": CONTENT})) as site:
-        data.get(dataset("http://elsewhere.invalid/a.bin"), f"{site.url}/mirror/", patience=QUICK)
+        manage.get(dataset("http://elsewhere.invalid/a.bin"), f"{site.url}/mirror/", patience=QUICK)
     assert [path for path, _ in site.requests] == ["mirror/toy/a.bin", "mirror/a.bin"]
 
 
@@ -351,7 +351,7 @@ def test_a_damaged_file_is_set_aside_and_fetched_anew(home: Path) -> None:
     home.mkdir(parents=True)
     (home / "a.bin").write_bytes(b"damaged")
     with serve(Site(files={"a.bin": CONTENT})) as site:
-        data.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
     assert (home / "a.bin.bad").read_bytes() == b"damaged"
 
@@ -377,7 +377,7 @@ def packed_dataset(url: str) -> DatasetEntry:
 def test_files_come_out_of_one_archive_fetched_once(home: Path) -> None:
     archive = packed({"deep/a.bin": CONTENT, "deep/b.bin": CONTENT[::-1], "../evil": b"x"})
     with serve(Site(files={"all.tar.gz": archive}, drop_after=[500])) as site:
-        states = data.get(packed_dataset(f"{site.url}/all.tar.gz"), patience=QUICK)
+        states = manage.get(packed_dataset(f"{site.url}/all.tar.gz"), patience=QUICK)
     assert [state.state for state in states] == ["unverified", "unverified"]
     assert len(site.requests) == 2
     assert leftovers(home) == {"a.bin", "b.bin"}
@@ -387,7 +387,7 @@ def test_files_come_out_of_one_archive_fetched_once(home: Path) -> None:
 def test_a_folder_may_hold_the_archive(home: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "all.tar.gz").write_bytes(packed({"deep/a.bin": CONTENT, "deep/b.bin": CONTENT}))
-    data.import_folder(packed_dataset("http://elsewhere.invalid/all.tar.gz"), tmp_path / "mine")
+    manage.import_folder(packed_dataset("http://elsewhere.invalid/all.tar.gz"), tmp_path / "mine")
     assert leftovers(home) == {"a.bin", "b.bin"}
 
 
@@ -402,7 +402,7 @@ def test_a_folder_may_hold_the_archive(home: Path, tmp_path: Path) -> None:
 )
 def test_a_bad_archive_is_named_and_removed(home: Path, archive: bytes, says: str) -> None:
     with serve(Site(files={"all.tar.gz": archive})) as site, pytest.raises(DataError, match=says):
-        data.get(packed_dataset(f"{site.url}/all.tar.gz"), patience=QUICK)
+        manage.get(packed_dataset(f"{site.url}/all.tar.gz"), patience=QUICK)
     assert not {"a.bin", "b.bin", "all.tar.gz.part"} & leftovers(home)
 
 
@@ -419,51 +419,51 @@ def folder_with(tmp_path: Path, **files: bytes) -> Path:
 
 def test_a_folder_is_searched_and_copied_by_get(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA_SOURCE", str(folder_with(tmp_path, other=b"z", deep=CONTENT)))
-    data.get(dataset("http://elsewhere.invalid/a.bin"))
+    manage.get(dataset("http://elsewhere.invalid/a.bin"))
     assert (home / "a.bin").read_bytes() == CONTENT
     assert not (home / "a.bin").is_symlink()
 
 
 def test_import_links_and_copies(home: Path, tmp_path: Path) -> None:
     mine = folder_with(tmp_path, deep=CONTENT)
-    data.import_folder(dataset(), mine)
+    manage.import_folder(dataset(), mine)
     assert (home / "a.bin").is_symlink()
-    assert [state.state for state in data.verify(dataset())] == ["ok"]
-    data.import_folder(dataset(), mine, copy=True)
+    assert [state.state for state in manage.verify(dataset())] == ["ok"]
+    manage.import_folder(dataset(), mine, copy=True)
     assert not (home / "a.bin").is_symlink()
     # What is here already may be imported where it lies.
-    data.import_folder(dataset(), home)
+    manage.import_folder(dataset(), home)
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_link_whose_target_is_gone_counts_as_missing(home: Path, tmp_path: Path) -> None:
     mine = folder_with(tmp_path, deep=CONTENT)
-    data.import_folder(dataset(), mine)
+    manage.import_folder(dataset(), mine)
     (mine / "deep" / "a.bin").unlink()
-    assert data.missing(dataset()) == ["a.bin"]
+    assert manage.missing(dataset()) == ["a.bin"]
     (mine / "deep" / "a.bin").write_bytes(CONTENT)
-    data.get(dataset(), mine)
-    assert data.missing(dataset()) == []
+    manage.get(dataset(), mine)
+    assert manage.missing(dataset()) == []
 
 
 def test_another_checksum_needs_to_be_accepted_and_is_remembered(home: Path, tmp_path: Path) -> None:
     mine = folder_with(tmp_path, deep=b"other pixels")
     with pytest.raises(DataError, match=f"expected {sha(CONTENT)}.*--accept-checksum"):
-        data.import_folder(dataset(), mine)
+        manage.import_folder(dataset(), mine)
     assert leftovers(home) == set()
-    states = data.import_folder(dataset(), mine, accept_checksum=True)
+    states = manage.import_folder(dataset(), mine, accept_checksum=True)
     assert [state.state for state in states] == ["accepted"]
-    assert [state.state for state in data.verify(dataset())] == ["accepted"]
-    assert [state.state for state in data.get(dataset(), mine)] == ["accepted"]
-    assert data.dataset_path(dataset()) == home
+    assert [state.state for state in manage.verify(dataset())] == ["accepted"]
+    assert [state.state for state in manage.get(dataset(), mine)] == ["accepted"]
+    assert manage.dataset_path(dataset()) == home
     # Accepted is this content, not whatever comes to stand in its place.
     (home / "a.bin").unlink()
     (home / "a.bin").write_bytes(b"other pixelz")
-    assert [state.state for state in data.verify(dataset())] == ["damaged"]
+    assert [state.state for state in manage.verify(dataset())] == ["damaged"]
 
 
 def test_a_published_copy_goes_before_an_accepted_one(home: Path, tmp_path: Path) -> None:
-    data.import_folder(dataset(), folder_with(tmp_path, a=b"other", b=CONTENT), accept_checksum=True)
+    manage.import_folder(dataset(), folder_with(tmp_path, a=b"other", b=CONTENT), accept_checksum=True)
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
@@ -472,23 +472,23 @@ def test_the_wrong_format_is_never_accepted(home: Path, tmp_path: Path) -> None:
     path = mine / "deep" / "a.bin"
     for entry in (dataset(), dataset(known=False)):
         with pytest.raises(DataError) as caught:
-            data.import_folder(entry, mine, accept_checksum=True)
+            manage.import_folder(entry, mine, accept_checksum=True)
         assert str(caught.value) == f"dataset toy: {path}: it is of the wrong format"
         with pytest.raises(DataError, match="it is of the wrong format") as caught:
-            data.import_folder(entry, mine)
+            manage.import_folder(entry, mine)
         # What would be refused with it is not offered.
         assert caught.value.fix is None
         assert str(caught.value).count(str(path)) == 1
-    assert data.missing(dataset()) == ["a.bin"]
+    assert manage.missing(dataset()) == ["a.bin"]
 
 
 def test_files_of_equal_name_are_told_apart_by_folder_or_not_at_all(home: Path, tmp_path: Path) -> None:
     entry = dataset(known=False)
     mine = folder_with(tmp_path, one=b"one", two=b"two")
     with pytest.raises(DataError, match=r"stands in .*one and in .*two"):
-        data.import_folder(entry, mine)
+        manage.import_folder(entry, mine)
     folder_with(tmp_path, toy=b"mine")
-    data.import_folder(entry, mine)
+    manage.import_folder(entry, mine)
     assert (home / "a.bin").read_bytes() == b"mine"
 
 
@@ -503,7 +503,7 @@ def test_files_of_equal_name_are_told_apart_by_folder_or_not_at_all(home: Path, 
 def test_other_files_of_that_name_are_counted(home: Path, tmp_path: Path, places: tuple[str, ...], others: str) -> None:
     mine = folder_with(tmp_path, **{place: b"other " + place.encode() for place in places})
     with pytest.raises(DataError) as caught:
-        data.import_folder(dataset(), mine)
+        manage.import_folder(dataset(), mine)
     assert caught.value.what == (
         f"dataset toy: {mine / 'a' / 'a.bin'}: sha256 is {sha(b'other a')} (7 bytes), expected {sha(CONTENT)} "
         f"(1,024,000 bytes){others}"
@@ -512,42 +512,42 @@ def test_other_files_of_that_name_are_counted(home: Path, tmp_path: Path, places
 
 
 def test_files_of_equal_name_are_told_apart_by_size(home: Path, tmp_path: Path) -> None:
-    data.import_folder(dataset(known=False, size=3), folder_with(tmp_path, one=b"1", two=b"two"))
+    manage.import_folder(dataset(known=False, size=3), folder_with(tmp_path, one=b"1", two=b"two"))
     assert (home / "a.bin").read_bytes() == b"two"
 
 
 def test_a_folder_without_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"there is no a\.bin below .*empty"):
-        data.import_folder(dataset(), tmp_path / "empty")
+        manage.import_folder(dataset(), tmp_path / "empty")
     with pytest.raises(DataError, match="is not a folder"):
-        data.get(dataset(), tmp_path / "nowhere")
+        manage.get(dataset(), tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("source", ["ftp://example.org/x", "file:///tmp"])
 def test_a_source_of_another_scheme_is_refused(source: str) -> None:
     with pytest.raises(UsageError, match=rf"cannot fetch from {source} .*http:// or https://"):
-        data.get(dataset(), source)
+        manage.get(dataset(), source)
 
 
 def test_a_tree_is_linked_and_never_downloaded(home: Path, tmp_path: Path) -> None:
     check = "tests.test_data:right_format"
     entry = DatasetEntry(name="toy", title="a tree", licence="ask for it", folders=("train", "val"), check=check)
     with pytest.raises(DataError, match=r"cannot be downloaded: ask for it \(bench data import toy FOLDER\)"):
-        data.get(entry)
+        manage.get(entry)
     with pytest.raises(DataError, match="bench data import toy FOLDER"):
-        data.dataset_path(entry)
+        manage.dataset_path(entry)
     mine = tmp_path / "mine"
     (mine / "train" / "cat").mkdir(parents=True)
     (mine / "val").mkdir()
     with pytest.raises(DataError, match="val is empty"):
-        data.import_folder(entry, mine)
+        manage.import_folder(entry, mine)
     (mine / "val" / "cat").mkdir()
     for _ in range(2):
-        states = data.import_folder(entry, mine)
+        states = manage.import_folder(entry, mine)
         assert [(s.name, s.state) for s in states] == [("train", "unverified"), ("val", "unverified")]
-    assert (data.dataset_path(entry) / "val" / "cat").is_dir()
-    assert data.get(entry) == []
+    assert (manage.dataset_path(entry) / "val" / "cat").is_dir()
+    assert manage.get(entry) == []
 
 
 # --- what is there ------------------------------------------------------------------------------
@@ -555,7 +555,7 @@ def test_a_tree_is_linked_and_never_downloaded(home: Path, tmp_path: Path) -> No
 
 def test_missing_data_names_the_command_in_one_line(home: Path) -> None:
     with pytest.raises(DataError) as caught:
-        data.dataset_path(dataset("http://elsewhere.invalid/a.bin"))
+        manage.dataset_path(dataset("http://elsewhere.invalid/a.bin"))
     assert str(caught.value) == f"dataset toy: a.bin is not in {home} (bench data get toy)"
 
 
@@ -563,7 +563,7 @@ def test_a_file_of_another_size_is_refused_without_hashing(home: Path) -> None:
     home.mkdir(parents=True)
     (home / "a.bin").write_bytes(b"short")
     with pytest.raises(DataError, match=r"a\.bin has 5 bytes, expected 1,024,000"):
-        data.dataset_path(dataset())
+        manage.dataset_path(dataset())
 
 
 def test_some_of_the_files_are_enough_for_who_asks_for_some(home: Path, tmp_path: Path) -> None:
@@ -571,32 +571,32 @@ def test_some_of_the_files_are_enough_for_who_asks_for_some(home: Path, tmp_path
     entry = DatasetEntry(name="toy", title="t", licence="l", files=files)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "s1.bin").write_bytes(b"1")
-    data.import_folder(entry, tmp_path / "mine", only=("s1*",))
-    assert data.dataset_path(entry, only=("s1.bin",)) == home
-    assert data.missing(entry) == ["s0.bin", "s2.bin"]
+    manage.import_folder(entry, tmp_path / "mine", only=("s1*",))
+    assert manage.dataset_path(entry, only=("s1.bin",)) == home
+    assert manage.missing(entry) == ["s0.bin", "s2.bin"]
     with pytest.raises(DataError, match="2 of 3 files are not in"):
-        data.dataset_path(entry)
+        manage.dataset_path(entry)
     with pytest.raises(UsageError, match="unknown file 't1"):
-        data.missing(entry, only=("t1*",))
+        manage.missing(entry, only=("t1*",))
 
 
 def test_verify_tells_every_state(home: Path) -> None:
-    assert [state.state for state in data.verify(dataset())] == ["missing"]
+    assert [state.state for state in manage.verify(dataset())] == ["missing"]
     home.mkdir(parents=True)
     (home / "a.bin").write_bytes(CONTENT)
-    assert [state.state for state in data.verify(dataset())] == ["ok"]
-    assert [state.state for state in data.verify(dataset(known=False))] == ["unverified"]
+    assert [state.state for state in manage.verify(dataset())] == ["ok"]
+    assert [state.state for state in manage.verify(dataset(known=False))] == ["unverified"]
     (home / "a.bin").write_bytes(b"z" + CONTENT[1:])
-    (state,) = data.verify(dataset())
+    (state,) = manage.verify(dataset())
     assert state.state == "damaged"
     assert f"expected {sha(CONTENT)}" in state.detail
 
 
 def test_a_change_is_noticed_where_no_checksum_is_published(home: Path, tmp_path: Path) -> None:
     entry = dataset(known=False)
-    data.import_folder(entry, folder_with(tmp_path, deep=b"first"), copy=True)
+    manage.import_folder(entry, folder_with(tmp_path, deep=b"first"), copy=True)
     (home / "a.bin").write_bytes(b"later")
-    (state,) = data.verify(entry)
+    (state,) = manage.verify(entry)
     assert state.state == "damaged"
     assert f"was {sha(b'first')} when it came" in state.detail
 
@@ -606,14 +606,14 @@ def test_damaged_notes_are_named(home: Path) -> None:
     (home / "a.bin").write_bytes(CONTENT)
     (home / "provenance.json").write_text("{")
     with pytest.raises(DataError, match=r"provenance\.json cannot be read"):
-        data.dataset_path(dataset())
+        manage.dataset_path(dataset())
 
 
 def _hold(home: str, held: object, done: object) -> None:
     import os
 
     os.environ["BENCH_DATA"] = home
-    with holdings.locked(dataset()):
+    with local.locked(dataset()):
         held.set()  # type: ignore[attr-defined]
         done.wait(30)  # type: ignore[attr-defined]
 
@@ -626,11 +626,11 @@ def test_two_downloads_at_once_are_refused(home: Path) -> None:
     try:
         assert held.wait(30)
         with pytest.raises(DataError, match=rf"fetched by another process \({other.pid}\)"):
-            data.get(dataset("http://elsewhere.invalid/a.bin"))
+            manage.get(dataset("http://elsewhere.invalid/a.bin"))
     finally:
         done.set()
         other.join()
-    with holdings.locked(dataset()):
+    with local.locked(dataset()):
         pass
 
 
@@ -638,19 +638,19 @@ def test_two_downloads_at_once_are_refused(home: Path) -> None:
 def test_an_entry_cannot_write_elsewhere(name: str) -> None:
     entry = DatasetEntry(name="toy", title="t", licence="l", files=(DatasetFile(name=name, urls=("http://x/a",)),))
     with pytest.raises(PluginError, match="bad file name"):
-        data.get(entry)
+        manage.get(entry)
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "file"))
     with pytest.raises(DataError, match="cannot write"):
-        data.get(dataset("http://elsewhere.invalid/a.bin"))
+        manage.get(dataset("http://elsewhere.invalid/a.bin"))
 
 
 def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA")
-    assert data.data_folder().parts[-2:] == ("algorace", "data")
+    assert manage.data_folder().parts[-2:] == ("algorace", "data")
 
 
 # --- entries ------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from harness import data, holdings
-from harness.plugins import load_registry
-from harness.types import WorkloadEntry
+from harness.contract.entries import WorkloadEntry
+from harness.datasets import local, manage
+from harness.plugins.registry import load_registry
 from tests.helpers import run_here, spec_of
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -37,13 +37,13 @@ def _real_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if source:
             patch.setenv("BENCH_DATA", str(tmp_path_factory.mktemp("data")))
             for name in sorted({need.partition("/")[0] for w in WORKLOADS for need in w.needs_data}):
-                data.import_folder(REGISTRY.dataset(name), Path(source), accept_checksum=True)
+                manage.import_folder(REGISTRY.dataset(name), Path(source), accept_checksum=True)
         yield
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
 def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: Path) -> None:
-    absent = [need for need in workload.needs_data if holdings.missing(REGISTRY.dataset(need.partition("/")[0]))]
+    absent = [need for need in workload.needs_data if local.missing(REGISTRY.dataset(need.partition("/")[0]))]
     if absent:
         pytest.skip(f"{workload.name} needs data (BENCH_DATA_SOURCE names no folder with it): {', '.join(absent)}")
     submission = "replay" if workload.facts.replay_capacity else "adamw-cosine"

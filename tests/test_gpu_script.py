@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness import provenance
-from harness.gpus import Gpu
-from harness.loading import import_file
-from harness.types import Device, Reading
+from harness.contract.record import Device, Reading
+from harness.hardware import detect
+from harness.hardware.drivers import Gpu
+from harness.plugins.loading import import_file
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
@@ -109,8 +109,8 @@ def test_clocks_are_read_once_a_second_at_most(gpu: Any, monkeypatch: pytest.Mon
             return [Reading(device=one.index, sm_mhz=1755) for one in gpus]
 
     card = Gpu(index=0, uuid="", device=Device(name="NVIDIA H200", memory_mib=143_771))
-    monkeypatch.setattr(provenance, "all_gpus", lambda: (card,))
-    monkeypatch.setattr(provenance, "driver", Driver)
+    monkeypatch.setattr(detect, "all_gpus", lambda: (card,))
+    monkeypatch.setattr(detect, "driver", Driver)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     times = iter([0.0, 0.5, 2.0])
     monkeypatch.setattr(gpu, "time", SimpleNamespace(monotonic=lambda: next(times)))

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness import cli, gpus, hardware, provenance
-from harness.gpus import Gpu, NvidiaSmi, Nvml, RocmSmi
-from harness.types import Device
+from harness import cli
+from harness.contract.record import Device
+from harness.hardware import classes as hardware_classes
+from harness.hardware import detect, drivers
+from harness.hardware.drivers import Gpu, NvidiaSmi, Nvml, RocmSmi
 
 H200 = "0, GPU-aaaa, NVIDIA H200, 143771, 570.86.15, 700.00, 1980, 3201, Disabled"
 H100 = "{}, GPU-bbb{}, NVIDIA H100 80GB HBM3, 81559, 550.54.15, 700.00, 1980, 2619, Disabled"
@@ -51,42 +53,44 @@ def eight(row: str, count: int = 8) -> list[str]:
     ],
 )
 def test_classes_by_name_memory_and_count(rows: list[str], name: str, is_declared: bool) -> None:
-    found = hardware.recognise([gpu.device for gpu in smi(*rows).gpus()])
+    found = hardware_classes.recognise([gpu.device for gpu in smi(*rows).gpus()])
     assert (found.name, found.declared) == (name, is_declared)
     assert found.by
 
 
 def test_every_declared_class_is_recognised_and_none_is_ambiguous() -> None:
     """Each name of each card, at both ends of its memory and in every count, is that class and no other."""
-    for card, facts in hardware.declared().cards.items():
+    for card, facts in hardware_classes.declared().cards.items():
         for name in facts.names:
             for gib in facts.memory_gib:
                 device = Device(name=name, memory_mib=round(gib * 1024))
                 for count in facts.counts:
-                    assert hardware.recognise([device] * count).name == f"{count}x{card}"
-                others = [c for c, other in hardware.declared().cards.items() if c != card and other.matches(device)]
+                    assert hardware_classes.recognise([device] * count).name == f"{count}x{card}"
+                others = [
+                    c for c, other in hardware_classes.declared().cards.items() if c != card and other.matches(device)
+                ]
                 assert not others
-    assert {"1xH200", "1xH100", "8xH100", "4xA100-40GB", "1xRTX4090"} <= set(hardware.classes())
+    assert {"1xH200", "1xH100", "8xH100", "4xA100-40GB", "1xRTX4090"} <= set(hardware_classes.classes())
 
 
 def test_an_undeclared_class_is_never_the_name_of_a_declared_one() -> None:
     """A driver may call its card whatever it likes; folders on some systems ignore case."""
-    taken = {name.lower() for name in hardware.classes()}
-    for name in hardware.classes():
+    taken = {name.lower() for name in hardware_classes.classes()}
+    for name in hardware_classes.classes():
         count, _, card = name.partition("x")
         for memory in (0, 40_960, 143_771):
-            found = hardware.recognise([Device(name=card, memory_mib=memory)] * int(count))
+            found = hardware_classes.recognise([Device(name=card, memory_mib=memory)] * int(count))
             assert not found.declared
             assert found.name.lower() not in taken
 
 
 def test_processors_are_named_as_in_published_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "cpu_name", lambda: "Intel Xeon model 167")
-    monkeypatch.setattr(provenance, "_cpuinfo", lambda: {"flags": "fpu avx2 avx512f amx_tile"})
-    assert provenance.hardware_class("cpu", 1) == "cpu-intel-xeon-model-167-amx-1t"
-    assert provenance.hardware_class("cpu", 2, ranks=4) == "4xcpu-intel-xeon-model-167-amx-2t"
-    monkeypatch.setattr(provenance, "_cpuinfo", lambda: {"flags": "fpu avx2"})
-    assert provenance.hardware_class("cpu", 1) == "cpu-intel-xeon-model-167-avx2-1t"
+    monkeypatch.setattr(detect, "cpu_name", lambda: "Intel Xeon model 167")
+    monkeypatch.setattr(detect, "_cpuinfo", lambda: {"flags": "fpu avx2 avx512f amx_tile"})
+    assert detect.hardware_class("cpu", 1) == "cpu-intel-xeon-model-167-amx-1t"
+    assert detect.hardware_class("cpu", 2, ranks=4) == "4xcpu-intel-xeon-model-167-amx-2t"
+    monkeypatch.setattr(detect, "_cpuinfo", lambda: {"flags": "fpu avx2"})
+    assert detect.hardware_class("cpu", 1) == "cpu-intel-xeon-model-167-avx2-1t"
 
 
 @pytest.fixture
@@ -95,8 +99,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def has(*rows: str, **environment: str) -> None:
         driver = smi(*rows)
-        monkeypatch.setattr(provenance, "driver", lambda: driver)
-        monkeypatch.setattr(provenance, "all_gpus", driver.gpus)
+        monkeypatch.setattr(detect, "driver", lambda: driver)
+        monkeypatch.setattr(detect, "all_gpus", driver.gpus)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -106,16 +110,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_a_run_has_the_class_of_its_own_gpus(machine: Callable[..., None]) -> None:
     machine(*eight(H100))
-    assert provenance.hardware_class("cuda", 4, ranks=8) == "8xH100"
-    assert provenance.hardware_class("cuda:6", 1) == "1xH100"
+    assert detect.hardware_class("cuda", 4, ranks=8) == "8xH100"
+    assert detect.hardware_class("cuda:6", 1) == "1xH100"
     # More ranks than GPUs: the run will be refused, and its class does not pretend otherwise.
-    assert provenance.hardware_class("cuda:6", 1, ranks=4) == "2xH100"
-    assert provenance.gpu_name() == "NVIDIA H100 80GB HBM3"
-    assert provenance.gpu_driver() == "550.54.15"
+    assert detect.hardware_class("cuda:6", 1, ranks=4) == "2xH100"
+    assert detect.gpu_name() == "NVIDIA H100 80GB HBM3"
+    assert detect.gpu_driver() == "550.54.15"
     machine(*eight(H100), CUDA_VISIBLE_DEVICES="5,GPU-bbb1")
-    assert [gpu.index for gpu in provenance.run_gpus("cuda", 8)] == [5, 1]
+    assert [gpu.index for gpu in detect.run_gpus("cuda", 8)] == [5, 1]
     machine(*eight(H100), CUDA_VISIBLE_DEVICES="")
-    assert provenance.gpu_name() == ""
+    assert detect.gpu_name() == ""
 
 
 @pytest.mark.parametrize(
@@ -132,8 +136,8 @@ def test_a_run_has_the_class_of_its_own_gpus(machine: Callable[..., None]) -> No
 )
 def test_hidden_gpus_are_hidden(named: str, seen: list[int]) -> None:
     found = smi(*eight(H100, 3)).gpus()
-    assert [gpu.index for gpu in gpus.visible(found, {"CUDA_VISIBLE_DEVICES": named})] == seen
-    assert gpus.visible(found, {}) == found
+    assert [gpu.index for gpu in drivers.visible(found, {"CUDA_VISIBLE_DEVICES": named})] == seen
+    assert drivers.visible(found, {}) == found
 
 
 def test_limits_are_read_and_gaps_are_gaps() -> None:
@@ -164,10 +168,10 @@ def test_a_driver_that_complains_has_no_gpus(said: str) -> None:
 
 
 def test_a_program_that_is_not_there_or_hangs_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert gpus.output("no-such-program-here") == ""
-    assert gpus.output("false") == ""
-    monkeypatch.setattr(gpus, "PATIENCE_S", 0.05)
-    assert gpus.output("sleep", "60") == ""
+    assert drivers.output("no-such-program-here") == ""
+    assert drivers.output("false") == ""
+    monkeypatch.setattr(drivers, "PATIENCE_S", 0.05)
+    assert drivers.output("sleep", "60") == ""
 
 
 PRESENT = "0, 1755, 3201, 688.41, 64, 0x0000000000000004\n1, 210, 405, 71.20, 31, 0x0000000000000001"
@@ -268,24 +272,24 @@ def test_amds_cards_are_recognised_and_marked_untested(monkeypatch: pytest.Monke
     }
     found = RocmSmi(lambda *command: json.dumps(said)).gpus()
     assert [(gpu.index, gpu.maker, gpu.device.driver) for gpu in found] == [(0, "amd", "6.7.0"), (1, "amd", "6.7.0")]
-    assert hardware.recognise([gpu.device for gpu in found]).name == "2xmi300x-192gib"
+    assert hardware_classes.recognise([gpu.device for gpu in found]).name == "2xmi300x-192gib"
     assert RocmSmi(lambda *command: "rocm-smi: not a ROCm machine").gpus() == ()
-    monkeypatch.setattr(provenance, "all_gpus", lambda: found)
+    monkeypatch.setattr(detect, "all_gpus", lambda: found)
     monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
-    assert "nobody has tested" in provenance.untested("cuda")
-    assert "nobody has tested" in provenance.untested("mps")
-    assert provenance.untested("cpu") == ""
+    assert "nobody has tested" in detect.untested("cuda")
+    assert "nobody has tested" in detect.untested("mps")
+    assert detect.untested("cpu") == ""
 
 
 def test_apples_gpu_is_a_class_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "cpu_name", lambda: "Apple M2 Max")
-    assert provenance.hardware_class("mps", 1) == "1xmps-apple-m2-max"
+    monkeypatch.setattr(detect, "cpu_name", lambda: "Apple M2 Max")
+    assert detect.hardware_class("mps", 1) == "1xmps-apple-m2-max"
 
 
 def test_a_run_on_an_untested_device_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "-s", "wsd", "-w", "lm-tiny", "--dry-run"]
     assert cli.invoke([*arguments, "--device", "mps"]) == 0
-    assert f"warning: {provenance.UNTESTED['mps']}" in capsys.readouterr().err
+    assert f"warning: {detect.UNTESTED['mps']}" in capsys.readouterr().err
     assert cli.invoke(arguments) == 0
     assert "tested" not in capsys.readouterr().err
 
@@ -321,7 +325,7 @@ def test_a_workload_of_the_gpu_tier_is_planned_in_its_class(
 
 def test_a_gpu_is_what_its_maker_says_of_it() -> None:
     """Peaks are per device and dense; a sparse figure would be twice as large."""
-    assert hardware.peak_tflops("1xH200") == 989.4
-    assert hardware.peak_tflops("4xA100-40GB") == 1248.0
-    assert hardware.peak_tflops("1xrtx-a6000-48gib") is None
+    assert hardware_classes.peak_tflops("1xH200") == 989.4
+    assert hardware_classes.peak_tflops("4xA100-40GB") == 1248.0
+    assert hardware_classes.peak_tflops("1xrtx-a6000-48gib") is None
     assert Gpu(index=0, uuid="", device=Device(name="x")).maker == "nvidia"

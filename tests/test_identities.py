@@ -1,7 +1,8 @@
 """Run ids and source hashes of the shipped submissions: what makes a finished run be kept, and a record comparable.
 
-Both are recorded in tests/golden/identities.json. A hash changes when the source of a submission does, and with it every
-run id; nothing else may change them. If that was meant: BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_identities.py
+Both are recorded in tests/golden/identities.json. A hash changes when the source of a submission does, and with it
+every run id; nothing else may change them. If that was meant:
+BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_identities.py
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness import plan, rulesets, store
-from harness.plugins import load_registry
+from harness.planning import compose, plan, rulesets
+from harness.plugins.registry import load_registry
+from harness.storage import layout
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "identities.json"
 REGISTRY = load_registry()
@@ -28,12 +30,12 @@ def identities() -> dict[str, dict[str, str]]:
         row: dict[str, str] = {}
         for name in WORKLOADS:
             workload = REGISTRY.workload(name)
-            if plan.ineligible(plan.compose(entry, REGISTRY), workload.facts, settings.ruleset):
+            if compose.ineligible(compose.compose(entry, REGISTRY), workload.facts, settings.ruleset):
                 continue
             # The id names the hardware; here it is one that no machine has, so that it is the same on all.
             spec = msgspec.structs.replace(plan.plan(workload, entry, REGISTRY, settings)[0], hardware="any")
             row["source"] = spec.submission.source_hash
-            row[name] = store.run_id(spec)
+            row[name] = layout.run_id(spec)
         result[entry.name] = row
     return result
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from harness.plugins import load_registry
+from harness.plugins.registry import load_registry
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import campaign, plan, rulesets
-from harness.campaign import Pair
+from harness.contract.entries import WorkloadEntry
+from harness.contract.run import RunSpec
 from harness.errors import UsageError
-from harness.plugins import load_registry
-from harness.types import RunSpec, WorkloadEntry
+from harness.planning import phases, plan, rulesets, seeds
+from harness.planning.phases import Pair
+from harness.plugins.registry import load_registry
 from tests import micro
 
 REGISTRY = load_registry()
@@ -25,14 +26,14 @@ def planned(
     return plan.plan(workload, REGISTRY.submission(submission), REGISTRY, settings)
 
 
-def made(submissions: list[str], ruleset: str, *workloads: WorkloadEntry) -> campaign.Campaign:
+def made(submissions: list[str], ruleset: str, *workloads: WorkloadEntry) -> phases.Campaign:
     settings = plan.Settings(ruleset=rulesets.ruleset(ruleset))
     pairs = [
         Pair(submission=REGISTRY.submission(name), workload=workload, settings=settings)
         for workload in workloads or (micro.ENTRY,)
         for name in submissions
     ]
-    return campaign.make(pairs, REGISTRY, [REGISTRY.submission("adamw-cosine")])
+    return phases.make(pairs, REGISTRY, [REGISTRY.submission("adamw-cosine")])
 
 
 # --- settings -----------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ def test_seeds_pair_between_submissions_and_never_meet_between_purposes() -> Non
     seen: set[int] = set()
     for purpose in ("score", "tuning", "target", "envelope"):
         for study, trial in itertools.product(range(20), range(5)):
-            drawn = plan.seeds(0, "w", study, trial, purpose)
+            drawn = seeds.seeds(0, "w", study, trial, purpose)
             values = {drawn.model, drawn.data, drawn.submission, drawn.replay}
             assert not values & seen
             seen |= values

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from harness import loading, readings, spaces, types
+from harness.contract import domains, entries, hyperparameters, workload
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, UsageError
-from harness.plugins import Registry, entry_from_class, entry_from_path, load_registry, observer_plugins
-from harness.validation import validate_entry
+from harness.plugins import cache as plugin_cache
+from harness.plugins import loading
+from harness.plugins.registry import Registry, entry_from_class, entry_from_path, load_registry, observer_plugins
+from harness.plugins.validation import validate_entry
 
 ROOT = Path(__file__).parent.parent
 #: Not `import *`: that resolves the names that need torch.
@@ -71,7 +73,7 @@ def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a child was started")
 
-    monkeypatch.setattr(readings, "read_in_children", refuse)
+    monkeypatch.setattr(plugin_cache, "read_in_children", refuse)
 
 
 def only(registry: Registry) -> str:
@@ -258,14 +260,14 @@ def test_a_changed_file_is_read_again_and_only_it(site: Site, monkeypatch: pytes
     (package / "names.py").write_text("NAME = 'old'\n")
     site.add("bench-good", yielding("mine"))
     assert load_registry().submission("old").name == "old"
-    asked: list[readings.Request] = []
-    real = readings.read_in_children
+    asked: list[plugin_cache.Request] = []
+    real = plugin_cache.read_in_children
 
-    def spy(requests: Sequence[readings.Request], limit: float) -> list[readings.Offer]:
+    def spy(requests: Sequence[plugin_cache.Request], limit: float) -> list[plugin_cache.Offer]:
         asked.extend(requests)
         return real(requests, limit)
 
-    monkeypatch.setattr(readings, "read_in_children", spy)
+    monkeypatch.setattr(plugin_cache, "read_in_children", spy)
     (package / "names.py").write_text("NAME = 'newer'\n")
     assert load_registry().submission("newer").name == "newer"
     assert [one.target for one in asked] == ["bench_pack.plugin"]
@@ -419,7 +421,7 @@ def test_plugins_are_blocked_and_allowed(
     site.add("bench-two", "raise RuntimeError", points={"a": "bench_two"})
     monkeypatch.setenv("BENCH_PLUGINS", f"{marker},{variable}")
     monkeypatch.setattr(
-        readings, "read_in_children", lambda requests, limit: [readings.Offer(error="unread") for _ in requests]
+        plugin_cache, "read_in_children", lambda requests, limit: [plugin_cache.Offer(error="unread") for _ in requests]
     )
     block = [{"one": "bench-one"}.get(name, name) for name in block]
     registry = load_registry(block=block)
@@ -474,7 +476,7 @@ def test_a_class_in_a_file_is_a_submission(site: Site, tmp_path: Path, request: 
     entry = entry_from_path(text, kind="submission")
     assert (entry.name, entry.load, entry.distribution) == ("my-optimizer", f"{text}:Mine", "file")
     assert (entry.summary, entry.needs, entry.checks) == ("What it does.", frozenset({"horizon"}), ("lr < 1",))
-    assert entry.space == {"lr": types.LogUniform(1e-3, 1e-1)}
+    assert entry.space == {"lr": domains.LogUniform(1e-3, 1e-1)}
     request.getfixturevalue("no_children")
     assert entry_from_path(text, kind="submission") == entry
     assert loading.load_object(str(entry.load)).__name__ == "Mine"
@@ -507,11 +509,11 @@ Mine = Recipe(optimizer=make, schedule="wsd", search_space={"lr": LogUniform(0.0
     assert (entry.name, entry.parts, entry.summary) == ("my-optimizer", ("schedule:wsd",), "A file.")
     optimizer = entry_from_path(f"{text}:Sgd", kind="submission")
     assert optimizer.space == {
-        "lr": types.LogUniform(1e-4, 1e-1, default=0.5),
-        "momentum": types.Fixed(0.0, limits=(0.0, 0.999999)),
-        "beta1": types.Fixed(0.2, limits=(0.0, 0.999999)),
-        "beta2": types.Fixed(2),
-        "mode": types.Fixed("a"),
+        "lr": domains.LogUniform(1e-4, 1e-1, default=0.5),
+        "momentum": domains.Fixed(0.0, limits=(0.0, 0.999999)),
+        "beta1": domains.Fixed(0.2, limits=(0.0, 0.999999)),
+        "beta2": domains.Fixed(2),
+        "mode": domains.Fixed("a"),
     }
 
 
@@ -569,14 +571,14 @@ def test_a_file_that_is_missing_or_hangs(site: Site, tmp_path: Path, monkeypatch
 def test_a_bare_class_is_a_submission(site: Site, request: pytest.FixtureRequest) -> None:
     entry = entry_from_class("torch.optim:Adam")
     assert (entry.name, entry.load, entry.distribution) == ("torch.optim:Adam", "torch.optim:Adam", "torch")
-    assert entry.space["lr"] == types.LogUniform(1e-4, 1e-1, default=1e-3)
-    assert entry.space["amsgrad"] == types.Fixed(False)
-    assert entry.space["weight_decay"] == types.Fixed(0.0, limits=(0.0, None))
+    assert entry.space["lr"] == domains.LogUniform(1e-4, 1e-1, default=1e-3)
+    assert entry.space["amsgrad"] == domains.Fixed(False)
+    assert entry.space["weight_decay"] == domains.Fixed(0.0, limits=(0.0, None))
     assert "betas" not in entry.space
-    assert [spaces.default(entry.space[name]) for name in ("beta1", "beta2")] == [0.9, 0.999]
+    assert [hyperparameters.default(entry.space[name]) for name in ("beta1", "beta2")] == [0.9, 0.999]
     for bad in ({"weight_decay": -1.0}, {"eps": -1.0}, {"beta2": 1.0}):
         with pytest.raises(UsageError, match=next(iter(bad))):
-            spaces.resolve(entry.space, bad, (), {})
+            hyperparameters.resolve(entry.space, bad, (), {})
     for load, message in {"os:path": "no torch.optim.Optimizer", "os.nothing:X": "os.nothing:X: Module"}.items():
         with pytest.raises(UsageError, match=message):
             entry_from_class(load)
@@ -631,20 +633,20 @@ def test_the_source_hash_follows_the_files_that_matter(site: Site, tmp_path: Pat
 # --- validation -------------------------------------------------------------------------------------------------------
 
 
-def facts(**changed: Any) -> types.WorkloadFacts:
+def facts(**changed: Any) -> workload.WorkloadFacts:
     fields: dict[str, Any] = {
         "name": "task",
         "version": "1",
         "tier": "cpu",
-        "targets": (types.Target(metric="loss", goal="min", value=1.0),),
-        "budget": types.Budget(horizon=640, gradient_examples=1280, seconds={"default": 1.0}),
+        "targets": (workload.Target(metric="loss", goal="min", value=1.0),),
+        "budget": workload.Budget(horizon=640, gradient_examples=1280, seconds={"default": 1.0}),
         "batch_sizes": (32, 64),
         "eval_every": 64,
     }
-    return types.WorkloadFacts(**{**fields, **changed})
+    return workload.WorkloadFacts(**{**fields, **changed})
 
 
-STAGE = types.Stage(name="a", targets=facts().targets, max_examples=320)
+STAGE = workload.Stage(name="a", targets=facts().targets, max_examples=320)
 
 
 @pytest.mark.parametrize(
@@ -658,18 +660,21 @@ STAGE = types.Stage(name="a", targets=facts().targets, max_examples=320)
         ({"batch_sizes": ()}, "batch_sizes must name"),
         ({"eval_every": 0}, "must be positive"),
         ({"eval_every": 192, "batch_sizes": (32,)}, "must be a multiple"),
-        ({"budget": types.Budget(horizon=640, gradient_examples=64, seconds={"default": 1.0})}, "at least the horizon"),
-        ({"budget": types.Budget(horizon=640, gradient_examples=640, seconds={})}, "for 'default'"),
+        (
+            {"budget": workload.Budget(horizon=640, gradient_examples=64, seconds={"default": 1.0})},
+            "at least the horizon",
+        ),
+        ({"budget": workload.Budget(horizon=640, gradient_examples=640, seconds={})}, "for 'default'"),
         ({"targets": ()}, "no target"),
         ({"stages": (STAGE,)}, "a pool has no stages"),
         ({"access": "stream"}, "at least one stage"),
         ({"access": "stream", "stages": (STAGE, STAGE)}, "'a' stands there twice"),
         ({"access": "stream", "stages": (STAGE,)}, "must be the sum of the stages' max_examples, 320"),
-        ({"model_options": {"dropout": types.Uniform(0.5, 0.1)}}, "low=0.5 is above high=0.1"),
+        ({"model_options": {"dropout": domains.Uniform(0.5, 0.1)}}, "low=0.5 is above high=0.1"),
     ],
 )
 def test_facts_are_validated(changed: dict[str, Any], problem: str | None) -> None:
-    _expect(types.WorkloadEntry(facts=facts(**changed), load="m:f", summary="s"), problem)
+    _expect(entries.WorkloadEntry(facts=facts(**changed), load="m:f", summary="s"), problem)
 
 
 @pytest.mark.parametrize(
@@ -686,19 +691,19 @@ def test_facts_are_validated(changed: dict[str, Any], problem: str | None) -> No
         ({"needs": frozenset({"magic"})}, "needs 'magic'"),
         ({"checks": ("lr <",)}, "not an expression"),
         ({"checks": ("open('x')",)}, "may not contain Call"),
-        ({"space": {"a b": types.Fixed(1)}}, "must be a Python name"),
-        ({"space": {"lr": types.LogUniform(0.0, 1.0)}}, "must be positive on a logarithmic scale"),
-        ({"space": {"lr": types.LogUniform(0.1, 1.0, default=-1.0)}}, "default=-1 is out of range"),
-        ({"space": {"n": types.Integer(1, 4, default=9)}}, "default=9 is out of range"),
-        ({"space": {"c": types.Choice(())}}, "a choice needs values"),
-        ({"space": {"c": types.Choice(("a",), default="b")}}, "default=b is not allowed"),
+        ({"space": {"a b": domains.Fixed(1)}}, "must be a Python name"),
+        ({"space": {"lr": domains.LogUniform(0.0, 1.0)}}, "must be positive on a logarithmic scale"),
+        ({"space": {"lr": domains.LogUniform(0.1, 1.0, default=-1.0)}}, "default=-1 is out of range"),
+        ({"space": {"n": domains.Integer(1, 4, default=9)}}, "default=9 is out of range"),
+        ({"space": {"c": domains.Choice(())}}, "a choice needs values"),
+        ({"space": {"c": domains.Choice(("a",), default="b")}}, "default=b is not allowed"),
     ],
 )
 def test_submissions_are_validated(changed: dict[str, Any], problem: str | None) -> None:
     fields: dict[str, Any] = {"name": "mine", "summary": "s", "load": "m:f"}
-    _expect(types.SubmissionEntry(**{**fields, **changed}), problem)
+    _expect(entries.SubmissionEntry(**{**fields, **changed}), problem)
 
 
-def _expect(entry: types.WorkloadEntry | types.SubmissionEntry, problem: str | None) -> None:
+def _expect(entry: entries.WorkloadEntry | entries.SubmissionEntry, problem: str | None) -> None:
     found = validate_entry(entry)
     assert (found == []) if problem is None else any(problem in one for one in found), found

@@ -8,8 +8,8 @@ import math
 import pytest
 from scipy.stats import qmc
 
-from harness import sampling
-from harness.types import Choice, Fixed, Integer, LogUniform, Space, Uniform
+from harness.contract.domains import Choice, Fixed, Integer, LogUniform, Space, Uniform
+from harness.planning import sampling
 
 SPACE: Space = {
     "lr": LogUniform(1e-4, 1e-2),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
+from harness.contract.record import Record
 from harness.errors import StoreError
-from harness.types import Record
+from harness.storage import records, run_folder
+from harness.system import files
 from tests.helpers import run_here, spec_of, submission
 
 
@@ -20,24 +21,24 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 
 def test_a_record_comes_back_as_it_was(record: Record) -> None:
-    assert store.decode(store.encode(record), "here") == record
+    assert records.decode(records.encode(record), "here") == record
 
 
 def test_layout_does_not_matter_and_content_does(record: Record) -> None:
-    plain = json.loads(store.encode(record))
+    plain = json.loads(records.encode(record))
     shuffled = json.dumps(dict(sorted(plain.items(), reverse=True)), indent=7).encode()
-    assert store.decode(shuffled, "here") == record
+    assert records.decode(shuffled, "here") == record
     plain["points"][1]["metrics"]["loss"] -= 1e-6
     with pytest.raises(StoreError, match="was edited"):
-        store.decode(json.dumps(plain).encode(), "here")
+        records.decode(json.dumps(plain).encode(), "here")
 
 
 def test_a_record_of_an_earlier_version_with_fewer_fields_is_still_whole(record: Record) -> None:
     """A version that adds an optional field must go on reading what was written without it."""
-    plain = json.loads(store.encode(record))
+    plain = json.loads(records.encode(record))
     del plain["spec"]["workload"]["facts"]["scores"], plain["content_hash"]
-    plain["content_hash"] = store.content_hash(json.dumps(plain).encode())
-    assert store.decode(json.dumps(plain).encode(), "here").points == record.points
+    plain["content_hash"] = records.content_hash(json.dumps(plain).encode())
+    assert records.decode(json.dumps(plain).encode(), "here").points == record.points
 
 
 @pytest.mark.parametrize(
@@ -50,36 +51,36 @@ def test_a_record_of_an_earlier_version_with_fewer_fields_is_still_whole(record:
     ],
 )
 def test_what_is_wrong_is_named_with_its_path(record: Record, change: dict[str, object], word: str) -> None:
-    plain = json.loads(store.encode(record)) | change
+    plain = json.loads(records.encode(record)) | change
     with pytest.raises(StoreError) as caught:
-        store.decode(json.dumps(plain).encode(), "some/file.json")
+        records.decode(json.dumps(plain).encode(), "some/file.json")
     assert word in str(caught.value)
     assert "some/file.json" in str(caught.value)
 
 
 def test_half_a_file_is_no_record(record: Record) -> None:
-    payload = store.encode(record)
+    payload = records.encode(record)
     with pytest.raises(StoreError, match="damaged"):
-        store.decode(payload[: len(payload) // 2], "here")
+        records.decode(payload[: len(payload) // 2], "here")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    store.write_atomically(path, b"before")
+    files.write_atomically(path, b"before")
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StoreError, match="No space left") as caught:
-        store.write_atomically(path, b"after")
+        files.write_atomically(path, b"after")
     assert "free some space" in str(caught.value)
     assert path.read_bytes() == b"before"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_only_an_unfinished_run_needs_goes(tmp_path: Path) -> None:
-    folder = store.RunFolder(tmp_path, "run-1")
+    folder = run_folder.RunFolder(tmp_path, "run-1")
     for name in ("compiled/triton", "scratch/tmp"):
         (folder.path / name).mkdir(parents=True)
     for name in ("checkpoint.pt", "checkpoint.previous.pt", "compiled/kernel.so", "final.safetensors", "worker.log"):

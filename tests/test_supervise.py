@@ -14,11 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import store, worker_process
+from harness.contract.events import ClockEdge, Done, Evaluated, Ready
+from harness.contract.record import Usage
+from harness.contract.run import Point
 from harness.errors import StoreError
-from harness.supervise import supervise
-from harness.trial import DEATHS_ALLOWED, Interrupted, Trial
-from harness.types import ClockEdge, Done, Evaluated, Point, Ready, Usage
+from harness.execution import second_clock, worker_process
+from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
+from harness.execution.supervisor import supervise
+from harness.storage import layout, records
 from harness.worker import checkpoint
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
@@ -56,7 +59,7 @@ def test_finished_runs_are_kept_and_force_sets_them_aside(tmp_path: Path) -> Non
     ]
     again = run_worker(spec, tmp_path, force=True)
     assert outcome(again) == outcome(first)
-    assert [store.read_record(p) for p in (tmp_path / "superseded").rglob("record.json")] == [first]
+    assert [records.read_record(p) for p in (tmp_path / "superseded").rglob("record.json")] == [first]
 
 
 def test_a_worker_killed_three_times_without_progress_has_crashed(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
 
 
 def test_an_honest_clock_within_tolerance_is_believed() -> None:
-    clock = worker_process.SecondClock(os.getpid())
+    clock = second_clock.SecondClock(os.getpid())
     for _ in range(3):
         clock.edge(ClockEdge(running=True, seconds=5.0, process_seconds=3.0))
         clock.edge(ClockEdge(running=False, seconds=5.0, process_seconds=3.0))
@@ -116,7 +119,7 @@ def test_news_that_came_late_is_no_disagreement(
     monkeypatch.setattr(worker_process, "_waited", lambda path: waits["reader" if "thread-self" in path else "worker"])
     times = iter((10.0, 12.8))
     monkeypatch.setattr(worker_process.time, "perf_counter", lambda: next(times))
-    clock = worker_process.SecondClock(os.getpid())
+    clock = second_clock.SecondClock(os.getpid())
     clock.edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
     waits.update(reader=reader, worker=worker)
     clock.edge(ClockEdge(running=False, seconds=1.0, process_seconds=0.0))
@@ -205,7 +208,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
 def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the checkpoint does not fit, and nothing written is lost."""
     spec = spec_of(entry("Noisy"))
-    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))
 
@@ -229,7 +232,7 @@ def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Pat
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))
     runs = tmp_path / "runs"
-    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)])
     folder = folder_of(spec, runs)
     _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
@@ -248,7 +251,7 @@ def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))
     runs = tmp_path / "runs"
-    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
     folder = folder_of(spec, runs)
     _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
@@ -281,7 +284,7 @@ def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))
     runs = tmp_path / "runs"
-    code = _SUPERVISOR.format(run_id=store.run_id(spec))
+    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
     _wait_for(lambda: (folder_of(spec, runs).path / "checkpoint.pt").exists())
     process.send_signal(signal.SIGSTOP)
@@ -300,7 +303,7 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     def fails(job: Any, receive: Any) -> None:
         receive(Done(status="out-of-memory", reason="for the time being"))
 
-    from harness.executors.trial import carry_out
+    from harness.execution.trial import carry_out
 
     record, _ = carry_out(spec, runs, Remember(), transport=fails)
     assert record.status == "out-of-memory"
@@ -310,7 +313,7 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     whole = run_here(spec, runs, watcher, retry_failed=True)
     assert watcher.resumed == [5], "the retry goes on from there"
     assert outcome(whole) == outcome(run_here(spec, tmp_path / "undisturbed"))
-    assert [store.read_record(p).status for p in (runs / "superseded").rglob("record.json")] == ["out-of-memory"]
+    assert [records.read_record(p).status for p in (runs / "superseded").rglob("record.json")] == ["out-of-memory"]
     assert not (folder.path / "checkpoint.pt").exists()
 
 
@@ -339,7 +342,7 @@ def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Pat
 def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> None:
     """A worker that is killed each time between its evaluation and its end."""
     spec = spec_of(entry("Base"))
-    trial = Trial(spec, store.run_id(spec), Remember())
+    trial = Trial(spec, layout.run_id(spec), Remember())
     points = tuple(
         Point(examples=16 * i, gradient_examples=16 * i, steps=i, seconds=0.0, process_seconds=0.0, metrics={})
         for i in range(3)
@@ -419,7 +422,7 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 
 def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
-    from harness.executors.trial import carry_out
+    from harness.execution.trial import carry_out
     from tests.worker.test_loop import StopAt
 
     with pytest.raises(Interrupted):

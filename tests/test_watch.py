@@ -9,15 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import provenance, store, worker_process
-from harness.gpus import Gpu
-from harness.report.versus import differences
-from harness.scoring.digests import Question, digest
-from harness.scoring.slowdown import slowdown
-from harness.scoring.standings import standings
-from harness.trial import Place
-from harness.types import ClockEdge, Device, DeviceLog, Reading, RunSpec, Watched, WorkerEvent
-from harness.watch import APART_S, QUICK_S, DeviceWatch, joined, watch
+from harness.contract.events import ClockEdge, Watched, WorkerEvent
+from harness.contract.record import Device, DeviceLog, Reading
+from harness.contract.run import RunSpec
+from harness.execution import event_reader, worker_process
+from harness.execution.state import Place
+from harness.hardware import detect
+from harness.hardware.drivers import Gpu
+from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, joined, watch
+from harness.report.comparison import differences
+from harness.scoring.leaderboard import standings
+from harness.scoring.summary import Question, digest
+from harness.scoring.throttling import slowdown
+from harness.storage import records
 from tests.helpers import run_worker, spec_of, submission
 from tests.scoring import builders
 
@@ -180,14 +184,14 @@ def test_a_run_on_the_processor_is_not_watched() -> None:
 
 def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [Gpu(index=k, uuid=f"GPU-{k}", device=GPU.device) for k in range(4)]
-    monkeypatch.setattr(provenance, "all_gpus", lambda: tuple(gpus))
-    monkeypatch.setattr(provenance, "driver", lambda: Fake(Clock()))
+    monkeypatch.setattr(detect, "all_gpus", lambda: tuple(gpus))
+    monkeypatch.setattr(detect, "driver", lambda: Fake(Clock()))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for device, ranks, own, indices in (("cuda", 1, ("2",), [2]), ("cuda", 2, (), [0, 1]), ("cuda:3", 1, (), [3])):
         made = watch(builders.spec(device=device, ranks=ranks), lambda event: None, own)
         assert made is not None
         assert [gpu.index for gpu in made._gpus] == indices
-    monkeypatch.setattr(provenance, "all_gpus", lambda: ())
+    monkeypatch.setattr(detect, "all_gpus", lambda: ())
     assert watch(builders.spec(device="cuda"), lambda event: None) is None
 
 
@@ -206,7 +210,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
         return DeviceWatch(driver, (GPU,), tell)
 
     monkeypatch.setattr(worker_process, "watch", watched)
-    monkeypatch.setattr("harness.watch.APART_S", 0.0)
+    monkeypatch.setattr("harness.hardware.telemetry.APART_S", 0.0)
     root = str(Path(__file__).resolve().parent.parent)
     monkeypatch.setenv("PYTHONPATH", root)
     record = run_worker(spec_of(submission("tests.submissions_for_tests:Base")), tmp_path)
@@ -217,13 +221,13 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     assert record.devices.readings
     # At an evaluation, or at the end of what it costs to put the weights back.
     assert all(min(abs(r.seconds - s) for s in stops) < 0.5 for r in record.devices.readings)
-    assert store.decode(store.encode(record), "here") == store.sealed(record)
+    assert records.decode(records.encode(record), "here") == records.sealed(record)
 
 
 def test_a_worker_cannot_send_readings() -> None:
     event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
     decoder = msgspec.json.Decoder(WorkerEvent)
-    done = worker_process._decoded(decoder, msgspec.json.encode(event))
+    done = event_reader._decoded(decoder, msgspec.json.encode(event))
     assert "no event" in getattr(done, "reason", "")
 
 
@@ -233,11 +237,11 @@ def test_readings_go_on_after_an_interruption() -> None:
 
 
 def test_records_from_before_the_readings_are_read() -> None:
-    record = store.sealed(builders.record())
-    plain = msgspec.json.decode(store.encode(record))
+    record = records.sealed(builders.record())
+    plain = msgspec.json.decode(records.encode(record))
     del plain["devices"]
-    plain["content_hash"] = store.content_hash(msgspec.json.encode(plain))
-    assert store.decode(msgspec.json.encode(plain), "old").devices is None
+    plain["content_hash"] = records.content_hash(msgspec.json.encode(plain))
+    assert records.decode(msgspec.json.encode(plain), "old").devices is None
 
 
 def _log(*slowed: tuple[str, ...]) -> DeviceLog:

@@ -22,7 +22,7 @@ COMMANDS = {
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
-    "rulesets": ("harness.cli.rules:command", "List the rulesets."),
+    "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
     "hardware": ("harness.cli.hardware:command", "Print the hardware classes of this machine, and the declared ones."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from harness.cli import names
+from harness.cli import resolve
 from harness.cli.output import SCHEMA, json_out, note
+from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
 from harness.errors import EXIT_BROKEN, BenchError
-from harness.plan import Composition, compose
-from harness.plugins import Registry, load_registry
+from harness.planning.compose import Composition, compose
+from harness.plugins.registry import Registry, load_registry
 from harness.report import text
-from harness.types import PartEntry, Source, SubmissionEntry, WorkloadEntry
 
 
 @click.command("list")
@@ -21,7 +21,7 @@ from harness.types import PartEntry, Source, SubmissionEntry, WorkloadEntry
 @click.pass_obj
 def list_(blocked: list[str], tier: str | None, as_json: bool) -> None:
     """List workloads, submissions and parts."""
-    registry = names.open_registry(blocked)
+    registry = resolve.open_registry(blocked)
     workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier)]
     if as_json:
         json_out(

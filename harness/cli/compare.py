@@ -6,20 +6,21 @@ from pathlib import Path
 
 import click
 
-from harness.cli import gather, names
+from harness.cli import resolve
 from harness.cli.output import json_out, note
+from harness.cli.results import find_run, folder_options, of_submission, one_group, records
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
-from harness.report import versus
+from harness.report import comparison
 from harness.scoring.compare import compare as compare_records
-from harness.scoring.outcomes import Axis
+from harness.scoring.time_to_target import Axis
 
 AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps"}
 
 
 @click.command()
-@click.argument("a", type=names.NameType("submission"))
-@click.argument("b", type=names.NameType("submission"))
-@gather.folder_options
+@click.argument("a", type=resolve.NameType("submission"))
+@click.argument("b", type=resolve.NameType("submission"))
+@folder_options
 @click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
 @click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
 @click.option("--hardware", help="The hardware class, where the records have several.")
@@ -40,21 +41,21 @@ def compare(
     if limit is not None and not limit >= 1:
         raise UsageError(f"--fail-if-slower-than {limit}", fix="a ratio of 1 or more, such as 1.05")
     problems: list[str] = []
-    found = list(gather.records(runs, results, problems))
-    chosen = names.split(wanted)
+    found = list(records(runs, results, problems))
+    chosen = resolve.split(wanted)
     known = {r.spec.workload.facts.name for r in found}
     for name in chosen:
         if name not in known:
             raise unknown("workload among the results", name, known)
     found = [r for r in found if not chosen or r.spec.workload.facts.name in chosen]
-    both = [*gather.of_submission(found, a), *gather.of_submission(found, b)]
-    both = gather.one_group(both, hardware, ruleset)
+    both = [*of_submission(found, a), *of_submission(found, b)]
+    both = one_group(both, hardware, ruleset)
     # A submission against itself has the same records on both sides: a ratio of 1 and no verdict.
-    result = compare_records(gather.of_submission(both, a), gather.of_submission(both, b), AXES[by])
+    result = compare_records(of_submission(both, a), of_submission(both, b), AXES[by])
     if as_json:
-        json_out(versus.comparison_json(result))
+        json_out(comparison.comparison_json(result))
     else:
-        click.echo(versus.comparison_text(result))
+        click.echo(comparison.comparison_text(result))
     if limit is not None and result.slower_than(limit):
         note(f"gate: {result.a} is slower than {result.b} by more than {limit:g}")
         return EXIT_FAILED
@@ -64,15 +65,15 @@ def compare(
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@gather.folder_options
+@folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
     """Show how two runs differ: configuration, environment, outcome, curves.
 
     A and B are paths, run_ids or their unique beginnings.
     """
-    first, second = (gather.find_run(name, runs, results) for name in (a, b))
+    first, second = (find_run(name, runs, results) for name in (a, b))
     if as_json:
-        json_out(versus.diff_json(first, second))
+        json_out(comparison.diff_json(first, second))
     else:
-        click.echo(versus.diff_text(first, second))
+        click.echo(comparison.diff_text(first, second))

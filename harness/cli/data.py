@@ -11,12 +11,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from harness import data as store
 from harness.cli.output import SCHEMA, json_out, lively, note
+from harness.contract.entries import DatasetEntry
+from harness.datasets import manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
-from harness.plugins import Registry, load_registry
+from harness.plugins.registry import Registry, load_registry
 from harness.report import text
-from harness.types import DatasetEntry
 
 _MEGABYTE = 1_000_000
 
@@ -56,12 +56,12 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
     if as_json:
         rows = [_entry_json(entry) for entry in entries]
-        json_out({"schema": SCHEMA, "folder": str(store.data_folder()), "datasets": rows})
+        json_out({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
         return
     table = [["name", "here", "size", "licence", "what"]]
     table += [[e.name, _here(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
     click.echo(text.columns(table, right=frozenset({2})))
-    note(f"folder: {store.data_folder()}")
+    note(f"folder: {manage.data_folder()}")
 
 
 @data.command()
@@ -92,12 +92,12 @@ def get(
     registry = _registry(blocked)
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     # All of them before the first byte: a mistake in the last name must not cost the download of the first.
-    number = None if tokens is None else store.parse_tokens(tokens)
-    chosen = [only if number is None else store.enough(entry, number) for entry in entries]
-    done: list[tuple[DatasetEntry, list[store.FileState]]] = []
+    number = None if tokens is None else manage.parse_tokens(tokens)
+    chosen = [only if number is None else manage.enough(entry, number) for entry in entries]
+    done: list[tuple[DatasetEntry, list[manage.FileState]]] = []
     for entry, files in zip(entries, chosen, strict=True):
         with _progress(entry) as progress:
-            states = store.get(entry, source, progress, only=files, accept_checksum=accept_checksum)
+            states = manage.get(entry, source, progress, only=files, accept_checksum=accept_checksum)
         done.append((entry, states))
     _show(done, as_json)
 
@@ -122,7 +122,7 @@ def import_(
     """Take over files that lie somewhere below FOLDER."""
     entry = _registry(blocked).dataset(name)
     with _progress(entry, verb="reading") as progress:
-        states = store.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
+        states = manage.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
     _show([(entry, states)], as_json)
 
 
@@ -139,11 +139,11 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
     else:
         entries = [entry for entry in registry.datasets() if _count(entry)]
         if not entries and not as_json:
-            note(f"no dataset is in {store.data_folder()}")
-    done: list[tuple[DatasetEntry, list[store.FileState]]] = []
+            note(f"no dataset is in {manage.data_folder()}")
+    done: list[tuple[DatasetEntry, list[manage.FileState]]] = []
     for entry in entries:
         with _progress(entry, verb="checking") as progress:
-            states = store.verify(entry, only, progress)
+            states = manage.verify(entry, only, progress)
         # Nobody who did not name a dataset expects all hundred shards of it.
         done.append((entry, states if names else [state for state in states if state.state != "missing"]))
     _show(done, as_json)
@@ -159,7 +159,7 @@ def _registry(blocked: list[str] | None) -> Registry:
 
 def _count(entry: DatasetEntry) -> int:
     """How many files and folders of a dataset are here."""
-    return len(entry.files) + len(entry.folders) - len(store.missing(entry))
+    return len(entry.files) + len(entry.folders) - len(manage.missing(entry))
 
 
 def _here(entry: DatasetEntry) -> str:
@@ -189,7 +189,7 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
         "homepage": entry.homepage,
         "note": entry.note,
         "distribution": entry.distribution,
-        "folder": str(store.dataset_folder(entry)),
+        "folder": str(manage.dataset_folder(entry)),
         "files": [
             {
                 "name": f.name,
@@ -202,7 +202,7 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
             for f in entry.files
         ],
         "folders": list(entry.folders),
-        "missing": store.missing(entry),
+        "missing": manage.missing(entry),
         "damaged": _damaged(entry),
     }
 
@@ -210,14 +210,14 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
 def _damaged(entry: DatasetEntry) -> list[str]:
     """Names of the files of another size than they should have, and of the notes where they cannot be read."""
     try:
-        return list(store.misfits(entry))
+        return list(manage.misfits(entry))
     except DataError:
-        return [store.PROVENANCE]
+        return [manage.PROVENANCE]
 
 
-def _show(done: Sequence[tuple[DatasetEntry, list[store.FileState]]], as_json: bool) -> None:
+def _show(done: Sequence[tuple[DatasetEntry, list[manage.FileState]]], as_json: bool) -> None:
     if as_json:
-        rows = [{"name": e.name, "folder": str(store.dataset_folder(e)), "files": states} for e, states in done]
+        rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in done]
         json_out({"schema": SCHEMA, "datasets": rows})
         return
     table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in done for s in states]
@@ -229,7 +229,7 @@ def _show(done: Sequence[tuple[DatasetEntry, list[store.FileState]]], as_json: b
 
 
 @contextmanager
-def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[store.Progress]:
+def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
     """A bar per file on a terminal; elsewhere one line per file, so that logs stay readable."""
     if not lively(sys.stderr):
         yield _Lines(entry, verb)

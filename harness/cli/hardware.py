@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from harness import hardware, provenance
 from harness.cli.output import SCHEMA, json_out, note
 from harness.errors import EXIT_OK
+from harness.hardware import classes, detect
 from harness.report import text
 
 
@@ -33,9 +33,9 @@ def command(threads: int, as_json: bool) -> int:
     rows = [["class", "for", "declared", "recognised by"]]
     rows += [[one["class"], one["for"], "yes" if one["declared"] else "no", one["by"]] for one in here]
     click.echo(text.columns(rows))
-    gpus = provenance.all_gpus()
+    gpus = detect.all_gpus()
     if gpus:
-        click.echo(f"\nGPUs, by {provenance.driver().name}")
+        click.echo(f"\nGPUs, by {detect.driver().name}")
         click.echo(text.columns(_gpu_rows(), right=frozenset({2, 4, 5, 6})))
     else:
         click.echo("\nno GPU: neither NVIDIA's nor AMD's driver answers")
@@ -46,29 +46,29 @@ def command(threads: int, as_json: bool) -> int:
         peak = f"{one['bfloat16_tflops']:g}"
         table.append([", ".join(one["classes"]), " or ".join(one["names"]), f"{low:g}–{high:g}", peak])
     click.echo(text.columns(table, right=frozenset({3})))
-    for line in {provenance.untested(one["device"]) for one in here} - {""}:
+    for line in {detect.untested(one["device"]) for one in here} - {""}:
         note(line)
     return EXIT_OK
 
 
 def _here(threads: int) -> list[dict[str, Any]]:
     """The classes that a run on this machine may be in: the processor, one GPU, all of them."""
-    visible = len(provenance.run_gpus("cuda", len(provenance.all_gpus())))
+    visible = len(detect.run_gpus("cuda", len(detect.all_gpus())))
     runs = [("cpu", 1, f"--threads {threads}")]
     runs += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]
     if sys.platform == "darwin" and platform.machine() == "arm64":
         runs.append(("mps", 1, "--device mps"))
     found = []
     for device, ranks, flag in runs:
-        one = provenance.recognised(device, threads, ranks)
+        one = detect.recognised(device, threads, ranks)
         found.append({"class": one.name, "for": flag, "device": device, "declared": one.declared, "by": one.by})
     return found
 
 
 def _gpu_rows() -> list[list[str]]:
-    seen = {gpu.index for gpu in provenance.run_gpus("cuda", len(provenance.all_gpus()))}
+    seen = {gpu.index for gpu in detect.run_gpus("cuda", len(detect.all_gpus()))}
     rows = [["gpu", "name", "MiB", "driver", "power limit W", "SM MHz", "memory MHz", ""]]
-    for gpu in provenance.all_gpus():
+    for gpu in detect.all_gpus():
         one = gpu.device
         limits = ["" if x is None else f"{x:g}" for x in (one.power_limit_w, one.max_sm_mhz, one.max_memory_mhz)]
         marks = [mark for mark, holds in (("hidden", gpu.index not in seen), ("MIG", one.partitioned)) if holds]
@@ -85,5 +85,5 @@ def _declared() -> list[dict[str, Any]]:
             "memory_gib": list(facts.memory_gib),
             "bfloat16_tflops": facts.bfloat16_tflops,
         }
-        for card, facts in hardware.declared().cards.items()
+        for card, facts in classes.declared().cards.items()
     ]

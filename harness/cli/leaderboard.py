@@ -9,22 +9,26 @@ from typing import Any
 
 import click
 
-from harness.cli import gather, names
+from harness.cli import resolve
 from harness.cli.output import SCHEMA, json_out, lively
+from harness.cli.results import MAKES_SOME, folder_options, records, references
+from harness.contract.record import Record
+from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
-from harness.report import board, table, text
-from harness.report.stops import Stops
-from harness.scoring.digests import Digest, MetricBudget, Question, digest, parse_metric_budget
-from harness.scoring.outcomes import Axis, one_version_each
-from harness.scoring.standings import Standings, standings
-from harness.types import Record, RunSpec
+from harness.report import leaderboard as renderers
+from harness.report import table, text
+from harness.report.stopping_tables import Stops
+from harness.scoring.leaderboard import Standings, standings
+from harness.scoring.selection import one_version_each
+from harness.scoring.summary import Digest, MetricBudget, Question, digest, parse_metric_budget
+from harness.scoring.time_to_target import Axis
 
 FORMATS = ("table", "md", "csv", "json", "html")
 AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps"}
 
 
 @click.command()
-@gather.folder_options
+@folder_options
 @click.option("--by", default="time", show_default=True, help="time, examples, steps or metric@BUDGET.")
 @click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
@@ -41,7 +45,7 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
     question = _question(blocked, options)
     problems: list[str] = []
     staged: list[Record] = []
-    read = gather.records(options["runs"], options["results"], problems, staged)
+    read = records(options["runs"], options["results"], problems, staged)
     digests = [digest(record, question) for record in read]
     staged = [record for record in staged if question.wants(record.spec.workload.facts)]
     _check_names(digests, question)
@@ -51,20 +55,20 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
     per_workload = table.leaderboard(chosen)
     form = "json" if options["as_json"] else options["form"]
     if form == "json":
-        json_out({**board.as_json(boards, per_workload, problems), **stops.as_json()})
+        json_out({**renderers.as_json(boards, per_workload, problems), **stops.as_json()})
     elif form == "md":
-        click.echo(board.as_markdown(boards, per_workload, problems, stops.grids()), nl=False)
+        click.echo(renderers.as_markdown(boards, per_workload, problems, stops.grids()), nl=False)
     elif form == "csv":
-        click.echo(board.as_csv(boards), nl=False)
+        click.echo(renderers.as_csv(boards), nl=False)
     elif form == "html":
-        click.echo(board.as_html(boards, per_workload, stops.grids()), nl=False)
+        click.echo(renderers.as_html(boards, per_workload, stops.grids()), nl=False)
     elif not per_workload.boards and not any(one.rows for one in boards) and not staged:
         without = "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items())
-        click.echo(f"no finished runs{without}" if without or digests else f"no finished runs; {gather.MAKES_SOME}")
+        click.echo(f"no finished runs{without}" if without or digests else f"no finished runs; {MAKES_SOME}")
     elif lively(sys.stdout):
         draw(boards, per_workload, stops.grids())
     else:
-        click.echo(board.as_text(boards, per_workload, stops.grids()))
+        click.echo(renderers.as_text(boards, per_workload, stops.grids()))
 
 
 def _question(blocked: list[str], options: dict[str, Any]) -> Question:
@@ -80,9 +84,9 @@ def _question(blocked: list[str], options: dict[str, Any]) -> Question:
         by=AXES.get(by, "time"),
         metric=metric,
         level=options["level"],
-        workloads=frozenset(names.split(options["wanted"])),
+        workloads=frozenset(resolve.split(options["wanted"])),
         tier=options["tier"],
-        references=gather.references(blocked, options["reference"]),
+        references=references(blocked, options["reference"]),
     )
 
 
@@ -93,7 +97,7 @@ def _check_names(digests: list[Digest], question: Question) -> None:
             raise unknown("workload among the results", name, known)
 
 
-def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequence[board.Grid] = ()) -> None:
+def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequence[renderers.Grid] = ()) -> None:
     """The tables in colour."""
     from rich.console import Console
     from rich.markup import escape
@@ -102,10 +106,10 @@ def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequenc
     console = Console()
     if console.width < 120:
         # Cells would be cut off: plain columns wrap at the same places everywhere.
-        click.echo(board.as_text(boards, per_workload, more))
+        click.echo(renderers.as_text(boards, per_workload, more))
         return
 
-    def show(grid: board.Grid, *, first_leads: bool) -> None:
+    def show(grid: renderers.Grid, *, first_leads: bool) -> None:
         style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "dim"}
         drawn = Table(title=escape(grid.title), **style)
         for i, name in enumerate(grid.heading):
@@ -116,15 +120,15 @@ def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequenc
 
     for one in boards:
         if one.rows:
-            for grid in board.grids(one):
+            for grid in renderers.grids(one):
                 show(grid, first_leads=one.rows[0].ranks == (1, 1))
-        for line in board.below(one):
+        for line in renderers.below(one):
             console.print(f"[dim]{escape(line)}[/]")
     for each in per_workload.boards:
         heading, *rows = table.cells(each)
         right = frozenset({0, 2, 3, 4, 5})
         show(
-            board.Grid(title=table.header(each), heading=heading, rows=rows, right=right),
+            renderers.Grid(title=table.header(each), heading=heading, rows=rows, right=right),
             first_leads=bool(each.rows[0].hits),
         )
     for grid in more:
@@ -137,8 +141,8 @@ def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequenc
 
 
 @click.command()
-@click.argument("workload", type=names.NameType("workload"))
-@gather.folder_options
+@click.argument("workload", type=resolve.NameType("workload"))
+@folder_options
 @click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> int:
@@ -151,7 +155,7 @@ def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> in
     problems: list[str] = []
     seen: set[str] = set()
     finished: list[Digest] = []
-    for one in _finished(gather.records(runs, results, problems), axis):
+    for one in _finished(records(runs, results, problems), axis):
         seen.add(one.spec.workload.facts.name)
         if one.spec.workload.facts.name == workload:
             finished.append(one)

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import click
 
-from harness.cli import gather, names
+from harness.cli import resolve
 from harness.cli.output import note
+from harness.cli.results import MAKES_SOME, folder_options, records, references
+from harness.contract.record import Record
 from harness.errors import UsageError, unknown
 from harness.report import html
-from harness.scoring.digests import Question
-from harness.store import cannot_write, write_atomically
-from harness.types import Record
+from harness.scoring.summary import Question
+from harness.system.files import cannot_write, write_atomically
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@gather.folder_options
+@folder_options
 @click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
 @click.option("--reference", help="Submission that anchors the scores (default: the one tagged `reference`).")
 @click.pass_obj
@@ -28,13 +29,13 @@ def report(
     """Write OUT, one HTML file that needs no network."""
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} should end in .html")
-    question = Question(workloads=frozenset(names.split(wanted)), references=gather.references(blocked, reference))
+    question = Question(workloads=frozenset(resolve.split(wanted)), references=references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
     known: set[str] = set()
 
     def read() -> Iterator[Record]:
-        for record in gather.records(runs, results, problems, staged):
+        for record in records(runs, results, problems, staged):
             known.add(record.spec.workload.facts.name)
             yield record
 
@@ -47,4 +48,4 @@ def report(
     except OSError as error:
         raise cannot_write(out, error) from error
     write_atomically(out, text.encode())
-    note(f"wrote {out} ({len(text) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {gather.MAKES_SOME}"))
+    note(f"wrote {out} ({len(text) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {MAKES_SOME}"))

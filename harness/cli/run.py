@@ -13,24 +13,29 @@ from typing import Any
 
 import click
 
-from harness import campaign as campaigns
-from harness import estimate, holdings, plan, provenance, rulesets, store
-from harness.campaign import Campaign, Pair
-from harness.cli import config, gather, names
+from harness.cli import config, resolve
 from harness.cli import sweep as sweeps
-from harness.cli.names import open_registry
 from harness.cli.output import SCHEMA, json_out, lively, note
+from harness.cli.resolve import open_registry
+from harness.contract.entries import WorkloadEntry
+from harness.contract.record import Outcome, Record
+from harness.contract.run import Execution, RunSpec
+from harness.datasets import local
+from harness.datasets.local import Need
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
-from harness.executors.machine import usable_cores, visible_gpus
-from harness.executors.trial import finished
-from harness.holdings import Need
-from harness.loading import load_object
-from harness.observers import Observers
-from harness.plugins import Registry, observer_plugins
+from harness.execution.resources import usable_cores, visible_gpus
+from harness.execution.trial import finished
+from harness.execution.watchers import Several
+from harness.hardware import detect
+from harness.planning import estimate, phases, plan, roles, rulesets
+from harness.planning.phases import Campaign, Pair
+from harness.plugins.loading import load_object
+from harness.plugins.observers import Observers
+from harness.plugins.registry import Registry, observer_plugins
 from harness.report import text
-from harness.report.progress import LiveView, Plain, Several
-from harness.store import run_id
-from harness.types import Execution, Outcome, Record, RunSpec, WorkloadEntry
+from harness.report.progress import LiveView, Plain
+from harness.storage import layout, records
+from harness.storage.layout import run_id
 
 #: Failed trials that a summary lists.
 LISTED = 20
@@ -41,11 +46,11 @@ GOOD = frozenset({"reached", "exhausted", "pruned"})
 @click.command()
 @click.argument("sweep", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[SWEEP.yaml]")
 @click.option(
-    "-s", "--submission", "submissions", multiple=True, type=names.NameType("submission"),
+    "-s", "--submission", "submissions", multiple=True, type=resolve.NameType("submission"),
     help="Names (a,b), a file ./mine.py[:Name], a class torch.optim:Adam, or parts adamw+wsd.",
 )  # fmt: skip
 @click.option(
-    "-w", "--workload", "workloads", multiple=True, type=names.NameType("workload"),
+    "-w", "--workload", "workloads", multiple=True, type=resolve.NameType("workload"),
     help="Names (a,b), a file ./task.py, or tier:cpu.",
 )  # fmt: skip
 @click.option(
@@ -123,7 +128,8 @@ def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) 
         jobs=options["jobs"],
         in_process=options["in_process"],
         options={
-            name: str(value) for name, value in names.settings(options["executor_options"], "--executor-option").items()
+            name: str(value)
+            for name, value in resolve.settings(options["executor_options"], "--executor-option").items()
         },
     )
     if how.in_process and len(campaign.first) + campaign.pending > 1:
@@ -147,7 +153,7 @@ def _in_order(specs: Sequence[RunSpec], outcomes: Iterable[Outcome]) -> list[Out
 
 
 def _record(outcome: Outcome) -> Record:
-    return store.read_record(Path(outcome.path) / store.RECORD)
+    return records.read_record(Path(outcome.path) / layout.RECORD)
 
 
 # --- what to run --------------------------------------------------------------------------------
@@ -163,7 +169,7 @@ def _campaign(registry: Registry, options: dict[str, Any]) -> Campaign:
         ruleset=rulesets.ruleset(options["ruleset"]),
         studies=options["studies"],
         seed=options["seed"],
-        overrides=names.settings(options["settings"]),
+        overrides=resolve.settings(options["settings"]),
         device=options["device"],
         threads=options["threads"],
         smoke=options["smoke"],
@@ -172,15 +178,15 @@ def _campaign(registry: Registry, options: dict[str, Any]) -> Campaign:
         prune=options["prune"],
         ranks=options["ranks"],
     )
-    entries = [names.submission(name, registry) for name in names.split(options["submissions"])]
+    entries = [resolve.submission(name, registry) for name in resolve.split(options["submissions"])]
     lacking: list[str] = []
     pairs = [
         Pair(submission=entry, workload=workload, settings=replace(settings, device=device))
         for workload, device in _workloads(registry, options, lacking)
         for entry in entries
     ]
-    references = [entry for entry in registry.submissions() if gather.REFERENCE_TAG in entry.tags]
-    campaign = campaigns.make(pairs, registry, references)
+    references = [entry for entry in registry.submissions() if roles.REFERENCE_TAG in entry.tags]
+    campaign = phases.make(pairs, registry, references)
     campaign = replace(campaign, skipped=(*lacking, *campaign.skipped))
     if not campaign.first:
         raise UsageError("nothing to run", fix="; ".join(campaign.skipped) or None)
@@ -194,8 +200,8 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
         UsageError: a GPU is needed and there is none.
         DataError: one asked for by its own name lacks its data; names the command that fetches them.
     """
-    for name in names.split(options["workloads"]):
-        for workload in names.workloads(name, registry):
+    for name in resolve.split(options["workloads"]):
+        for workload in resolve.workloads(name, registry):
             device = _device(registry, workload, options["device"], options["allow_slow"])
             needs = map(Need.parse, workload.needs_data)
             lacking = {need.remedy: said for need in needs if (said := _lacking(registry, need)) is not None}
@@ -211,7 +217,7 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
 
 def _untested(campaign: Campaign) -> list[str]:
     devices = sorted({spec.device for spec in campaign.first})
-    return [f"warning: {line}" for line in map(provenance.untested, devices) if line]
+    return [f"warning: {line}" for line in map(detect.untested, devices) if line]
 
 
 def _lacking(registry: Registry, need: Need) -> str | None:
@@ -220,10 +226,10 @@ def _lacking(registry: Registry, need: Need) -> str | None:
     None when nothing is wrong.
     """
     entry = registry.dataset(need.dataset)
-    if holdings.missing(entry, need.only(entry)):
+    if local.missing(entry, need.only(entry)):
         return ""
     try:
-        holdings.dataset_path(entry, need.only(entry))
+        local.dataset_path(entry, need.only(entry))
     except DataError as error:
         return error.what
     return None
@@ -238,7 +244,7 @@ def _device(registry: Registry, workload: WorkloadEntry, asked: str | None, allo
     if asked is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", asked):
         raise UsageError(f"unknown device {asked!r}", fix="one of cpu, cuda, cuda:0 …, mps")
     wanted = asked or ("cpu" if workload.facts.tier == "cpu" else "cuda")
-    if wanted.startswith("cuda") and not provenance.gpu_name():
+    if wanted.startswith("cuda") and not detect.gpu_name():
         if workload.facts.tier == "cpu":
             raise UsageError(
                 f"--device {wanted}: this machine has no GPU", fix=f"without --device {workload.name} runs on the CPU"
@@ -329,9 +335,9 @@ def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
         names_ = f"{outcome.spec.submission.name} on {outcome.spec.workload.facts.name}"
         if outcome in bad[:LISTED]:
             log = Path(outcome.path) / "worker.log"
-            file = log if outcome.status == "crashed" and log.exists() else Path(outcome.path) / store.RECORD
+            file = log if outcome.status == "crashed" and log.exists() else Path(outcome.path) / layout.RECORD
             click.echo(f"{names_}: {outcome.status}, {file}")
         if outcome.spec.profile:
-            profile = store.read_record(Path(outcome.path) / store.RECORD).profile
+            profile = records.read_record(Path(outcome.path) / layout.RECORD).profile
             total = sum(profile.values()) or 1.0
             click.echo(f"{names_}: " + ", ".join(f"{phase} {spent / total:.0%}" for phase, spent in profile.items()))

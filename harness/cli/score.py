@@ -7,17 +7,18 @@ from pathlib import Path
 
 import click
 
-from harness.cli import names
+from harness.cli import resolve
 from harness.cli.output import json_out
 from harness.errors import UsageError
 from harness.report import text
-from harness.report.board import left_out
-from harness.scoring import algoperf, algoperf_logs
+from harness.report.leaderboard import left_out
+from harness.scoring.algoperf import rules
+from harness.scoring.algoperf.logs import RULESETS, RulesetName
 
 
 @click.command()
 @click.option("--algoperf", "logs", type=click.Path(path_type=Path), metavar="LOGS_DIR", help="AlgoPerf's logs.")
-@click.option("--ruleset", type=click.Choice(list(algoperf_logs.RULESETS)), default="external", show_default=True)
+@click.option("--ruleset", type=click.Choice(list(RULESETS)), default="external", show_default=True)
 @click.option("--targets", type=click.Path(path_type=Path), help="Targets as JSON (default: those of version 0.5).")
 @click.option("--held-out", type=click.Path(path_type=Path), help="Held-out variants as a JSON list.")
 @click.option("--reference", help="Submission that anchors the anchored scores (default: `baseline`).")
@@ -25,7 +26,7 @@ from harness.scoring import algoperf, algoperf_logs
 @click.option("--all-skipped", is_flag=True, help="Name everything that was skipped, one line each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(
-    logs: Path | None, ruleset: algoperf_logs.RulesetName, targets: Path | None, held_out: Path | None,
+    logs: Path | None, ruleset: RulesetName, targets: Path | None, held_out: Path | None,
     reference: str | None, without: tuple[str, ...], all_skipped: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Score AlgoPerf's logs by AlgoPerf's own rules.
@@ -34,8 +35,8 @@ def score(
     """
     if logs is None:
         raise UsageError("nothing to score", fix="--algoperf LOGS_DIR")
-    dropped = names.split(without)
-    result = algoperf.score_logs(
+    dropped = resolve.split(without)
+    result = rules.score_logs(
         logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference, without=dropped
     )
     if as_json:
@@ -51,7 +52,7 @@ def score(
     click.echo("\n".join(lines))
 
 
-def _scores(result: algoperf.AlgoPerfScores) -> str:
+def _scores(result: rules.AlgoPerfScores) -> str:
     rows = [["rank", "submission", "profile score", "exact", "by single studies", "anchored"]]
     for place, (name, profile) in enumerate(result.profiles.items(), 1):
         ranks = result.ties.ranks[name] if result.ties else (place, place)
@@ -69,7 +70,7 @@ def _scores(result: algoperf.AlgoPerfScores) -> str:
     return text.columns(rows, right=frozenset({0, 2, 3, 4, 5}))
 
 
-def _times(result: algoperf.AlgoPerfScores) -> str:
+def _times(result: rules.AlgoPerfScores) -> str:
     """Workloads down, submissions across: their names are short beside those of fourteen workloads."""
     columns = list(result.time_to_target)
     rows = [["", *columns]]

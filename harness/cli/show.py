@@ -8,27 +8,19 @@ from typing import Any, get_args
 
 import click
 
-from harness import spaces
-from harness.cli import names
+from harness.cli import resolve
 from harness.cli.catalogue import submission_json
-from harness.cli.drawing import HORIZON, Drawing, Request, drawing
 from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.schedule import HORIZON, Drawing, Request, drawing
+from harness.contract import hyperparameters
+from harness.contract.domains import Space
+from harness.contract.entries import PartEntry, PartKind, Source, SubmissionEntry, WorkloadEntry
+from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown
-from harness.plan import Composition, compose
-from harness.plugins import Registry
+from harness.planning.compose import Composition, compose
+from harness.plugins.registry import Registry
 from harness.report import curve as picture
 from harness.report import text
-from harness.types import (
-    PartEntry,
-    PartKind,
-    Source,
-    Space,
-    Stage,
-    SubmissionEntry,
-    Target,
-    WorkloadEntry,
-    WorkloadFacts,
-)
 
 
 class Steps(click.ParamType[tuple[int, ...]]):
@@ -47,7 +39,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
 
 
 @click.command()
-@click.argument("name", type=names.NameType("submission"))
+@click.argument("name", type=resolve.NameType("submission"))
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option("--horizon", type=click.IntRange(min=1), metavar="N", help="Updates in the budget (default 1000).")
 @click.option("--at", type=Steps(), metavar="T,T…", help="The factors at these updates.")
@@ -82,10 +74,10 @@ def show(
     A schedule's factors multiply the peak learning rate. A submission plans for `horizon_fraction` of the budget; a
     bare part for all of it, and its hyperparameters have its function's defaults (no warmup, an end at 0).
     """
-    registry = names.open_registry(blocked)
+    registry = resolve.open_registry(blocked)
     entry = _find(name, registry)
-    facts = names.workloads(workload, registry)[0].facts if workload else None
-    request = Request(settings=names.settings(pairs), horizon=horizon, at=at, facts=facts, tasks=tasks)
+    facts = resolve.workloads(workload, registry)[0].facts if workload else None
+    request = Request(settings=resolve.settings(pairs), horizon=horizon, at=at, facts=facts, tasks=tasks)
     asked = request.asked or plot is not None
     drawn = _drawing(entry, registry, request, asked)
     if plot is not None:
@@ -133,18 +125,18 @@ def _drawing(
 
 def _check(part: PartEntry, request: Request) -> None:
     """Refuse the hyperparameters that planning for so many updates would refuse."""
-    spaces.resolve(part.space, request.settings, part.checks, {"horizon": request.horizon or HORIZON})
+    hyperparameters.resolve(part.space, request.settings, part.checks, {"horizon": request.horizon or HORIZON})
 
 
 def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
     """The entry of that name; workloads, submissions and parts share one namespace for a reader."""
     if name.partition(":")[0].endswith(".py"):
         try:
-            return names.submission(name, registry)
+            return resolve.submission(name, registry)
         except UsageError:
-            return names.workloads(name, registry)[0]
+            return resolve.workloads(name, registry)[0]
     if "+" in name and name.partition("+")[0] not in {entry.name for entry in registry.workloads()}:
-        return names.submission(name, registry)
+        return resolve.submission(name, registry)
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
     kind, colon, rest = name.partition(":")
@@ -158,7 +150,7 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
     everything |= {entry.id for entry in registry.parts()}
     if name not in everything and not {":", "+"} & set(name):
         raise unknown("workload, submission or part", name, everything)
-    return names.submission(name, registry)
+    return resolve.submission(name, registry)
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -253,7 +245,10 @@ def _show_part(entry: PartEntry) -> None:
 
 def _show_space(space: Space, title: str) -> None:
     if space:
-        rows = [["  " + name, _value(spaces.default(d)), spaces.describe(d)] for name, d in sorted(space.items())]
+        rows = [
+            ["  " + name, _value(hyperparameters.default(d)), hyperparameters.describe(d)]
+            for name, d in sorted(space.items())
+        ]
         click.echo(f"{title}\n{text.columns(rows)}")
 
 

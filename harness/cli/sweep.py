@@ -9,8 +9,9 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from harness.contract.base import Data
+from harness.contract.domains import Scalar
 from harness.errors import UsageError, unknown
-from harness.types import Data, Scalar
 
 
 class Sweep(Data, frozen=True, kw_only=True):

@@ -1,1 +1,1 @@
-"""What people read: progress, tables, reports."""
+"""From numbers to what people read: text, Markdown, CSV, JSON, HTML, plots."""

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from harness import __version__
+from harness.contract.record import Record
 from harness.errors import BenchError
-from harness.report import board
-from harness.report.stops import Stops, tuning_grids
-from harness.scoring.digests import Digest, Question, digest
-from harness.scoring.standings import Standings, standings
+from harness.report import leaderboard
+from harness.report.stopping_tables import Stops, tuning_grids
+from harness.scoring.leaderboard import Standings, standings
+from harness.scoring.summary import Digest, Question, digest
 from harness.scoring.tuning import curves
-from harness.types import Record
 
 #: Evaluations of a run that are drawn; more would only make the file larger.
 MOST_POINTS = 300
@@ -102,7 +102,7 @@ def payload(records: Iterable[Record], question: Question) -> dict[str, Any]:
         "version": __version__,
         "records": len(digests),
         "tables": [_table(one) for one in boards],
-        "explained": list(board.EXPLAINED),
+        "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
         "runs": runs,
         "machines": list(machines.values()),
@@ -110,18 +110,23 @@ def payload(records: Iterable[Record], question: Question) -> dict[str, Any]:
     }
 
 
-def _grid(grid: board.Grid) -> dict[str, Any]:
+def _grid(grid: leaderboard.Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right)}
 
 
 def _table(one: Standings) -> dict[str, Any]:
-    plain = board.standings_json(one)
+    plain = leaderboard.standings_json(one)
     for row, standing in zip(plain["rows"], one.rows, strict=True):
-        row["ratios"] = {w: board.finite(r) for w, r in standing.ratios.items()}
-        row["rank"] = board.rank(standing)
-        row["shown"] = {w: board.cell(c, one) for w, c in standing.cells.items()}
-        row["anchored_shown"] = board.anchored(standing)
-    return {**plain, "id": f"{one.hardware}|{one.ruleset}", "title": board.title(one), "below": board.below(one)}
+        row["ratios"] = {w: leaderboard.finite(r) for w, r in standing.ratios.items()}
+        row["rank"] = leaderboard.rank(standing)
+        row["shown"] = {w: leaderboard.cell(c, one) for w, c in standing.cells.items()}
+        row["anchored_shown"] = leaderboard.anchored(standing)
+    return {
+        **plain,
+        "id": f"{one.hardware}|{one.ruleset}",
+        "title": leaderboard.title(one),
+        "below": leaderboard.below(one),
+    }
 
 
 def _workload(record: Record) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def _thinned(record: Record) -> list[Any]:
 
 def _short(value: float | None) -> float | None:
     """Six digits are more than a screen shows; what JSON has no number for is left out."""
-    return None if board.finite(value) is None else float(f"{value:.6g}")
+    return None if leaderboard.finite(value) is None else float(f"{value:.6g}")
 
 
 def _count_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from harness.contract.record import Outcome, Record
+from harness.contract.run import Point, RunSpec
+from harness.contract.workload import Target
 from harness.report import text
-from harness.store import run_id
-from harness.trial import Watcher
-from harness.types import Outcome, Point, Record, RunSpec, Target
+from harness.storage.layout import run_id
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -241,39 +240,6 @@ class LiveView:
             grid.add_row("", Text.assemble(*bar, f" {share:.0%} of the budget"))
             grid.add_row("", Text(f"{_clock(spec, points[-1])} on the clock{left}"))
         return grid
-
-
-class Several:
-    """Passes everything on to several watchers, one call at a time, whatever thread it comes from."""
-
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = watchers
-        self._lock = threading.Lock()
-
-    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        with self._lock:
-            for watcher in self._watchers:
-                watcher.started(spec, resumed)
-
-    def evaluated(self, spec: RunSpec, point: Point) -> None:
-        with self._lock:
-            for watcher in self._watchers:
-                watcher.evaluated(spec, point)
-
-    def warned(self, spec: RunSpec, message: str) -> None:
-        with self._lock:
-            for watcher in self._watchers:
-                watcher.warned(spec, message)
-
-    def finished(self, record: Record) -> None:
-        with self._lock:
-            for watcher in self._watchers:
-                watcher.finished(record)
-
-    def kept(self, outcome: Outcome) -> None:
-        with self._lock:
-            for watcher in self._watchers:
-                watcher.kept(outcome)
 
 
 def _title(spec: RunSpec) -> str:

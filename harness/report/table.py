@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.contract.workload import WorkloadFacts
 from harness.report import text
-from harness.scoring.digests import Digest
-from harness.types import WorkloadFacts
+from harness.scoring.summary import Digest
 
 
 @dataclass(frozen=True, kw_only=True)

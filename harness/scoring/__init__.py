@@ -1,1 +1,1 @@
-"""Records and tables of times in, scores and comparisons out: pure functions, no torch, no files but published logs."""
+"""From records to numbers: times, scores, statistics, leaderboards."""

@@ -13,8 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.scoring.outcomes import first_of_each, id_among, several_sources, table_key
-from harness.types import Record, RunSpec, Target
+from harness.contract.record import Record
+from harness.contract.run import RunSpec
+from harness.contract.workload import Target
+from harness.scoring.selection import first_of_each, id_among, several_sources, table_key
 
 #: Shares of the drawn budget at which the weights are looked at.
 STOPS = (1 / 8, 1 / 4, 1 / 2, 1.0)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from harness.contract.record import Record
+from harness.contract.workload import Target
 from harness.errors import UsageError
-from harness.scoring.outcomes import Axis, Run, check_mixed, one_version_each, run_of, usable
-from harness.scoring.score import Skipped, study_time
+from harness.scoring.scores import Skipped, study_time
+from harness.scoring.selection import check_mixed, one_version_each, usable
 from harness.scoring.stats import (
     DEFAULT_PAIRS,
     MIN_PAIRS,
@@ -24,7 +26,7 @@ from harness.scoring.stats import (
     restricted_mean,
     sign_flip_test,
 )
-from harness.types import Record, Target
+from harness.scoring.time_to_target import Axis, Run, run_of
 
 Verdict = Literal["faster", "slower", "inconclusive"]
 #: What makes two runs a pair: hardware class, root seed, study and, where a study has one trial only, that trial.

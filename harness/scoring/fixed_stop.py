@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.scoring.outcomes import first_of_each, id_among, several_sources, table_key
-from harness.types import Record, Target
+from harness.contract.record import Record
+from harness.contract.workload import Target
+from harness.scoring.selection import first_of_each, id_among, several_sources, table_key
 
 #: The mean meets the target when a one-sided t test says so at this level.
 LEVEL = 0.01

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.scoring.outcomes import Run, usable
+from harness.scoring.selection import usable
+from harness.scoring.time_to_target import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

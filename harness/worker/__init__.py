@@ -1,1 +1,1 @@
-"""The side that trains: the only part of the harness that imports torch."""
+"""The process that trains; the only part that imports torch."""

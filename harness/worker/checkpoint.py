@@ -6,17 +6,15 @@ import hashlib
 import io
 import os
 import pickle
-import random
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from harness.errors import PluginError, StoreError
-from harness.store import cannot_write, free_name, write_atomically
-from harness.worker import failures
+from harness.system.files import cannot_write, free_name, write_atomically
+from harness.worker import torch_errors
 
 CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
@@ -63,7 +61,7 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         try:
             return _read(path), warnings
         except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            if failures.out_of_memory(error):
+            if torch_errors.out_of_memory(error):
                 raise
             earlier = name == CURRENT and (folder / PREVIOUS).exists()
             then = "going on from the one before" if earlier else "starting from the beginning"
@@ -115,33 +113,3 @@ def _require_plain(value: Any, where: str) -> None:
             f"{where} is a {type(value).__name__}, which a checkpoint cannot hold",
             fix="a state_dict holds tensors, numbers, strings, lists and dicts",
         )
-
-
-def rng_state() -> dict[str, Any]:
-    """Every global source of randomness, as data that `torch.load(weights_only=True)` accepts."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    return {
-        "torch": torch.get_rng_state(),
-        "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
-        "python": random.getstate(),
-        # Of the one GPU in use: with several ranks each has its own. Asking an idle one for its state would start it.
-        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
-    }
-
-
-def set_rng_state(state: dict[str, Any]) -> None:
-    """Put back what `rng_state` returned."""
-    torch.set_rng_state(state["torch"])
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    if state["cuda"]:
-        torch.cuda.set_rng_state(state["cuda"][0])
-
-
-def seed_everything(seed: int) -> None:
-    """Set every global source of randomness from one seed."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)

@@ -13,28 +13,19 @@ import msgspec
 import torch
 from torch import nn
 
+from harness.contract.events import AnyEvent, ClockEdge, Done, Evaluated, Ready
+from harness.contract.record import Environment, Usage
+from harness.contract.run import Counters, Point, RunSpec
+from harness.contract.workload import Split
 from harness.errors import PluginError
-from harness.types import (
-    AnyEvent,
-    ClockEdge,
-    Counters,
-    Done,
-    Environment,
-    Evaluated,
-    Point,
-    Ready,
-    RunSpec,
-    Split,
-    Usage,
-)
-from harness.worker import checkpoint, weights
+from harness.worker import checkpoint, rng, weights
 from harness.worker.clock import Clock
-from harness.worker.contract import Sharded, Submission, Task, Workload
-from harness.worker.group import ALONE, Group, loaded, saved
-from harness.worker.guard import Guard
-from harness.worker.judge import Verdict, judge, stage_ends
-from harness.worker.parts import PartedWork
+from harness.worker.distributed.collectives import ALONE, Group, loaded, saved
+from harness.worker.microbatch import PartedWork
+from harness.worker.protocols import Sharded, Submission, Task, Workload
+from harness.worker.rules import Guard
 from harness.worker.snapshot import Snapshots, model_flags, set_model_flags
+from harness.worker.stopping import Verdict, judge, stage_ends
 from harness.worker.work import CountedWork
 
 
@@ -209,14 +200,14 @@ class Run:
         """The workload's metrics on a split; modes, randomness and counters are left as they were."""
         began = time.perf_counter()
         counting, self.work.counting = self.work.counting, False
-        randomness = checkpoint.rng_state()
+        randomness = rng.rng_state()
         training = [module for module in self.model.modules() if module.training]
         self.model.eval()
         with torch.no_grad():
             metrics = self._evaluated(split, self.at.stage if self.facts.stages else None)
         for module in training:
             module.training = True
-        checkpoint.set_rng_state(randomness)
+        rng.set_rng_state(randomness)
         self.work.counting = counting
         self._spend(evaluation_seconds=time.perf_counter() - began)
         for target in self.facts.targets:
@@ -292,7 +283,7 @@ class Run:
                 "flags": model_flags(self.model),
                 "submission": state,
                 "work": self.work.state_dict(),
-                "rng": checkpoint.rng_state(),
+                "rng": rng.rng_state(),
                 "own": self.snapshots.rng.get_state(),
                 "points": msgspec.json.encode(self.at.points).decode(),
                 "stage": [self.at.stage, self.at.stage_began, list(self.at.stage_hits)],
@@ -332,7 +323,7 @@ class Run:
             self.work.load_rank_state(mine["work"])
             self.clock.process_seconds = mine["process_seconds"]
         # Last, so that nothing above can have moved it on.
-        checkpoint.set_rng_state(state["rng"])
+        rng.set_rng_state(state["rng"])
 
     def _spend(self, **seconds: float) -> None:
         """Add to the times off the clock."""

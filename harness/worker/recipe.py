@@ -13,12 +13,14 @@ from typing import Any, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from harness.curves import keywords_for
+from harness.contract.domains import HParams, Space
+from harness.contract.entries import PartKind, Source
+from harness.contract.schedule import Factors, Progress
 from harness.errors import UsageError
-from harness.types import Factors, HParams, PartKind, Progress, Source, Space
-from harness.worker.access import Batch
-from harness.worker.contract import Averager, Order, Replayer, Task, Work
-from harness.worker.statistics import BatchStatistics
+from harness.plugins.loading import keywords_for
+from harness.worker.batch_norm import BatchStatistics
+from harness.worker.data.batch import Batch
+from harness.worker.protocols import Averager, Order, Replayer, Task, Work
 
 #: A part is a callable, or the name of an installed one (`"wsd"`).
 Part: TypeAlias = Callable[..., Any] | str
@@ -47,7 +49,7 @@ class Recipe:
         model_options: what is requested of the model.
         search_space: the hyperparameters, with defaults and search ranges.
         checks: relations that must hold, such as `"beta1 < 1"`.
-        needs: what the workload and ruleset must give (see `harness.types.NEEDS`).
+        needs: what the workload and ruleset must give (see `harness.contract.entries.NEEDS`).
         summary, sources: what it is and where it comes from.
 
     Example::
@@ -89,7 +91,7 @@ class Recipe:
 
 
 class RecipeSubmission:
-    """A recipe at work; implements `harness.worker.contract.Submission`."""
+    """A recipe at work; implements `harness.worker.protocols.Submission`."""
 
     def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._task = task

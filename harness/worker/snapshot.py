@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.worker import checkpoint
-from harness.worker.contract import Submission
+from harness.worker import rng
+from harness.worker.protocols import Submission
 
 
 class Snapshots:
@@ -32,7 +32,7 @@ class Snapshots:
                 "model": self._model.state_dict(),
                 "flags": model_flags(self._model),
                 "submission": self.submission.state_dict(),
-                "global": checkpoint.rng_state(),
+                "global": rng.rng_state(),
                 "own": self.rng.get_state(),
             }
         )
@@ -44,7 +44,7 @@ class Snapshots:
         self._model.load_state_dict(saved["model"])
         set_model_flags(self._model, saved["flags"])
         self.submission.load_state_dict(saved["submission"])
-        checkpoint.set_rng_state(saved["global"])
+        rng.set_rng_state(saved["global"])
         self.rng.set_state(saved["own"])
 
 

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from harness.store import write_atomically
+from harness.system.files import write_atomically
 
 
 def save(model: nn.Module, path: Path) -> str:

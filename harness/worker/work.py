@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -11,13 +10,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from harness.contract.run import RunSpec
 from harness.errors import RejectedError
-from harness.types import RunSpec
-from harness.worker import checkpoint
-from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, Stream, SubsetPool
-from harness.worker.contract import Workload
-from harness.worker.prefetch import Prefetch, prefetchable
-from harness.worker.warmup import compiles, random_like
+from harness.worker import rng
+from harness.worker.compile_cache import compiles
+from harness.worker.data.batch import Batch
+from harness.worker.data.order import ShuffledOrder
+from harness.worker.data.pools import Pool, SubsetPool
+from harness.worker.data.prefetch import Prefetch, prefetchable
+from harness.worker.data.replay import ReplayBuffer
+from harness.worker.data.streams import Stream
+from harness.worker.data.synthetic import random_like
+from harness.worker.protocols import Workload
 
 #: Share of the training data that is set apart for a submission that declares the need `holdout`.
 HOLDOUT_SHARE = 1 / 16
@@ -27,7 +31,7 @@ _GRAPHS = 64
 
 
 class CountedWork:
-    """Implements `harness.worker.contract.Work`.
+    """Implements `harness.worker.protocols.Work`.
 
     Passes made through this object are counted here, with a hook on the root of each graph for the backward;
     a hook on the module counts the passes that a submission makes past it.
@@ -191,7 +195,7 @@ class CountedWork:
     def rehearse(self) -> None:
         """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
         state = copy.deepcopy(self.state_dict())
-        randomness = checkpoint.rng_state()
+        randomness = rng.rng_state()
         buffers = [(b, b.clone()) for b in self._model.buffers()]
         data = self._pool if self._stream is None else self._stream
         source = random_like(cast(Any, data), "pool" if self._stream is None else "stream")
@@ -205,7 +209,7 @@ class CountedWork:
             parameter.grad = None
         self.last_loss = None
         self.load_state_dict(state)
-        checkpoint.set_rng_state(randomness)
+        rng.set_rng_state(randomness)
 
     def _rehearsed(self, batch: Batch) -> None:
         self.backward(batch)
@@ -258,69 +262,6 @@ class CountedWork:
         self.gradient_examples = state["gradient_examples"]
         self.forward_examples = state["forward_examples"]
         self.steps = state["steps"]
-
-
-class Profiled(CountedWork):
-    """Takes the time of a step apart; mixed in only for `--profile`, since it costs time."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.phases = dict.fromkeys(("data", "forward", "backward", "optimizer", "eval_weights"), 0.0)
-        self._step_began = 0.0
-        self._inner = 0.0
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
-
-    def charge(self, phase: str, seconds: float) -> None:
-        self.phases[phase] += seconds
-
-    def rehearse(self) -> None:
-        """Off the clock, and so in no phase."""
-        before = dict(self.phases)
-        super().rehearse()
-        self.phases.update(before)
-
-    def _charge(self, phase: str, began: float) -> None:
-        spent = self._now() - began
-        self.charge(phase, spent)
-        self._inner += spent
-
-    def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
-        began = self._now()
-        batch = super().draw(n, indices)
-        self._charge("data", began)
-        return batch
-
-    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
-        began = self._now()
-        loss = super()._forward(batch, per_example)
-        self._charge("forward", began)
-        return loss
-
-    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        began, forward = self._now(), self.phases["forward"]
-        loss = super().backward(batch, scale)
-        spent = self._now() - began - (self.phases["forward"] - forward)
-        self.charge("backward", spent)
-        self._inner += spent
-        return loss
-
-    def begin_step(self) -> None:
-        super().begin_step()
-        self._inner = 0.0
-        self._step_began = self._now()
-
-    def end_step(self) -> None:
-        # What a step spends outside data and passes is the optimizer, the schedule and the submission's own code.
-        self.phases["optimizer"] += self._now() - self._step_began - self._inner
-        super().end_step()
-
-
-class ProfiledWork(Profiled):
-    """Counted work that takes the time apart."""
 
 
 def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

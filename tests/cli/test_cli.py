@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import cli, store
-from harness.plugins import load_registry
+from harness import cli
+from harness.plugins.registry import load_registry
+from harness.storage import records
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
@@ -183,7 +184,7 @@ def test_missing_data_skip_a_tier_and_stop_a_name(bench, tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(("name", "sibling"), [("lm-124m-synthetic", "lm-tiny"), ("lm-124m", "lm-shakespeare")])
 def test_a_gpu_workload_names_its_sibling(bench, monkeypatch: pytest.MonkeyPatch, name: str, sibling: str) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("harness.provenance.gpu_name", lambda: "")
+    monkeypatch.setattr("harness.hardware.detect.gpu_name", lambda: "")
     result = bench("run", "-s", "wsd", "-w", name)
     assert result.code == 2
     (line,) = result.err.splitlines()
@@ -233,7 +234,7 @@ def test_a_failed_trial_is_exit_code_1_and_a_path(bench, tmp_path: Path) -> None
     assert result.code == 1, result.err
     assert "crashed" in result.out
     assert "no good" in result.err
-    (record,), _ = store.read_all([tmp_path / "runs"])
+    (record,), _ = records.read_all([tmp_path / "runs"])
     assert record.reason == "ValueError: no good (bad.py:4)"
 
 

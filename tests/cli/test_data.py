@@ -11,8 +11,8 @@ import pytest
 
 from harness import cli
 from harness.cli import data as command
+from harness.contract.entries import DatasetEntry, DatasetFile
 from harness.errors import unknown
-from harness.types import DatasetEntry, DatasetFile
 from tests.web import Site, serve
 from workloads.datasets import FASHION_MNIST
 

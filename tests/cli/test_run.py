@@ -10,10 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import cli, plan, rulesets, store
-from harness.plugins import load_registry
-from harness.store import RunFolder, run_id
-from harness.types import Counters, Outcome, Record, Usage
+from harness import cli
+from harness.contract.record import Outcome, Record, Usage
+from harness.contract.run import Counters
+from harness.planning import plan, rulesets
+from harness.plugins.registry import load_registry
+from harness.storage import records
+from harness.storage.layout import run_id
+from harness.storage.run_folder import RunFolder
 
 Bench = Callable[..., Any]
 
@@ -147,7 +151,7 @@ def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -
     command = ("run", "-s", "wsd", "-w", "continual-digits", "--smoke", "--runs", "r")
     assert bench(*command)[0] == 0
     (path,) = Path("r").glob("run-*/record.json")
-    ended = store.read_record(path)
+    ended = records.read_record(path)
     assert "1 from before" in bench(*command, "--retry-failed")[1]
     with RunFolder(Path("r"), ended.run_id).locked():
         RunFolder(Path("r"), ended.run_id).write(msgspec.structs.replace(ended, status="crashed", reason="a test's"))
@@ -155,7 +159,7 @@ def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -
     assert code == 1, "a crash is kept, and said"
     assert "1 crashed (1 from before)" in out
     assert bench(*command, "--retry-failed")[0] == 0
-    assert store.read_record(path).status == ended.status
+    assert records.read_record(path).status == ended.status
     assert len(list(Path("r", "superseded").iterdir())) == 1
 
 
@@ -170,7 +174,7 @@ def test_what_became_of_trials_is_told_in_the_order_of_the_plan(bench: Bench, mo
             record = Record(run_id=run_id(spec), spec=spec, status="exhausted")
             folder = RunFolder(runs, record.run_id)
             folder.path.mkdir(parents=True)
-            folder.record_path.write_bytes(store.encode(record))
+            folder.record_path.write_bytes(records.encode(record))
             yield Outcome(run_id=record.run_id, spec=spec, status="exhausted", path=str(folder.path))
 
     monkeypatch.setattr("harness.cli.run.load_object", lambda load: backwards)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import cli
-from harness.plugins import load_registry
+from harness.plugins.registry import load_registry
 from harness.report import curve
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"

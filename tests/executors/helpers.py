@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from harness import store
-from harness.types import HParams, RunSpec
+from harness.contract.domains import HParams
+from harness.contract.run import RunSpec
+from harness.storage.records import read_all
 from tests.helpers import outcome, spec_of, submission
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,7 @@ def with_hparams(spec: RunSpec, **hparams: Any) -> RunSpec:
 
 def outcomes_in(runs: Path) -> dict[str, Any]:
     """What must be equal of every record there is, by run_id; a record that is there twice, or damaged, is an error."""
-    records, problems = store.read_all([runs])
+    records, problems = read_all([runs])
     assert not problems, problems
     assert len(list(runs.glob("*/record.json"))) == len(records)
     return {record.run_id: outcome(record) for record in records}

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness import worker_process
-from harness.types import ClockEdge, Counters, Done, Environment, Evaluated, Job, Point, Ready, Usage
-from harness.worker.__main__ import main
+from harness.contract.events import ClockEdge, Done, Evaluated, Ready
+from harness.contract.record import Environment, Usage
+from harness.contract.run import Counters, Job, Point
+from harness.execution import worker_process
+from harness.worker.process import main
 
 COMMAND = (sys.executable, "-m", "tests.executors.stub")
 
@@ -29,7 +31,7 @@ def install() -> None:
 
 
 def execute(job: Job, emit: Callable[..., None]) -> None:
-    """What `harness.worker.host.execute` is to a real worker."""
+    """What `harness.worker.setup.execute` is to a real worker."""
     hparams, facts = job.spec.hparams, job.spec.workload.facts
     folder = Path(job.folder)
     path = folder / "checkpoint.pt"

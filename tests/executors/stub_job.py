@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.executors.far import Delivery
-from harness.executors.slurm import TrialJob
+from harness.execution.remote import Delivery
+from harness.execution.slurm import TrialJob
 from tests.executors import stub
 
 

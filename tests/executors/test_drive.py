@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
+from harness.contract.events import Done
+from harness.contract.record import Outcome
+from harness.contract.run import Execution, RunSpec
 from harness.errors import StoreError, UsageError
-from harness.executors.drive import Lost, Result, drive
-from harness.executors.trial import carry_out, outcome
-from harness.store import run_id
-from harness.trial import Interrupted
-from harness.types import Done, Execution, Outcome, RunSpec
+from harness.execution.scheduler import Lost, Result, drive
+from harness.execution.state import Interrupted
+from harness.execution.trial import carry_out, outcome
+from harness.storage import layout, records
+from harness.storage.layout import run_id
 from tests.executors.helpers import stub_specs
 from tests.helpers import Remember
 
@@ -81,7 +83,7 @@ def test_three_losses_without_progress_are_a_crash(tmp_path: Path) -> None:
     assert (outcome.status, outcome.kept) == ("crashed", False)
     assert outcome.reason == "its node died, 3 times in a row without it getting further"
     assert [record.status for record in watcher.records] == ["crashed"]
-    (record,), problems = store.read_all([tmp_path])
+    (record,), problems = records.read_all([tmp_path])
     assert (record.status, problems) == ("crashed", [])
 
 
@@ -101,12 +103,12 @@ def test_losses_that_never_get_beyond_the_best_one_are_a_crash(tmp_path: Path) -
 def test_a_trial_that_ended_just_before_it_was_lost_is_not_run_twice(tmp_path: Path) -> None:
     specs = stub_specs(1)
     carried_out(Scripted(tmp_path, {}), specs)
-    first = (tmp_path / run_id(specs[0]) / store.RECORD).read_bytes()
+    first = (tmp_path / run_id(specs[0]) / layout.RECORD).read_bytes()
     # The driver had started it before there was a record.
     backend = Scripted(tmp_path, {0: [Lost("its node died")]})
     (outcome,) = carried_out(backend, specs, how=Execution(force=True))
     assert not outcome.kept
-    assert (tmp_path / run_id(specs[0]) / store.RECORD).read_bytes() == first
+    assert (tmp_path / run_id(specs[0]) / layout.RECORD).read_bytes() == first
 
 
 def test_an_unwritable_trial_leaves_the_others_alone_and_is_the_last_word(tmp_path: Path) -> None:

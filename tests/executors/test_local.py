@@ -16,14 +16,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import store, worker_process
+from harness.contract.run import Execution, Point, RunSpec
 from harness.errors import StoreError, UsageError
-from harness.executors import far
-from harness.executors.local import execute
-from harness.executors.machine import Claim, Machine, usable_cores
-from harness.executors.relay import Relay
-from harness.trial import DEATHS_ALLOWED, Interrupted, Place
-from harness.types import Execution, Point, RunSpec
+from harness.execution import remote, worker_process
+from harness.execution.event_stream import Relay
+from harness.execution.local import execute
+from harness.execution.resources import Claim, Machine, usable_cores
+from harness.execution.state import DEATHS_ALLOWED, Interrupted, Place
+from harness.storage import layout, run_folder
 from tests.executors import stub
 from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
 from tests.helpers import Remember
@@ -40,7 +40,7 @@ def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _cores_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another command's trials on this machine are nothing to these tests."""
-    monkeypatch.setattr("harness.executors.machine._PREFIX", f"algorace-test-{os.getpid()}-")
+    monkeypatch.setattr("harness.execution.resources._PREFIX", f"algorace-test-{os.getpid()}-")
 
 
 def run(specs: list[RunSpec], runs: Path, machine: Machine | None = None, **how: Any) -> Remember:
@@ -51,7 +51,7 @@ def run(specs: list[RunSpec], runs: Path, machine: Machine | None = None, **how:
 
 
 def said_by_worker(runs: Path, spec: RunSpec) -> str:
-    return (runs / store.run_id(spec) / "worker.log").read_text()
+    return (runs / layout.run_id(spec) / "worker.log").read_text()
 
 
 # --- what runs, and what is kept ----------------------------------------------------------------
@@ -60,10 +60,10 @@ def said_by_worker(runs: Path, spec: RunSpec) -> str:
 def test_every_trial_ends_as_one_record_and_is_kept_the_next_time(tmp_path: Path) -> None:
     specs = stub_specs(5, evaluations=2)
     first = run(specs, tmp_path)
-    assert {record.run_id for record in first.records} == {store.run_id(spec) for spec in specs}
+    assert {record.run_id for record in first.records} == {layout.run_id(spec) for spec in specs}
     again = run(specs, tmp_path)
     assert again.records == []
-    assert [kept.run_id for kept in again.kept_outcomes] == [store.run_id(spec) for spec in specs]
+    assert [kept.run_id for kept in again.kept_outcomes] == [layout.run_id(spec) for spec in specs]
 
 
 def test_a_trial_given_twice_runs_once(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_damaged_record_is_no_finished_trial(tmp_path: Path) -> None:
     specs = stub_specs(2, evaluations=2)
     run(specs, tmp_path)
     whole = outcomes_in(tmp_path)
-    path = tmp_path / store.run_id(specs[0]) / store.RECORD
+    path = tmp_path / layout.run_id(specs[0]) / layout.RECORD
     path.write_bytes(path.read_bytes()[:-200])
     watcher = run(specs, tmp_path)
     assert len(watcher.records) == 1
@@ -95,9 +95,12 @@ def test_failed_trials_are_retried_when_asked_and_only_then(tmp_path: Path) -> N
 def test_a_locked_trial_is_an_error_after_the_others_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.executors.trial.LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr("harness.execution.trial.LOCK_PATIENCE_S", 0.1)
     specs = stub_specs(3, evaluations=2)
-    with store.RunFolder(tmp_path, store.run_id(specs[0])).locked(), pytest.raises(StoreError, match="already running"):
+    with (
+        run_folder.RunFolder(tmp_path, layout.run_id(specs[0])).locked(),
+        pytest.raises(StoreError, match="already running"),
+    ):
         run(specs, tmp_path)
     assert len(outcomes_in(tmp_path)) == 2
 
@@ -117,7 +120,7 @@ class Meets(Remember):
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
         assert self.inside.acquire(blocking=False), "two calls at once"
         time.sleep(0.02)
-        self.running.add(store.run_id(spec))
+        self.running.add(layout.run_id(spec))
         self.most = max(self.most, len(self.running))
         self.inside.release()
 
@@ -145,7 +148,7 @@ def test_as_many_run_at_once_as_fit_and_are_asked_for(
     machine: int, jobs: int | None, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # There may be one core here, and that is enough for stubs.
-    monkeypatch.setattr("harness.executors.local.Machine.take", _pretend)
+    monkeypatch.setattr("harness.execution.local.Machine.take", _pretend)
     watcher = Meets()
     specs = stub_specs(4, evaluations=3, pause=0.15)
     outcomes = list(execute(specs, tmp_path, watcher, Execution(jobs=jobs), Machine(cores=range(machine), gpus=())))
@@ -217,14 +220,14 @@ def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
     """Where wall seconds are scored, sharing would spoil both trials."""
     free = Claim(("0",), [])
     answers: list[Claim | None] = [None, None, free, None]
-    monkeypatch.setattr(far, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(remote, "_LOOK_AGAIN_S", 0.0)
     monkeypatch.setattr(Machine, "take", lambda self, spec: answers.pop(0))
     said: list[bytes] = []
     spec = stub_specs(1)[0]
-    relay = Relay(store.run_id(spec), said.append)
-    assert far._claimed(msgspec.structs.replace(spec, device="cuda"), relay) is free
+    relay = Relay(layout.run_id(spec), said.append)
+    assert remote._claimed(msgspec.structs.replace(spec, device="cuda"), relay) is free
     assert sum(b"waiting for them" in line for line in said) == 1, "said once"
-    assert far._claimed(spec, relay) is None
+    assert remote._claimed(spec, relay) is None
     assert b"runs beside them" in said[-1]
 
 
@@ -280,7 +283,7 @@ def test_a_worker_that_is_killed_over_and_over_has_crashed_and_the_others_have_n
     specs[1] = with_hparams(specs[1], dies_at=1)
     watcher = run(specs, tmp_path)
     statuses = {record.run_id: record.status for record in watcher.records}
-    assert [statuses[store.run_id(spec)] for spec in specs] == ["exhausted", "crashed", "exhausted"]
+    assert [statuses[layout.run_id(spec)] for spec in specs] == ["exhausted", "crashed", "exhausted"]
     assert len(watcher.warnings) == DEATHS_ALLOWED - 1
 
 

@@ -17,12 +17,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness import store, worker_process
+from harness.contract.record import Outcome
+from harness.contract.run import Execution, Point, RunSpec
 from harness.errors import UsageError
-from harness.executors.local import execute as execute_local
-from harness.executors.ray import execute
-from harness.trial import Interrupted
-from harness.types import Execution, Outcome, Point, RunSpec
+from harness.execution import worker_process
+from harness.execution.local import execute as execute_local
+from harness.execution.ray import execute
+from harness.execution.state import Interrupted
+from harness.storage import layout
+from harness.storage.records import read_all
 from tests.executors import stub
 from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
 from tests.helpers import Remember
@@ -83,14 +86,14 @@ class Kills(Remember):
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         super().evaluated(spec, point)
-        self._evaluations[store.run_id(spec)] += 1
-        if self._evaluations[store.run_id(spec)] >= self._after and not self.killed:
+        self._evaluations[layout.run_id(spec)] += 1
+        if self._evaluations[layout.run_id(spec)] >= self._after and not self.killed:
             self.killed = True
             self._cluster.remove_node(self._node_of(spec), allow_graceful=False)
 
     def _node_of(self, spec: RunSpec) -> Any:
         """The node whose own process has started the task that holds the trial's lock, wherever its folder is."""
-        name = f"{store.run_id(spec)}/lock"
+        name = f"{layout.run_id(spec)}/lock"
         locks = [*self._runs.glob(name), *Path(tempfile.gettempdir()).glob(f"algorace-{os.getuid()}-*/{name}")]
         task = max(locks, key=lambda path: path.stat().st_mtime_ns).read_text()
         parent = subprocess.run(["ps", "-o", "ppid=", "-p", task], capture_output=True, text=True, check=True).stdout
@@ -136,7 +139,7 @@ def test_a_dead_nodes_trials_start_over_where_storage_is_not_shared(
     assert outcomes_in(tmp_path / "runs") == undisturbed(specs)
     assert watcher.resumed == [0, 0, 0], "twice from the beginning"
     for spec in specs:
-        left = {path.name for path in (tmp_path / "runs" / store.run_id(spec)).iterdir()}
+        left = {path.name for path in (tmp_path / "runs" / layout.run_id(spec)).iterdir()}
         assert left == {"record.json", "worker.log", "lock"}
 
 
@@ -148,7 +151,7 @@ def test_a_trial_that_is_lost_three_times_without_progress_has_crashed(nodes: li
     assert "3 times in a row" in outcome.reason
     # Other warnings there may be: of cores that other commands hold.
     assert sum("died; starting it again" in warning for warning in watcher.warnings) == 2
-    (record,), _ = store.read_all([tmp_path])
+    (record,), _ = read_all([tmp_path])
     assert record.status == "crashed"
 
 
@@ -164,7 +167,7 @@ def test_being_stopped_leaves_a_record_of_each_trial_that_ran(nodes: list[Any], 
     threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(Interrupted):
         run(specs, tmp_path, watcher)
-    records, problems = store.read_all([tmp_path])
+    records, problems = read_all([tmp_path])
     assert problems == []
     # One that had not said that it stands may have a record, too.
     assert len(records) >= len(watcher.resumed) > 0

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import store, worker_process
+from harness.contract.record import Outcome
+from harness.contract.run import Execution, Point, RunSpec
 from harness.errors import UsageError
-from harness.executors import slurm
-from harness.executors.local import execute as execute_local
-from harness.executors.slurm import execute
-from harness.trial import Interrupted
-from harness.types import Execution, Outcome, Point, RunSpec
+from harness.execution import slurm, worker_process
+from harness.execution.local import execute as execute_local
+from harness.execution.slurm import execute
+from harness.execution.state import Interrupted
+from harness.storage import layout, records
 from tests.executors import stub
 from tests.executors.helpers import ROOT, outcomes_in, stub_specs
 from tests.executors.stub_job import StubJob
@@ -64,7 +65,7 @@ class Signals(Remember):
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         super().evaluated(spec, point)
         if len(self.points) == self._after:
-            holder = (self._runs / store.run_id(spec) / "lock").read_text()
+            holder = (self._runs / layout.run_id(spec) / "lock").read_text()
             os.kill(int(holder), self._sent)
 
 
@@ -92,7 +93,7 @@ def test_being_stopped_ends_the_jobs_and_leaves_records(tmp_path: Path) -> None:
     threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(Interrupted):
         run(stub_specs(1, evaluations=500, pause=0.1), tmp_path, watcher)
-    (record,), problems = store.read_all([tmp_path])
+    (record,), problems = records.read_all([tmp_path])
     assert problems == []
     assert record.status == "interrupted"
 

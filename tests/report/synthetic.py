@@ -9,21 +9,10 @@ from typing import Any
 
 import msgspec
 
-from harness.store import encode
-from harness.types import (
-    Budget,
-    Environment,
-    Point,
-    Record,
-    Ruleset,
-    RunSpec,
-    Seeds,
-    SubmissionRef,
-    Target,
-    Usage,
-    WorkloadFacts,
-    WorkloadRef,
-)
+from harness.contract.record import Environment, Record, Usage
+from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.workload import Budget, Target, WorkloadFacts
+from harness.storage.records import encode
 
 TARGET = Target(metric="loss", goal="min", value=1.0, unit="nats")
 RULES = Ruleset(name="quick", version="1", summary="one trial", trials=1, studies=3)

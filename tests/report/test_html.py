@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.contract.workload import Budget
 from harness.errors import BenchError
 from harness.report import html
-from harness.scoring.digests import Question
-from harness.types import Budget
+from harness.scoring.summary import Question
 from tests.report import synthetic
 from tests.report.conftest import Bench
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import store
-from harness.report import board, table
-from harness.scoring.digests import Question, digest, parse_metric_budget
-from harness.scoring.standings import standings
-from harness.types import Record
+from harness.contract.record import Record
+from harness.report import leaderboard, table
+from harness.scoring.leaderboard import standings
+from harness.scoring.summary import Question, digest, parse_metric_budget
+from harness.storage.records import encode, read_record
 from tests.report import synthetic
 from tests.report.conftest import Bench
 
@@ -194,14 +194,14 @@ def test_unusable_points_are_left_out_by_name(record: Record, word: str) -> None
     (one,) = standings(digests, Question())
     assert any(word in s.why and record.run_id in s.what for s in one.left_out)
     assert one.rows[0].n == (1, 1)
-    assert word in board.as_text([one], table.leaderboard(digests))
+    assert word in leaderboard.as_text([one], table.leaderboard(digests))
 
 
 def test_two_records_with_one_id(bench: Bench, results: Path) -> None:
-    first = store.read_record(results / "run-alpha-hills-1-0-cpu-synthetic" / "record.json")
+    first = read_record(results / "run-alpha-hills-1-0-cpu-synthetic" / "record.json")
     changed = msgspec.structs.replace(first, reason="another")
     (results / "run-copy").mkdir()
-    (results / "run-copy" / "record.json").write_bytes(store.encode(changed))
+    (results / "run-copy" / "record.json").write_bytes(encode(changed))
     done = bench("leaderboard")
     assert "has the run_id of another record" in done.err
     assert tables_of(bench)["cpu-synthetic"]["rows"][0]["n"] == [3, 3]

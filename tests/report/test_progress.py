@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 
+from harness.contract.record import Outcome, Record
+from harness.contract.run import Point, RunSpec
 from harness.report.progress import LiveView, Plain
-from harness.store import run_id
-from harness.types import Outcome, Point, Record, RunSpec
+from harness.storage.layout import run_id
 from tests.executors.helpers import stub_specs
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness import store
-from harness.worker.judge import judge
+from harness.storage.records import read_all
+from harness.worker.stopping import judge
 from tests.report.conftest import Bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -21,7 +21,7 @@ def test_the_published_leaderboard_is_not_stale(bench: Bench) -> None:
 
 
 def test_no_published_run_that_reached_would_have_been_pruned() -> None:
-    records, _ = store.read_all([ROOT / "results"])
+    records, _ = read_all([ROOT / "results"])
     facts = [(r, r.spec.workload.facts) for r in records]
     pools = [r for r, f in facts if r.status == "reached" and not f.stages and r.spec.stop is None]
     assert len(pools) > 50

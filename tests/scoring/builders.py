@@ -6,19 +6,9 @@ from typing import Any
 
 import msgspec
 
-from harness.types import (
-    Budget,
-    Point,
-    Record,
-    Ruleset,
-    RunSpec,
-    Seeds,
-    Stage,
-    SubmissionRef,
-    Target,
-    WorkloadFacts,
-    WorkloadRef,
-)
+from harness.contract.record import Record
+from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.workload import Budget, Stage, Target, WorkloadFacts
 
 TARGET = Target(metric="loss", goal="min", value=1.0)
 

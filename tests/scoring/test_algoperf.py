@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BenchError, DataError, UsageError
-from harness.scoring import algoperf as ap
-from harness.scoring import algoperf_logs as logs
+from harness.scoring.algoperf import logs, rules
 
 INF = math.inf
 PUBLISHED = {
@@ -31,12 +30,12 @@ PUBLISHED = {
 
 @pytest.fixture(scope="session")
 def table(algoperf: Path) -> dict[str, dict[str, float]]:
-    return ap.read_table(algoperf / "v05_external_time_to_target.csv")
+    return rules.read_table(algoperf / "v05_external_time_to_target.csv")
 
 
 @pytest.fixture(scope="session")
-def from_logs(algoperf_logs: Path) -> ap.AlgoPerfScores:
-    return ap.score_logs(algoperf_logs, ruleset="external")
+def from_logs(algoperf_logs: Path) -> rules.AlgoPerfScores:
+    return rules.score_logs(algoperf_logs, ruleset="external")
 
 
 def four_digits(scores: dict[str, float]) -> dict[str, float]:
@@ -47,16 +46,18 @@ def four_digits(scores: dict[str, float]) -> dict[str, float]:
 
 
 def test_published_scores_from_the_table(table: dict[str, dict[str, float]]) -> None:
-    assert four_digits(ap.score_table(table).scores) == PUBLISHED
+    assert four_digits(rules.score_table(table).scores) == PUBLISHED
 
 
-def test_published_scores_from_the_logs(from_logs: ap.AlgoPerfScores) -> None:
+def test_published_scores_from_the_logs(from_logs: rules.AlgoPerfScores) -> None:
     assert four_digits(from_logs.scores) == PUBLISHED
     assert list(from_logs.scores) == list(PUBLISHED)
 
 
-def test_files_give_what_the_defaults_give(algoperf: Path, algoperf_logs: Path, from_logs: ap.AlgoPerfScores) -> None:
-    result = ap.score_logs(
+def test_files_give_what_the_defaults_give(
+    algoperf: Path, algoperf_logs: Path, from_logs: rules.AlgoPerfScores
+) -> None:
+    result = rules.score_logs(
         algoperf_logs / "external_tuning",
         targets=algoperf / "v05_workload_targets.json",
         held_out=algoperf / "v05_held_out_workloads.json",
@@ -64,12 +65,12 @@ def test_files_give_what_the_defaults_give(algoperf: Path, algoperf_logs: Path, 
     )
     assert result.scores == from_logs.scores
     assert result.time_to_target == from_logs.time_to_target
-    assert ap.read_targets(algoperf / "v05_workload_targets.json") == ap.default_targets()
-    assert set(ap.read_held_out(algoperf / "v05_held_out_workloads.json")) == set(ap.HELD_OUT_WORKLOADS)
+    assert rules.read_targets(algoperf / "v05_workload_targets.json") == rules.default_targets()
+    assert set(rules.read_held_out(algoperf / "v05_held_out_workloads.json")) == set(rules.HELD_OUT_WORKLOADS)
 
 
 def test_times_from_the_logs_are_those_of_the_table(
-    table: dict[str, dict[str, float]], from_logs: ap.AlgoPerfScores
+    table: dict[str, dict[str, float]], from_logs: rules.AlgoPerfScores
 ) -> None:
     # Within 0.1 %: of two trials that hit at the same evaluation, the published table takes whichever it lists first.
     for submission, row in from_logs.time_to_target.items():
@@ -81,7 +82,7 @@ def test_times_from_the_logs_are_those_of_the_table(
 def test_hits_are_those_of_the_trials_table(algoperf: Path, algoperf_logs: Path) -> None:
     import csv
 
-    targets = ap.default_targets().targets
+    targets = rules.default_targets().targets
     hits = 0
     with open(algoperf / "v05_external_trials.csv", newline="") as file:
         for row in list(csv.DictReader(file))[::10]:
@@ -98,25 +99,25 @@ def test_hits_are_those_of_the_trials_table(algoperf: Path, algoperf_logs: Path)
 
 
 def test_without_held_outs(table: dict[str, dict[str, float]]) -> None:
-    scores = four_digits(ap.score_table(table, held_out=()).scores)
+    scores = four_digits(rules.score_table(table, held_out=()).scores)
     assert scores["schedule_free_adamw"] == 0.7740
     assert scores["caspr_adaptive"] == 0.5549
 
 
 def test_without_the_four_times_rule(table: dict[str, dict[str, float]]) -> None:
-    scores = four_digits(ap.score_table(table, limit=INF).scores)
+    scores = four_digits(rules.score_table(table, limit=INF).scores)
     assert scores["baseline"] == 0.5915
     assert scores["cyclic_lr"] == 0.6648
 
 
 def test_a_missing_workload_is_a_miss_and_not_left_out(table: dict[str, dict[str, float]]) -> None:
-    present = [w for w in ap.BASE_WORKLOADS if w in table["caspr_adaptive"]]
-    held_out = [w for w in ap.HELD_OUT_WORKLOADS if w.startswith(tuple(present))]
-    over_present = ap.score_table(table, base=present, held_out=held_out).scores["caspr_adaptive"]
+    present = [w for w in rules.BASE_WORKLOADS if w in table["caspr_adaptive"]]
+    held_out = [w for w in rules.HELD_OUT_WORKLOADS if w.startswith(tuple(present))]
+    over_present = rules.score_table(table, base=present, held_out=held_out).scores["caspr_adaptive"]
     assert over_present > PUBLISHED["caspr_adaptive"] + 0.01
 
 
-def test_exact_integral_is_close_and_not_equal(from_logs: ap.AlgoPerfScores) -> None:
+def test_exact_integral_is_close_and_not_equal(from_logs: rules.AlgoPerfScores) -> None:
     gaps = [abs(p.score - p.exact) for p in from_logs.profiles.values()]
     assert 0 < max(gaps) < 0.005
 
@@ -126,7 +127,7 @@ def test_exact_integral_is_close_and_not_equal(from_logs: ap.AlgoPerfScores) -> 
 
 def test_dropping_an_also_ran_swaps_the_first_two_by_profile_score_only(table: dict[str, dict[str, float]]) -> None:
     fewer = {name: row for name, row in table.items() if name != "caspr_adaptive"}
-    full, dropped = (ap.score_table(t, reference="baseline") for t in (table, fewer))
+    full, dropped = (rules.score_table(t, reference="baseline") for t in (table, fewer))
     assert list(full.scores)[:2] == ["shampoo_submission", "schedule_free_adamw"]
     assert list(dropped.scores)[:2] == ["schedule_free_adamw", "shampoo_submission"]
     assert full.anchored is not None
@@ -138,7 +139,7 @@ def test_dropping_an_also_ran_swaps_the_first_two_by_profile_score_only(table: d
     assert [str(s) for s in full.anchored.left_out] == ["imagenet_resnet: the reference missed it"]
 
 
-def test_ties_are_shown(from_logs: ap.AlgoPerfScores) -> None:
+def test_ties_are_shown(from_logs: rules.AlgoPerfScores) -> None:
     ties = from_logs.ties
     assert ties is not None
     assert ("shampoo_submission", "schedule_free_adamw") in ties.tied
@@ -153,15 +154,15 @@ def test_ties_are_shown(from_logs: ap.AlgoPerfScores) -> None:
     assert from_logs.ranges["schedule_free_adamw"][1] > from_logs.ranges["shampoo_submission"][0]
 
 
-def test_json_is_plain(from_logs: ap.AlgoPerfScores) -> None:
+def test_json_is_plain(from_logs: rules.AlgoPerfScores) -> None:
     plain = json.loads(json.dumps(from_logs.to_json(), allow_nan=False))
-    assert plain["schema"] == ap.SCHEMA
+    assert plain["schema"] == rules.SCHEMA
     assert four_digits(plain["scores"]) == PUBLISHED
     assert plain["time_to_target"]["amos"]["criteo1tb"] is None
     assert plain["time_to_target"]["baseline"]["fastmri"] == pytest.approx(2030.4, abs=0.1)
 
 
-def test_the_dirt_is_named(from_logs: ap.AlgoPerfScores) -> None:
+def test_the_dirt_is_named(from_logs: rules.AlgoPerfScores) -> None:
     said = [str(s) for s in from_logs.skipped]
     assert "schedule_free_adamw/study_0/trial_1: stray folder: no <workload>_<jax|pytorch>" in said
     assert "baseline/study_1/ogbg_gelu_jax: neither a base workload nor one of the held-outs" in said
@@ -173,7 +174,7 @@ def test_fast_enough(algoperf_logs: Path) -> None:
     import scipy.stats  # noqa: F401  third-party imports are not counted
 
     start = time.process_time()
-    ap.score_logs(algoperf_logs)
+    rules.score_logs(algoperf_logs)
     assert time.process_time() - start < 3.0
 
 
@@ -190,12 +191,12 @@ def put(root: Path, place: str, content: str | None) -> None:
         (folder / logs.MEASUREMENTS).write_text(content)
 
 
-def targets() -> ap.TargetTable:
-    return ap.TargetTable(targets={"fastmri": ap.make_target("fastmri", "ssim", 0.72)}, base=("fastmri",))
+def targets() -> rules.TargetTable:
+    return rules.TargetTable(targets={"fastmri": rules.make_target("fastmri", "ssim", 0.72)}, base=("fastmri",))
 
 
-def score(root: Path, **options: object) -> ap.AlgoPerfScores:
-    return ap.score_logs(root, targets=targets(), held_out=(), **options)  # type: ignore[arg-type]
+def score(root: Path, **options: object) -> rules.AlgoPerfScores:
+    return rules.score_logs(root, targets=targets(), held_out=(), **options)  # type: ignore[arg-type]
 
 
 def test_dirt_of_every_kind(tmp_path: Path) -> None:
@@ -247,11 +248,11 @@ def test_partial_rows_and_blank_metrics_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_direction_comes_from_the_table(tmp_path: Path) -> None:
-    down = ap.make_target("librispeech", "wer", 0.1)
+    down = rules.make_target("librispeech", "wer", 0.1)
     data = b"score,validation/wer\n1,0.2\n2,0.05\n"
     assert logs.first_hit(data, down) == logs.Hit(index=1, seconds=2.0)
     with pytest.raises(UsageError, match="unknown metric of x"):
-        ap.make_target("x", "perplexity", 1.0)
+        rules.make_target("x", "perplexity", 1.0)
 
 
 def test_self_tuning_has_one_trial_per_study(tmp_path: Path) -> None:
@@ -283,9 +284,9 @@ def test_bad_requests_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown reference"):
         score(tmp_path, reference="nobody")
     with pytest.raises(UsageError, match="variant of no base"):
-        ap.score_logs(tmp_path, targets=targets(), held_out=["ogbg_gelu"])
+        rules.score_logs(tmp_path, targets=targets(), held_out=["ogbg_gelu"])
     with pytest.raises(UsageError, match="no target for the held-out"):
-        ap.score_logs(tmp_path, targets=targets(), held_out=["fastmri_new"])
+        rules.score_logs(tmp_path, targets=targets(), held_out=["fastmri_new"])
 
 
 @pytest.mark.parametrize(
@@ -305,7 +306,7 @@ def test_bad_targets_files(tmp_path: Path, content: str) -> None:
     path = tmp_path / "targets.json"
     path.write_text(content)
     with pytest.raises(BenchError):
-        ap.read_targets(path)
+        rules.read_targets(path)
 
 
 @pytest.mark.parametrize("content", ["", ",u\n", ",u\na,x\n", ",u\na,1,2\n", ",u\na,1\na,2\n"])
@@ -313,14 +314,14 @@ def test_bad_tables(tmp_path: Path, content: str) -> None:
     path = tmp_path / "table.csv"
     path.write_text(content)
     with pytest.raises(DataError):
-        ap.read_table(path)
+        rules.read_table(path)
     with pytest.raises(DataError):
-        ap.read_table(tmp_path / "none.csv")
+        rules.read_table(tmp_path / "none.csv")
     with pytest.raises(DataError):
-        ap.read_held_out(path)
+        rules.read_held_out(path)
 
 
 def test_table_marks(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(",u,v,w\na,1.5,inf,\n")
-    assert ap.read_table(path) == {"a": {"u": 1.5, "v": INF}}
+    assert rules.read_table(path) == {"a": {"u": 1.5, "v": INF}}

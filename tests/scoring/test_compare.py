@@ -7,9 +7,10 @@ import math
 import msgspec
 import pytest
 
+from harness.contract.record import Record
+from harness.contract.run import Ruleset
 from harness.errors import UsageError
 from harness.scoring.compare import compare, compare_times
-from harness.types import Record, Ruleset
 from tests.scoring.builders import facts, points, record, spec
 
 INF = math.inf

@@ -7,9 +7,11 @@ import math
 import msgspec
 import pytest
 
+from harness.contract.record import Record
+from harness.contract.run import Point, Ruleset
+from harness.contract.workload import Budget, Target
 from harness.errors import UsageError
-from harness.scoring import outcomes as oc
-from harness.types import Budget, Point, Record, Ruleset, Target
+from harness.scoring import aggregate, selection, time_to_target
 from tests.scoring.builders import facts, points, record, spec, stream
 
 INF = math.inf
@@ -21,20 +23,20 @@ def target(value: float) -> list[Target]:
 
 def test_axes() -> None:
     run = record()
-    assert oc.outcome(run) == oc.Outcome(status="hit", value=3.0, lower=2.0, index=2)
-    values = {by: oc.outcome(run, by).value for by in ("time", "wall", "process", "examples", "steps")}  # type: ignore[arg-type]
+    assert time_to_target.outcome(run) == time_to_target.Outcome(status="hit", value=3.0, lower=2.0, index=2)
+    values = {by: time_to_target.outcome(run, by).value for by in ("time", "wall", "process", "examples", "steps")}  # type: ignore[arg-type]
     assert values == {"time": 3.0, "wall": 6.0, "process": 3.0, "examples": 60.0, "steps": 3.0}
     on_gpu = record(spec(device="cuda"))
-    assert oc.outcome(on_gpu).value == 6.0
+    assert time_to_target.outcome(on_gpu).value == 6.0
 
 
 def test_other_targets() -> None:
     run = record()
-    assert oc.outcome(run, targets=target(1.5)).value == 2.0
-    harder = oc.outcome(run, targets=target(0.5))
+    assert time_to_target.outcome(run, targets=target(1.5)).value == 2.0
+    harder = time_to_target.outcome(run, targets=target(0.5))
     assert (harder.status, harder.value) == ("unknown", INF)
     assert "stopped at its own target" in harder.reason
-    assert oc.outcome(record(losses=[2.0, 1.5]), targets=target(0.5)).status == "miss"
+    assert time_to_target.outcome(record(losses=[2.0, 1.5]), targets=target(0.5)).status == "miss"
 
 
 def test_all_targets_at_one_evaluation() -> None:
@@ -44,19 +46,19 @@ def test_all_targets_at_one_evaluation() -> None:
         for p, loss, accuracy in zip(points([0, 0, 0]), [0.5, 2.0, 0.5], [0.5, 0.95, 0.95], strict=True)
     )
     run = record(spec(workload=facts(targets=both)), points=curve, hit=2, status="reached")
-    assert oc.outcome(run).index == 2
+    assert time_to_target.outcome(run).index == 2
 
 
 @pytest.mark.parametrize("status", ["exhausted", "diverged", "timeout", "out-of-memory", "crashed", "pruned"])
 def test_misses(status: str) -> None:
-    result = oc.outcome(record(losses=[2.0], status=status, reason="why"))
+    result = time_to_target.outcome(record(losses=[2.0], status=status, reason="why"))
     assert (result.status, result.value, result.reason) == ("miss", INF, f"{status}: why")
-    assert oc.outcome(record(losses=[], status=status)).status == "miss"
+    assert time_to_target.outcome(record(losses=[], status=status)).status == "miss"
 
 
 def test_rejected_is_a_miss_even_with_a_hit_and_interrupted_is_unknown() -> None:
-    assert oc.outcome(record(status="rejected", reason="edited")).status == "miss"
-    assert oc.outcome(record(losses=[2.0], status="interrupted")).status == "unknown"
+    assert time_to_target.outcome(record(status="rejected", reason="edited")).status == "miss"
+    assert time_to_target.outcome(record(losses=[2.0], status="interrupted")).status == "unknown"
 
 
 def bad_point(**changes: object) -> Record:
@@ -78,16 +80,16 @@ def bad_point(**changes: object) -> Record:
     ],
 )
 def test_bad_records_are_unknown_and_named(run: Record, says: str) -> None:
-    result = oc.outcome(run)
+    result = time_to_target.outcome(run)
     assert result.status == "unknown"
     assert says in result.reason
-    table = oc.aggregate([run, record(spec(study=1))])
+    table = aggregate.aggregate([run, record(spec(study=1))])
     assert any(says in s.why and run.run_id in s.what for s in table.skipped)
     assert table.times == {"a@1": {"w@1": 3.0}}
 
 
 def test_nan_metric_is_no_hit() -> None:
-    assert oc.outcome(record(losses=[2.0, math.nan])).status == "miss"
+    assert time_to_target.outcome(record(losses=[2.0, math.nan])).status == "miss"
 
 
 def diverged(study: int = 0, name: str = "a") -> Record:
@@ -99,53 +101,57 @@ def diverged(study: int = 0, name: str = "a") -> Record:
 
 
 def test_a_divergence_is_a_miss_and_not_left_out() -> None:
-    assert oc.outcome(diverged()).status == "miss"
-    table = oc.aggregate([diverged(study=0), record(spec(study=1)), record(spec(study=2))])
+    assert time_to_target.outcome(diverged()).status == "miss"
+    table = aggregate.aggregate([diverged(study=0), record(spec(study=1)), record(spec(study=2))])
     assert table.studies["a@1"]["w@1"][0, 0] == INF
     assert table.skipped == ()
 
 
 def test_streams_keep_their_recorded_hit() -> None:
     run = record(spec(workload=stream()), losses=[0.5, 2.0, 0.5], hit=2)
-    assert oc.outcome(run).index == 2
+    assert time_to_target.outcome(run).index == 2
     with pytest.raises(UsageError, match="is a stream"):
-        oc.outcome(run, targets=target(0.1))
+        time_to_target.outcome(run, targets=target(0.1))
 
 
 def test_metric_at_a_budget() -> None:
     run = record()
-    assert oc.metric_at(run, 2.5) == oc.MetricAt(value=1.5, at=2.0, stopped_early=False)
-    assert oc.metric_at(run, 9.0) == oc.MetricAt(value=0.9, at=3.0, stopped_early=True)
-    assert oc.metric_at(run, 0.5) is None
-    assert oc.metric_at(run, 45, "examples") == oc.MetricAt(value=1.5, at=40.0, stopped_early=False)
+    assert time_to_target.metric_at(run, 2.5) == time_to_target.MetricAt(value=1.5, at=2.0, stopped_early=False)
+    assert time_to_target.metric_at(run, 9.0) == time_to_target.MetricAt(value=0.9, at=3.0, stopped_early=True)
+    assert time_to_target.metric_at(run, 0.5) is None
+    assert time_to_target.metric_at(run, 45, "examples") == time_to_target.MetricAt(
+        value=1.5, at=40.0, stopped_early=False
+    )
 
 
 @pytest.mark.parametrize("status", ["diverged", "crashed", "out-of-memory"])
 def test_a_run_that_broke_before_a_budget_has_the_worst_metric_there(status: str) -> None:
     """Otherwise to break early would be a way to keep a good value."""
     run = record(losses=[1.2, 1.1], status=status)
-    broke = oc.metric_at(run, 9.0)
+    broke = time_to_target.metric_at(run, 9.0)
     assert broke is not None
     assert broke.value == INF
-    assert oc.metric_at(run, 1.5) == oc.MetricAt(value=1.2, at=1.0, stopped_early=False), "it stood there"
-    assert oc.metric_at(run, 2.0) == oc.MetricAt(value=1.1, at=2.0, stopped_early=False)
-    at_nan = oc.metric_at(diverged(), 2.0)
+    assert time_to_target.metric_at(run, 1.5) == time_to_target.MetricAt(value=1.2, at=1.0, stopped_early=False), (
+        "it stood there"
+    )
+    assert time_to_target.metric_at(run, 2.0) == time_to_target.MetricAt(value=1.1, at=2.0, stopped_early=False)
+    at_nan = time_to_target.metric_at(diverged(), 2.0)
     assert at_nan is not None
     assert at_nan.value == INF
-    from_the_start = oc.metric_at(record(losses=[], status=status), 9.0)
+    from_the_start = time_to_target.metric_at(record(losses=[], status=status), 9.0)
     assert from_the_start is not None
     assert from_the_start.value == INF
     accuracy = facts(targets=(Target(metric="loss", goal="max", value=3.0),))
-    worst = oc.metric_at(record(spec(workload=accuracy), [1.2], status=status, hit=None), 9.0)
+    worst = time_to_target.metric_at(record(spec(workload=accuracy), [1.2], status=status, hit=None), 9.0)
     assert worst is not None
     assert worst.value == -INF
-    assert oc.metric_at(record(losses=[1.2], status="timeout"), 9.0) is not None
+    assert time_to_target.metric_at(record(losses=[1.2], status="timeout"), 9.0) is not None
 
 
 def test_a_trial_counts_once_under_each_ruleset() -> None:
     other = Ruleset(name="external", version="1", summary="", trials=1, studies=1)
-    runs = [oc.run_of(record(spec())), oc.run_of(record(spec(ruleset=other), run_id="again"))]
-    kept, skipped = oc.usable(runs)
+    runs = [time_to_target.run_of(record(spec())), time_to_target.run_of(record(spec(ruleset=other), run_id="again"))]
+    kept, skipped = selection.usable(runs)
     assert (len(kept), skipped) == (2, [])
 
 
@@ -156,16 +162,16 @@ def test_studies_take_the_best_trial_and_workloads_the_median() -> None:
         for s, row in enumerate([(1.0, 2.0), (4.0, 3.0), (9.0, 5.0)])
         for t, seconds in enumerate(row)
     ]
-    table = oc.aggregate(runs)
+    table = aggregate.aggregate(runs)
     assert table.studies == {"a@1": {"w@1": {(0, 0): 3.0, (0, 1): 9.0, (0, 2): 15.0}}}
     assert table.times == {"a@1": {"w@1": 9.0}}
     assert table.skipped == ()
-    fewer = oc.aggregate(runs[:-1])
+    fewer = aggregate.aggregate(runs[:-1])
     assert [s.why for s in fewer.skipped] == ["1 of 2 trials"]
 
 
 def test_missing_workloads_are_named() -> None:
-    table = oc.aggregate([record(spec("a")), record(spec("a", facts("v"))), record(spec("b"))])
+    table = aggregate.aggregate([record(spec("a")), record(spec("a", facts("v"))), record(spec("b"))])
     assert [str(s) for s in table.skipped] == ["b@1/v@1: no run that counts; acts as a miss"]
 
 
@@ -176,13 +182,13 @@ def test_runs_that_never_rank_and_second_tries_are_named() -> None:
     smoke = record(spec(study=1, smoke=True))
     by_hand = record(spec(study=2, overridden=("lr",)))
     profiled = record(spec(study=3, profile=True))
-    kept, skipped = oc.usable(map(oc.run_of, [again, same, first, smoke, by_hand, profiled]))
+    kept, skipped = selection.usable(map(time_to_target.run_of, [again, same, first, smoke, by_hand, profiled]))
     assert [run.run_id for run in kept] == [first.run_id]
     assert len(skipped) == 5
     assert sum("never ranked" in s.why for s in skipped) == 3
     assert any("was started earlier" in s.why for s in skipped)
     assert any("second record with this id" in s.why for s in skipped)
-    assert len(oc.usable(map(oc.run_of, [smoke, by_hand]), explore=True)[0]) == 2
+    assert len(selection.usable(map(time_to_target.run_of, [smoke, by_hand]), explore=True)[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -200,27 +206,30 @@ def test_runs_that_never_rank_and_second_tries_are_named() -> None:
 def test_what_may_not_be_mixed_is_refused(other: object, says: str) -> None:
     runs = [record(), record(other)]  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=says):
-        oc.aggregate(runs)
+        aggregate.aggregate(runs)
 
 
 def test_split_tables() -> None:
     runs = [record(), record(spec(hardware="gpu-y")), record(spec("b"))]
-    assert {k: len(v) for k, v in oc.split_tables(runs).items()} == {("cpu-x", "quick@1"): 2, ("gpu-y", "quick@1"): 1}
+    assert {k: len(v) for k, v in selection.split_tables(runs).items()} == {
+        ("cpu-x", "quick@1"): 2,
+        ("gpu-y", "quick@1"): 1,
+    }
 
 
 def test_no_record_that_counts_is_refused() -> None:
     with pytest.raises(UsageError, match="no record that counts"):
-        oc.aggregate([])
+        aggregate.aggregate([])
     with pytest.raises(UsageError, match="no record that counts"):
-        oc.aggregate([record(spec(smoke=True))])
+        aggregate.aggregate([record(spec(smoke=True))])
 
 
 def test_all_missed_is_a_table_of_misses() -> None:
-    assert oc.aggregate([record(losses=[2.0])]).times == {"a@1": {"w@1": INF}}
+    assert aggregate.aggregate([record(losses=[2.0])]).times == {"a@1": {"w@1": INF}}
 
 
 def test_coarse_workloads_are_listed() -> None:
-    assert oc.aggregate([record(spec(workload=facts(coarse=True)))]).coarse == {"w@1"}
+    assert aggregate.aggregate([record(spec(workload=facts(coarse=True)))]).coarse == {"w@1"}
 
 
 def test_a_point_of_its_own() -> None:

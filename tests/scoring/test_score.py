@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.scoring.score import (
+from harness.scoring.scores import (
     anchored_scores,
     anchored_term,
     geometric_speedup,

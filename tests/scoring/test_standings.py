@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from harness.scoring.score import anchored_term
-from harness.scoring.standings import anchored_spread
+from harness.scoring.leaderboard import anchored_spread
+from harness.scoring.scores import anchored_term
 
 
 @pytest.mark.parametrize("workloads", [1, 3, 8])

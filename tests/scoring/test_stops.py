@@ -12,10 +12,12 @@ import msgspec
 import pytest
 from scipy import stats
 
-from harness.report.stops import Stops, tuning_grids
+from harness.contract.record import Record
+from harness.contract.run import Counters, Point, Ruleset
+from harness.contract.workload import Budget, Target
+from harness.report.stopping_tables import Stops, tuning_grids
 from harness.scoring import anytime, fixed_stop, tuning
-from harness.scoring.outcomes import run_of
-from harness.types import Budget, Counters, Point, Record, Ruleset, Target
+from harness.scoring.time_to_target import run_of
 from tests.scoring import builders
 
 CHOSEN = Ruleset(name="fixed-stop", version="1", summary="", trials=1, studies=8, tuning_studies=4, stopping="chosen")

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import loading, plan, spaces
 from harness.api import Averager, Progress
-from harness.plugins import load_registry
+from harness.contract import hyperparameters
+from harness.planning import compose
+from harness.plugins import loading
+from harness.plugins.registry import load_registry
 from submissions.averaging.cma import Cma
 from submissions.averaging.ema import Ema
 from submissions.averaging.lawa import Lawa
@@ -138,7 +140,7 @@ def test_swas_learning_rate_is_that_of_the_authors_code() -> None:
 
 
 def averager(part: Any, model: nn.Module) -> Any:
-    settings = {name: spaces.default(domain) for name, domain in part.space.items()}
+    settings = {name: hyperparameters.default(domain) for name, domain in part.space.items()}
     if "horizon" in part.needs:
         settings["horizon"] = 60
     return loading.load_object(part.load)(model, **settings)
@@ -196,4 +198,4 @@ class TestEveryAverager:
 def test_swa_composes_with_its_learning_rate_where_one_start_is_declared() -> None:
     registry = load_registry()
     preset = next(s for s in registry.submissions() if s.name == "adamw-swa")
-    assert spaces.default(plan.compose(preset, registry).space["swa_start"]) == 0.75
+    assert hyperparameters.default(compose.compose(preset, registry).space["swa_start"]) == 0.75

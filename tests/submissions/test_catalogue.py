@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness import cli, plan, rulesets, spaces
+from harness import cli
+from harness.contract import hyperparameters
+from harness.contract.domains import Fixed
 from harness.errors import UsageError
-from harness.plugins import load_registry
-from harness.types import Fixed
+from harness.planning import compose, plan, rulesets
+from harness.plugins.registry import load_registry
 from tests import micro
 
 REGISTRY = load_registry()
@@ -84,7 +86,7 @@ def test_every_method_has_an_obvious_name(names: tuple[str, ...]) -> None:
         if colon:
             assert REGISTRY.part(kind, rest).kind == kind
         else:
-            plan.compose(REGISTRY.submission(name), REGISTRY)
+            compose.compose(REGISTRY.submission(name), REGISTRY)
 
 
 def test_no_alias_hides_another_part() -> None:
@@ -93,14 +95,14 @@ def test_no_alias_hides_another_part() -> None:
 
 
 def test_an_alias_composes_and_the_composition_has_the_parts_own_name() -> None:
-    composition = plan.compose(plan.parse_parts("adamw+triangular+polynomial-decay"), REGISTRY)
+    composition = compose.compose(compose.parse_parts("adamw+triangular+polynomial-decay"), REGISTRY)
     assert [part.id for part in composition.parts] == ["optimizer:adamw", "schedule:clr", "averaging:polynomial"]
 
 
 @pytest.mark.parametrize("text", ["muon+rex+ema", "nesterov+one-cycle+swa", "lion+d2z+lawa", "soap+uba+wsm"])
 def test_parts_compose_by_name_and_plan(text: str) -> None:
     asked = plan.Settings(ruleset=rulesets.ruleset("external"))
-    specs = plan.plan(micro.ENTRY, plan.parse_parts(text), REGISTRY, asked)
+    specs = plan.plan(micro.ENTRY, compose.parse_parts(text), REGISTRY, asked)
     assert len(specs) == 15
     assert len({tuple(spec.hparams.items()) for spec in specs}) == 15
 
@@ -111,7 +113,7 @@ def test_parts_compose_by_name_and_plan(text: str) -> None:
 @pytest.mark.parametrize("name", ["wsd", "wsdc", "minicpm", "infinite", "clr", "one-cycle", "multiplicative-cyclic"])
 def test_a_schedules_shape_is_not_searched(name: str) -> None:
     """It is what a method is known by; five trials are few, and some shapes do not go with the other defaults."""
-    composition = plan.compose(REGISTRY.submission(name), REGISTRY)
+    composition = compose.compose(REGISTRY.submission(name), REGISTRY)
     shape = composition.space["shape"]
     assert isinstance(shape, Fixed)
     assert shape.values is not None
@@ -214,7 +216,9 @@ def test_planning_refuses_bad_hyperparameters_by_name(name: str, pairs: tuple[st
     with_part = {"schedule": f"sgdw+{name}", "optimizer": name, "averaging": f"sgdw+{name}"}
     if colon and "stream" in REGISTRY.part(kind, name.partition(":")[2]).needs:
         pytest.skip("runs on a stream only")
-    entry = REGISTRY.submission(name) if name in SUBMISSIONS else plan.parse_parts(with_part[kind] if colon else name)
+    entry = (
+        REGISTRY.submission(name) if name in SUBMISSIONS else compose.parse_parts(with_part[kind] if colon else name)
+    )
     overrides: dict[str, Any] = dict(pair.split("=") for pair in pairs)
     with pytest.raises(UsageError) as refused:
         plan.plan(micro.ENTRY, entry, REGISTRY, plan.Settings(ruleset=rulesets.ruleset("quick"), overrides=overrides))
@@ -241,6 +245,6 @@ def test_shares_that_make_up_a_whole_are_accepted() -> None:
     for horizon in range(1, 500):
         for warmup, decay in ((0.2, 0.8), (0.1, 0.9), (0.05, 0.95)):
             given = {"warmup": warmup, "decay": decay}
-            spaces.resolve(part.space, given, part.checks, {"horizon": horizon})
+            hyperparameters.resolve(part.space, given, part.checks, {"horizon": horizon})
         with pytest.raises(UsageError):
-            spaces.resolve(part.space, {"warmup": 0.2, "decay": 0.8001}, part.checks, {"horizon": horizon})
+            hyperparameters.resolve(part.space, {"warmup": 0.2, "decay": 0.8001}, part.checks, {"horizon": horizon})

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from harness import loading, plan, rulesets, spaces
 from harness.api import BenchError, Kind, Parameter, PartEntry
-from harness.plugins import load_registry
-from harness.types import SubmissionEntry
+from harness.contract import hyperparameters
+from harness.contract.entries import SubmissionEntry
+from harness.planning import compose, plan, rulesets
+from harness.plugins import loading
+from harness.plugins.registry import load_registry
 from tests import micro
 
 REGISTRY = load_registry()
@@ -46,7 +48,7 @@ def parameters() -> list[Parameter]:
 
 def optimizers(part: PartEntry, given: list[Parameter], **hparams: Any) -> list[torch.optim.Optimizer]:
     function = loading.load_object(part.load)
-    settings = {name: spaces.default(domain) for name, domain in part.space.items()} | hparams
+    settings = {name: hyperparameters.default(domain) for name, domain in part.space.items()} | hparams
     if "horizon" in inspect.signature(function).parameters:
         settings["horizon"] = 100
     made = function(given, **settings)
@@ -144,10 +146,10 @@ def test_it_does_not_decay_norms_and_biases(part: PartEntry) -> None:
 def test_planning_refuses_bad_hyperparameters_by_name(part: PartEntry) -> None:
     """Before anything runs: decay rates from 1 on, negative rates, and what is no number."""
     entry = SubmissionEntry(name="probe", summary="a test's", parts=(part.id,), distribution="tests")
-    composed = plan.compose(entry, REGISTRY)
+    composed = compose.compose(entry, REGISTRY)
     bad: list[tuple[str, float]] = []
     for name, domain in composed.space.items():
-        if isinstance(spaces.default(domain), bool | str):
+        if isinstance(hyperparameters.default(domain), bool | str):
             continue
         bad += [(name, value) for value in (float("nan"), float("inf"), -0.5 if name != "beta2_decay" else 0.5)]
         if "beta" in name and name != "beta2_decay":

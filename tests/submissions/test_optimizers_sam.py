@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from harness import plan
 from harness.api import Parameter
-from harness.plugins import load_registry
+from harness.planning import compose
+from harness.plugins.registry import load_registry
 from submissions.sam import Sharpness
 from tests.helpers import run_here, spec_of
 
@@ -99,6 +99,6 @@ def test_both_passes_are_on_the_record(tmp_path: Path) -> None:
 
 
 def test_it_composes_with_any_optimizer_schedule_and_average(tmp_path: Path) -> None:
-    record = run_here(spec_of(plan.parse_parts("adamw+rex+ema+sam"), smoke=True), tmp_path)
+    record = run_here(spec_of(compose.parse_parts("adamw+rex+ema+sam"), smoke=True), tmp_path)
     assert record.status == "exhausted", record.reason
     assert record.counters.gradient_examples == 2 * record.counters.examples > 0

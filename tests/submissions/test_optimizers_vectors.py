@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import loading, spaces
 from harness.api import Parameter, PartEntry
-from harness.plugins import load_registry
+from harness.contract import hyperparameters
+from harness.plugins import loading
+from harness.plugins.registry import load_registry
 
 PARTS: dict[str, PartEntry] = {part.name: part for part in load_registry().parts() if part.kind == "optimizer"}
 GRADIENTS = ([0.1, -0.2], [0.3, 0.1], [-0.05, 0.4])
@@ -24,7 +25,7 @@ def made(name: str, values: Any, dtype: torch.dtype = torch.float64, **hparams: 
     """(a matrix, the optimizer over it), with the part's defaults but for `hparams`."""
     part = PARTS[name]
     assert set(hparams) - {"horizon"} <= set(part.space)
-    settings = {key: spaces.default(domain) for key, domain in part.space.items()} | hparams
+    settings = {key: hyperparameters.default(domain) for key, domain in part.space.items()} | hparams
     tensor = nn.Parameter(torch.as_tensor(values, dtype=dtype).clone())
     optimizer = loading.load_object(part.load)([Parameter("p", tensor, "matrix")], **settings)
     if isinstance(optimizer, list):
@@ -165,7 +166,7 @@ def test_dog_knows_one_distance_for_all_and_ldog_one_for_each() -> None:
     ratios = {}
     for name in ("dog", "ldog"):
         a, b = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-        settings = {key: spaces.default(domain) for key, domain in PARTS[name].space.items()}
+        settings = {key: hyperparameters.default(domain) for key, domain in PARTS[name].space.items()}
         parameters = [Parameter("a", a, "matrix"), Parameter("b", b, "bias")]
         optimizer = loading.load_object(PARTS[name].load)(parameters, **settings)
         for _ in range(3):

@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import loading, plan, rulesets, spaces
+from harness.contract import hyperparameters
+from harness.contract.domains import Choice, Domain, Fixed, HParams, LogUniform, Uniform
+from harness.contract.entries import PartEntry
+from harness.contract.schedule import Factors, Progress
 from harness.errors import UsageError
-from harness.plugins import load_registry
-from harness.types import Choice, Domain, Factors, Fixed, HParams, LogUniform, PartEntry, Progress, Uniform
+from harness.planning import plan, rulesets
+from harness.plugins import loading
+from harness.plugins.registry import load_registry
 from tests import micro
 
 REGISTRY = load_registry()
@@ -35,14 +39,14 @@ def values_of(domain: Domain) -> st.SearchStrategy[Any]:
         case Fixed() if isinstance(domain.default, bool):
             return st.booleans()
         case Fixed() | Uniform() | LogUniform():
-            low, high = spaces.hard_limits(domain)
-            around = float(spaces.default(domain))
+            low, high = hyperparameters.hard_limits(domain)
+            around = float(hyperparameters.default(domain))
             far = 10 * abs(around) + 1
             low, high = max(low, around - far), min(high, around + far)
             numbers = st.floats(low, high) | st.just(low) | st.just(high)
-            return numbers.map(round) if isinstance(spaces.default(domain), int) else numbers
-    low, high = spaces.hard_limits(domain)
-    return st.integers(int(low), int(min(high, 10 * float(spaces.default(domain)))))
+            return numbers.map(round) if isinstance(hyperparameters.default(domain), int) else numbers
+    low, high = hyperparameters.hard_limits(domain)
+    return st.integers(int(low), int(min(high, 10 * float(hyperparameters.default(domain)))))
 
 
 @st.composite
@@ -51,9 +55,9 @@ def settings_of(draw: st.DrawFn, part: PartEntry) -> tuple[HParams, int]:
     horizon = draw(st.integers(1, 300))
     drawn = {name: draw(values_of(domain)) for name, domain in part.space.items()}
     try:
-        return spaces.resolve(part.space, drawn, part.checks, {"horizon": horizon}), horizon
+        return hyperparameters.resolve(part.space, drawn, part.checks, {"horizon": horizon}), horizon
     except UsageError:
-        return {name: spaces.default(domain) for name, domain in part.space.items()}, horizon
+        return {name: hyperparameters.default(domain) for name, domain in part.space.items()}, horizon
 
 
 def at(step: int, horizon: int) -> Progress:
@@ -78,7 +82,9 @@ def test_factors_are_finite_between_0_and_1(part: PartEntry, data: st.DataObject
 def test_the_end_value_is_reached_at_the_horizon_and_kept(part: PartEntry, data: st.DataObject) -> None:
     schedule = loading.load_object(part.load)
     hparams, horizon = data.draw(settings_of(part))
-    if any(0 < spaces.steps(float(hparams.get(name, 0)), horizon) >= horizon for name in ("warmup", "cooldown")):
+    if any(
+        0 < hyperparameters.steps(float(hparams.get(name, 0)), horizon) >= horizon for name in ("warmup", "cooldown")
+    ):
         return  # all of the run is warmup: there is no end value
     end = schedule(at(horizon, horizon), **hparams)
     assert schedule(at(horizon + 1, horizon), **hparams) == end

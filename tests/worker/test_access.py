@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.worker.access import Batch, Pool, ReplayBuffer, ShuffledOrder, StagedStream, SubsetPool, TensorPool
+from harness.worker.data.batch import Batch
+from harness.worker.data.order import ShuffledOrder
+from harness.worker.data.pools import Pool, SubsetPool, TensorPool
+from harness.worker.data.replay import ReplayBuffer
+from harness.worker.data.streams import StagedStream
 
 
 @settings(deadline=None, max_examples=50)

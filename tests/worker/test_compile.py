@@ -13,10 +13,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from harness.store import COMPILED
-from harness.types import Precision, Record, RunSpec, WorkloadEntry
-from harness.worker import warmup
-from harness.worker.access import Batch, Pool, Stream
+from harness.contract.entries import WorkloadEntry
+from harness.contract.record import Record
+from harness.contract.run import RunSpec
+from harness.contract.workload import Precision
+from harness.storage.layout import COMPILED
+from harness.worker import compile_worker
+from harness.worker.data import synthetic
+from harness.worker.data.batch import Batch
+from harness.worker.data.pools import Pool
+from harness.worker.data.streams import Stream
 from harness.worker.work import CountedWork, compiled
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
@@ -29,7 +35,7 @@ FACTS = {"precision": Precision(compile=True)}
 def _no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.setenv("TRITON_CACHE_DIR", "")
-    monkeypatch.setattr("harness.worker.host.load_workload", _as_planned)
+    monkeypatch.setattr("harness.worker.loading.load_workload", _as_planned)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
@@ -37,7 +43,7 @@ def _no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _as_planned(spec: RunSpec) -> Any:
     """The workload, without comparing its facts with the planned ones, which a test has changed."""
-    from harness.loading import load_object
+    from harness.plugins.loading import load_object
 
     return load_object(spec.workload.load)(**spec.workload.arguments)
 
@@ -46,7 +52,7 @@ def on_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace as always, and leave the kernels to eager PyTorch: quick, and no compiler is needed."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=name))
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(warmup, "warm_up", lambda job: "")
+    monkeypatch.setattr(compile_worker, "warm_up", lambda job: "")
 
 
 def losses(record: Record) -> list[float]:
@@ -105,7 +111,7 @@ def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
     assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
     assert counters["aot_autograd"]["autograd_cache_miss"] == 0
     assert not (folder_of(spec, tmp_path / "with").path / COMPILED).exists(), "of no use when the run has ended"
-    monkeypatch.setattr(warmup, "warm_up", lambda job: "")
+    monkeypatch.setattr(compile_worker, "warm_up", lambda job: "")
     monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
     torch._dynamo.reset()
     counters.clear()
@@ -143,7 +149,7 @@ def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(warmup.sys, "executable", "/bin/false")
+    monkeypatch.setattr(compile_worker.sys, "executable", "/bin/false")
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     record = run_here(spec, tmp_path, watcher)
@@ -182,7 +188,7 @@ def test_a_rehearsal_leaves_everything_as_it_was(made: type[micro.Micro], monkey
 @pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
 def test_random_data_has_the_shapes_and_not_the_values(made: type[micro.Micro]) -> None:
     access = "pool" if made is micro.Micro else "stream"
-    real, fake = made().train_data(0), warmup.random_like(made().train_data(0), access)
+    real, fake = made().train_data(0), synthetic.random_like(made().train_data(0), access)
     at = torch.arange(40)
 
     def drawn(data: Pool | Stream) -> Batch:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.types import Record
+from harness.contract.record import Record
 from tests.helpers import run_here, spec_of, submission
 
 SMOKE_EXAMPLES = 128  # two evaluations of 64 examples
@@ -44,7 +44,7 @@ def test_the_gradient_budget_binds(tmp_path: Path) -> None:
 
 def test_a_rehearsal_is_in_no_phase_of_a_profile() -> None:
     """It is off the clock, and the phases have to fit into the clock's seconds."""
-    from harness.worker.work import ProfiledWork
+    from harness.worker.profiling import ProfiledWork
     from tests import micro
 
     workload = micro.Micro()

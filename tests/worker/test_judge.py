@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.scoring import outcomes
-from harness.types import Budget, Point, RunSpec, Stage, Target
-from harness.worker.judge import judge, stage_ends
+from harness.contract.run import Point, RunSpec
+from harness.contract.workload import Budget, Stage, Target
+from harness.scoring import time_to_target
+from harness.worker.stopping import judge, stage_ends
 from tests.scoring import builders
 
 UNTRAINED = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={"loss": 5.0})
@@ -49,7 +50,7 @@ def test_a_hit_outside_the_budget_is_none() -> None:
     late = msgspec.structs.replace(at(50, 0.5), process_seconds=1.5, seconds=1.5)
     for point, status in ((beyond, "exhausted"), (late, "timeout")):
         record = builders.record(spec, [0.5], points=(point,), hit=None, status=status)
-        assert outcomes.outcome(record).status == "miss"
+        assert time_to_target.outcome(record).status == "miss"
 
 
 def test_a_stop_does_not_lift_the_budget() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from harness.contract.entries import WorkloadEntry
+from harness.contract.events import Evaluated
+from harness.contract.run import RunSpec
 from harness.errors import RejectedError
-from harness.trial import Interrupted
-from harness.types import Evaluated, RunSpec, WorkloadEntry
+from harness.execution.state import Interrupted
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
 
@@ -125,7 +127,7 @@ class StopAt:
         self.stop = stop
 
     def __call__(self, job: Any, receive: Any) -> None:
-        from harness.worker.host import execute
+        from harness.worker.setup import execute
 
         seen = 0
 
@@ -141,7 +143,7 @@ class StopAt:
 
 def interrupted_run(spec: RunSpec, runs: Path, stops: list[int]) -> Any:
     """The trial broken off after so many evaluations of each attempt, then finished."""
-    from harness.executors.trial import carry_out
+    from harness.execution.trial import carry_out
 
     for stop in stops:
         with pytest.raises(Interrupted):
@@ -197,7 +199,7 @@ def test_profile_takes_the_time_apart(tmp_path: Path) -> None:
 
 
 def test_guard_names_what_changed() -> None:
-    from harness.worker.guard import Guard
+    from harness.worker.rules import Guard
 
     model = torch.nn.Linear(2, 2)
     guard = Guard(model)

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 import torch
 
-from harness.types import Precision, RunSpec
-from harness.worker import failures
-from harness.worker.group import ALONE, Group
-from harness.worker.parts import PartedWork
+from harness.contract.run import RunSpec
+from harness.contract.workload import Precision
+from harness.worker import torch_errors
+from harness.worker.distributed.collectives import ALONE, Group
+from harness.worker.microbatch import PartedWork
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
@@ -96,11 +97,11 @@ def test_graphs_that_are_handed_out_hold_one_piece_at_a_time(compile: bool, monk
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_piece_that_is_computed_twice_has_its_dropout_twice(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.worker.parts.average", lambda gradients: None)
+    monkeypatch.setattr("harness.worker.microbatch.average", lambda gradients: None)
     found = []
     for again in (True, False):
         if not again:
-            monkeypatch.setattr("harness.worker.parts.recomputed", lambda forward, use_reentrant: forward())
+            monkeypatch.setattr("harness.worker.microbatch.recomputed", lambda forward, use_reentrant: forward())
         workload = ranked.Parted()
         model = workload.build_model(0, dropout=0.5)
         group = Pretended() if ranks == 2 else ALONE
@@ -215,12 +216,12 @@ def test_a_device_that_is_gone_at_the_clocks_edge_is_a_row(tmp_path: Path, monke
     ],
 )
 def test_errors_are_told_apart(error: Exception, spent: bool, failed: bool) -> None:
-    assert failures.out_of_memory(error) is spent
-    assert failures.device_failed(error) is failed
+    assert torch_errors.out_of_memory(error) is spent
+    assert torch_errors.device_failed(error) is failed
 
 
 def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.worker.exchange.Exchange.during", lambda self: nullcontext())
+    monkeypatch.setattr("harness.worker.distributed.gradient_sync.Exchange.during", lambda self: nullcontext())
     warned: list[str] = []
     workload = ranked.Cramped()
     model = workload.build_model(0)

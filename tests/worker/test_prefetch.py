@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from harness.errors import DataError
-from harness.worker.access import Batch, ShuffledOrder, SubsetPool, TensorPool
-from harness.worker.prefetch import Prefetch, prefetchable
+from harness.worker.data.batch import Batch
+from harness.worker.data.order import ShuffledOrder
+from harness.worker.data.pools import SubsetPool, TensorPool
+from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.work import CountedWork
 from tests import micro
 from tests.helpers import spec_of, submission

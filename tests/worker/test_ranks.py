@@ -14,12 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import campaign, plan, provenance, rulesets
 from harness.api import Shard
-from harness.loading import load_object
-from harness.plugins import load_registry
-from harness.types import Record, RunSpec, WorkloadEntry
-from harness.worker.contract import Sharded
+from harness.contract.entries import WorkloadEntry
+from harness.contract.record import Record
+from harness.contract.run import RunSpec
+from harness.hardware import detect
+from harness.planning import compose, phases, plan, rulesets
+from harness.plugins.loading import load_object
+from harness.plugins.registry import load_registry
+from harness.worker.protocols import Sharded
 from tests import micro
 from tests.helpers import NoParts, Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
@@ -201,16 +204,16 @@ def test_shards_measure_what_the_whole_does(name: str) -> None:
 
 def test_raw_gradients_are_for_one_device() -> None:
     entry = base("GradOfLoss", needs=frozenset({"raw-grad"}))
-    composed = plan.compose(entry, NoParts())
-    assert plan.ineligible(composed, micro.FACTS, rulesets.ruleset("quick")) == ""
-    assert "raw-grad" in plan.ineligible(composed, micro.FACTS, rulesets.ruleset("quick"), ranks=2)
+    composed = compose.compose(entry, NoParts())
+    assert compose.ineligible(composed, micro.FACTS, rulesets.ruleset("quick")) == ""
+    assert "raw-grad" in compose.ineligible(composed, micro.FACTS, rulesets.ruleset("quick"), ranks=2)
 
 
 def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:
     settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={}, ranks=TWO)
     entries = [base("Base"), base("GradOfLoss", needs=frozenset({"raw-grad"}))]
-    pairs = [campaign.Pair(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries]
-    made = campaign.make(pairs, NoParts(), ())
+    pairs = [phases.Pair(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries]
+    made = phases.make(pairs, NoParts(), ())
     assert {(spec.submission.name, spec.ranks) for spec in made.first} == {("base", 2)}
     assert made.skipped == (
         "skipped: gradofloss on micro: needs gradients of its own making (raw-grad), which several devices do not "
@@ -233,7 +236,7 @@ def test_the_command_line_passes_ranks_on(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_ranks_are_part_of_the_hardware() -> None:  # of GPUs: tests/test_hardware.py
-    alone = provenance.hardware_class("cpu", 1)
-    assert provenance.hardware_class("cpu", 1, 2) == f"2x{alone}"
+    alone = detect.hardware_class("cpu", 1)
+    assert detect.hardware_class("cpu", 1, 2) == f"2x{alone}"
     spec = spec_of(base("Base"), ranks=2)
     assert spec.hardware == f"2x{alone}"

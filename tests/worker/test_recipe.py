@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from harness.api import Batch, Fixed, Parameter, Recipe, SubmissionEntry, Task, Work
+from harness.contract.run import PartRef, SubmissionRef
 from harness.errors import BenchError
-from harness.types import PartRef, SubmissionRef
-from harness.worker.host import load_submission
+from harness.worker.loading import load_submission
 from harness.worker.recipe import bare_optimizer
 from tests.helpers import outcome, run_here, spec_of, submission
 from tests.worker.test_loop import interrupted_run

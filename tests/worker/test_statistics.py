@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from harness.api import Batch
+from harness.worker.batch_norm import BATCHES, BatchStatistics
 from harness.worker.recipe import Recipe, RecipeSubmission
-from harness.worker.statistics import BATCHES, BatchStatistics
 from tests import micro
 from tests.helpers import outcome, run_here, spec_of, submission
 from tests.worker.test_loop import interrupted_run

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import data
+from harness.datasets import manage
 from workloads.datasets import MNIST
 
 SOURCE = os.environ.get("BENCH_DATA_SOURCE")
@@ -46,4 +46,4 @@ def take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the real dataset in `folder`, linked from the source."""
     assert SOURCE
     monkeypatch.setenv("BENCH_DATA", str(folder))
-    data.import_folder(MNIST, Path(SOURCE) / "mnist", accept_checksum=True)
+    manage.import_folder(MNIST, Path(SOURCE) / "mnist", accept_checksum=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import data
+from harness.datasets import manage
 from tests.workloads import images, mnist_files
 from workloads import datasets
 from workloads.lm.shakespeare import BLOCK, CHARACTERS
@@ -36,5 +36,5 @@ def installed(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(folder / "home"))
         for entry, source in sources.items():
-            data.import_folder(entry, source, copy=True, accept_checksum=True)
+            manage.import_folder(entry, source, copy=True, accept_checksum=True)
         yield

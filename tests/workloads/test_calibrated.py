@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import store
-from harness.calibration import SEEDS_SHARE, Calibration, calibrate, relaxed, settings, with_slack
-from harness.plugins import load_registry
-from harness.types import WorkloadFacts
+from harness.calibration.rule import SEEDS_SHARE, Calibration, calibrate, relaxed, settings, with_slack
+from harness.contract.workload import WorkloadFacts
+from harness.plugins.registry import load_registry
+from harness.storage.records import read_all
 
 FOLDER = Path(__file__).resolve().parents[2] / "calibration"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -65,7 +65,7 @@ def _check_resolution(made: Calibration, facts: WorkloadFacts) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_records_say_so(path: Path) -> None:
     made = read(path)
-    records, problems = store.read_all([FOLDER / "runs" / path.stem])
+    records, problems = read_all([FOLDER / "runs" / path.stem])
     assert not problems
     by_id = {record.run_id: record for record in records}
     fresh = [by_id[run] for run in made.runs]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.api import Batch, BenchError, ReplayBuffer
-from harness.worker.contract import Workload
+from harness.worker.protocols import Workload
 from workloads.continual.digits import ContinualDigits
 
 STAGES = ContinualDigits.facts.stages

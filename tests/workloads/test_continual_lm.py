@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.api import StagedStream, Workload
-from harness.validation import validate_entry
+from harness.plugins.validation import validate_entry
 from workloads.continual.lm import ContinualLm, entropy, held_out
 from workloads.continual.lm_entries import ENTRIES
 from workloads.continual.lm_facts import CONTINUAL_LM

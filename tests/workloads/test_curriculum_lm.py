@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.api import Pool, Workload
-from harness.validation import validate_entry
+from harness.plugins.validation import validate_entry
 from workloads.curriculum.lm import DOCUMENTS, GRADES, CurriculumLm, grades, visible
 from workloads.curriculum.lm_entries import ENTRIES
 from workloads.curriculum.lm_facts import CURRICULUM_LM

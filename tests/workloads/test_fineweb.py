@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import cli, holdings
+from harness import cli
+from harness.contract.entries import DatasetEntry
+from harness.datasets import local
 from harness.errors import UsageError
-from harness.plugins import Registry
-from harness.types import DatasetEntry
+from harness.plugins.registry import Registry
 from tests.web import Site, serve
 from workloads.datasets import FASHION_MNIST, FINEWEB
 from workloads.formats import shards
@@ -75,7 +76,7 @@ def test_so_many_tokens_are_the_first_shards_and_what_is_held_out(site: Site, tm
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "0.4B"]) == 0
     assert asked(site) == train(3, 4)
     names = Lm16m()._web.names("train")
-    folder = holdings.dataset_path(SMALL, only=names)
+    folder = local.dataset_path(SMALL, only=names)
     assert len(shards.Shards([folder / name for name in names], vocabulary=shards.VOCABULARY)) == 4 * TOKENS
     site.requests.clear()
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "400M"]) == 0
@@ -173,12 +174,12 @@ def test_workloads_ask_for_what_they_use_and_no_more() -> None:
     for web, name in ((Lm124m()._web, "lm-124m"), (Lm16m()._web, "lm-16m")):
         used = {file for part in ("train", "feedback", "score", "audit") for file in web.names(part)}
         entry = next(entry for entry in ENTRIES if entry.name == name)
-        (need,) = map(holdings.Need.parse, entry.needs_data)
+        (need,) = map(local.Need.parse, entry.needs_data)
         assert set(need.only(FINEWEB)) == used
-    assert holdings.Need.parse("imagenet").only(FASHION_MNIST) == ()
-    assert holdings.Need.parse("fashion-mnist/train*").remedy == "bench data get fashion-mnist --only 'train*'"
+    assert local.Need.parse("imagenet").only(FASHION_MNIST) == ()
+    assert local.Need.parse("fashion-mnist/train*").remedy == "bench data get fashion-mnist --only 'train*'"
     with pytest.raises(UsageError, match="not counted in tokens"):
-        holdings.Need.parse("fashion-mnist:1B").only(FASHION_MNIST)
+        local.Need.parse("fashion-mnist:1B").only(FASHION_MNIST)
 
 
 def test_a_run_without_its_shards_names_the_command(

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import data
+from harness.contract.entries import DatasetEntry
+from harness.datasets import manage
 from harness.errors import DataError
-from harness.types import DatasetEntry
-from harness.validation import validate_entry
+from harness.plugins.validation import validate_entry
 from tests.web import Site, serve
 from workloads import datasets
 from workloads.formats import cifar, idx, imagefolder, shards, text
@@ -392,12 +392,12 @@ def test_a_short_shard_is_no_shard_of_fineweb(tokens: int, tmp_path: Path, monke
     (tmp_path / "mine").mkdir()
     shards.write_shard(tmp_path / "mine" / name, np.full(tokens, 50256))
     says = rf"{name}: it has {1024 + 2 * tokens:,} bytes, expected 200,001,024"
-    for take in (data.import_folder, data.get):
+    for take in (manage.import_folder, manage.get):
         with pytest.raises(DataError, match=says):
             take(datasets.FINEWEB, tmp_path / "mine", only=(name,))
-    assert data.missing(datasets.FINEWEB, only=(name,)) == [name]
+    assert manage.missing(datasets.FINEWEB, only=(name,)) == [name]
     shards.write_shard(tmp_path / "home" / datasets.FINEWEB.name / name, np.full(tokens, 50256))
-    (state,) = data.verify(datasets.FINEWEB, only=(name,))
+    (state,) = manage.verify(datasets.FINEWEB, only=(name,))
     assert state.state == "damaged"
     assert state.detail == f"it has {1024 + 2 * tokens:,} bytes, expected 200,001,024"
 
@@ -412,10 +412,10 @@ def test_real_idx_files_are_taken_over_and_read(
     canonical = entry is datasets.FASHION_MNIST
     if not canonical:
         with pytest.raises(DataError, match=r"sha256 is .*expected .*--accept-checksum"):
-            data.import_folder(entry, Path(SOURCE or ""))
-    states = data.import_folder(entry, Path(SOURCE or ""), accept_checksum=not canonical)
+            manage.import_folder(entry, Path(SOURCE or ""))
+    states = manage.import_folder(entry, Path(SOURCE or ""), accept_checksum=not canonical)
     assert {state.state for state in states} == {"ok" if canonical else "accepted"}
-    folder = data.dataset_path(entry)
+    folder = manage.dataset_path(entry)
     for split, n in (("train", 60_000), ("t10k", 10_000)):
         x_NHW, y_N = idx.read_pair(folder / f"{split}-images-idx3-ubyte.gz", folder / f"{split}-labels-idx1-ubyte.gz")
         assert x_NHW.shape == (n, 28, 28)
@@ -431,15 +431,15 @@ def test_fashion_mnist_comes_from_a_server_with_another_packing(
     small = datasets.FASHION_MNIST.files[3]
     content = (Path(SOURCE or "") / "fashion-mnist" / small.name).read_bytes()
     with serve(Site(files={small.name: content})) as site:
-        (state,) = data.get(datasets.FASHION_MNIST, site.url, only=(small.name,))
+        (state,) = manage.get(datasets.FASHION_MNIST, site.url, only=(small.name,))
     assert state.state == "ok"
-    assert data.dataset_path(datasets.FASHION_MNIST, only=(small.name,)) == tmp_path / "fashion-mnist"
+    assert manage.dataset_path(datasets.FASHION_MNIST, only=(small.name,)) == tmp_path / "fashion-mnist"
 
 
 @needs_source
 def test_the_real_text_is_taken_over_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    (state,) = data.get(datasets.TINYSHAKESPEARE, SOURCE)
+    (state,) = manage.get(datasets.TINYSHAKESPEARE, SOURCE)
     assert state.state == "ok"
-    whole = text.read_text(data.dataset_path(datasets.TINYSHAKESPEARE) / "tinyshakespeare.txt")
+    whole = text.read_text(manage.dataset_path(datasets.TINYSHAKESPEARE) / "tinyshakespeare.txt")
     assert len(text.Alphabet(whole)) == 65

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.contract.domains import Choice
+from harness.contract.entries import WorkloadEntry
 from harness.errors import BenchError
-from harness.loading import load_object
-from harness.types import Choice, WorkloadEntry
-from harness.worker.parts import PartedWork
-from harness.worker.statistics import BatchStatistics
+from harness.plugins.loading import load_object
+from harness.worker.batch_norm import BatchStatistics
+from harness.worker.microbatch import PartedWork
 from tests.helpers import spec_of, submission
 from workloads.resnet.digits import ResnetDigits
 from workloads.resnet.entries import ENTRIES

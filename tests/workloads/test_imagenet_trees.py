@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import data
+from harness.datasets import manage
 from harness.errors import DataError
 from workloads import datasets
 from workloads.resnet import imagenet
@@ -28,18 +28,18 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_trees_of_other_classes_are_not_taken_over(mine: Path) -> None:
     with pytest.raises(DataError, match=SAYS):
-        data.import_folder(datasets.IMAGENET, mine)
+        manage.import_folder(datasets.IMAGENET, mine)
     (mine / "val" / "n4").rename(mine / "val" / "n2")
-    data.import_folder(datasets.IMAGENET, mine)
+    manage.import_folder(datasets.IMAGENET, mine)
     (mine / "val" / "n2").rename(mine / "val" / "n4")
-    states = {state.name: state for state in data.verify(datasets.IMAGENET)}
+    states = {state.name: state for state in manage.verify(datasets.IMAGENET)}
     assert states["train"].state == "unverified"
     assert states["val"].state == "damaged"
 
 
 def test_trees_of_other_classes_are_not_trained_on(mine: Path) -> None:
     (mine / "val" / "n4").rename(mine / "val" / "n2")
-    data.import_folder(datasets.IMAGENET, mine)
+    manage.import_folder(datasets.IMAGENET, mine)
     assert len(Resnet50Imagenet(classes=2, size=8).train_data(0)) == 2 * 97
     (mine / "val" / "n2").rename(mine / "val" / "n4")
     work = Resnet50Imagenet(classes=2, size=16)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from harness import data, loading
+from harness.contract.entries import WorkloadEntry
+from harness.datasets import manage
 from harness.errors import BenchError, DataError
-from harness.plugins import load_registry
-from harness.trial import Interrupted
-from harness.types import WorkloadEntry
-from harness.worker.access import Pool
-from harness.worker.contract import Workload
+from harness.execution.state import Interrupted
+from harness.plugins import loading
+from harness.plugins.registry import load_registry
+from harness.worker.data.pools import Pool
+from harness.worker.protocols import Workload
 from tests.helpers import Remember, outcome, run_here, spec_of
 from tests.test_contract import TestWorkload as Contract
 from tests.workloads import images
@@ -145,8 +146,8 @@ def small_fashion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with generated files in it; returns the folder of the dataset."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "home"))
     source = images.write_fashion(tmp_path / "source" / "fashion-mnist")
-    data.import_folder(datasets.FASHION_MNIST, source, copy=True, accept_checksum=True)
-    return data.dataset_path(datasets.FASHION_MNIST)
+    manage.import_folder(datasets.FASHION_MNIST, source, copy=True, accept_checksum=True)
+    return manage.dataset_path(datasets.FASHION_MNIST)
 
 
 def test_generated_fashion_is_trained_on_and_split(small_fashion: Path) -> None:
@@ -222,7 +223,7 @@ def fashion_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(home))
-        data.import_folder(datasets.FASHION_MNIST, Path(SOURCE))
+        manage.import_folder(datasets.FASHION_MNIST, Path(SOURCE))
         yield home
 
 
@@ -255,7 +256,7 @@ class TestRealFashion(Contract):
 
 @pytest.mark.parametrize("name", ["adamw-cosine", "wsd"])
 def test_a_trial_on_small_fashion_resumes_to_the_same_end(name: str, small_fashion: Path, tmp_path: Path) -> None:
-    from harness.executors.trial import carry_out
+    from harness.execution.trial import carry_out
     from tests.worker.test_loop import StopAt
 
     spec = spec_of(name, BY_NAME["resnet-fashion"], load_registry(), smoke=True)
@@ -402,7 +403,7 @@ def test_a_resnet9_has_four_widths() -> None:
 def small_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     source = images.write_tree(tmp_path / "source")
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "home"))
-    data.import_folder(datasets.IMAGENET, source)
+    manage.import_folder(datasets.IMAGENET, source)
     return source
 
 

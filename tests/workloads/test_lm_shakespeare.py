@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import data
 from harness.api import DataError, Pool, Workload
+from harness.datasets import manage
 from tests.workloads.stand_ins import write_text
 from workloads.datasets import TINYSHAKESPEARE
 from workloads.lm.facts import LM_SHAKESPEARE
@@ -94,7 +94,7 @@ def test_a_missing_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_few_updates_on_the_real_text_lower_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     assert SOURCE is not None
-    data.import_folder(TINYSHAKESPEARE, Path(SOURCE))
+    manage.import_folder(TINYSHAKESPEARE, Path(SOURCE))
     work = LmShakespeare()
     model, pool = work.build_model(0), work.train_data(0)
     assert len(pool) == 97_543

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness.api import Batch, BenchError, DataError, WorkloadEntry
-from harness.plugins import load_registry
-from harness.worker.contract import Workload
+from harness.plugins.registry import load_registry
+from harness.worker.protocols import Workload
 from tests.helpers import outcome, run_here, spec_of
 from tests.worker.test_loop import interrupted_run
 from tests.workloads import mnist_files

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from harness.api import BenchError, DataError
-from harness.worker.contract import Workload
+from harness.worker.protocols import Workload
 from workloads.resnet import digits_data
 from workloads.resnet.digits import ResnetDigits
 from workloads.resnet.model import ResnetConfig, build, parameter_kinds

@@ -1,0 +1,1 @@
+"""Targets, budgets and resolution of a workload from runs of tuned references."""

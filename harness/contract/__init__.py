@@ -1,0 +1,1 @@
+"""Plain data that every part of the harness speaks: entries, specifications, records, events, hooks."""

@@ -1,0 +1,152 @@
+"""The outcome of a trial: its record, with what is known of machine and software."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.contract.base import Data
+from harness.contract.run import Counters, Point, RunSpec
+
+SCHEMA_VERSION = 1
+Status = Literal[
+    "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
+]
+
+
+class Device(Data, frozen=True, kw_only=True):
+    """What a driver says of a GPU once and for all; None where it does not say.
+
+    Args:
+        name: its model, in the driver's own words.
+        memory_mib: all of its memory.
+        driver: the driver's version.
+        power_limit_w: the power that it may draw.
+        max_sm_mhz, max_memory_mhz: the highest clocks of its processors and of its memory.
+        partitioned: whether it is divided (MIG), so that a run may have a part of it.
+    """
+
+    name: str
+    memory_mib: int = 0
+    driver: str = ""
+    power_limit_w: float | None = None
+    max_sm_mhz: int | None = None
+    max_memory_mhz: int | None = None
+    partitioned: bool = False
+
+
+class Reading(Data, frozen=True, kw_only=True):
+    """A GPU's state at one moment.
+
+    Args:
+        device: its index in the driver's order.
+        seconds: of the run's clock, which stood still.
+        sm_mhz, memory_mhz, power_w, temperature_c: in MHz, watts and °C; None where the driver does not say.
+        slowed: why clocks were below their maximum, in words.
+    """
+
+    device: int
+    seconds: float = 0.0
+    sm_mhz: int
+    memory_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+    slowed: tuple[str, ...] = ()
+
+
+class DeviceLog(Data, frozen=True, kw_only=True):
+    """The GPUs of a run, and what they were like whenever its clock stood still.
+
+    Args:
+        by: how the driver was asked.
+        devices: one per rank.
+        readings: in order of time.
+    """
+
+    by: str
+    devices: tuple[Device, ...]
+    readings: tuple[Reading, ...] = ()
+
+
+class Environment(Data, frozen=True, kw_only=True):
+    """What the worker saw of its machine and software."""
+
+    python: str
+    torch: str
+    platform: str
+    hardware_name: str
+    cpu_count: int
+    threads: int
+    device_name: str = ""
+    driver: str = ""
+    cuda: str = ""
+    distributions: dict[str, str] = {}
+    git: str = ""
+
+
+class Usage(Data, frozen=True, kw_only=True):
+    """Resources of a run: memory and state sizes in bytes, parameters as a count, times in seconds off the clock."""
+
+    peak_memory_bytes: int = 0
+    optimizer_state_bytes: int = 0
+    parameters: int = 0
+    import_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
+
+
+class Record(Data, frozen=True, kw_only=True):
+    """The outcome of one trial; every trial ends as one, whatever happens.
+
+    Args:
+        run_id: hash of the spec, the submission's source, hardware and threads.
+        status, reason: how it ended, and why in one sentence.
+        points: every evaluation, in order.
+        hit: index into `points` of the first evaluation that met the target (on a stream: that ended the
+            last stage with all floors held); None for a miss.
+        stage_hits: for a stream, the index of the evaluation that ended each stage.
+        counters: totals at the end.
+        final_weights, crossing_weights: SHA-256 of the evaluated weights at the end and at the hit.
+        profile: seconds by phase, when asked for.
+        deaths: times in a row that the worker was killed without progress.
+        devices: the GPUs it ran on, with readings off the clock; None on a CPU, and in records from before these.
+        started, finished: UTC, ISO 8601.
+        content_hash: SHA-256 of everything else; detects accidents, not forgers.
+    """
+
+    schema: int = SCHEMA_VERSION
+    run_id: str
+    spec: RunSpec
+    status: Status
+    reason: str = ""
+    points: tuple[Point, ...] = ()
+    hit: int | None = None
+    stage_hits: tuple[int, ...] = ()
+    counters: Counters = Counters()
+    usage: Usage = Usage()
+    environment: Environment | None = None
+    final_weights: str = ""
+    crossing_weights: str = ""
+    profile: dict[str, float] = {}
+    deaths: int = 0
+    devices: DeviceLog | None = None
+    started: str = ""
+    finished: str = ""
+    content_hash: str = ""
+
+
+class Outcome(Data, frozen=True, kw_only=True):
+    """How a trial stands after a command, for summaries: light, since a plan may have ten thousand.
+
+    Args:
+        run_id, spec: the trial.
+        status, reason: its record's.
+        kept: it had ended before; nothing was run.
+        path: its folder.
+    """
+
+    run_id: str
+    spec: RunSpec
+    status: Status
+    reason: str = ""
+    kept: bool = False
+    path: str = ""

@@ -1,0 +1,43 @@
+"""What a schedule is given and what it returns."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """Where a run stands, for a schedule.
+
+    Args:
+        step: 0-based index of the update about to be made.
+        horizon: T, the number of updates the schedule plans for (`horizon_fraction` applied); None when unknown.
+        examples: fresh examples drawn so far.
+        tokens: tokens drawn so far.
+        batch_size: examples per update.
+        task_index: the current stage of a stream whose boundaries are visible; otherwise None.
+        task_step: 0-based index of the update within that stage; otherwise None.
+        task_horizon: updates planned for that stage (its cap, `horizon_fraction` applied); None when unknown.
+    """
+
+    step: int
+    horizon: int | None
+    examples: int = 0
+    tokens: int = 0
+    batch_size: int = 1
+    task_index: int | None = None
+    task_step: int | None = None
+    task_horizon: int | None = None
+
+
+class Factors(msgspec.Struct, frozen=True, gc=False):
+    """What a schedule says of one update.
+
+    Args:
+        lr: multiplier of the peak learning rate.
+        momentum: the momentum (or beta1) itself, where the schedule drives it.
+        weight_decay: multiplier of the weight decay, where the schedule drives it.
+    """
+
+    lr: float
+    momentum: float | None = None
+    weight_decay: float | None = None

@@ -1,0 +1,24 @@
+"""The interface of whatever follows runs: the progress display, observers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.contract.record import Outcome, Record
+from harness.contract.run import Point, RunSpec
+
+
+class Watcher(Protocol):
+    """Who follows a run while it goes: the progress display, observers."""
+
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None: ...
+
+    def evaluated(self, spec: RunSpec, point: Point) -> None: ...
+
+    def warned(self, spec: RunSpec, message: str) -> None: ...
+
+    def finished(self, record: Record) -> None: ...
+
+    def kept(self, outcome: Outcome) -> None:
+        """The trial had ended before; nothing was run."""
+        ...

@@ -1,0 +1,152 @@
+"""A workload as data: targets, stages, budget, precision, and how its evaluation is sharded."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.contract.base import Data
+from harness.contract.domains import Space
+
+Tier = Literal["cpu", "gpu", "cluster"]
+Goal = Literal["min", "max"]
+Access = Literal["pool", "stream"]
+Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
+Split = Literal["feedback", "score", "audit"]
+
+
+class Target(Data, frozen=True, kw_only=True):
+    """A value that a metric must reach: `goal` says from which side."""
+
+    metric: str
+    goal: Goal
+    value: float
+    unit: str = ""
+
+    def met(self, metrics: dict[str, float]) -> bool:
+        """Whether these metrics meet the target; a missing or NaN metric does not.
+
+        >>> Target(metric="loss", goal="min", value=2.0).met({"loss": 1.9})
+        True
+        """
+        value = metrics.get(self.metric, float("nan"))
+        return value <= self.value if self.goal == "min" else value >= self.value
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is strictly better than `b`."""
+        return a < b if self.goal == "min" else a > b
+
+
+class Stage(Data, frozen=True, kw_only=True):
+    """One task's turn in a continual stream.
+
+    Args:
+        name: what the stage is called in records.
+        targets: all must be met at one evaluation for the stream to move on.
+        floors: must hold, besides the targets, when the last stage ends.
+        max_examples: fresh examples after which the stage, and so the run, is exhausted.
+        min_examples: fresh examples before which the stage does not end: a task that a lucky handful of steps
+            could meet must still be seen for long enough to be remembered.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    floors: tuple[Target, ...] = ()
+    max_examples: int
+    min_examples: int = 0
+
+
+class Budget(Data, frozen=True, kw_only=True):
+    """What a run may spend.
+
+    Args:
+        horizon: examples drawn (on a stream: the sum of the stages' caps).
+        gradient_examples: cap on examples × backward passes.
+        seconds: scored seconds allowed, by hardware class; `default` (required) is for every class not listed.
+    """
+
+    horizon: int
+    gradient_examples: int
+    seconds: dict[str, float]
+
+
+class Precision(Data, frozen=True, kw_only=True):
+    """Numeric format of forward and backward, owned by the workload and checked at every pause."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tf32: bool = False
+    compile: bool = False
+
+
+class WorkloadFacts(Data, frozen=True, kw_only=True):
+    """Everything about a workload that is data: what planning, records and scores need without torch.
+
+    Args:
+        name, version: identity; the version is bumped when a change alters results.
+        tier: `cpu` (≤ 2 minutes on one core), `gpu` or `cluster`.
+        access: `pool` (random access, the submission may choose the order) or `stream` (one pass, staged).
+        targets: all must be met at one evaluation; the first is the primary one.
+        stages: for a stream; otherwise empty.
+        budget: what a run may spend.
+        batch_sizes: what a submission may choose from (the first is the default); each divides `eval_every`.
+        eval_every: examples drawn between evaluations.
+        precision: numeric format of forward and backward.
+        model_options: what a submission may request of the model, as domains.
+        example: what one example is, in words (`8x8 image`, `sequence of 64 characters`).
+        tokens_per_example: tokens in an example (1 for images).
+        scores: names of the per-example scores of the pool.
+        replay_capacity: examples that the harness's replay buffer holds (streams).
+        boundaries: whether stage boundaries are visible to the submission (streams).
+        resolution: one standard error of the score metric as a share of the reference's time, when known.
+        coarse: the data are too few for 2 % resolution; left out of the anchored mean.
+        reference: names of the runs the target comes from.
+        levels: other targets that tables can be recomputed at: `easy`, `hard`.
+    """
+
+    name: str
+    version: str
+    tier: Tier
+    access: Access = "pool"
+    targets: tuple[Target, ...]
+    stages: tuple[Stage, ...] = ()
+    budget: Budget
+    batch_sizes: tuple[int, ...]
+    eval_every: int
+    precision: Precision = Precision()
+    model_options: Space = {}
+    example: str = "example"
+    tokens_per_example: int = 1
+    scores: tuple[str, ...] = ()
+    replay_capacity: int = 0
+    boundaries: bool = True
+    resolution: float | None = None
+    coarse: bool = False
+    reference: tuple[str, ...] = ()
+    levels: dict[str, tuple[Target, ...]] = {}
+
+    @property
+    def id(self) -> str:
+        """`name@version`, as it stands in records and tables."""
+        return f"{self.name}@{self.version}"
+
+
+class Shard(Data, frozen=True, kw_only=True):
+    """One rank's share of the examples of an evaluation; the whole by default.
+
+    >>> [Shard(index=k, count=2).rows(10, unit=4) for k in range(2)]
+    [range(0, 4), range(4, 10)]
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def rows(self, n: int, unit: int = 1) -> range:
+        """Which of `n` examples, consecutive; cut only between pieces of `unit` examples, so that what is computed
+        on a piece does not depend on the number of ranks. Empty where there are fewer pieces than ranks.
+        """
+        pieces = -(-n // unit)
+        start, stop = (pieces * k // self.count * unit for k in (self.index, self.index + 1))
+        return range(min(start, n), min(stop, n))
+
+
+#: All examples, as one rank evaluates them.
+WHOLE = Shard()

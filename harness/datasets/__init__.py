@@ -1,0 +1,1 @@
+"""Datasets on disk: fetching, importing, verifying, finding them."""

@@ -1,0 +1,123 @@
+"""What a trial's watcher is told, from where the trial runs to where its user sits: one line of JSON per call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from harness.contract.record import Outcome, Record, Status
+from harness.contract.run import Point, RunSpec
+from harness.contract.watcher import Watcher
+
+
+class _Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="told"):
+    run_id: str
+
+
+class _Started(_Told, frozen=True, kw_only=True, tag="started"):
+    resumed: tuple[Point, ...]
+
+
+class _Evaluated(_Told, frozen=True, kw_only=True, tag="evaluated"):
+    point: Point
+
+
+class _Warned(_Told, frozen=True, kw_only=True, tag="warned"):
+    message: str
+
+
+class _Finished(_Told, frozen=True, kw_only=True, tag="finished"):
+    record: Record
+
+
+class _Kept(_Told, frozen=True, kw_only=True, tag="kept"):
+    status: Status
+    reason: str
+    path: str
+
+
+_AnyTold: TypeAlias = _Started | _Evaluated | _Warned | _Finished | _Kept
+
+
+class Relay:
+    """The watcher of one trial, far from its user.
+
+    Args:
+        identity: the trial's run_id.
+        send: passes a line on.
+    """
+
+    def __init__(self, identity: str, send: Callable[[bytes], None]) -> None:
+        self._identity = identity
+        self._send = send
+        self._encoder = msgspec.json.Encoder()
+
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
+        self._tell(_Started(run_id=self._identity, resumed=resumed))
+
+    def evaluated(self, spec: RunSpec, point: Point) -> None:
+        self._tell(_Evaluated(run_id=self._identity, point=point))
+
+    def warned(self, spec: RunSpec, message: str) -> None:
+        self._tell(_Warned(run_id=self._identity, message=message))
+
+    def finished(self, record: Record) -> None:
+        self._tell(_Finished(run_id=self._identity, record=record))
+
+    def kept(self, outcome: Outcome) -> None:
+        self._tell(_Kept(run_id=self._identity, status=outcome.status, reason=outcome.reason, path=outcome.path))
+
+    def _tell(self, told: _AnyTold) -> None:
+        self._send(self._encoder.encode(told))
+
+
+class Inbox:
+    """The other end: the user's watcher is told what the relays sent.
+
+    Args:
+        watcher: the user's.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        #: Trials that have said that they stand.
+        self.begun: set[str] = set()
+        self._specs: dict[str, RunSpec] = {}
+        self._steps: dict[str, int] = {}
+        self._decoder = msgspec.json.Decoder(_AnyTold)
+
+    def expect(self, identity: str, spec: RunSpec) -> None:
+        """Lines about this trial may come."""
+        self._specs[identity] = spec
+
+    def steps(self, identity: str) -> int:
+        """How far a trial has come, in steps at its last evaluation."""
+        return self._steps.get(identity, 0)
+
+    def receive(self, line: bytes) -> None:
+        """Tell the watcher; a line that is none (cut off when its writer was killed) is left out."""
+        try:
+            told = self._decoder.decode(line)
+        except msgspec.DecodeError:
+            return
+        spec = self._specs.get(told.run_id)
+        if spec is None:
+            return
+        match told:
+            case _Started():
+                self.begun.add(told.run_id)
+                self._watcher.started(spec, told.resumed)
+            case _Evaluated():
+                self._steps[told.run_id] = told.point.steps
+                self._watcher.evaluated(spec, told.point)
+            case _Warned():
+                self._watcher.warned(spec, told.message)
+            case _Finished():
+                self._watcher.finished(told.record)
+            case _Kept():
+                found = Outcome(
+                    run_id=told.run_id, spec=spec, status=told.status, reason=told.reason, kept=True, path=told.path
+                )
+                self._watcher.kept(found)

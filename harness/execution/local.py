@@ -1,0 +1,161 @@
+"""Trials on this machine, as many at once as fit, each in a worker process pinned to its own cores or GPUs."""
+
+from __future__ import annotations
+
+import importlib
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from harness.contract.record import Outcome
+from harness.contract.run import Execution, RunSpec
+from harness.contract.watcher import Watcher
+from harness.errors import UsageError
+from harness.execution.resources import Claim, Machine
+from harness.execution.scheduler import Result, drive
+from harness.execution.state import Stop
+from harness.execution.supervisor import Transport
+from harness.execution.trial import carry_out, outcome
+from harness.execution.watchers import Several
+from harness.storage.layout import run_id
+
+#: Seconds after which it is looked again for cores that other supervisors had.
+_LOOK_AGAIN_S = 1.0
+
+
+def execute(
+    specs: Sequence[RunSpec],
+    runs: Path,
+    watcher: Watcher,
+    how: Execution | None = None,
+    machine: Machine | None = None,
+) -> Iterator[Outcome]:
+    """Carry out trials, started in order, and yield each one's outcome when its record is written.
+
+    A finished trial is kept, an interrupted one goes on, and so does one whose worker is killed.
+
+    Args:
+        runs: the folder with one folder per trial.
+        how: see `Execution`; no more `jobs` run at once than fit.
+        machine: what there is to run on; this machine when None.
+
+    Raises:
+        UsageError: an option of another executor, or a trial that needs more GPUs than there are.
+        StoreError, Interrupted: see `drive`.
+    """
+    how = how or Execution()
+    if how.options:
+        raise UsageError(f"the local executor has no option {', '.join(how.options)}", fix="it has none; see --jobs")
+    machine = machine or Machine()
+    _require_gpus(specs, machine)
+    transport = _in_process() if how.in_process else None
+    backend = _InProcess(runs, watcher, transport) if transport else _Workers(runs, watcher, machine)
+    return drive(backend, specs, runs, watcher, how)
+
+
+def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
+    for spec in specs:
+        kind, _, index = spec.device.partition(":")
+        if kind == "cuda" and int(index or 0) + spec.ranks > len(machine.gpus):
+            wanted = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
+            wanted += f" from GPU {index} on" if index and spec.ranks > 1 else ""
+            raise UsageError(f"{spec.workload.facts.name} is to run on {wanted}; this machine has {len(machine.gpus)}")
+
+
+def _in_process() -> Transport:
+    """The worker's own entry, in this process.
+
+    By name: nothing on this side imports torch, so that planning, tables and `--help` stay light.
+    """
+    transport: Transport = importlib.import_module("harness.worker.setup").execute
+    return transport
+
+
+class _Workers:
+    """A thread for each running trial, which starts its worker and watches it.
+
+    Not one thread for several trials: the kernel ends a worker when the thread that started it ends.
+    """
+
+    def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
+        self._runs = runs
+        self._watcher = Several([watcher])
+        self._machine = machine
+        self._stop = Stop()
+        self._running: dict[str, threading.Thread] = {}
+        self._ended: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
+        self._waits = False
+
+    def start(self, spec: RunSpec, how: Execution) -> bool:
+        claim = self._machine.take(spec)
+        if claim is None:
+            if self._running:
+                return False
+            # All is taken by trials of other commands. Where wall seconds are scored, sharing would spoil both.
+            if spec.clock == "wall":
+                self._say_that_it_waits(spec)
+                return False
+            self._watcher.warned(spec, "every core has a trial of another command on it; runs beside them, unpinned")
+            claim = Claim((), [])
+        identity = run_id(spec)
+        # A daemon: should this process end without waiting for it, its worker ends with it.
+        thread = threading.Thread(target=self._run, args=(identity, spec, how, claim), name=identity, daemon=True)
+        self._running[identity] = thread
+        thread.start()
+        return True
+
+    def ended(self) -> Iterable[tuple[str, Result]]:
+        try:
+            identity, result = self._ended.get(timeout=_LOOK_AGAIN_S)
+        except queue.Empty:
+            return
+        self._running.pop(identity).join()
+        yield identity, result
+
+    def stop(self) -> None:
+        self._stop.pull()
+        for thread in self._running.values():
+            thread.join()
+        self._running.clear()
+
+    def _run(self, identity: str, spec: RunSpec, how: Execution, claim: Claim) -> None:
+        result: Result
+        try:
+            record, kept = carry_out(
+                spec, self._runs, self._watcher, how, place=claim.place, stop=self._stop, persist=True
+            )
+            result = outcome(spec, self._runs, record, kept)
+        except BaseException as error:
+            result = error
+        claim.release()
+        self._ended.put((identity, result))
+
+    def _say_that_it_waits(self, spec: RunSpec) -> None:
+        if not self._waits:
+            self._waits = True
+            self._watcher.warned(spec, "trials of other commands have the GPUs; waiting for them")
+
+
+class _InProcess:
+    """Trials in this thread of this process, for a debugger."""
+
+    def __init__(self, runs: Path, watcher: Watcher, transport: Transport) -> None:
+        self._runs = runs
+        self._watcher = watcher
+        self._transport = transport
+        self._ended: list[tuple[str, Result]] = []
+
+    def start(self, spec: RunSpec, how: Execution) -> bool:
+        if self._ended:
+            return False
+        record, kept = carry_out(spec, self._runs, self._watcher, how, self._transport)
+        self._ended.append((record.run_id, outcome(spec, self._runs, record, kept)))
+        return True
+
+    def ended(self) -> Iterable[tuple[str, Result]]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def stop(self) -> None:
+        """Nothing runs when this is called."""

@@ -1,0 +1,205 @@
+"""Cores and GPUs of this machine, shared out so that no two trials have one in common, whoever starts them.
+
+Source: abstract sockets, unix(7); thread siblings, Linux' Documentation/admin-guide/cputopology.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from harness.contract.run import RunSpec
+from harness.execution.state import Place
+from harness.hardware import detect
+
+_PREFIX = "algorace-"
+
+
+class Machine:
+    """What trials may be given here.
+
+    Args:
+        cores: processor cores; those that this process may use when None.
+        gpus: names for `CUDA_VISIBLE_DEVICES`; those that are visible to this process when None.
+    """
+
+    def __init__(self, cores: Sequence[int] | None = None, gpus: Sequence[str] | None = None) -> None:
+        self.cores = tuple(usable_cores() if cores is None else cores)
+        self._gpus = None if gpus is None else tuple(gpus)
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Asked for when they are first needed: a CPU trial need not wait for the driver."""
+        if self._gpus is None:
+            self._gpus = visible_gpus()
+        return self._gpus
+
+    def take(self, spec: RunSpec) -> Claim | None:
+        """What a trial needs, for itself alone until it is given back; None when too little is free.
+
+        On a CPU: `ranks` × `threads` cores (all of them, unpinned, where there are fewer). On CUDA: a GPU for each
+        rank, and as large a share of the cores, as far as they are free. On any other device: the device.
+        """
+        kind, _, index = spec.device.partition(":")
+        wanted = spec.ranks * spec.threads
+        if kind == "cpu":
+            claim = _claim("core", self.cores, min(wanted, len(self.cores)))
+            if claim is not None and wanted <= len(self.cores):
+                claim.place = Place(cores=tuple(int(core) for core in claim.names))
+            return claim
+        if kind != "cuda":
+            return _claim("device", [kind], 1)
+        # A GPU that was asked for by its number stays visible under that number.
+        candidates = self.gpus[int(index) : int(index) + spec.ranks] if index else self.gpus
+        claim = _claim("gpu", candidates, spec.ranks)
+        if claim is None:
+            return None
+        gpus = () if index else claim.names
+        share = max(wanted, len(self.cores) * spec.ranks // len(self.gpus))
+        cores = _claim("core", self.cores, share) or _claim("core", self.cores, wanted)
+        claim.place = Place(gpus=gpus)
+        if cores is not None:
+            claim.join(cores)
+            claim.place = Place(cores=tuple(int(core) for core in cores.names), gpus=gpus)
+        return claim
+
+
+class Claim:
+    """What a trial holds.
+
+    Args:
+        names: what of, in the order in which it was asked for.
+        holds: what keeps others off.
+    """
+
+    def __init__(self, names: tuple[str, ...], holds: list[_Hold]) -> None:
+        self.names = names
+        self.place = Place()
+        self._holds = holds
+
+    def join(self, other: Claim) -> None:
+        """Give back the other together with this one."""
+        self._holds += other._holds
+
+    def release(self) -> None:
+        """Give everything back."""
+        for hold in self._holds:
+            hold.release()
+
+
+def usable_cores() -> tuple[int, ...]:
+    """The cores this process may use: one hardware thread of each, at most as many as its control group's quota.
+
+    Two hardware threads of one core slow each other down, which would be charged to the trials on them.
+    """
+    if sys.platform != "linux":
+        return tuple(range(os.cpu_count() or 1))
+    allowed = sorted(os.sched_getaffinity(0))
+    physical = [core for core in allowed if core == min(_siblings(core).intersection(allowed), default=core)]
+    quota = _quota()
+    return tuple(physical[: max(1, quota)] if quota is not None else physical)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them (ROCm follows it, too)."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
+    return tuple(str(gpu.index) for gpu in detect.run_gpus("cuda", len(detect.all_gpus())))
+
+
+def _siblings(core: int) -> set[int]:
+    """The hardware threads of a core, as in `0-1` or `0,4`."""
+    try:
+        listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return {core}
+    return parse_cores(listed)
+
+
+def parse_cores(listed: str) -> set[int]:
+    """
+    >>> sorted(parse_cores("0-2,8"))
+    [0, 1, 2, 8]
+    """
+    found: set[int] = set()
+    for first, last in re.findall(r"(\d+)(?:-(\d+))?", listed):
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _quota() -> int | None:
+    """Whole processors that the control group allows, or None without a limit."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            return int(quota) // int(period)
+    return None
+
+
+# --- who holds what -----------------------------------------------------------------------------
+
+
+def _claim(kind: str, candidates: Iterable[int | str], n: int) -> Claim | None:
+    """The first n of the candidates that nobody holds; None, and nothing held, when there are fewer."""
+    names: list[str] = []
+    holds: list[_Hold] = []
+    for candidate in candidates:
+        if len(holds) == n:
+            break
+        hold = _Hold.get(f"{_PREFIX}{kind}-{candidate}")
+        if hold is not None:
+            names.append(str(candidate))
+            holds.append(hold)
+    claim = Claim(tuple(names), holds)
+    if len(holds) == n:
+        return claim
+    claim.release()
+    return None
+
+
+class _Hold:
+    """A name that one process at a time can have; the kernel takes it back when that process ends, however it does.
+
+    Elsewhere than on Linux there are no such names, and only the trials of one supervisor know of each other.
+    """
+
+    _ours: ClassVar[set[str]] = set()
+    _lock = threading.Lock()
+
+    def __init__(self, name: str, bound: socket.socket | None) -> None:
+        self._name = name
+        self._socket = bound
+
+    @classmethod
+    def get(cls, name: str) -> _Hold | None:
+        if sys.platform != "linux":
+            with cls._lock:
+                if name in cls._ours:
+                    return None
+                cls._ours.add(name)
+            return cls(name, None)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            bound.bind(f"\0{name}")
+        except OSError as error:
+            bound.close()
+            if error.errno == errno.EADDRINUSE:
+                return None
+            raise
+        return cls(name, bound)
+
+    def release(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        else:
+            with self._lock:
+                self._ours.discard(self._name)

@@ -1,0 +1,242 @@
+"""Trials on a Slurm cluster, one job each, through submitit; the runs folder is one that all nodes see.
+
+A job that Slurm is about to end (its time is up, or it is preempted) is put back in the queue by submitit and goes on
+from the trial's last checkpoint.
+
+Source: submitit, https://github.com/facebookincubator/submitit (checkpointing and requeueing).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.contract.record import Outcome, Status
+from harness.contract.run import Execution, RunSpec
+from harness.contract.watcher import Watcher
+from harness.errors import StoreError, UsageError
+from harness.execution import remote
+from harness.execution.event_stream import Inbox
+from harness.execution.remote import Delivery
+from harness.execution.scheduler import Lost, Result, drive
+from harness.execution.trial import give_up, outcome
+from harness.storage.layout import run_id
+from harness.system.files import cannot_write
+
+#: Jobs in the queue at once when `jobs` does not say.
+_WINDOW = 100
+#: Seconds between two looks at what has been said and has ended.
+_LOOK_S = 0.5
+#: Seconds that jobs have to end when they are cancelled.
+_STOP_S = 30.0
+
+#: `cluster`: `slurm`, or `local` for jobs on this machine. `minutes`, `memory` (GB), `cores`, `gpus`: of a job; what
+#: the trial's threads and ranks make where `cores` and `gpus` are empty. The others as `sbatch` has them.
+OPTIONS = {
+    "cluster": "slurm", "minutes": "60", "memory": "", "cores": "", "gpus": "",
+    "partition": "", "account": "", "qos": "", "constraint": "",
+}  # fmt: skip
+
+
+def execute(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Execution | None = None) -> Iterator[Outcome]:
+    """Carry out trials as jobs, and yield each one's outcome when its record is in the runs folder.
+
+    Args:
+        runs: the folder with one folder per trial; every node sees it under this path.
+        how: see `Execution` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
+
+    Raises:
+        UsageError: submitit is not installed, there is no Slurm here, an option is wrong, or a node is of another
+            hardware class than the trials.
+        StoreError, Interrupted: see `drive`.
+    """
+    how = how or Execution()
+    options = remote.checked_options("slurm", how, OPTIONS)
+    if options["cluster"] not in ("slurm", "local"):
+        raise UsageError(f"executor option cluster={options['cluster']}: slurm or local")
+    if options["cluster"] == "slurm" and (absent := [name for name in ("sbatch", "srun") if not shutil.which(name)]):
+        missing = " and ".join(absent)
+        raise UsageError(f"there is no Slurm here: {missing} is not found", fix="give the command on a login node")
+    for name in ("minutes", "memory", "cores", "gpus"):
+        remote.number(options, name, 1)
+    runs = runs.absolute()
+    return drive(_Queue(runs, watcher, options), specs, runs, watcher, how)
+
+
+class _Queue:
+    """Jobs in the queue, or running."""
+
+    def __init__(self, runs: Path, watcher: Watcher, options: dict[str, str]) -> None:
+        self._runs = runs
+        self._watcher = watcher
+        self._options = options
+        self._inbox = Inbox(watcher)
+        self._folder = runs / ".slurm"
+        self._jobs: dict[str, tuple[RunSpec, Any, _Journal]] = {}
+
+    def start(self, spec: RunSpec, how: Execution) -> bool:
+        if len(self._jobs) >= _WINDOW:
+            return False
+        submitit = remote.optional_module("submitit", "slurm")
+        identity = run_id(spec)
+        journal = _Journal(self._folder / f"{identity}.events")
+        # The folder's name ends in the job's number, so that what one job leaves can be removed.
+        executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._options["cluster"])
+        executor.update_parameters(**parameters(spec, self._options))
+        work = TrialJob(msgspec.json.encode(spec), str(self._runs), how, str(journal.path))
+        try:
+            job = executor.submit(work)
+        except submitit.core.utils.FailedJobError as error:
+            said = next((line for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
+            given = ", ".join(f"{name}={value}" for name, value in self._options.items() if value)
+            raise UsageError(
+                f"sbatch refused a job: {said.strip()}", fix=f"the executor options are {given}"
+            ) from error
+        self._inbox.expect(identity, spec)
+        self._jobs[identity] = spec, job, journal
+        return True
+
+    def ended(self) -> Iterable[tuple[str, Result]]:
+        time.sleep(_LOOK_S)
+        # First who has ended, then what was said: what an ended trial said is all there.
+        done = [identity for identity, (_, job, _) in self._jobs.items() if job.done()]
+        self._read_journals()
+        for identity in done:
+            spec, job, journal = self._jobs.pop(identity)
+            journal.path.unlink(missing_ok=True)
+            yield identity, self._result(identity, spec, job)
+
+    def stop(self) -> None:
+        for _, job, _ in self._jobs.values():
+            job.cancel(check=False)
+        deadline = time.monotonic() + _STOP_S
+        while time.monotonic() < deadline and not all(job.done() for _, job, _ in self._jobs.values()):
+            time.sleep(0.1)
+        self._read_journals()
+        for _, _, journal in self._jobs.values():
+            journal.path.unlink(missing_ok=True)
+        self._jobs.clear()
+
+    def _read_journals(self) -> None:
+        for _, _, journal in self._jobs.values():
+            for line in journal.read():
+                self._inbox.receive(line)
+
+    def _result(self, identity: str, spec: RunSpec, job: Any) -> Result:
+        submitit = remote.optional_module("submitit", "slurm")
+        try:
+            delivery: Delivery = job.result()
+        except submitit.core.utils.UncompletedJobError:
+            return self._uncompleted(identity, spec, job.state)
+        except Exception as error:
+            return RuntimeError(f"the job of {identity} failed, {job.paths.folder}: {error}")
+        with contextlib.suppress(OSError):
+            shutil.rmtree(job.paths.folder)
+        return delivery.error or delivery.outcome or RuntimeError(f"nothing came back of {identity}")
+
+    def _uncompleted(self, identity: str, spec: RunSpec, state: str) -> Result:
+        """A job that ended without a result: how Slurm says it ended decides what becomes of the trial."""
+        ends: dict[str, tuple[Status, str]] = {
+            "CANCELLED": ("interrupted", "its job was cancelled; run it again to go on"),
+            "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),
+        }
+        if (word := state.split()[0] if state else "") not in ends:
+            return Lost(f"its job ended without a result ({state.lower()})", self._inbox.steps(identity))
+        try:
+            return outcome(spec, self._runs, give_up(spec, self._runs, self._watcher, *ends[word]), kept=False)
+        except StoreError as error:
+            return error
+
+
+class TrialJob:
+    """What a job runs; submitit pickles it.
+
+    Args:
+        spec: as JSON.
+        runs: the runs folder, absolute.
+        how: see `Execution`.
+        journal: the file that tells the user's side what happens.
+    """
+
+    def __init__(self, spec: bytes, runs: str, how: Execution, journal: str) -> None:
+        self._spec = spec
+        self._runs = runs
+        self._how = how
+        self._journal = journal
+
+    def __call__(self) -> Delivery:
+        """On a node: the trial."""
+        journal = _Journal(Path(self._journal))
+        return remote.carry_out_here(
+            msgspec.json.decode(self._spec, type=RunSpec), Path(self._runs), self._how, journal.write
+        )
+
+    def checkpoint(self) -> Any:
+        """The job that takes its place when it is put back in the queue; begun already: neither forced nor retried."""
+        again = msgspec.structs.replace(self._how, force=False, retry_failed=False)
+        helpers = remote.optional_module("submitit.helpers", "slurm")
+        return helpers.DelayedSubmission(type(self)(self._spec, self._runs, again, self._journal))
+
+
+class _Journal:
+    """Lines that one machine appends to a file and another reads.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+
+    def write(self, line: bytes) -> None:
+        """Append a line.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line + b"\n")
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def read(self) -> list[bytes]:
+        """The whole lines since the last time."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._read)
+                new = file.read()
+        except OSError:
+            return []
+        whole, newline, _ = new.rpartition(b"\n")
+        self._read += len(whole) + len(newline)
+        return whole.split(b"\n") if whole else []
+
+
+def parameters(spec: RunSpec, options: dict[str, str]) -> dict[str, Any]:
+    """What a trial's job asks for, in submitit's words."""
+    cores, gpus = remote.cores_and_gpus(spec)
+    named = ("partition", "account", "qos", "constraint")
+    given: dict[str, Any] = {f"slurm_{name}": options[name] for name in named if options[name]}
+    if gpus := int(remote.number(options, "gpus", gpus)):
+        given["gpus_per_node"] = gpus
+    if options["memory"]:
+        given["mem_gb"] = remote.number(options, "memory", 0)
+    return {
+        "name": f"bench-{spec.submission.name}"[:64],
+        "timeout_min": max(1, int(remote.number(options, "minutes", 60))),
+        "cpus_per_task": max(1, int(remote.number(options, "cores", cores))),
+        **given,
+    }

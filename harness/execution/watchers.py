@@ -1,0 +1,47 @@
+"""Several watchers as one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.contract.record import Outcome, Record
+from harness.contract.run import Point, RunSpec
+from harness.contract.watcher import Watcher
+
+if TYPE_CHECKING:
+    pass
+
+
+class Several:
+    """Passes everything on to several watchers, one call at a time, whatever thread it comes from."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+        self._lock = threading.Lock()
+
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.started(spec, resumed)
+
+    def evaluated(self, spec: RunSpec, point: Point) -> None:
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.evaluated(spec, point)
+
+    def warned(self, spec: RunSpec, message: str) -> None:
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.warned(spec, message)
+
+    def finished(self, record: Record) -> None:
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.finished(record)
+
+    def kept(self, outcome: Outcome) -> None:
+        with self._lock:
+            for watcher in self._watchers:
+                watcher.kept(outcome)

@@ -1,0 +1,195 @@
+"""The worker as a process of its own: started, listened to, timed a second time, and ended with all it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import site
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.events import AnyEvent, Done, Ready
+from harness.contract.run import Job, RunSpec
+from harness.datasets.local import data_folder
+from harness.execution.event_reader import WAKE_S, EventReader
+from harness.execution.second_clock import SecondClock
+from harness.execution.state import Place, Stop, Trial
+from harness.hardware.telemetry import watch
+from harness.storage.run_folder import RunFolder
+from harness.system import python_process
+from harness.system.files import cannot_write
+
+#: Seconds without any sign of life before the first event: imports, generating data, compiling.
+STARTUP_S = 900.0
+#: Seconds without any sign of life later on, beside four times the time budget.
+PATIENCE_S = 120.0
+#: What the worker process is started with.
+WORKER = python_process.command("harness.worker")
+
+
+class WorkerProcess:
+    """The transport that runs a job in a process of its own.
+
+    Args:
+        folder: the run's folder; its lock is shared with the worker.
+        trial: told of the worker's death.
+        place: what the worker has for itself.
+        stop: ends the worker when pulled.
+    """
+
+    def __init__(self, folder: RunFolder, trial: Trial, place: Place, stop: Stop) -> None:
+        self._folder = folder
+        self._trial = trial
+        self._place = place
+        self._stop = stop
+
+    def carry_out(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
+        """Start the worker, pass its events on, and end when it ends or says nothing for too long.
+
+        Raises:
+            KeyboardInterrupt: it was stopped before it had said its last word.
+        """
+        scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
+        reading, writing = os.pipe()
+        worker: subprocess.Popen[bytes] | None = None
+        reader: EventReader | None = None
+        try:
+            worker, log_began = self._start(job.spec, scratch, log, writing)
+            os.close(writing)
+            writing = -1
+            clock = self._trial.second_clock = SecondClock(worker.pid)
+            reader = EventReader(reading, clock)
+            reader.watch = watch(job.spec, reader.events.put, self._place.gpus)
+            if reader.watch is not None:
+                reader.watch.start()
+            reader.start()
+            assert worker.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(msgspec.json.encode(job) + b"\n")
+                worker.stdin.flush()
+            silent = _pass_on(reader.events, receive, job.spec, self._stop)
+            if silent:
+                _kill(worker)
+                self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
+            returncode = _end_of(worker)
+        finally:
+            if worker is not None:
+                _kill(worker)
+                if worker.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        worker.stdin.close()
+            if reader is not None:
+                if reader.watch is not None:
+                    reader.watch.end()
+                reader.join()
+            for descriptor in (reading, writing):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            shutil.rmtree(scratch, ignore_errors=True)
+        if self._trial.end is None:
+            self._trial.died(returncode, _last_words(log, log_began))
+
+    def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
+        """The worker, and where in the log its output begins.
+
+        Raises:
+            StoreError: its folder or log cannot be written.
+        """
+        try:
+            shutil.rmtree(scratch, ignore_errors=True)
+            (scratch / "tmp").mkdir(parents=True)
+            with open(log, "ab") as output:
+                began = output.tell()
+                lock = self._folder.lock_descriptor
+                worker = subprocess.Popen(
+                    [*WORKER, str(writing), str(lock), ",".join(map(str, self._place.cores))],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(writing, lock),
+                    env=_environment(spec, scratch, self._place),
+                    start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
+                )
+        except OSError as error:
+            raise cannot_write(self._folder.path, error) from error
+        return worker, began
+
+
+def _pass_on(
+    events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: Stop
+) -> float:
+    """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds).
+
+    Raises:
+        KeyboardInterrupt: it was stopped first.
+    """
+    # Between two events lies a small part of the budget, on a machine that may be several times slower.
+    patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
+    waited = 0.0
+    while True:
+        if stop.pulled:
+            raise KeyboardInterrupt
+        try:
+            event = events.get(timeout=WAKE_S)
+        except queue.Empty:
+            # Counted, and not read off a clock: a machine that slept has not waited.
+            waited += WAKE_S
+            if waited >= patience:
+                return patience
+            continue
+        waited = 0.0
+        if event is None:
+            return 0.0
+        receive(event)
+        if isinstance(event, Done):
+            return 0.0
+        if isinstance(event, Ready):
+            patience = running
+
+
+def _end_of(worker: subprocess.Popen[bytes]) -> int:
+    """The worker's exit code; it has said its last word, so it is not waited for much longer."""
+    try:
+        return worker.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        _kill(worker)
+        return worker.wait()
+
+
+def _kill(worker: subprocess.Popen[bytes]) -> None:
+    """End the worker and whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+
+
+def _environment(spec: RunSpec, scratch: Path, place: Place) -> dict[str, str]:
+    """The worker's environment: fixed threads and hashing, and a home and temporary folder of its own."""
+    threads = str(spec.threads)
+    home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
+    fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    # GPUs are numbered as the driver numbers them, or a reading would be of another card than the run's.
+    fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    # Packages that a user installed for themselves are found through HOME, which is another one in there.
+    # So are its datasets, and what a workload keeps beside them.
+    kept = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
+    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
+    return {**python_process.environment(), **kept, **home, **fixed, **counts, **gpus}
+
+
+def _last_words(log: Path, began: int) -> str:
+    """The last line that this worker wrote to its log."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(began, log.stat().st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,1 @@
+"""Hardware classes, drivers, and readings of GPUs."""

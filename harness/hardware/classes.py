@@ -1,0 +1,134 @@
+"""Hardware classes as data: which results may stand in one table."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.base import Data
+from harness.contract.record import Device
+
+_FILE = Path(__file__).with_name("hardware.yaml")
+_MIB_PER_GIB = 1024
+
+
+class Card(Data, frozen=True, kw_only=True):
+    """A declared GPU.
+
+    Args:
+        names: what its driver calls it.
+        memory_gib: the least and the most memory that the driver reports.
+        counts: how many of it make a declared class.
+        bfloat16_tflops: the maker's figure for dense bf16 matrix products, in 10¹² operations per second.
+    """
+
+    names: tuple[str, ...]
+    memory_gib: tuple[float, float]
+    counts: tuple[int, ...]
+    bfloat16_tflops: float
+
+    def matches(self, device: Device) -> bool:
+        """Whether a device is such a card, and all of it."""
+        low, high = self.memory_gib
+        whole = not device.partitioned and " MIG " not in device.name
+        return whole and device.name in self.names and low <= device.memory_mib / _MIB_PER_GIB <= high
+
+
+class Declared(Data, frozen=True, kw_only=True):
+    """The content of `hardware.yaml`: cards by the name that classes have, and instruction sets, best first."""
+
+    cards: dict[str, Card]
+    instructions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """A hardware class, whether it is declared, and what it was recognised by, in words."""
+
+    name: str
+    declared: bool
+    by: str
+
+
+@functools.cache
+def declared() -> Declared:
+    """Every declared class."""
+    import yaml
+
+    return msgspec.convert(yaml.safe_load(_FILE.read_text()), Declared)
+
+
+def classes() -> Mapping[str, tuple[int, str]]:
+    """Declared GPU classes: their count and card by name.
+
+    >>> classes()["8xH100"]
+    (8, 'H100')
+    """
+    return {f"{n}x{card}": (n, card) for card, facts in declared().cards.items() for n in facts.counts}
+
+
+def card_of(device: Device) -> str | None:
+    """The declared card that a device is, or None."""
+    return next((name for name, card in declared().cards.items() if card.matches(device)), None)
+
+
+def recognise(devices: Sequence[Device]) -> Recognised:
+    """The class of some GPUs that share a run.
+
+    An undeclared class ends in the memory in GiB, which no declared one does, so the two can never be taken for each
+    other, whatever a driver calls its card.
+    """
+    if not devices:
+        return Recognised(name="0xunknown-gpu", declared=False, by="no driver that answers")
+    count = len(devices)
+    cards = {card_of(device) for device in devices}
+    card = next(iter(cards))
+    if len(cards) == 1 and card is not None and f"{count}x{card}" in classes():
+        first = devices[0]
+        return Recognised(
+            name=f"{count}x{card}",
+            declared=True,
+            by=f"{count} × {first.name!r} with {first.memory_mib / _MIB_PER_GIB:.1f} GiB, as declared",
+        )
+    kinds = list(dict.fromkeys(_own_name(device) for device in devices))
+    names = " + ".join(dict.fromkeys(repr(device.name) for device in devices))
+    if any(device.partitioned for device in devices):
+        why = "a part of a card (MIG), and only whole ones are declared"
+    elif len(kinds) > 1:
+        why = "different cards in one run"
+    elif card is not None:
+        why = f"{card} is declared, but not {count} of it"
+    elif any(first.name in known.names for first in devices for known in declared().cards.values()):
+        why = f"the name is declared with other memory than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
+    else:
+        why = "the driver's name is in no declared class"
+    return Recognised(name=f"{count}x{'+'.join(kinds)}", declared=False, by=f"{names}: {why}")
+
+
+def peak_tflops(name: str) -> float | None:
+    """The maker's bf16 peak of all devices of a declared class, in 10¹² operations per second.
+
+    >>> peak_tflops("8xA100-40GB"), peak_tflops("1xrtx-a6000-48gib")
+    (2496.0, None)
+    """
+    count, card = classes().get(name, (0, ""))
+    return count * declared().cards[card].bfloat16_tflops if count else None
+
+
+def slug(name: str) -> str:
+    """
+    >>> slug("NVIDIA H200"), slug("Intel Xeon model 167")
+    ('h200', 'intel-xeon-model-167')
+    """
+    name = re.sub(r"^(NVIDIA|AMD Instinct) (GeForce )?", "", name)
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _own_name(device: Device) -> str:
+    part = "-mig" if device.partitioned and "mig" not in device.name.lower() else ""
+    return f"{slug(device.name) or 'unknown-gpu'}{part}-{round(device.memory_mib / _MIB_PER_GIB)}gib"

@@ -1,0 +1,1 @@
+"""From names and rules to the specifications of trials."""

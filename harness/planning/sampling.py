@@ -1,0 +1,72 @@
+"""The settings that are tried: quasi-random points of a search space, the same for everybody with the same space.
+
+Source: Halton, On the efficiency of certain quasi-random sequences of points, Numerische Mathematik 2 (1960);
+scrambled as in Owen, A randomized Halton algorithm in R, arXiv 1706.02808 (scipy's implementation).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space
+
+#: Scrambles the sequence; a part of the rules, so it never changes.
+SEED = 2024
+#: Neighbouring rates of `rates` lie this factor apart.
+RATE_FACTOR = 3.0
+#: Points drawn at a time; a sequence is the same however it is cut.
+_CHUNK = 64
+
+
+def draws(space: Space) -> Iterator[HParams]:
+    """Points of a space, in order and without end; what is fixed is left to its default.
+
+    >>> from harness.types import Choice, Fixed, LogUniform
+    >>> points = draws({"lr": LogUniform(1e-4, 1e-2), "shape": Choice(("linear", "cosine")), "eps": Fixed(1e-8)})
+    >>> sorted(next(points))
+    ['lr', 'shape']
+    """
+    searched = {name: domain for name, domain in sorted(space.items()) if not isinstance(domain, Fixed)}
+    if not searched:
+        while True:
+            yield {}
+    # Here and not above: listing and `--help` pass through this module's importers, and scipy costs half a second.
+    from scipy.stats import qmc
+
+    sequence = qmc.Halton(len(searched), scramble=True, rng=SEED)
+    while True:
+        for row in sequence.random(_CHUNK):
+            yield {name: at(domain, float(u)) for (name, domain), u in zip(searched.items(), row, strict=True)}
+
+
+def at(domain: Domain, u: float) -> Scalar:
+    """The value at the quantile `u` in [0, 1) of a domain; six significant digits, so that it reads as it is.
+
+    >>> at(LogUniform(1e-4, 1e-2), 0.5), at(Integer(1, 4), 0.99), at(Choice(("a", "b")), 0.5)
+    (0.001, 4, 'b')
+    """
+    match domain:
+        case Choice():
+            return domain.values[int(u * len(domain.values))]
+        case Fixed():
+            return domain.default
+        case Integer():
+            return domain.low + int(u * (domain.high - domain.low + 1))
+        case LogUniform():
+            return _rounded(domain.low * math.exp(u * math.log(domain.high / domain.low)))
+        case _:
+            return _rounded(domain.low + u * (domain.high - domain.low))
+
+
+def rates(default: float, n: int) -> tuple[float, ...]:
+    """`n` learning rates around a default, each `RATE_FACTOR` times the one before.
+
+    >>> rates(0.3, 3)
+    (0.1, 0.3, 0.9)
+    """
+    return tuple(_rounded(default * RATE_FACTOR ** (i - (n - 1) / 2)) for i in range(n))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

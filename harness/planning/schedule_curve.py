@@ -1,0 +1,102 @@
+"""A schedule without a run: its factors at any updates of a plan. Imports nothing that the schedule does not."""
+
+from __future__ import annotations
+
+import inspect
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+from harness.contract import hyperparameters
+from harness.contract.domains import HParams, Scalar
+from harness.contract.entries import PartEntry
+from harness.contract.schedule import Factors, Progress
+from harness.errors import PluginError
+from harness.plugins import loading
+from harness.plugins.loading import keywords_for
+
+Schedule: TypeAlias = Callable[..., "Factors | float"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a schedule is to plan for.
+
+    Args:
+        horizon: updates in the budget.
+        fraction: the share of them that is planned for (`horizon_fraction`).
+        batch_size, tokens_per_example: what an update draws.
+        tasks: updates in the budget of each task, where a stream shows its boundaries; otherwise empty.
+        holds: whether the factor stays where it is from T on, as it does unless the horizon is no need of the schedule.
+    """
+
+    horizon: int
+    fraction: float = 1.0
+    batch_size: int = 1
+    tokens_per_example: int = 1
+    tasks: tuple[int, ...] = ()
+    holds: bool = True
+
+    @property
+    def planned(self) -> int:
+        """T, the planned updates.
+
+        >>> Plan(horizon=1000, fraction=0.75).planned
+        750
+        """
+        return self._planned(self.horizon)
+
+    @property
+    def shortest_task(self) -> int | None:
+        """Updates planned for the shortest task; None where there are none."""
+        return self._planned(min(self.tasks)) if self.tasks else None
+
+    def progress(self, step: int) -> Progress:
+        """Where a run stands before its update `step`, if every task takes its whole budget."""
+        task_index = task_step = task_horizon = None
+        if self.tasks:
+            begins = [0, *accumulate(self.tasks)]
+            task_index = min(bisect_right(begins, step) - 1, len(self.tasks) - 1)
+            task_horizon = self._planned(self.tasks[task_index])
+            task_step = min(step - begins[task_index], task_horizon)
+        return Progress(
+            step=min(step, self.planned) if self.holds else step,
+            horizon=self.planned,
+            examples=step * self.batch_size,
+            tokens=step * self.batch_size * self.tokens_per_example,
+            batch_size=self.batch_size,
+            task_index=task_index,
+            task_step=task_step,
+            task_horizon=task_horizon,
+        )
+
+    def _planned(self, updates: int) -> int:
+        return max(1, round(updates * self.fraction))
+
+
+def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: Iterable[int]) -> list[Factors]:
+    """What a schedule says of each of these updates.
+
+    Raises:
+        PluginError: the schedule fails.
+
+    >>> curve(lambda p: p.step / p.horizon, {}, Plan(horizon=4), [1, 4, 9])[1].lr
+    1.0
+    """
+    chosen = keywords_for(schedule, hparams)
+    found = []
+    for step in steps:
+        try:
+            factors = schedule(plan.progress(step), **chosen)
+        except Exception as error:
+            raise PluginError(f"the schedule fails at update {step}: {loading.one_line(error)}") from error
+        found.append(factors if isinstance(factors, Factors) else Factors(float(factors)))
+    return found
+
+
+def bare_defaults(part: PartEntry, function: Callable[..., Any]) -> HParams:
+    """A part's hyperparameters outside any submission: its function's own defaults, else those of its space."""
+    own = {name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+    return {name: own.get(name, hyperparameters.default(domain)) for name, domain in part.space.items()}

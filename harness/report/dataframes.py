@@ -1,0 +1,245 @@
+"""Records and other people's logs as tidy data frames, and as Parquet files."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.contract.record import Record
+from harness.contract.run import Point
+from harness.errors import BenchError, DataError
+from harness.storage import records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns of every frame here, before hyperparameters and metrics.
+COLUMNS = (
+    *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
+    *(
+        "study",
+        "trial",
+        "root_seed",
+        "status",
+        "hit",
+        "point",
+        "steps",
+        "examples",
+        "gradient_examples",
+        "seconds",
+        "process_seconds",
+    ),
+    *("scored_seconds", "lr", "stage"),
+)
+
+
+def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
+    """Records below these folders, one row per run and point; a run without a point has one row.
+
+    Columns: those of `COLUMNS`, then `hparam.<name>` and `metric.<name>`. `hit` says whether the run met its targets,
+    and `attrs["left_out"]` of the frame names the files that are no records.
+
+    Args:
+        folders: any folders with records; `runs` and `results`, where they exist, when none is given.
+
+    Raises:
+        DataError: a folder that does not exist.
+
+    >>> import harness, tempfile
+    >>> len(harness.load_results(tempfile.mkdtemp()))
+    0
+    """
+    import pandas as pd
+
+    chosen = [Path(folder) for folder in folders] or [p for p in (Path("runs"), Path("results")) if p.is_dir()]
+    for folder in chosen:
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder")
+    problems: list[str] = []
+    rows = [row for record in records.stream(chosen, problems) for row in _rows(record)]
+    frame = pd.DataFrame(rows)
+    frame = frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
+    frame.attrs["left_out"] = problems
+    return frame
+
+
+def _rows(record: Record) -> Iterable[dict[str, Any]]:
+    spec, facts = record.spec, record.spec.workload.facts
+    run = {
+        "run_id": record.run_id,
+        "submission": spec.submission.name,
+        "version": spec.submission.version,
+        "workload": facts.name,
+        "workload_version": facts.version,
+        "hardware": spec.hardware,
+        "ruleset": f"{spec.ruleset.name}@{spec.ruleset.version}",
+        "purpose": spec.purpose,
+        "study": spec.study,
+        "trial": spec.trial,
+        "root_seed": spec.root_seed,
+        "status": record.status,
+        "hit": record.hit is not None,
+    }
+    hparams = {f"hparam.{name}": value for name, value in spec.hparams.items()}
+    points: Iterable[Point | None] = record.points or (None,)
+    for index, point in enumerate(points):
+        row = {**run, "point": None if point is None else index}
+        if point is not None:
+            row |= {
+                "steps": point.steps,
+                "examples": point.examples,
+                "gradient_examples": point.gradient_examples,
+                "seconds": point.seconds,
+                "process_seconds": point.process_seconds,
+                "scored_seconds": point.scored(spec.clock),
+                "lr": point.lr,
+                "stage": point.stage,
+                **{f"metric.{name}": value for name, value in point.metrics.items()},
+            }
+        yield {**row, **hparams}
+
+
+def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a frame as Parquet.
+
+    Raises:
+        BenchError: pyarrow is not installed.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise BenchError("Parquet files need pyarrow, which is not installed", fix='pip install "algorace[parquet]"')
+    plain = frame.copy()
+    # Hyperparameters of one name may be numbers here and words there, which a Parquet column cannot hold.
+    for name in plain.columns:
+        kinds = {type(value) for value in plain[name].dropna()}
+        if len(kinds - {int, float}) > 0 and len(kinds) > 1:
+            plain[name] = plain[name].map(lambda value: None if value is None else str(value))
+    plain.attrs = {}
+    plain.to_parquet(path)
+
+
+# --- other people's logs ------------------------------------------------------------------------------
+
+
+def import_csv(
+    path: str | os.PathLike[str],
+    *,
+    metric: str,
+    submission: str,
+    workload: str,
+    study: int = 0,
+    step: str = "step",
+    seconds: str = "seconds",
+) -> pd.DataFrame:
+    """A CSV of steps, seconds and a metric as a frame like that of `load_results`.
+
+    Args:
+        path: the file.
+        metric: name of the metric's column.
+        submission, workload, study: what the run is to be called.
+        step, seconds: names of the other two columns.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or holds a step or time that is no number ≥ 0 or goes back.
+    """
+    frame = _read_csv(path)
+    missing = [name for name in (step, metric, seconds) if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{path} has no column {', '.join(missing)}", fix=f"it has {', '.join(map(str, frame.columns))}"
+        )
+    return _imported(path, frame, {metric: metric}, step, seconds, (submission, workload, study))
+
+
+def import_wandb(
+    path: str | os.PathLike[str],
+    *,
+    submission: str,
+    workload: str,
+    metrics: Iterable[str] | None = None,
+    study: int = 0,
+) -> pd.DataFrame:
+    """A run's history as Weights & Biases exports it (CSV, JSON or JSON lines) as a frame like that of `load_results`.
+
+    `_step` and `_runtime` are steps and seconds; the clock there runs through evaluation, too, so these times are for
+    looking at and no scores.
+
+    Args:
+        path: the file.
+        submission, workload, study: what the run is to be called.
+        metrics: columns to take; by default every numeric one that does not begin with `_`.
+
+    Raises:
+        DataError: the file cannot be read, is no history, or lacks a metric.
+    """
+    path = Path(path)
+    frame = _read_csv(path) if path.suffix == ".csv" else _read_json(path)
+    missing = [name for name in ("_step", "_runtime") if name not in frame.columns]
+    if missing:
+        what = "a chart's export lacks them; export the run's history" if "Step" in frame.columns else "no W&B history"
+        raise DataError(f"{path} has no column {', '.join(missing)}", fix=what)
+    numeric = [str(c) for c in frame.select_dtypes("number").columns if not str(c).startswith("_")]
+    chosen = list(metrics) if metrics is not None else numeric
+    unknown = [name for name in chosen if name not in numeric]
+    if unknown or not chosen:
+        raise DataError(f"{path} has no metric {', '.join(unknown)}", fix=f"it has {', '.join(numeric) or 'none'}")
+    kept = frame[frame[chosen].notna().any(axis="columns")]
+    return _imported(path, kept, {name: name for name in chosen}, "_step", "_runtime", (submission, workload, study))
+
+
+def _imported(
+    path: str | os.PathLike[str],
+    frame: pd.DataFrame,
+    metrics: dict[str, str],
+    step: str,
+    seconds: str,
+    name: tuple[str, str, int],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    checked = {column: pd.to_numeric(frame[column], errors="coerce") for column in (step, seconds, *metrics)}
+    for column in (step, seconds):
+        before = 0.0
+        for line, value in enumerate(checked[column], start=2):
+            if not math.isfinite(value) or value < before:
+                raise DataError(f"{path}, line {line}: {column} is {value!r} after {before!r}")
+            before = float(value)
+    submission, workload, study = name
+    values: dict[str, Any] = {
+        "run_id": f"import-{submission}-{workload}-{study}",
+        "submission": submission,
+        "workload": workload,
+        "study": study,
+        "status": "imported",
+        "point": range(len(frame)),
+        "steps": checked[step].astype(int).to_numpy(),
+        "seconds": checked[seconds].to_numpy(),
+        "scored_seconds": checked[seconds].to_numpy(),
+        **{f"metric.{m}": checked[m].to_numpy() for m in metrics},
+    }
+    made = pd.DataFrame(values)
+    return made.reindex(columns=[*COLUMNS, *(c for c in made.columns if c not in COLUMNS)])
+
+
+def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
+        return pd.DataFrame(rows)
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None

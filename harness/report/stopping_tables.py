@@ -1,0 +1,133 @@
+"""Tables of what has no time to target: claims at a chosen stop, scores at drawn stops, and what tuning buys."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from harness.contract.record import Record
+from harness.report import text
+from harness.report.leaderboard import Grid, finite
+from harness.scoring import anytime, fixed_stop
+from harness.scoring.anytime import AnytimeScore
+from harness.scoring.fixed_stop import Claim
+from harness.scoring.tuning import TuningCurve
+
+
+class Stops:
+    """Claims and anytime scores of records.
+
+    Args:
+        records: of rulesets that choose or draw a stop; others are passed over.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.claims = fixed_stop.claims(records)
+        self.scores = anytime.scores(records)
+
+    def grids(self) -> list[Grid]:
+        """As tables, one per hardware class, ruleset and workload."""
+        return [*map(_claim_grid, _grouped(self.claims)), *map(_score_grid, _grouped(self.scores))]
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data; what is not finite is null."""
+        return {
+            "fixed_stop": [
+                {
+                    "submission": c.submission,
+                    "workload": c.workload,
+                    "hardware": c.hardware,
+                    "ruleset": c.ruleset,
+                    "metric": c.metric,
+                    "target": c.target,
+                    "stop": c.stop,
+                    "n": c.n,
+                    "values": [finite(v) for v in c.values],
+                    "mean": finite(c.mean),
+                    "p": c.p,
+                    "met": c.met,
+                    "seconds": finite(c.time),
+                    "reason": c.reason,
+                }
+                for c in self.claims
+            ],
+            "anytime": [
+                {
+                    "submission": s.submission,
+                    "workload": s.workload,
+                    "hardware": s.hardware,
+                    "ruleset": s.ruleset,
+                    "score": finite(s.score),
+                    "studies": list(s.studies),
+                    "clipped": s.clipped,
+                    "reason": s.reason,
+                }
+                for s in self.scores
+            ],
+        }
+
+
+def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
+    """Rows of one table together; they come sorted."""
+    return [list(group) for _, group in groupby(rows, key=lambda r: (r.hardware, r.ruleset, r.workload))]
+
+
+def _claim_grid(claims: Sequence[Claim]) -> Grid:
+    first = claims[0]
+    rows = []
+    for c in claims:
+        spread = f" ± {statistics.stdev(c.values):.2g}" if len(c.values) > 1 else ""
+        verdict = c.reason or ("met" if c.met else "not met")
+        seconds = text.number(statistics.median(c.seconds)) if c.seconds else "–"
+        mean = "–" if math.isnan(c.mean) else f"{c.mean:.4f}{spread}"
+        rows.append([c.submission, str(c.n), f"{c.stop:,}", seconds, mean, f"{c.p:.2g}", verdict])
+    return Grid(
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: mean {first.metric} at a chosen stop, "
+        f"target {text.number(first.target)}, one-sided p < {fixed_stop.LEVEL:g}",
+        heading=["submission", "n", "examples", "seconds", "mean ± sd", "p", "target"],
+        rows=rows,
+        right=frozenset({1, 2, 3, 4, 5}),
+    )
+
+
+def _score_grid(scores: Sequence[AnytimeScore]) -> Grid:
+    first = scores[0]
+    rows = []
+    for s in scores:
+        studies = f"{min(s.studies):.3f} – {max(s.studies):.3f}" if s.studies else "–"
+        note = s.reason or (f"{s.clipped} stops outside the reference's envelope" if s.clipped else "")
+        score = "–" if math.isnan(s.score) else f"{s.score:.3f}"
+        rows.append([s.submission, str(len(s.studies)), score, studies, note])
+    return Grid(
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the reference over the budget spent",
+        heading=["submission", "n", "score", "studies", ""],
+        rows=rows,
+        right=frozenset({1, 2, 3}),
+    )
+
+
+def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
+    """The median best time of k trials, one table per hardware class, ruleset and workload."""
+    grids = []
+    for group in _grouped(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
+        most = max(len(c.best) for c in group)
+        rows = []
+        for c in sorted(group, key=lambda c: c.best[-1]):
+            cells = [
+                (f"missed ({hits:.0%} hit)" if math.isinf(best) else text.number(best))
+                for best, hits in zip(c.best, c.hits, strict=True)
+            ]
+            rows.append([c.submission, str(c.trials), *cells, *[""] * (most - len(cells))])
+        first = group[0]
+        grids.append(
+            Grid(
+                title=f"{first.workload}, {first.hardware}, {first.ruleset}: median best time of k trials",
+                heading=["submission", "trials", *(f"k = {k}" for k in range(1, most + 1))],
+                rows=rows,
+                right=frozenset(range(1, most + 2)),
+            )
+        )
+    return grids

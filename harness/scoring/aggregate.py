@@ -1,0 +1,93 @@
+"""Times of the studies of a table, by submission and workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.contract.record import Record
+from harness.contract.workload import Target
+from harness.errors import UsageError
+from harness.scoring.scores import Skipped, study_time, workload_time
+from harness.scoring.selection import check_mixed, usable
+from harness.scoring.time_to_target import Axis, Run, run_of
+
+StudyKey = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """Records as a table.
+
+    Args:
+        by: what was consumed.
+        times: submission id -> workload id -> median over studies.
+        studies: submission id -> workload id -> (root seed, study) -> best of its trials.
+        coarse: workloads that stay outside the anchored mean.
+        skipped: runs that were left out, studies that are incomplete, and why.
+    """
+
+    by: Axis
+    times: Mapping[str, Mapping[str, float]]
+    studies: Mapping[str, Mapping[str, Mapping[StudyKey, float]]]
+    coarse: frozenset[str]
+    skipped: tuple[Skipped, ...]
+
+
+def aggregate(
+    records: Iterable[Record],
+    by: Axis = "time",
+    *,
+    targets: Mapping[str, Sequence[Target]] | None = None,
+    explore: bool = False,
+) -> Aggregate:
+    """Records of one table as times per submission and workload.
+
+    Args:
+        records: of one hardware class and ruleset (see `split_tables`); a generator is read once and not kept.
+        by: what to count.
+        targets: workload name -> other targets than its own.
+        explore: count runs that are never ranked.
+
+    Raises:
+        UsageError: records that may not be mixed, or no record that counts.
+    """
+    return aggregate_runs((run_of(record, by, targets) for record in records), by, explore=explore)
+
+
+def aggregate_runs(runs: Iterable[Run], by: Axis = "time", *, explore: bool = False) -> Aggregate:
+    """The same from runs whose outcomes are known already; `by` only names what they count.
+
+    Raises:
+        UsageError: runs that may not be mixed, or none that counts.
+    """
+    kept, skipped = usable(runs, explore=explore)
+    check_mixed(kept)
+    trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
+    coarse = {run.spec.workload.facts.id for run in kept if run.spec.workload.facts.coarse}
+    for run in kept:
+        by_study = trials.setdefault(run.spec.submission.id, {}).setdefault(run.spec.workload.facts.id, {})
+        by_study.setdefault((run.spec.root_seed, run.spec.study), []).append(run.outcome.value)
+    if not trials:
+        raise UsageError("no record that counts", fix="; ".join(map(str, skipped[:3])) or "run something first")
+    skipped += _incomplete(trials, kept[0].spec.ruleset.trials)
+    studies = {s: {w: {k: study_time(v) for k, v in by.items()} for w, by in row.items()} for s, row in trials.items()}
+    times = {s: {w: workload_time(list(by.values())) for w, by in row.items()} for s, row in studies.items()}
+    return Aggregate(by=by, times=times, studies=studies, coarse=frozenset(coarse), skipped=tuple(skipped))
+
+
+def _incomplete(trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]]], expected: int) -> list[Skipped]:
+    """Studies with fewer trials than the ruleset gives, and workloads that a submission lacks."""
+    found = []
+    workloads = dict.fromkeys(w for row in trials.values() for w in row)
+    for submission, row in trials.items():
+        for workload in workloads:
+            if workload not in row:
+                found.append(
+                    Skipped(what=f"{submission}/{workload}", why="no run that counts; acts as a miss", counted=True)
+                )
+            for (root, study), values in row.get(workload, {}).items():
+                if len(values) != expected:
+                    what = f"{submission}/{workload}/study {study} (root seed {root})"
+                    found.append(Skipped(what=what, why=f"{len(values)} of {expected} trials", counted=True))
+    return found

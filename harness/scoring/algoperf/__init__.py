@@ -1,0 +1,1 @@
+"""AlgoPerf's published logs and scores."""

@@ -1,0 +1,341 @@
+"""AlgoPerf's published logs and tables as scores, by its own rules.
+
+Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.contract.workload import Target
+from harness.errors import DataError, UsageError, unknown
+from harness.scoring.algoperf.logs import RULESETS, Logs, RulesetName, Studies, read_logs
+from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
+from harness.scoring.scores import Anchored, Profile, Skipped, Table, anchored_scores, profile_scores, reference_times
+from harness.scoring.ties import Ties, rank_ties
+
+SCHEMA = "algorace/algoperf-scores/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetTable:
+    """Targets by workload, and the base workloads that the profile counts."""
+
+    targets: Mapping[str, Target]
+    base: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgoPerfScores:
+    """Scores of a table or of logs.
+
+    Args:
+        ruleset: `external` or `self-tuning`.
+        base, held_out: workloads that count; variant -> base.
+        time_to_target: submission -> workload -> seconds; None where it missed or has no logs.
+        profiles: submission -> profile, best first.
+        anchored: anchored scores, where a reference was named.
+        ranges: submission -> lowest and highest profile score that single studies give (a range, no interval).
+        ties: which ranks cannot be told apart, where studies were there to say so.
+        skipped: what was left out or is missing, and why.
+    """
+
+    ruleset: str
+    base: tuple[str, ...]
+    held_out: Mapping[str, str]
+    time_to_target: Mapping[str, Mapping[str, float | None]]
+    profiles: Mapping[str, Profile]
+    anchored: Anchored | None = None
+    ranges: Mapping[str, tuple[float, float]] | None = None
+    ties: Ties | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """AlgoPerf's score by submission, best first."""
+        return {name: profile.score for name, profile in self.profiles.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `--json`; a miss is null."""
+        plain: dict[str, Any] = {
+            "schema": SCHEMA,
+            "ruleset": self.ruleset,
+            "scores": self.scores,
+            "exact_scores": {name: profile.exact for name, profile in self.profiles.items()},
+            "time_to_target": {name: dict(row) for name, row in self.time_to_target.items()},
+            "base_workloads": list(self.base),
+            "held_out_workloads": list(self.held_out),
+            "skipped": [{"what": s.what, "why": s.why} for s in self.skipped],
+        }
+        if self.anchored is not None:
+            plain["anchored_scores"] = dict(self.anchored.scores)
+            plain["anchored_left_out"] = [{"what": s.what, "why": s.why} for s in self.anchored.left_out]
+        if self.ranges is not None:
+            plain["score_ranges"] = {name: list(ends) for name, ends in self.ranges.items()}
+        if self.ties is not None:
+            plain["ranks"] = {name: list(ends) for name, ends in self.ties.ranks.items()}
+            plain["ties"] = [list(pair) for pair in self.ties.tied]
+        return plain
+
+
+# --- targets, held-outs, tables ---------------------------------------------------------------------------------------
+
+
+def make_target(workload: str, metric: str, value: float) -> Target:
+    """A target whose direction comes from `METRIC_GOALS`.
+
+    Raises:
+        UsageError: the metric has no direction in that table, or the value is no number.
+    """
+    if metric not in METRIC_GOALS:
+        raise unknown(f"metric of {workload}", metric, METRIC_GOALS)
+    if not math.isfinite(value):
+        raise UsageError(f"the target of {workload} is {value!r}", fix="give a number")
+    return Target(metric=metric, goal=METRIC_GOALS[metric], value=value)
+
+
+def default_targets() -> TargetTable:
+    """AlgoPerf's frozen targets of version 0.5."""
+    return TargetTable(
+        targets={workload: make_target(workload, *entry) for workload, entry in TARGETS.items()}, base=BASE_WORKLOADS
+    )
+
+
+def read_targets(path: str | os.PathLike[str]) -> TargetTable:
+    """Targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
+
+    `base_workloads` in the file says which ones the profile counts; without it the published eight do.
+
+    Raises:
+        DataError: the file is missing, no JSON, or lacks a field.
+        UsageError: a metric whose direction is not known.
+    """
+    content = _read_json(path)
+    entries = content.get("workloads") if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        raise DataError(f"{path} has no table 'workloads'", fix="see AlgoPerf's workload_targets.json")
+    targets = {}
+    for workload, entry in entries.items():
+        try:
+            metric, value = entry["target_metric_name"], float(entry["validation_target_value"])
+        except (TypeError, KeyError, ValueError):
+            raise DataError(
+                f"{path}: workloads.{workload} needs 'target_metric_name' and a number 'validation_target_value'"
+            ) from None
+        targets[workload] = make_target(workload, str(metric), value)
+    named = content.get("base_workloads")
+    base = _names(path, named) if named is not None else tuple(w for w in BASE_WORKLOADS if w in targets)
+    without = [w for w in base if w not in targets]
+    if without or not base:
+        raise DataError(f"{path}: no target for the base workload {', '.join(without) or '(none is named)'}")
+    return TargetTable(targets=targets, base=base)
+
+
+def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Names of the held-out variants from a JSON list.
+
+    Raises:
+        DataError: the file is missing or holds no list of names.
+    """
+    return _names(path, _read_json(path))
+
+
+def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
+    """Variant -> base workload: the longest base that the variant's name starts with.
+
+    Raises:
+        UsageError: a variant of no base workload.
+
+    >>> held_out_bases(["imagenet_resnet_silu"], ["imagenet_resnet", "ogbg"])
+    {'imagenet_resnet_silu': 'imagenet_resnet'}
+    """
+    pairs = {}
+    for name in names:
+        parents = [w for w in base if name.startswith(f"{w}_")]
+        if not parents:
+            raise UsageError(f"held-out workload {name!r} is a variant of no base workload", fix=f"base: {list(base)}")
+        pairs[name] = max(parents, key=len)
+    return pairs
+
+
+def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+    """A table of times: first column the submission, then one column per workload; `inf` is a miss, blank is absent.
+
+    Raises:
+        DataError: missing or empty file, a row of the wrong length, a field that is no number, a repeated name.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+    if len(rows) < 2:
+        raise DataError(f"{path} has no rows")
+    columns, table = [c.strip() for c in rows[0][1:]], dict[str, dict[str, float]]()
+    for number, (name, *fields) in enumerate(rows[1:], start=2):
+        if len(fields) != len(columns):
+            raise DataError(f"{path}, row {number} has {len(fields) + 1} fields, the header {len(columns) + 1}")
+        if name in table:
+            raise DataError(f"{path}, row {number} names {name!r} a second time")
+        try:
+            table[name] = {c: float(f) for c, f in zip(columns, fields, strict=True) if f.strip()}
+        except ValueError as error:
+            raise DataError(f"{path}, row {number} ({name}): {error}") from None
+    return table
+
+
+def _read_json(path: str | os.PathLike[str]) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _names(path: str | os.PathLike[str], value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise DataError(f"{path}: expected a list of workload names")
+    return tuple(dict.fromkeys(value))
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def score_table(
+    times: Table,
+    *,
+    ruleset: RulesetName = "external",
+    base: Sequence[str] = BASE_WORKLOADS,
+    held_out: Iterable[str] = HELD_OUT_WORKLOADS,
+    limit: float = 4.0,
+    reference: str | None = None,
+) -> AlgoPerfScores:
+    """Scores of a table of seconds, by AlgoPerf's rules.
+
+    Args:
+        times: submission -> workload -> seconds; inf is a miss, an absent workload acts as one.
+        ruleset: name for the output.
+        base: workloads that the profile counts.
+        held_out: variants; each costs its base where it is missed.
+        limit: times beyond this factor of the best are misses.
+        reference: submission whose times anchor the anchored scores; those are left out without it.
+
+    Raises:
+        UsageError: an empty table, a time that is not positive, an unknown reference or variant.
+    """
+    if ruleset not in RULESETS:
+        raise unknown("ruleset", ruleset, RULESETS)
+    pairs = held_out_bases(held_out, base)
+    profiles = profile_scores(times, base=base, held_out=pairs, limit=limit)
+    ranked = sorted(profiles, key=lambda name: (-profiles[name].score, name))
+    anchored = anchored_scores(times, reference_times(times, reference), workloads=base) if reference else None
+    columns = (*base, *pairs)
+    return AlgoPerfScores(
+        ruleset=ruleset,
+        base=tuple(base),
+        held_out=pairs,
+        time_to_target={s: {w: _or_none(times[s].get(w, math.inf)) for w in columns} for s in ranked},
+        profiles={name: profiles[name] for name in ranked},
+        anchored=anchored,
+    )
+
+
+def score_logs(
+    logs_dir: str | os.PathLike[str],
+    *,
+    ruleset: RulesetName = "external",
+    targets: str | os.PathLike[str] | TargetTable | None = None,
+    held_out: str | os.PathLike[str] | Sequence[str] | None = None,
+    reference: str | None = None,
+    without: Sequence[str] = (),
+    ties: bool = True,
+) -> AlgoPerfScores:
+    """Scores of a tree of published logs, with what is uncertain and what was skipped.
+
+    Args:
+        logs_dir: see `read_logs`.
+        ruleset: `external` or `self-tuning`.
+        targets: AlgoPerf's targets file, or a table; by default the frozen ones of version 0.5.
+        held_out: a file with a list of variants, or their names; by default the six of version 0.5.
+        reference: submission that anchors the anchored scores; by default `baseline` where it is there.
+        without: submissions to leave out, to see what the profile score owes to the field.
+        ties: test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
+
+    Raises:
+        DataError: an unreadable file or folder.
+        UsageError: an unknown ruleset, reference, metric or variant.
+    """
+    table = targets if isinstance(targets, TargetTable) else read_targets(targets) if targets else default_targets()
+    names = _held_out_names(held_out, table)
+    pairs = held_out_bases(names, table.base)
+    untargeted = [w for w in pairs if w not in table.targets]
+    if untargeted:
+        raise UsageError(
+            f"no target for the held-out workload {', '.join(untargeted)}", fix="add it to the targets file"
+        )
+    logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *pairs)}, ruleset)
+    logs = _without(logs, without)
+    times = logs.times()
+    if (
+        reference is None
+        and "baseline" in times
+        and any(math.isfinite(times["baseline"].get(w, math.inf)) for w in table.base)
+    ):
+        reference = "baseline"
+    result = score_table(times, ruleset=ruleset, base=table.base, held_out=names, reference=reference)
+    return AlgoPerfScores(
+        ruleset=result.ruleset,
+        base=result.base,
+        held_out=result.held_out,
+        time_to_target=result.time_to_target,
+        profiles=result.profiles,
+        anchored=result.anchored,
+        ranges=study_ranges(logs.studies, base=table.base, held_out=pairs),
+        ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *pairs)) if ties else None,
+        skipped=logs.skipped,
+    )
+
+
+def _without(logs: Logs, names: Sequence[str]) -> Logs:
+    for name in names:
+        if name not in logs.studies:
+            raise unknown("submission", name, logs.studies)
+    left = {name: row for name, row in logs.studies.items() if name not in names}
+    dropped = tuple(Skipped(what=name, why="left out on request") for name in names)
+    return replace(logs, studies=left, skipped=(*logs.skipped, *dropped))
+
+
+def study_ranges(
+    studies: Studies, *, base: Sequence[str], held_out: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """Lowest and highest profile score when a single study of everybody stands for all."""
+    numbers = sorted({k for row in studies.values() for by_study in row.values() for k in by_study})
+    ends: dict[str, tuple[float, float]] = {}
+    for number in numbers:
+        times = {
+            s: {w: by_study[number] for w, by_study in row.items() if number in by_study} for s, row in studies.items()
+        }
+        for name, profile in profile_scores(times, base=base, held_out=held_out).items():
+            low, high = ends.get(name, (math.inf, -math.inf))
+            ends[name] = (min(low, profile.score), max(high, profile.score))
+    return ends
+
+
+def _held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, table: TargetTable) -> tuple[str, ...]:
+    if held_out is None:
+        return tuple(
+            w for w in HELD_OUT_WORKLOADS if w in table.targets and any(w.startswith(f"{b}_") for b in table.base)
+        )
+    if isinstance(held_out, (str, os.PathLike)):
+        return read_held_out(held_out)
+    return tuple(held_out)
+
+
+def _or_none(time: float) -> float | None:
+    return time if math.isfinite(time) else None

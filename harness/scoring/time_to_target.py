@@ -1,0 +1,189 @@
+"""What a record amounts to: time, examples or steps to target, then studies, then a table of times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from harness.contract.record import Record, Status
+from harness.contract.run import Point, RunSpec
+from harness.contract.workload import Target
+from harness.errors import UsageError
+
+#: `time` is the scored time: processor seconds on a CPU, wall seconds elsewhere.
+Axis = Literal["time", "wall", "process", "examples", "steps"]
+#: How a run ends that did not come to the end of its budget or its time.
+BROKEN: frozenset[Status] = frozenset({"diverged", "out-of-memory", "crashed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Where a run met its targets.
+
+    Args:
+        status: `hit`, `miss`, or `unknown` where the record cannot tell.
+        value: amount consumed at the first evaluation that met all targets; inf unless `hit`.
+        lower: amount at the evaluation before; the crossing lies in (lower, value].
+        index: of that evaluation.
+        reason: why it is a miss or unknown.
+    """
+
+    status: Literal["hit", "miss", "unknown"]
+    value: float = math.inf
+    lower: float = 0.0
+    index: int | None = None
+    reason: str = ""
+
+
+class Run(NamedTuple):
+    """What scoring keeps of a record: without its points, so that thousands of records need little memory."""
+
+    run_id: str
+    started: str
+    spec: RunSpec
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricAt:
+    """The primary metric at a budget.
+
+    Args:
+        value: the metric; of a run that broke before the budget the worst there is, inf or -inf.
+        at: where it was measured, in the budget's unit.
+        stopped_early: the run stopped at its hit before the budget.
+    """
+
+    value: float
+    at: float
+    stopped_early: bool
+
+
+def amount(point: Point, spec: RunSpec, by: Axis) -> float:
+    """What had been consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
+    if by == "examples":
+        return float(point.cost)
+    if by == "steps":
+        return float(point.steps)
+    if by == "time":
+        return point.scored(spec.clock)
+    return point.scored(by)
+
+
+def problem(record: Record) -> str | None:
+    """What makes a record unusable, in words; None when nothing does."""
+    before = 0.0
+    # A diverged run ends at a metric that is no number; JSON has none, so there it is absent, which is a miss.
+    told = not record.spec.workload.facts.stages and record.status != "diverged"
+    names = [t.metric for t in record.spec.workload.facts.targets] if told else []
+    for i, point in enumerate(record.points):
+        seconds, process = point.seconds, point.process_seconds
+        if not 0 <= seconds < math.inf:
+            return f"point {i} has seconds {seconds!r}"
+        if not 0 <= process < math.inf:
+            return f"point {i} has process_seconds {process!r}"
+        if seconds < before:
+            return f"point {i} is earlier than the one before it ({seconds!r} after {before!r} seconds)"
+        before = seconds
+        for name in names:
+            if name not in point.metrics:
+                return f"point {i} has no metric {name!r}"
+    if record.hit is not None and not 0 <= record.hit < len(record.points):
+        return f"hit is {record.hit}, and there are {len(record.points)} points"
+    return None
+
+
+def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | None:
+    """Index of the first point within the budget that meets all targets, recomputed; None where no point does.
+
+    A stream's targets steered its stages, so there the recorded hit stands.
+
+    Args:
+        record: the run.
+        targets: other targets than the workload's own.
+
+    Raises:
+        UsageError: other targets for a stream.
+    """
+    facts = record.spec.workload.facts
+    if facts.stages:
+        if targets is not None:
+            raise UsageError(
+                f"{facts.id} is a stream: its targets decided when each stage ended, so no others can be applied",
+                fix="recompute only workloads without stages",
+            )
+        return record.hit
+    wanted = facts.targets if targets is None else targets
+    for i, point in enumerate(record.points):
+        if record.spec.allows(point) and all(t.met(point.metrics) for t in wanted):
+            return i
+    return None
+
+
+def outcome(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> Outcome:
+    """Where a run met the targets, or why it did not.
+
+    Crash and divergence are misses. A run that stopped at its own target cannot tell when it would have met a
+    harder one, and an interrupted run cannot tell at all: these are `unknown`, never misses.
+
+    Raises:
+        UsageError: other targets for a stream.
+    """
+    wrong = problem(record)
+    if wrong:
+        return Outcome(status="unknown", reason=wrong)
+    index = hit_index(record, targets)
+    if targets is None and index != record.hit and record.status != "rejected":
+        return Outcome(status="unknown", reason=f"the record says hit {record.hit}, its points say {index}")
+    if record.status == "rejected":
+        return Outcome(status="miss", reason=f"rejected: {record.reason}".rstrip(": "))
+    if index is not None:
+        value = amount(record.points[index], record.spec, by)
+        if not value > 0:
+            return Outcome(status="unknown", reason=f"the hit at point {index} is at {value!r} {by}")
+        lower = amount(record.points[index - 1], record.spec, by) if index else 0.0
+        return Outcome(status="hit", value=value, lower=lower, index=index)
+    if record.status == "interrupted":
+        return Outcome(status="unknown", reason="interrupted: not finished")
+    if record.status == "reached":
+        return Outcome(status="unknown", reason="stopped at its own target before it met this one")
+    return Outcome(status="miss", reason=f"{record.status}: {record.reason}".rstrip(": "))
+
+
+def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
+    """The primary metric at the last evaluation within a budget; None where there is none.
+
+    Args:
+        record: the run.
+        budget: seconds, examples or steps, as `by` says.
+        by: what the budget counts.
+    """
+    targets = record.spec.workload.facts.targets
+    if problem(record) or record.status == "rejected" or not targets:
+        return None
+    within = [p for p in record.points if amount(p, record.spec, by) <= budget]
+    at = amount(within[-1], record.spec, by) if within else 0.0
+    value = within[-1].metrics.get(targets[0].metric) if within else None
+    ended = len(within) == len(record.points)
+    if ended and record.status in BROKEN and (value is None or at < budget):
+        # What it had before it broke would be a better place than that of a run which went on.
+        return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
+    stopped = record.status == "reached" and ended and at < budget
+    return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
+
+
+def run_of(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> Run:
+    """A record with its outcome in place of its points.
+
+    Args:
+        record: the run.
+        by: what to count.
+        targets: workload name -> other targets than its own.
+
+    Raises:
+        UsageError: other targets for a stream.
+    """
+    wanted = targets.get(record.spec.workload.facts.name) if targets else None
+    return Run(record.run_id, record.started, record.spec, outcome(record, by, wanted))

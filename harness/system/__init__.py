@@ -1,0 +1,1 @@
+"""Files and processes, without any knowledge of benchmarks."""

@@ -1,0 +1,48 @@
+"""Whether a loss is compiled, where the compiler keeps its files, and the warm-up that fills them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.run import Job, RunSpec
+from harness.storage.layout import COMPILED
+from harness.system import python_process
+
+
+def compiles(spec: RunSpec) -> bool:
+    """Whether a trial's loss is compiled: where its workload says so, and on a processor a C++ compiler is there.
+
+    Source: `torch._inductor.config.cpp.cxx`: what `CXX` names, or g++.
+    """
+    if not spec.workload.facts.precision.compile:
+        return False
+    return not spec.device.startswith("cpu") or shutil.which(os.environ.get("CXX") or "g++") is not None
+
+
+def warm_up(job: Job) -> str:
+    """Fill a trial's compiler cache; why that failed, or an empty string.
+
+    A failure is no failure of the trial, which compiles for itself then, on the clock.
+    """
+    if (Path(job.folder) / COMPILED).exists():
+        return ""  # a run that goes on
+    process = subprocess.run(
+        python_process.command("harness.worker.compile_worker"),
+        input=msgspec.json.encode(job) + b"\n",
+        stdout=sys.stderr,
+        env=python_process.environment(),
+        check=False,
+    )
+    return "" if process.returncode == 0 else f"the compile warm-up ended with code {process.returncode}"
+
+
+def use_cache(job: Job) -> None:
+    """Have the compiler keep what it makes in the trial's folder, and nowhere else."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / COMPILED)
+    os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / COMPILED / "triton")

@@ -1,0 +1,61 @@
+"""Streams: one pass over staged data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from harness.worker.data.batch import Batch
+from harness.worker.data.order import ShuffledOrder
+from harness.worker.data.pools import Pool
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """One pass over staged data, order owned by the workload; only the harness calls `advance`."""
+
+    def draw(self, n: int) -> Batch:
+        """The next `n` examples of the current stage."""
+        ...
+
+    def advance(self) -> None:
+        """Go on to the next stage."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position and random state, as tensors and scalars."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class StagedStream:
+    """A stream over one pool per stage: each stage is shuffled anew for every pass over it.
+
+    Args:
+        stages: a pool per stage, in order.
+        seed: of the shuffles.
+    """
+
+    def __init__(self, stages: Sequence[Pool], seed: int) -> None:
+        self._stages = stages
+        self._stage = 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = ShuffledOrder(len(stages[0]), self._generator)
+
+    def draw(self, n: int) -> Batch:
+        return self._stages[self._stage].gather(self._order.take(n))
+
+    def advance(self) -> None:
+        self._stage += 1
+        self._order = ShuffledOrder(len(self._stages[self._stage]), self._generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stage": self._stage, "order": self._order.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._stage = state["stage"]
+        self._order = ShuffledOrder(len(self._stages[self._stage]), self._generator)
+        self._order.load_state_dict(state["order"])

@@ -1,0 +1,51 @@
+"""The machine and software of a run, as the worker sees them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+
+import torch
+
+from harness.contract.record import Environment
+from harness.contract.run import RunSpec
+from harness.hardware import detect
+from harness.hardware.drivers import output
+
+
+@functools.cache
+def git_state() -> str:
+    """Commit of the working directory, with `+` when it has changes; empty outside a repository."""
+    commit = output("git", "rev-parse", "--short=12", "HEAD")
+    return f"{commit}+" if commit and output("git", "status", "--porcelain", "-uno") else commit
+
+
+def environment(spec: RunSpec, device: torch.device) -> Environment:
+    """What this machine and its software are, for the record."""
+    on_gpu = device.type == "cuda"
+    return Environment(
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        platform=platform.platform(),
+        hardware_name=detect.cpu_name(),
+        cpu_count=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device_name=torch.cuda.get_device_name(device) if on_gpu else "",
+        driver=detect.gpu_driver() if on_gpu else "",
+        cuda=str(torch.version.cuda or "") if on_gpu else "",
+        distributions=_versions(spec),
+        git=git_state(),
+    )
+
+
+def _versions(spec: RunSpec) -> dict[str, str]:
+    names = {"algorace", "torch", "numpy", spec.workload.distribution, spec.submission.distribution}
+    versions = {}
+    for name in sorted(names - {"", "file"}):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,69 @@
+"""Imports a submission and a workload, and prepares what a recipe is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import torch
+
+from harness.contract.run import RunSpec, SubmissionRef
+from harness.errors import PluginError
+from harness.plugins import loading
+from harness.worker.protocols import Submission, Workload
+from harness.worker.recipe import Recipe, bare_optimizer
+
+
+def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
+    """The factory (model, task, hparams) -> Submission that a submission's `load` and `parts` name.
+
+    Raises:
+        PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class; or its
+            source is no longer what was planned, and its record would be filed under another's hash.
+    """
+    loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
+    if ref.source_hash and loading.source_hash(loads) != ref.source_hash:
+        for load in loads:
+            loading.load_object(load)  # where one is gone, that is what to say
+        fix = "give the command again: what has ended keeps the source it had, the rest runs with this one"
+        raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
+    parts = {f"{part.kind}:{part.name}": _prepared(loading.load_object(part.load)) for part in ref.parts}
+    if ref.load is None:
+        return Recipe(**{name.partition(":")[0]: part for name, part in _with_schedule(parts).items()})
+    loaded = _prepared(loading.load_object(ref.load))
+    if isinstance(loaded, Recipe):
+        return loaded.resolved(_with_schedule(parts))
+    if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
+        return bare_optimizer(loaded)
+    if callable(getattr(loaded, "step", None)) and callable(loaded):
+        factory: Callable[..., Submission] = loaded
+        return factory
+    raise PluginError(f"{ref.load} is no Recipe, no submission class and no torch optimizer class")
+
+
+def _prepared(loaded: Any) -> Any:
+    """A part or submission after its `prepare()`, if it has one: the place for long imports, off the clock."""
+    prepare = getattr(loaded, "prepare", None)
+    if callable(prepare):
+        prepare()
+    return loaded
+
+
+def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
+    """Without any schedule the learning rate is constant."""
+    if any(name.startswith("schedule:") for name in parts):
+        return parts
+    return {**parts, "schedule:constant": lambda progress: 1.0}
+
+
+def load_workload(spec: RunSpec) -> Workload:
+    ref = spec.workload
+    workload: Workload = loading.load_object(ref.load)(**ref.arguments)
+    # Rulesets and smoke runs change the budget, and stages with it; everything else must be what was planned.
+    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
+        raise PluginError(
+            f"{ref.load} is not the {ref.facts.id} that was planned: its facts differ from its entry's",
+            fix="make the class's `facts` and the entry's `facts` the same object",
+        )
+    return workload
