@@ -30,7 +30,7 @@ from harness.cli.run import watching
 from harness.contract import hyperparameters
 from harness.contract.domains import Fixed, HParams
 from harness.contract.entries import SubmissionEntry
-from harness.contract.run import Execution, Purpose, RunSpec
+from harness.contract.run import ExecutionOptions, Purpose, RunSpec
 from harness.errors import BenchError
 from harness.planning import compose, estimate, plan, rulesets, sampling
 from harness.plugins.loading import load_object
@@ -157,7 +157,7 @@ class Experiment:
         left = [spec for spec in specs if figures.key(spec) not in kept]
         execute = load_object(self._registry.executor("local").load)
         with watching(self._registry, len(left)) as watcher:
-            for outcome in execute(left, self._options.runs, watcher, Execution(jobs=self._options.jobs)):
+            for outcome in execute(left, self._options.runs, watcher, ExecutionOptions(jobs=self._options.jobs)):
                 figure = figures.of(records.read_record(Path(outcome.path) / layout.RECORD))
                 kept[figure.key] = figure
                 figures.write(self._options.figures, kept.values())

@@ -3,10 +3,10 @@
     python benchmarks/gpu.py                 # on a GPU; under nine minutes
     python benchmarks/gpu.py --toy           # on a processor, at a size that measures nothing but that it works
 
-Runs are the worker's own: built by `harness.worker.setup`, trained by `Run.train`, timed by the run's clock, a figure
-per interval between two evaluations; the first interval warms up. The overhead of the harness is the ratio of its step
-to one written by hand, a few of each in turn between two waits for the device. Each trick is turned off alone; one
-that this version does not have is reported as absent. When the time is up the rest is reported as left out.
+Runs are the worker's own: built by `harness.worker.setup`, trained by `TrainingRun.train`, timed by the run's clock, a
+figure per interval between two evaluations; the first interval warms up. The overhead of the harness is the ratio of
+its step to one written by hand, a few of each in turn between two waits for the device. Each trick is turned off
+alone; one that this version does not have is reported as absent. When the time is up the rest is reported as left out.
 
 The formula of utilisation: (6·N + 6·L·D·T)·tokens/s over the maker's dense bf16 figure (harness/hardware.yaml).
 """
@@ -256,7 +256,7 @@ def waits(session: Session) -> dict[str, Any]:
 
 
 def _one_step(run: Any) -> None:
-    """What `Run.train` does between two evaluations, beside comparing two numbers."""
+    """What `TrainingRun.train` does between two evaluations, beside comparing two numbers."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()

@@ -27,7 +27,7 @@ import msgspec
 
 from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
-from harness.contract.run import Execution, RunSpec
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.execution.resources import usable_cores
 from harness.planning import plan, rulesets
 from harness.plugins.loading import load_object
@@ -46,8 +46,8 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.02, help="of each workload's budget")
     parser.add_argument("--carry-out", nargs=4, metavar=("PLAN", "RUNS", "EXECUTOR", "ADDRESS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.carry_out:
-        return carry_out(*options.carry_out)
+    if options.run_trial:
+        return run_trial(*options.run_trial)
     specs = sweep(options.share)
     chance = random.Random(options.seed)
     failures = 0
@@ -106,12 +106,12 @@ def command(plan_file: Path, runs: Path, executor: str, address: str) -> list[st
     return [sys.executable, __file__, "--carry-out", str(plan_file), str(runs), executor, address]
 
 
-def carry_out(plan_file: str, runs: str, executor: str, address: str) -> int:
+def run_trial(plan_file: str, runs: str, executor: str, address: str) -> int:
     """The supervisor: what `bench run` does with a plan."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     specs = msgspec.json.decode(Path(plan_file).read_bytes(), type=list[RunSpec])
     execute = load_object(load_registry().executor(executor).load)
-    how = Execution(options={"address": address} if address else {})
+    how = ExecutionOptions(options={"address": address} if address else {})
     with Plain(len(specs)) as watcher:
         for _ in execute(specs, Path(runs), watcher, how):
             pass

@@ -72,7 +72,7 @@ def _interleaved(ours: Callable[[], None], bare: Callable[[], None], steps: int)
 
 
 def _our_step(spec: RunSpec) -> Callable[[], None]:
-    """A run as the worker builds it; its step as between two evaluations of `Run.train`."""
+    """A run as the worker builds it; its step as between two evaluations of `TrainingRun.train`."""
 
     def ignore(event: AnyEvent) -> None: ...
 

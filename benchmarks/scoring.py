@@ -137,14 +137,14 @@ def simulate() -> None:
     """Coverage, false verdicts and power on distributions whose truth is known, as Markdown tables."""
     from harness.scoring import simulate as known
 
-    settings = [known.Setting(noise=noise) for noise in known.NOISES]
+    settings = [known.SimulatedTable(noise=noise) for noise in known.NOISES]
     print("\n| noise | n | interval of the ratio | interval of the median |\n|---|---|---|---|")
     for setting in settings:
         for n in (6, 8, 10, 16, 30):
             ratio, middle = (cover(setting, n, 10_000) for cover in (known.interval_coverage, known.median_coverage))
             print(f"| {setting.noise} | {n} | {ratio:.3f} | {middle:.3f} |", flush=True)
     print("\n| noise | misses | n | overall verdict | any workload's | ranks |\n|---|---|---|---|---|---|")
-    for setting in [*settings, known.Setting(misses=0.1)]:
+    for setting in [*settings, known.SimulatedTable(misses=0.1)]:
         for n in (8, 10):
             overall, on_any = known.false_verdicts(setting, n, 4000)
             ranks = known.false_ranks(setting, n, 4000)
@@ -152,8 +152,8 @@ def simulate() -> None:
             print(f"| {where} | {overall:.3f} | {on_any:.3f} | {ranks:.3f} |", flush=True)
     print("\n| noise | seed noise | misses | pairs said to be needed (median) | 3 % found |\n|---|---|---|---|---|")
     for setting in [
-        *(known.Setting(noise=noise, scale=scale) for noise in known.NOISES for scale in (0.01, 0.03, 0.05)),
-        known.Setting(misses=0.05),
+        *(known.SimulatedTable(noise=noise, scale=scale) for noise in known.NOISES for scale in (0.01, 0.03, 0.05)),
+        known.SimulatedTable(misses=0.05),
     ]:
         pairs, found = known.power(setting, 1000)
         print(

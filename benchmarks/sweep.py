@@ -32,7 +32,7 @@ from typing import Any
 import msgspec
 
 from harness.contract.record import Record
-from harness.contract.run import Execution, Point, RunSpec
+from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.execution import worker_process
 from harness.execution.local import execute
 from harness.hardware import detect
@@ -113,7 +113,7 @@ def cost_per_trial(runs: Path, sizes: Sizes) -> float:
     for seed in range(sizes.repetitions):
         spec = msgspec.structs.replace(plan.plan(workload, submission, registry, settings)[0], root_seed=seed)
         began = _processor_seconds()
-        (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), Execution())  # noqa: SIM115
+        (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), ExecutionOptions())  # noqa: SIM115
         ours = _processor_seconds() - began
         assert outcome.status in ("exhausted", "reached"), outcome.reason
         began = _processor_seconds()
@@ -155,7 +155,7 @@ def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
         record = Record(run_id=identity, spec=spec, status="exhausted", points=points)
         (folder / layout.RECORD).write_bytes(encode(record))
     began = time.perf_counter()
-    outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), Execution()))  # noqa: SIM115
+    outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), ExecutionOptions()))  # noqa: SIM115
     spent = time.perf_counter() - began
     assert all(outcome.kept for outcome in outcomes)
     return spent
@@ -172,7 +172,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
         specs = [_spinning(turns, index) for index in range(2 * sizes.pairs)]
         began = time.perf_counter()
         runs = where / f"jobs-{jobs}"
-        outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), Execution(jobs=jobs)))  # noqa: SIM115
+        outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), ExecutionOptions(jobs=jobs)))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began
         records = [read_record(Path(outcome.path) / layout.RECORD) for outcome in outcomes]
         own[jobs] = statistics.median(record.profile["process"] for record in records)

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
-from harness.contract.record import Outcome, Record
-from harness.contract.run import Execution, Point, RunSpec
-from harness.execution.trial import carry_out
+from harness.contract.record import Record, TrialSummary
+from harness.contract.run import ExecutionOptions, Point, RunSpec
+from harness.execution.trial import run_trial
 from harness.planning import plan, rulesets
 from harness.plugins.registry import Registry, load_registry
 from harness.storage import layout
@@ -25,7 +25,7 @@ class Remember:
         self.points: list[Point] = []
         self.warnings: list[str] = []
         self.records: list[Record] = []
-        self.kept_outcomes: list[Outcome] = []
+        self.kept_outcomes: list[TrialSummary] = []
         self.resumed: list[int] = []
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
@@ -40,7 +40,7 @@ class Remember:
     def finished(self, record: Record) -> None:
         self.records.append(record)
 
-    def kept(self, outcome: Outcome) -> None:
+    def kept(self, outcome: TrialSummary) -> None:
         self.kept_outcomes.append(outcome)
 
 
@@ -79,14 +79,14 @@ def spec_of(
 
 def run_here(spec: RunSpec, runs: Path, watcher: Remember | None = None, **options: Any) -> Record:
     """Run a trial in this process."""
-    from harness.worker.setup import execute
+    from harness.worker.setup import run_job
 
-    return carry_out(spec, runs, watcher or Remember(), Execution(**options), execute)[0]
+    return run_trial(spec, runs, watcher or Remember(), ExecutionOptions(**options), run_job)[0]
 
 
 def run_worker(spec: RunSpec, runs: Path, watcher: Remember | None = None, **options: Any) -> Record:
     """Run a trial in a worker process."""
-    return carry_out(spec, runs, watcher or Remember(), Execution(**options))[0]
+    return run_trial(spec, runs, watcher or Remember(), ExecutionOptions(**options))[0]
 
 
 def folder_of(spec: RunSpec, runs: Path) -> RunFolder:

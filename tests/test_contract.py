@@ -176,11 +176,11 @@ class TestPair:
         assert whole.status in ("exhausted", "reached"), whole.reason
         assert whole.counters.steps > 0
         assert whole.points[-1].metrics.keys() >= whole.points[0].metrics.keys()
-        from harness.execution.trial import carry_out
+        from harness.execution.trial import run_trial
         from tests.worker.test_loop import StopAt
 
         with pytest.raises(Interrupted):
-            carry_out(spec, tmp_path / "broken", Remember(), transport=StopAt(2))
+            run_trial(spec, tmp_path / "broken", Remember(), transport=StopAt(2))
         torch.manual_seed(99)
         assert outcome(run_here(spec, tmp_path / "broken")) == outcome(whole)
 

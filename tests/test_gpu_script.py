@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.contract.record import Device, Reading
+from harness.contract.record import Device, GpuSample
 from harness.hardware import detect
 from harness.hardware.drivers import Gpu
 from harness.plugins.loading import import_file
@@ -105,8 +105,8 @@ def test_clocks_are_read_once_a_second_at_most(gpu: Any, monkeypatch: pytest.Mon
     class Driver:
         name = "fake"
 
-        def read(self, gpus: Any) -> list[Reading]:
-            return [Reading(device=one.index, sm_mhz=1755) for one in gpus]
+        def read(self, gpus: Any) -> list[GpuSample]:
+            return [GpuSample(device=one.index, sm_mhz=1755) for one in gpus]
 
     card = Gpu(index=0, uuid="", device=Device(name="NVIDIA H200", memory_mib=143_771))
     monkeypatch.setattr(detect, "all_gpus", lambda: (card,))

@@ -30,11 +30,11 @@ SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
 EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
 #: Resolution beyond which, and evaluations before the hit below which, a workload is coarse.
 FINE, EVALUATIONS = 0.02, 50
-#: By how much the errors at a stream's stages may be multiplied, in the order of trying; see `relaxed`.
-SLACKS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0)
+#: By how much the errors at a stream's stages may be multiplied, in the order of trying; see `loosen_targets`.
+TOLERANCE_FACTORS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
-class Setting(Data, frozen=True, kw_only=True):
+class TunedSetting(Data, frozen=True, kw_only=True):
     """A setting that was tried on the tuning seed.
 
     Args:
@@ -95,7 +95,7 @@ class Calibration(Data, frozen=True, kw_only=True):
     workload: str
     hardware: str
     torch: str
-    settings: tuple[Setting, ...]
+    settings: tuple[TunedSetting, ...]
     best: str
     anchor: str
     metric: str = ""
@@ -116,26 +116,26 @@ class Calibration(Data, frozen=True, kw_only=True):
         return few or self.resolution is None or self.resolution > FINE
 
 
-def settings(records: Iterable[Record]) -> tuple[Setting, ...]:
+def settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
     """The settings tried on tuning seeds, best first."""
     tried = [_setting(record) for record in records]
     goals = {record.spec.workload.facts.targets[0].goal for record in records if record.spec.workload.facts.targets}
     sign = -1.0 if goals == {"max"} else 1.0
 
-    def rank(setting: Setting) -> tuple[bool, float]:
+    def rank(setting: TunedSetting) -> tuple[bool, float]:
         return setting.value is None, 0.0 if setting.value is None else sign * setting.value
 
     return tuple(sorted(tried, key=rank))
 
 
-def _setting(record: Record) -> Setting:
+def _setting(record: Record) -> TunedSetting:
     facts = record.spec.workload.facts
     values: list[float | None] = []
     if record.status in ("reached", "exhausted"):
         stages = range(len(facts.stages)) if facts.stages else [None]
         values = [_best(record, facts.targets[0], facts.budget.horizon, stage) for stage in stages]
     complete = [value for value in values if value is not None]
-    return Setting(
+    return TunedSetting(
         submission=record.spec.submission.id,
         hparams=record.spec.hparams,
         value=statistics.fmean(complete) if complete and len(complete) == len(values) else None,
@@ -144,7 +144,7 @@ def _setting(record: Record) -> Setting:
     )
 
 
-def calibrate(tuning: Sequence[Setting], best: Sequence[Record], anchor: Sequence[Record] = ()) -> Calibration:
+def calibrate(tuning: Sequence[TunedSetting], best: Sequence[Record], anchor: Sequence[Record] = ()) -> Calibration:
     """The calibration that fresh seeds make.
 
     Args:
@@ -326,7 +326,7 @@ def _of_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record
     )
 
 
-def relaxed(made: Calibration, stages: Sequence[Stage], slack: float) -> tuple[Stage, ...]:
+def loosen_targets(made: Calibration, stages: Sequence[Stage], slack: float) -> tuple[Stage, ...]:
     """Stages with the targets that a slack makes of a calibration's values; caps and floors stay.
 
     The error of a metric that is to be high is its distance from 1 (all of them are shares), of any other the metric
@@ -335,13 +335,13 @@ def relaxed(made: Calibration, stages: Sequence[Stage], slack: float) -> tuple[S
     return tuple(
         msgspec.structs.replace(
             stage,
-            targets=(msgspec.structs.replace(stage.targets[0], value=_eased(level.value, stage.targets[0], slack)),),
+            targets=(msgspec.structs.replace(stage.targets[0], value=_loosen(level.value, stage.targets[0], slack)),),
         )
         for stage, level in zip(stages, made.stages, strict=True)
     )
 
 
-def with_slack(made: Calibration, slack: float | None, checks: Sequence[Record]) -> Calibration:
+def with_tolerance(made: Calibration, slack: float | None, checks: Sequence[Record]) -> Calibration:
     """A calibration with the slack that was found and what the runs at its targets say of its resolution.
 
     Args:
@@ -399,17 +399,17 @@ def _delay(record: Record, index: int) -> float | None:
     return max(least, *(late for _, late in known)) - max(least, *(early for early, _ in known))
 
 
-def _eased(value: float, target: Target, slack: float) -> float:
+def _loosen(value: float, target: Target, slack: float) -> float:
     return easier(1 - slack * (1 - value) if target.goal == "max" else slack * value, target)
 
 
-def least_slack(holds: Callable[[float], bool]) -> float | None:
-    """The least of `SLACKS` that holds, if one does.
+def least_tolerance(holds: Callable[[float], bool]) -> float | None:
+    """The least of `TOLERANCE_FACTORS` that holds, if one does.
 
     Tried one after the other: an easier stage ends earlier, and leaves less training behind for the floors of the last
     one, so that what holds may hold no longer at a larger slack.
     """
-    return next((slack for slack in SLACKS if holds(slack)), None)
+    return next((slack for slack in TOLERANCE_FACTORS if holds(slack)), None)
 
 
 def _final(fresh: Sequence[Record], floor: Target) -> float:

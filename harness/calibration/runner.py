@@ -12,12 +12,12 @@ import msgspec
 from harness.calibration.rule import (
     SEEDS_SHARE,
     Calibration,
-    Setting,
+    TunedSetting,
     calibrate,
-    least_slack,
-    relaxed,
+    least_tolerance,
+    loosen_targets,
     settings,
-    with_slack,
+    with_tolerance,
 )
 from harness.cli import resolve
 from harness.cli.output import note
@@ -25,7 +25,7 @@ from harness.cli.run import watching
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
-from harness.contract.run import Execution, Purpose, RunSpec
+from harness.contract.run import ExecutionOptions, Purpose, RunSpec
 from harness.errors import UsageError
 from harness.planning import compose, plan, roles
 from harness.planning.roles import FAMILY_TAG
@@ -39,13 +39,13 @@ from harness.system import files
 VARIANT_STUDIES = 5
 
 
-def _of_anchor(tuned: Sequence[Setting], families: Mapping[str, SubmissionEntry]) -> Setting | None:
+def _of_anchor(tuned: Sequence[TunedSetting], families: Mapping[str, SubmissionEntry]) -> TunedSetting | None:
     """The best setting of a submission that anchors the scores."""
     anchors = [name for name, family in families.items() if roles.REFERENCE_TAG in family.tags]
     return next((one for one in tuned if one.submission in anchors and one.value is not None), None)
 
 
-def _known(setting: Setting, families: Mapping[str, SubmissionEntry], base: str) -> SubmissionEntry:
+def _known(setting: TunedSetting, families: Mapping[str, SubmissionEntry], base: str) -> SubmissionEntry:
     """The submission of a setting.
 
     Raises:
@@ -119,13 +119,13 @@ class Calibrator:
         self,
         workload: WorkloadEntry,
         families: Mapping[str, SubmissionEntry],
-        tuned: Sequence[Setting],
-        anchor: Setting | None,
+        tuned: Sequence[TunedSetting],
+        anchor: TunedSetting | None,
         studies: int,
     ) -> Calibration:
         """Run fresh seeds of the best setting, and of the anchor's where that is another, and draw the conclusion."""
 
-        def fresh(setting: Setting) -> list[Record]:
+        def fresh(setting: TunedSetting) -> list[Record]:
             note(f"{workload.name}: fresh seeds of {setting.submission} {_shown(setting.hparams)}")
             family = families[setting.submission]
             return self.carry_out(self.specs(workload, family, "target", studies, [setting.hparams]))
@@ -136,14 +136,14 @@ class Calibrator:
         return self._with_slack(made, workload, families[tuned[0].submission], tuned[0], studies) if complete else made
 
     def variants(
-        self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: Setting
+        self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
     ) -> Iterator[Calibration]:
         """The same of held-out variants, which are there to be met by what meets their base."""
         for variant in variants:
             yield self.calibration(variant, families, [setting], None, VARIANT_STUDIES)
 
     def _with_slack(
-        self, made: Calibration, workload: WorkloadEntry, family: SubmissionEntry, setting: Setting, studies: int
+        self, made: Calibration, workload: WorkloadEntry, family: SubmissionEntry, setting: TunedSetting, studies: int
     ) -> Calibration:
         """Send fresh seeds, other ones than before, through the stream at easier and easier targets."""
         allowed = studies - math.ceil(SEEDS_SHARE * studies - 1e-9)
@@ -151,7 +151,7 @@ class Calibrator:
 
         def holds(slack: float) -> bool:
             note(f"{workload.name}: {studies} fresh seeds at {slack:g} times the errors")
-            stages = relaxed(made, workload.facts.stages, slack)
+            stages = loosen_targets(made, workload.facts.stages, slack)
             runs: list[Record] = []
             missed = 0
             for spec in self.specs(workload, family, "target", 2 * studies, [setting.hparams])[studies:]:
@@ -170,15 +170,15 @@ class Calibrator:
             passed[slack] = runs
             return True
 
-        slack = least_slack(holds)
-        return with_slack(made, slack, passed[slack] if slack else ())
+        slack = least_tolerance(holds)
+        return with_tolerance(made, slack, passed[slack] if slack else ())
 
     def carry_out(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Records in the order of the specs, whichever trial ends first: targets must not depend on that."""
         execute = load_object(self._registry.executor(self._options["executor"]).load)
         records: dict[str, Record] = {}
         with watching(self._registry, len(specs)) as watcher:
-            for outcome in execute(specs, self._options["runs"], watcher, Execution(jobs=self._options["jobs"])):
+            for outcome in execute(specs, self._options["runs"], watcher, ExecutionOptions(jobs=self._options["jobs"])):
                 record = read_record(Path(outcome.path) / layout.RECORD)
                 records[record.run_id] = record
                 spec = record.spec

@@ -93,7 +93,7 @@ def get(
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     # All of them before the first byte: a mistake in the last name must not cost the download of the first.
     number = None if tokens is None else manage.parse_tokens(tokens)
-    chosen = [only if number is None else manage.enough(entry, number) for entry in entries]
+    chosen = [only if number is None else manage.selects_enough(entry, number) for entry in entries]
     done: list[tuple[DatasetEntry, list[manage.FileState]]] = []
     for entry, files in zip(entries, chosen, strict=True):
         with _progress(entry) as progress:
@@ -210,7 +210,7 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
 def _damaged(entry: DatasetEntry) -> list[str]:
     """Names of the files of another size than they should have, and of the notes where they cannot be read."""
     try:
-        return list(manage.misfits(entry))
+        return list(manage.size_mismatches(entry))
     except DataError:
         return [manage.PROVENANCE]
 

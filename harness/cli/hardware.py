@@ -46,7 +46,7 @@ def command(threads: int, as_json: bool) -> int:
         peak = f"{one['bfloat16_tflops']:g}"
         table.append([", ".join(one["classes"]), " or ".join(one["names"]), f"{low:g}–{high:g}", peak])
     click.echo(text.columns(table, right=frozenset({3})))
-    for line in {detect.untested(one["device"]) for one in here} - {""}:
+    for line in {detect.untested_warning(one["device"]) for one in here} - {""}:
         note(line)
     return EXIT_OK
 

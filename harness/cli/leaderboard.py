@@ -18,9 +18,9 @@ from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
 from harness.report import leaderboard as renderers
 from harness.report import table, text
 from harness.report.stopping_tables import Stops
-from harness.scoring.leaderboard import Standings, standings
-from harness.scoring.selection import one_version_each
-from harness.scoring.summary import Digest, MetricBudget, Question, digest, parse_metric_budget
+from harness.scoring.leaderboard import Leaderboard, build_leaderboards
+from harness.scoring.selection import keep_newest_versions
+from harness.scoring.summary import LeaderboardQuery, MetricBudget, RunSummary, parse_metric_budget, summarize
 from harness.scoring.time_to_target import Axis
 
 FORMATS = ("table", "md", "csv", "json", "html")
@@ -42,16 +42,16 @@ AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps
 @click.pass_obj
 def leaderboard(blocked: list[str], /, **options: Any) -> None:
     """Show ranks and scores, then time, examples and steps to target per workload."""
-    question = _question(blocked, options)
+    query = _leaderboard_query(blocked, options)
     problems: list[str] = []
     staged: list[Record] = []
     read = records(options["runs"], options["results"], problems, staged)
-    digests = [digest(record, question) for record in read]
-    staged = [record for record in staged if question.wants(record.spec.workload.facts)]
-    _check_names(digests, question)
+    summaries = [summarize(record, query) for record in read]
+    staged = [record for record in staged if query.wants(record.spec.workload.facts)]
+    _check_names(summaries, query)
     stops = Stops(staged)
-    boards = standings(digests, question)
-    chosen = [one for one in digests if question.wants(one.spec.workload.facts)]
+    boards = build_leaderboards(summaries, query)
+    chosen = [one for one in summaries if query.wants(one.spec.workload.facts)]
     per_workload = table.leaderboard(chosen)
     form = "json" if options["as_json"] else options["form"]
     if form == "json":
@@ -64,14 +64,14 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
         click.echo(renderers.as_html(boards, per_workload, stops.grids()), nl=False)
     elif not per_workload.boards and not any(one.rows for one in boards) and not staged:
         without = "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items())
-        click.echo(f"no finished runs{without}" if without or digests else f"no finished runs; {MAKES_SOME}")
+        click.echo(f"no finished runs{without}" if without or summaries else f"no finished runs; {MAKES_SOME}")
     elif lively(sys.stdout):
         draw(boards, per_workload, stops.grids())
     else:
         click.echo(renderers.as_text(boards, per_workload, stops.grids()))
 
 
-def _question(blocked: list[str], options: dict[str, Any]) -> Question:
+def _leaderboard_query(blocked: list[str], options: dict[str, Any]) -> LeaderboardQuery:
     by = options["by"]
     metric: MetricBudget | None = None
     if by.startswith("metric@"):
@@ -80,7 +80,7 @@ def _question(blocked: list[str], options: dict[str, Any]) -> Question:
         raise unknown("--by", by, [*AXES, "metric@budget"])
     if metric is not None and options["level"] != "main":
         raise UsageError("a metric at a budget has no target", fix="leave --target away")
-    return Question(
+    return LeaderboardQuery(
         by=AXES.get(by, "time"),
         metric=metric,
         level=options["level"],
@@ -90,14 +90,14 @@ def _question(blocked: list[str], options: dict[str, Any]) -> Question:
     )
 
 
-def _check_names(digests: list[Digest], question: Question) -> None:
-    known = {one.spec.workload.facts.name for one in digests}
-    for name in sorted(question.workloads):
-        if digests and name not in known:
+def _check_names(summaries: list[RunSummary], query: LeaderboardQuery) -> None:
+    known = {one.spec.workload.facts.name for one in summaries}
+    for name in sorted(query.workloads):
+        if summaries and name not in known:
             raise unknown("workload among the results", name, known)
 
 
-def draw(boards: list[Standings], per_workload: table.Leaderboard, more: Sequence[renderers.Grid] = ()) -> None:
+def draw(boards: list[Leaderboard], per_workload: table.Leaderboard, more: Sequence[renderers.Grid] = ()) -> None:
     """The tables in colour."""
     from rich.console import Console
     from rich.markup import escape
@@ -154,7 +154,7 @@ def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> in
     axis = AXES[by]
     problems: list[str] = []
     seen: set[str] = set()
-    finished: list[Digest] = []
+    finished: list[RunSummary] = []
     for one in _finished(records(runs, results, problems), axis):
         seen.add(one.spec.workload.facts.name)
         if one.spec.workload.facts.name == workload:
@@ -162,7 +162,7 @@ def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> in
     if workload not in seen:
         raise unknown("workload among the results", workload, seen)
     # The target of an older version may have been an easier one.
-    newest, _ = one_version_each(finished)
+    newest, _ = keep_newest_versions(finished)
     found = [one for one in newest if one.outcome.status == "hit"]
     if not found:
         click.echo(f"no run reached the target of {newest[0].spec.workload.facts.id}")
@@ -183,11 +183,11 @@ def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> in
     return EXIT_OK
 
 
-def _finished(read: Iterator[Record], axis: Axis) -> Iterator[Digest]:
-    question = Question(by=axis)
+def _finished(read: Iterator[Record], axis: Axis) -> Iterator[RunSummary]:
+    query = LeaderboardQuery(by=axis)
     for record in read:
         if not record.spec.smoke and not record.spec.profile:
-            yield digest(record, question)
+            yield summarize(record, query)
 
 
 def run_command(spec: RunSpec) -> str:

@@ -13,8 +13,8 @@ from harness.cli.results import MAKES_SOME, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError, unknown
 from harness.report import html
-from harness.scoring.summary import Question
-from harness.system.files import cannot_write, write_atomically
+from harness.scoring.summary import LeaderboardQuery
+from harness.system.files import write_atomically, write_error
 
 
 @click.command()
@@ -29,7 +29,7 @@ def report(
     """Write OUT, one HTML file that needs no network."""
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} should end in .html")
-    question = Question(workloads=frozenset(resolve.split(wanted)), references=references(blocked, reference))
+    query = LeaderboardQuery(workloads=frozenset(resolve.split(wanted)), references=references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
     known: set[str] = set()
@@ -39,13 +39,13 @@ def report(
             known.add(record.spec.workload.facts.name)
             yield record
 
-    text = html.page(read(), question, problems, staged)
+    text = html.page(read(), query, problems, staged)
     known |= {record.spec.workload.facts.name for record in staged}
-    for name in sorted(question.workloads - known if known else ()):
+    for name in sorted(query.workloads - known if known else ()):
         raise unknown("workload among the results", name, known)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(out, error) from error
+        raise write_error(out, error) from error
     write_atomically(out, text.encode())
     note(f"wrote {out} ({len(text) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {MAKES_SOME}"))

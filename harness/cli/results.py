@@ -14,7 +14,7 @@ from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown
 from harness.planning.roles import REFERENCE_TAG
 from harness.storage import layout
-from harness.storage.records import read_record, stream
+from harness.storage.records import iter_records, read_record
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: What to do where there are no results.
@@ -55,7 +55,7 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
         problems: gets one line for each file that is no record.
         staged: gets the records of rulesets that choose or draw a stop, which have tables of their own.
     """
-    for record in stream(folders(runs, results), problems):
+    for record in iter_records(folders(runs, results), problems):
         spec = record.spec
         if spec.ruleset.stopping in ("chosen", "drawn"):
             if staged is not None:
@@ -130,7 +130,7 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
     problems: list[str] = []
     found: dict[str, Record] = {}
     known = []
-    for record in stream(folders(runs, results), problems):
+    for record in iter_records(folders(runs, results), problems):
         known.append(record.run_id)
         if record.run_id.startswith((name, f"{layout.RUN_ID_PREFIX}{name}")):
             found[record.run_id] = record

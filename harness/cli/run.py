@@ -18,17 +18,17 @@ from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, json_out, lively, note
 from harness.cli.resolve import open_registry
 from harness.contract.entries import WorkloadEntry
-from harness.contract.record import Outcome, Record
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import Record, TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.datasets import local
-from harness.datasets.local import Need
+from harness.datasets.local import DataRequirement
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.execution.resources import usable_cores, visible_gpus
-from harness.execution.trial import finished
-from harness.execution.watchers import Several
+from harness.execution.trial import finished_summary
+from harness.execution.watchers import CombinedWatcher
 from harness.hardware import detect
 from harness.planning import estimate, phases, plan, roles, rulesets
-from harness.planning.phases import Campaign, Pair
+from harness.planning.phases import PhasedPlan, SubmissionOnWorkload
 from harness.plugins.loading import load_object
 from harness.plugins.observers import Observers
 from harness.plugins.registry import Registry, observer_plugins
@@ -105,14 +105,14 @@ def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
         if not options[wanted]:
             raise UsageError(f"no {wanted} named", fix=f"{flag} NAME, or a sweep file with the key {wanted}")
     registry = open_registry(context.obj)
-    campaign = _campaign(registry, options)
-    for line in (*campaign.skipped, *_untested(campaign)):
+    phased_plan = _campaign(registry, options)
+    for line in (*phased_plan.skipped, *_untested(phased_plan)):
         note(line)
     registry.executor(options["executor"])  # a plan for one that does not exist is none
     if options["dry_run"]:
-        _print_plan(campaign, options)
+        _print_plan(phased_plan, options)
         return EXIT_OK
-    outcomes = _carry_out(registry, campaign, options)
+    outcomes = _carry_out(registry, phased_plan, options)
     if options["as_json"]:
         json_out({"schema": SCHEMA, "records": [_record(outcome) for outcome in outcomes]})
     else:
@@ -120,9 +120,9 @@ def run(context: click.Context, /, sweep: Path | None, **options: Any) -> int:
     return EXIT_OK if all(outcome.status in GOOD for outcome in outcomes) else EXIT_FAILED
 
 
-def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) -> list[Outcome]:
+def _carry_out(registry: Registry, phased_plan: PhasedPlan, options: dict[str, Any]) -> list[TrialSummary]:
     """What became of every trial, in the order of the plan whatever the order in which they ended."""
-    how = Execution(
+    how = ExecutionOptions(
         force=options["force"],
         retry_failed=options["retry_failed"],
         jobs=options["jobs"],
@@ -132,34 +132,34 @@ def _carry_out(registry: Registry, campaign: Campaign, options: dict[str, Any]) 
             for name, value in resolve.settings(options["executor_options"], "--executor-option").items()
         },
     )
-    if how.in_process and len(campaign.first) + campaign.pending > 1:
-        count = len(campaign.first) + campaign.pending
+    if how.in_process and len(phased_plan.phase1) + phased_plan.pending > 1:
+        count = len(phased_plan.phase1) + phased_plan.pending
         raise UsageError(f"--in-process runs one trial, and these are {count}", fix="name one of each")
     execute = load_object(registry.executor(options["executor"]).load)
-    with watching(registry, len(campaign.first) + campaign.pending) as watcher:
-        outcomes = _in_order(campaign.first, execute(campaign.first, options["runs"], watcher, how))
+    with watching(registry, len(phased_plan.phase1) + phased_plan.pending) as watcher:
+        outcomes = _in_order(phased_plan.phase1, execute(phased_plan.phase1, options["runs"], watcher, how))
         ended = all(outcome.status != "interrupted" for outcome in outcomes)
-        if campaign.later and ended:
-            second = campaign.second({outcome.run_id: _record(outcome) for outcome in outcomes})
-            outcomes += _in_order(second, execute(second, options["runs"], watcher, how))
-        elif campaign.later:
+        if phased_plan.pending_pairs and ended:
+            phase2 = phased_plan.phase2({outcome.run_id: _record(outcome) for outcome in outcomes})
+            outcomes += _in_order(phase2, execute(phase2, options["runs"], watcher, how))
+        elif phased_plan.pending_pairs:
             note("a stop is chosen when all tuning trials have ended: give the same command again")
     return outcomes
 
 
-def _in_order(specs: Sequence[RunSpec], outcomes: Iterable[Outcome]) -> list[Outcome]:
+def _in_order(specs: Sequence[RunSpec], outcomes: Iterable[TrialSummary]) -> list[TrialSummary]:
     places = {run_id(spec): i for i, spec in enumerate(specs)}
     return sorted(outcomes, key=lambda outcome: places.get(outcome.run_id, len(places)))
 
 
-def _record(outcome: Outcome) -> Record:
+def _record(outcome: TrialSummary) -> Record:
     return records.read_record(Path(outcome.path) / layout.RECORD)
 
 
 # --- what to run --------------------------------------------------------------------------------
 
 
-def _campaign(registry: Registry, options: dict[str, Any]) -> Campaign:
+def _campaign(registry: Registry, options: dict[str, Any]) -> PhasedPlan:
     """Every trial.
 
     Raises:
@@ -181,16 +181,16 @@ def _campaign(registry: Registry, options: dict[str, Any]) -> Campaign:
     entries = [resolve.submission(name, registry) for name in resolve.split(options["submissions"])]
     lacking: list[str] = []
     pairs = [
-        Pair(submission=entry, workload=workload, settings=replace(settings, device=device))
+        SubmissionOnWorkload(submission=entry, workload=workload, settings=replace(settings, device=device))
         for workload, device in _workloads(registry, options, lacking)
         for entry in entries
     ]
     references = [entry for entry in registry.submissions() if roles.REFERENCE_TAG in entry.tags]
-    campaign = phases.make(pairs, registry, references)
-    campaign = replace(campaign, skipped=(*lacking, *campaign.skipped))
-    if not campaign.first:
-        raise UsageError("nothing to run", fix="; ".join(campaign.skipped) or None)
-    return campaign
+    phased_plan = phases.plan_phases(pairs, registry, references)
+    phased_plan = replace(phased_plan, skipped=(*lacking, *phased_plan.skipped))
+    if not phased_plan.phase1:
+        raise UsageError("nothing to run", fix="; ".join(phased_plan.skipped) or None)
+    return phased_plan
 
 
 def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) -> Iterator[tuple[WorkloadEntry, str]]:
@@ -203,8 +203,8 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
     for name in resolve.split(options["workloads"]):
         for workload in resolve.workloads(name, registry):
             device = _device(registry, workload, options["device"], options["allow_slow"])
-            needs = map(Need.parse, workload.needs_data)
-            lacking = {need.remedy: said for need in needs if (said := _lacking(registry, need)) is not None}
+            needs = map(DataRequirement.parse, workload.needs_data)
+            lacking = {need.fetch_command: said for need in needs if (said := _lacking(registry, need)) is not None}
             damaged = "".join(f": {said}" for said in lacking.values() if said)
             if not lacking:
                 yield workload, device
@@ -215,12 +215,12 @@ def _workloads(registry: Registry, options: dict[str, Any], skipped: list[str]) 
                 raise DataError(f"{workload.name} needs data{what}", fix="; ".join(lacking))
 
 
-def _untested(campaign: Campaign) -> list[str]:
-    devices = sorted({spec.device for spec in campaign.first})
-    return [f"warning: {line}" for line in map(detect.untested, devices) if line]
+def _untested(phased_plan: PhasedPlan) -> list[str]:
+    devices = sorted({spec.device for spec in phased_plan.phase1})
+    return [f"warning: {line}" for line in map(detect.untested_warning, devices) if line]
 
 
-def _lacking(registry: Registry, need: Need) -> str | None:
+def _lacking(registry: Registry, need: DataRequirement) -> str | None:
     """What is wrong with the data that are here, by a look at names and sizes; empty when some are not here at all.
 
     None when nothing is wrong.
@@ -272,26 +272,26 @@ def _cpu_sibling(registry: Registry, workload: WorkloadEntry) -> str | None:
 
 
 @contextmanager
-def watching(registry: Registry, total: int) -> Iterator[Several]:
+def watching(registry: Registry, total: int) -> Iterator[CombinedWatcher]:
     manager, warnings = observer_plugins(registry)
     for warning in warnings:
         note(f"warning: {warning}")
     # Redrawing is for terminals alone, whatever FORCE_COLOR says of colour.
     view = LiveView(total) if lively() and sys.stderr.isatty() else Plain(total)
     with view:
-        yield Several([view, Observers(manager)])
+        yield CombinedWatcher([view, Observers(manager)])
 
 
 # --- what is printed ----------------------------------------------------------------------------
 
 
-def _print_plan(campaign: Campaign, options: dict[str, Any]) -> None:
-    specs = campaign.first
+def _print_plan(phased_plan: PhasedPlan, options: dict[str, Any]) -> None:
+    specs = phased_plan.phase1
     folders = [folder for folder in (options["runs"], Path("results")) if folder.is_dir()]
     estimates = estimate.Estimates(folders)
     if options["as_json"]:
         rows_ = [{"run_id": run_id(spec), "seconds": estimates.of(spec), "spec": spec} for spec in specs]
-        json_out({"schema": SCHEMA, "specs": rows_, "pending": campaign.pending})
+        json_out({"schema": SCHEMA, "specs": rows_, "pending": phased_plan.pending})
         return
     rows = [["run", "submission", "workload", "for", "study", "trial", "device", "about", "hyperparameters"]]
     for spec in specs:
@@ -301,14 +301,14 @@ def _print_plan(campaign: Campaign, options: dict[str, Any]) -> None:
         row += [str(spec.trial), spec.device, "?" if about is None else text.seconds(about), hparams]
         rows.append(row)
     click.echo(text.columns(rows))
-    how = Execution(force=options["force"], retry_failed=options["retry_failed"])
-    left = [spec for spec in specs if finished(spec, run_id(spec), options["runs"], how) is None]
+    how = ExecutionOptions(force=options["force"], retry_failed=options["retry_failed"])
+    left = [spec for spec in specs if finished_summary(spec, run_id(spec), options["runs"], how) is None]
     jobs = options["jobs"] or _at_once(specs)
     total, unknown_ = estimates.total(left, jobs)
-    later = f", then {campaign.pending} to the stops that these choose" if campaign.pending else ""
+    pending_pairs = f", then {phased_plan.pending} to the stops that these choose" if phased_plan.pending else ""
     estimated = f"; about {text.seconds(total)} at {jobs} at once, by earlier records" if unknown_ < len(left) else ""
     before = f", {len(specs) - len(left)} of them finished" if len(left) < len(specs) else ""
-    note(f"{len(specs)} trials{before}{later}{estimated}")
+    note(f"{len(specs)} trials{before}{pending_pairs}{estimated}")
     if unknown_:
         note(f"no earlier record for {unknown_} of them on this hardware: not in the estimate")
 
@@ -321,7 +321,7 @@ def _at_once(specs: Sequence[RunSpec]) -> int:
     return max(1, min(fit, len(visible_gpus()) // gpus) if gpus else fit)
 
 
-def _summarise(outcomes: Sequence[Outcome], runs: Path) -> None:
+def _summarise(outcomes: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(outcome.status for outcome in outcomes)
     kept = sum(outcome.kept for outcome in outcomes)
     before = f" ({kept} from before)" if kept else ""

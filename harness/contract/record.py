@@ -34,7 +34,7 @@ class Device(Data, frozen=True, kw_only=True):
     partitioned: bool = False
 
 
-class Reading(Data, frozen=True, kw_only=True):
+class GpuSample(Data, frozen=True, kw_only=True):
     """A GPU's state at one moment.
 
     Args:
@@ -64,7 +64,7 @@ class DeviceLog(Data, frozen=True, kw_only=True):
 
     by: str
     devices: tuple[Device, ...]
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[GpuSample, ...] = ()
 
 
 class Environment(Data, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class Record(Data, frozen=True, kw_only=True):
     content_hash: str = ""
 
 
-class Outcome(Data, frozen=True, kw_only=True):
+class TrialSummary(Data, frozen=True, kw_only=True):
     """How a trial stands after a command, for summaries: light, since a plan may have ten thousand.
 
     Args:

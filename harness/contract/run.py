@@ -204,7 +204,7 @@ class Job(Data, frozen=True, kw_only=True):
     resume: bool = True
 
 
-class Execution(Data, frozen=True, kw_only=True):
+class ExecutionOptions(Data, frozen=True, kw_only=True):
     """How trials are to be carried out: what `bench run` passes to an executor beside the trials.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from harness.contract.record import Outcome, Record
+from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 
 
@@ -19,6 +19,6 @@ class Watcher(Protocol):
 
     def finished(self, record: Record) -> None: ...
 
-    def kept(self, outcome: Outcome) -> None:
+    def kept(self, outcome: TrialSummary) -> None:
         """The trial had ended before; nothing was run."""
         ...

@@ -29,7 +29,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to go on trying.
 
     Args:
@@ -84,7 +84,7 @@ def fetch(
     any_origin: bool = False,
     progress: Progress | None = None,
     name: str | None = None,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> Fetched:
     """Fetch a URL into `part`, going on where an earlier call stopped; on return the file is complete and synced.
 
@@ -105,7 +105,7 @@ def fetch(
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url} cannot be fetched: only http and https can")
-    patience = patience or Patience()
+    retry_policy = retry_policy or RetryPolicy()
     label = name or part.name
     transfer = _Transfer(url, part, size, any_origin, lambda done, total: progress and progress(label, done, total))
     resumed = transfer.done > 0
@@ -114,13 +114,13 @@ def fetch(
         while True:
             before = transfer.done
             try:
-                transfer.attempt(patience.timeout)
+                transfer.attempt(retry_policy.timeout)
                 return Fetched(sha256=transfer.digest(), size=transfer.done, resumed=resumed)
             except _Lost as lost:
                 failures = 1 if transfer.done > before else failures + 1
-                if failures >= patience.attempts:
-                    raise UnreachableError(f"{url}: {lost}, after {patience.attempts} tries") from None
-            time.sleep(min(patience.wait * 2 ** (failures - 1), 30.0))
+                if failures >= retry_policy.attempts:
+                    raise UnreachableError(f"{url}: {lost}, after {retry_policy.attempts} tries") from None
+            time.sleep(min(retry_policy.wait * 2 ** (failures - 1), 30.0))
 
 
 class _Transfer:
@@ -137,7 +137,7 @@ class _Transfer:
         try:
             self._file = open(part, "r+b" if part.exists() else "w+b")  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
-            raise cannot_write(part, error) from None
+            raise write_error(part, error) from None
         self._hash = hashlib.sha256()
         self.done = 0
         if noted.get("url") == url or any_origin:
@@ -161,7 +161,7 @@ class _Transfer:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise cannot_write(self._part, error) from None
+            raise write_error(self._part, error) from None
         return self._hash.hexdigest()
 
     def attempt(self, timeout: float) -> None:
@@ -181,7 +181,7 @@ class _Transfer:
                 self._receive(response)
         except urllib.error.HTTPError as error:
             with error:
-                self._refused(error)
+                self._raise_if_refused(error)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise _Lost(f"{type(reason).__name__}: {reason}" if str(reason) else type(reason).__name__) from None
@@ -196,7 +196,7 @@ class _Transfer:
         return urllib.request.Request(self._url, headers=headers)
 
     def _receive(self, response: http.client.HTTPResponse) -> None:
-        total = self._agreed_total(response.status, response.headers)
+        total = self._confirm_total(response.status, response.headers)
         self._require_room(total)
         self._report(self.done, total)
         while chunk := response.read(CHUNK):
@@ -208,7 +208,7 @@ class _Transfer:
             # It never said how many there would be: this may be all it has, or a connection that was lost.
             raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
-    def _agreed_total(self, status: int, headers: Message) -> int | None:
+    def _confirm_total(self, status: int, headers: Message) -> int | None:
         """The size of the whole file, with our position set to what the server is about to send."""
         total: int | None
         if status == 206:
@@ -227,7 +227,7 @@ class _Transfer:
             raise OtherFileError(f"{self._url} has {total:,} bytes, expected {self._size:,}")
         return total
 
-    def _refused(self, error: urllib.error.HTTPError) -> None:
+    def _raise_if_refused(self, error: urllib.error.HTTPError) -> None:
         if error.code == 416:
             found = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
             if found and int(found[1]) == self.done:
@@ -245,7 +245,7 @@ class _Transfer:
             # Unbuffered progress: what counts as done is in the file even if this process is killed.
             self._file.flush()
         except OSError as error:
-            raise cannot_write(self._part, error) from None
+            raise write_error(self._part, error) from None
         self._hash.update(chunk)
         self.done += len(chunk)
 
@@ -254,7 +254,7 @@ class _Transfer:
             self._file.seek(0)
             self._file.truncate()
         except OSError as error:
-            raise cannot_write(self._part, error) from None
+            raise write_error(self._part, error) from None
         self._hash = hashlib.sha256()
         self.done = 0
 
@@ -273,15 +273,15 @@ class _Transfer:
         try:
             self._origin.write_text(json.dumps({"url": self._url, "etag": self._etag}))
         except OSError as error:
-            raise cannot_write(self._origin, error) from None
+            raise write_error(self._origin, error) from None
 
 
-def forget(part: Path) -> None:
+def remove_partial_metadata(part: Path) -> None:
     """Remove the note beside a partial file, which is moved or gone."""
     part.with_name(f"{part.name}.json").unlink(missing_ok=True)
 
 
-def cannot_write(path: Path, error: OSError) -> DataError:
+def write_error(path: Path, error: OSError) -> DataError:
     """The error for a failed write in the data folder, with what to do about it."""
     fixes = {
         errno.ENOSPC: "free some space and give the command again; it goes on where it was",

@@ -20,7 +20,7 @@ import platformdirs
 
 from harness.contract.base import Data
 from harness.contract.entries import DatasetEntry, DatasetFile
-from harness.datasets.http import CHUNK, Progress, cannot_write
+from harness.datasets.http import CHUNK, Progress, write_error
 from harness.errors import DataError, PluginError, UsageError, unknown
 from harness.plugins.loading import load_object
 
@@ -45,7 +45,7 @@ class FileState(Data, frozen=True, kw_only=True):
         return self.state in ("ok", "unverified", "accepted")
 
 
-class Note(Data, frozen=True, kw_only=True):
+class FileNote(Data, frozen=True, kw_only=True):
     """Where a file came from: `origin` is a URL or a path, `time` is UTC, ISO 8601."""
 
     sha256: str
@@ -59,7 +59,7 @@ class Provenance(Data, frozen=True, kw_only=True):
     """The content of `provenance.json`, a note per file."""
 
     schema: int = 1
-    files: dict[str, Note] = msgspec.field(default_factory=dict)
+    files: dict[str, FileNote] = msgspec.field(default_factory=dict)
 
 
 # --- places -------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def parse_tokens(text: str) -> int:
     return number
 
 
-def enough(entry: DatasetEntry, tokens: int) -> list[str]:
+def selects_enough(entry: DatasetEntry, tokens: int) -> list[str]:
     """The files with so many training tokens, the first ones of the dataset, and those that everybody needs.
 
     Raises:
@@ -162,13 +162,13 @@ def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
     folder = dataset_folder(entry)
     if absent:
         which = f"{absent[0]} is" if len(absent) == 1 else f"{len(absent)} of {len(names)} files are"
-        raise DataError(f"dataset {entry.name}: {which} not in {folder}", fix=remedy(entry))
-    for name, complaint in misfits(entry, only).items():
-        raise DataError(f"dataset {entry.name}: {name} {complaint}", fix=remedy(entry))
+        raise DataError(f"dataset {entry.name}: {which} not in {folder}", fix=fetch_command(entry))
+    for name, complaint in size_mismatches(entry, only).items():
+        raise DataError(f"dataset {entry.name}: {name} {complaint}", fix=fetch_command(entry))
     return folder
 
 
-def misfits(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
+def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
     """What is wrong with the files that are there with another size than they should have; quick, nothing is hashed.
 
     Args:
@@ -186,12 +186,12 @@ def misfits(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
     return found
 
 
-def expected_size(file: DatasetFile, note: Note | None) -> int:
+def expected_size(file: DatasetFile, note: FileNote | None) -> int:
     """Bytes that a file should have: as noted when it came, else as published; 0 when nobody knows."""
     return note.size if note is not None else file.size
 
 
-class Need(NamedTuple):
+class DataRequirement(NamedTuple):
     """Data that a workload needs: a dataset, and which of its files or how many of its tokens."""
 
     dataset: str
@@ -199,7 +199,7 @@ class Need(NamedTuple):
     tokens: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Need:
+    def parse(cls, text: str) -> DataRequirement:
         """From `name`, `name/pattern` or `name:4.1B`."""
         name, slash, pattern = text.partition("/")
         if not slash:
@@ -210,17 +210,17 @@ class Need(NamedTuple):
     def only(self, entry: DatasetEntry) -> tuple[str, ...]:
         """Patterns of the files; none for all."""
         if self.tokens:
-            return tuple(enough(entry, parse_tokens(self.tokens)))
+            return tuple(selects_enough(entry, parse_tokens(self.tokens)))
         return (self.pattern,) if self.pattern else ()
 
     @property
-    def remedy(self) -> str:
+    def fetch_command(self) -> str:
         """The command that fetches them."""
         flag = f" --tokens {self.tokens}" if self.tokens else f" --only '{self.pattern}'" if self.pattern else ""
         return f"bench data get {self.dataset}{flag}"
 
 
-def remedy(entry: DatasetEntry) -> str:
+def fetch_command(entry: DatasetEntry) -> str:
     """The command that brings a dataset here."""
     if any(file.urls for file in entry.files):
         return f"bench data get {entry.name}"
@@ -243,7 +243,7 @@ def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | N
 
 
 def state_of_file(
-    entry: DatasetEntry, file: DatasetFile, note: Note | None, progress: Progress | None = None
+    entry: DatasetEntry, file: DatasetFile, note: FileNote | None, progress: Progress | None = None
 ) -> FileState:
     """The state of the file that lies in its place."""
     path = file_path(entry, file.name)
@@ -253,11 +253,17 @@ def state_of_file(
         digest = hash_file(path, file.name, progress)
     except OSError as error:
         return FileState(name=file.name, state="damaged", detail=f"{path} cannot be read: {error.strerror or error}")
-    return judge(entry, file, path, digest, note)
+    return judge_state(entry, file, path, digest, note)
 
 
-def judge(
-    entry: DatasetEntry, file: DatasetFile, path: Path, digest: str, note: Note | None = None, *, accept: bool = False
+def judge_state(
+    entry: DatasetEntry,
+    file: DatasetFile,
+    path: Path,
+    digest: str,
+    note: FileNote | None = None,
+    *,
+    accept: bool = False,
 ) -> FileState:
     """The state of a file whose SHA-256 is known, wherever it lies.
 
@@ -268,7 +274,7 @@ def judge(
     size = path.stat().st_size
     accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
     state: State = "ok" if file.sha256 else "unverified"
-    wrong = _other_than_expected(file, path, size, digest, note)
+    wrong = _find_mismatch(file, path, size, digest, note)
     if wrong and accept:
         wrong, state = "", "accepted"
     # A right checksum says more than any check of the format; beside a wrong one it says what is the matter.
@@ -277,7 +283,7 @@ def judge(
     return FileState(name=file.name, state="damaged" if wrong else state, size=size, sha256=digest, detail=wrong)
 
 
-def _other_than_expected(file: DatasetFile, path: Path, size: int, digest: str, note: Note | None) -> str:
+def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: FileNote | None) -> str:
     """How a file differs from the published one, or where nothing is published from the one that came."""
     if file.sha256:
         if digest == file.sha256 or (file.content_sha256 and _content_sha256(path) == file.content_sha256):
@@ -347,7 +353,7 @@ def hash_file(path: Path, name: str, progress: Progress | None = None) -> str:
 # --- notes and the lock -------------------------------------------------------------------------
 
 
-def read_notes(entry: DatasetEntry) -> dict[str, Note]:
+def read_notes(entry: DatasetEntry) -> dict[str, FileNote]:
     """What was noted of each file when it came; empty where nothing was.
 
     Raises:
@@ -359,7 +365,7 @@ def read_notes(entry: DatasetEntry) -> dict[str, Note]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, msgspec.DecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", fix=f"delete it, then: {remedy(entry)}") from None
+        raise DataError(f"{path} cannot be read: {error}", fix=f"delete it, then: {fetch_command(entry)}") from None
 
 
 def write_note(entry: DatasetEntry, state: FileState, origin: str) -> None:
@@ -369,7 +375,7 @@ def write_note(entry: DatasetEntry, state: FileState, origin: str) -> None:
         DataError: the folder cannot be written to.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    note = Note(sha256=state.sha256, size=state.size, state=state.state, origin=origin, time=now)
+    note = FileNote(sha256=state.sha256, size=state.size, state=state.state, origin=origin, time=now)
     content = Provenance(files={**read_notes(entry), state.name: note})
     path = dataset_folder(entry) / PROVENANCE
     temporary = path.with_name(f".{PROVENANCE}.tmp")
@@ -380,7 +386,7 @@ def write_note(entry: DatasetEntry, state: FileState, origin: str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise cannot_write(path, error) from None
+        raise write_error(path, error) from None
 
 
 @contextmanager
@@ -395,7 +401,7 @@ def locked(entry: DatasetEntry) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise cannot_write(path.parent, error) from None
+        raise write_error(path.parent, error) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -405,7 +411,7 @@ def locked(entry: DatasetEntry) -> Iterator[None]:
                 f"dataset {entry.name} is being fetched by another process ({holder})", fix="wait until it is done"
             ) from None
         except OSError as error:
-            raise cannot_write(path, error) from None
+            raise write_error(path, error) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.contract.entries import DatasetEntry, DatasetFile
-from harness.datasets.http import Patience, Progress
+from harness.datasets.http import Progress, RetryPolicy
 from harness.datasets.local import (
     PROVENANCE,
     FileState,
@@ -15,36 +15,36 @@ from harness.datasets.local import (
     data_folder,
     dataset_folder,
     dataset_path,
-    enough,
     file_path,
     locked,
-    misfits,
     missing,
     parse_tokens,
     read_notes,
     selected,
+    selects_enough,
+    size_mismatches,
     state_of_file,
     verify,
     write_note,
 )
-from harness.datasets.sources import FolderSupply, Taker, WebSupply, link_tree, set_aside, supply_from
+from harness.datasets.sources import FolderSource, Installer, WebSource, link_tree, open_source, quarantine
 from harness.errors import DataError
 
 __all__ = [
     "PROVENANCE",
     "FileState",
-    "Patience",
     "Progress",
+    "RetryPolicy",
     "State",
     "data_folder",
     "dataset_folder",
     "dataset_path",
-    "enough",
     "get",
     "import_folder",
-    "misfits",
     "missing",
     "parse_tokens",
+    "selects_enough",
+    "size_mismatches",
     "verify",
 ]
 
@@ -56,7 +56,7 @@ def get(
     *,
     only: Sequence[str] = (),
     accept_checksum: bool = False,
-    patience: Patience | None = None,
+    retry_policy: RetryPolicy | None = None,
 ) -> list[FileState]:
     """Bring the files of a dataset here, those that are not here and whole already.
 
@@ -80,12 +80,12 @@ def get(
     states = {file.name: state_of_file(entry, file, read_notes(entry).get(file.name)) for file in wanted}
     lacking = [file for file in wanted if not states[file.name].good]
     # A complete dataset in a folder that cannot be written to is no error, so the lock comes only now.
-    if lacking or misfits(entry, only):
+    if lacking or size_mismatches(entry, only):
         with locked(entry):
             _note_sizes(entry, [state for state in states.values() if state.good])
             if lacking:
-                supply = supply_from(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, patience)
-                states |= _bring(entry, lacking, supply, Taker(entry, accept_checksum, progress))
+                supply = open_source(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, retry_policy)
+                states |= _fetch_missing(entry, lacking, supply, Installer(entry, accept_checksum, progress))
     return [states[file.name] for file in wanted]
 
 
@@ -114,10 +114,10 @@ def import_folder(
         DataError: a file is not there or not what was expected; what was here before stays.
     """
     with locked(entry):
-        supply = FolderSupply(entry, Path(folder), link=not copy)
-        taker = Taker(entry, accept_checksum, progress)
+        supply = FolderSource(entry, Path(folder), link=not copy)
+        installer = Installer(entry, accept_checksum, progress)
         names = selected(entry, only)
-        states = [supply.bring(file, taker) for file in entry.files if file.name in names]
+        states = [supply.fetch_file(file, installer) for file in entry.files if file.name in names]
         return states + [link_tree(entry, Path(folder), name) for name in entry.folders if name in names]
 
 
@@ -129,23 +129,23 @@ def _refuse_user_trees(entry: DatasetEntry, only: Sequence[str]) -> None:
         )
 
 
-def _bring(
-    entry: DatasetEntry, lacking: Sequence[DatasetFile], supply: FolderSupply | WebSupply, taker: Taker
+def _fetch_missing(
+    entry: DatasetEntry, lacking: Sequence[DatasetFile], supply: FolderSource | WebSource, installer: Installer
 ) -> dict[str, FileState]:
     states: dict[str, FileState] = {}
     for file in lacking:
         # Asked again under the lock: another process may have fetched it while we waited to start.
         state = state_of_file(entry, file, read_notes(entry).get(file.name))
         if state.state == "damaged":
-            set_aside(file_path(entry, file.name), entry, file.name)
-        states[file.name] = state if state.good else supply.bring(file, taker)
+            quarantine(file_path(entry, file.name), entry, file.name)
+        states[file.name] = state if state.good else supply.fetch_file(file, installer)
     supply.close()
     return states
 
 
 def _note_sizes(entry: DatasetEntry, states: Sequence[FileState]) -> None:
     """Note good files of another size than the quick look expects: put here by hand, and packed by somebody else."""
-    other = misfits(entry)
+    other = size_mismatches(entry)
     for state in states:
         if state.name in other:
             write_note(entry, state, str(file_path(entry, state.name)))

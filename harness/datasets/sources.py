@@ -15,20 +15,20 @@ from harness.datasets.http import (
     CHUNK,
     DownloadError,
     OtherFileError,
-    Patience,
     Progress,
+    RetryPolicy,
     UnreachableError,
-    cannot_write,
     fetch,
-    forget,
+    remove_partial_metadata,
+    write_error,
 )
 from harness.datasets.local import (
     FileState,
     dataset_folder,
+    fetch_command,
     file_path,
     hash_file,
-    judge,
-    remedy,
+    judge_state,
     state_of_folder,
     write_note,
 )
@@ -41,7 +41,7 @@ _ACCEPT = "--accept-checksum takes a file that is right in format though not as 
 # --- taking a file in ---------------------------------------------------------------------------
 
 
-class Taker:
+class Installer:
     """Judges candidates and puts the good ones in their place under their good name."""
 
     def __init__(self, entry: DatasetEntry, accept: bool, progress: Progress | None) -> None:
@@ -59,11 +59,11 @@ class Taker:
         Raises:
             OtherFileError: it is not; names the file, what was expected and what came.
         """
-        forget(part)
-        state = judge(self.entry, file, part, digest, accept=self.accept)
+        remove_partial_metadata(part)
+        state = judge_state(self.entry, file, part, digest, accept=self.accept)
         if not state.good:
             acceptable = self.acceptable(file, part, digest)
-            bad = set_aside(part, self.entry, file.name)
+            bad = quarantine(part, self.entry, file.name)
             complaint = f"{file.name} from {origin}: {state.detail}; kept as {bad.name}"
             raise OtherFileError(complaint, acceptable=acceptable)
         self._place(part, file)
@@ -72,7 +72,7 @@ class Taker:
 
     def acceptable(self, file: DatasetFile, path: Path, digest: str) -> bool:
         """Whether a file that was not taken would be with `accept`."""
-        return not self.accept and judge(self.entry, file, path, digest, accept=True).good
+        return not self.accept and judge_state(self.entry, file, path, digest, accept=True).good
 
     def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
         """Link to a good file of the user's."""
@@ -84,7 +84,7 @@ class Taker:
                 temporary.unlink(missing_ok=True)
                 temporary.symlink_to(path)
             except OSError as error:
-                raise cannot_write(temporary, error) from None
+                raise write_error(temporary, error) from None
             self._place(temporary, file)
         write_note(self.entry, state, str(path))
         return state
@@ -95,16 +95,16 @@ class Taker:
             os.replace(part, target)
             sync_folder(target.parent)
         except OSError as error:
-            raise cannot_write(target, error) from None
+            raise write_error(target, error) from None
 
 
-def set_aside(path: Path, entry: DatasetEntry, name: str) -> Path:
+def quarantine(path: Path, entry: DatasetEntry, name: str) -> Path:
     """Rename a wrong file, so that nobody takes it for the good one and somebody can look at it."""
     bad = dataset_folder(entry) / f"{name}.bad"
     try:
         os.replace(path, bad)
     except OSError as error:
-        raise cannot_write(bad, error) from None
+        raise write_error(bad, error) from None
     return bad
 
 
@@ -119,13 +119,13 @@ def _copy(source: IO[bytes], part: Path, label: str, total: int, progress: Progr
     try:
         out = open(part, "wb")  # noqa: SIM115 (closed below; read errors must not look like write errors)
     except OSError as error:
-        raise cannot_write(part, error) from None
+        raise write_error(part, error) from None
     with out:
         while chunk := source.read(CHUNK):
             try:
                 out.write(chunk)
             except OSError as error:
-                raise cannot_write(part, error) from None
+                raise write_error(part, error) from None
             digest.update(chunk)
             done += len(chunk)
             if progress:
@@ -134,24 +134,26 @@ def _copy(source: IO[bytes], part: Path, label: str, total: int, progress: Progr
             out.flush()
             os.fsync(out.fileno())
         except OSError as error:
-            raise cannot_write(part, error) from None
+            raise write_error(part, error) from None
     return digest.hexdigest()
 
 
 # --- where files come from ----------------------------------------------------------------------
 
 
-def supply_from(entry: DatasetEntry, source: str | Path | None, patience: Patience | None) -> FolderSupply | WebSupply:
+def open_source(
+    entry: DatasetEntry, source: str | Path | None, retry_policy: RetryPolicy | None
+) -> FolderSource | WebSource:
     if source is None or str(source).startswith(("http://", "https://")):
-        return WebSupply(entry, None if source is None else str(source), patience)
+        return WebSource(entry, None if source is None else str(source), retry_policy)
     if "://" in str(source):
         raise UsageError(
             f"cannot fetch from {source}", fix="a source is a folder, or a URL that begins with http:// or https://"
         )
-    return FolderSupply(entry, Path(source), link=False)
+    return FolderSource(entry, Path(source), link=False)
 
 
-class FolderSupply:
+class FolderSource:
     """Files of that name anywhere below a folder."""
 
     def __init__(self, entry: DatasetEntry, folder: Path, *, link: bool) -> None:
@@ -182,7 +184,7 @@ class FolderSupply:
     def _in_named_folder(self, path: Path) -> bool:
         return self._entry.name in path.absolute().parts[:-1]
 
-    def bring(self, file: DatasetFile, taker: Taker) -> FileState:
+    def fetch_file(self, file: DatasetFile, installer: Installer) -> FileState:
         """Take in the first candidate that is what was expected.
 
         Raises:
@@ -190,28 +192,28 @@ class FolderSupply:
         """
         candidates = [path for name in _known_as(file) for path in self._found.get(name, [])]
         if not candidates:
-            return self._bring_member(file, taker)
-        digests = {path: self._hash(path, file, taker) for path in candidates}
+            return self._extract_member(file, installer)
+        summaries = {path: self._hash(path, file, installer) for path in candidates}
         complaints: list[str] = []
         # One that is just as published goes before one that somebody accepts.
-        for accept in dict.fromkeys((False, taker.accept)):
+        for accept in dict.fromkeys((False, installer.accept)):
             if accept or not (file.sha256 or file.size):
                 self._refuse_guess(file, candidates)
             complaints.clear()
             for path in candidates:
-                state = judge(self._entry, file, path, digests[path], accept=accept)
+                state = judge_state(self._entry, file, path, summaries[path], accept=accept)
                 if state.good:
-                    return taker.link(file, path, state) if self._link else self._copy(file, path, taker)
+                    return installer.link(file, path, state) if self._link else self._copy(file, path, installer)
                 complaints.append(f"{path}: {state.detail}")
         others = {1: "", 2: " (nor is the other one of that name)"}.get(
             len(complaints), f" (nor is any of the {len(complaints) - 1} others of that name)"
         )
-        hint = _ACCEPT if any(taker.acceptable(file, path, digests[path]) for path in candidates) else None
+        hint = _ACCEPT if any(installer.acceptable(file, path, summaries[path]) for path in candidates) else None
         raise DataError(f"dataset {self._entry.name}: {complaints[0]}{others}", fix=hint)
 
-    def _hash(self, path: Path, file: DatasetFile, taker: Taker) -> str:
+    def _hash(self, path: Path, file: DatasetFile, installer: Installer) -> str:
         try:
-            return hash_file(path, file.name, taker.progress)
+            return hash_file(path, file.name, installer.progress)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -224,29 +226,29 @@ class FolderSupply:
                 fix="name the folder of this dataset",
             )
 
-    def _copy(self, file: DatasetFile, path: Path, taker: Taker) -> FileState:
+    def _copy(self, file: DatasetFile, path: Path, installer: Installer) -> FileState:
         part = _part(self._entry, file.name)
         try:
             with open(path, "rb") as source:
-                digest = _copy(source, part, file.name, path.stat().st_size, taker.progress)
+                digest = _copy(source, part, file.name, path.stat().st_size, installer.progress)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-        return taker.keep(file, part, digest, str(path))
+        return installer.keep(file, part, digest, str(path))
 
-    def _bring_member(self, file: DatasetFile, taker: Taker) -> FileState:
+    def _extract_member(self, file: DatasetFile, installer: Installer) -> FileState:
         for name in _archives(file):
             for archive in sorted(self._folder.rglob(name)):
-                return _extract(self._entry, archive, file, taker, str(archive))
+                return _extract(self._entry, archive, file, installer, str(archive))
         raise DataError(f"dataset {self._entry.name}: there is no {file.name} below {self._folder}")
 
 
-class WebSupply:
+class WebSource:
     """Files from a base URL, or from the places that the entry names."""
 
-    def __init__(self, entry: DatasetEntry, base: str | None, patience: Patience | None) -> None:
+    def __init__(self, entry: DatasetEntry, base: str | None, retry_policy: RetryPolicy | None) -> None:
         self._entry = entry
         self._base = base.rstrip("/") if base else None
-        self._patience = patience
+        self._patience = retry_policy
         self._archives: dict[str, Path] = {}
         self._failed: dict[str, DownloadError] = {}
 
@@ -255,7 +257,7 @@ class WebSupply:
         for archive in self._archives.values():
             _discard(archive)
 
-    def bring(self, file: DatasetFile, taker: Taker) -> FileState:
+    def fetch_file(self, file: DatasetFile, installer: Installer) -> FileState:
         """Take in the file from the first place that has it whole.
 
         Raises:
@@ -264,11 +266,11 @@ class WebSupply:
         failures: list[DownloadError] = []
         for url, packed in self._places(file):
             try:
-                return self._unpack(url, file, taker) if packed else self._fetch(url, file, taker)
+                return self._unpack(url, file, installer) if packed else self._fetch(url, file, installer)
             except DownloadError as error:
                 failures.append(error)
         if not failures:
-            raise DataError(f"dataset {self._entry.name}: {file.name} has no URL", fix=remedy(self._entry))
+            raise DataError(f"dataset {self._entry.name}: {file.name} has no URL", fix=fetch_command(self._entry))
         what = "; ".join(error.what for error in failures)
         raise DataError(f"dataset {self._entry.name}: {what}", fix=self._fix(failures))
 
@@ -293,40 +295,40 @@ class WebSupply:
             for name in _archives(file):
                 yield f"{prefix}/{name}", True
 
-    def _fetch(self, url: str, file: DatasetFile, taker: Taker) -> FileState:
+    def _fetch(self, url: str, file: DatasetFile, installer: Installer) -> FileState:
         part = _part(self._entry, file.name)
         while True:
             got = fetch(
                 url,
                 part,
-                size=taker.expected_size(file),
+                size=installer.expected_size(file),
                 any_origin=bool(file.sha256),
-                progress=taker.progress,
+                progress=installer.progress,
                 name=file.name,
-                patience=self._patience,
+                retry_policy=self._patience,
             )
             try:
-                return taker.keep(file, part, got.sha256, url)
+                return installer.keep(file, part, got.sha256, url)
             except DownloadError:
                 # What was left from an earlier call may have been the wrong beginning; the next round has none.
                 if not got.resumed:
                     raise
 
-    def _unpack(self, url: str, file: DatasetFile, taker: Taker) -> FileState:
+    def _unpack(self, url: str, file: DatasetFile, installer: Installer) -> FileState:
         if url in self._failed:
             raise self._failed[url]
         if url not in self._archives:
             name = PurePosixPath(url).name
             part = _part(self._entry, name)
             try:
-                fetch(url, part, progress=taker.progress, name=name, patience=self._patience)
+                fetch(url, part, progress=installer.progress, name=name, retry_policy=self._patience)
             except DownloadError as error:
                 self._failed[url] = error
                 raise
             # It keeps the name of a part: a call that is broken off here finds it complete the next time.
             self._archives[url] = part
         try:
-            return _extract(self._entry, self._archives[url], file, taker, url)
+            return _extract(self._entry, self._archives[url], file, installer, url)
         except DownloadError as error:
             # A damaged archive is of no further use; the next call fetches it anew.
             self._failed[url] = error
@@ -334,7 +336,7 @@ class WebSupply:
             raise
 
 
-def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, taker: Taker, origin: str) -> FileState:
+def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, installer: Installer, origin: str) -> FileState:
     """Take in one member of a tar archive; nothing else in it is touched.
 
     Raises:
@@ -348,16 +350,16 @@ def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, taker: Taker
             if source is None:
                 raise KeyError(file.member)
             with source:
-                digest = _copy(source, part, file.name, tar.getmember(file.member).size, taker.progress)
+                digest = _copy(source, part, file.name, tar.getmember(file.member).size, installer.progress)
     except KeyError:
         raise DownloadError(f"{origin} has no {file.member} in it") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DownloadError(f"{origin} is a damaged archive: {error}") from None
-    return taker.keep(file, part, digest, f"{origin}:{file.member}")
+    return installer.keep(file, part, digest, f"{origin}:{file.member}")
 
 
 def _discard(part: Path) -> None:
-    forget(part)
+    remove_partial_metadata(part)
     part.unlink(missing_ok=True)
 
 
@@ -396,6 +398,6 @@ def link_tree(entry: DatasetEntry, folder: Path, name: str) -> FileState:
     try:
         target.symlink_to(tree)
     except OSError as error:
-        raise cannot_write(target, error) from None
+        raise write_error(target, error) from None
     write_note(entry, state, str(tree))
     return state

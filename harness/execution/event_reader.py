@@ -54,7 +54,7 @@ class EventReader(threading.Thread):
                 break
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                event = _decoded(decoder, line)
+                event = decode_event(decoder, line)
                 if isinstance(event, ClockEdge):
                     self._clock.edge(event)
                     if late:
@@ -68,7 +68,7 @@ class EventReader(threading.Thread):
         self.events.put(None)
 
 
-def _decoded(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
+def decode_event(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:

@@ -7,32 +7,32 @@ from typing import TypeAlias
 
 import msgspec
 
-from harness.contract.record import Outcome, Record, Status
+from harness.contract.record import Record, Status, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import Watcher
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="told"):
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="told"):
     run_id: str
 
 
-class _Started(_Told, frozen=True, kw_only=True, tag="started"):
+class _Started(_Message, frozen=True, kw_only=True, tag="started"):
     resumed: tuple[Point, ...]
 
 
-class _Evaluated(_Told, frozen=True, kw_only=True, tag="evaluated"):
+class _Evaluated(_Message, frozen=True, kw_only=True, tag="evaluated"):
     point: Point
 
 
-class _Warned(_Told, frozen=True, kw_only=True, tag="warned"):
+class _Warned(_Message, frozen=True, kw_only=True, tag="warned"):
     message: str
 
 
-class _Finished(_Told, frozen=True, kw_only=True, tag="finished"):
+class _Finished(_Message, frozen=True, kw_only=True, tag="finished"):
     record: Record
 
 
-class _Kept(_Told, frozen=True, kw_only=True, tag="kept"):
+class _Kept(_Message, frozen=True, kw_only=True, tag="kept"):
     status: Status
     reason: str
     path: str
@@ -41,7 +41,7 @@ class _Kept(_Told, frozen=True, kw_only=True, tag="kept"):
 _AnyTold: TypeAlias = _Started | _Evaluated | _Warned | _Finished | _Kept
 
 
-class Relay:
+class EventForwarder:
     """The watcher of one trial, far from its user.
 
     Args:
@@ -55,25 +55,25 @@ class Relay:
         self._encoder = msgspec.json.Encoder()
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        self._tell(_Started(run_id=self._identity, resumed=resumed))
+        self._forward(_Started(run_id=self._identity, resumed=resumed))
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
-        self._tell(_Evaluated(run_id=self._identity, point=point))
+        self._forward(_Evaluated(run_id=self._identity, point=point))
 
     def warned(self, spec: RunSpec, message: str) -> None:
-        self._tell(_Warned(run_id=self._identity, message=message))
+        self._forward(_Warned(run_id=self._identity, message=message))
 
     def finished(self, record: Record) -> None:
-        self._tell(_Finished(run_id=self._identity, record=record))
+        self._forward(_Finished(run_id=self._identity, record=record))
 
-    def kept(self, outcome: Outcome) -> None:
-        self._tell(_Kept(run_id=self._identity, status=outcome.status, reason=outcome.reason, path=outcome.path))
+    def kept(self, outcome: TrialSummary) -> None:
+        self._forward(_Kept(run_id=self._identity, status=outcome.status, reason=outcome.reason, path=outcome.path))
 
-    def _tell(self, told: _AnyTold) -> None:
+    def _forward(self, told: _AnyTold) -> None:
         self._send(self._encoder.encode(told))
 
 
-class Inbox:
+class EventReceiver:
     """The other end: the user's watcher is told what the relays sent.
 
     Args:
@@ -117,7 +117,7 @@ class Inbox:
             case _Finished():
                 self._watcher.finished(told.record)
             case _Kept():
-                found = Outcome(
+                found = TrialSummary(
                     run_id=told.run_id, spec=spec, status=told.status, reason=told.reason, kept=True, path=told.path
                 )
                 self._watcher.kept(found)

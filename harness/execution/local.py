@@ -8,50 +8,50 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from harness.contract.record import Outcome
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
-from harness.execution.resources import Claim, Machine
-from harness.execution.scheduler import Result, drive
-from harness.execution.state import Stop
+from harness.execution.resources import Allocation, Machine
+from harness.execution.scheduler import Result, run_all
+from harness.execution.state import StopSignal
 from harness.execution.supervisor import Transport
-from harness.execution.trial import carry_out, outcome
-from harness.execution.watchers import Several
+from harness.execution.trial import run_trial, trial_summary
+from harness.execution.watchers import CombinedWatcher
 from harness.storage.layout import run_id
 
 #: Seconds after which it is looked again for cores that other supervisors had.
-_LOOK_AGAIN_S = 1.0
+_POLL_INTERVAL_S = 1.0
 
 
 def execute(
     specs: Sequence[RunSpec],
     runs: Path,
     watcher: Watcher,
-    how: Execution | None = None,
+    how: ExecutionOptions | None = None,
     machine: Machine | None = None,
-) -> Iterator[Outcome]:
+) -> Iterator[TrialSummary]:
     """Carry out trials, started in order, and yield each one's outcome when its record is written.
 
     A finished trial is kept, an interrupted one goes on, and so does one whose worker is killed.
 
     Args:
         runs: the folder with one folder per trial.
-        how: see `Execution`; no more `jobs` run at once than fit.
+        how: see `ExecutionOptions`; no more `jobs` run at once than fit.
         machine: what there is to run on; this machine when None.
 
     Raises:
         UsageError: an option of another executor, or a trial that needs more GPUs than there are.
-        StoreError, Interrupted: see `drive`.
+        StoreError, Interrupted: see `run_all`.
     """
-    how = how or Execution()
+    how = how or ExecutionOptions()
     if how.options:
         raise UsageError(f"the local executor has no option {', '.join(how.options)}", fix="it has none; see --jobs")
     machine = machine or Machine()
     _require_gpus(specs, machine)
     transport = _in_process() if how.in_process else None
     backend = _InProcess(runs, watcher, transport) if transport else _Workers(runs, watcher, machine)
-    return drive(backend, specs, runs, watcher, how)
+    return run_all(backend, specs, runs, watcher, how)
 
 
 def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
@@ -80,58 +80,58 @@ class _Workers:
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
         self._runs = runs
-        self._watcher = Several([watcher])
+        self._watcher = CombinedWatcher([watcher])
         self._machine = machine
-        self._stop = Stop()
+        self._stop = StopSignal()
         self._running: dict[str, threading.Thread] = {}
         self._ended: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
         self._waits = False
 
-    def start(self, spec: RunSpec, how: Execution) -> bool:
-        claim = self._machine.take(spec)
-        if claim is None:
+    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
+        allocation = self._machine.allocate(spec)
+        if allocation is None:
             if self._running:
                 return False
             # All is taken by trials of other commands. Where wall seconds are scored, sharing would spoil both.
             if spec.clock == "wall":
-                self._say_that_it_waits(spec)
+                self._warn_waiting(spec)
                 return False
             self._watcher.warned(spec, "every core has a trial of another command on it; runs beside them, unpinned")
-            claim = Claim((), [])
+            allocation = Allocation((), [])
         identity = run_id(spec)
         # A daemon: should this process end without waiting for it, its worker ends with it.
-        thread = threading.Thread(target=self._run, args=(identity, spec, how, claim), name=identity, daemon=True)
+        thread = threading.Thread(target=self._run, args=(identity, spec, how, allocation), name=identity, daemon=True)
         self._running[identity] = thread
         thread.start()
         return True
 
     def ended(self) -> Iterable[tuple[str, Result]]:
         try:
-            identity, result = self._ended.get(timeout=_LOOK_AGAIN_S)
+            identity, result = self._ended.get(timeout=_POLL_INTERVAL_S)
         except queue.Empty:
             return
         self._running.pop(identity).join()
         yield identity, result
 
     def stop(self) -> None:
-        self._stop.pull()
+        self._stop.set()
         for thread in self._running.values():
             thread.join()
         self._running.clear()
 
-    def _run(self, identity: str, spec: RunSpec, how: Execution, claim: Claim) -> None:
+    def _run(self, identity: str, spec: RunSpec, how: ExecutionOptions, allocation: Allocation) -> None:
         result: Result
         try:
-            record, kept = carry_out(
-                spec, self._runs, self._watcher, how, place=claim.place, stop=self._stop, persist=True
+            record, kept = run_trial(
+                spec, self._runs, self._watcher, how, slot=allocation.slot, stop=self._stop, persist=True
             )
-            result = outcome(spec, self._runs, record, kept)
+            result = trial_summary(spec, self._runs, record, kept)
         except BaseException as error:
             result = error
-        claim.release()
+        allocation.release()
         self._ended.put((identity, result))
 
-    def _say_that_it_waits(self, spec: RunSpec) -> None:
+    def _warn_waiting(self, spec: RunSpec) -> None:
         if not self._waits:
             self._waits = True
             self._watcher.warned(spec, "trials of other commands have the GPUs; waiting for them")
@@ -146,11 +146,11 @@ class _InProcess:
         self._transport = transport
         self._ended: list[tuple[str, Result]] = []
 
-    def start(self, spec: RunSpec, how: Execution) -> bool:
+    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
         if self._ended:
             return False
-        record, kept = carry_out(spec, self._runs, self._watcher, how, self._transport)
-        self._ended.append((record.run_id, outcome(spec, self._runs, record, kept)))
+        record, kept = run_trial(spec, self._runs, self._watcher, how, self._transport)
+        self._ended.append((record.run_id, trial_summary(spec, self._runs, record, kept)))
         return True
 
     def ended(self) -> Iterable[tuple[str, Result]]:

@@ -19,15 +19,15 @@ from typing import Any
 
 import msgspec
 
-from harness.contract.record import Outcome
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import StoreError, UsageError
 from harness.execution import remote
-from harness.execution.event_stream import Inbox
+from harness.execution.event_stream import EventReceiver
 from harness.execution.remote import Delivery
-from harness.execution.scheduler import Lost, Result, drive
-from harness.execution.trial import give_up, outcome
+from harness.execution.scheduler import LostTrial, Result, run_all
+from harness.execution.trial import trial_summary, write_final_record
 from harness.storage import records
 from harness.storage.layout import RECORD, run_id
 
@@ -44,28 +44,30 @@ _STOP_S = 30.0
 OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 
 
-def execute(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Execution | None = None) -> Iterator[Outcome]:
+def execute(
+    specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: ExecutionOptions | None = None
+) -> Iterator[TrialSummary]:
     """Carry out trials on a Ray cluster, and yield each one's outcome when its record is in the runs folder.
 
     A cluster that this process is connected to already is used, and left as it is.
 
     Args:
         runs: the folder with one folder per trial.
-        how: see `Execution` and `OPTIONS`; at most `jobs` trials at once, or as many as the cluster has room for.
+        how: see `ExecutionOptions` and `OPTIONS`; at most `jobs` trials at once, or as many as the cluster holds.
 
     Raises:
         UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node is of
             another hardware class than the trials.
-        StoreError, Interrupted: see `drive`.
+        StoreError, Interrupted: see `run_all`.
     """
-    how = how or Execution()
+    how = how or ExecutionOptions()
     options = remote.checked_options("ray", how, OPTIONS)
     if options["shared"] not in ("", "yes", "no"):
         raise UsageError(f"executor option shared={options['shared']}: yes or no", fix="leave it out to find out")
     remote.number(options, "cores", 0)
     remote.number(options, "gpus", 0)
     runs = runs.absolute()
-    return drive(_Cluster(runs, watcher, options), specs, runs, watcher, how)
+    return run_all(_Cluster(runs, watcher, options), specs, runs, watcher, how)
 
 
 class _Cluster:
@@ -75,14 +77,14 @@ class _Cluster:
         self._runs = runs
         self._watcher = watcher
         self._options = options
-        self._inbox = Inbox(watcher)
+        self._inbox = EventReceiver(watcher)
         self._specs: dict[str, RunSpec] = {}
         self._running: dict[Any, str] = {}
         self._ray: Any = None
         self._ours = False
         self._said: set[str] = set()
 
-    def start(self, spec: RunSpec, how: Execution) -> bool:
+    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
         if len(self._running) >= _WINDOW:
             return False
         if self._ray is None:
@@ -93,10 +95,10 @@ class _Cluster:
             "num_cpus": remote.number(self._options, "cores", cores),
             "num_gpus": remote.number(self._options, "gpus", gpus),
         }
-        self._look_for_room(spec, needs)
+        self._poll_resources(spec, needs)
         self._inbox.expect(identity, spec)
         self._specs[identity] = spec
-        # No retries by Ray: whether it is worth one, and what is said of it, is decided in `drive`.
+        # No retries by Ray: whether it is worth one, and what is said of it, is decided in `run_all`.
         task = self._task.options(name=identity, max_retries=0, **needs)
         shared = self._options["shared"]
         ref = task.remote(msgspec.json.encode(spec), str(self._runs), self._mark, how, shared, self._mail)
@@ -121,9 +123,11 @@ class _Cluster:
             self._read_mail()
         for identity in running.values():
             # A node that does not see the runs folder has written a record that nobody will see.
-            if identity in self._inbox.begun and records.ending(self._runs / identity / RECORD) is None:
+            if identity in self._inbox.begun and records.read_ending(self._runs / identity / RECORD) is None:
                 with contextlib.suppress(StoreError):
-                    give_up(self._specs[identity], self._runs, self._watcher, "interrupted", "stopped by the user")
+                    write_final_record(
+                        self._specs[identity], self._runs, self._watcher, "interrupted", "stopped by the user"
+                    )
         if self._ours:
             self._ray.shutdown()
         self._ray = None
@@ -155,16 +159,16 @@ class _Cluster:
         strategy = strategies.NodeAffinitySchedulingStrategy(node_id=here, soft=False)
         self._mail = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=strategy).remote()
         self._task = ray.remote(_trial)
-        self._mark = remote.mark(self._runs)
+        self._mark = remote.write_fs_marker(self._runs)
         self._ray = ray
 
-    def _look_for_room(self, spec: RunSpec, needs: dict[str, float]) -> None:
+    def _poll_resources(self, spec: RunSpec, needs: dict[str, float]) -> None:
         """Say so when a trial fits no node that there is: Ray would wait for one in silence."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         wanted = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
         if not any(all(node.get(kind, 0) >= n for kind, n in wanted.items()) for node in nodes):
             missing = f"no node of the cluster has {wanted['CPU']:g} cores and {wanted['GPU']:g} GPUs; waiting for one"
-            remote.warn_of(self._watcher, spec, self._said, missing)
+            remote.warn_about_release(self._watcher, spec, self._said, missing)
 
     def _read_mail(self) -> None:
         # What was said is for show; that it cannot be had must not stop anything.
@@ -179,15 +183,15 @@ class _Cluster:
         except self._ray.exceptions.RayTaskError as error:
             return RuntimeError(f"the task of {identity} failed on its node: {error.cause or error}")
         except self._ray.exceptions.OutOfMemoryError:
-            return Lost("its node ran out of memory and Ray ended it", self._inbox.steps(identity))
+            return LostTrial("its node ran out of memory and Ray ended it", self._inbox.steps(identity))
         except self._ray.exceptions.RayError:
-            return Lost("its node or the supervisor on it died", self._inbox.steps(identity))
-        if delivery.error is not None or delivery.outcome is None:
+            return LostTrial("its node or the supervisor on it died", self._inbox.steps(identity))
+        if delivery.error is not None or delivery.trial_summary is None:
             return delivery.error or RuntimeError(f"nothing came back of {identity}")
         if not delivery.files:
-            return delivery.outcome
+            return delivery.trial_summary
         try:
-            return outcome(spec, self._runs, remote.accept(spec, self._runs, delivery.files), kept=False)
+            return trial_summary(spec, self._runs, remote.unpack_delivery(spec, self._runs, delivery.files), kept=False)
         except StoreError as error:
             return error
 
@@ -206,7 +210,7 @@ class _Mailbox:
         return lines
 
 
-def _trial(spec: bytes, runs: str, mark: str, how: Execution, shared: str, mail: Any) -> Delivery:
+def _trial(spec: bytes, runs: str, write_fs_marker: str, how: ExecutionOptions, shared: str, mail: Any) -> Delivery:
     """On a node: one trial.
 
     Args:
@@ -222,13 +226,13 @@ def _trial(spec: bytes, runs: str, mark: str, how: Execution, shared: str, mail:
     def send(line: bytes) -> None:
         last[:] = [mail.put.remote(line)]
 
-    if shared == "yes" or (shared == "" and remote.sees(Path(runs), mark)):
-        delivery = remote.carry_out_here(planned, Path(runs), how, send)
+    if shared == "yes" or (shared == "" and remote.shares_fs(Path(runs), write_fs_marker)):
+        delivery = remote.run_on_shared_fs(planned, Path(runs), how, send)
     else:
         # Of this node alone, so that another one on the same disk never goes on with it.
         node = ray.get_runtime_context().get_node_id()
-        folder = Path(tempfile.gettempdir()) / f"algorace-{os.getuid()}-{mark[:12]}-{node[:12]}"
-        delivery = remote.carry_out_apart(planned, folder, how, send)
+        folder = Path(tempfile.gettempdir()) / f"algorace-{os.getuid()}-{write_fs_marker[:12]}-{node[:12]}"
+        delivery = remote.run_on_local_fs(planned, folder, how, send)
     # What it said is there before it has ended.
     with contextlib.suppress(ray.exceptions.RayError):
         ray.wait(last, timeout=10) if last else None

@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.contract.record import Outcome, Record
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import Record, TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError, UsageError
-from harness.execution.event_stream import Relay
-from harness.execution.resources import Claim, Machine
-from harness.execution.state import Interrupted, Place
-from harness.execution.trial import carry_out, outcome
+from harness.execution.event_stream import EventForwarder
+from harness.execution.resources import Allocation, Machine
+from harness.execution.state import Interrupted, ResourceSlot
+from harness.execution.trial import run_trial, trial_summary
 from harness.hardware import detect
 from harness.storage import records
 from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
-from harness.system.files import cannot_write, write_atomically
+from harness.system.files import write_atomically, write_error
 
 #: In a runs folder: by what a node knows it again.
 _MARK = ".identity"
 #: Seconds that a node waits for a trial's lock: a file server gives back a dead machine's lock after a minute or so.
-PATIENCE_S = 120.0
+SILENCE_S = 120.0
 #: Seconds after which it is looked again for GPUs that others had.
-_LOOK_AGAIN_S = 1.0
+_POLL_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Delivery:
         files: name and content of what it left, where the runs folder is not one that the node sees.
     """
 
-    outcome: Outcome | None = None
+    trial_summary: TrialSummary | None = None
     error: BenchError | None = None
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def carry_out_here(spec: RunSpec, runs: Path, how: Execution, send: Callable[[bytes], None]) -> Delivery:
+def run_on_shared_fs(spec: RunSpec, runs: Path, how: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
     """On a node: a trial in a runs folder that the node sees.
 
     Args:
@@ -57,13 +57,13 @@ def carry_out_here(spec: RunSpec, runs: Path, how: Execution, send: Callable[[by
         send: passes on a line for the user's watcher.
     """
     identity = run_id(spec)
-    relay = Relay(identity, send)
+    relay = EventForwarder(identity, send)
     claim = None
     try:
         _require_hardware(spec)
-        claim = _claimed(spec, relay)
-        place = claim.place if claim else Place()
-        record, kept = carry_out(spec, runs, relay, how, place=place, persist=True, patience=PATIENCE_S)
+        claim = _claim_folder(spec, relay)
+        slot = claim.slot if claim else ResourceSlot()
+        record, kept = run_trial(spec, runs, relay, how, slot=slot, persist=True, patience=SILENCE_S)
     except Interrupted:
         record, kept = records.read_record(runs / identity / RECORD), False
     except BenchError as error:
@@ -71,37 +71,37 @@ def carry_out_here(spec: RunSpec, runs: Path, how: Execution, send: Callable[[by
     finally:
         if claim is not None:
             claim.release()
-    return Delivery(outcome=outcome(spec, runs, record, kept))
+    return Delivery(trial_summary=trial_summary(spec, runs, record, kept))
 
 
-def _claimed(spec: RunSpec, relay: Relay) -> Claim | None:
+def _claim_folder(spec: RunSpec, relay: EventForwarder) -> Allocation | None:
     """What the trial has for itself; None on a CPU whose cores all have trials. GPUs are waited for: wall seconds are
     scored there, and sharing would spoil both."""
     machine, waits = Machine(), False
-    while (claim := machine.take(spec)) is None:
+    while (claim := machine.allocate(spec)) is None:
         if spec.clock != "wall":
             relay.warned(spec, f"every core of {socket.gethostname()} has a trial on it; runs beside them, unpinned")
             break
         if not waits:
             relay.warned(spec, f"trials of others have the GPUs of {socket.gethostname()}; waiting for them")
             waits = True
-        time.sleep(_LOOK_AGAIN_S)
+        time.sleep(_POLL_INTERVAL_S)
     return claim
 
 
-def carry_out_apart(spec: RunSpec, folder: Path, how: Execution, send: Callable[[bytes], None]) -> Delivery:
+def run_on_local_fs(spec: RunSpec, folder: Path, how: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
     """On a node that does not see the runs folder: in a folder of its own, whose files are delivered."""
-    delivery = carry_out_here(spec, folder, how, send)
-    if delivery.outcome is None:
+    delivery = run_on_shared_fs(spec, folder, how, send)
+    if delivery.trial_summary is None:
         return delivery
     left = folder / run_id(spec)
-    files = {path.name: path.read_bytes() for path in left.iterdir() if path.is_file() and _worth_keeping(path.name)}
-    if delivery.outcome.status != "interrupted":
+    files = {path.name: path.read_bytes() for path in left.iterdir() if path.is_file() and _files_to_deliver(path.name)}
+    if delivery.trial_summary.status != "interrupted":
         shutil.rmtree(left, ignore_errors=True)
-    return Delivery(outcome=delivery.outcome, files=files)
+    return Delivery(trial_summary=delivery.trial_summary, files=files)
 
 
-def accept(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Record:
+def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Record:
     """Where the user sits: put a delivered trial into the runs folder, its record last.
 
     Raises:
@@ -110,7 +110,7 @@ def accept(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Record:
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
     with folder.locked():
-        ending = records.ending(folder.record_path)
+        ending = records.read_ending(folder.record_path)
         if ending is not None and ending.status != "interrupted":
             folder.set_aside()
         for name, content in files.items():
@@ -122,7 +122,7 @@ def accept(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Record:
     return record
 
 
-def mark(runs: Path) -> str:
+def write_fs_marker(runs: Path) -> str:
     """The mark of a runs folder, made if it has none.
 
     Raises:
@@ -135,13 +135,13 @@ def mark(runs: Path) -> str:
             write_atomically(path, uuid.uuid4().hex.encode())
         return path.read_text()
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
-def sees(runs: Path, mark: str) -> bool:
+def shares_fs(runs: Path, write_fs_marker: str) -> bool:
     """Whether this machine sees the runs folder with that mark."""
     try:
-        return (runs / _MARK).read_text() == mark
+        return (runs / _MARK).read_text() == write_fs_marker
     except OSError:
         return False
 
@@ -159,7 +159,7 @@ def optional_module(name: str, extra: str) -> Any:
         raise UsageError(f"the {extra} executor needs {name}: {error}", fix=fix) from error
 
 
-def checked_options(executor: str, how: Execution, known: dict[str, str]) -> dict[str, str]:
+def checked_options(executor: str, how: ExecutionOptions, known: dict[str, str]) -> dict[str, str]:
     """The executor's options, with the values that were not given.
 
     Args:
@@ -196,7 +196,7 @@ def cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
     return spec.ranks * spec.threads, spec.ranks if spec.device.partition(":")[0] == "cuda" else 0
 
 
-def _worth_keeping(name: str) -> bool:
+def _files_to_deliver(name: str) -> bool:
     return name != "lock" and not name.startswith((".", "checkpoint"))
 
 
@@ -210,7 +210,7 @@ def _require_hardware(spec: RunSpec) -> None:
         )
 
 
-def warn_of(watcher: Watcher, spec: RunSpec, said: set[str], message: str) -> None:
+def warn_about_release(watcher: Watcher, spec: RunSpec, said: set[str], message: str) -> None:
     """Warn, once for each message."""
     if message not in said:
         said.add(message)

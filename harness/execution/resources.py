@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.contract.run import RunSpec
-from harness.execution.state import Place
+from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 
 _PREFIX = "algorace-"
@@ -42,7 +42,7 @@ class Machine:
             self._gpus = visible_gpus()
         return self._gpus
 
-    def take(self, spec: RunSpec) -> Claim | None:
+    def allocate(self, spec: RunSpec) -> Allocation | None:
         """What a trial needs, for itself alone until it is given back; None when too little is free.
 
         On a CPU: `ranks` × `threads` cores (all of them, unpinned, where there are fewer). On CUDA: a GPU for each
@@ -51,28 +51,28 @@ class Machine:
         kind, _, index = spec.device.partition(":")
         wanted = spec.ranks * spec.threads
         if kind == "cpu":
-            claim = _claim("core", self.cores, min(wanted, len(self.cores)))
-            if claim is not None and wanted <= len(self.cores):
-                claim.place = Place(cores=tuple(int(core) for core in claim.names))
-            return claim
+            allocation = _allocate("core", self.cores, min(wanted, len(self.cores)))
+            if allocation is not None and wanted <= len(self.cores):
+                allocation.slot = ResourceSlot(cores=tuple(int(core) for core in allocation.names))
+            return allocation
         if kind != "cuda":
-            return _claim("device", [kind], 1)
+            return _allocate("device", [kind], 1)
         # A GPU that was asked for by its number stays visible under that number.
         candidates = self.gpus[int(index) : int(index) + spec.ranks] if index else self.gpus
-        claim = _claim("gpu", candidates, spec.ranks)
-        if claim is None:
+        allocation = _allocate("gpu", candidates, spec.ranks)
+        if allocation is None:
             return None
-        gpus = () if index else claim.names
+        gpus = () if index else allocation.names
         share = max(wanted, len(self.cores) * spec.ranks // len(self.gpus))
-        cores = _claim("core", self.cores, share) or _claim("core", self.cores, wanted)
-        claim.place = Place(gpus=gpus)
+        cores = _allocate("core", self.cores, share) or _allocate("core", self.cores, wanted)
+        allocation.slot = ResourceSlot(gpus=gpus)
         if cores is not None:
-            claim.join(cores)
-            claim.place = Place(cores=tuple(int(core) for core in cores.names), gpus=gpus)
-        return claim
+            allocation.join(cores)
+            allocation.slot = ResourceSlot(cores=tuple(int(core) for core in cores.names), gpus=gpus)
+        return allocation
 
 
-class Claim:
+class Allocation:
     """What a trial holds.
 
     Args:
@@ -80,19 +80,19 @@ class Claim:
         holds: what keeps others off.
     """
 
-    def __init__(self, names: tuple[str, ...], holds: list[_Hold]) -> None:
+    def __init__(self, names: tuple[str, ...], locks: list[ResourceLock]) -> None:
         self.names = names
-        self.place = Place()
-        self._holds = holds
+        self.slot = ResourceSlot()
+        self._locks = locks
 
-    def join(self, other: Claim) -> None:
+    def join(self, other: Allocation) -> None:
         """Give back the other together with this one."""
-        self._holds += other._holds
+        self._locks += other._locks
 
     def release(self) -> None:
         """Give everything back."""
-        for hold in self._holds:
-            hold.release()
+        for lock in self._locks:
+            lock.release()
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -148,25 +148,25 @@ def _quota() -> int | None:
 # --- who holds what -----------------------------------------------------------------------------
 
 
-def _claim(kind: str, candidates: Iterable[int | str], n: int) -> Claim | None:
+def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation | None:
     """The first n of the candidates that nobody holds; None, and nothing held, when there are fewer."""
     names: list[str] = []
-    holds: list[_Hold] = []
+    locks: list[ResourceLock] = []
     for candidate in candidates:
-        if len(holds) == n:
+        if len(locks) == n:
             break
-        hold = _Hold.get(f"{_PREFIX}{kind}-{candidate}")
-        if hold is not None:
+        lock = ResourceLock.get(f"{_PREFIX}{kind}-{candidate}")
+        if lock is not None:
             names.append(str(candidate))
-            holds.append(hold)
-    claim = Claim(tuple(names), holds)
-    if len(holds) == n:
-        return claim
-    claim.release()
+            locks.append(lock)
+    allocation = Allocation(tuple(names), locks)
+    if len(locks) == n:
+        return allocation
+    allocation.release()
     return None
 
 
-class _Hold:
+class ResourceLock:
     """A name that one process at a time can have; the kernel takes it back when that process ends, however it does.
 
     Elsewhere than on Linux there are no such names, and only the trials of one supervisor know of each other.
@@ -180,7 +180,7 @@ class _Hold:
         self._socket = bound
 
     @classmethod
-    def get(cls, name: str) -> _Hold | None:
+    def get(cls, name: str) -> ResourceLock | None:
         if sys.platform != "linux":
             with cls._lock:
                 if name in cls._ours:

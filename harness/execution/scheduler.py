@@ -10,18 +10,18 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from harness.contract.record import Outcome
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import StoreError
 from harness.execution.state import DEATHS_ALLOWED, Interrupted
 from harness.execution.supervisor import termination_as_interrupt
-from harness.execution.trial import finished, give_up, outcome
+from harness.execution.trial import finished_summary, trial_summary, write_final_record
 from harness.storage.layout import run_id
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostTrial:
     """A trial whose supervisor is gone, with the machine it was on for instance.
 
     Args:
@@ -34,13 +34,13 @@ class Lost:
 
 
 #: How a trial left a backend. A `BaseException` that is no `BenchError` is a defect and ends everything.
-Result: TypeAlias = Outcome | Lost | BaseException
+Result: TypeAlias = TrialSummary | LostTrial | BaseException
 
 
 class Backend(Protocol):
     """Somewhere that trials run."""
 
-    def start(self, spec: RunSpec, how: Execution) -> bool:
+    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
         """Begin a trial; False when there is no room for it now."""
         ...
 
@@ -53,9 +53,9 @@ class Backend(Protocol):
         ...
 
 
-def drive(
-    backend: Backend, specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Execution
-) -> Iterator[Outcome]:
+def run_all(
+    backend: Backend, specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: ExecutionOptions
+) -> Iterator[TrialSummary]:
     """Carry out trials, each once, and yield outcomes as they come: those kept from before first.
 
     A trial whose folder cannot be had or written is left out, and that error is raised when all others have ended. A
@@ -68,7 +68,7 @@ def drive(
     """
     with termination_as_interrupt():
         try:
-            yield from _Drive(backend, runs, watcher, how).outcomes(specs)
+            yield from _Scheduler(backend, runs, watcher, how).outcomes(specs)
         except KeyboardInterrupt:
             backend.stop()
             raise Interrupted("stopped", fix="give the same command again to go on") from None
@@ -83,13 +83,13 @@ class _Losses:
     count: int = 0
     furthest: int = 0
 
-    def add(self, lost: Lost) -> None:
+    def add(self, lost: LostTrial) -> None:
         self.count = 1 if lost.steps > self.furthest else self.count + 1
         self.furthest = max(self.furthest, lost.steps)
 
 
-class _Drive:
-    def __init__(self, backend: Backend, runs: Path, watcher: Watcher, how: Execution) -> None:
+class _Scheduler:
+    def __init__(self, backend: Backend, runs: Path, watcher: Watcher, how: ExecutionOptions) -> None:
         self._backend = backend
         self._runs = runs
         self._watcher = watcher
@@ -100,9 +100,9 @@ class _Drive:
         self._running: dict[str, RunSpec] = {}
         self._losses: dict[str, _Losses] = {}
 
-    def outcomes(self, specs: Sequence[RunSpec]) -> Iterator[Outcome]:
+    def outcomes(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
         for identity, spec in {run_id(spec): spec for spec in specs}.items():
-            kept = finished(spec, identity, self._runs, self._how)
+            kept = finished_summary(spec, identity, self._runs, self._how)
             if kept is None:
                 self._waiting.append((identity, spec))
             else:
@@ -110,11 +110,11 @@ class _Drive:
                 yield kept
         failure: StoreError | None = None
         while self._waiting or self._running:
-            self._fill()
+            self._submit_ready()
             for identity, result in self._backend.ended():
                 spec = self._running.pop(identity)
-                end = self._lost(identity, spec, result) if isinstance(result, Lost) else result
-                if isinstance(end, Outcome):
+                end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
+                if isinstance(end, TrialSummary):
                     # One that was lost with its record written is found finished the next time.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
@@ -124,7 +124,7 @@ class _Drive:
         if failure is not None:
             raise failure
 
-    def _fill(self) -> None:
+    def _submit_ready(self) -> None:
         """Start trials in order for as long as there is room for the next one."""
         limit = self._how.jobs
         while self._waiting and (limit is None or len(self._running) < limit):
@@ -134,7 +134,7 @@ class _Drive:
             self._waiting.popleft()
             self._running[identity] = spec
 
-    def _lost(self, identity: str, spec: RunSpec, lost: Lost) -> Outcome | StoreError | None:
+    def _handle_loss(self, identity: str, spec: RunSpec, lost: LostTrial) -> TrialSummary | StoreError | None:
         """Put it first in line again; or give it up, and say how it stands."""
         losses = self._losses.setdefault(identity, _Losses())
         losses.add(lost)
@@ -144,7 +144,7 @@ class _Drive:
             return None
         reason = f"{lost.reason}, {losses.count} times in a row without it getting further"
         try:
-            record = give_up(spec, self._runs, self._watcher, "crashed", reason)
+            record = write_final_record(spec, self._runs, self._watcher, "crashed", reason)
         except StoreError as error:
             return error
-        return outcome(spec, self._runs, record, kept=False)
+        return trial_summary(spec, self._runs, record, kept=False)

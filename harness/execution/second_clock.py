@@ -39,7 +39,7 @@ class SecondClock:
     def edge(self, event: ClockEdge) -> None:
         """Note an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
-        waits = [_waited(schedule) for schedule in self._schedules]
+        waits = [_thread_wait_seconds(schedule) for schedule in self._schedules]
         reader, worker = (after - before for after, before in zip(waits, self._waits, strict=True))
         self._waits = waits
         self._late[0] += reader + min(worker, STALL_S)
@@ -76,7 +76,7 @@ class SecondClock:
         return 0.0
 
 
-def _waited(schedule: str) -> float:
+def _thread_wait_seconds(schedule: str) -> float:
     """Seconds that a thread was ready to run and had no processor; 0 where the kernel does not say."""
     try:
         return int(Path(schedule).read_text().split()[1]) / 1e9

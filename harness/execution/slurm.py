@@ -18,17 +18,17 @@ from typing import Any
 
 import msgspec
 
-from harness.contract.record import Outcome, Status
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import Status, TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import StoreError, UsageError
 from harness.execution import remote
-from harness.execution.event_stream import Inbox
+from harness.execution.event_stream import EventReceiver
 from harness.execution.remote import Delivery
-from harness.execution.scheduler import Lost, Result, drive
-from harness.execution.trial import give_up, outcome
+from harness.execution.scheduler import LostTrial, Result, run_all
+from harness.execution.trial import trial_summary, write_final_record
 from harness.storage.layout import run_id
-from harness.system.files import cannot_write
+from harness.system.files import write_error
 
 #: Jobs in the queue at once when `jobs` does not say.
 _WINDOW = 100
@@ -45,19 +45,21 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def execute(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Execution | None = None) -> Iterator[Outcome]:
+def execute(
+    specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: ExecutionOptions | None = None
+) -> Iterator[TrialSummary]:
     """Carry out trials as jobs, and yield each one's outcome when its record is in the runs folder.
 
     Args:
         runs: the folder with one folder per trial; every node sees it under this path.
-        how: see `Execution` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
+        how: see `ExecutionOptions` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
 
     Raises:
         UsageError: submitit is not installed, there is no Slurm here, an option is wrong, or a node is of another
             hardware class than the trials.
-        StoreError, Interrupted: see `drive`.
+        StoreError, Interrupted: see `run_all`.
     """
-    how = how or Execution()
+    how = how or ExecutionOptions()
     options = remote.checked_options("slurm", how, OPTIONS)
     if options["cluster"] not in ("slurm", "local"):
         raise UsageError(f"executor option cluster={options['cluster']}: slurm or local")
@@ -67,7 +69,7 @@ def execute(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: Executi
     for name in ("minutes", "memory", "cores", "gpus"):
         remote.number(options, name, 1)
     runs = runs.absolute()
-    return drive(_Queue(runs, watcher, options), specs, runs, watcher, how)
+    return run_all(_Queue(runs, watcher, options), specs, runs, watcher, how)
 
 
 class _Queue:
@@ -77,11 +79,11 @@ class _Queue:
         self._runs = runs
         self._watcher = watcher
         self._options = options
-        self._inbox = Inbox(watcher)
+        self._inbox = EventReceiver(watcher)
         self._folder = runs / ".slurm"
         self._jobs: dict[str, tuple[RunSpec, Any, _Journal]] = {}
 
-    def start(self, spec: RunSpec, how: Execution) -> bool:
+    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
         if len(self._jobs) >= _WINDOW:
             return False
         submitit = remote.optional_module("submitit", "slurm")
@@ -139,7 +141,7 @@ class _Queue:
             return RuntimeError(f"the job of {identity} failed, {job.paths.folder}: {error}")
         with contextlib.suppress(OSError):
             shutil.rmtree(job.paths.folder)
-        return delivery.error or delivery.outcome or RuntimeError(f"nothing came back of {identity}")
+        return delivery.error or delivery.trial_summary or RuntimeError(f"nothing came back of {identity}")
 
     def _uncompleted(self, identity: str, spec: RunSpec, state: str) -> Result:
         """A job that ended without a result: how Slurm says it ended decides what becomes of the trial."""
@@ -148,9 +150,11 @@ class _Queue:
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),
         }
         if (word := state.split()[0] if state else "") not in ends:
-            return Lost(f"its job ended without a result ({state.lower()})", self._inbox.steps(identity))
+            return LostTrial(f"its job ended without a result ({state.lower()})", self._inbox.steps(identity))
         try:
-            return outcome(spec, self._runs, give_up(spec, self._runs, self._watcher, *ends[word]), kept=False)
+            return trial_summary(
+                spec, self._runs, write_final_record(spec, self._runs, self._watcher, *ends[word]), kept=False
+            )
         except StoreError as error:
             return error
 
@@ -161,11 +165,11 @@ class TrialJob:
     Args:
         spec: as JSON.
         runs: the runs folder, absolute.
-        how: see `Execution`.
+        how: see `ExecutionOptions`.
         journal: the file that tells the user's side what happens.
     """
 
-    def __init__(self, spec: bytes, runs: str, how: Execution, journal: str) -> None:
+    def __init__(self, spec: bytes, runs: str, how: ExecutionOptions, journal: str) -> None:
         self._spec = spec
         self._runs = runs
         self._how = how
@@ -174,7 +178,7 @@ class TrialJob:
     def __call__(self) -> Delivery:
         """On a node: the trial."""
         journal = _Journal(Path(self._journal))
-        return remote.carry_out_here(
+        return remote.run_on_shared_fs(
             msgspec.json.decode(self._spec, type=RunSpec), Path(self._runs), self._how, journal.write
         )
 
@@ -210,7 +214,7 @@ class _Journal:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise write_error(self.path, error) from error
 
     def read(self) -> list[bytes]:
         """The whole lines since the last time."""

@@ -15,7 +15,7 @@ from harness.contract.record import DeviceLog, Record
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
-from harness.hardware.telemetry import joined
+from harness.hardware.telemetry import merge_logs
 
 #: A worker killed this many times in a row without getting any further has crashed.
 DEATHS_ALLOWED = 3
@@ -27,24 +27,24 @@ class Interrupted(BenchError):
     exit_code = 130
 
 
-class Stop:
+class StopSignal:
     """Asks trials to end, each with a record; pulled once, from any thread."""
 
     def __init__(self) -> None:
         self._pulled = threading.Event()
 
-    def pull(self) -> None:
+    def set(self) -> None:
         """Ask."""
         self._pulled.set()
 
     @property
-    def pulled(self) -> bool:
+    def is_set(self) -> bool:
         """Whether it was asked."""
         return self._pulled.is_set()
 
 
 @dataclass(frozen=True)
-class Place:
+class ResourceSlot:
     """What a trial has for itself.
 
     Args:
@@ -56,7 +56,7 @@ class Place:
     gpus: tuple[str, ...] = ()
 
 
-class Disagreeing(Protocol):
+class IndependentClock(Protocol):
     """A second measurement of the worker's clock."""
 
     def disagreement(self) -> str:
@@ -82,7 +82,7 @@ class Trial:
     ready: Ready | None = None
     end: Done | None = None
     killer: str = ""
-    second_clock: Disagreeing | None = None
+    second_clock: IndependentClock | None = None
     devices: DeviceLog | None = None
     started: str = field(default_factory=lambda: _utc_now())
 
@@ -111,7 +111,7 @@ class Trial:
             case ClockEdge():
                 pass  # stamped where it arrives, by the reader
             case Watched():
-                self.devices = joined(self.devices, event.log)
+                self.devices = merge_logs(self.devices, event.log)
             case Warned():
                 self.watcher.warned(self.spec, event.message)
             case Done():

@@ -10,7 +10,7 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
-from harness.execution.state import Interrupted, Place, Stop, Trial
+from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
 from harness.storage.run_folder import RunFolder
 
@@ -23,8 +23,8 @@ def supervise(
     watcher: Watcher,
     *,
     transport: Transport | None = None,
-    place: Place | None = None,
-    stop: Stop | None = None,
+    slot: ResourceSlot | None = None,
+    stop: StopSignal | None = None,
     persist: bool = False,
 ) -> Record:
     """Run a trial, or go on with it, to its record. The folder must be locked.
@@ -46,7 +46,7 @@ def supervise(
         Interrupted: the trial was stopped; the record says `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher)
-    carry_out = transport or WorkerProcess(folder, trial, place or Place(), stop or Stop()).carry_out
+    carry_out = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).carry_out
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False
     while True:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.contract.record import Outcome, Record
+from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import Watcher
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Several:
+class CombinedWatcher:
     """Passes everything on to several watchers, one call at a time, whatever thread it comes from."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
@@ -41,7 +41,7 @@ class Several:
             for watcher in self._watchers:
                 watcher.finished(record)
 
-    def kept(self, outcome: Outcome) -> None:
+    def kept(self, outcome: TrialSummary) -> None:
         with self._lock:
             for watcher in self._watchers:
                 watcher.kept(outcome)

@@ -19,16 +19,16 @@ from harness.contract.run import Job, RunSpec
 from harness.datasets.local import data_folder
 from harness.execution.event_reader import WAKE_S, EventReader
 from harness.execution.second_clock import SecondClock
-from harness.execution.state import Place, Stop, Trial
-from harness.hardware.telemetry import watch
+from harness.execution.state import ResourceSlot, StopSignal, Trial
+from harness.hardware.telemetry import start_watch
 from harness.storage.run_folder import RunFolder
 from harness.system import python_process
-from harness.system.files import cannot_write
+from harness.system.files import write_error
 
 #: Seconds without any sign of life before the first event: imports, generating data, compiling.
 STARTUP_S = 900.0
 #: Seconds without any sign of life later on, beside four times the time budget.
-PATIENCE_S = 120.0
+SILENCE_S = 120.0
 #: What the worker process is started with.
 WORKER = python_process.command("harness.worker")
 
@@ -43,10 +43,10 @@ class WorkerProcess:
         stop: ends the worker when pulled.
     """
 
-    def __init__(self, folder: RunFolder, trial: Trial, place: Place, stop: Stop) -> None:
+    def __init__(self, folder: RunFolder, trial: Trial, slot: ResourceSlot, stop: StopSignal) -> None:
         self._folder = folder
         self._trial = trial
-        self._place = place
+        self._place = slot
         self._stop = stop
 
     def carry_out(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
@@ -65,7 +65,7 @@ class WorkerProcess:
             writing = -1
             clock = self._trial.second_clock = SecondClock(worker.pid)
             reader = EventReader(reading, clock)
-            reader.watch = watch(job.spec, reader.events.put, self._place.gpus)
+            reader.watch = start_watch(job.spec, reader.events.put, self._place.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()
@@ -73,11 +73,11 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.write(msgspec.json.encode(job) + b"\n")
                 worker.stdin.flush()
-            silent = _pass_on(reader.events, receive, job.spec, self._stop)
+            silent = forward_events(reader.events, receive, job.spec, self._stop)
             if silent:
                 _kill(worker)
                 self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
-            returncode = _end_of(worker)
+            returncode = _wait_for_exit(worker)
         finally:
             if worker is not None:
                 _kill(worker)
@@ -93,7 +93,7 @@ class WorkerProcess:
                     os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
         if self._trial.end is None:
-            self._trial.died(returncode, _last_words(log, log_began))
+            self._trial.died(returncode, _last_log_line(log, log_began))
 
     def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
         """The worker, and where in the log its output begins.
@@ -117,12 +117,12 @@ class WorkerProcess:
                     start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
                 )
         except OSError as error:
-            raise cannot_write(self._folder.path, error) from error
+            raise write_error(self._folder.path, error) from error
         return worker, began
 
 
-def _pass_on(
-    events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: Stop
+def forward_events(
+    events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: StopSignal
 ) -> float:
     """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds).
 
@@ -130,10 +130,10 @@ def _pass_on(
         KeyboardInterrupt: it was stopped first.
     """
     # Between two events lies a small part of the budget, on a machine that may be several times slower.
-    patience, running = STARTUP_S, 4 * spec.seconds_allowed + PATIENCE_S
+    patience, running = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     waited = 0.0
     while True:
-        if stop.pulled:
+        if stop.is_set:
             raise KeyboardInterrupt
         try:
             event = events.get(timeout=WAKE_S)
@@ -153,7 +153,7 @@ def _pass_on(
             patience = running
 
 
-def _end_of(worker: subprocess.Popen[bytes]) -> int:
+def _wait_for_exit(worker: subprocess.Popen[bytes]) -> int:
     """The worker's exit code; it has said its last word, so it is not waited for much longer."""
     try:
         return worker.wait(timeout=10)
@@ -169,7 +169,7 @@ def _kill(worker: subprocess.Popen[bytes]) -> None:
     worker.wait()
 
 
-def _environment(spec: RunSpec, scratch: Path, place: Place) -> dict[str, str]:
+def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
     """The worker's environment: fixed threads and hashing, and a home and temporary folder of its own."""
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
@@ -180,11 +180,11 @@ def _environment(spec: RunSpec, scratch: Path, place: Place) -> dict[str, str]:
     # Packages that a user installed for themselves are found through HOME, which is another one in there.
     # So are its datasets, and what a workload keeps beside them.
     kept = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
-    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
+    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
     return {**python_process.environment(), **kept, **home, **fixed, **counts, **gpus}
 
 
-def _last_words(log: Path, began: int) -> str:
+def _last_log_line(log: Path, began: int) -> str:
     """The last line that this worker wrote to its log."""
     try:
         with open(log, "rb") as file:

@@ -39,7 +39,7 @@ class Card(Data, frozen=True, kw_only=True):
         return whole and device.name in self.names and low <= device.memory_mib / _MIB_PER_GIB <= high
 
 
-class Declared(Data, frozen=True, kw_only=True):
+class DeclaredHardware(Data, frozen=True, kw_only=True):
     """The content of `hardware.yaml`: cards by the name that classes have, and instruction sets, best first."""
 
     cards: dict[str, Card]
@@ -47,7 +47,7 @@ class Declared(Data, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recognised:
+class RecognisedHardware:
     """A hardware class, whether it is declared, and what it was recognised by, in words."""
 
     name: str
@@ -56,11 +56,11 @@ class Recognised:
 
 
 @functools.cache
-def declared() -> Declared:
+def declared() -> DeclaredHardware:
     """Every declared class."""
     import yaml
 
-    return msgspec.convert(yaml.safe_load(_FILE.read_text()), Declared)
+    return msgspec.convert(yaml.safe_load(_FILE.read_text()), DeclaredHardware)
 
 
 def classes() -> Mapping[str, tuple[int, str]]:
@@ -77,20 +77,20 @@ def card_of(device: Device) -> str | None:
     return next((name for name, card in declared().cards.items() if card.matches(device)), None)
 
 
-def recognise(devices: Sequence[Device]) -> Recognised:
+def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     """The class of some GPUs that share a run.
 
     An undeclared class ends in the memory in GiB, which no declared one does, so the two can never be taken for each
     other, whatever a driver calls its card.
     """
     if not devices:
-        return Recognised(name="0xunknown-gpu", declared=False, by="no driver that answers")
+        return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no driver that answers")
     count = len(devices)
     cards = {card_of(device) for device in devices}
     card = next(iter(cards))
     if len(cards) == 1 and card is not None and f"{count}x{card}" in classes():
         first = devices[0]
-        return Recognised(
+        return RecognisedHardware(
             name=f"{count}x{card}",
             declared=True,
             by=f"{count} × {first.name!r} with {first.memory_mib / _MIB_PER_GIB:.1f} GiB, as declared",
@@ -107,7 +107,7 @@ def recognise(devices: Sequence[Device]) -> Recognised:
         why = f"the name is declared with other memory than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
     else:
         why = "the driver's name is in no declared class"
-    return Recognised(name=f"{count}x{'+'.join(kinds)}", declared=False, by=f"{names}: {why}")
+    return RecognisedHardware(name=f"{count}x{'+'.join(kinds)}", declared=False, by=f"{names}: {why}")
 
 
 def peak_tflops(name: str) -> float | None:

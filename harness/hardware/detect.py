@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.hardware import classes, drivers
-from harness.hardware.classes import Recognised, slug
+from harness.hardware.classes import RecognisedHardware, slug
 from harness.hardware.drivers import Driver, Gpu, output
 
 #: What is said of devices that nobody has tried this on.
@@ -31,7 +31,7 @@ def hardware_class(device: str, threads: int, ranks: int = 1) -> str:
     return recognised(device, threads, ranks).name
 
 
-def recognised(device: str, threads: int, ranks: int = 1) -> Recognised:
+def recognised(device: str, threads: int, ranks: int = 1) -> RecognisedHardware:
     """The hardware class of a run with what it was recognised by; arguments as for `hardware_class`."""
     kind = device.partition(":")[0]
     if kind == "cuda":
@@ -39,8 +39,12 @@ def recognised(device: str, threads: int, ranks: int = 1) -> Recognised:
     if kind == "cpu":
         several = f"{ranks}x" if ranks > 1 else ""
         name = f"{several}cpu-{slug(cpu_name())}-{_instruction_set()}-{threads}t"
-        return Recognised(name=name, declared=True, by=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)")
-    return Recognised(name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, by=f"{cpu_name()!r}, {kind}")
+        return RecognisedHardware(
+            name=name, declared=True, by=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)"
+        )
+    return RecognisedHardware(
+        name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, by=f"{cpu_name()!r}, {kind}"
+    )
 
 
 def run_gpus(device: str, ranks: int = 1, own: Sequence[str] = ()) -> tuple[Gpu, ...]:
@@ -67,7 +71,7 @@ def all_gpus() -> tuple[Gpu, ...]:
     return driver().gpus()
 
 
-def untested(device: str) -> str:
+def untested_warning(device: str) -> str:
     """What a user should know of a device that nobody has tried this on; empty for all others."""
     if device.startswith("mps"):
         return UNTESTED["mps"]

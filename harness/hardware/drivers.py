@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from harness.contract.record import Device, Reading
+from harness.contract.record import Device, GpuSample
 
 #: Seconds that a program of a driver may take; a card that has fallen off the bus makes it hang.
 PATIENCE_S = 10.0
@@ -55,7 +55,7 @@ class Driver(Protocol):
         """Every GPU of this machine; empty when there is none, or no driver."""
         ...
 
-    def read(self, gpus: Sequence[Gpu]) -> list[Reading]:
+    def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         """Their present state; without those that cannot be read."""
         ...
 
@@ -131,7 +131,7 @@ class Nvml:
             ),
         )
 
-    def read(self, gpus: Sequence[Gpu]) -> list[Reading]:
+    def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         nvml, ask = self._nvml, self._ask
         readings = []
         for gpu in gpus:
@@ -140,13 +140,13 @@ class Nvml:
             if sm is None:
                 continue
             readings.append(
-                Reading(
+                GpuSample(
                     device=gpu.index,
                     sm_mhz=sm,
                     memory_mhz=ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
                     power_w=_watts(ask(nvml.nvmlDeviceGetPowerUsage, handle)),
                     temperature_c=ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
-                    slowed=reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0),
+                    slowed=throttle_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0),
                 )
             )
         return readings
@@ -186,18 +186,18 @@ class NvidiaSmi:
             found.append(Gpu(index=int(index), uuid=uuid, device=device))
         return tuple(found)
 
-    def read(self, gpus: Sequence[Gpu]) -> list[Reading]:
+    def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         wanted = {gpu.index for gpu in gpus}
         # The field was renamed; drivers know one name, the other, or both.
         rows = self._query(_PRESENT) or self._query(_PRESENT.replace("throttle", "event"))
         return [
-            Reading(
+            GpuSample(
                 device=int(index),
                 sm_mhz=int(_number(sm) or 0),
                 memory_mhz=_whole(memory),
                 power_w=_number(power),
                 temperature_c=_whole(temperature),
-                slowed=reasons(int(bits, 16) if bits.startswith("0x") else 0),
+                slowed=throttle_reasons(int(bits, 16) if bits.startswith("0x") else 0),
             )
             for index, sm, memory, power, temperature, bits in rows
             if int(index) in wanted and _number(sm) is not None
@@ -210,7 +210,7 @@ class NvidiaSmi:
         return [row for row in rows if len(row) == fields.count(",") + 1 and row[0].isdecimal()]
 
 
-def reasons(bits: int) -> tuple[str, ...]:
+def throttle_reasons(bits: int) -> tuple[str, ...]:
     """Why clocks are below their maximum, in words.
 
     >>> reasons(0x24), reasons(0)
@@ -258,7 +258,7 @@ class RocmSmi:
             if card.removeprefix("card").isdecimal()
         )
 
-    def read(self, gpus: Sequence[Gpu]) -> list[Reading]:
+    def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         """Nothing: clocks and power of these are not read."""
         return []
 

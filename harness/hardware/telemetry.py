@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from harness.contract.events import ClockEdge, Watched
-from harness.contract.record import DeviceLog, Reading
+from harness.contract.record import DeviceLog, GpuSample
 from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
@@ -119,7 +119,7 @@ class DeviceWatch(threading.Thread):
             self._last = began
             self._tell(Watched(log=self._log([msgspec.structs.replace(r, seconds=edge.seconds) for r in readings])))
 
-    def _log(self, readings: Sequence[Reading]) -> DeviceLog:
+    def _log(self, readings: Sequence[GpuSample]) -> DeviceLog:
         return DeviceLog(
             by=self._driver.name,
             devices=tuple(gpu.device for gpu in self._gpus),
@@ -127,7 +127,7 @@ class DeviceWatch(threading.Thread):
         )
 
 
-def watch(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch | None:
+def start_watch(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch | None:
     """A watch over the GPUs of a trial, not yet started; None where it has none that anybody can ask for.
 
     Args:
@@ -141,6 +141,6 @@ def watch(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = (
     return DeviceWatch(detect.driver(), gpus, tell) if gpus else None
 
 
-def joined(before: DeviceLog | None, more: DeviceLog) -> DeviceLog:
+def merge_logs(before: DeviceLog | None, more: DeviceLog) -> DeviceLog:
     """A log with what came after it."""
     return more if before is None else msgspec.structs.replace(more, readings=(*before.readings, *more.readings))

@@ -20,7 +20,7 @@ from harness.scoring import anytime, fixed_stop
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class SubmissionOnWorkload:
     """A submission on a workload, with the settings it is run by."""
 
     submission: SubmissionEntry
@@ -29,7 +29,7 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Campaign:
+class PhasedPlan:
     """Trials of the first phase, and what makes those of the second.
 
     Args:
@@ -39,33 +39,35 @@ class Campaign:
         pending: how many trials they will have.
     """
 
-    first: tuple[RunSpec, ...]
+    phase1: tuple[RunSpec, ...]
     skipped: tuple[str, ...]
-    later: tuple[Pair, ...]
+    pending_pairs: tuple[SubmissionOnWorkload, ...]
     pending: int
     registry: compose.Parts
 
-    def second(self, records: Mapping[str, Record]) -> tuple[RunSpec, ...]:
+    def phase2(self, records: Mapping[str, Record]) -> tuple[RunSpec, ...]:
         """The trials of the second phase.
 
         Args:
             records: run_id to record, of all trials of the first.
         """
         planned = []
-        for pair in self.later:
+        for pair in self.pending_pairs:
             tuning = [record for record in records.values() if _is_tuning(record.spec, pair)]
             studies = pair.settings.studies or pair.settings.ruleset.studies
             stop = fixed_stop.choose_stop(tuning, studies)
             planned.append(plan.plan(pair.workload, pair.submission, self.registry, pair.settings, stop=stop))
-        return _alternating(planned)
+        return interleave(planned)
 
 
-def _is_tuning(spec: RunSpec, pair: Pair) -> bool:
+def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
     same = spec.submission.name == pair.submission.name and spec.workload.facts.name == pair.workload.name
     return same and spec.purpose == "tuning"
 
 
-def make(pairs: Iterable[Pair], registry: compose.Parts, references: Sequence[SubmissionEntry]) -> Campaign:
+def plan_phases(
+    pairs: Iterable[SubmissionOnWorkload], registry: compose.Parts, references: Sequence[SubmissionEntry]
+) -> PhasedPlan:
     """The campaign of these pairs.
 
     Args:
@@ -77,12 +79,12 @@ def make(pairs: Iterable[Pair], registry: compose.Parts, references: Sequence[Su
         UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
     """
     groups: dict[str, list[Sequence[RunSpec]]] = {}
-    skipped, later, pending = [], [], 0
+    skipped, pending_pairs, pending = [], [], 0
     for pair in pairs:
         workload, settings = pair.workload, pair.settings
         ruleset = settings.ruleset
         planned = groups.setdefault(workload.name, [])
-        if reason := _not_under(workload, ruleset.stopping):
+        if reason := _excluded_by(workload, ruleset.stopping):
             skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
             continue
         if ruleset.stopping == "drawn" and not planned:
@@ -102,15 +104,17 @@ def make(pairs: Iterable[Pair], registry: compose.Parts, references: Sequence[Su
                 stop=workload.facts.budget.horizon,
             )
             planned.append(tuning)
-            later.append(pair)
+            pending_pairs.append(pair)
             pending += (settings.studies or ruleset.studies) * ruleset.trials
         else:
             planned.append(plan.plan(workload, pair.submission, registry, settings))
-    first = tuple(spec for planned in groups.values() for spec in _alternating(planned))
-    return Campaign(first=first, skipped=tuple(skipped), later=tuple(later), pending=pending, registry=registry)
+    phase1 = tuple(spec for planned in groups.values() for spec in interleave(planned))
+    return PhasedPlan(
+        phase1=phase1, skipped=tuple(skipped), pending_pairs=tuple(pending_pairs), pending=pending, registry=registry
+    )
 
 
-def _not_under(workload: WorkloadEntry, stopping: str) -> str:
+def _excluded_by(workload: WorkloadEntry, stopping: str) -> str:
     """Why a workload has no place under a way of stopping, or an empty string."""
     if workload.facts.stages and stopping in ("chosen", "drawn"):
         return "a stream's stages end by their targets, so it has no stop to choose or draw"
@@ -138,7 +142,7 @@ def _envelope(
     return ()
 
 
-def _alternating(planned: Sequence[Sequence[RunSpec]]) -> tuple[RunSpec, ...]:
+def interleave(planned: Sequence[Sequence[RunSpec]]) -> tuple[RunSpec, ...]:
     """One trial of each in turn."""
     longest = max(map(len, planned), default=0)
     return tuple(specs[i] for i in range(longest) for specs in planned if i < len(specs))

@@ -23,7 +23,7 @@ from harness.plugins import loading
 from harness.scoring import anytime
 
 #: Points passed over for each one taken before a space is taken to be wrong.
-MOST_REFUSED = 50
+MAX_REJECTED_DRAWS = 50
 #: Evaluations in a smoke run, the one of the untrained model not counted.
 SMOKE_EVALUATIONS = 2
 
@@ -69,7 +69,7 @@ def plan(
     Raises:
         UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
     """
-    facts = _budgeted(workload.facts, settings)
+    facts = _apply_budget(workload.facts, settings)
     composition = compose(submission, registry)
     device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
     ref = _submission_ref(composition)
@@ -99,8 +99,8 @@ def plan(
     )
     specs = []
     for study in range(studies or settings.studies or settings.ruleset.studies):
-        own = horizon or _drawn(facts, settings, study)
-        place = common if own is None else _at_horizon(common, own)
+        own = horizon or _drawn_horizon(facts, settings, study)
+        place = common if own is None else _with_horizon(common, own)
         specs += [
             msgspec.structs.replace(
                 place,
@@ -114,7 +114,7 @@ def plan(
     return tuple(specs)
 
 
-def _drawn(facts: WorkloadFacts, settings: Settings, study: int) -> int | None:
+def _drawn_horizon(facts: WorkloadFacts, settings: Settings, study: int) -> int | None:
     """The budget of a study where the ruleset draws one; the same for every submission."""
     if settings.ruleset.stopping != "drawn":
         return None
@@ -122,9 +122,9 @@ def _drawn(facts: WorkloadFacts, settings: Settings, study: int) -> int | None:
     return anytime.drawn_horizon(facts.budget.horizon, facts.eval_every, int.from_bytes(digest[:4]) / 2**32)
 
 
-def _at_horizon(spec: RunSpec, horizon: int) -> RunSpec:
+def _with_horizon(spec: RunSpec, horizon: int) -> RunSpec:
     """The spec with another budget, at whose end it stops; seconds and gradient-examples grow or shrink with it."""
-    facts = _scaled(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
+    facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
     facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
     workload = msgspec.structs.replace(spec.workload, facts=facts)
     return msgspec.structs.replace(spec, workload=workload, stop=horizon)
@@ -164,7 +164,7 @@ def trials(
             except UsageError:
                 refused += 1
                 # With so many refused it is the space, or a value set by hand, that is wrong.
-                if refused > MOST_REFUSED * (1 + len(drawn)):
+                if refused > MAX_REJECTED_DRAWS * (1 + len(drawn)):
                     raise
         return drawn[study * n : (study + 1) * n]
 
@@ -209,17 +209,17 @@ def batch_size(space: Space, facts: WorkloadFacts) -> int:
     return min(facts.batch_sizes, key=lambda size: abs(math.log(size / wanted)))
 
 
-def _budgeted(facts: WorkloadFacts, settings: Settings) -> WorkloadFacts:
+def _apply_budget(facts: WorkloadFacts, settings: Settings) -> WorkloadFacts:
     """The facts with the budget that this ruleset, or a smoke run, gives."""
     budget, factor = facts.budget, settings.ruleset.budget_factor
     if settings.smoke:
         horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
         budget = msgspec.structs.replace(budget, horizon=horizon)
         return msgspec.structs.replace(facts, budget=budget)
-    return facts if factor == 1.0 else _scaled(facts, factor)
+    return facts if factor == 1.0 else _scale_budget(facts, factor)
 
 
-def _scaled(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
+def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
     """The facts with so many times the budget, and on a stream with stages as much longer."""
     budget = facts.budget
     stages = tuple(

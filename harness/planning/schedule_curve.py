@@ -91,7 +91,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
         try:
             factors = schedule(plan.progress(step), **chosen)
         except Exception as error:
-            raise PluginError(f"the schedule fails at update {step}: {loading.one_line(error)}") from error
+            raise PluginError(f"the schedule fails at update {step}: {loading.format_error(error)}") from error
         found.append(factors if isinstance(factors, Factors) else Factors(float(factors)))
     return found
 

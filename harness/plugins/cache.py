@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.005
 _READERS = ("contract", "plugins")
 
 
-class Request(Data, frozen=True, kw_only=True):
+class CacheRequest(Data, frozen=True, kw_only=True):
     """What a child is to read.
 
     Args:
@@ -54,7 +54,7 @@ class Request(Data, frozen=True, kw_only=True):
     limit: float = _DEFAULT_TIMEOUT
 
 
-class Offer(Data, frozen=True, kw_only=True):
+class PluginContents(Data, frozen=True, kw_only=True):
     """What a child has read, all of it validated; or the error, one line."""
 
     hooks: tuple[str, ...] = ()
@@ -77,14 +77,14 @@ class Offer(Data, frozen=True, kw_only=True):
         )
 
 
-class Wanted(Data, frozen=True, kw_only=True):
+class PluginRequest(Data, frozen=True, kw_only=True):
     """A request, and the state of the files that its answer depends on."""
 
-    request: Request
+    request: CacheRequest
     stamp: str
 
 
-class Reading(Data, frozen=True, kw_only=True):
+class CachedPlugin(Data, frozen=True, kw_only=True):
     """One answer as it is cached.
 
     Args:
@@ -95,16 +95,16 @@ class Reading(Data, frozen=True, kw_only=True):
 
     stamp: str
     installed: str
-    offer: Offer
+    offer: PluginContents
     known: tuple[str, ...] = ()
 
 
 class _Cache(Data, frozen=True, kw_only=True):
     schema: int
-    readings: dict[str, Reading]
+    read_plugins: dict[str, CachedPlugin]
 
 
-def readings(wanted: Mapping[str, Wanted], *, refresh: bool = False) -> dict[str, Reading]:
+def read_plugins(wanted: Mapping[str, PluginRequest], *, refresh: bool = False) -> dict[str, CachedPlugin]:
     """The reading of everything wanted: from the cache where that still holds, otherwise from child processes.
 
     Raises:
@@ -121,11 +121,11 @@ def readings(wanted: Mapping[str, Wanted], *, refresh: bool = False) -> dict[str
     if not stale:
         return {key: cached[key] for key in wanted}
     offers = read_in_children([wanted[key].request for key in stale], limit)
-    fresh: dict[str, Reading] = {}
+    fresh: dict[str, CachedPlugin] = {}
     for key, offer in zip(stale, offers, strict=True):
         old = cached.pop(key, None)
         known = offer.names if offer.error is None else old.known if old else ()
-        fresh[key] = Reading(stamp=wanted[key].stamp, installed=installed, offer=offer, known=known)
+        fresh[key] = CachedPlugin(stamp=wanted[key].stamp, installed=installed, offer=offer, known=known)
         # A file that does not run is read again each time: its author is working on it.
         if wanted[key].request.action == "plugin" or offer.error is None:
             cached[key] = fresh[key]
@@ -183,7 +183,7 @@ def file_state(path: Path) -> str:
     return f"{path} {state.st_mtime_ns} {state.st_size}"
 
 
-def _holds(old: Reading, stamp: str, installed: str) -> bool:
+def _holds(old: CachedPlugin, stamp: str, installed: str) -> bool:
     return old.stamp == stamp and (old.offer.error is None or old.installed == installed)
 
 
@@ -193,18 +193,18 @@ def _installed() -> str:
     return stamp(file_state(folder) for folder in folders)
 
 
-def _load() -> dict[str, Reading]:
+def _load() -> dict[str, CachedPlugin]:
     # A cache that cannot be read is no error: everything is read anew, and the file is written over.
     with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
         cache = msgspec.json.decode((cache_folder() / "plugins.json").read_bytes(), type=_Cache)
         if cache.schema == _SCHEMA:
-            return cache.readings
+            return cache.read_plugins
     return {}
 
 
-def _save(cached: dict[str, Reading]) -> None:
+def _save(cached: dict[str, CachedPlugin]) -> None:
     kept = dict(list(cached.items())[-_KEPT:])
-    content = msgspec.json.encode(_Cache(schema=_SCHEMA, readings=kept))
+    content = msgspec.json.encode(_Cache(schema=_SCHEMA, read_plugins=kept))
     with contextlib.suppress(OSError, RuntimeError):
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -223,9 +223,9 @@ def _save(cached: dict[str, Reading]) -> None:
 # --- children -------------------------------------------------------------------------------------------------------
 
 
-def read_in_children(requests: Sequence[Request], limit: float) -> list[Offer]:
+def read_in_children(requests: Sequence[CacheRequest], limit: float) -> list[PluginContents]:
     """Read each request in a process of its own, several at once; what goes wrong there becomes an error here."""
-    offers: dict[int, Offer] = {}
+    offers: dict[int, PluginContents] = {}
     waiting = list(enumerate(requests))
     running: dict[int, _Child] = {}
     at_once = max(4, os.cpu_count() or 1)
@@ -249,7 +249,7 @@ def read_in_children(requests: Sequence[Request], limit: float) -> list[Offer]:
 class _Child:
     """One process that reads one plugin. Answers come as a file, since a plugin may print."""
 
-    def __init__(self, request: Request, limit: float, folder: Path) -> None:
+    def __init__(self, request: CacheRequest, limit: float, folder: Path) -> None:
         folder.mkdir()
         self._limit = limit
         self._answer, self._errors = folder / "answer.json", folder / "stderr"
@@ -285,18 +285,20 @@ class _Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def offer(self) -> Offer:
+    def offer(self) -> PluginContents:
         if self._answer.exists():
             try:
-                return msgspec.json.decode(self._answer.read_bytes(), type=Offer)
+                return msgspec.json.decode(self._answer.read_bytes(), type=PluginContents)
             except msgspec.MsgspecError as error:
-                return Offer(error=f"it cannot be read: {error}")
+                return PluginContents(error=f"it cannot be read: {error}")
         code = self._process.returncode
         if self._timed_out:
-            return Offer(error=f"it took longer than {self._limit:g} s to import ({TIMEOUT_VARIABLE} sets the limit)")
+            return PluginContents(
+                error=f"it took longer than {self._limit:g} s to import ({TIMEOUT_VARIABLE} sets the limit)"
+            )
         if code < 0:
-            return Offer(error=f"importing it ended the process with {_signal_name(-code)}")
-        return Offer(error=f"importing it ended the process with exit code {code}{self._last_words()}")
+            return PluginContents(error=f"importing it ended the process with {_signal_name(-code)}")
+        return PluginContents(error=f"importing it ended the process with exit code {code}{self._last_words()}")
 
     def _last_words(self) -> str:
         lines = self._errors.read_text(errors="replace").split("\n")

@@ -25,8 +25,8 @@ from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, Sub
 from harness.contract.workload import WorkloadFacts
 from harness.errors import PluginError, nearest
 from harness.plugins import loading
-from harness.plugins.cache import Offer, Request
-from harness.plugins.validation import Entry, repeated, validate_entry
+from harness.plugins.cache import CacheRequest, PluginContents
+from harness.plugins.validation import Entry, find_duplicates, validate_entry
 
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 #: More entries than this from one hook are taken for a generator that does not end.
@@ -36,7 +36,7 @@ _EntryT = TypeVar("_EntryT", bound=Entry)
 
 def main(folder: Path) -> None:
     """Carry out the request in a folder and leave the answer there."""
-    request = msgspec.json.decode((folder / "request.json").read_bytes(), type=Request)
+    request = msgspec.json.decode((folder / "request.json").read_bytes(), type=CacheRequest)
     # Should the asking process die, nobody else would end a plugin that hangs.
     signal.alarm(math.ceil(request.limit) + 5)
     sys.path[:] = request.path
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
     os._exit(0)
 
 
-def read(request: Request) -> Offer:
+def read(request: CacheRequest) -> PluginContents:
     """What a request names, as plain data; whatever goes wrong is the offer's error."""
     within = ""
     try:
@@ -57,23 +57,23 @@ def read(request: Request) -> Offer:
             within = folders[0] if folders else str(origin or "")
             return read_plugin(request.target, request.title)
         if request.action == "class":
-            return Offer(submissions=(read_class(request.target),))
+            return PluginContents(submissions=(read_class(request.target),))
         within = request.target
         module = loading.import_file(Path(request.target))
         if request.action == "submission":
-            return Offer(submissions=(read_submission(module, request.wanted),))
-        return Offer(workloads=(read_workload(module, request.wanted),))
+            return PluginContents(submissions=(read_submission(module, request.wanted),))
+        return PluginContents(workloads=(read_workload(module, request.wanted),))
     except PluginError as error:
-        return Offer(error=" ".join(str(error).split()))
+        return PluginContents(error=" ".join(str(error).split()))
     # A plugin may raise anything, SystemExit and KeyboardInterrupt among it.
     except BaseException as error:
-        return Offer(error=loading.one_line(error, within))
+        return PluginContents(error=loading.format_error(error, within))
 
 
 # --- plugins --------------------------------------------------------------------------------------------------------
 
 
-def read_plugin(value: str, title: str) -> Offer:
+def read_plugin(value: str, title: str) -> PluginContents:
     """Import an entry point's value, register it, and collect what its hooks yield.
 
     Raises:
@@ -90,12 +90,12 @@ def read_plugin(value: str, title: str) -> Offer:
 
     def collect(hook: str, expected: type[_EntryT]) -> tuple[_EntryT, ...]:
         made = [entry for impl in implemented[hook] for entry in _yielded(hook, impl.function, expected)]
-        twice = repeated(entry.id if isinstance(entry, PartEntry) else entry.name for entry in made)
+        twice = find_duplicates(entry.id if isinstance(entry, PartEntry) else entry.name for entry in made)
         if twice is not None:
             raise PluginError(f"{hook}() yields {twice!r} twice")
         return tuple(made)
 
-    return Offer(
+    return PluginContents(
         hooks=hooks,
         workloads=collect("bench_workloads", WorkloadEntry),
         submissions=collect("bench_submissions", SubmissionEntry),
@@ -138,7 +138,7 @@ def _yielded(hook: str, function: Callable[[], Any], expected: type[_EntryT]) ->
     except Exception as error:
         code = getattr(function, "__code__", None)
         within = code.co_filename if code else ""
-        raise PluginError(f"{hook}() raised {loading.one_line(error, within)}") from error
+        raise PluginError(f"{hook}() raised {loading.format_error(error, within)}") from error
     if len(items) > _MANY:
         raise PluginError(f"{hook}() does not come to an end")
     for item in items:

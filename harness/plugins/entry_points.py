@@ -12,13 +12,13 @@ from pathlib import Path
 
 from harness.contract.hookspecs import ENTRY_POINT_GROUP
 from harness.plugins import cache, loading
-from harness.plugins.cache import Request, Wanted
+from harness.plugins.cache import CacheRequest, PluginRequest
 
 SELECTION_VARIABLE = "BENCH_PLUGINS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class EntryPoint:
     """One entry point in the group, with the distribution it belongs to.
 
     Args:
@@ -47,17 +47,17 @@ class Found:
         """What the cache calls it; not by version, so that a broken upgrade is measured by what worked before."""
         return "\n".join(("plugin", sys.prefix, self.distribution, self.name, self.value))
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> PluginRequest:
         """The request to read it, and the state of its package's files."""
         top = re.split(r"[.:\s\[]", self.value)[0]
-        request = Request(action="plugin", target=self.value, title=self.title)
-        return Wanted(request=request, stamp=cache.stamp([self.version, self.value, *_package_files(top)]))
+        request = CacheRequest(action="plugin", target=self.value, title=self.title)
+        return PluginRequest(request=request, stamp=cache.stamp([self.version, self.value, *_package_files(top)]))
 
 
-def discover() -> tuple[Found, ...]:
+def discover() -> tuple[EntryPoint, ...]:
     """Every entry point in the group, sorted; of two copies of a distribution the first on the path counts, as in
     an import."""
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[EntryPoint]] = {}
     for distribution in metadata.distributions():
         try:
             text = distribution.read_text("entry_points.txt") or ""
@@ -79,16 +79,16 @@ def _identity(distribution: metadata.Distribution) -> tuple[str, str]:
         return "unknown", "0"
 
 
-def _entry_points(distribution: metadata.Distribution, name: str, version: str) -> list[Found]:
+def _entry_points(distribution: metadata.Distribution, name: str, version: str) -> list[EntryPoint]:
     try:
         return [
-            Found(distribution=name, version=version, name=point.name, value=point.value)
+            EntryPoint(distribution=name, version=version, name=point.name, value=point.value)
             for point in distribution.entry_points
             if point.group == ENTRY_POINT_GROUP
         ]
     except Exception as error:  # a malformed file raises TypeError, AttributeError …
-        problem = f"its entry_points.txt cannot be read: {loading.one_line(error)}"
-        return [Found(distribution=name, version=version, name="?", value="?", error=problem)]
+        problem = f"its entry_points.txt cannot be read: {loading.format_error(error)}"
+        return [EntryPoint(distribution=name, version=version, name="?", value="?", error=problem)]
 
 
 def normalised(name: str) -> str:
@@ -144,17 +144,17 @@ class Selection:
             allowed=frozenset(name for name in listed if not name.startswith("no:")),
         )
 
-    def keeps(self, plugin: Found) -> bool:
+    def keeps(self, plugin: EntryPoint) -> bool:
         """Whether a plugin is to be read."""
         names = _names(plugin)
         return not names & self.blocked and (not self.allowed or bool(names & self.allowed))
 
-    def unmatched(self, plugins: Iterable[Found]) -> list[str]:
+    def unmatched(self, plugins: Iterable[EntryPoint]) -> list[str]:
         """Names that no plugin has: misspelt, or not installed here."""
         there = {name for plugin in plugins for name in _names(plugin)}
         return sorted((self.blocked | self.allowed) - there)
 
 
-def _names(plugin: Found) -> set[str]:
+def _names(plugin: EntryPoint) -> set[str]:
     distributions = {plugin.distribution, normalised(plugin.distribution)}
     return {plugin.name} | distributions | {f"{one}:{plugin.name}" for one in distributions}

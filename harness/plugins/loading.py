@@ -47,7 +47,7 @@ def load_object(load: str) -> Any:
         module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
         return reduce(getattr, name.split("."), module)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"cannot load {load}: {one_line(error)}") from error
+        raise PluginError(f"cannot load {load}: {format_error(error)}") from error
 
 
 def load_entry_point(value: str) -> Any:
@@ -108,7 +108,7 @@ def import_file(path: Path) -> ModuleType:
 # --- errors in other people's code ----------------------------------------------------------------------------------
 
 
-def one_line(error: BaseException, within: str = "") -> str:
+def format_error(error: BaseException, within: str = "") -> str:
     """An exception as one line: type, message, and where it came from.
 
     Args:
@@ -121,14 +121,14 @@ def one_line(error: BaseException, within: str = "") -> str:
         message, file, line = error.msg, error.filename, error.lineno
     else:
         message = str(error)
-        file, line = _innermost(error, within)
+        file, line = _innermost_frame(error, within)
     text = f"{type(error).__name__}: {' '.join(message.split())}".removesuffix(": ")
     if len(text) > 300:
         text = f"{text[:299]}…"
     return f"{text} ({Path(file).name}, line {line})" if file and line else text
 
 
-def _innermost(error: BaseException, within: str) -> tuple[str, int]:
+def _innermost_frame(error: BaseException, within: str) -> tuple[str, int]:
     place, inside, trace = ("", 0), ("", 0), error.__traceback__
     own = str(Path(__file__).parents[1])
     while trace is not None:
@@ -199,7 +199,7 @@ def _file_piece(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _module_pieces(load: str, module: str) -> Iterator[tuple[str, bytes]]:
-    files = _closure(module)
+    files = _import_closure(module)
     pinned = len(files) > _CLOSURE_LIMIT
     for name, path in files.items():
         if not pinned or name == module:
@@ -212,7 +212,7 @@ def _module_pieces(load: str, module: str) -> Iterator[tuple[str, bytes]]:
             yield load, b""
 
 
-def _closure(module: str) -> dict[str, Path]:
+def _import_closure(module: str) -> dict[str, Path]:
     """The modules of one top-level package that `module` leads to; stops once they are over the limit."""
     path = locate(module)
     if path is None:

@@ -15,8 +15,8 @@ import msgspec
 from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, PartKind, SubmissionEntry, WorkloadEntry
 from harness.errors import PluginError, UsageError, nearest
 from harness.plugins import cache, entry_points, loading
-from harness.plugins.cache import Offer, Reading, Request, Wanted
-from harness.plugins.entry_points import Found, Selection
+from harness.plugins.cache import CachedPlugin, CacheRequest, PluginContents, PluginRequest
+from harness.plugins.entry_points import EntryPoint, Selection
 
 if TYPE_CHECKING:
     import pluggy
@@ -130,7 +130,7 @@ class Registry:
         if kind is not None and kind not in get_args(PartKind):
             kind, name = None, f"{kind}:{name}"  # it was a distribution
         pool = [part for part in self.parts() if kind in (None, part.kind)]
-        own = [part for part in pool if prefer and part.distribution == prefer and name in _spelt(part)[0]]
+        own = [part for part in pool if prefer and part.distribution == prefer and name in _find_spelling(part)[0]]
         return self._lookup("part" if kind is None else kind, name, own or pool)
 
     # --- how --------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Registry:
     def _lookup(self, label: str, asked: str, pool: Sequence[_EntryT]) -> _EntryT:
         # First as a plain name: some names contain colons themselves.
         for form in (0, 1):
-            found = [entry for entry in pool if asked in _spelt(entry)[form]]
+            found = [entry for entry in pool if asked in _find_spelling(entry)[form]]
             if len(found) == 1:
                 return found[0]
             if found:
@@ -192,7 +192,7 @@ class Registry:
     def _elsewhere(self, label: str, asked: str) -> str:
         """Where the name is one of the other sort: a part that is asked for as a submission, or the reverse."""
         if label == "submission":
-            parts = [part.id for part in self.parts() if asked in _spelt(part)[0]]
+            parts = [part.id for part in self.parts() if asked in _find_spelling(part)[0]]
             return f"{' and '.join(parts)} is a part, to be composed: OPTIMIZER+{asked}; " if parts else ""
         if label != "part" and label not in get_args(PartKind):
             return ""
@@ -204,7 +204,7 @@ def _id(entry: Entry) -> str:
     return entry.id if isinstance(entry, PartEntry) else entry.name
 
 
-def _spelt(entry: Entry) -> tuple[set[str], set[str]]:
+def _find_spelling(entry: Entry) -> tuple[set[str], set[str]]:
     names = (entry.name, *(entry.aliases if isinstance(entry, WorkloadEntry | PartEntry) else ()))
     kind = entry.kind if isinstance(entry, PartEntry) else None
     forms = [_spellings(entry.distribution, name, kind) for name in names]
@@ -254,7 +254,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     found = entry_points.discover()
     kept = [one for one in found if selection.keeps(one)]
     wanted = {one.key: one.wanted() for one in kept if one.error is None}
-    got = cache.readings(wanted, refresh=refresh)
+    got = cache.read_plugins(wanted, refresh=refresh)
     return Registry(
         [_plugin(one, got.get(one.key)) for one in kept],
         blocked=[one.id for one in found if one not in kept],
@@ -262,8 +262,8 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     )
 
 
-def _plugin(found: Found, reading: Reading | None) -> Plugin:
-    offer = reading.offer if reading else Offer(error=found.error)
+def _plugin(found: EntryPoint, reading: CachedPlugin | None) -> Plugin:
+    offer = reading.offer if reading else PluginContents(error=found.error)
     entries: tuple[Entry, ...] = (
         *offer.workloads,
         *offer.submissions,
@@ -307,7 +307,7 @@ def observer_plugins(registry: Registry) -> tuple[pluggy.PluginManager, list[str
         except (Exception, SystemExit) as error:
             with contextlib.suppress(Exception):  # it may be half registered
                 manager.unregister(name=title)
-            warnings.append(f"the observer {plugin.id} is left out: {loading.one_line(error)}")
+            warnings.append(f"the observer {plugin.id} is left out: {loading.format_error(error)}")
     return manager, warnings
 
 
@@ -336,7 +336,7 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
     if path.suffix != ".py":
         raise UsageError(f"{shown}: not a Python file", fix="its name must end in .py")
     target = wanted if shown is name else None
-    request = Request(action=kind, target=str(path), wanted=target)
+    request = CacheRequest(action=kind, target=str(path), wanted=target)
     offer = _read_one(request, [cache.file_state(path)])
     if offer.error is not None:
         raise UsageError(f"{shown}: {offer.error}", fix=_sibling(offer.error, path))
@@ -352,15 +352,15 @@ def entry_from_class(load: str) -> SubmissionEntry:
     module, _ = loading.split_load(load)
     files = {module.partition(".")[0], module}
     located = sorted(str(path) for path in map(loading.locate, files) if path is not None)
-    offer = _read_one(Request(action="class", target=load), [cache.file_state(Path(path)) for path in located])
+    offer = _read_one(CacheRequest(action="class", target=load), [cache.file_state(Path(path)) for path in located])
     if offer.error is not None:
         raise UsageError(f"{load}: {offer.error}")
     return offer.submissions[0]
 
 
-def _read_one(request: Request, depends: Sequence[str]) -> Offer:
+def _read_one(request: CacheRequest, depends: Sequence[str]) -> PluginContents:
     key = "\n".join((request.action, request.target, request.wanted or ""))
-    return cache.readings({key: Wanted(request=request, stamp=cache.stamp(depends))})[key].offer
+    return cache.read_plugins({key: PluginRequest(request=request, stamp=cache.stamp(depends))})[key].offer
 
 
 def _sibling(error: str, path: Path) -> str | None:

@@ -68,7 +68,7 @@ def _dataset(entry: DatasetEntry) -> Iterator[str]:
     for name in (entry.name, *names):
         if not _FILE_NAME.fullmatch(name):
             yield f"{name!r} is no plain file name"
-    if (twice := repeated(names)) is not None:
+    if (twice := find_duplicates(names)) is not None:
         yield f"it has {twice!r} twice"
     if not names:
         yield "it has no files and no folders"
@@ -153,7 +153,7 @@ def _stages(facts: WorkloadFacts) -> Iterator[str]:
     if not facts.stages:
         yield "a stream needs at least one stage"
     names = [stage.name for stage in facts.stages]
-    if twice := repeated(names):
+    if twice := find_duplicates(names):
         yield f"the stage {twice!r} stands there twice"
     for stage in facts.stages:
         if not stage.targets:
@@ -189,7 +189,7 @@ def _domain(domain: Domain) -> str:
     return ""
 
 
-def repeated(names: Iterable[str]) -> str | None:
+def find_duplicates(names: Iterable[str]) -> str | None:
     """The first name that occurs twice.
 
     >>> repeated(["a", "b", "a"])

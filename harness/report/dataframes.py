@@ -61,7 +61,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder")
     problems: list[str] = []
-    rows = [row for record in records.stream(chosen, problems) for row in _rows(record)]
+    rows = [row for record in records.iter_records(chosen, problems) for row in _rows(record)]
     frame = pd.DataFrame(rows)
     frame = frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
     frame.attrs["left_out"] = problems

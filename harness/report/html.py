@@ -16,8 +16,8 @@ from harness.contract.record import Record
 from harness.errors import BenchError
 from harness.report import leaderboard
 from harness.report.stopping_tables import Stops, tuning_grids
-from harness.scoring.leaderboard import Standings, standings
-from harness.scoring.summary import Digest, Question, digest
+from harness.scoring.leaderboard import Leaderboard, build_leaderboards
+from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
 #: Evaluations of a run that are drawn; more would only make the file larger.
@@ -28,7 +28,7 @@ PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
 def page(
-    records: Iterable[Record], question: Question, problems: Sequence[str] = (), staged: Sequence[Record] = ()
+    records: Iterable[Record], query: LeaderboardQuery, problems: Sequence[str] = (), staged: Sequence[Record] = ()
 ) -> str:
     """The report as HTML.
 
@@ -42,9 +42,9 @@ def page(
         BenchError: the plotting library is not installed.
     """
     scripts = plotting_scripts()
-    data = payload(records, question)
+    data = payload(records, query)
     data["problems"] = list(problems)
-    more = Stops([record for record in staged if question.wants(record.spec.workload.facts)]).grids()
+    more = Stops([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
     data["more"] += [_grid(grid) for grid in more]
     assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
     # `<` never stands in the data, so no text in a record can end the script element.
@@ -79,28 +79,28 @@ def _asset(name: str) -> str:
 # --- records -> data --------------------------------------------------------------------------------
 
 
-def payload(records: Iterable[Record], question: Question) -> dict[str, Any]:
+def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
     """What the page's script draws, as plain data."""
-    digests: list[Digest] = []
+    summaries: list[RunSummary] = []
     runs: list[dict[str, Any]] = []
     workloads: dict[str, dict[str, Any]] = {}
     machines: dict[str, dict[str, Any]] = {}
     for record in records:
         facts = record.spec.workload.facts
-        if not question.wants(facts):
+        if not query.wants(facts):
             continue
-        one = digest(record, question)
-        digests.append(one)
+        one = summarize(record, query)
+        summaries.append(one)
         if record.spec.smoke or record.spec.profile:
             continue
         workloads.setdefault(facts.id, _workload(record))
         runs.append(_run(record, one))
         _count_machine(machines, record)
-    boards = standings(digests, question)
-    tuned = tuning_grids(curves(one.run for one in digests))
+    boards = build_leaderboards(summaries, query)
+    tuned = tuning_grids(curves(one.run for one in summaries))
     return {
         "version": __version__,
-        "records": len(digests),
+        "records": len(summaries),
         "tables": [_table(one) for one in boards],
         "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
@@ -114,7 +114,7 @@ def _grid(grid: leaderboard.Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right)}
 
 
-def _table(one: Standings) -> dict[str, Any]:
+def _table(one: Leaderboard) -> dict[str, Any]:
     plain = leaderboard.standings_json(one)
     for row, standing in zip(plain["rows"], one.rows, strict=True):
         row["ratios"] = {w: leaderboard.finite(r) for w, r in standing.ratios.items()}
@@ -136,7 +136,7 @@ def _workload(record: Record) -> dict[str, Any]:
             "horizon": facts.budget.horizon, "stages": len(facts.stages)}  # fmt: skip
 
 
-def _run(record: Record, one: Digest) -> dict[str, Any]:
+def _run(record: Record, one: RunSummary) -> dict[str, Any]:
     spec, points = record.spec, _thinned(record)
     metric = spec.workload.facts.targets[0].metric
     return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report import table, text
-from harness.scoring.leaderboard import Cell, Standing, Standings
+from harness.scoring.leaderboard import Cell, Leaderboard, LeaderboardRow
 from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
 
@@ -51,25 +51,25 @@ class Grid:
 # --- one table --------------------------------------------------------------------------------------
 
 
-def title(one: Standings) -> str:
+def title(one: Leaderboard) -> str:
     """Hardware class, ruleset, what is counted; whether it ranks."""
     unranked = "" if one.ranked else ", unranked"
     return f"{one.hardware}, {one.ruleset}{unranked}: {_what(one)}"
 
 
-def _what(one: Standings) -> str:
-    if one.question.metric is not None:
-        return f"metric at {one.question.metric}"
-    level = "" if one.question.level == "main" else f"{one.question.level} "
+def _what(one: Leaderboard) -> str:
+    if one.query.metric is not None:
+        return f"metric at {one.query.metric}"
+    level = "" if one.query.level == "main" else f"{one.query.level} "
     return f"{axis(one)} to {level}target"
 
 
-def axis(one: Standings) -> str:
+def axis(one: Leaderboard) -> str:
     """What is counted, in words."""
-    return AXES.get(one.question.by, one.question.by).format(clock=one.clock)
+    return AXES.get(one.query.by, one.query.by).format(clock=one.clock)
 
 
-def grids(one: Standings) -> list[Grid]:
+def grids(one: Leaderboard) -> list[Grid]:
     """Scores and cells as one grid where it fits, otherwise as several that do."""
     lead, cells = _lead(one), _cell_columns(one)
     grid = full_grid(one)
@@ -86,7 +86,7 @@ def grids(one: Standings) -> list[Grid]:
     return [*made, _grid(name, [*lead, *columns])] if columns else made
 
 
-def full_grid(one: Standings) -> Grid:
+def full_grid(one: Leaderboard) -> Grid:
     """Everything side by side."""
     return _grid(title(one), [*_lead(one), *_score_columns(one), *_cell_columns(one)])
 
@@ -100,13 +100,13 @@ def _width(grid: Grid) -> int:
     return sum(max(len(row[i]) for row in (grid.heading, *grid.rows)) + 2 for i in range(len(grid.heading)))
 
 
-def _lead(one: Standings) -> list[list[str]]:
+def _lead(one: Leaderboard) -> list[list[str]]:
     return [["rank", *(rank(row) for row in one.rows)], ["submission", *(_name(row, one) for row in one.rows)]]
 
 
-def _score_columns(one: Standings) -> list[list[str]]:
+def _score_columns(one: Leaderboard) -> list[list[str]]:
     columns = [["n", *(_n(row) for row in one.rows)]]
-    if one.question.metric is not None:
+    if one.query.metric is not None:
         columns.append(["mean place", *(f"{row.place or 0:.2f}" for row in one.rows)])
     else:
         columns += [
@@ -119,32 +119,32 @@ def _score_columns(one: Standings) -> list[list[str]]:
     return columns
 
 
-def _cell_columns(one: Standings) -> list[list[str]]:
+def _cell_columns(one: Leaderboard) -> list[list[str]]:
     return [
         [facts.id + (" (coarse)" if facts.coarse else ""), *(cell(row.cells.get(facts.id), one) for row in one.rows)]
         for facts in one.workloads
     ]
 
 
-def rank(row: Standing) -> str:
+def rank(row: LeaderboardRow) -> str:
     """`2`, or `1–3` where pairs cannot be told apart."""
     return str(row.ranks[0]) if row.ranks[0] == row.ranks[1] else f"{row.ranks[0]}–{row.ranks[1]}"
 
 
-def _name(row: Standing, one: Standings) -> str:
+def _name(row: LeaderboardRow, one: Leaderboard) -> str:
     return row.submission + (" (reference)" if row.submission == one.reference else "")
 
 
-def _n(row: Standing) -> str:
+def _n(row: LeaderboardRow) -> str:
     return str(row.n[0]) if row.n[0] == row.n[1] else f"{row.n[0]}–{row.n[1]}"
 
 
-def anchored(row: Standing) -> str:
+def anchored(row: LeaderboardRow) -> str:
     """The primary score with its spread."""
     return NO_RUN if row.anchored is None else f"{row.anchored:.3f}{spread(row.anchored_spread, 3)}"
 
 
-def _speedup(row: Standing, one: Standings) -> str:
+def _speedup(row: LeaderboardRow, one: Leaderboard) -> str:
     if row.speedup is None or row.speedup.value is None:
         return NO_RUN
     of = (
@@ -159,12 +159,12 @@ def _memory(size: int) -> str:
     return NO_RUN if not size else f"{size / 2**20:,.0f} MiB"
 
 
-def cell(one: Cell | None, board: Standings) -> str:
+def cell(one: Cell | None, board: Leaderboard) -> str:
     """A median with its spread; a miss and a workload without a run have their marks."""
     if one is None:
         return NO_RUN
-    metric = board.question.metric is not None
-    digits = 4 if metric else 2 if board.question.by in AXES else 0
+    metric = board.query.metric is not None
+    digits = 4 if metric else 2 if board.query.by in AXES else 0
     without = BROKE if metric else MISSED
     shown = without if math.isinf(one.value) else f"{one.value:,.{digits}f}"
     if one.hits < one.studies:
@@ -184,7 +184,7 @@ def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
     return f" [{low} – {high}]" if ends.kind == "interval" else f" {{{low} – {high}}}"
 
 
-def below(one: Standings) -> list[str]:
+def below(one: Leaderboard) -> list[str]:
     """What is said below a table: notes, and what was left out and why."""
     return [*(f"note: {line}" for line in one.notes), *left_out(one.left_out)]
 
@@ -204,11 +204,11 @@ def left_out(skipped: Iterable[Skipped], most: int = 3) -> list[str]:
 # --- whole outputs ----------------------------------------------------------------------------------
 
 
-def _shown(boards: Sequence[Standings]) -> list[Standings]:
+def _shown(boards: Sequence[Leaderboard]) -> list[Leaderboard]:
     return [one for one in boards if one.rows]
 
 
-def as_text(boards: Sequence[Standings], per_workload: table.Leaderboard, more: Sequence[Grid] = ()) -> str:
+def as_text(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, more: Sequence[Grid] = ()) -> str:
     """Everything as plain text; `more` are tables of another kind."""
     blocks = []
     for one in boards:
@@ -216,7 +216,7 @@ def as_text(boards: Sequence[Standings], per_workload: table.Leaderboard, more: 
             blocks += [f"{g.title}\n{text.columns([g.heading, *g.rows], right=g.right)}" for g in grids(one)]
         if one.rows or one.left_out:
             blocks.append("\n".join(below(one)) if one.rows else "\n".join([title(one), *below(one)]))
-    if any(one.rows and one.question.metric is None for one in boards):
+    if any(one.rows and one.query.metric is None for one in boards):
         blocks.append("\n".join(EXPLAINED))
     blocks += [f"{g.title}\n{text.columns([g.heading, *g.rows], right=g.right)}" for g in more]
     blocks.append(table.as_text(per_workload))
@@ -224,7 +224,7 @@ def as_text(boards: Sequence[Standings], per_workload: table.Leaderboard, more: 
 
 
 def as_markdown(
-    boards: Sequence[Standings],
+    boards: Sequence[Leaderboard],
     per_workload: table.Leaderboard,
     problems: Sequence[str] = (),
     more: Sequence[Grid] = (),
@@ -238,7 +238,7 @@ def as_markdown(
         if one.rows:
             lines += [*_markdown_grid(full_grid(one)), ""]
         lines += [*(f"- {line}" for line in below(one)), ""]
-    if any(one.rows and one.question.metric is None for one in boards):
+    if any(one.rows and one.query.metric is None for one in boards):
         lines += ["## How to read it", "", *(f"- {line}" for line in EXPLAINED), ""]
     for grid in more:
         lines += [f"### {grid.title}", "", *_markdown_grid(grid), ""]
@@ -259,7 +259,7 @@ def _markdown_grid(grid: Grid) -> list[str]:
     return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
 
 
-def as_csv(boards: Sequence[Standings]) -> str:
+def as_csv(boards: Sequence[Leaderboard]) -> str:
     """One row per submission and workload: numbers only; a miss is `inf`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -267,9 +267,9 @@ def as_csv(boards: Sequence[Standings]) -> str:
     for one in boards:
         for row in one.rows:
             ends, speed = row.anchored_spread, row.speedup.value if row.speedup else None
-            by = f"metric@{one.question.metric}" if one.question.metric else one.question.by
+            by = f"metric@{one.query.metric}" if one.query.metric else one.query.by
             kind = next((c.spread.kind for c in row.cells.values()), "")
-            first = [one.hardware, one.ruleset, one.ranked, by, one.question.level, *row.ranks, row.submission]
+            first = [one.hardware, one.ruleset, one.ranked, by, one.query.level, *row.ranks, row.submission]
             scores = [row.anchored, ends.low if ends else None, ends.high if ends else None, kind, row.profile, speed]
             for name, c in row.cells.items():
                 cells = [name, c.value, c.spread.low, c.spread.high, c.studies, c.hits]
@@ -277,7 +277,7 @@ def as_csv(boards: Sequence[Standings]) -> str:
     return out.getvalue()
 
 
-def as_html(boards: Sequence[Standings], per_workload: table.Leaderboard, more: Sequence[Grid] = ()) -> str:
+def as_html(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, more: Sequence[Grid] = ()) -> str:
     """A plain page of tables, without a script."""
     parts = []
     for one in _shown(boards):
@@ -317,7 +317,7 @@ def _html_grid(grid: Grid) -> str:
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-def as_json(boards: Sequence[Standings], per_workload: table.Leaderboard, problems: Sequence[str]) -> dict[str, Any]:
+def as_json(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, problems: Sequence[str]) -> dict[str, Any]:
     """Plain data; a miss is null."""
     return {
         **table.as_json(per_workload),
@@ -326,15 +326,15 @@ def as_json(boards: Sequence[Standings], per_workload: table.Leaderboard, proble
     }
 
 
-def standings_json(one: Standings) -> dict[str, Any]:
+def standings_json(one: Leaderboard) -> dict[str, Any]:
     """One table as plain data."""
     return {
         "hardware": one.hardware,
         "ruleset": one.ruleset,
         "ranked": one.ranked,
         "clock": one.clock,
-        "by": f"metric@{one.question.metric}" if one.question.metric else one.question.by,
-        "level": one.question.level,
+        "by": f"metric@{one.query.metric}" if one.query.metric else one.query.by,
+        "level": one.query.level,
         "reference": one.reference,
         "workloads": [facts.id for facts in one.workloads],
         "counted": list(one.counted),
@@ -345,7 +345,7 @@ def standings_json(one: Standings) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Standing) -> dict[str, Any]:
+def _row_json(row: LeaderboardRow) -> dict[str, Any]:
     return {
         "submission": row.submission,
         "ranks": list(row.ranks),

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from harness.contract.record import Outcome, Record
+from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
@@ -30,9 +30,9 @@ class _Kept:
     """Trials kept from before, gathered until something else is to be shown: a plan may have thousands of them."""
 
     def __init__(self) -> None:
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[TrialSummary] = []
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: TrialSummary) -> None:
         self._outcomes.append(outcome)
 
     def lines(self, index: int, total: int) -> list[str]:
@@ -90,7 +90,7 @@ class Plain:
         del self._running[record.run_id]
         self._say(f"  {prefix}{_outcome(record)}")
 
-    def kept(self, outcome: Outcome) -> None:
+    def kept(self, outcome: TrialSummary) -> None:
         self._index += 1
         self._kept.add(outcome)
 
@@ -173,7 +173,7 @@ class LiveView:
             f"{mark} [dim]{number}/{self._total}[/] [bold]{_escape(_title(record.spec))}[/] {_escape(_outcome(record))}"
         )
 
-    def kept(self, outcome: Outcome) -> None:
+    def kept(self, outcome: TrialSummary) -> None:
         self._index += 1
         self._kept.add(outcome)
 
@@ -290,7 +290,7 @@ def _outcome(record: Record) -> str:
     return _ending(record)
 
 
-def _ending(ended: Record | Outcome) -> str:
+def _ending(ended: Record | TrialSummary) -> str:
     return f"{ended.status}: {ended.reason}" if ended.reason else ended.status
 
 

@@ -13,7 +13,7 @@ from harness.report import text
 from harness.report.leaderboard import Grid, finite
 from harness.scoring import anytime, fixed_stop
 from harness.scoring.anytime import AnytimeScore
-from harness.scoring.fixed_stop import Claim
+from harness.scoring.fixed_stop import StopClaim
 from harness.scoring.tuning import TuningCurve
 
 
@@ -75,7 +75,7 @@ def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
     return [list(group) for _, group in groupby(rows, key=lambda r: (r.hardware, r.ruleset, r.workload))]
 
 
-def _claim_grid(claims: Sequence[Claim]) -> Grid:
+def _claim_grid(claims: Sequence[StopClaim]) -> Grid:
     first = claims[0]
     rows = []
     for c in claims:

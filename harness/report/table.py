@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.contract.workload import WorkloadFacts
 from harness.report import text
-from harness.scoring.summary import Digest
+from harness.scoring.summary import RunSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,11 @@ class Leaderboard:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def leaderboard(digests: Iterable[Digest]) -> Leaderboard:
+def leaderboard(summaries: Iterable[RunSummary]) -> Leaderboard:
     """Group runs into tables. Different workload versions, budgets, hardware classes and rulesets never mix."""
-    boards: dict[Any, list[Digest]] = defaultdict(list)
+    boards: dict[Any, list[RunSummary]] = defaultdict(list)
     result = Leaderboard()
-    for record in digests:
+    for record in summaries:
         reason = _left_out(record)
         if reason:
             result.left_out[reason] = result.left_out.get(reason, 0) + 1
@@ -89,7 +89,7 @@ def leaderboard(digests: Iterable[Digest]) -> Leaderboard:
     return result
 
 
-def _left_out(record: Digest) -> str:
+def _left_out(record: RunSummary) -> str:
     if record.status == "interrupted":
         return "interrupted, not finished"
     if record.spec.smoke:
@@ -99,16 +99,16 @@ def _left_out(record: Digest) -> str:
     return record.outcome.reason if record.outcome.status == "unknown" else ""
 
 
-def _rows(records: Sequence[Digest]) -> list[Row]:
+def _rows(records: Sequence[RunSummary]) -> list[Row]:
     labels = _labels(records)
-    grouped: dict[str, list[Digest]] = defaultdict(list)
+    grouped: dict[str, list[RunSummary]] = defaultdict(list)
     for record in records:
         grouped[labels[record.run_id]].append(record)
     rows = [_row(label, members) for label, members in grouped.items()]
     return sorted(rows, key=lambda row: (row.seconds.median, -row.hits, row.label))
 
 
-def _row(label: str, records: Sequence[Digest]) -> Row:
+def _row(label: str, records: Sequence[RunSummary]) -> Row:
     hits = [record.hit for record in records]
     clock = records[0].spec.clock
     statuses: dict[str, int] = defaultdict(int)
@@ -125,7 +125,7 @@ def _row(label: str, records: Sequence[Digest]) -> Row:
     )
 
 
-def _labels(records: Sequence[Digest]) -> dict[str, str]:
+def _labels(records: Sequence[RunSummary]) -> dict[str, str]:
     """What each run is called: settings made by hand are part of it, and the source where there are several."""
     sources: dict[str, set[str]] = defaultdict(set)
     base: dict[str, str] = {}
@@ -141,7 +141,7 @@ def _labels(records: Sequence[Digest]) -> dict[str, str]:
     }
 
 
-def _by_hand(record: Digest) -> list[tuple[str, Any]]:
+def _by_hand(record: RunSummary) -> list[tuple[str, Any]]:
     return [(name, record.spec.hparams[name]) for name in record.spec.overridden if name in record.spec.hparams]
 
 

@@ -9,8 +9,8 @@ from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped, study_time, workload_time
-from harness.scoring.selection import check_mixed, usable
-from harness.scoring.time_to_target import Axis, Run, run_of
+from harness.scoring.selection import check_mixed, select_usable
+from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 StudyKey = tuple[int, int]
 
@@ -52,16 +52,16 @@ def aggregate(
     Raises:
         UsageError: records that may not be mixed, or no record that counts.
     """
-    return aggregate_runs((run_of(record, by, targets) for record in records), by, explore=explore)
+    return aggregate_runs((score_run(record, by, targets) for record in records), by, explore=explore)
 
 
-def aggregate_runs(runs: Iterable[Run], by: Axis = "time", *, explore: bool = False) -> Aggregate:
+def aggregate_runs(runs: Iterable[ScoredRun], by: Axis = "time", *, explore: bool = False) -> Aggregate:
     """The same from runs whose outcomes are known already; `by` only names what they count.
 
     Raises:
         UsageError: runs that may not be mixed, or none that counts.
     """
-    kept, skipped = usable(runs, explore=explore)
+    kept, skipped = select_usable(runs, explore=explore)
     check_mixed(kept)
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
     coarse = {run.spec.workload.facts.id for run in kept if run.spec.workload.facts.coarse}

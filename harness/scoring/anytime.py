@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.contract.workload import Target
-from harness.scoring.selection import first_of_each, id_among, several_sources, table_key
+from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
 
 #: Shares of the drawn budget at which the weights are looked at.
 STOPS = (1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -126,7 +126,7 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
     Two sources under one name are two submissions; of several runs of one seed the earliest counts.
     """
     drawn = [r for r in records if r.spec.ruleset.stopping == "drawn" and not (r.spec.overridden or r.spec.smoke)]
-    several = several_sources(record for record in drawn if record.spec.purpose == "score")
+    several = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
     references: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     for record in first_of_each(drawn):
@@ -135,7 +135,7 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
         if spec.purpose == "envelope":
             references[place].append(record)
         elif spec.purpose == "score":
-            groups[(*place, id_among(ref, several))].append(record)
+            groups[(*place, qualified_id(ref, several))].append(record)
     made = []
     for (hardware, ruleset, workload, submission), group in groups.items():
         curve: Envelope | None = None
@@ -169,8 +169,8 @@ def _score(
         value, outside = study_score(record, curve)
         studies.append(value)
         clipped += outside
-    usable = not reason and bool(studies)
-    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if usable else math.nan
+    select_usable = not reason and bool(studies)
+    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if select_usable else math.nan
     return AnytimeScore(
         submission=submission,
         workload=workload,
@@ -178,7 +178,7 @@ def _score(
         ruleset=ruleset,
         studies=tuple(studies),
         clipped=clipped,
-        score=score if usable else math.nan,
+        score=score if select_usable else math.nan,
         reason=reason,
     )
 

@@ -11,7 +11,7 @@ from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped, study_time
-from harness.scoring.selection import check_mixed, one_version_each, usable
+from harness.scoring.selection import check_mixed, keep_newest_versions, select_usable
 from harness.scoring.stats import (
     DEFAULT_PAIRS,
     MIN_PAIRS,
@@ -26,7 +26,7 @@ from harness.scoring.stats import (
     restricted_mean,
     sign_flip_test,
 )
-from harness.scoring.time_to_target import Axis, Run, run_of
+from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 Verdict = Literal["faster", "slower", "inconclusive"]
 #: What makes two runs a pair: hardware class, root seed, study and, where a study has one trial only, that trial.
@@ -127,10 +127,10 @@ def compare(
     skipped: list[Skipped] = []
     kept = []
     for records in (a, b):
-        good, bad = usable((run_of(record, by, targets) for record in records), explore=explore)
+        good, bad = select_usable((score_run(record, by, targets) for record in records), explore=explore)
         kept.append(good)
         skipped += bad
-    newest, older = one_version_each([*kept[0], *kept[1]])
+    newest, older = keep_newest_versions([*kept[0], *kept[1]])
     check_mixed(newest)
     skipped += older
     ids = {run.run_id for run in newest}
@@ -247,7 +247,7 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     return _decided(_pairing("overall", means, 0.05))
 
 
-def _trials(runs: Iterable[Run]) -> dict[str, dict[Block, list[float]]]:
+def _trials(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
     """Times by workload and block; where a study has several trials, the best one is scored, so that is paired."""
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
@@ -282,9 +282,9 @@ def _best(mine: Trials, other: Trials) -> dict[str, dict[Block, float]]:
     }
 
 
-def _budgets(runs: Iterable[Run], by: Axis) -> dict[str, float]:
+def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
     """Workload -> its budget in the unit compared, with the ruleset's factor, as specs hold it; steps have none."""
-    read: dict[Axis, Callable[[Run], float]] = {
+    read: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda r: r.spec.seconds_allowed,
         "examples": lambda r: float(r.spec.workload.facts.budget.gradient_examples),
     }
@@ -293,7 +293,7 @@ def _budgets(runs: Iterable[Run], by: Axis) -> dict[str, float]:
     return {r.spec.workload.facts.id: read[by](r) for r in runs}
 
 
-def _one_name(runs: Sequence[Run], side: str) -> str:
+def _one_name(runs: Sequence[ScoredRun], side: str) -> str:
     names = list(dict.fromkeys(r.spec.submission.id for r in runs))
     if len(names) != 1:
         found = ", ".join(names) or "no record that counts"

@@ -14,7 +14,7 @@ from typing import Literal
 
 from harness.contract.record import Record
 from harness.contract.workload import Target
-from harness.scoring.selection import first_of_each, id_among, several_sources, table_key
+from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
 
 #: The mean meets the target when a one-sided t test says so at this level.
 LEVEL = 0.01
@@ -23,7 +23,7 @@ LEAST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class StopClaim:
     """A submission on a workload at its stop.
 
     Args:
@@ -95,7 +95,7 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
     return facts.budget.horizon
 
 
-def claims(records: Iterable[Record]) -> list[Claim]:
+def claims(records: Iterable[Record]) -> list[StopClaim]:
     """One claim for each submission, workload, hardware class, ruleset and stop, the quickest first.
 
     Two sources under one name are two submissions; of several runs of one seed the earliest counts.
@@ -107,16 +107,16 @@ def claims(records: Iterable[Record]) -> list[Claim]:
         and record.spec.purpose == "score"
         and not (record.spec.overridden or record.spec.smoke)
     ]
-    several = several_sources(chosen)
+    several = ambiguous_names(chosen)
     groups: dict[tuple[str, str, str, str, int], list[Record]] = defaultdict(list)
     for record in first_of_each(chosen):
         spec, ref = record.spec, record.spec.submission
-        groups[(*table_key(record), spec.workload.facts.id, id_among(ref, several), spec.stop or 0)].append(record)
+        groups[(*table_key(record), spec.workload.facts.id, qualified_id(ref, several), spec.stop or 0)].append(record)
     made = [_claim(key, group) for key, group in groups.items()]
     return sorted(made, key=lambda c: (c.hardware, c.ruleset, c.workload, c.time, c.p))
 
 
-def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Claim:
+def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> StopClaim:
     hardware, ruleset, workload, submission, stop = key
     facts = group[0].spec.workload.facts
     target = facts.targets[0]
@@ -131,7 +131,7 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Clai
         reason = f"{pending} of {len(group)} runs are not finished"
     elif len(group) < LEAST:
         reason = f"{len(group)} fresh seeds, {LEAST} are needed"
-    return Claim(
+    return StopClaim(
         submission=submission,
         workload=workload,
         hardware=hardware,

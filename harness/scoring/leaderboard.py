@@ -22,9 +22,9 @@ from harness.scoring.scores import (
     profile_scores,
     workload_time,
 )
-from harness.scoring.selection import describe, one_version_each, several_sources, usable, with_source
+from harness.scoring.selection import ambiguous_names, describe, keep_newest_versions, select_usable, with_source
 from harness.scoring.stats import Spread, median_interval, median_variance
-from harness.scoring.summary import Digest, Question
+from harness.scoring.summary import LeaderboardQuery, RunSummary
 from harness.scoring.throttling import note
 from harness.scoring.ties import rank_ties
 from harness.scoring.time_to_target import MetricAt
@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LeaderboardRow:
     """One row.
 
     Args:
@@ -84,7 +84,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standings:
+class Leaderboard:
     """One table.
 
     Args:
@@ -105,94 +105,96 @@ class Standings:
     ruleset: str
     ranked: bool
     clock: Clock
-    question: Question
+    query: LeaderboardQuery
     workloads: tuple[WorkloadFacts, ...]
     counted: tuple[str, ...] = ()
     reference: str | None = None
-    rows: tuple[Standing, ...] = ()
+    rows: tuple[LeaderboardRow, ...] = ()
     ties: tuple[tuple[str, str], ...] = ()
     left_out: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def standings(digests: Iterable[Digest], question: Question) -> list[Standings]:
+def build_leaderboards(summaries: Iterable[RunSummary], query: LeaderboardQuery) -> list[Leaderboard]:
     """A table for each hardware class and ruleset, in alphabetical order."""
-    groups: dict[tuple[str, str], list[Digest]] = {}
-    for one in digests:
+    groups: dict[tuple[str, str], list[RunSummary]] = {}
+    for one in summaries:
         spec = one.spec
         groups.setdefault((spec.hardware, f"{spec.ruleset.name}@{spec.ruleset.version}"), []).append(one)
-    return [_table(key, groups[key], question) for key in sorted(groups)]
+    return [_table(key, groups[key], query) for key in sorted(groups)]
 
 
 @dataclass(slots=True)
-class _Draft:
+class _Builder:
     """A table in the making."""
 
-    digests: list[Digest]
+    summaries: list[RunSummary]
     left_out: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def _table(key: tuple[str, str], members: Sequence[Digest], question: Question) -> Standings:
-    draft = _Draft([one for one in members if question.wants(one.spec.workload.facts)])
-    draft.digests, draft.left_out = one_version_each(draft.digests)
+def _table(key: tuple[str, str], members: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
+    draft = _Builder([one for one in members if query.wants(one.spec.workload.facts)])
+    draft.summaries, draft.left_out = keep_newest_versions(draft.summaries)
     _name_sources(draft)
     spec = members[0].spec
-    empty = Standings(
+    empty = Leaderboard(
         hardware=key[0],
         ruleset=key[1],
         ranked=spec.ruleset.ranked,
         clock=spec.clock,
-        question=question,
+        query=query,
         workloads=(),
     )
     try:
-        table = aggregate_runs((one.run for one in draft.digests), question.by)
+        table = aggregate_runs((one.run for one in draft.summaries), query.by)
     except UsageError:
-        _, skipped = usable(one.run for one in draft.digests)
-        return _replace(empty, left_out=(*draft.left_out, *skipped), notes=("no run counts",) if draft.digests else ())
+        _, skipped = select_usable(one.run for one in draft.summaries)
+        return _replace(
+            empty, left_out=(*draft.left_out, *skipped), notes=("no run counts",) if draft.summaries else ()
+        )
     draft.left_out += table.skipped
-    slowed = note(((describe(one.run), one.slowdown) for one in draft.digests), len(draft.digests))
+    slowed = note(((describe(one.run), one.slowdown) for one in draft.summaries), len(draft.summaries))
     draft.notes += [slowed] if slowed else []
-    facts = {one.spec.workload.facts.id: one.spec.workload.facts for one in draft.digests}
+    facts = {one.spec.workload.facts.id: one.spec.workload.facts for one in draft.summaries}
     present = dict.fromkeys(w for row in table.times.values() for w in row)
     workloads = tuple(facts[w] for w in sorted(present))
     filled = _replace(empty, workloads=workloads)
-    if question.metric is not None:
+    if query.metric is not None:
         return _by_metric(filled, draft)
     return _by_time(filled, draft, table)
 
 
-def _replace(table: Standings, **changes: object) -> Standings:
+def _replace(table: Leaderboard, **changes: object) -> Leaderboard:
     import dataclasses
 
     return dataclasses.replace(table, **changes)  # type: ignore[arg-type]  # the names are checked when it is built
 
 
-def _name_sources(draft: _Draft) -> None:
+def _name_sources(draft: _Builder) -> None:
     """Two sources under one `name@version` are two submissions: the hash tells them apart."""
-    several = several_sources(draft.digests)
+    several = ambiguous_names(draft.summaries)
     if not several:
         return
     import dataclasses
 
-    for i, one in enumerate(draft.digests):
+    for i, one in enumerate(draft.summaries):
         ref = one.spec.submission
         if ref.id in several:
             spec = msgspec.structs.replace(one.spec, submission=with_source(ref))
-            draft.digests[i] = dataclasses.replace(one, spec=spec)
+            draft.summaries[i] = dataclasses.replace(one, spec=spec)
     draft.notes.append(f"several sources under one name, told apart by their hash: {', '.join(sorted(several))}")
 
 
 # --- by time, examples or steps -------------------------------------------------------------------
 
 
-def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
+def _by_time(empty: Leaderboard, draft: _Builder, table: Aggregate) -> Leaderboard:
     ids = [facts.id for facts in empty.workloads]
-    reference = _reference(empty.question.references, table.times)
+    reference = _reference(empty.query.references, table.times)
     anchored, counted = None, list[str]()
     if reference is None:
-        asked = ", ".join(empty.question.references) or "no submission is tagged as one"
+        asked = ", ".join(empty.query.references) or "no submission is tagged as one"
         draft.notes.append(f"no anchored score and no speed-up: no run of the reference ({asked})")
     else:
         try:
@@ -205,7 +207,7 @@ def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
             draft.left_out += [Skipped(what=f"anchored score/{s.what}", why=s.why) for s in anchored.left_out]
     profiles = profile_scores(table.times, base=ids)
     scores = anchored.scores if anchored else {name: p.exact for name, p in profiles.items()}
-    order = sorted(table.times, key=lambda s: (-scores[s], -profiles[s].exact, _middle(table.times[s], ids), s))
+    order = sorted(table.times, key=lambda s: (-scores[s], -profiles[s].exact, _total_time(table.times[s], ids), s))
     ties = rank_ties(table.studies, order=order, workloads=counted or ids)
     if len(order) == 1:
         draft.notes.append("a single submission: its profile score says nothing")
@@ -216,7 +218,7 @@ def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
         by_study = table.studies[name]
         base = table.times[reference] if reference is not None else None
         rows.append(
-            Standing(
+            LeaderboardRow(
                 submission=name,
                 ranks=ties.ranks[name],
                 n=(min(map(len, by_study.values())), max(map(len, by_study.values()))),
@@ -228,7 +230,7 @@ def _by_time(empty: Standings, draft: _Draft, table: Aggregate) -> Standings:
                 if base is not None
                 else None,
                 cells={w: _cell(list(by_study[w].values())) for w in ids if w in by_study},
-                memory=_memory(draft.digests, name),
+                memory=_memory(draft.summaries, name),
             )
         )
     return _replace(
@@ -246,7 +248,7 @@ def _only(times: Mapping[str, float], workloads: Sequence[str]) -> dict[str, flo
     return {w: times[w] for w in workloads if w in times}
 
 
-def _middle(times: Mapping[str, float], workloads: Sequence[str]) -> float:
+def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
     """Sum of times, to order what no score tells apart."""
     return math.fsum(times.get(w, 1e18) if math.isfinite(times.get(w, math.inf)) else 1e18 for w in workloads)
 
@@ -296,12 +298,12 @@ def anchored_spread(
     if not intervals:
         return Spread(low=(score - math.fsum(below)) / n, high=(score + math.fsum(above)) / n, kind="range")
     if len(have) > 1:
-        half = _joined_half([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in have])
+        half = _half_width([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in have])
         return Spread(low=max(0.0, score - half) / n, high=min(n, score + half) / n, kind="interval")
     return Spread(low=(score - below[0]) / n, high=(score + above[0]) / n, kind="interval")
 
 
-def _joined_half(terms: Sequence[Sequence[float]]) -> float:
+def _half_width(terms: Sequence[Sequence[float]]) -> float:
     """Half the width of a 95 % interval for a sum of medians, one per list of terms."""
     from scipy.stats import t
 
@@ -322,20 +324,20 @@ def _cell(values: Sequence[float]) -> Cell:
     )
 
 
-def _memory(digests: Iterable[Digest], submission: str) -> int:
-    return max((one.memory for one in digests if one.spec.submission.id == submission), default=0)
+def _memory(summaries: Iterable[RunSummary], submission: str) -> int:
+    return max((one.memory for one in summaries if one.spec.submission.id == submission), default=0)
 
 
 # --- by metric at a budget ------------------------------------------------------------------------
 
 
-def _by_metric(empty: Standings, draft: _Draft) -> Standings:
+def _by_metric(empty: Leaderboard, draft: _Builder) -> Leaderboard:
     """Metrics at a budget have no common unit: workloads are joined by the mean of the places on each."""
-    kept, _ = usable(one.run for one in draft.digests)
+    kept, _ = select_usable(one.run for one in draft.summaries)
     counts = {run.run_id for run in kept}
     values: dict[str, dict[str, dict[StudyKey, MetricAt]]] = {}
     goals = {facts.id: facts.targets[0].goal for facts in empty.workloads if facts.targets}
-    for one in draft.digests:
+    for one in draft.summaries:
         facts = one.spec.workload.facts
         if one.run_id not in counts or one.metric is None or facts.id not in goals:
             continue
@@ -344,16 +346,16 @@ def _by_metric(empty: Standings, draft: _Draft) -> Standings:
         if key not in by_study or _better(one.metric.value, by_study[key].value, goals[facts.id]):
             by_study[key] = one.metric
     cells = {s: {w: _metric_cell(list(by.values())) for w, by in row.items()} for s, row in values.items()}
-    places = {s: _mean_place(s, cells, goals) for s in cells}
+    places = {s: _mean_rank(s, cells, goals) for s in cells}
     order = sorted(places, key=lambda s: (places[s], s))
     rows = [
-        Standing(
+        LeaderboardRow(
             submission=name,
             ranks=(1 + sum(places[o] < places[name] for o in order), sum(places[o] <= places[name] for o in order)),
             n=(min(c.studies for c in cells[name].values()), max(c.studies for c in cells[name].values())),
             place=places[name],
             cells=cells[name],
-            memory=_memory(draft.digests, name),
+            memory=_memory(draft.summaries, name),
         )
         for name in order
     ]
@@ -378,7 +380,7 @@ def _metric_cell(values: Sequence[MetricAt]) -> Cell:
     )
 
 
-def _mean_place(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
+def _mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
     """Mean over workloads of 1 + those that are better; without a run, the place behind all."""
     places = []
     for workload, goal in goals.items():

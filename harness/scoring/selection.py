@@ -12,10 +12,10 @@ from harness.contract.record import Record
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped
-from harness.scoring.time_to_target import Run
+from harness.scoring.time_to_target import ScoredRun
 
 
-class Ran(Protocol):
+class HasRun(Protocol):
     """What a record, and everything made of one, says of its run."""
 
     @property
@@ -26,10 +26,10 @@ class Ran(Protocol):
     def spec(self) -> RunSpec: ...
 
 
-R = TypeVar("R", bound=Ran)
+R = TypeVar("R", bound=HasRun)
 
 
-def table_key(record: Ran) -> tuple[str, str]:
+def table_key(record: HasRun) -> tuple[str, str]:
     """(hardware class, ruleset@version): records that differ in it never share a table."""
     return record.spec.hardware, f"{record.spec.ruleset.name}@{record.spec.ruleset.version}"
 
@@ -42,14 +42,14 @@ def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record
     return tables
 
 
-def check_mixed(records: Iterable[Record | Run]) -> None:
+def check_mixed(records: Iterable[Record | ScoredRun]) -> None:
     """Refuse records that may not share a table.
 
     Raises:
         UsageError: two hardware classes, rulesets, versions of a workload, or two meanings of one version.
     """
-    first: Record | Run | None = None
-    seen: dict[str, Record | Run] = {}
+    first: Record | ScoredRun | None = None
+    seen: dict[str, Record | ScoredRun] = {}
     for record in records:
         first = first or record
         for kind, mine, its in zip(("hardware class", "ruleset"), table_key(record), table_key(first), strict=True):
@@ -68,7 +68,7 @@ def check_mixed(records: Iterable[Record | Run]) -> None:
 _SPLIT = "make one table for each"
 
 
-def one_version_each(records: Sequence[R]) -> tuple[list[R], list[Skipped]]:
+def keep_newest_versions(records: Sequence[R]) -> tuple[list[R], list[Skipped]]:
     """Those of the newest version of each workload; of one version under two budgets or targets, the latest run's."""
     best: dict[str, R] = {}
     for one in records:
@@ -87,12 +87,12 @@ def one_version_each(records: Sequence[R]) -> tuple[list[R], list[Skipped]]:
     return kept, skipped
 
 
-def _newness(one: Ran) -> tuple[list[tuple[int, str]], str]:
+def _newness(one: HasRun) -> tuple[list[tuple[int, str]], str]:
     pieces = re.findall(r"\d+|\D+", one.spec.workload.facts.version)
     return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], one.started
 
 
-def several_sources(records: Iterable[Ran]) -> frozenset[str]:
+def ambiguous_names(records: Iterable[HasRun]) -> frozenset[str]:
     """The `name@version` under which there are runs of more than one source."""
     sources: dict[str, set[str]] = {}
     for one in records:
@@ -105,7 +105,7 @@ def with_source(ref: SubmissionRef) -> SubmissionRef:
     return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
 
 
-def id_among(ref: SubmissionRef, several: Collection[str]) -> str:
+def qualified_id(ref: SubmissionRef, several: Collection[str]) -> str:
     """What a submission is called beside the others: with its source where its name has `several` (see above)."""
     return with_source(ref).id if ref.id in several else ref.id
 
@@ -122,7 +122,7 @@ def first_of_each(records: Iterable[R]) -> list[R]:
     return list(kept.values())
 
 
-def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], list[Skipped]]:
+def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[list[ScoredRun], list[Skipped]]:
     """Runs that count, in the order they were started, and those that do not with the reason.
 
     Of two runs of one trial the earlier counts, so that trying again until the luck is better gains nothing.
@@ -131,7 +131,7 @@ def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], li
         runs: any runs.
         explore: count smoke, profiled and hand-set runs too.
     """
-    kept: list[Run] = []
+    kept: list[ScoredRun] = []
     skipped: list[Skipped] = []
     ids: set[str] = set()
     trials: dict[tuple[str, str, str, str, int, int, int], str] = {}
@@ -159,7 +159,7 @@ def usable(runs: Iterable[Run], *, explore: bool = False) -> tuple[list[Run], li
     return kept, skipped
 
 
-def describe(record: Ran) -> str:
+def describe(record: HasRun) -> str:
     """`submission/workload/study/trial (run_id)`, to name a record in messages."""
     spec = record.spec
     return f"{spec.submission.id}/{spec.workload.facts.id}/study {spec.study}/trial {spec.trial} ({record.run_id})"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class SimulatedTable:
     """Where times come from: log(time) = noise · scale, and a run misses with the given probability.
 
     Args:
@@ -42,7 +42,7 @@ NOISES: dict[str, Draw] = {
 }
 
 
-def times(rng: np.random.Generator, setting: Setting, size: tuple[int, ...], effect: float = 0.0) -> Floats:
+def times(rng: np.random.Generator, setting: SimulatedTable, size: tuple[int, ...], effect: float = 0.0) -> Floats:
     """Times of runs, seconds; inf for a miss. `effect` is added to their logs."""
     import numpy as np
 
@@ -52,7 +52,7 @@ def times(rng: np.random.Generator, setting: Setting, size: tuple[int, ...], eff
     return result
 
 
-def interval_coverage(setting: Setting, n: int, repeats: int, seed: int = 0, effect: float = 0.05) -> float:
+def interval_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0, effect: float = 0.05) -> float:
     """Share of 95 % intervals from n pairs that hold the true log ratio."""
     import numpy as np
 
@@ -65,7 +65,7 @@ def interval_coverage(setting: Setting, n: int, repeats: int, seed: int = 0, eff
     return sum(e.low <= effect <= e.high for e in ends) / repeats
 
 
-def median_coverage(setting: Setting, n: int, repeats: int, seed: int = 0) -> float:
+def median_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0) -> float:
     """Share of 95 % intervals from n studies that hold the true median, 1 second."""
     import numpy as np
 
@@ -73,7 +73,9 @@ def median_coverage(setting: Setting, n: int, repeats: int, seed: int = 0) -> fl
     return sum(e.low <= 1.0 <= e.high for e in ends) / repeats
 
 
-def false_verdicts(setting: Setting, n: int, repeats: int, workloads: int = 3, seed: int = 0) -> tuple[float, float]:
+def false_verdicts(
+    setting: SimulatedTable, n: int, repeats: int, workloads: int = 3, seed: int = 0
+) -> tuple[float, float]:
     """A submission against its own copy: share of false verdicts overall, and of tables with any on a workload."""
     import numpy as np
 
@@ -88,7 +90,9 @@ def false_verdicts(setting: Setting, n: int, repeats: int, workloads: int = 3, s
     return overall / repeats, on_any / repeats
 
 
-def false_ranks(setting: Setting, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0) -> float:
+def false_ranks(
+    setting: SimulatedTable, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0
+) -> float:
     """Copies of one submission in a table, ranked by their median times: share of tables that tell any two apart."""
     import numpy as np
 
@@ -106,7 +110,7 @@ def false_ranks(setting: Setting, n: int, repeats: int, copies: int = 3, workloa
 
 
 def power(
-    setting: Setting, repeats: int, pilot: int = 10, effect: float = MARGIN, seed: int = 0
+    setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MARGIN, seed: int = 0
 ) -> tuple[float, float]:
     """Median of the pairs that a pilot says are needed, and how often so many fresh pairs find the slow-down."""
     import numpy as np

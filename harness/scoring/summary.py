@@ -11,7 +11,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.throttling import slowdown
-from harness.scoring.time_to_target import Axis, MetricAt, Outcome, Run, metric_at, outcome
+from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, metric_at, outcome
 
 Level = Literal["easy", "main", "hard"]
 Unit = Literal["time", "examples", "steps", "share"]
@@ -37,7 +37,7 @@ class MetricBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class LeaderboardQuery:
     """What a leaderboard is asked for.
 
     Args:
@@ -62,7 +62,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Digest:
+class RunSummary:
     """What tables keep of a record: without its points, so that thousands of records need little memory.
 
     Args:
@@ -78,16 +78,16 @@ class Digest:
     spec: RunSpec
     status: Status
     reason: str
-    outcome: Outcome
+    outcome: TargetResult
     hit: Point | None
     metric: MetricAt | None
     memory: int
     slowdown: str = ""
 
     @property
-    def run(self) -> Run:
+    def run(self) -> ScoredRun:
         """The same as scoring takes it."""
-        return Run(self.run_id, self.started, self.spec, self.outcome)
+        return ScoredRun(self.run_id, self.started, self.spec, self.outcome)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
@@ -109,17 +109,17 @@ def parse_metric_budget(text: str) -> MetricBudget:
     return MetricBudget(amount=amount / 100 if match[2] == "%" else amount, unit=units[match[2]])
 
 
-def digest(record: Record, question: Question) -> Digest:
+def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
     """A record as tables need it."""
     facts = record.spec.workload.facts
-    found = _outcome(record, question)
+    found = _outcome(record, query)
     metric = None
-    if question.metric is not None:
-        amount, by = question.metric.of(facts)
+    if query.metric is not None:
+        amount, by = query.metric.of(facts)
         metric = metric_at(record, amount, by)
         if found.status != "unknown" and metric is None:
-            found = Outcome(status="unknown", reason=f"no evaluation within {question.metric}")
-    return Digest(
+            found = TargetResult(status="unknown", reason=f"no evaluation within {query.metric}")
+    return RunSummary(
         run_id=record.run_id,
         started=record.started,
         spec=record.spec,
@@ -133,12 +133,12 @@ def digest(record: Record, question: Question) -> Digest:
     )
 
 
-def _outcome(record: Record, question: Question) -> Outcome:
-    if question.level == "main":
-        return outcome(record, question.by)
+def _outcome(record: Record, query: LeaderboardQuery) -> TargetResult:
+    if query.level == "main":
+        return outcome(record, query.by)
     facts = record.spec.workload.facts
     if facts.stages:
-        return Outcome(status="unknown", reason=f"{facts.id} is a stream: its targets steered the run")
-    if question.level not in facts.levels:
-        return Outcome(status="unknown", reason=f"{facts.id} has no {question.level} target")
-    return outcome(record, question.by, facts.levels[question.level])
+        return TargetResult(status="unknown", reason=f"{facts.id} is a stream: its targets steered the run")
+    if query.level not in facts.levels:
+        return TargetResult(status="unknown", reason=f"{facts.id} has no {query.level} target")
+    return outcome(record, query.by, facts.levels[query.level])

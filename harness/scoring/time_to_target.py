@@ -19,7 +19,7 @@ BROKEN: frozenset[Status] = frozenset({"diverged", "out-of-memory", "crashed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class TargetResult:
     """Where a run met its targets.
 
     Args:
@@ -37,13 +37,13 @@ class Outcome:
     reason: str = ""
 
 
-class Run(NamedTuple):
+class ScoredRun(NamedTuple):
     """What scoring keeps of a record: without its points, so that thousands of records need little memory."""
 
     run_id: str
     started: str
     spec: RunSpec
-    outcome: Outcome
+    outcome: TargetResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
     return point.scored(by)
 
 
-def problem(record: Record) -> str | None:
+def find_problem(record: Record) -> str | None:
     """What makes a record unusable, in words; None when nothing does."""
     before = 0.0
     # A diverged run ends at a metric that is no number; JSON has none, so there it is absent, which is a miss.
@@ -122,7 +122,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
     return None
 
 
-def outcome(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> Outcome:
+def outcome(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
     """Where a run met the targets, or why it did not.
 
     Crash and divergence are misses. A run that stopped at its own target cannot tell when it would have met a
@@ -131,25 +131,25 @@ def outcome(record: Record, by: Axis = "time", targets: Sequence[Target] | None 
     Raises:
         UsageError: other targets for a stream.
     """
-    wrong = problem(record)
+    wrong = find_problem(record)
     if wrong:
-        return Outcome(status="unknown", reason=wrong)
+        return TargetResult(status="unknown", reason=wrong)
     index = hit_index(record, targets)
     if targets is None and index != record.hit and record.status != "rejected":
-        return Outcome(status="unknown", reason=f"the record says hit {record.hit}, its points say {index}")
+        return TargetResult(status="unknown", reason=f"the record says hit {record.hit}, its points say {index}")
     if record.status == "rejected":
-        return Outcome(status="miss", reason=f"rejected: {record.reason}".rstrip(": "))
+        return TargetResult(status="miss", reason=f"rejected: {record.reason}".rstrip(": "))
     if index is not None:
         value = amount(record.points[index], record.spec, by)
         if not value > 0:
-            return Outcome(status="unknown", reason=f"the hit at point {index} is at {value!r} {by}")
+            return TargetResult(status="unknown", reason=f"the hit at point {index} is at {value!r} {by}")
         lower = amount(record.points[index - 1], record.spec, by) if index else 0.0
-        return Outcome(status="hit", value=value, lower=lower, index=index)
+        return TargetResult(status="hit", value=value, lower=lower, index=index)
     if record.status == "interrupted":
-        return Outcome(status="unknown", reason="interrupted: not finished")
+        return TargetResult(status="unknown", reason="interrupted: not finished")
     if record.status == "reached":
-        return Outcome(status="unknown", reason="stopped at its own target before it met this one")
-    return Outcome(status="miss", reason=f"{record.status}: {record.reason}".rstrip(": "))
+        return TargetResult(status="unknown", reason="stopped at its own target before it met this one")
+    return TargetResult(status="miss", reason=f"{record.status}: {record.reason}".rstrip(": "))
 
 
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
@@ -161,7 +161,7 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
         by: what the budget counts.
     """
     targets = record.spec.workload.facts.targets
-    if problem(record) or record.status == "rejected" or not targets:
+    if find_problem(record) or record.status == "rejected" or not targets:
         return None
     within = [p for p in record.points if amount(p, record.spec, by) <= budget]
     at = amount(within[-1], record.spec, by) if within else 0.0
@@ -174,7 +174,7 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
 
 
-def run_of(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> Run:
+def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> ScoredRun:
     """A record with its outcome in place of its points.
 
     Args:
@@ -186,4 +186,4 @@ def run_of(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Tar
         UsageError: other targets for a stream.
     """
     wanted = targets.get(record.spec.workload.facts.name) if targets else None
-    return Run(record.run_id, record.started, record.spec, outcome(record, by, wanted))
+    return ScoredRun(record.run_id, record.started, record.spec, outcome(record, by, wanted))

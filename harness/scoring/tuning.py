@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.scoring.selection import usable
-from harness.scoring.time_to_target import Run
+from harness.scoring.selection import select_usable
+from harness.scoring.time_to_target import ScoredRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,12 @@ def best_of(times: Sequence[float], k: int) -> tuple[float, float]:
     return median, 1 - math.comb(missed, k) / math.comb(n, k)
 
 
-def curves(runs: Iterable[Run]) -> list[TuningCurve]:
+def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
     """One curve for each submission and workload under a ruleset with several trials; k up to a study's trials."""
     times: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     most: dict[tuple[str, str, str, str], int] = {}
     tuned = [run for run in runs if run.spec.ruleset.trials > 1]
-    for run in usable(tuned)[0]:
+    for run in select_usable(tuned)[0]:
         spec = run.spec
         ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
         key = (spec.hardware, ruleset, spec.workload.facts.id, spec.submission.id)

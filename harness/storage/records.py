@@ -18,7 +18,7 @@ from harness.storage.layout import RECORD, RUN_ID_PREFIX, SUPERSEDED
 
 def encode(record: Record) -> bytes:
     """A record as JSON with its content hash filled in."""
-    return msgspec.json.format(_json(sealed(record)), indent=1) + b"\n"
+    return msgspec.json.format(_json(with_content_hash(record)), indent=1) + b"\n"
 
 
 def _json(record: Record) -> bytes:
@@ -26,7 +26,7 @@ def _json(record: Record) -> bytes:
     return msgspec.json.encode(record, order="deterministic")
 
 
-def sealed(record: Record) -> Record:
+def with_content_hash(record: Record) -> Record:
     """The record with its content hash filled in."""
     return msgspec.structs.replace(record, content_hash=content_hash(_json(record)))
 
@@ -66,7 +66,7 @@ class _Schema(msgspec.Struct):
     schema: int
 
 
-class Ending(msgspec.Struct):
+class TrialEnding(msgspec.Struct):
     """How a trial ended: the part of its record that decides whether it is run again."""
 
     schema: int
@@ -75,7 +75,7 @@ class Ending(msgspec.Struct):
     reason: str = ""
 
 
-def ending(path: Path) -> Ending | None:
+def read_ending(path: Path) -> TrialEnding | None:
     """How the trial ended whose record this is; None where there is none, or none that can be read.
 
     Nothing but these fields is decoded and no hash is checked, so that ten thousand take a second. A record is
@@ -88,7 +88,7 @@ def ending(path: Path) -> Ending | None:
     return found if found.schema == SCHEMA_VERSION else None
 
 
-_ENDINGS = msgspec.json.Decoder(Ending)
+_ENDINGS = msgspec.json.Decoder(TrialEnding)
 
 
 def read_record(path: Path) -> Record:
@@ -106,10 +106,10 @@ def read_record(path: Path) -> Record:
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """Every record below these folders (each `run_id` once), and one line for each file that is not one."""
     problems: list[str] = []
-    return list(stream(folders, problems)), problems
+    return list(iter_records(folders, problems)), problems
 
 
-def stream(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
+def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
     """Records one at a time, each `run_id` once, so that thousands need little memory.
 
     Args:

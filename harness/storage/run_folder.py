@@ -14,8 +14,8 @@ from pathlib import Path
 from harness.contract.record import Record
 from harness.errors import StoreError
 from harness.storage.layout import CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
-from harness.storage.records import encode, read_record, sealed
-from harness.system.files import cannot_write, write_atomically
+from harness.storage.records import encode, read_record, with_content_hash
+from harness.system.files import write_atomically, write_error
 
 
 class RunFolder:
@@ -46,7 +46,7 @@ class RunFolder:
 
     def write(self, record: Record) -> Record:
         """Write the record; returns it with its hash."""
-        record = sealed(record)
+        record = with_content_hash(record)
         write_atomically(self.record_path, encode(record))
         return record
 
@@ -65,7 +65,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock_descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
         try:
             _flock(self.lock_descriptor, path, patience)
             for litter in self.path.glob(".*.tmp"):  # of a writer that was killed; only we write here now
@@ -92,7 +92,7 @@ class RunFolder:
             for path in contents:
                 os.replace(path, aside / path.name)
         except OSError as error:
-            raise cannot_write(aside, error) from error
+            raise write_error(aside, error) from error
 
     def drop_checkpoints(self) -> None:
         """Remove what only an unfinished run needs."""

@@ -27,11 +27,11 @@ def write_atomically(path: Path, *chunks: bytes) -> None:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
+            raise write_error(path, error) from error
         raise
 
 
-def free_name(path: Path) -> Path:
+def unused_path(path: Path) -> Path:
     """The path, or one like it that nothing has yet: what is put aside must not replace what was put aside before."""
     number, free = 1, path
     while free.exists():
@@ -49,7 +49,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def cannot_write(path: Path, error: OSError) -> StoreError:
+def write_error(path: Path, error: OSError) -> StoreError:
     """The error for a failed write, with what to do about it."""
     fixes = {
         errno.ENOSPC: "free some space and give the command again; it goes on where it was",

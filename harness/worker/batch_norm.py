@@ -35,7 +35,7 @@ class BatchStatistics:
         self._norms = norms
         self._recent: deque[Batch] = deque(maxlen=BATCHES)
         self._work: Work | None = None
-        self._found: list[Tensor] = []
+        self._computed: list[Tensor] = []
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchStatistics | None:
@@ -46,7 +46,7 @@ class BatchStatistics:
     def remember(self, batch: Batch, work: Work) -> None:
         """Keep a reference to a batch just trained on."""
         self._recent.append(batch)
-        self._found.clear()
+        self._computed.clear()
         self._work = work
 
     @contextmanager
@@ -55,21 +55,21 @@ class BatchStatistics:
 
         A second time without an update between, they are those of the first.
         """
-        if self._work is None or not (self._recent or self._found):
+        if self._work is None or not (self._recent or self._computed):
             yield
             return
         buffers = [b for norm in self._norms for b in norm.buffers(recurse=False)]
         kept = [b.clone() for b in buffers]
-        if self._found:
-            _copy(self._found, buffers)
+        if self._computed:
+            _copy_into(self._computed, buffers)
         else:
             self._recompute(self._work)
             self._recent.clear()
-            self._found = [b.clone() for b in buffers]
+            self._computed = [b.clone() for b in buffers]
         try:
             yield
         finally:
-            _copy(kept, buffers)
+            _copy_into(kept, buffers)
 
     def _recompute(self, work: Work) -> None:
         training = [module for module in self._model.modules() if module.training]
@@ -90,6 +90,6 @@ class BatchStatistics:
 
 
 @torch.no_grad()
-def _copy(values: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
+def _copy_into(values: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
     for buffer, value in zip(buffers, values, strict=True):
         buffer.copy_(value)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from harness.errors import PluginError, StoreError
-from harness.system.files import cannot_write, free_name, write_atomically
+from harness.system.files import unused_path, write_atomically, write_error
 from harness.worker import torch_errors
 
 CURRENT = "checkpoint.pt"
@@ -42,7 +42,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
             os.replace(current, folder / PREVIOUS)
         os.replace(fresh, current)
     except OSError as error:
-        raise cannot_write(current, error) from error
+        raise write_error(current, error) from error
 
 
 def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
@@ -61,11 +61,11 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         try:
             return _read(path), warnings
         except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            if torch_errors.out_of_memory(error):
+            if torch_errors.is_out_of_memory(error):
                 raise
             earlier = name == CURRENT and (folder / PREVIOUS).exists()
             then = "going on from the one before" if earlier else "starting from the beginning"
-            aside = free_name(path.with_suffix(".corrupt"))
+            aside = unused_path(path.with_suffix(".corrupt"))
             os.replace(path, aside)
             reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
             warnings.append(f"checkpoint {path} is damaged: {reason}; kept as {aside.name}, {then}")

@@ -15,7 +15,7 @@ from harness.storage.layout import COMPILED
 from harness.system import python_process
 
 
-def compiles(spec: RunSpec) -> bool:
+def uses_compiler(spec: RunSpec) -> bool:
     """Whether a trial's loss is compiled: where its workload says so, and on a processor a C++ compiler is there.
 
     Source: `torch._inductor.config.cpp.cxx`: what `CXX` names, or g++.
@@ -25,7 +25,7 @@ def compiles(spec: RunSpec) -> bool:
     return not spec.device.startswith("cpu") or shutil.which(os.environ.get("CXX") or "g++") is not None
 
 
-def warm_up(job: Job) -> str:
+def fill_compile_cache(job: Job) -> str:
     """Fill a trial's compiler cache; why that failed, or an empty string.
 
     A failure is no failure of the trial, which compiles for itself then, on the clock.
@@ -42,7 +42,7 @@ def warm_up(job: Job) -> str:
     return "" if process.returncode == 0 else f"the compile warm-up ended with code {process.returncode}"
 
 
-def use_cache(job: Job) -> None:
+def redirect_compile_cache(job: Job) -> None:
     """Have the compiler keep what it makes in the trial's folder, and nowhere else."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / COMPILED)
     os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / COMPILED / "triton")

@@ -17,7 +17,7 @@ import msgspec
 
 from harness.contract.events import AnyEvent
 from harness.contract.run import Job
-from harness.worker.compile_cache import use_cache
+from harness.worker.compile_cache import redirect_compile_cache
 from harness.worker.data.synthetic import random_like
 
 #: Updates of the throwaway submission: the second one meets its state as all later ones do.
@@ -30,7 +30,7 @@ def main() -> None:
 
     die_with_parent()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    use_cache(job)
+    redirect_compile_cache(job)
 
     from harness.worker import setup
 
@@ -39,10 +39,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         alone = msgspec.structs.replace(job.spec, ranks=1)
         throwaway = Job(spec=alone, folder=folder, resume=False)
-        run, make = setup.assembled(
+        run, build_submission = setup.build_run(
             throwaway, nothing, change=lambda data: random_like(data, alone.workload.facts.access)
         )
-        submission = make()
+        submission = build_submission()
         for _ in range(STEPS):
             run.work.begin_step()
             submission.step(run.work)

@@ -28,12 +28,12 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
             loading.load_object(load)  # where one is gone, that is what to say
         fix = "give the command again: what has ended keeps the source it had, the rest runs with this one"
         raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
-    parts = {f"{part.kind}:{part.name}": _prepared(loading.load_object(part.load)) for part in ref.parts}
+    parts = {f"{part.kind}:{part.name}": call_prepare(loading.load_object(part.load)) for part in ref.parts}
     if ref.load is None:
-        return Recipe(**{name.partition(":")[0]: part for name, part in _with_schedule(parts).items()})
-    loaded = _prepared(loading.load_object(ref.load))
+        return Recipe(**{name.partition(":")[0]: part for name, part in add_constant_schedule(parts).items()})
+    loaded = call_prepare(loading.load_object(ref.load))
     if isinstance(loaded, Recipe):
-        return loaded.resolved(_with_schedule(parts))
+        return loaded.resolved(add_constant_schedule(parts))
     if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
         return bare_optimizer(loaded)
     if callable(getattr(loaded, "step", None)) and callable(loaded):
@@ -42,7 +42,7 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     raise PluginError(f"{ref.load} is no Recipe, no submission class and no torch optimizer class")
 
 
-def _prepared(loaded: Any) -> Any:
+def call_prepare(loaded: Any) -> Any:
     """A part or submission after its `prepare()`, if it has one: the place for long imports, off the clock."""
     prepare = getattr(loaded, "prepare", None)
     if callable(prepare):
@@ -50,7 +50,7 @@ def _prepared(loaded: Any) -> Any:
     return loaded
 
 
-def _with_schedule(parts: dict[str, Any]) -> dict[str, Any]:
+def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
     """Without any schedule the learning rate is constant."""
     if any(name.startswith("schedule:") for name in parts):
         return parts

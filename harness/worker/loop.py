@@ -20,12 +20,12 @@ from harness.contract.workload import Split
 from harness.errors import PluginError
 from harness.worker import checkpoint, rng, weights
 from harness.worker.clock import Clock
-from harness.worker.distributed.collectives import ALONE, Group, loaded, saved
-from harness.worker.microbatch import PartedWork
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup, from_bytes, to_bytes
+from harness.worker.microbatch import MicrobatchedWork
 from harness.worker.protocols import Sharded, Submission, Task, Workload
-from harness.worker.rules import Guard
+from harness.worker.rules import ModelGuard
 from harness.worker.snapshot import Snapshots, model_flags, set_model_flags
-from harness.worker.stopping import Verdict, judge, stage_ends
+from harness.worker.stopping import Verdict, decide_end, is_stage_over
 from harness.worker.work import CountedWork
 
 
@@ -39,7 +39,7 @@ class Position:
     stage_hits: list[int] = field(default_factory=list)
 
 
-class Run:
+class TrainingRun:
     """One trial in progress.
 
     Args:
@@ -67,7 +67,7 @@ class Run:
         emit: Callable[[AnyEvent], None],
         environment: Environment,
         usage: Usage,
-        group: Group = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.spec = spec
         self.group = group
@@ -87,7 +87,7 @@ class Run:
             _synchronizer(task.device),
             lambda running, wall, process: emit(ClockEdge(running=running, seconds=wall, process_seconds=process)),
         )
-        self.guard = Guard(model)
+        self.guard = ModelGuard(model)
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -115,11 +115,11 @@ class Run:
         with self.submission.eval_weights():
             self.group.average_buffers(self.model)
             self.clock.pause()
-            point, verdict = self._judged(self._point(self._metrics("score")))
+            point, verdict = self._decide(self._point(self._metrics("score")))
             if verdict is not None:
                 self._save_weights()
             else:
-                self._feed_back(point)
+                self._append_feedback(point)
             self.clock.resume()
         self.group.average_buffers(self.model)
         state = self.submission.state_dict()
@@ -134,10 +134,10 @@ class Run:
         self.emit(Evaluated(point=point))
         return verdict
 
-    def _judged(self, point: Point) -> tuple[Point, Verdict | None]:
+    def _decide(self, point: Point) -> tuple[Point, Verdict | None]:
         """The point as it is stored, and the verdict on it. The seconds are rank 0's, and so is what follows."""
-        verdict = judge(self.spec, point, self.at.stage_began, self.at.points)
-        said = self.group.agreed(msgspec.json.encode((finite(point), verdict)) if self.group.count > 1 else b"")
+        verdict = decide_end(self.spec, point, self.at.stage_began, self.at.points)
+        said = self.group.broadcast(msgspec.json.encode((finite(point), verdict)) if self.group.count > 1 else b"")
         return msgspec.json.decode(said, type=tuple[Point, Verdict | None]) if said else (finite(point), verdict)
 
     # --- beginning and end -----------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Run:
             self.submission = build()
         self.snapshots.submission = self.submission
         if state is not None:
-            self._take_up(state)
+            self._restore_checkpoint(state)
         resumed_from = None if state is None else self.work.steps
         self.emit(
             Ready(
@@ -161,9 +161,9 @@ class Run:
         self.guard.check()
         self.group.require_equal(self.model)
         if state is None:
-            first, _ = self._judged(self._point(self._metrics("score")))
+            first, _ = self._decide(self._point(self._metrics("score")))
             self.at.points.append(first)
-            self._feed_back(first)
+            self._append_feedback(first)
             self.emit(Evaluated(point=first))
         self.work.counting = True
 
@@ -182,11 +182,11 @@ class Run:
                 forward_examples=self.work.forward_examples,
                 steps=end.steps,
                 seconds=self.clock.seconds,
-                process_seconds=self.group.total(self.clock.process_seconds),
+                process_seconds=self.group.all_reduce_total(self.clock.process_seconds),
             ),
             usage=msgspec.structs.replace(
                 self.usage,
-                peak_memory_bytes=self.group.largest(weights.peak_memory(self.task.device)),
+                peak_memory_bytes=self.group.all_reduce_max(weights.peak_memory(self.task.device)),
                 optimizer_state_bytes=weights.state_bytes(self.submission.state_dict(), self.model),
             ),
             final_weights=self.digest,
@@ -204,27 +204,27 @@ class Run:
         training = [module for module in self.model.modules() if module.training]
         self.model.eval()
         with torch.no_grad():
-            metrics = self._evaluated(split, self.at.stage if self.facts.stages else None)
+            metrics = self._evaluate_shard(split, self.at.stage if self.facts.stages else None)
         for module in training:
             module.training = True
         rng.set_rng_state(randomness)
         self.work.counting = counting
-        self._spend(evaluation_seconds=time.perf_counter() - began)
+        self._add_usage(evaluation_seconds=time.perf_counter() - began)
         for target in self.facts.targets:
             if target.metric not in metrics:
                 raise PluginError(f"{self.facts.id} reports no {target.metric!r} on {split}, only {sorted(metrics)}")
         return {name: float(value) for name, value in metrics.items()}
 
-    def _evaluated(self, split: Split, stage: int | None) -> dict[str, float]:
+    def _evaluate_shard(self, split: Split, stage: int | None) -> dict[str, float]:
         """Every rank measures its share of the examples where the workload can; otherwise rank 0 evaluates alone."""
         workload, group = self.workload, self.group
         if group.count == 1:
             return workload.evaluate(self.model, split, stage)
         if isinstance(workload, Sharded):
-            measured = group.joined(workload.measure(self.model, split, group.shard, stage))
+            measured = group.all_gather_rows(workload.measure(self.model, split, group.shard, stage))
             return workload.metrics(measured, split, stage)
         metrics = workload.evaluate(self.model, split, stage) if group.first else {}
-        return msgspec.msgpack.decode(group.agreed(msgspec.msgpack.encode(metrics)), type=dict[str, float])
+        return msgspec.msgpack.decode(group.broadcast(msgspec.msgpack.encode(metrics)), type=dict[str, float])
 
     def _point(self, metrics: dict[str, float]) -> Point:
         loss = self.work.last_loss
@@ -233,28 +233,28 @@ class Run:
             gradient_examples=self.work.gradient_examples,
             steps=self.work.steps,
             seconds=self.clock.seconds,
-            process_seconds=self.group.total(self.clock.process_seconds),
+            process_seconds=self.group.all_reduce_total(self.clock.process_seconds),
             metrics=metrics,
             lr=_number(getattr(self.submission, "lr", None)),
             train_loss=None if loss is None else float(loss.mean()),
             stage=self.at.stage,
         )
 
-    def _feed_back(self, point: Point) -> None:
+    def _append_feedback(self, point: Point) -> None:
         """Results on the feedback split, for a submission that asked; never where they would reveal boundaries."""
         if "feedback" in self.spec.submission.needs and (not self.facts.stages or self.facts.boundaries):
             self.task.feedback.append((point.examples, self._metrics("feedback")))
 
     def _advance_stream(self, point: Point) -> None:
         at, stages = self.at, self.facts.stages
-        if at.stage + 1 < len(stages) and stage_ends(self.spec, point, at.stage_began):
+        if at.stage + 1 < len(stages) and is_stage_over(self.spec, point, at.stage_began):
             at.stage_hits.append(len(at.points) - 1)
             at.stage += 1
             at.stage_began = point.examples
             self.work.advance()
-            self._tell_stage()
+            self._publish_stage()
 
-    def _tell_stage(self) -> None:
+    def _publish_stage(self) -> None:
         """Let the submission know of the current stage, where boundaries are visible."""
         if self.task.task_index is not None:
             self.task.task_index = self.at.stage
@@ -269,11 +269,11 @@ class Run:
             return
         began = time.perf_counter()
         self.digest = weights.save(self.model, self.folder / "final.safetensors")
-        self._spend(checkpoint_seconds=time.perf_counter() - began)
+        self._add_usage(checkpoint_seconds=time.perf_counter() - began)
 
     def _checkpoint(self, state: dict[str, Any]) -> None:
         began = time.perf_counter()
-        ranks = self._ranks()
+        ranks = self._rank_states()
         if not self.group.first:
             return
         checkpoint.save(
@@ -294,16 +294,16 @@ class Run:
                 "ranks": ranks,
             },
         )
-        self._spend(checkpoint_seconds=time.perf_counter() - began)
+        self._add_usage(checkpoint_seconds=time.perf_counter() - began)
 
-    def _ranks(self) -> list[dict[str, Any]]:
+    def _rank_states(self) -> list[dict[str, Any]]:
         """What differs between ranks, by rank; nothing where a pass is computed in one piece on one device."""
-        if not isinstance(self.work, PartedWork):
+        if not isinstance(self.work, MicrobatchedWork):
             return []
         mine = {"work": self.work.rank_state(), "process_seconds": self.clock.process_seconds}
-        return [loaded(said) for said in self.group.everyones(saved(mine))]
+        return [from_bytes(said) for said in self.group.all_gather_bytes(to_bytes(mine))]
 
-    def _take_up(self, state: dict[str, Any]) -> None:
+    def _restore_checkpoint(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.submission.load_state_dict(state["submission"])
         set_model_flags(self.model, state["flags"])
@@ -315,17 +315,17 @@ class Run:
         stage, stage_began, stage_hits = state["stage"]
         self.at = Position(msgspec.json.decode(state["points"], type=list[Point]), stage, stage_began, stage_hits)
         self.task.feedback[:] = [(n, m) for n, m in state["feedback"]]
-        self._tell_stage()
+        self._publish_stage()
         # The construction just timed was paid for before the interruption.
         self.clock.seconds, self.clock.process_seconds = state["clock"]
-        if isinstance(self.work, PartedWork):
+        if isinstance(self.work, MicrobatchedWork):
             mine = state["ranks"][self.group.rank]
             self.work.load_rank_state(mine["work"])
             self.clock.process_seconds = mine["process_seconds"]
         # Last, so that nothing above can have moved it on.
         rng.set_rng_state(state["rng"])
 
-    def _spend(self, **seconds: float) -> None:
+    def _add_usage(self, **seconds: float) -> None:
         """Add to the times off the clock."""
         totals = {name: getattr(self.usage, name) + spent for name, spent in seconds.items()}
         self.usage = msgspec.structs.replace(self.usage, **totals)

@@ -13,21 +13,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as recomputed
+from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from harness.contract.run import RunSpec
 from harness.worker import rng, torch_errors
 from harness.worker.data.batch import Batch
 from harness.worker.data.pools import Pool
 from harness.worker.data.streams import Stream
-from harness.worker.distributed.collective_grad import _Everyones, _Mean
-from harness.worker.distributed.collectives import ALONE, Group
-from harness.worker.distributed.gradient_sync import Exchange, average
+from harness.worker.distributed.collective_grad import GatherRows, WeightedMean
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.distributed.gradient_sync import GradientSync, average
 from harness.worker.protocols import Workload
 from harness.worker.work import CountedWork
 
 #: In so many updates a pass may be cut to what the memory holds: the second one has the optimizer's state beside it.
-FITTING_STEPS = 2
+RETRY_STEPS = 2
 
 
 def micro_batch(workload: Workload) -> int | None:
@@ -36,7 +36,7 @@ def micro_batch(workload: Workload) -> int | None:
     return size
 
 
-class PartedWork(CountedWork):
+class MicrobatchedWork(CountedWork):
     """Counted work in parts; on one device and in one part it computes what `CountedWork` does.
 
     In `backward` ranks exchange gradients while others are still being computed. Graphs that are handed out (`loss`,
@@ -56,41 +56,43 @@ class PartedWork(CountedWork):
         model: nn.Module,
         data: Pool | Stream,
         device: torch.device,
-        group: Group = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         super().__init__(spec, workload, model, data, device)
         self._group = group
         self._warn = warn
         self.micro_batch = micro_batch(workload)
-        self._exchange = Exchange(model.parameters()) if group.count > 1 else None
+        self._gradient_sync = GradientSync(model.parameters()) if group.count > 1 else None
         # Running statistics would move twice if a pass were computed twice.
-        self._keeps_statistics = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+        self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
         self._reducing = False
-        self._stream_of_rank = _stream(device, f"{spec.seeds.submission}/{group.rank}") if group.count > 1 else None
+        self._rank_rng_state = (
+            _initial_rng_state(device, f"{spec.seeds.submission}/{group.rank}") if group.count > 1 else None
+        )
 
     # --- passes ----------------------------------------------------------------------------------
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
         self.forward_examples += batch.n
         self.gradient_examples += batch.n
-        own, _ = self._own(batch)
-        loss = (self._fitted if self._fits_yet else self._accumulate)(own, batch.n, scale)
-        self.last_loss = loss = self._group.summed(loss)
+        local, _ = self._local_shard(batch)
+        loss = (self._retry_smaller_on_oom if self._may_retry_smaller else self._accumulate)(local, batch.n, scale)
+        self.last_loss = loss = self._group.all_reduce_sum(loss)
         return loss
 
-    def _accumulate(self, own: Batch, n: int, scale: float) -> Tensor:
+    def _accumulate(self, local: Batch, n: int, scale: float) -> Tensor:
         """Forward and backward over this rank's examples, piece by piece: its part of the mean loss over all `n`."""
-        pieces = list(self._pieces(own))
+        microbatches = list(self._microbatches(local))
         total: Tensor | None = None
-        for at, piece in enumerate(pieces):
+        for at, microbatch in enumerate(microbatches):
             # A rank without examples of its own goes along with one that counts for nothing.
-            share = piece.n / n if len(self._group_rows(n)) else 0.0
-            loss = self._forward(piece, False)
+            share = microbatch.n / n if len(self._local_rows(n)) else 0.0
+            loss = self._forward(microbatch, False)
             # Times the number of ranks, since gradients are averaged and not summed.
             factor = share * self._group.count * scale
-            last = at + 1 == len(pieces)
-            with self._exchange.during() if last and self._exchange is not None else nullcontext():
+            last = at + 1 == len(microbatches)
+            with self._gradient_sync.overlapping() if last and self._gradient_sync is not None else nullcontext():
                 (loss if factor == 1.0 else loss * factor).backward()  # type: ignore[no-untyped-call]
             part = loss.detach() if share == 1.0 else loss.detach() * share
             total = part if total is None else total + part
@@ -101,12 +103,12 @@ class PartedWork(CountedWork):
         if self._group.count == 1:
             return super().loss(batch, per_example)
         self.forward_examples += batch.n
-        own, rows = self._own(batch)
-        mine = self._forward(own, per_example)
+        local, rows = self._local_shard(batch)
+        mine = self._forward(local, per_example)
         if per_example:
-            loss: Tensor = _Everyones.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+            loss: Tensor = GatherRows.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
         else:
-            loss = _Mean.apply(mine, self._group, len(rows) / batch.n)  # type: ignore[no-untyped-call]
+            loss = WeightedMean.apply(mine, self._group, len(rows) / batch.n)  # type: ignore[no-untyped-call]
         self.last_loss = loss.detach()
         if loss.requires_grad:
             loss.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
@@ -115,57 +117,59 @@ class PartedWork(CountedWork):
     def _outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         if self._group.count == 1:
             return super()._outputs(batch, model)
-        own, rows = self._own(batch)
-        with self._own_randomness():
-            mine = super()._outputs(own, model)
-        outputs: Tensor = _Everyones.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+        local, rows = self._local_shard(batch)
+        with self._use_rank_rng():
+            mine = super()._outputs(local, model)
+        outputs: Tensor = GatherRows.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
         return outputs
 
     def _forward(self, batch: Batch, per_example: bool) -> Tensor:
         """The loss of a batch in pieces. Where a graph is wanted, only one piece's activations exist at a time."""
-        pieces = list(self._pieces(batch))
-        if len(pieces) == 1:
-            return self._forward_piece(batch, per_example)
-        losses = [self._slim(piece, per_example) for piece in pieces]
+        microbatches = list(self._microbatches(batch))
+        if len(microbatches) == 1:
+            return self._forward_microbatch(batch, per_example)
+        losses = [self._checkpointed_forward(microbatch, per_example) for microbatch in microbatches]
         if per_example:
             return torch.cat(losses)
-        return torch.stack([loss * (piece.n / batch.n) for loss, piece in zip(losses, pieces, strict=True)]).sum()
+        return torch.stack(
+            [loss * (microbatch.n / batch.n) for loss, microbatch in zip(losses, microbatches, strict=True)]
+        ).sum()
 
-    def _slim(self, piece: Batch, per_example: bool) -> Tensor:
+    def _checkpointed_forward(self, microbatch: Batch, per_example: bool) -> Tensor:
         """A piece's loss, computed again in the backward pass, with the dropout that it had."""
-        if not torch.is_grad_enabled() or self._keeps_statistics:
-            return self._forward_piece(piece, per_example)
-        began = self._stream_of_rank
+        if not torch.is_grad_enabled() or self._has_batch_norm:
+            return self._forward_microbatch(microbatch, per_example)
+        began = self._rank_rng_state
 
         def forward() -> Tensor:
-            now, self._stream_of_rank = self._stream_of_rank, began
+            now, self._rank_rng_state = self._rank_rng_state, began
             try:
-                return self._forward_piece(piece, per_example)
+                return self._forward_microbatch(microbatch, per_example)
             finally:
                 # Also when torch has all it wants of the second time, and breaks it off.
                 if now is not began:
-                    self._stream_of_rank = now
+                    self._rank_rng_state = now
 
-        loss: Tensor = recomputed(forward, use_reentrant=False)
+        loss: Tensor = recompute_in_backward(forward, use_reentrant=False)
         return loss
 
-    def _forward_piece(self, batch: Batch, per_example: bool) -> Tensor:
-        with self._own_randomness():
+    def _forward_microbatch(self, batch: Batch, per_example: bool) -> Tensor:
+        with self._use_rank_rng():
             return super()._forward(batch, per_example)
 
     # --- examples --------------------------------------------------------------------------------
 
-    def _group_rows(self, n: int) -> range:
+    def _local_rows(self, n: int) -> range:
         return self._group.shard.rows(n)
 
-    def _own(self, batch: Batch) -> tuple[Batch, range]:
+    def _local_shard(self, batch: Batch) -> tuple[Batch, range]:
         """This rank's examples of a batch, one at least, and the rows that are its own (none if there are too few)."""
         if self._group.count == 1:
             return batch, range(batch.n)
-        rows = self._group_rows(batch.n)
+        rows = self._local_rows(batch.n)
         return (batch.rows(rows.start, rows.stop) if len(rows) else batch.rows(0, 1)), rows
 
-    def _pieces(self, batch: Batch) -> Iterator[Batch]:
+    def _microbatches(self, batch: Batch) -> Iterator[Batch]:
         if self.micro_batch is None or batch.n <= self.micro_batch:
             yield batch
             return
@@ -175,25 +179,25 @@ class PartedWork(CountedWork):
     # --- memory ----------------------------------------------------------------------------------
 
     @property
-    def _fits_yet(self) -> bool:
+    def _may_retry_smaller(self) -> bool:
         """Whether a pass that the memory does not hold may be made again in smaller pieces.
 
         Only at the beginning, while the optimizer's state comes to be: a run whose passes are cut later would be
         another one from there on. And not where there are gradients already, since those of half a pass could not be
-        told from them; nor on several ranks, which would have to agree (they do so before the run, in `rehearse`).
+        told from them; nor on several ranks, which would have to agree (they do so before the run, in `warm_up_step`).
         """
-        early = self.steps < FITTING_STEPS and self._group.count == 1
+        early = self.steps < RETRY_STEPS and self._group.count == 1
         return early and all(p.grad is None for p in self._model.parameters())
 
-    def _fitted(self, own: Batch, n: int, scale: float) -> Tensor:
+    def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float) -> Tensor:
         """`_accumulate`, made again with half as many examples at a time for as long as the memory does not suffice."""
-        randomness = rng.rng_state(), self._stream_of_rank
+        randomness = rng.rng_state(), self._rank_rng_state
         buffers = [(b, b.clone()) for b in self._model.buffers()]
         while True:
             try:
-                return self._accumulate(own, n, scale)
+                return self._accumulate(local, n, scale)
             except RuntimeError as error:
-                if not torch_errors.out_of_memory(error) or not self._halve(own.n, error):
+                if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
             # Outside the handler: the error's traceback holds on to the graph.
             with torch.no_grad():
@@ -202,11 +206,11 @@ class PartedWork(CountedWork):
             for parameter in self._model.parameters():
                 parameter.grad = None
             rng.set_rng_state(randomness[0])
-            self._stream_of_rank = randomness[1]
+            self._rank_rng_state = randomness[1]
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _halve(self, n: int, error: BaseException) -> bool:
+    def _halve_microbatch(self, n: int, error: BaseException) -> bool:
         """Take half as many examples per pass from now on; False when it is one already."""
         before = min(n, self.micro_batch or n)
         if before == 1:
@@ -218,22 +222,22 @@ class PartedWork(CountedWork):
         )
         return True
 
-    def _rehearsed(self, batch: Batch) -> None:
+    def _run_warm_up(self, batch: Batch) -> None:
         if self._group.count > 1:
-            self._agree_on_size(batch)
+            self._synchronize_microbatch_size(batch)
         self.backward(batch)
 
-    def _agree_on_size(self, batch: Batch) -> None:
+    def _synchronize_microbatch_size(self, batch: Batch) -> None:
         """Cut passes on all ranks to what the smallest memory holds, found out by each for itself."""
-        own, _ = self._own(batch)
+        local, _ = self._local_shard(batch)
         # Without the exchange: a rank whose pass fails does not come to it, and the others would wait.
-        exchange, self._exchange = self._exchange, None
-        self._fitted(own, batch.n, 1.0)
-        self._exchange = exchange
+        exchange, self._gradient_sync = self._gradient_sync, None
+        self._retry_smaller_on_oom(local, batch.n, 1.0)
+        self._gradient_sync = exchange
         for parameter in self._model.parameters():
             parameter.grad = None
-        mine = min(own.n, self.micro_batch or own.n)
-        least = -self._group.largest(-mine)
+        mine = min(local.n, self.micro_batch or local.n)
+        least = -self._group.all_reduce_max(-mine)
         if least < mine:
             self.micro_batch = least
             self._warn(f"the memory of another rank does not hold a pass over {mine:,} examples: {least:,} at a time")
@@ -241,7 +245,7 @@ class PartedWork(CountedWork):
     # --- several ranks ---------------------------------------------------------------------------
 
     def _on_backward(self, n: int) -> Callable[[Tensor], None]:
-        count = self._counter(n)
+        count = self._count_gradients_of(n)
         if self._group.count == 1:
             return count
 
@@ -260,53 +264,53 @@ class PartedWork(CountedWork):
         average([p.grad for p in self._model.parameters() if p.grad is not None])
 
     @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
+    def _use_rank_rng(self) -> Iterator[None]:
         """Inside, torch's generators are this rank's, so that dropout differs; outside, they are equal on all ranks.
 
         Whatever else is random in a step (augmentation, noise, an order) is therefore the same on every rank.
         """
-        if self._stream_of_rank is None:
+        if self._rank_rng_state is None:
             yield
             return
-        everyones = _generators(self._device)
-        _set_generators(self._device, self._stream_of_rank)
+        shared_state = _generator_states(self._device)
+        _set_generator_states(self._device, self._rank_rng_state)
         try:
             yield
         finally:
-            self._stream_of_rank = _generators(self._device)
-            _set_generators(self._device, everyones)
+            self._rank_rng_state = _generator_states(self._device)
+            _set_generator_states(self._device, shared_state)
 
-    def rehearse(self) -> None:
-        before = copy.deepcopy(self._stream_of_rank)
-        super().rehearse()
-        self._stream_of_rank = before
+    def warm_up_step(self) -> None:
+        before = copy.deepcopy(self._rank_rng_state)
+        super().warm_up_step()
+        self._rank_rng_state = before
 
     # --- checkpoints -----------------------------------------------------------------------------
 
     def rank_state(self) -> dict[str, Any]:
         """What differs between ranks."""
-        return {"stream": self._stream_of_rank, "micro_batch": self.micro_batch}
+        return {"stream": self._rank_rng_state, "micro_batch": self.micro_batch}
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
-        self._stream_of_rank = state["stream"]
+        self._rank_rng_state = state["stream"]
         # The rehearsal before a resumption may have found less memory than there was.
         sizes = [size for size in (state["micro_batch"], self.micro_batch) if size is not None]
         self.micro_batch = min(sizes, default=None)
 
 
-def _stream(device: torch.device, name: str) -> list[Tensor]:
+def _initial_rng_state(device: torch.device, name: str) -> list[Tensor]:
     """States of the generators of a rank at the beginning."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1)
-        return _generators(device)
+        return _generator_states(device)
 
 
-def _generators(device: torch.device) -> list[Tensor]:
+def _generator_states(device: torch.device) -> list[Tensor]:
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
-def _set_generators(device: torch.device, states: list[Tensor]) -> None:
+def _set_generator_states(device: torch.device, states: list[Tensor]) -> None:
     torch.set_rng_state(states[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1], device)

@@ -22,11 +22,11 @@ from harness.contract.run import Job
 Emit: TypeAlias = Callable[[AnyEvent], None]
 
 
-def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
+def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
     """Read the job, carry it out, and end when the supervisor ends.
 
     Args:
-        execute: carries it out; `harness.worker.setup.execute` when None.
+        execute: carries it out; `harness.worker.setup.run_job` when None.
     """
     die_with_parent()
     # Before torch is imported: the threads that it starts, and processes that share the run, inherit the cores.
@@ -37,11 +37,11 @@ def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
     events, lock = int(sys.argv[1]), int(sys.argv[2])
 
     # A child that a plugin forks must not keep the run's lock or pipe when this process is gone.
-    def let_go() -> None:
+    def release_in_child() -> None:
         os.close(events)
         os.close(lock)
 
-    os.register_at_fork(after_in_child=let_go)
+    os.register_at_fork(after_in_child=release_in_child)
     encoder = msgspec.json.Encoder()
     # Another thread speaks only when a rank has died, and then it speaks last.
     speaking = threading.Lock()
@@ -52,15 +52,15 @@ def main(execute: Callable[[Job, Emit], None] | None = None) -> None:
             while line:
                 line = line[os.write(events, line) :]
 
-    if execute is None:
+    if run_job is None:
         from harness.worker import setup
 
-        execute = partial(setup.execute, abort=_end)
-    execute(job, emit)
-    _end()
+        run_job = partial(setup.run_job, abort=_exit_now)
+    run_job(job, emit)
+    _exit_now()
 
 
-def _end() -> None:
+def _exit_now() -> None:
     # Not sys.exit: nothing that a plugin left registered (atexit, threads, destructors) may hold up the end.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.worker.data.batch import Batch
-from harness.worker.microbatch import PartedWork
+from harness.worker.microbatch import MicrobatchedWork
 from harness.worker.work import CountedWork
 
 
@@ -30,10 +30,10 @@ class Profiled(CountedWork):
     def charge(self, phase: str, seconds: float) -> None:
         self.phases[phase] += seconds
 
-    def rehearse(self) -> None:
+    def warm_up_step(self) -> None:
         """Off the clock, and so in no phase."""
         before = dict(self.phases)
-        super().rehearse()
+        super().warm_up_step()
         self.phases.update(before)
 
     def _charge(self, phase: str, began: float) -> None:
@@ -76,5 +76,5 @@ class ProfiledWork(Profiled):
     """Counted work that takes the time apart."""
 
 
-class ProfiledPartedWork(Profiled, PartedWork):
+class ProfiledMicrobatchedWork(Profiled, MicrobatchedWork):
     """Work in parts that takes the time apart; an exchange of gradients counts as backward."""

@@ -18,7 +18,7 @@ IMPORT_LIMIT_S = 10.0
 T = TypeVar("T")
 
 
-class Guard:
+class ModelGuard:
     """Remembers the model's architecture and the numeric settings, and refuses a run that changed them."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -60,7 +60,7 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def guarded_import(load: Callable[[], T]) -> tuple[T, float]:
+def import_submission(load: Callable[[], T]) -> tuple[T, float]:
     """Import a submission, off the clock: (what it gave, processor seconds it took).
 
     Raises:

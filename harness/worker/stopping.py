@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
 HOPELESS_WAY, HOPELESS_BUDGET = 0.5, 0.5
 
 
-def judge(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point] = ()) -> Verdict | None:
+def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point] = ()) -> Verdict | None:
     """The verdict on a run at an evaluation, or None while it goes on.
 
     Args:
@@ -30,7 +30,7 @@ def judge(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point
         earlier: the evaluations before this one, from the untrained model on, by which a hopeless run is told.
     """
     facts = spec.workload.facts
-    if reason := _diverged(point):
+    if reason := _find_divergence(point):
         return Verdict("diverged", reason)
     # Before the targets: a hit outside the budget is none.
     limit = spec.seconds_allowed
@@ -40,21 +40,21 @@ def judge(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point
         cap = facts.budget.gradient_examples
         return Verdict("exhausted", f"{point.gradient_examples:,} gradient-examples, the budget is {cap:,}")
     if facts.stages:
-        return _judge_stage(spec, point, stage_began) or _spent(spec, point)
+        return _decide_stage_end(spec, point, stage_began) or _budget_spent(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)
-    if spec.prune and earlier and not met and (reason := _hopeless(spec, point, earlier)):
+    if spec.prune and earlier and not met and (reason := _find_hopeless(spec, point, earlier)):
         return Verdict("pruned", reason)
     if spec.stop is None:
-        return Verdict("reached", "the target is met") if met else _spent(spec, point)
+        return Verdict("reached", "the target is met") if met else _budget_spent(spec, point)
     if point.examples >= spec.stop:
         where = f"at its stop of {spec.stop:,} examples"
         return Verdict("reached", f"the target is met {where}") if met else Verdict("exhausted", f"missed {where}")
-    return _spent(spec, point)
+    return _budget_spent(spec, point)
 
 
-def _judge_stage(spec: RunSpec, point: Point, began: int) -> Verdict | None:
+def _decide_stage_end(spec: RunSpec, point: Point, began: int) -> Verdict | None:
     stages = spec.workload.facts.stages
-    stage, last, ends = stages[point.stage], point.stage + 1 == len(stages), stage_ends(spec, point, began)
+    stage, last, ends = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)
     kept = all(target.met(point.metrics) for target in (*stage.targets, *stage.floors))
     if last and ends and kept:
         return Verdict("reached", "the last stage's targets are met and every task is above its floor")
@@ -65,7 +65,7 @@ def _judge_stage(spec: RunSpec, point: Point, began: int) -> Verdict | None:
     return None
 
 
-def stage_ends(spec: RunSpec, point: Point, began: int) -> bool:
+def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
     """Whether a stream goes on to its next stage, its present one having begun after so many examples.
 
     A stage ends when it has seen enough examples and its targets are all met. In a run to a stop it lasts for the
@@ -78,7 +78,7 @@ def stage_ends(spec: RunSpec, point: Point, began: int) -> bool:
     return seen >= stage.min_examples and all(target.met(point.metrics) for target in stage.targets)
 
 
-def _diverged(point: Point) -> str:
+def _find_divergence(point: Point) -> str:
     for name, value in point.metrics.items():
         if not math.isfinite(value):
             return f"{name} is {value} after {point.steps} steps"
@@ -87,7 +87,7 @@ def _diverged(point: Point) -> str:
     return ""
 
 
-def _hopeless(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
+def _find_hopeless(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
     """Why the target is out of reach on a pool, or an empty string.
 
     Cautious, since schedules win most at their end and a single evaluation may be a bad one: the best so far counts,
@@ -106,7 +106,7 @@ def _hopeless(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
     return f"{target.metric} has come {way:.0%} of the way to its target in {share:.0%} of the budget"
 
 
-def _spent(spec: RunSpec, point: Point) -> Verdict | None:
+def _budget_spent(spec: RunSpec, point: Point) -> Verdict | None:
     budget = spec.workload.facts.budget
     if point.examples >= budget.horizon:
         return Verdict("exhausted", f"the budget of {budget.horizon:,} examples is spent")

@@ -8,16 +8,16 @@ import torch
 _SPENT = ("out of memory", "can't allocate memory", "alloc_failed")
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory is spent, of the device or of this machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SPENT)
 
 
-def device_failed(error: BaseException) -> bool:
+def is_device_failure(error: BaseException) -> bool:
     """Whether a device failed or is gone. Nothing can be computed on it by this process from then on."""
-    if out_of_memory(error):
+    if is_out_of_memory(error):
         return False
     # Libraries report it in words of their own (cuBLAS, cuDNN, NCCL) as plain runtime errors.
     return isinstance(error, torch.AcceleratorError) or (

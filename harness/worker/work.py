@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness.contract.run import RunSpec
 from harness.errors import RejectedError
 from harness.worker import rng
-from harness.worker.compile_cache import compiles
+from harness.worker.compile_cache import uses_compiler
 from harness.worker.data.batch import Batch
 from harness.worker.data.order import ShuffledOrder
 from harness.worker.data.pools import Pool, SubsetPool
@@ -51,7 +51,7 @@ class CountedWork:
         self._model = model
         self._device = device
         self._on_cpu = device.type == "cpu"
-        self._compiles = compiles(spec)
+        self._compiles = uses_compiler(spec)
         self._eval_every = facts.eval_every
         self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
         self._autocast = _autocast(facts.precision.dtype, device)
@@ -84,7 +84,7 @@ class CountedWork:
         self._inside = False
         self._drawn_in_step = 0
         self._passes_before_step = 0
-        model.register_forward_hook(self._past_the_harness)
+        model.register_forward_hook(self._count_direct_forward)
 
     @property
     def pool(self) -> Pool | None:
@@ -168,31 +168,31 @@ class CountedWork:
 
     def _on_backward(self, n: int) -> Callable[[Tensor], None]:
         """What happens when a backward pass begins at the root of a graph that was handed out."""
-        return self._counter(n)
+        return self._count_gradients_of(n)
 
-    def _counter(self, n: int) -> Callable[[Tensor], None]:
+    def _count_gradients_of(self, n: int) -> Callable[[Tensor], None]:
         def count(_: Tensor) -> None:
             self.gradient_examples += n
 
         return count
 
-    def _past_the_harness(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def _count_direct_forward(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Count a pass that a submission made by calling the model itself."""
         if self._inside or not self.counting:
             return
         n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self._batch_size
         self.forward_examples += n
         if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(self._counter(n))  # type: ignore[no-untyped-call]
+            output.register_hook(self._count_gradients_of(n))  # type: ignore[no-untyped-call]
 
     # --- before the clock ------------------------------------------------------------------------
 
     @property
-    def rehearses(self) -> bool:
+    def needs_warm_up(self) -> bool:
         """Whether the first pass costs what later ones do not: tracing, kernels, finding out what fits into memory."""
         return self._compiles or not self._on_cpu
 
-    def rehearse(self) -> None:
+    def warm_up_step(self) -> None:
         """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
         state = copy.deepcopy(self.state_dict())
         randomness = rng.rng_state()
@@ -201,7 +201,7 @@ class CountedWork:
         source = random_like(cast(Any, data), "pool" if self._stream is None else "stream")
         n = self._batch_size
         batch = source.gather(torch.arange(n) % len(source)) if isinstance(source, Pool) else source.draw(n)
-        self._rehearsed(batch.to(self._device))
+        self._run_warm_up(batch.to(self._device))
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
@@ -211,7 +211,7 @@ class CountedWork:
         self.load_state_dict(state)
         rng.set_rng_state(randomness)
 
-    def _rehearsed(self, batch: Batch) -> None:
+    def _run_warm_up(self, batch: Batch) -> None:
         self.backward(batch)
 
     # --- bookkeeping -----------------------------------------------------------------------------

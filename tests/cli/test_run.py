@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from harness import cli
-from harness.contract.record import Outcome, Record, Usage
+from harness.contract.record import Record, TrialSummary, Usage
 from harness.contract.run import Counters
 from harness.planning import plan, rulesets
 from harness.plugins.registry import load_registry
@@ -175,7 +175,7 @@ def test_what_became_of_trials_is_told_in_the_order_of_the_plan(bench: Bench, mo
             folder = RunFolder(runs, record.run_id)
             folder.path.mkdir(parents=True)
             folder.record_path.write_bytes(records.encode(record))
-            yield Outcome(run_id=record.run_id, spec=spec, status="exhausted", path=str(folder.path))
+            yield TrialSummary(run_id=record.run_id, spec=spec, status="exhausted", path=str(folder.path))
 
     monkeypatch.setattr("harness.cli.run.load_object", lambda load: backwards)
     code, out, _ = bench(*asked, "--json")

@@ -12,13 +12,13 @@ import pytest
 from harness.contract.workload import Budget
 from harness.errors import BenchError
 from harness.report import html
-from harness.scoring.summary import Question
+from harness.scoring.summary import LeaderboardQuery
 from tests.report import synthetic
 from tests.report.conftest import Bench
 
 
 def test_the_file_refers_to_nothing_outside() -> None:
-    page = html.page(synthetic.field(), Question(references=("alpha",)))
+    page = html.page(synthetic.field(), LeaderboardQuery(references=("alpha",)))
     ours = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
     assert re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', ours) == []
     assert page.count("</script>") == 4, "no text in a record or in the library ends a script"
@@ -26,7 +26,7 @@ def test_the_file_refers_to_nothing_outside() -> None:
 
 
 def test_the_data_are_plain_json() -> None:
-    page = html.page(synthetic.field(), Question(references=("alpha",)), ["a problem"])
+    page = html.page(synthetic.field(), LeaderboardQuery(references=("alpha",)), ["a problem"])
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.S)
     assert found
     data = json.loads(found[1])
@@ -39,7 +39,7 @@ def test_the_data_are_plain_json() -> None:
 def test_long_runs_are_thinned_and_keep_their_ends() -> None:
     roomy = synthetic.facts(budget=Budget(horizon=200_000, gradient_examples=200_000, seconds={"default": 300.0}))
     long = synthetic.record("alpha", roomy, evaluations=2000, speed=150.0)
-    (run,) = html.payload([long], Question())["runs"]
+    (run,) = html.payload([long], LeaderboardQuery())["runs"]
     assert len(run["steps"]) <= html.MOST_POINTS + 1
     assert run["steps"][-1] == long.points[-1].steps
     assert run["hit"]
@@ -48,7 +48,7 @@ def test_long_runs_are_thinned_and_keep_their_ends() -> None:
 def test_without_the_library_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(BenchError, match=r"algorace\[report\]"):
-        html.page([], Question())
+        html.page([], LeaderboardQuery())
 
 
 def test_mistakes(bench: Bench, results: Path) -> None:

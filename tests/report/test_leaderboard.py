@@ -13,8 +13,8 @@ import pytest
 
 from harness.contract.record import Record
 from harness.report import leaderboard, table
-from harness.scoring.leaderboard import standings
-from harness.scoring.summary import Question, digest, parse_metric_budget
+from harness.scoring.leaderboard import build_leaderboards
+from harness.scoring.summary import LeaderboardQuery, digest, parse_metric_budget
 from harness.storage.records import encode, read_record
 from tests.report import synthetic
 from tests.report.conftest import Bench
@@ -109,7 +109,9 @@ def test_a_harder_target_than_the_one_it_stopped_at_is_unknown_and_no_miss() -> 
     harder = msgspec.structs.replace(synthetic.TARGET, value=0.5)
     facts = synthetic.facts(levels={"hard": (harder,)})
     records = [synthetic.record("alpha", facts), synthetic.record("beta", facts, speed=60.0)]
-    (one,) = standings([digest(r, Question(level="hard")) for r in records], Question(level="hard"))
+    (one,) = build_leaderboards(
+        [digest(r, LeaderboardQuery(level="hard")) for r in records], LeaderboardQuery(level="hard")
+    )
     assert [row.submission for row in one.rows] == ["beta@1"]
     assert any("stopped at its own target" in s.why for s in one.left_out)
 
@@ -144,7 +146,7 @@ def test_versions_and_sources_never_mix() -> None:
     ref = msgspec.structs.replace(other.spec.submission, source_hash="f" * 64)
     other = msgspec.structs.replace(other, spec=msgspec.structs.replace(other.spec, submission=ref))
     records = [synthetic.record("alpha", synthetic.facts(version="9")), synthetic.record("alpha", newer), other]
-    (one,) = standings([digest(r, Question()) for r in records], Question())
+    (one,) = build_leaderboards([digest(r, LeaderboardQuery()) for r in records], LeaderboardQuery())
     assert [facts.id for facts in one.workloads] == ["hills@10"]
     assert {row.submission for row in one.rows} == {"alpha@1#000000", "alpha@1#ffffff"}
     assert any("newer" in s.why for s in one.left_out)
@@ -190,11 +192,11 @@ def broken(**changes: object) -> Record:
 )
 def test_unusable_points_are_left_out_by_name(record: Record, word: str) -> None:
     records = [synthetic.record("alpha"), synthetic.record("beta"), record]
-    digests = [digest(r, Question()) for r in records]
-    (one,) = standings(digests, Question())
+    summaries = [digest(r, LeaderboardQuery()) for r in records]
+    (one,) = build_leaderboards(summaries, LeaderboardQuery())
     assert any(word in s.why and record.run_id in s.what for s in one.left_out)
     assert one.rows[0].n == (1, 1)
-    assert word in leaderboard.as_text([one], table.leaderboard(digests))
+    assert word in leaderboard.as_text([one], table.leaderboard(summaries))
 
 
 def test_two_records_with_one_id(bench: Bench, results: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 
-from harness.contract.record import Outcome, Record
+from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.report.progress import LiveView, Plain
 from harness.storage.layout import run_id
-from tests.executors.helpers import stub_specs
+from tests.execution.helpers import stub_specs
 
 
 def point(examples: int) -> Point:
@@ -22,8 +22,8 @@ def record(spec: RunSpec) -> Record:
     return Record(run_id=run_id(spec), spec=spec, status="exhausted")
 
 
-def kept(spec: RunSpec) -> Outcome:
-    return Outcome(run_id=run_id(spec), spec=spec, status="exhausted", kept=True)
+def kept(spec: RunSpec) -> TrialSummary:
+    return TrialSummary(run_id=run_id(spec), spec=spec, status="exhausted", kept=True)
 
 
 def test_trials_side_by_side_are_told_apart_by_their_numbers() -> None:

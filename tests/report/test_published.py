@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.storage.records import read_all
-from harness.worker.stopping import judge
+from harness.worker.stopping import decide_end
 from tests.report.conftest import Bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,5 +27,5 @@ def test_no_published_run_that_reached_would_have_been_pruned() -> None:
     assert len(pools) > 50
     for record in pools:
         spec = msgspec.structs.replace(record.spec, prune=True)
-        verdicts = [judge(spec, point, 0, record.points[:k]) for k, point in enumerate(record.points) if k]
+        verdicts = [decide_end(spec, point, 0, record.points[:k]) for k, point in enumerate(record.points) if k]
         assert [verdict.status for verdict in verdicts if verdict is not None] == ["reached"], record.run_id

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.scoring import stats
 from harness.scoring.simulate import (
     NOISES,
-    Setting,
+    TunedSetting,
     false_ranks,
     false_verdicts,
     interval_coverage,
@@ -174,7 +174,7 @@ def test_needed_n() -> None:
 @pytest.mark.parametrize("noise", list(NOISES))
 @pytest.mark.parametrize("n", [6, 8, 10, 16])
 def test_intervals_cover(noise: str, n: int) -> None:
-    setting = Setting(noise=noise)
+    setting = TunedSetting(noise=noise)
     for covered in (interval_coverage(setting, n, 2000, seed=n), median_coverage(setting, n, 2000, seed=n)):
         assert covered >= 0.93
         if n >= 8:
@@ -182,12 +182,14 @@ def test_intervals_cover(noise: str, n: int) -> None:
 
 
 def test_intervals_cover_with_misses() -> None:
-    covered = interval_coverage(Setting(misses=0.05), 10, 2000, seed=2, effect=0.0)
+    covered = interval_coverage(TunedSetting(misses=0.05), 10, 2000, seed=2, effect=0.0)
     assert covered >= 0.93
 
 
-@pytest.mark.parametrize("setting", [Setting(), Setting(noise="heavy tails"), Setting(misses=0.1)], ids=str)
-def test_a_against_a(setting: Setting) -> None:
+@pytest.mark.parametrize(
+    "setting", [TunedSetting(), TunedSetting(noise="heavy tails"), TunedSetting(misses=0.1)], ids=str
+)
+def test_a_against_a(setting: TunedSetting) -> None:
     overall, on_any_workload = false_verdicts(setting, 10, 800)
     assert overall <= 0.06
     assert on_any_workload <= 0.06
@@ -196,11 +198,11 @@ def test_a_against_a(setting: Setting) -> None:
 
 @pytest.mark.parametrize("scale", [0.01, 0.03, 0.05])
 def test_three_percent_is_found_at_the_n_that_is_said(scale: float) -> None:
-    pairs, found = power(Setting(scale=scale), 300)
+    pairs, found = power(TunedSetting(scale=scale), 300)
     assert found >= 0.8
     assert pairs < 120
 
 
 def test_three_percent_is_found_despite_tails_and_misses() -> None:
-    for setting in (Setting(noise="heavy tails"), Setting(misses=0.05)):
+    for setting in (TunedSetting(noise="heavy tails"), TunedSetting(misses=0.05)):
         assert power(setting, 400)[1] >= 0.77

@@ -17,7 +17,7 @@ from harness.contract.run import Counters, Point, Ruleset
 from harness.contract.workload import Budget, Target
 from harness.report.stopping_tables import Stops, tuning_grids
 from harness.scoring import anytime, fixed_stop, tuning
-from harness.scoring.time_to_target import run_of
+from harness.scoring.time_to_target import score_run
 from tests.scoring import builders
 
 CHOSEN = Ruleset(name="fixed-stop", version="1", summary="", trials=1, studies=8, tuning_studies=4, stopping="chosen")
@@ -222,7 +222,7 @@ def test_curves_pool_the_studies_and_stop_at_a_studys_trials() -> None:
         for study in range(2)
         for trial in range(2)
     ]
-    (curve,) = tuning.curves(run_of(record) for record in records)
+    (curve,) = tuning.curves(score_run(record) for record in records)
     assert curve.trials == 4
     assert curve.best == (6.0, 3.0)
     assert curve.hits == (1.0, 1.0)

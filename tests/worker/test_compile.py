@@ -177,12 +177,12 @@ def test_a_rehearsal_leaves_everything_as_it_was(made: type[micro.Micro], monkey
     work = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
     other = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
     torch.manual_seed(3)
-    work.rehearse()
+    work.warm_up_step()
     assert torch.rand(1).equal(torch.manual_seed(3) and torch.rand(1))
     assert all(p.grad is None for p in model.parameters())
     assert work.examples == work.forward_examples == work.gradient_examples == 0
     assert all(torch.equal(a, b) for a, b in zip(work.draw().values(), other.draw().values(), strict=True))
-    assert not work.rehearses
+    assert not work.needs_warm_up
 
 
 @pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])

@@ -50,7 +50,7 @@ def test_a_rehearsal_is_in_no_phase_of_a_profile() -> None:
     workload = micro.Micro()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), profile=True)
     work = ProfiledWork(spec, workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
-    work.rehearse()
+    work.warm_up_step()
     assert set(work.phases.values()) == {0.0}
     work.begin_step()
     work.backward(work.draw())

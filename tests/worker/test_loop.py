@@ -143,11 +143,11 @@ class StopAt:
 
 def interrupted_run(spec: RunSpec, runs: Path, stops: list[int]) -> Any:
     """The trial broken off after so many evaluations of each attempt, then finished."""
-    from harness.execution.trial import carry_out
+    from harness.execution.trial import run_trial
 
     for stop in stops:
         with pytest.raises(Interrupted):
-            carry_out(spec, runs, Remember(), transport=StopAt(stop))
+            run_trial(spec, runs, Remember(), transport=StopAt(stop))
         _disturb()
     return run_here(spec, runs)
 
@@ -199,10 +199,10 @@ def test_profile_takes_the_time_apart(tmp_path: Path) -> None:
 
 
 def test_guard_names_what_changed() -> None:
-    from harness.worker.rules import Guard
+    from harness.worker.rules import ModelGuard
 
     model = torch.nn.Linear(2, 2)
-    guard = Guard(model)
+    guard = ModelGuard(model)
     guard.check()
     model.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
     with pytest.raises(RejectedError, match="extra"):

@@ -198,8 +198,8 @@ def test_shards_measure_what_the_whole_does(name: str) -> None:
     with torch.no_grad():
         whole = workload.evaluate(model, "score")
         parts = [workload.measure(model, "score", Shard(index=k, count=40)) for k in range(40)]
-    joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    assert workload.metrics(joined, "score") == pytest.approx(whole, rel=1e-6)
+    all_gather_rows = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    assert workload.metrics(all_gather_rows, "score") == pytest.approx(whole, rel=1e-6)
 
 
 def test_raw_gradients_are_for_one_device() -> None:
@@ -212,8 +212,10 @@ def test_raw_gradients_are_for_one_device() -> None:
 def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:
     settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={}, ranks=TWO)
     entries = [base("Base"), base("GradOfLoss", needs=frozenset({"raw-grad"}))]
-    pairs = [phases.Pair(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries]
-    made = phases.make(pairs, NoParts(), ())
+    pairs = [
+        phases.SubmissionOnWorkload(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries
+    ]
+    made = phases.plan_phases(pairs, NoParts(), ())
     assert {(spec.submission.name, spec.ranks) for spec in made.first} == {("base", 2)}
     assert made.skipped == (
         "skipped: gradofloss on micro: needs gradients of its own making (raw-grad), which several devices do not "
@@ -235,7 +237,7 @@ def test_the_command_line_passes_ranks_on(capsys: pytest.CaptureFixture[str]) ->
     assert ids["2"][1] == f"2x{ids['1'][1]}"
 
 
-def test_ranks_are_part_of_the_hardware() -> None:  # of GPUs: tests/test_hardware.py
+def test_ranks_are_part_of_the_hardware() -> None:  # of GPUs: tests/hardware/test_classes.py
     alone = detect.hardware_class("cpu", 1)
     assert detect.hardware_class("cpu", 1, 2) == f"2x{alone}"
     spec = spec_of(base("Base"), ranks=2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.calibration.rule import SEEDS_SHARE, Calibration, calibrate, relaxed, settings, with_slack
+from harness.calibration.rule import SEEDS_SHARE, Calibration, calibrate, loosen_targets, settings, with_tolerance
 from harness.contract.workload import WorkloadFacts
 from harness.plugins.registry import load_registry
 from harness.storage.records import read_all
@@ -43,7 +43,7 @@ def test_targets_are_what_the_calibration_says(path: Path) -> None:
     assert f"calibration/{path.name}" in facts.reference
     if made.stages:
         assert made.slack is not None
-        assert facts.stages == relaxed(made, facts.stages, made.slack)
+        assert facts.stages == loosen_targets(made, facts.stages, made.slack)
         _check_resolution(made, facts)
         return
     assert facts.targets[0].value == made.levels["main"].value
@@ -74,11 +74,13 @@ def test_the_records_say_so(path: Path) -> None:
     anchor = [record for record in fresh if record.spec.submission.id == made.anchor]
     again = calibrate(made.settings, best, anchor if made.anchor != made.best else ())
     checks = [by_id[run] for run in made.checks]
-    assert (with_slack(again, made.slack, checks) if made.stages else again) == made
+    assert (with_tolerance(again, made.slack, checks) if made.stages else again) == made
     assert all(record.status == "reached" for record in checks) or len(checks) >= 10
     assert sum(record.status == "reached" for record in checks) >= SEEDS_SHARE * len(checks)
     for record in checks:
-        assert record.spec.workload.facts.stages == relaxed(made, record.spec.workload.facts.stages, made.slack or 0)
+        assert record.spec.workload.facts.stages == loosen_targets(
+            made, record.spec.workload.facts.stages, made.slack or 0
+        )
     assert not {r.spec.seeds.model for r in checks} & {r.spec.seeds.model for r in fresh}
     tuning = [record for record in records if record.spec.purpose == "tuning"]
     if tuning:  # a variant takes its base's setting

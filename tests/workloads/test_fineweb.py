@@ -174,12 +174,15 @@ def test_workloads_ask_for_what_they_use_and_no_more() -> None:
     for web, name in ((Lm124m()._web, "lm-124m"), (Lm16m()._web, "lm-16m")):
         used = {file for part in ("train", "feedback", "score", "audit") for file in web.names(part)}
         entry = next(entry for entry in ENTRIES if entry.name == name)
-        (need,) = map(local.Need.parse, entry.needs_data)
+        (need,) = map(local.DataRequirement.parse, entry.needs_data)
         assert set(need.only(FINEWEB)) == used
-    assert local.Need.parse("imagenet").only(FASHION_MNIST) == ()
-    assert local.Need.parse("fashion-mnist/train*").remedy == "bench data get fashion-mnist --only 'train*'"
+    assert local.DataRequirement.parse("imagenet").only(FASHION_MNIST) == ()
+    assert (
+        local.DataRequirement.parse("fashion-mnist/train*").fetch_command
+        == "bench data get fashion-mnist --only 'train*'"
+    )
     with pytest.raises(UsageError, match="not counted in tokens"):
-        local.Need.parse("fashion-mnist:1B").only(FASHION_MNIST)
+        local.DataRequirement.parse("fashion-mnist:1B").only(FASHION_MNIST)
 
 
 def test_a_run_without_its_shards_names_the_command(

@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from harness.worker.distributed.collectives import Group
+from harness.worker.distributed.collectives import ProcessGroup
 
 
-class _Everyones(torch.autograd.Function):
+class GatherRows(torch.autograd.Function):
     """From a rank's rows to those of all ranks, (n, …).
 
     The gradient goes to this rank's rows, times the number of ranks, since it is averaged over them afterwards.
     """
 
     @staticmethod
-    def forward(ctx: Any, mine: Tensor, group: Group, n: int) -> Tensor:
+    def forward(ctx: Any, mine: Tensor, group: ProcessGroup, n: int) -> Tensor:
         rows = group.shard.rows(n)
         ctx.rows, ctx.count = rows, group.count
         whole = mine.new_zeros((n, *mine.shape[1:]))
         whole[rows.start : rows.stop] = mine.detach()
         # A sum with zeros is exact; shares differ in size, which a gather would not take.
-        return group.summed(whole)
+        return group.all_reduce_sum(whole)
 
     @staticmethod
     @once_differentiable
@@ -32,13 +32,13 @@ class _Everyones(torch.autograd.Function):
         return gradient[ctx.rows.start : ctx.rows.stop] * ctx.count, None, None
 
 
-class _Mean(torch.autograd.Function):
+class WeightedMean(torch.autograd.Function):
     """From the mean over a rank's examples, which are `share` of all, to the mean over all."""
 
     @staticmethod
-    def forward(ctx: Any, mine: Tensor, group: Group, share: float) -> Tensor:
+    def forward(ctx: Any, mine: Tensor, group: ProcessGroup, share: float) -> Tensor:
         ctx.factor = share * group.count
-        return group.summed(mine.detach() * share)
+        return group.all_reduce_sum(mine.detach() * share)
 
     @staticmethod
     @once_differentiable

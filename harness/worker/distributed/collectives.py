@@ -23,8 +23,8 @@ PATIENCE = timedelta(hours=1)
 DRIFT = 1e-3
 
 
-class Group:
-    """A run on one device: there is nothing to agree on. The base of `Several`, with the same methods."""
+class ProcessGroup:
+    """A run on one device: there is nothing to agree on. The base of `CombinedWatcher`, with the same methods."""
 
     rank = 0
     count = 1
@@ -39,27 +39,27 @@ class Group:
         """This rank's part of whatever is divided."""
         return Shard(index=self.rank, count=self.count)
 
-    def agreed(self, payload: bytes) -> bytes:
+    def broadcast(self, payload: bytes) -> bytes:
         """What rank 0 says."""
         return payload
 
-    def everyones(self, payload: bytes) -> list[bytes]:
+    def all_gather_bytes(self, payload: bytes) -> list[bytes]:
         """What every rank says, by rank."""
         return [payload]
 
-    def total(self, value: float) -> float:
+    def all_reduce_total(self, value: float) -> float:
         """The sum over ranks."""
         return value
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """The maximum over ranks."""
         return value
 
-    def summed(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """The sum over ranks, a new tensor; queued on the device, not waited for."""
         return tensor
 
-    def joined(self, measured: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def all_gather_rows(self, measured: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Measurements of every rank's examples, one after the other in the order of ranks; on the CPU."""
         return measured
 
@@ -77,7 +77,7 @@ class Group:
         """Leave the group."""
 
 
-class Several(Group):
+class CombinedWatcher(ProcessGroup):
     """One rank of several; its methods are called by all ranks in the same order.
 
     Args:
@@ -92,14 +92,14 @@ class Several(Group):
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
 
-    def agreed(self, payload: bytes) -> bytes:
+    def broadcast(self, payload: bytes) -> bytes:
         size = torch.tensor([len(payload)])
         dist.broadcast(size, src=0)
         message = _tensor(payload) if self.first else torch.empty(int(size), dtype=torch.uint8)
         dist.broadcast(message, src=0)
         return message.numpy().tobytes()
 
-    def everyones(self, payload: bytes) -> list[bytes]:
+    def all_gather_bytes(self, payload: bytes) -> list[bytes]:
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
         dist.all_gather(sizes, torch.tensor([len(payload)]))
         longest = max(int(size) for size in sizes)
@@ -107,21 +107,23 @@ class Several(Group):
         dist.all_gather(messages, nn.functional.pad(_tensor(payload), (0, longest - len(payload))))
         return [m[: int(size)].numpy().tobytes() for m, size in zip(messages, sizes, strict=True)]
 
-    def total(self, value: float) -> float:
-        return float(self.summed(torch.tensor(value, dtype=torch.float64)))
+    def all_reduce_total(self, value: float) -> float:
+        return float(self.all_reduce_sum(torch.tensor(value, dtype=torch.float64)))
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         tensor = torch.tensor(value)
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
         return int(tensor)
 
-    def summed(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
         dist.all_reduce(tensor)
         return tensor
 
-    def joined(self, measured: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        parts = [loaded(said) for said in self.everyones(saved({k: t.cpu() for k, t in measured.items()}))]
+    def all_gather_rows(self, measured: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        parts = [
+            from_bytes(said) for said in self.all_gather_bytes(to_bytes({k: t.cpu() for k, t in measured.items()}))
+        ]
         return {name: torch.cat([part[name] for part in parts]) for name in measured}
 
     def average_buffers(self, model: nn.Module) -> None:
@@ -135,10 +137,10 @@ class Several(Group):
             for key, value in (*model.named_parameters(), *model.named_buffers()):
                 theirs = value.detach().clone()
                 dist.broadcast(theirs, src=0)
-                apart = 0.0 if torch.equal(theirs, value) else _apart(theirs, value)
+                apart = 0.0 if torch.equal(theirs, value) else _relative_difference(theirs, value)
                 if apart > worst:
                     worst, name = apart, key
-        found = [text.decode().partition(" ") for text in self.everyones(f"{worst!r} {name}".encode())]
+        found = [text.decode().partition(" ") for text in self.all_gather_bytes(f"{worst!r} {name}".encode())]
         rank, (apart_, _, name) = max(enumerate(found), key=lambda entry: float(entry[1][0]))
         if float(apart_) > DRIFT:
             raise RejectedError(
@@ -151,18 +153,18 @@ class Several(Group):
         dist.destroy_process_group()
 
 
-ALONE = Group()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def saved(state: Any) -> bytes:
-    """Plain state as bytes that `loaded` reads."""
+def to_bytes(state: Any) -> bytes:
+    """Plain state as bytes that `from_bytes` reads."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
-def loaded(payload: bytes) -> Any:
-    """What `saved` was given, on the CPU."""
+def from_bytes(payload: bytes) -> Any:
+    """What `to_bytes` was given, on the CPU."""
     return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
 
 
@@ -170,7 +172,7 @@ def _tensor(payload: bytes) -> Tensor:
     return torch.frombuffer(bytearray(payload), dtype=torch.uint8) if payload else torch.empty(0, dtype=torch.uint8)
 
 
-def _apart(a: Tensor, b: Tensor) -> float:
+def _relative_difference(a: Tensor, b: Tensor) -> float:
     """The largest difference as a share of the first one's root mean square."""
     a, b = a.double(), b.double()
     scale = float(a.square().mean().sqrt()) or 1.0

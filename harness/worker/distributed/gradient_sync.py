@@ -18,8 +18,8 @@ from torch import Tensor
 BUCKET_BYTES = 25 << 20
 
 
-class Exchange:
-    """Averages `.grad` over ranks during the backward pass that runs inside `during`.
+class GradientSync:
+    """Averages `.grad` over ranks during the backward pass that runs inside `overlapping`.
 
     Nothing is known of a pass beforehand: which parameters it reaches shows as it goes. Ranks run the same graph, so
     they see the same ones. What `.grad` held before is equal on all ranks, and so it is its own mean.
@@ -39,7 +39,7 @@ class Exchange:
         self._sent: list[tuple[Any, Tensor, list[Tensor]]] = []
 
     @contextmanager
-    def during(self) -> Iterator[None]:
+    def overlapping(self) -> Iterator[None]:
         """One backward pass; at its end all gradients are there."""
         self._hook()
         self._ready = [[] for _ in self._buckets]
@@ -53,7 +53,7 @@ class Exchange:
         for handle, flat, gradients in self._sent:
             handle.wait()
             flat /= dist.get_world_size()
-            spread(flat, gradients)
+            unflatten_into(flat, gradients)
         self._sent = []
 
     def _hook(self) -> None:
@@ -91,7 +91,7 @@ def average(tensors: Sequence[Tensor]) -> None:
         flat = torch.cat([t.reshape(-1) for t in bucket])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        spread(flat, bucket)
+        unflatten_into(flat, bucket)
 
 
 def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -108,7 +108,7 @@ def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+def unflatten_into(flat: Tensor, tensors: Sequence[Tensor]) -> None:
     """Copy the elements of one flat tensor into several."""
     parts = torch.split(flat, [t.numel() for t in tensors])
     torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])

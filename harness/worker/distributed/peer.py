@@ -25,16 +25,16 @@ def main() -> None:
     os.set_inheritable(report, False)
     os.register_at_fork(after_in_child=lambda: os.close(report))
 
-    from harness.worker.distributed.ranks import Seat, take_seat
-    from harness.worker.setup import carried_out
+    from harness.worker.distributed.ranks import RankAssignment, join_as_rank
+    from harness.worker.setup import run_job_to_event
 
-    seat = msgspec.json.decode(sys.stdin.buffer.readline(), type=Seat)
+    assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankAssignment)
     threading.Thread(target=watch_parent, name="rank-0-watch", daemon=True).start()
 
     def nothing(event: AnyEvent) -> None:
         """Rank 0 speaks for all."""
 
-    end, failed = carried_out(seat.job, nothing, lambda: take_seat(seat))
+    end, failed = run_job_to_event(assignment.job, nothing, lambda: join_as_rank(assignment))
     if failed:
         os.write(report, msgspec.json.encode(end))
     sys.stdout.flush()

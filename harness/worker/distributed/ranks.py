@@ -24,7 +24,7 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.run import Job
 from harness.errors import BenchError
 from harness.system import python_process
-from harness.worker.distributed.collectives import Group, Several
+from harness.worker.distributed.collectives import CombinedWatcher, ProcessGroup
 
 Emit = Callable[[AnyEvent], None]
 #: Seconds that rank 0 has to notice by itself that another rank is gone, before it is ended from outside its step.
@@ -35,7 +35,7 @@ _JOINING = timedelta(minutes=10)
 _LOCALHOST = "127.0.0.1"
 
 
-class Seat(Data, frozen=True, kw_only=True):
+class RankAssignment(Data, frozen=True, kw_only=True):
     """What a rank other than 0 is told: the job, which one it is, and where rank 0 listens."""
 
     job: Job
@@ -43,7 +43,7 @@ class Seat(Data, frozen=True, kw_only=True):
     port: int
 
 
-class Peers:
+class RankProcesses:
     """The ranks 1 … n - 1, as processes of this machine that rank 0 starts and that die with it.
 
     Args:
@@ -60,16 +60,16 @@ class Peers:
         self._emit = emit
         self._abort = abort
         self._count = job.spec.ranks
-        self._lost: dict[int, Done] = {}
+        self._lost_ranks: dict[int, Done] = {}
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._group: Group | None = None
+        self._group: ProcessGroup | None = None
         _require_devices(job)
         # Port 0: the system picks a free one, and only this machine can reach it.
         self._store = TCPStore(_LOCALHOST, 0, self._count, is_master=True, timeout=_JOINING, wait_for_workers=False)
 
-    def __enter__(self) -> Peers:
+    def __enter__(self) -> RankProcesses:
         for rank in range(1, self._count):
             self._start(rank)
         return self
@@ -100,22 +100,24 @@ class Peers:
         self._processes.append(process)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(msgspec.json.encode(Seat(job=self._job, rank=rank, port=self._store.port)) + b"\n")
+            process.stdin.write(
+                msgspec.json.encode(RankAssignment(job=self._job, rank=rank, port=self._store.port)) + b"\n"
+            )
             process.stdin.flush()
         threading.Thread(target=self._watch, args=(rank, process, reading), name=f"rank-{rank}", daemon=True).start()
 
-    def join(self) -> Group:
+    def join_group(self) -> ProcessGroup:
         """The group, when all ranks are there.
 
         Raises:
             BenchError: one of them ended instead.
         """
-        names = [seat_name(rank) for rank in range(1, self._count)]
+        names = [rank_key(rank) for rank in range(1, self._count)]
         while not self._store.check(names):
             with self._changed:
-                if self._lost or self._changed.wait(0.05):
-                    raise BenchError(next(iter(self._lost.values())).reason)
-        self._group = join(0, self._job, self._store)
+                if self._lost_ranks or self._changed.wait(0.05):
+                    raise BenchError(next(iter(self._lost_ranks.values())).reason)
+        self._group = join_group(0, self._job, self._store)
         return self._group
 
     def _watch(self, rank: int, process: subprocess.Popen[bytes], reading: int) -> None:
@@ -126,29 +128,29 @@ class Peers:
         if self._ended.is_set() or (process.returncode == 0 and not report):
             return
         with self._changed:
-            self._lost[rank] = _account(rank, process.returncode, report)
+            self._lost_ranks[rank] = _describe_rank_end(rank, process.returncode, report)
             self._changed.notify_all()
         # Usually this process finds out in its next exchange with that rank, and ends in good order.
         if not self._ended.wait(GRACE_S) and self._abort is not None:
-            self._emit(self._lost[rank])
+            self._emit(self._lost_ranks[rank])
             self._abort()
 
-    def explained(self, end: Done) -> Done:
+    def explain_end(self, end: Done) -> Done:
         """Rank 0's own end, or what ended another rank first, where it is that which ended this one."""
-        if end.status == "crashed" and end.reason.startswith(LOST):
+        if end.status == "crashed" and end.reason.startswith(LOST_CONTACT):
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._lost), _ENDING_S)
-            told = [lost for lost in self._lost.values() if LOST not in lost.reason]
+                self._changed.wait_for(lambda: bool(self._lost_ranks), _ENDING_S)
+            told = [lost for lost in self._lost_ranks.values() if LOST_CONTACT not in lost.reason]
             end = told[0] if told else end
         self._ended.set()
         return end
 
 
 #: How a rank begins to say that it lost touch with the others, so that this never passes for the cause.
-LOST = "lost touch with another rank"
+LOST_CONTACT = "lost touch with another rank"
 
 
-def is_loss(error: BaseException) -> bool:
+def is_peer_loss(error: BaseException) -> bool:
     """Whether an error says that another rank is gone."""
     if isinstance(error, dist.DistError):
         return True
@@ -156,22 +158,22 @@ def is_loss(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
-def join(rank: int, job: Job, store: Store) -> Group:
+def join_group(rank: int, job: Job, store: Store) -> ProcessGroup:
     """Become a rank of the group."""
     # One machine: the loopback device needs no name service and no network.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    device = device_of(rank, job)
-    use(device)
-    return Several(rank, job.spec.ranks, store, device)
+    device = rank_device(rank, job)
+    set_default_device(device)
+    return CombinedWatcher(rank, job.spec.ranks, store, device)
 
 
-def use(device: torch.device) -> None:
+def set_default_device(device: torch.device) -> None:
     """Have what names no GPU mean this one: the state of its randomness, and what a submission creates on `cuda`."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 
-def device_of(rank: int, job: Job) -> torch.device:
+def rank_device(rank: int, job: Job) -> torch.device:
     """The device of a rank: one GPU each, in order, beginning with the one that the trial names."""
     device = torch.device(job.spec.device)
     if job.spec.ranks == 1 or device.type != "cuda":
@@ -179,14 +181,14 @@ def device_of(rank: int, job: Job) -> torch.device:
     return torch.device("cuda", (device.index or 0) + rank)
 
 
-def take_seat(seat: Seat) -> Group:
+def join_as_rank(assignment: RankAssignment) -> ProcessGroup:
     """Join rank 0, which listens already."""
-    store = TCPStore(_LOCALHOST, seat.port, seat.job.spec.ranks, is_master=False, timeout=_JOINING)
-    store.set(seat_name(seat.rank), "here")
-    return join(seat.rank, seat.job, store)
+    store = TCPStore(_LOCALHOST, assignment.port, assignment.job.spec.ranks, is_master=False, timeout=_JOINING)
+    store.set(rank_key(assignment.rank), "here")
+    return join_group(assignment.rank, assignment.job, store)
 
 
-def seat_name(rank: int) -> str:
+def rank_key(rank: int) -> str:
     return f"seat-{rank}"
 
 
@@ -200,7 +202,7 @@ def _require_devices(job: Job) -> None:
         raise BenchError(f"several ranks run on cpu or cuda, not on {device.type}")
 
 
-def _account(rank: int, returncode: int, report: bytes) -> Done:
+def _describe_rank_end(rank: int, returncode: int, report: bytes) -> Done:
     """How a rank ended, by its own report or by what the system says."""
     if report:
         done = msgspec.json.decode(report, type=Done)

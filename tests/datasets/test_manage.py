@@ -21,7 +21,7 @@ from harness.errors import DataError, PluginError, UsageError
 from harness.plugins.validation import validate_entry
 from tests.web import Site, serve
 
-QUICK = manage.Patience(attempts=3, wait=0.0, timeout=5.0)
+QUICK = manage.RetryPolicy(attempts=3, wait=0.0, timeout=5.0)
 CONTENT = bytes(range(256)) * 4000
 
 
@@ -75,8 +75,8 @@ def test_a_file_is_fetched_once_and_noted(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         entry = dataset(f"{site.url}/a.bin")
         seen: list[tuple[str, int, int | None]] = []
-        states = manage.get(entry, progress=lambda *told: seen.append(told), patience=QUICK)
-        assert manage.get(entry, patience=QUICK) == states
+        states = manage.get(entry, progress=lambda *told: seen.append(told), retry_policy=QUICK)
+        assert manage.get(entry, retry_policy=QUICK) == states
     assert len(site.requests) == 1
     assert [(s.name, s.state, s.sha256) for s in states] == [("a.bin", "ok", sha(CONTENT))]
     assert (manage.dataset_path(entry) / "a.bin").read_bytes() == CONTENT
@@ -90,14 +90,14 @@ def test_a_file_is_fetched_once_and_noted(home: Path) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_dropped_connection_is_resumed(home: Path, known: bool) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[300_000, 300_000])) as site:
-        manage.get(dataset(f"{site.url}/a.bin", known=known), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=known), retry_policy=QUICK)
     assert [range_ for _, range_ in site.requests] == ["", "bytes=300000-", "bytes=600000-"]
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_server_without_ranges_is_read_from_the_start(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[300_000], ranges=False)) as site:
-        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), retry_policy=QUICK)
     assert len(site.requests) == 2
     assert (home / "a.bin").read_bytes() == CONTENT
 
@@ -106,13 +106,13 @@ def test_a_part_of_an_earlier_call_is_gone_on_with(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[400_000, 0, 0, 0])) as site:
         entry = dataset(f"{site.url}/a.bin", known=False)
         with pytest.raises(DataError, match=r"closed after 400,000 of 1,024,000 bytes, after 3 tries"):
-            manage.get(entry, patience=QUICK)
+            manage.get(entry, retry_policy=QUICK)
         assert leftovers(home) == {"a.bin.part", "a.bin.part.json"}
         with pytest.raises(DataError, match="bench data get toy"):
             manage.dataset_path(entry)
         site.requests.clear()
         site.drop_after.clear()
-        manage.get(entry, patience=QUICK)
+        manage.get(entry, retry_policy=QUICK)
     assert [range_ for _, range_ in site.requests] == ["bytes=400000-"]
     assert (home / "a.bin").read_bytes() == CONTENT
 
@@ -120,7 +120,7 @@ def test_a_part_of_an_earlier_call_is_gone_on_with(home: Path) -> None:
 def test_a_complete_part_needs_no_more_bytes(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, f"{site.url}/a.bin", CONTENT)
-        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), retry_policy=QUICK)
     assert [range_ for _, range_ in site.requests] == [f"bytes={len(CONTENT)}-"]
     assert leftovers(home) == {"a.bin"}
 
@@ -128,24 +128,24 @@ def test_a_complete_part_needs_no_more_bytes(home: Path) -> None:
 def test_a_part_of_another_version_is_thrown_away(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, etag='"two"')) as site:
         begin(home, f"{site.url}/a.bin", b"old" * 1000)
-        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), retry_policy=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_part_from_elsewhere_is_used_only_where_a_checksum_can_tell(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, "http://elsewhere.invalid/a.bin", CONTENT[:1000])
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
         (home / "a.bin").unlink()
         (home / "a.bin.part").write_bytes(CONTENT[:1000])
-        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), retry_policy=QUICK)
     assert [range_ for _, range_ in site.requests] == ["bytes=1000-", ""]
 
 
 def test_a_wrong_part_is_found_out_and_replaced(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, f"{site.url}/a.bin", b"x" * 1000)
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
     assert leftovers(home) == {"a.bin", "a.bin.bad"}
 
@@ -153,20 +153,20 @@ def test_a_wrong_part_is_found_out_and_replaced(home: Path) -> None:
 def test_a_part_that_is_too_long_is_thrown_away(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         begin(home, f"{site.url}/a.bin", CONTENT + b"more")
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
         assert (home / "a.bin").read_bytes() == CONTENT
         (home / "a.bin").unlink()
         (home / "a.bin.part").write_bytes(CONTENT + b"more")
         (home / "a.bin.part.json").write_text(json.dumps({"url": f"{site.url}/a.bin", "etag": ""}))
         (home / "provenance.json").unlink()
-        manage.get(dataset(f"{site.url}/a.bin", known=False), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", known=False), retry_policy=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_names_file_expected_and_got(home: Path) -> None:
     other = b"z" * len(CONTENT)
     with serve(Site(files={"a.bin": other})) as site, pytest.raises(DataError) as caught:
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
     message = str(caught.value)
     assert "a.bin" in message
     assert sha(other) in message
@@ -177,7 +177,7 @@ def test_a_wrong_checksum_names_file_expected_and_got(home: Path) -> None:
 
 def test_a_wrong_size_is_refused_before_it_is_fetched(home: Path) -> None:
     with serve(Site(files={"a.bin": b"short"})) as site, pytest.raises(DataError, match="has 5 bytes, expected 1,024"):
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
 BY_HAND = "get it elsewhere and: bench data import toy FOLDER"
@@ -197,25 +197,25 @@ ACCEPT = "--accept-checksum takes a file that is right in format though not as p
 def test_what_a_second_try_would_not_help_is_not_to_be_tried_again(home: Path, content: bytes | None, fix: str) -> None:
     with serve(Site(files={} if content is None else {"a.bin": content})) as site:
         with pytest.raises(DataError) as caught:
-            manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+            manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
         assert caught.value.fix == fix
         if content is None or ACCEPT in fix:
             return
         with pytest.raises(DataError) as caught:
-            manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
+            manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK, accept_checksum=True)
     assert caught.value.fix == BY_HAND
     assert "a.bin: it is of the wrong format; kept as a.bin.bad" in caught.value.what
 
 
 def test_what_may_pass_is_to_be_tried_again(home: Path) -> None:
     with serve(Site(files={}, failures=[503] * 3)) as site, pytest.raises(DataError) as caught:
-        manage.get(dataset(f"{site.url}/a.bin", f"{site.url}/none"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin", f"{site.url}/none"), retry_policy=QUICK)
     assert caught.value.fix == f"try again; or {BY_HAND}"
 
 
 def test_an_accepted_file_is_fetched_whatever_its_size(home: Path) -> None:
     with serve(Site(files={"a.bin": b"short"})) as site:
-        (state,) = manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK, accept_checksum=True)
+        (state,) = manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK, accept_checksum=True)
     assert state.state == "accepted"
 
 
@@ -232,7 +232,7 @@ def zipped_dataset(*urls: str) -> DatasetEntry:
 @pytest.mark.parametrize("copy", [PUBLISHED, gzip.compress(CONTENT, compresslevel=1, mtime=7)], ids=["same", "other"])
 def test_a_copy_with_the_published_content_is_as_good(home: Path, tmp_path: Path, copy: bytes) -> None:
     with serve(Site(files={"a.bin": copy})) as site:
-        (state,) = manage.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
+        (state,) = manage.get(zipped_dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
     assert (state.state, state.detail, state.size) == ("ok", "", len(copy))
     assert [state.state for state in manage.verify(zipped_dataset())] == ["ok"]
     assert manage.dataset_path(zipped_dataset()) == home
@@ -255,7 +255,7 @@ def test_other_content_is_not_as_good(home: Path, tmp_path: Path, content: bytes
     with pytest.raises(DataError, match=says):
         manage.import_folder(zipped_dataset(), folder_with(tmp_path, deep=content))
     with serve(Site(files={"a.bin": content})) as site, pytest.raises(DataError, match=says):
-        manage.get(zipped_dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(zipped_dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
 def test_a_copy_put_here_by_hand_is_noted_by_get(home: Path) -> None:
@@ -268,9 +268,9 @@ def test_a_copy_put_here_by_hand_is_noted_by_get(home: Path) -> None:
     assert manage.dataset_path(zipped_dataset()) == home
     # A file that was changed for the published one counts as here, though the note says another size.
     (home / "a.bin").write_bytes(PUBLISHED)
-    assert manage.misfits(zipped_dataset()) != {}
+    assert manage.size_mismatches(zipped_dataset()) != {}
     manage.get(zipped_dataset())
-    assert manage.misfits(zipped_dataset()) == {}
+    assert manage.size_mismatches(zipped_dataset()) == {}
 
 
 def test_a_truncated_answer_without_a_length_is_noticed(home: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_truncated_answer_without_a_length_is_noticed(home: Path) -> None:
         serve(Site(files={"a.bin": CONTENT}, length=False, drop_after=[9, 9, 9, 9])) as site,
         pytest.raises(DataError, match="sent 9 bytes, expected 1,024,000"),
     ):
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
     assert "a.bin" not in leftovers(home)
 
 
@@ -286,14 +286,14 @@ def test_mirrors_are_tried_in_order(home: Path) -> None:
     files = {"bad/a.bin": b"z" * len(CONTENT), "good/a.bin": CONTENT}
     with serve(Site(files=files)) as site:
         urls = [f"{site.url}/{place}/a.bin" for place in ("none", "bad", "good")]
-        manage.get(dataset(*urls), patience=QUICK)
+        manage.get(dataset(*urls), retry_policy=QUICK)
     assert [path for path, _ in site.requests] == ["none/a.bin", "bad/a.bin", "good/a.bin"]
     assert (home / "a.bin").read_bytes() == CONTENT
 
 
 def test_when_no_place_has_it_each_is_named(home: Path) -> None:
     with serve(Site(files={})) as site, pytest.raises(DataError) as caught:
-        manage.get(dataset(f"{site.url}/x/a.bin", f"{site.url}/y/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/x/a.bin", f"{site.url}/y/a.bin"), retry_policy=QUICK)
     assert "x/a.bin: HTTP 404" in str(caught.value)
     assert "y/a.bin: HTTP 404" in str(caught.value)
     assert len(site.requests) == 2
@@ -301,7 +301,7 @@ def test_when_no_place_has_it_each_is_named(home: Path) -> None:
 
 def test_a_busy_server_is_asked_again(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, failures=[503, 429])) as site:
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
     assert len(site.requests) == 3
 
 
@@ -309,21 +309,21 @@ def test_a_server_that_is_not_there_is_given_up(home: Path) -> None:
     with serve(Site(files={})) as site:
         url = f"{site.url}/a.bin"
     with pytest.raises(DataError, match="after 3 tries"):
-        manage.get(dataset(url), patience=QUICK)
+        manage.get(dataset(url), retry_policy=QUICK)
 
 
 def test_waits_double_and_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     waits: list[float] = []
     monkeypatch.setattr(http.time, "sleep", waits.append)
     with serve(Site(files={}, failures=[500] * 9)) as site, pytest.raises(DataError):
-        http.fetch(f"{site.url}/a", tmp_path / "a.part", patience=manage.Patience(attempts=4, wait=1.0))
+        http.fetch(f"{site.url}/a", tmp_path / "a.part", retry_policy=manage.RetryPolicy(attempts=4, wait=1.0))
     assert waits == [1.0, 2.0, 4.0]
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hosts", "ftp://127.0.0.1/a.bin"])
 def test_only_the_web_is_fetched_from(url: str) -> None:
     with pytest.raises(DataError, match="only http and https"):
-        manage.get(dataset(url), patience=QUICK)
+        manage.get(dataset(url), retry_policy=QUICK)
 
 
 def test_a_full_disk_is_said_before_and_while_writing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,19 +331,19 @@ def test_a_full_disk_is_said_before_and_while_writing(home: Path, monkeypatch: p
         with monkeypatch.context() as patch:
             patch.setattr(http.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
             with pytest.raises(DataError, match="needs 1,024,000 more bytes"):
-                manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+                manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(http.os, "fsync", full)
         with pytest.raises(DataError, match=r"No space left on device.*goes on where it was"):
-            manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+            manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
 def test_a_base_url_is_a_source(home: Path) -> None:
     with serve(Site(files={"mirror/a.bin": CONTENT})) as site:
-        manage.get(dataset("http://elsewhere.invalid/a.bin"), f"{site.url}/mirror/", patience=QUICK)
+        manage.get(dataset("http://elsewhere.invalid/a.bin"), f"{site.url}/mirror/", retry_policy=QUICK)
     assert [path for path, _ in site.requests] == ["mirror/toy/a.bin", "mirror/a.bin"]
 
 
@@ -351,7 +351,7 @@ def test_a_damaged_file_is_set_aside_and_fetched_anew(home: Path) -> None:
     home.mkdir(parents=True)
     (home / "a.bin").write_bytes(b"damaged")
     with serve(Site(files={"a.bin": CONTENT})) as site:
-        manage.get(dataset(f"{site.url}/a.bin"), patience=QUICK)
+        manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
     assert (home / "a.bin").read_bytes() == CONTENT
     assert (home / "a.bin.bad").read_bytes() == b"damaged"
 
@@ -377,7 +377,7 @@ def packed_dataset(url: str) -> DatasetEntry:
 def test_files_come_out_of_one_archive_fetched_once(home: Path) -> None:
     archive = packed({"deep/a.bin": CONTENT, "deep/b.bin": CONTENT[::-1], "../evil": b"x"})
     with serve(Site(files={"all.tar.gz": archive}, drop_after=[500])) as site:
-        states = manage.get(packed_dataset(f"{site.url}/all.tar.gz"), patience=QUICK)
+        states = manage.get(packed_dataset(f"{site.url}/all.tar.gz"), retry_policy=QUICK)
     assert [state.state for state in states] == ["unverified", "unverified"]
     assert len(site.requests) == 2
     assert leftovers(home) == {"a.bin", "b.bin"}
@@ -402,7 +402,7 @@ def test_a_folder_may_hold_the_archive(home: Path, tmp_path: Path) -> None:
 )
 def test_a_bad_archive_is_named_and_removed(home: Path, archive: bytes, says: str) -> None:
     with serve(Site(files={"all.tar.gz": archive})) as site, pytest.raises(DataError, match=says):
-        manage.get(packed_dataset(f"{site.url}/all.tar.gz"), patience=QUICK)
+        manage.get(packed_dataset(f"{site.url}/all.tar.gz"), retry_policy=QUICK)
     assert not {"a.bin", "b.bin", "all.tar.gz.part"} & leftovers(home)
 
 

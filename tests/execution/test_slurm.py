@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract.record import Outcome
-from harness.contract.run import Execution, Point, RunSpec
+from harness.contract.record import TrialSummary
+from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import UsageError
 from harness.execution import slurm, worker_process
 from harness.execution.local import execute as execute_local
 from harness.execution.slurm import execute
 from harness.execution.state import Interrupted
 from harness.storage import layout, records
-from tests.executors import stub
-from tests.executors.helpers import ROOT, outcomes_in, stub_specs
-from tests.executors.stub_job import StubJob
+from tests.execution import stub
+from tests.execution.helpers import ROOT, outcomes_in, stub_specs
+from tests.execution.stub_job import StubJob
 from tests.helpers import Remember
 
 submitit = pytest.importorskip("submitit")
@@ -37,8 +37,8 @@ def _stub_in_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
 
 
-def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[Outcome]:
-    how = Execution(jobs=2, options={"cluster": "local", **options})
+def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[TrialSummary]:
+    how = ExecutionOptions(jobs=2, options={"cluster": "local", **options})
     return list(execute(specs, runs, watcher or Remember(), how))
 
 

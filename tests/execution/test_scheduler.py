@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from harness.contract.events import Done
-from harness.contract.record import Outcome
-from harness.contract.run import Execution, RunSpec
+from harness.contract.record import TrialSummary
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import StoreError, UsageError
-from harness.execution.scheduler import Lost, Result, drive
+from harness.execution.scheduler import LostTrial, Result, run_all
 from harness.execution.state import Interrupted
-from harness.execution.trial import carry_out, outcome
+from harness.execution.trial import outcome, run_trial
 from harness.storage import layout, records
 from harness.storage.layout import run_id
-from tests.executors.helpers import stub_specs
+from tests.execution.helpers import stub_specs
 from tests.helpers import Remember
 
 
 class Scripted:
-    """Ends each trial with the next of its results: a `Lost`, an error, or its record.
+    """Ends each trial with the next of its results: a `LostTrial`, an error, or its record.
 
     Args:
         script: for a trial by its number, what comes before its record.
@@ -31,11 +31,11 @@ class Scripted:
 
     def __init__(self, runs: Path, script: dict[int, list[Result]], room: int = 2) -> None:
         self.runs, self.script, self.room = runs, script, room
-        self.started: list[tuple[int, Execution]] = []
+        self.started: list[tuple[int, ExecutionOptions]] = []
         self.running: list[RunSpec] = []
         self.stopped = 0
 
-    def start(self, spec: RunSpec, how: Execution) -> bool:
+    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
         if len(self.running) == self.room:
             return False
         self.started.append((spec.trial, how))
@@ -52,7 +52,7 @@ class Scripted:
         def reaches(job: object, receive: Callable[[Done], None]) -> None:
             receive(Done(status="exhausted"))
 
-        record, kept = carry_out(spec, self.runs, Remember(), self.started[-1][1], reaches)  # type: ignore[arg-type]
+        record, kept = run_trial(spec, self.runs, Remember(), self.started[-1][1], reaches)  # type: ignore[arg-type]
         yield run_id(spec), outcome(spec, self.runs, record, kept)
 
     def stop(self) -> None:
@@ -61,15 +61,15 @@ class Scripted:
 
 
 def carried_out(
-    backend: Scripted, specs: list[RunSpec], watcher: Remember | None = None, how: Execution | None = None
-) -> list[Outcome]:
-    return list(drive(backend, specs, backend.runs, watcher or Remember(), how or Execution()))
+    backend: Scripted, specs: list[RunSpec], watcher: Remember | None = None, how: ExecutionOptions | None = None
+) -> list[TrialSummary]:
+    return list(run_all(backend, specs, backend.runs, watcher or Remember(), how or ExecutionOptions()))
 
 
 def test_a_lost_trial_is_started_again_before_those_that_wait(tmp_path: Path) -> None:
     watcher = Remember()
-    backend = Scripted(tmp_path, {0: [Lost("its node died")]}, room=1)
-    outcomes = carried_out(backend, stub_specs(3), watcher, Execution(force=True))
+    backend = Scripted(tmp_path, {0: [LostTrial("its node died")]}, room=1)
+    outcomes = carried_out(backend, stub_specs(3), watcher, ExecutionOptions(force=True))
     assert [trial for trial, _ in backend.started] == [0, 0, 1, 2]
     assert [outcome.status for outcome in outcomes] == ["exhausted"] * 3
     assert watcher.warnings == ["its node died; starting it again"]
@@ -78,7 +78,7 @@ def test_a_lost_trial_is_started_again_before_those_that_wait(tmp_path: Path) ->
 
 def test_three_losses_without_progress_are_a_crash(tmp_path: Path) -> None:
     watcher = Remember()
-    backend = Scripted(tmp_path, {0: [Lost("its node died", steps=8)] * 9})
+    backend = Scripted(tmp_path, {0: [LostTrial("its node died", steps=8)] * 9})
     (outcome,) = carried_out(backend, stub_specs(1), watcher)
     assert (outcome.status, outcome.kept) == ("crashed", False)
     assert outcome.reason == "its node died, 3 times in a row without it getting further"
@@ -88,14 +88,14 @@ def test_three_losses_without_progress_are_a_crash(tmp_path: Path) -> None:
 
 
 def test_losses_that_get_further_each_time_are_no_crash(tmp_path: Path) -> None:
-    losses: list[Result] = [Lost("its node died", steps=8 * i) for i in range(1, 9)]
+    losses: list[Result] = [LostTrial("its node died", steps=8 * i) for i in range(1, 9)]
     (outcome,) = carried_out(Scripted(tmp_path, {0: losses}), stub_specs(1))
     assert outcome.status == "exhausted"
 
 
 def test_losses_that_never_get_beyond_the_best_one_are_a_crash(tmp_path: Path) -> None:
     """As where storage is not shared, and each attempt starts from the beginning."""
-    losses: list[Result] = [Lost("its node died", steps=steps) for steps in (64, 8, 16, 24, 32)]
+    losses: list[Result] = [LostTrial("its node died", steps=steps) for steps in (64, 8, 16, 24, 32)]
     (outcome,) = carried_out(Scripted(tmp_path, {0: losses}), stub_specs(1))
     assert outcome.status == "crashed"
 
@@ -105,15 +105,15 @@ def test_a_trial_that_ended_just_before_it_was_lost_is_not_run_twice(tmp_path: P
     carried_out(Scripted(tmp_path, {}), specs)
     first = (tmp_path / run_id(specs[0]) / layout.RECORD).read_bytes()
     # The driver had started it before there was a record.
-    backend = Scripted(tmp_path, {0: [Lost("its node died")]})
-    (outcome,) = carried_out(backend, specs, how=Execution(force=True))
+    backend = Scripted(tmp_path, {0: [LostTrial("its node died")]})
+    (outcome,) = carried_out(backend, specs, how=ExecutionOptions(force=True))
     assert not outcome.kept
     assert (tmp_path / run_id(specs[0]) / layout.RECORD).read_bytes() == first
 
 
 def test_an_unwritable_trial_leaves_the_others_alone_and_is_the_last_word(tmp_path: Path) -> None:
     backend = Scripted(tmp_path, {0: [StoreError("no room")]}, room=1)
-    outcomes = drive(backend, stub_specs(3), tmp_path, Remember(), Execution())
+    outcomes = run_all(backend, stub_specs(3), tmp_path, Remember(), ExecutionOptions())
     assert [next(outcomes).status for _ in range(2)] == ["exhausted"] * 2
     with pytest.raises(StoreError, match="no room"):
         next(outcomes)

@@ -13,8 +13,8 @@ import torch
 from harness.contract.run import RunSpec
 from harness.contract.workload import Precision
 from harness.worker import torch_errors
-from harness.worker.distributed.collectives import ALONE, Group
-from harness.worker.microbatch import PartedWork
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.microbatch import MicrobatchedWork
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
@@ -28,7 +28,7 @@ def with_seeds_of(one: RunSpec, other: RunSpec) -> RunSpec:
     return msgspec.structs.replace(other, seeds=one.seeds)
 
 
-def gradients(work: PartedWork, model: torch.nn.Module, n: int) -> tuple[float, list[torch.Tensor]]:
+def gradients(work: MicrobatchedWork, model: torch.nn.Module, n: int) -> tuple[float, list[torch.Tensor]]:
     loss = work.backward(work.draw(indices=torch.arange(n)))
     found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
@@ -39,7 +39,7 @@ def gradients(work: PartedWork, model: torch.nn.Module, n: int) -> tuple[float, 
 def test_the_loss_and_the_gradient_are_those_of_the_whole(size: int) -> None:
     workload = micro.Micro()
     model = workload.build_model(0)
-    work = PartedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"))
+    work = MicrobatchedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"))
     whole_loss, whole = gradients(work, model, 16)
     work.micro_batch = size
     loss, parts = gradients(work, model, 16)
@@ -53,7 +53,7 @@ def test_the_loss_and_the_gradient_are_those_of_the_whole(size: int) -> None:
         assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
 
 
-class Pretended(Group):
+class Pretended(ProcessGroup):
     """Rank 0 of two, of which the other holds two examples at a time."""
 
     count = 2
@@ -62,7 +62,7 @@ class Pretended(Group):
         return max(value, -2)
 
 
-def handed_out(work: PartedWork, model: torch.nn.Module) -> list[torch.Tensor]:
+def handed_out(work: MicrobatchedWork, model: torch.nn.Module) -> list[torch.Tensor]:
     """Gradients through graphs that the submission sums itself: examples weighted by their losses, and a mean."""
     batch = work.draw(indices=torch.arange(16))
     losses = work.loss(batch, per_example=True)
@@ -80,7 +80,7 @@ def test_graphs_that_are_handed_out_hold_one_piece_at_a_time(compile: bool, monk
     workload = ranked.Cramped()
     model = workload.build_model(0)
     spec = spec_of(BASE, facts={"precision": Precision(compile=compile)})
-    work = PartedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    work = MicrobatchedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
     workload.holds = 16
     whole = handed_out(work, model)
     workload.holds = work.micro_batch = 3
@@ -104,9 +104,9 @@ def test_a_piece_that_is_computed_twice_has_its_dropout_twice(ranks: int, monkey
             monkeypatch.setattr("harness.worker.microbatch.recomputed", lambda forward, use_reentrant: forward())
         workload = ranked.Parted()
         model = workload.build_model(0, dropout=0.5)
-        group = Pretended() if ranks == 2 else ALONE
+        group = Pretended() if ranks == 2 else SINGLE_PROCESS
         torch.manual_seed(5)
-        work = PartedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"), group)
+        work = MicrobatchedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"), group)
         work.micro_batch = 3
         found.append([*handed_out(work, model), torch.rand(1), *(work.rank_state()["stream"] or [])])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -216,19 +216,19 @@ def test_a_device_that_is_gone_at_the_clocks_edge_is_a_row(tmp_path: Path, monke
     ],
 )
 def test_errors_are_told_apart(error: Exception, spent: bool, failed: bool) -> None:
-    assert torch_errors.out_of_memory(error) is spent
-    assert torch_errors.device_failed(error) is failed
+    assert torch_errors.is_out_of_memory(error) is spent
+    assert torch_errors.is_device_failure(error) is failed
 
 
 def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.worker.distributed.gradient_sync.Exchange.during", lambda self: nullcontext())
+    monkeypatch.setattr("harness.worker.distributed.gradient_sync.GradientSync.overlapping", lambda self: nullcontext())
     warned: list[str] = []
     workload = ranked.Cramped()
     model = workload.build_model(0)
     data = workload.train_data(0)
-    work = PartedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
+    work = MicrobatchedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
     before = torch.get_rng_state()
-    work.rehearse()
+    work.warm_up_step()
     assert work.micro_batch == 2
     # Half of the sixteen, halved until three fit; then what the other rank said.
     assert [text.split(" (")[0] for text in warned] == [
@@ -238,15 +238,17 @@ def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.Monke
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(before, torch.get_rng_state())
     workload.holds = 100
-    roomy = PartedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
-    roomy.rehearse()
+    roomy = MicrobatchedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
+    roomy.warm_up_step()
     assert roomy.micro_batch == 2
     assert warned[-1] == "the memory of another rank does not hold a pass over 8 examples: 2 at a time"
 
 
 def test_a_resumed_run_keeps_the_smaller_size() -> None:
     workload = ranked.Cramped()
-    work = PartedWork(spec_of(BASE), workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
+    work = MicrobatchedWork(
+        spec_of(BASE), workload, workload.build_model(0), workload.train_data(0), torch.device("cpu")
+    )
     for now, then, kept in ((100, 7, 7), (5, 7, 5), (None, 7, 7), (5, None, 5), (None, None, None)):
         work.micro_batch = now
         work.load_rank_state({"stream": None, "micro_batch": then})

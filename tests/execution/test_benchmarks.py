@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.executors.helpers import ROOT
+from tests.execution.helpers import ROOT
 
 
 @pytest.mark.slow

@@ -276,9 +276,9 @@ def test_amds_cards_are_recognised_and_marked_untested(monkeypatch: pytest.Monke
     assert RocmSmi(lambda *command: "rocm-smi: not a ROCm machine").gpus() == ()
     monkeypatch.setattr(detect, "all_gpus", lambda: found)
     monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
-    assert "nobody has tested" in detect.untested("cuda")
-    assert "nobody has tested" in detect.untested("mps")
-    assert detect.untested("cpu") == ""
+    assert "nobody has tested" in detect.untested_warning("cuda")
+    assert "nobody has tested" in detect.untested_warning("mps")
+    assert detect.untested_warning("cpu") == ""
 
 
 def test_apples_gpu_is_a_class_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.contract.run import Execution, Point, RunSpec
+from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import StoreError, UsageError
 from harness.execution import remote, worker_process
-from harness.execution.event_stream import Relay
+from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
-from harness.execution.resources import Claim, Machine, usable_cores
-from harness.execution.state import DEATHS_ALLOWED, Interrupted, Place
+from harness.execution.resources import Allocation, Machine, usable_cores
+from harness.execution.state import DEATHS_ALLOWED, Interrupted, ResourceSlot
 from harness.storage import layout, run_folder
-from tests.executors import stub
-from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
+from tests.execution import stub
+from tests.execution.helpers import ROOT, outcomes_in, stub_specs, with_hparams
 from tests.helpers import Remember
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="cores are given out on Linux alone")
@@ -45,7 +45,7 @@ def _cores_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(specs: list[RunSpec], runs: Path, machine: Machine | None = None, **how: Any) -> Remember:
     watcher = Remember()
-    for _ in execute(specs, runs, watcher, Execution(**how), machine):
+    for _ in execute(specs, runs, watcher, ExecutionOptions(**how), machine):
         pass
     return watcher
 
@@ -95,7 +95,7 @@ def test_failed_trials_are_retried_when_asked_and_only_then(tmp_path: Path) -> N
 def test_a_locked_trial_is_an_error_after_the_others_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.execution.trial.LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr("harness.execution.trial.LOCK_TIMEOUT_S", 0.1)
     specs = stub_specs(3, evaluations=2)
     with (
         run_folder.RunFolder(tmp_path, layout.run_id(specs[0])).locked(),
@@ -135,11 +135,11 @@ def _pretend(machine: Machine, spec: RunSpec) -> Any:
     """Cores are counted and nothing is pinned to them."""
     claim = _take(machine, spec)
     if claim is not None:
-        claim.place = Place()
+        claim.slot = ResourceSlot()
     return claim
 
 
-_take = Machine.take
+_take = Machine.allocate
 
 
 @linux
@@ -148,10 +148,12 @@ def test_as_many_run_at_once_as_fit_and_are_asked_for(
     machine: int, jobs: int | None, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # There may be one core here, and that is enough for stubs.
-    monkeypatch.setattr("harness.execution.local.Machine.take", _pretend)
+    monkeypatch.setattr("harness.execution.local.Machine.allocate", _pretend)
     watcher = Meets()
     specs = stub_specs(4, evaluations=3, pause=0.15)
-    outcomes = list(execute(specs, tmp_path, watcher, Execution(jobs=jobs), Machine(cores=range(machine), gpus=())))
+    outcomes = list(
+        execute(specs, tmp_path, watcher, ExecutionOptions(jobs=jobs), Machine(cores=range(machine), gpus=()))
+    )
     assert len(outcomes) == 4
     assert watcher.most == most
 
@@ -170,16 +172,16 @@ def test_each_worker_is_pinned_to_a_core_that_no_other_has(tmp_path: Path) -> No
 def test_a_trial_gets_a_core_for_each_thread_of_each_rank() -> None:
     machine = Machine(cores=range(10, 16), gpus=())
     spec = stub_specs(1, threads=2)[0]
-    one = machine.take(spec)
-    several = machine.take(msgspec.structs.replace(spec, ranks=2))
+    one = machine.allocate(spec)
+    several = machine.allocate(msgspec.structs.replace(spec, ranks=2))
     assert one is not None
     assert several is not None
-    assert (one.place.cores, several.place.cores) == ((10, 11), (12, 13, 14, 15))
-    assert machine.take(spec) is None
+    assert (one.slot.cores, several.slot.cores) == ((10, 11), (12, 13, 14, 15))
+    assert machine.allocate(spec) is None
     one.release()
-    again = machine.take(spec)
+    again = machine.allocate(spec)
     assert again is not None
-    assert again.place.cores == (10, 11)
+    assert again.slot.cores == (10, 11)
     again.release(), several.release()
 
 
@@ -187,16 +189,16 @@ def test_a_trial_gets_a_core_for_each_thread_of_each_rank() -> None:
 def test_gpus_are_given_out_one_to_a_rank_with_a_share_of_the_cores() -> None:
     machine = Machine(cores=range(20, 28), gpus=("0", "1", "2", "3"))
     spec = msgspec.structs.replace(stub_specs(1)[0], device="cuda")
-    one, two = machine.take(spec), machine.take(msgspec.structs.replace(spec, ranks=2))
+    one, two = machine.allocate(spec), machine.allocate(msgspec.structs.replace(spec, ranks=2))
     assert one is not None
     assert two is not None
-    assert (one.place.gpus, one.place.cores) == (("0",), (20, 21))
-    assert (two.place.gpus, two.place.cores) == (("1", "2"), (22, 23, 24, 25))
-    assert machine.take(msgspec.structs.replace(spec, ranks=2)) is None
-    by_number = machine.take(msgspec.structs.replace(spec, device="cuda:3"))
+    assert (one.slot.gpus, one.slot.cores) == (("0",), (20, 21))
+    assert (two.slot.gpus, two.slot.cores) == (("1", "2"), (22, 23, 24, 25))
+    assert machine.allocate(msgspec.structs.replace(spec, ranks=2)) is None
+    by_number = machine.allocate(msgspec.structs.replace(spec, device="cuda:3"))
     assert by_number is not None
-    assert by_number.place.gpus == (), "asked for by its number, it is visible under that number"
-    assert machine.take(spec) is None
+    assert by_number.slot.gpus == (), "asked for by its number, it is visible under that number"
+    assert machine.allocate(spec) is None
     for claim in (one, two, by_number):
         claim.release()
 
@@ -206,11 +208,11 @@ def test_ranks_from_a_gpu_on_are_given_that_one_and_the_next() -> None:
     """As the worker counts them; with fewer than that the trial would wait for ever."""
     machine = Machine(cores=range(20, 28), gpus=("0", "1", "2"))
     spec = msgspec.structs.replace(stub_specs(1)[0], device="cuda:1", ranks=2)
-    claim = machine.take(spec)
+    claim = machine.allocate(spec)
     assert claim is not None
     assert claim.names == ("1", "2")
-    assert claim.place.gpus == ()
-    assert machine.take(msgspec.structs.replace(spec, device="cuda:2", ranks=1)) is None
+    assert claim.slot.gpus == ()
+    assert machine.allocate(msgspec.structs.replace(spec, device="cuda:2", ranks=1)) is None
     claim.release()
 
 
@@ -218,16 +220,16 @@ def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where wall seconds are scored, sharing would spoil both trials."""
-    free = Claim(("0",), [])
-    answers: list[Claim | None] = [None, None, free, None]
+    free = Allocation(("0",), [])
+    answers: list[Allocation | None] = [None, None, free, None]
     monkeypatch.setattr(remote, "_LOOK_AGAIN_S", 0.0)
     monkeypatch.setattr(Machine, "take", lambda self, spec: answers.pop(0))
     said: list[bytes] = []
     spec = stub_specs(1)[0]
-    relay = Relay(layout.run_id(spec), said.append)
-    assert remote._claimed(msgspec.structs.replace(spec, device="cuda"), relay) is free
+    relay = EventForwarder(layout.run_id(spec), said.append)
+    assert remote._claim_folder(msgspec.structs.replace(spec, device="cuda"), relay) is free
     assert sum(b"waiting for them" in line for line in said) == 1, "said once"
-    assert remote._claimed(spec, relay) is None
+    assert remote._claim_folder(spec, relay) is None
     assert b"runs beside them" in said[-1]
 
 
@@ -255,7 +257,7 @@ def test_another_commands_core_is_left_alone_until_none_is_left(tmp_path: Path) 
     """Cores are held by name across processes; with none left a trial runs all the same, and says so."""
     machine = Machine(cores=usable_cores()[:1], gpus=())
     spec = stub_specs(1, evaluations=1)[0]
-    held = machine.take(spec)
+    held = machine.allocate(spec)
     assert held is not None
     watcher = run([spec], tmp_path, machine)
     held.release()
@@ -300,7 +302,7 @@ def test_being_stopped_leaves_a_record_of_each_trial_that_ran(sent: signal.Signa
     before = signal.getsignal(sent)
     threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(Interrupted) as stopped:
-        list(execute(specs, tmp_path, watcher, Execution()))
+        list(execute(specs, tmp_path, watcher, ExecutionOptions()))
     assert stopped.value.exit_code == 130
     assert signal.getsignal(sent) == before
     assert len(watcher.records) == len(watcher.resumed), "one for each that had started"
@@ -321,10 +323,10 @@ _SUPERVISOR = """
 import sys
 from pathlib import Path
 import msgspec
-from harness.executors.local import execute
+from harness.execution.local import execute
 from harness.types import Execution, RunSpec
 from harness.report.progress import Plain
-from tests.executors import stub
+from tests.execution import stub
 stub.install()
 specs = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=list[RunSpec])
 for outcome in execute(specs, Path(sys.argv[2]), Plain(len(specs)), Execution()):

@@ -33,7 +33,7 @@ def entry(name: str, **fields: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _tests_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
 
 
@@ -303,9 +303,9 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     def fails(job: Any, receive: Any) -> None:
         receive(Done(status="out-of-memory", reason="for the time being"))
 
-    from harness.execution.trial import carry_out
+    from harness.execution.trial import run_trial
 
-    record, _ = carry_out(spec, runs, Remember(), transport=fails)
+    record, _ = run_trial(spec, runs, Remember(), transport=fails)
     assert record.status == "out-of-memory"
     assert len(record.points) == 5, "what was known before is still there"
     assert (folder.path / "checkpoint.pt").exists()
@@ -422,8 +422,8 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 
 def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
-    from harness.execution.trial import carry_out
+    from harness.execution.trial import run_trial
     from tests.worker.test_loop import StopAt
 
     with pytest.raises(Interrupted):
-        carry_out(spec, runs, Remember(), transport=StopAt(evaluations + 1))
+        run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.execution.remote import Delivery
 from harness.execution.slurm import TrialJob
-from tests.executors import stub
+from tests.execution import stub
 
 
 class StubJob(TrialJob):

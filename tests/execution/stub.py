@@ -22,7 +22,7 @@ from harness.contract.run import Counters, Job, Point
 from harness.execution import worker_process
 from harness.worker.process import main
 
-COMMAND = (sys.executable, "-m", "tests.executors.stub")
+COMMAND = (sys.executable, "-m", "tests.execution.stub")
 
 
 def install() -> None:
@@ -30,8 +30,8 @@ def install() -> None:
     worker_process.WORKER = COMMAND
 
 
-def execute(job: Job, emit: Callable[..., None]) -> None:
-    """What `harness.worker.setup.execute` is to a real worker."""
+def run_job(job: Job, emit: Callable[..., None]) -> None:
+    """What `harness.worker.setup.run_job` is to a real worker."""
     hparams, facts = job.spec.hparams, job.spec.workload.facts
     folder = Path(job.folder)
     path = folder / "checkpoint.pt"
@@ -85,4 +85,4 @@ def _environment() -> Environment:
 
 
 if __name__ == "__main__":
-    main(execute)
+    main(run_job)

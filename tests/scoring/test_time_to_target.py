@@ -23,7 +23,7 @@ def target(value: float) -> list[Target]:
 
 def test_axes() -> None:
     run = record()
-    assert time_to_target.outcome(run) == time_to_target.Outcome(status="hit", value=3.0, lower=2.0, index=2)
+    assert time_to_target.outcome(run) == time_to_target.TargetResult(status="hit", value=3.0, lower=2.0, index=2)
     values = {by: time_to_target.outcome(run, by).value for by in ("time", "wall", "process", "examples", "steps")}  # type: ignore[arg-type]
     assert values == {"time": 3.0, "wall": 6.0, "process": 3.0, "examples": 60.0, "steps": 3.0}
     on_gpu = record(spec(device="cuda"))
@@ -150,8 +150,11 @@ def test_a_run_that_broke_before_a_budget_has_the_worst_metric_there(status: str
 
 def test_a_trial_counts_once_under_each_ruleset() -> None:
     other = Ruleset(name="external", version="1", summary="", trials=1, studies=1)
-    runs = [time_to_target.run_of(record(spec())), time_to_target.run_of(record(spec(ruleset=other), run_id="again"))]
-    kept, skipped = selection.usable(runs)
+    runs = [
+        time_to_target.score_run(record(spec())),
+        time_to_target.score_run(record(spec(ruleset=other), run_id="again")),
+    ]
+    kept, skipped = selection.select_usable(runs)
     assert (len(kept), skipped) == (2, [])
 
 
@@ -182,13 +185,15 @@ def test_runs_that_never_rank_and_second_tries_are_named() -> None:
     smoke = record(spec(study=1, smoke=True))
     by_hand = record(spec(study=2, overridden=("lr",)))
     profiled = record(spec(study=3, profile=True))
-    kept, skipped = selection.usable(map(time_to_target.run_of, [again, same, first, smoke, by_hand, profiled]))
+    kept, skipped = selection.select_usable(
+        map(time_to_target.score_run, [again, same, first, smoke, by_hand, profiled])
+    )
     assert [run.run_id for run in kept] == [first.run_id]
     assert len(skipped) == 5
     assert sum("never ranked" in s.why for s in skipped) == 3
     assert any("was started earlier" in s.why for s in skipped)
     assert any("second record with this id" in s.why for s in skipped)
-    assert len(selection.usable(map(time_to_target.run_of, [smoke, by_hand]), explore=True)[0]) == 2
+    assert len(selection.select_usable(map(time_to_target.score_run, [smoke, by_hand]), explore=True)[0]) == 2
 
 
 @pytest.mark.parametrize(

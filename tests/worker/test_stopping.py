@@ -10,7 +10,7 @@ import pytest
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Budget, Stage, Target
 from harness.scoring import time_to_target
-from harness.worker.stopping import judge, stage_ends
+from harness.worker.stopping import decide_end, is_stage_over
 from tests.scoring import builders
 
 UNTRAINED = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={"loss": 5.0})
@@ -27,11 +27,11 @@ def pool(**changes: Any) -> RunSpec:
 
 def test_a_run_to_a_stop_goes_past_its_target() -> None:
     spec = pool(stop=80)
-    assert judge(spec, at(40, 0.5), 0) is None
-    end = judge(spec, at(80, 0.5), 0)
+    assert decide_end(spec, at(40, 0.5), 0) is None
+    end = decide_end(spec, at(80, 0.5), 0)
     assert end is not None
     assert end.status == "reached"
-    missed = judge(spec, at(80, 1.5), 0)
+    missed = decide_end(spec, at(80, 1.5), 0)
     assert missed is not None
     assert (missed.status, "80 examples" in missed.reason) == ("exhausted", True)
 
@@ -40,11 +40,11 @@ def test_a_hit_outside_the_budget_is_none() -> None:
     """One step may make many passes; what it met with more than everybody has is no hit, for the tables neither."""
     tight = builders.facts(budget=Budget(horizon=100, gradient_examples=50, seconds={"default": 1.0}))
     spec = pool(workload=tight)
-    within = judge(spec, at(50, 0.5), 0)
+    within = decide_end(spec, at(50, 0.5), 0)
     assert within is not None
     assert within.status == "reached"
     beyond = msgspec.structs.replace(at(50, 0.5), gradient_examples=51)
-    end = judge(spec, beyond, 0)
+    end = decide_end(spec, beyond, 0)
     assert end is not None
     assert (end.status, "51 gradient-examples, the budget is 50" in end.reason) == ("exhausted", True)
     late = msgspec.structs.replace(at(50, 0.5), process_seconds=1.5, seconds=1.5)
@@ -55,7 +55,7 @@ def test_a_hit_outside_the_budget_is_none() -> None:
 
 def test_a_stop_does_not_lift_the_budget() -> None:
     tight = builders.facts(budget=Budget(horizon=100, gradient_examples=50, seconds={"default": 1.0}))
-    end = judge(builders.spec(workload=tight, stop=80), at(50, 0.5), 0)
+    end = decide_end(builders.spec(workload=tight, stop=80), at(50, 0.5), 0)
     assert end is not None
     assert end.status == "exhausted"
 
@@ -66,13 +66,13 @@ def test_a_stop_does_not_lift_the_budget() -> None:
 )
 def test_hopeless_is_less_than_half_of_the_way_in_half_of_the_budget(examples: int, loss: float, pruned: bool) -> None:
     # The untrained model is at 5, the target at 1: half of the way is 3.
-    end = judge(pool(prune=True), at(examples, loss), 0, [UNTRAINED])
+    end = decide_end(pool(prune=True), at(examples, loss), 0, [UNTRAINED])
     assert (end is not None and end.status == "pruned") == pruned
-    assert judge(pool(), at(examples, loss), 0, [UNTRAINED]) is None or loss <= 1.0
+    assert decide_end(pool(), at(examples, loss), 0, [UNTRAINED]) is None or loss <= 1.0
 
 
 def test_one_bad_evaluation_is_not_hopeless() -> None:
-    assert judge(pool(prune=True), at(50, 4.9), 0, [UNTRAINED, at(40, 2.9)]) is None
+    assert decide_end(pool(prune=True), at(50, 4.9), 0, [UNTRAINED, at(40, 2.9)]) is None
 
 
 STAGE = Stage(name="one", targets=(Target(metric="loss", goal="min", value=1.0),), max_examples=50, min_examples=20)
@@ -88,21 +88,21 @@ def stream(**changes: Any) -> RunSpec:
 
 
 def test_a_stage_lasts_for_its_least_number_of_examples() -> None:
-    assert not stage_ends(stream(), at(10, 0.5), 0)
-    assert stage_ends(stream(), at(20, 0.5), 0)
-    assert not stage_ends(stream(), at(40, 0.5, stage=1), 30)
-    end = judge(stream(), at(50, 0.5, stage=1), 30)
+    assert not is_stage_over(stream(), at(10, 0.5), 0)
+    assert is_stage_over(stream(), at(20, 0.5), 0)
+    assert not is_stage_over(stream(), at(40, 0.5, stage=1), 30)
+    end = decide_end(stream(), at(50, 0.5, stage=1), 30)
     assert end is not None
     assert end.status == "reached"
 
 
 def test_in_a_run_to_a_stop_all_stages_last_for_the_same_share() -> None:
     spec = stream(stop=80)
-    assert not stage_ends(spec, at(30, 0.5), 0)
-    assert stage_ends(spec, at(40, 9.9), 0)
-    end = judge(spec, at(80, 9.9, stage=1), 40)
+    assert not is_stage_over(spec, at(30, 0.5), 0)
+    assert is_stage_over(spec, at(40, 9.9), 0)
+    end = decide_end(spec, at(80, 9.9, stage=1), 40)
     assert end is not None
     assert end.status == "exhausted"
-    met = judge(spec, at(80, 0.5, stage=1), 40)
+    met = decide_end(spec, at(80, 0.5, stage=1), 40)
     assert met is not None
     assert met.status == "reached"

@@ -20,7 +20,7 @@ from harness.plugins import loading
 from harness.plugins.registry import Registry, entry_from_class, entry_from_path, load_registry, observer_plugins
 from harness.plugins.validation import validate_entry
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 #: Not `import *`: that resolves the names that need torch.
 API = (
     "from harness.api import Budget, ExecutorEntry, LogUniform, PartEntry, SubmissionEntry, Target, Uniform,"
@@ -260,10 +260,10 @@ def test_a_changed_file_is_read_again_and_only_it(site: Site, monkeypatch: pytes
     (package / "names.py").write_text("NAME = 'old'\n")
     site.add("bench-good", yielding("mine"))
     assert load_registry().submission("old").name == "old"
-    asked: list[plugin_cache.Request] = []
+    asked: list[plugin_cache.CacheRequest] = []
     real = plugin_cache.read_in_children
 
-    def spy(requests: Sequence[plugin_cache.Request], limit: float) -> list[plugin_cache.Offer]:
+    def spy(requests: Sequence[plugin_cache.CacheRequest], limit: float) -> list[plugin_cache.PluginContents]:
         asked.extend(requests)
         return real(requests, limit)
 
@@ -421,7 +421,9 @@ def test_plugins_are_blocked_and_allowed(
     site.add("bench-two", "raise RuntimeError", points={"a": "bench_two"})
     monkeypatch.setenv("BENCH_PLUGINS", f"{marker},{variable}")
     monkeypatch.setattr(
-        plugin_cache, "read_in_children", lambda requests, limit: [plugin_cache.Offer(error="unread") for _ in requests]
+        plugin_cache,
+        "read_in_children",
+        lambda requests, limit: [plugin_cache.PluginContents(error="unread") for _ in requests],
     )
     block = [{"one": "bench-one"}.get(name, name) for name in block]
     registry = load_registry(block=block)

@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.contract.record import Outcome
-from harness.contract.run import Execution, Point, RunSpec
+from harness.contract.record import TrialSummary
+from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import UsageError
 from harness.execution import worker_process
 from harness.execution.local import execute as execute_local
@@ -26,8 +26,8 @@ from harness.execution.ray import execute
 from harness.execution.state import Interrupted
 from harness.storage import layout
 from harness.storage.records import read_all
-from tests.executors import stub
-from tests.executors.helpers import ROOT, outcomes_in, stub_specs, with_hparams
+from tests.execution import stub
+from tests.execution.helpers import ROOT, outcomes_in, stub_specs, with_hparams
 from tests.helpers import Remember
 
 ray = pytest.importorskip("ray")
@@ -47,7 +47,7 @@ def cluster() -> Iterator[Any]:
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         ray.init(
             address=cluster.address, log_to_driver=False, logging_level="ERROR",
-            runtime_env={"worker_process_setup_hook": "tests.executors.stub.install"},
+            runtime_env={"worker_process_setup_hook": "tests.execution.stub.install"},
         )  # fmt: skip
     yield cluster
     ray.shutdown()
@@ -68,11 +68,11 @@ def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[li
     """What a plan gives on this machine, with nothing in its way."""
     monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
 
-    def carry_out(specs: list[RunSpec]) -> dict[str, Any]:
+    def run_trial(specs: list[RunSpec]) -> dict[str, Any]:
         list(execute_local(specs, tmp_path / "undisturbed", Remember()))
         return outcomes_in(tmp_path / "undisturbed")
 
-    return carry_out
+    return run_trial
 
 
 class Kills(Remember):
@@ -100,8 +100,8 @@ class Kills(Remember):
         return next(n for n in self._nodes if n.all_processes["raylet"][0].process.pid == int(parent))
 
 
-def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[Outcome]:
-    return list(execute(specs, runs, watcher or Remember(), Execution(options=options)))
+def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[TrialSummary]:
+    return list(execute(specs, runs, watcher or Remember(), ExecutionOptions(options=options)))
 
 
 def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(

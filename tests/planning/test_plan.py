@@ -12,7 +12,7 @@ from harness.contract.entries import WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
 from harness.planning import phases, plan, rulesets, seeds
-from harness.planning.phases import Pair
+from harness.planning.phases import SubmissionOnWorkload
 from harness.plugins.registry import load_registry
 from tests import micro
 
@@ -26,14 +26,14 @@ def planned(
     return plan.plan(workload, REGISTRY.submission(submission), REGISTRY, settings)
 
 
-def made(submissions: list[str], ruleset: str, *workloads: WorkloadEntry) -> phases.Campaign:
+def made(submissions: list[str], ruleset: str, *workloads: WorkloadEntry) -> phases.PhasedPlan:
     settings = plan.Settings(ruleset=rulesets.ruleset(ruleset))
     pairs = [
-        Pair(submission=REGISTRY.submission(name), workload=workload, settings=settings)
+        SubmissionOnWorkload(submission=REGISTRY.submission(name), workload=workload, settings=settings)
         for workload in workloads or (micro.ENTRY,)
         for name in submissions
     ]
-    return phases.make(pairs, REGISTRY, [REGISTRY.submission("adamw-cosine")])
+    return phases.plan_phases(pairs, REGISTRY, [REGISTRY.submission("adamw-cosine")])
 
 
 # --- settings -----------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ def test_anytime_leaves_out_who_needs_the_horizon_but_for_the_references_envelop
     both = made(["wsd", "adamw-cosine", "adamw-constant"], "anytime")
     assert [line.split(":")[1].strip() for line in both.skipped] == ["wsd on micro", "adamw-cosine on micro"]
     assert all("the horizon, which the ruleset hides" in line for line in both.skipped)
-    envelope = [s for s in both.first if s.purpose == "envelope"]
+    envelope = [s for s in both.phase1 if s.purpose == "envelope"]
     assert sorted({s.workload.facts.budget.horizon for s in envelope}) == [384, 768, 1600, 3200, 6400, 12800]
     assert {s.submission.name for s in envelope} == {"adamw-cosine"}
     assert all(s.hparams["horizon_fraction"] == 1.0 for s in envelope)
-    assert [s.submission.name for s in both.first if s.purpose == "score"] == ["adamw-constant"] * 3
+    assert [s.submission.name for s in both.phase1 if s.purpose == "score"] == ["adamw-constant"] * 3
 
 
 def test_a_stream_has_no_stop_to_choose() -> None:
@@ -134,13 +134,13 @@ def test_a_stream_has_no_stop_to_choose() -> None:
 
 def test_fixed_stop_tunes_first() -> None:
     both = made(["wsd", "d2z"], "fixed-stop")
-    assert [(s.submission.name, s.purpose, s.study) for s in both.first[:3]] == [
+    assert [(s.submission.name, s.purpose, s.study) for s in both.phase1[:3]] == [
         ("wsd", "tuning", 0),
         ("d2z", "tuning", 0),
         ("wsd", "tuning", 1),
     ]
-    assert {s.stop for s in both.first} == {6400}, "the whole budget, target or not"
-    assert (len(both.first), both.pending) == (8, 16)
+    assert {s.stop for s in both.phase1} == {6400}, "the whole budget, target or not"
+    assert (len(both.phase1), both.pending) == (8, 16)
 
 
 # --- rulesets as data ---------------------------------------------------------------------------

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from harness.contract.events import ClockEdge, Watched, WorkerEvent
-from harness.contract.record import Device, DeviceLog, Reading
+from harness.contract.record import Device, DeviceLog, GpuSample
 from harness.contract.run import RunSpec
 from harness.execution import event_reader, worker_process
-from harness.execution.state import Place
+from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 from harness.hardware.drivers import Gpu
-from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, joined, watch
+from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, merge_logs, watch
 from harness.report.comparison import differences
 from harness.scoring.leaderboard import standings
-from harness.scoring.summary import Question, digest
+from harness.scoring.summary import LeaderboardQuery, digest
 from harness.scoring.throttling import slowdown
 from harness.storage import records
 from tests.helpers import run_worker, spec_of, submission
@@ -53,12 +53,13 @@ class Fake:
     def gpus(self) -> tuple[Gpu, ...]:
         return (GPU,)
 
-    def read(self, gpus: Sequence[Gpu]) -> list[Reading]:
+    def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         self.reads += 1
         self.clock.now += self.cost
         self.meanwhile()
         return [
-            Reading(device=gpu.index, sm_mhz=1755, power_w=690.0, temperature_c=64, slowed=self.slowed) for gpu in gpus
+            GpuSample(device=gpu.index, sm_mhz=1755, power_w=690.0, temperature_c=64, slowed=self.slowed)
+            for gpu in gpus
         ]
 
 
@@ -86,7 +87,7 @@ class Watching:
         self.watch.edge(ClockEdge(running=running, seconds=seconds, process_seconds=0.0))
 
     @property
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[GpuSample]:
         return [reading for event in self.told for reading in event.log.readings]
 
 
@@ -197,7 +198,7 @@ def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyP
 
 def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:
     """CUDA's own order is by speed, and a reading would then be of another card than the run's."""
-    environment = worker_process._environment(builders.spec(), tmp_path, Place(gpus=("2",)))
+    environment = worker_process._environment(builders.spec(), tmp_path, ResourceSlot(gpus=("2",)))
     assert (environment["CUDA_DEVICE_ORDER"], environment["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "2")
 
 
@@ -211,7 +212,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(worker_process, "watch", watched)
     monkeypatch.setattr("harness.hardware.telemetry.APART_S", 0.0)
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", root)
     record = run_worker(spec_of(submission("tests.submissions_for_tests:Base")), tmp_path)
     assert record.status in ("reached", "exhausted")
@@ -221,23 +222,23 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     assert record.devices.readings
     # At an evaluation, or at the end of what it costs to put the weights back.
     assert all(min(abs(r.seconds - s) for s in stops) < 0.5 for r in record.devices.readings)
-    assert records.decode(records.encode(record), "here") == records.sealed(record)
+    assert records.decode(records.encode(record), "here") == records.with_content_hash(record)
 
 
 def test_a_worker_cannot_send_readings() -> None:
     event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
     decoder = msgspec.json.Decoder(WorkerEvent)
-    done = event_reader._decoded(decoder, msgspec.json.encode(event))
+    done = event_reader.decode_event(decoder, msgspec.json.encode(event))
     assert "no event" in getattr(done, "reason", "")
 
 
 def test_readings_go_on_after_an_interruption() -> None:
-    one, two = (DeviceLog(by="NVML", devices=(GPU.device,), readings=(Reading(device=0, sm_mhz=s),)) for s in (1, 2))
-    assert [r.sm_mhz for r in joined(joined(None, one), two).readings] == [1, 2]
+    one, two = (DeviceLog(by="NVML", devices=(GPU.device,), readings=(GpuSample(device=0, sm_mhz=s),)) for s in (1, 2))
+    assert [r.sm_mhz for r in merge_logs(merge_logs(None, one), two).readings] == [1, 2]
 
 
 def test_records_from_before_the_readings_are_read() -> None:
-    record = records.sealed(builders.record())
+    record = records.with_content_hash(builders.record())
     plain = msgspec.json.decode(records.encode(record))
     del plain["devices"]
     plain["content_hash"] = records.content_hash(msgspec.json.encode(plain))
@@ -245,7 +246,7 @@ def test_records_from_before_the_readings_are_read() -> None:
 
 
 def _log(*slowed: tuple[str, ...]) -> DeviceLog:
-    readings = tuple(Reading(device=0, sm_mhz=900 if why else 1755, temperature_c=90, slowed=why) for why in slowed)
+    readings = tuple(GpuSample(device=0, sm_mhz=900 if why else 1755, temperature_c=90, slowed=why) for why in slowed)
     return DeviceLog(by="NVML", devices=(GPU.device,), readings=readings)
 
 
@@ -279,7 +280,7 @@ def test_two_runs_differ_by_their_clocks() -> None:
 def test_a_table_says_which_runs_were_slowed_down() -> None:
     hot = builders.record(devices=_log(HEAT))
     cool = builders.record(builders.spec("b"), devices=_log(()))
-    question = Question(by="time")
+    question = LeaderboardQuery(by="time")
     (table,) = standings([digest(one, question) for one in (hot, cool)], question)
     (line,) = [line for line in table.notes if "slowed" in line]
     assert line.startswith("1 of 2 runs were on a GPU that slowed itself down")
