@@ -14,7 +14,7 @@ from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import StoreError, UsageError
 from harness.execution.scheduler import LostTrial, Result, run_all
 from harness.execution.state import Interrupted
-from harness.execution.trial import outcome, run_trial
+from harness.execution.trial import trial_summary, run_trial
 from harness.storage import layout, records
 from harness.storage.layout import run_id
 from tests.execution.helpers import stub_specs
@@ -53,7 +53,7 @@ class Scripted:
             receive(Done(status="exhausted"))
 
         record, kept = run_trial(spec, self.runs, Remember(), self.started[-1][1], reaches)  # type: ignore[arg-type]
-        yield run_id(spec), outcome(spec, self.runs, record, kept)
+        yield run_id(spec), trial_summary(spec, self.runs, record, kept)
 
     def stop(self) -> None:
         self.stopped += 1

@@ -16,7 +16,7 @@ from harness.execution import event_reader, worker_process
 from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 from harness.hardware.drivers import Gpu
-from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, merge_logs, watch
+from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, merge_logs, start_watch
 from harness.report.comparison import differences
 from harness.scoring.leaderboard import standings
 from harness.scoring.summary import LeaderboardQuery, digest
@@ -180,7 +180,7 @@ def test_what_the_clock_overtakes_is_thrown_away() -> None:
 
 
 def test_a_run_on_the_processor_is_not_watched() -> None:
-    assert watch(builders.spec(), lambda event: None) is None
+    assert start_watch(builders.spec(), lambda event: None) is None
 
 
 def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,11 +189,11 @@ def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(detect, "driver", lambda: Fake(Clock()))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for device, ranks, own, indices in (("cuda", 1, ("2",), [2]), ("cuda", 2, (), [0, 1]), ("cuda:3", 1, (), [3])):
-        made = watch(builders.spec(device=device, ranks=ranks), lambda event: None, own)
+        made = start_watch(builders.spec(device=device, ranks=ranks), lambda event: None, own)
         assert made is not None
         assert [gpu.index for gpu in made._gpus] == indices
     monkeypatch.setattr(detect, "all_gpus", lambda: ())
-    assert watch(builders.spec(device="cuda"), lambda event: None) is None
+    assert start_watch(builders.spec(device="cuda"), lambda event: None) is None
 
 
 def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from harness.contract.record import Record
 from harness.report import leaderboard, table
 from harness.scoring.leaderboard import build_leaderboards
-from harness.scoring.summary import LeaderboardQuery, digest, parse_metric_budget
+from harness.scoring.summary import LeaderboardQuery, summarize, parse_metric_budget
 from harness.storage.records import encode, read_record
 from tests.report import synthetic
 from tests.report.conftest import Bench
@@ -110,7 +110,7 @@ def test_a_harder_target_than_the_one_it_stopped_at_is_unknown_and_no_miss() -> 
     facts = synthetic.facts(levels={"hard": (harder,)})
     records = [synthetic.record("alpha", facts), synthetic.record("beta", facts, speed=60.0)]
     (one,) = build_leaderboards(
-        [digest(r, LeaderboardQuery(level="hard")) for r in records], LeaderboardQuery(level="hard")
+        [summarize(r, LeaderboardQuery(level="hard")) for r in records], LeaderboardQuery(level="hard")
     )
     assert [row.submission for row in one.rows] == ["beta@1"]
     assert any("stopped at its own target" in s.why for s in one.left_out)
@@ -146,7 +146,7 @@ def test_versions_and_sources_never_mix() -> None:
     ref = msgspec.structs.replace(other.spec.submission, source_hash="f" * 64)
     other = msgspec.structs.replace(other, spec=msgspec.structs.replace(other.spec, submission=ref))
     records = [synthetic.record("alpha", synthetic.facts(version="9")), synthetic.record("alpha", newer), other]
-    (one,) = build_leaderboards([digest(r, LeaderboardQuery()) for r in records], LeaderboardQuery())
+    (one,) = build_leaderboards([summarize(r, LeaderboardQuery()) for r in records], LeaderboardQuery())
     assert [facts.id for facts in one.workloads] == ["hills@10"]
     assert {row.submission for row in one.rows} == {"alpha@1#000000", "alpha@1#ffffff"}
     assert any("newer" in s.why for s in one.left_out)
@@ -192,7 +192,7 @@ def broken(**changes: object) -> Record:
 )
 def test_unusable_points_are_left_out_by_name(record: Record, word: str) -> None:
     records = [synthetic.record("alpha"), synthetic.record("beta"), record]
-    summaries = [digest(r, LeaderboardQuery()) for r in records]
+    summaries = [summarize(r, LeaderboardQuery()) for r in records]
     (one,) = build_leaderboards(summaries, LeaderboardQuery())
     assert any(word in s.why and record.run_id in s.what for s in one.left_out)
     assert one.rows[0].n == (1, 1)
