@@ -32,7 +32,8 @@ from harness.contract.domains import Fixed, HParams
 from harness.contract.entries import SubmissionEntry
 from harness.contract.run import ExecutionOptions, Purpose, RunSpec
 from harness.errors import BenchError
-from harness.planning import compose, estimate, plan, rulesets, sampling
+from harness.planning import compose, estimate, rulesets, sampling
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
 from harness.plugins.registry import Registry, load_registry
 from harness.storage import layout, records
@@ -79,7 +80,7 @@ class Experiment:
         self._registry = registry
         self._options = options
         ruleset = rulesets.ruleset(str(design.RULESET))
-        self._settings = plan.Settings(ruleset=ruleset, seed=design.ROOT_SEED)
+        self._settings = PlanSettings(ruleset=ruleset, seed=design.ROOT_SEED)
 
     # --- what to run --------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Experiment:
             facts = msgspec.structs.replace(workload.facts, eval_every=stage.eval_every)
             arguments = {**workload.arguments, "eval_every": stage.eval_every}
             workload = msgspec.structs.replace(workload, facts=facts, arguments=arguments)
-        return plan.plan(
+        return plan_trials(
             workload,
             entry,
             self._registry,

@@ -41,7 +41,8 @@ from harness.contract.entries import WorkloadEntry
 from harness.contract.events import AnyEvent, ClockEdge, Warned
 from harness.contract.run import Job, RunSpec
 from harness.hardware import classes, detect
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
 from harness.worker import environment, setup
@@ -113,8 +114,8 @@ class Session:
 
     def spec(self, workload: WorkloadEntry, submission: str) -> RunSpec:
         """The trial of a submission with its default settings."""
-        settings = plan.Settings(ruleset=rulesets.ruleset("quick"), device=self.device)
-        return plan.plan(workload, self.registry.submission(submission), self.registry, settings)[0]
+        settings = PlanSettings(ruleset=rulesets.ruleset("quick"), device=self.device)
+        return plan_trials(workload, self.registry.submission(submission), self.registry, settings)[0]
 
     def words(self, **changes: Any) -> WorkloadEntry:
         """`lm-124m-synthetic` with every trick on but those that `changes` turns off."""

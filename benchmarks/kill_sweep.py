@@ -29,7 +29,8 @@ from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.execution.resources import usable_cores
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
 from harness.report.progress import Plain
@@ -86,7 +87,7 @@ def sweep(share: float) -> list[RunSpec]:
     for workload in [*(registry.workload(name) for name in WORKLOADS), *stubs()]:
         planned = []
         for submission in (registry.submission(name) for name in SUBMISSIONS):
-            planned.append(plan.plan(workload, submission, registry, plan.Settings(ruleset=ruleset)))
+            planned.append(plan_trials(workload, submission, registry, PlanSettings(ruleset=ruleset)))
         specs += [spec for trials in zip(*planned, strict=True) for spec in trials]
     return specs
 

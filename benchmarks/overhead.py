@@ -26,7 +26,8 @@ from scipy import stats
 from harness.contract.events import AnyEvent
 from harness.contract.run import Job, RunSpec
 from harness.hardware import detect
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
 from harness.worker import setup
@@ -41,8 +42,8 @@ def main() -> None:
     if options.repetitions < 20:
         parser.error("at least 20 repetitions, or the interval means little")
     registry = load_registry()
-    settings = plan.Settings(ruleset=rulesets.ruleset("quick"))
-    spec = plan.plan(registry.workload(options.workload), registry.submission("adamw-cosine"), registry, settings)[0]
+    settings = PlanSettings(ruleset=rulesets.ruleset("quick"))
+    spec = plan_trials(registry.workload(options.workload), registry.submission("adamw-cosine"), registry, settings)[0]
     ratios = []
     for repetition in range(options.repetitions):
         if repetition % 2:

@@ -36,7 +36,8 @@ from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.execution import worker_process
 from harness.execution.local import execute
 from harness.hardware import detect
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import entry_from_path, load_registry
 from harness.report.progress import Plain
 from harness.storage import layout
@@ -108,10 +109,10 @@ def cost_per_trial(runs: Path, sizes: Sizes) -> float:
     registry = load_registry()
     workload = entry_from_path(f"{source}:Tiny", kind="workload")
     submission = registry.submission("adamw-cosine")
-    settings = plan.Settings(ruleset=rulesets.ruleset("quick"), smoke=True)
+    settings = PlanSettings(ruleset=rulesets.ruleset("quick"), smoke=True)
     costs = []
     for seed in range(sizes.repetitions):
-        spec = msgspec.structs.replace(plan.plan(workload, submission, registry, settings)[0], root_seed=seed)
+        spec = msgspec.structs.replace(plan_trials(workload, submission, registry, settings)[0], root_seed=seed)
         began = _processor_seconds()
         (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), ExecutionOptions())  # noqa: SIM115
         ours = _processor_seconds() - began
@@ -131,10 +132,10 @@ def _processor_seconds() -> float:
 def plan_many(sizes: Sizes) -> tuple[float, tuple[RunSpec, ...]]:
     registry = load_registry()
     ruleset = msgspec.structs.replace(rulesets.ruleset("external"), trials=5)
-    settings = plan.Settings(ruleset=ruleset, studies=sizes.trials // 5)
+    settings = PlanSettings(ruleset=ruleset, studies=sizes.trials // 5)
     workload, submission = registry.workload("lm-tiny"), registry.submission("wsd")
     began = time.perf_counter()
-    specs = plan.plan(workload, submission, registry, settings)
+    specs = plan_trials(workload, submission, registry, settings)
     assert len({layout.run_id(spec) for spec in specs}) == sizes.trials
     return time.perf_counter() - began, specs
 
@@ -189,8 +190,8 @@ def _turns(seconds: float) -> int:
 
 def _spinning(turns: int, index: int) -> RunSpec:
     registry = load_registry()
-    settings: Any = plan.Settings(ruleset=rulesets.ruleset("quick"))
-    spec = plan.plan(registry.workload("lm-tiny"), registry.submission("wsd"), registry, settings)[0]
+    settings: Any = PlanSettings(ruleset=rulesets.ruleset("quick"))
+    spec = plan_trials(registry.workload("lm-tiny"), registry.submission("wsd"), registry, settings)[0]
     return msgspec.structs.replace(spec, trial=index, hparams={"turns": turns})
 
 

@@ -1,20 +1,50 @@
-"""AlgoRace: a benchmark of training algorithms."""
+"""AlgoRace: a benchmark of training algorithms.
+
+From Python: `harness.plan(…)` gives specifications, `harness.run_trials(…)` runs them to records,
+`harness.load_results(…)` reads records as a data frame, `harness.compare(…)` compares two submissions. Authors of
+plugins import `harness.api`.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.execution.run_trials import run_trials
+    from harness.planning.plan import plan
     from harness.report.dataframes import import_csv, import_wandb, load_results, to_parquet
+    from harness.scoring.compare import compare
 
-__all__ = ["__version__", "import_csv", "import_wandb", "load_results", "to_parquet"]
 __version__ = "0.1.0"
+__all__ = [
+    "__version__",
+    "compare",
+    "import_csv",
+    "import_wandb",
+    "load_results",
+    "plan",
+    "run_trials",
+    "to_parquet",
+]
+
+#: Where each name is defined; its module is imported when it is first used, so that `import harness` stays quick.
+_LAZY = {
+    "compare": "harness.scoring.compare",
+    "import_csv": "harness.report.dataframes",
+    "import_wandb": "harness.report.dataframes",
+    "load_results": "harness.report.dataframes",
+    "plan": "harness.planning.plan",
+    "run_trials": "harness.execution.run_trials",
+    "to_parquet": "harness.report.dataframes",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Results as data frames; pandas is imported when one of these is asked for."""
-    if name in __all__:
-        import importlib
-
-        return getattr(importlib.import_module("harness.report.dataframes"), name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

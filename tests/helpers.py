@@ -11,7 +11,8 @@ from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.execution.trial import run_trial
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import Registry, load_registry
 from harness.storage import layout
 from harness.storage.run_folder import RunFolder
@@ -40,8 +41,8 @@ class Remember:
     def finished(self, record: Record) -> None:
         self.records.append(record)
 
-    def kept(self, outcome: TrialSummary) -> None:
-        self.kept_outcomes.append(outcome)
+    def kept(self, summary: TrialSummary) -> None:
+        self.kept_outcomes.append(summary)
 
 
 def submission(load: str, **fields: Any) -> SubmissionEntry:
@@ -70,7 +71,7 @@ def spec_of(
         assert isinstance(registry, Registry)
         entry = registry.submission(entry)
     settings.setdefault("ruleset", rulesets.ruleset("quick"))
-    spec = plan.plan(workload, entry, registry, plan.Settings(**settings))[0]
+    spec = plan_trials(workload, entry, registry, PlanSettings(**settings))[0]
     if facts:
         changed = msgspec.structs.replace(spec.workload.facts, **facts)
         spec = msgspec.structs.replace(spec, workload=msgspec.structs.replace(spec.workload, facts=changed))

@@ -20,7 +20,8 @@ from harness.contract.run import RunSpec
 from harness.contract.schedule import Factors, Progress
 from harness.errors import BenchError
 from harness.execution.state import Interrupted
-from harness.planning import compose, plan, rulesets
+from harness.planning import compose, rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins import loading
 from harness.plugins.registry import load_registry
 from harness.worker.data.pools import Pool
@@ -150,8 +151,8 @@ def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunS
     composition = compose.compose(submission, REGISTRY)
     ruleset = rulesets.ruleset("quick")
     reason = compose.ineligible(composition, workload.facts, ruleset)
-    settings = plan.Settings(ruleset=ruleset, smoke=True)
-    return reason or plan.plan(workload, submission, REGISTRY, settings)[0]
+    settings = PlanSettings(ruleset=ruleset, smoke=True)
+    return reason or plan_trials(workload, submission, REGISTRY, settings)[0]
 
 
 @pytest.fixture
@@ -195,10 +196,10 @@ class TestSubmission:
                 assert set(spec.hparams) == set(composed.space) | {"batch_size"}
 
     def test_it_refuses_what_does_not_exist(self, submission: SubmissionEntry) -> None:
-        settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={"no_such_thing": "1"})
+        settings = PlanSettings(ruleset=rulesets.ruleset("quick"), overrides={"no_such_thing": "1"})
         workload = next(w for w in PLACES if not isinstance(spec_or_reason(submission, w), str))
         with pytest.raises(BenchError, match="no_such_thing"):
-            plan.plan(workload, submission, REGISTRY, settings)
+            plan_trials(workload, submission, REGISTRY, settings)
 
 
 @pytest.mark.parametrize("part", [p for p in REGISTRY.parts() if p.kind == "schedule"], **by_name)

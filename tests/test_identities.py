@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.planning import compose, plan, rulesets
+from harness.planning import compose, rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from harness.storage import layout
 
@@ -24,7 +25,7 @@ WORKLOADS = ("resnet-digits", "lm-tiny", "continual-digits", "curriculum-lm")
 
 def identities() -> dict[str, dict[str, str]]:
     """Of every shipped submission: its source hash, and the id of its first run on a workload of each family."""
-    settings = plan.Settings(ruleset=rulesets.ruleset("quick"))
+    settings = PlanSettings(ruleset=rulesets.ruleset("quick"))
     result: dict[str, dict[str, str]] = {}
     for entry in REGISTRY.submissions():
         row: dict[str, str] = {}
@@ -33,7 +34,7 @@ def identities() -> dict[str, dict[str, str]]:
             if compose.ineligible(compose.compose(entry, REGISTRY), workload.facts, settings.ruleset):
                 continue
             # The id names the hardware; here it is one that no machine has, so that it is the same on all.
-            spec = msgspec.structs.replace(plan.plan(workload, entry, REGISTRY, settings)[0], hardware="any")
+            spec = msgspec.structs.replace(plan_trials(workload, entry, REGISTRY, settings)[0], hardware="any")
             row["source"] = spec.submission.source_hash
             row[name] = layout.run_id(spec)
         result[entry.name] = row

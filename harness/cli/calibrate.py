@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from harness.calibration.rule import (
-    Calibration,
-)
+from harness.calibration.rule import Calibration
 from harness.calibration.runner import (
     VARIANT_STUDIES,
+    CalibrationOptions,
     Calibrator,
-    _families,
-    _kept,
-    _known,
-    _of_anchor,
-    _shown,
+    find_anchor_setting,
+    format_hparams,
     plan_name,
+    read_base_calibration,
+    reference_families,
+    setting_submission,
 )
-from harness.cli import resolve
-from harness.cli.output import SCHEMA, json_out
-from harness.cli.resolve import open_registry
-from harness.planning import plan, rulesets
+from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.resolve import NameType, open_registry
+from harness.cli.watching import watch_trials
+from harness.planning import rulesets
+from harness.planning.resolve import resolve_workloads
+from harness.planning.trials import PlanSettings
 from harness.report import text
-from harness.storage import layout
-from harness.system import files
+from harness.storage.layout import run_id
+from harness.system.files import write_atomically
 
 
 @click.command("calibrate")
-@click.argument("workload", type=resolve.NameType("workload"))
+@click.argument("workload", type=NameType("workload"))
 @click.option("--families", help="References to tune (a,b); those tagged 'family' that can run there when not given.")
 @click.option("--studies", type=click.IntRange(1), help="Fresh seeds of the best; the ruleset's when not given.")
 @click.option("--rates", type=click.IntRange(1), help="Learning rates tried per family; the ruleset's when not given.")
@@ -52,42 +52,60 @@ from harness.system import files
 @click.option("--dry-run", is_flag=True, help="Print the first trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
 @click.pass_obj
-def command(blocked: list[str], /, workload: str, **options: Any) -> None:
-    """Calibrate a workload: tune references, rerun the best on fresh seeds, write what targets follow.
+def command(
+    blocked: list[str],
+    /,
+    *,
+    workload: str,
+    families: str | None,
+    studies: int | None,
+    rates: int | None,
+    variants: bool,
+    runs: Path,
+    out: Path,
+    device: str | None,
+    seed: int,
+    executor: str,
+    jobs: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Calibrate a workload: tune references, rerun the best on fresh seeds, write the targets that follow.
 
     A variant takes its base's best setting: from the base's calibration, where it alone is asked for.
 
     Tuning, fresh and leaderboard seeds never meet. Giving the same command again goes on.
     """
     registry = open_registry(blocked)
-    (entry,) = resolve.workloads(workload, registry)
+    (entry,) = resolve_workloads(workload, registry)
     ruleset = rulesets.ruleset("calibration")
-    ruleset = msgspec.structs.replace(
-        ruleset, trials=options["rates"] or ruleset.trials, studies=options["studies"] or ruleset.studies
-    )
-    chosen = plan.Settings(ruleset=ruleset, seed=options["seed"], device=options["device"])
-    runner = Calibrator(registry, chosen, options)
-    families = {
-        f"{family.name}@{family.version}": family for family in _families(registry, entry, options["families"], chosen)
+    ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
+    plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
+    options = CalibrationOptions(runs=runs, out=out, executor=executor, jobs=jobs, variants=variants)
+    calibrator = Calibrator(registry, plan_settings, options, lambda total: watch_trials(registry, total), note)
+    references = {
+        f"{family.name}@{family.version}": family
+        for family in reference_families(registry, entry, families, plan_settings)
     }
     base = entry.name.partition("+")[0]
     if entry.name == base:
-        specs = runner.tuning(entry, families)
-        made = runner.with_variants(entry, families, specs)
+        specs = calibrator.plan_tuning(entry, references)
+        calibrations = calibrator.calibrate_with_variants(entry, references, specs)
     else:
-        kept = _kept(options["out"] / f"{plan_name(base)}.json", base, entry.name)
-        setting = _of_anchor(kept.settings, families) or kept.settings[0]
-        specs = runner.specs(entry, _known(setting, families, base), "target", VARIANT_STUDIES, [setting.hparams])
-        made = runner.variants([entry], families, setting)
-    if options["dry_run"]:
+        of_base = read_base_calibration(out / f"{plan_name(base)}.json", base, entry.name)
+        setting = find_anchor_setting(of_base.settings, references) or of_base.settings[0]
+        submission = setting_submission(setting, references, base)
+        specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
+        calibrations = calibrator.calibrate_variants([entry], references, setting)
+    if dry_run:
         for spec in specs:
-            click.echo(f"{layout.run_id(spec)} {spec.submission.name} {_shown(spec.hparams)}")
+            click.echo(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
         return
     results = []
-    for result in made:
-        _write(options["out"], result)
+    for result in calibrations:
+        _write(out, result)
         results.append(result)
-    if options["as_json"]:
+    if as_json:
         json_out({"schema": SCHEMA, "calibrations": results})
     else:
         for result in results:
@@ -98,14 +116,13 @@ def _write(out: Path, result: Calibration) -> None:
     out.mkdir(parents=True, exist_ok=True)
     name = plan_name(result.workload.partition("@")[0])
     payload = msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=1)
-    files.write_atomically(out / f"{name}.json", payload + b"\n")
+    write_atomically(out / f"{name}.json", payload + b"\n")
 
 
 def _print(result: Calibration) -> None:
     best = result.settings[0]
-    click.echo(
-        f"{result.workload}: best of {len(result.settings)} settings is {best.submission}, {_shown(best.hparams)}"
-    )
+    setting = f"{best.submission}, {format_hparams(best.hparams)}"
+    click.echo(f"{result.workload}: best of {len(result.settings)} settings is {setting}")
     rows = [
         [f"  {name}", f"{result.metric} {level.value:g}", _hits(level.examples)]
         for name, level in result.levels.items()

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from harness.cli import resolve
 from harness.cli.output import json_out, note
+from harness.cli.resolve import NameType
 from harness.cli.results import find_run, folder_options, of_submission, one_group, records
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
+from harness.planning.resolve import split_names
 from harness.report import comparison
 from harness.scoring.compare import compare as compare_records
 from harness.scoring.time_to_target import Axis
@@ -18,8 +19,8 @@ AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps
 
 
 @click.command()
-@click.argument("a", type=resolve.NameType("submission"))
-@click.argument("b", type=resolve.NameType("submission"))
+@click.argument("a", type=NameType("submission"))
+@click.argument("b", type=NameType("submission"))
 @folder_options
 @click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
 @click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
@@ -42,7 +43,7 @@ def compare(
         raise UsageError(f"--fail-if-slower-than {limit}", fix="a ratio of 1 or more, such as 1.05")
     problems: list[str] = []
     found = list(records(runs, results, problems))
-    chosen = resolve.split(wanted)
+    chosen = split_names(wanted)
     known = {r.spec.workload.facts.name for r in found}
     for name in chosen:
         if name not in known:

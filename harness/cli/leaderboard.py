@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from harness.cli import resolve
 from harness.cli.output import SCHEMA, json_out, lively
+from harness.cli.resolve import NameType
 from harness.cli.results import MAKES_SOME, folder_options, records, references
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
+from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
 from harness.report import table, text
 from harness.report.stopping_tables import Stops
@@ -84,7 +85,7 @@ def _leaderboard_query(blocked: list[str], options: dict[str, Any]) -> Leaderboa
         by=AXES.get(by, "time"),
         metric=metric,
         level=options["level"],
-        workloads=frozenset(resolve.split(options["wanted"])),
+        workloads=frozenset(split_names(options["wanted"])),
         tier=options["tier"],
         references=references(blocked, options["reference"]),
     )
@@ -141,7 +142,7 @@ def draw(boards: list[Leaderboard], per_workload: table.Leaderboard, more: Seque
 
 
 @click.command()
-@click.argument("workload", type=resolve.NameType("workload"))
+@click.argument("workload", type=NameType("workload"))
 @folder_options
 @click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from harness.cli import resolve
 from harness.cli.output import note
 from harness.cli.results import MAKES_SOME, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError, unknown
+from harness.planning.resolve import split_names
 from harness.report import html
 from harness.scoring.summary import LeaderboardQuery
 from harness.system.files import write_atomically, write_error
@@ -29,7 +29,7 @@ def report(
     """Write OUT, one HTML file that needs no network."""
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} should end in .html")
-    query = LeaderboardQuery(workloads=frozenset(resolve.split(wanted)), references=references(blocked, reference))
+    query = LeaderboardQuery(workloads=frozenset(split_names(wanted)), references=references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
     known: set[str] = set()

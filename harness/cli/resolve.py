@@ -1,8 +1,8 @@
-"""From what a user typed to entries: names, lists, files, classes and compositions."""
+"""What commands share for the names that a user types: the registry, shell completion, NAME=VALUE."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import click
 from click.shell_completion import CompletionItem
@@ -11,8 +11,7 @@ from harness.cli.output import note
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.errors import UsageError
-from harness.planning import compose
-from harness.plugins.registry import Registry, entry_from_class, entry_from_path, load_registry
+from harness.plugins.registry import Registry, load_registry
 
 
 def open_registry(blocked: Sequence[str] | None) -> Registry:
@@ -23,82 +22,23 @@ def open_registry(blocked: Sequence[str] | None) -> Registry:
     return registry
 
 
-def split(values: Iterable[str]) -> list[str]:
-    """`a,b` and repeated options as one list, each name once.
-
-    >>> split(["a,b", "c", "a"])
-    ['a', 'b', 'c']
-    """
-    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
-    return list(dict.fromkeys(names))
-
-
-def submission(name: str, registry: Registry) -> SubmissionEntry:
-    """The submission a user means: an installed one, a file, a class, parts joined by `+`, or an optimizer alone.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if _is_path(name):
-        entry = entry_from_path(name, kind="submission")
-        assert isinstance(entry, SubmissionEntry)
-        return entry
-    if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
-        return registry.submission(name)
-    optimizers = [part for part in registry.parts() if part.kind == "optimizer"]
-    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in optimizers):
-        return compose.parse_parts(name)
-    if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
-        return entry_from_class(name)
-    return registry.submission(name)
-
-
-def workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
-    """The workloads a user means: one by name or file, or all of a tier with `tier:cpu`.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    if _is_path(name):
-        entry = entry_from_path(name, kind="workload")
-        assert isinstance(entry, WorkloadEntry)
-        return [entry]
-    if name.startswith("tier:"):
-        tier = name.removeprefix("tier:")
-        found = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
-        if not found:
-            raise UsageError(f"no workload of tier {tier!r}", fix="tiers: cpu, gpu, cluster; `bench list` shows them")
-        return found
-    return [registry.workload(name)]
-
-
-def settings(pairs: Sequence[str], flag: str = "--set") -> dict[str, Scalar | str]:
-    """What a repeated flag set, from `NAME=VALUE`.
+def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str]:
+    """The values of a repeated flag of the form `NAME=VALUE`, by name.
 
     Raises:
         UsageError: it is not of that form.
 
-    >>> settings(["lr=3e-4"])
+    >>> parse_assignments(["lr=3e-4"], "--set")
     {'lr': '3e-4'}
     """
-    found: dict[str, Scalar | str] = {}
+    values: dict[str, Scalar | str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             example = "lr=3e-4" if flag == "--set" else "address=auto"
             raise UsageError(f"{flag} {pair}: write NAME=VALUE, such as {flag} {example}")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def _is_class(name: str) -> bool:
-    """Whether a name has the form package.module:Class."""
-    module, colon, attribute = name.partition(":")
-    return bool(colon) and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split("."))
-
-
-def _is_path(name: str) -> bool:
-    return name.partition(":")[0].endswith(".py")
+        values[name.strip()] = value.strip()
+    return values
 
 
 class NameType(click.ParamType[str]):

@@ -14,7 +14,7 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import schedule_curve
 from harness.planning.compose import Composition
-from harness.planning.plan import batch_size
+from harness.planning.trials import batch_size
 from harness.plugins import loading
 from harness.plugins.loading import keywords_for
 from harness.report import curve as picture

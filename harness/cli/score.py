@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli import resolve
 from harness.cli.output import json_out
 from harness.errors import UsageError
+from harness.planning.resolve import split_names
 from harness.report import text
 from harness.report.leaderboard import left_out
 from harness.scoring.algoperf import rules
@@ -35,7 +35,7 @@ def score(
     """
     if logs is None:
         raise UsageError("nothing to score", fix="--algoperf LOGS_DIR")
-    dropped = resolve.split(without)
+    dropped = split_names(without)
     result = rules.score_logs(
         logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference, without=dropped
     )

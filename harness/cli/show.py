@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import click
 
-from harness.cli import resolve
 from harness.cli.catalogue import submission_json
 from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.resolve import NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, Drawing, Request, drawing
 from harness.contract import hyperparameters
 from harness.contract.domains import Space
@@ -18,6 +18,7 @@ from harness.contract.entries import PartEntry, PartKind, Source, SubmissionEntr
 from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown
 from harness.planning.compose import Composition, compose
+from harness.planning.resolve import resolve_submission, resolve_workloads
 from harness.plugins.registry import Registry
 from harness.report import curve as picture
 from harness.report import text
@@ -39,7 +40,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
 
 
 @click.command()
-@click.argument("name", type=resolve.NameType("submission"))
+@click.argument("name", type=NameType("submission"))
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option("--horizon", type=click.IntRange(min=1), metavar="N", help="Updates in the budget (default 1000).")
 @click.option("--at", type=Steps(), metavar="T,T…", help="The factors at these updates.")
@@ -74,10 +75,10 @@ def show(
     A schedule's factors multiply the peak learning rate. A submission plans for `horizon_fraction` of the budget; a
     bare part for all of it, and its hyperparameters have its function's defaults (no warmup, an end at 0).
     """
-    registry = resolve.open_registry(blocked)
+    registry = open_registry(blocked)
     entry = _find(name, registry)
-    facts = resolve.workloads(workload, registry)[0].facts if workload else None
-    request = Request(settings=resolve.settings(pairs), horizon=horizon, at=at, facts=facts, tasks=tasks)
+    facts = resolve_workloads(workload, registry)[0].facts if workload else None
+    request = Request(settings=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks)
     asked = request.asked or plot is not None
     drawn = _drawing(entry, registry, request, asked)
     if plot is not None:
@@ -132,11 +133,11 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
     """The entry of that name; workloads, submissions and parts share one namespace for a reader."""
     if name.partition(":")[0].endswith(".py"):
         try:
-            return resolve.submission(name, registry)
+            return resolve_submission(name, registry)
         except UsageError:
-            return resolve.workloads(name, registry)[0]
+            return resolve_workloads(name, registry)[0]
     if "+" in name and name.partition("+")[0] not in {entry.name for entry in registry.workloads()}:
-        return resolve.submission(name, registry)
+        return resolve_submission(name, registry)
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
     kind, colon, rest = name.partition(":")
@@ -150,7 +151,7 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
     everything |= {entry.id for entry in registry.parts()}
     if name not in everything and not {":", "+"} & set(name):
         raise unknown("workload, submission or part", name, everything)
-    return resolve.submission(name, registry)
+    return resolve_submission(name, registry)
 
 
 # --- JSON ---------------------------------------------------------------------------------------

@@ -27,9 +27,9 @@ class Ruleset(Data, frozen=True, kw_only=True):
         tuning: where the settings come from: `defaults` (the submission's own), `space` (drawn quasi-randomly
             from its search space) or `rates` (its defaults at learning rates a factor apart).
         hides: what a submission may not know, of `NEEDS` (`horizon` in `anytime`).
-        stopping: when a run ends, beside the end of its budget: `first-hit` at the target; `share` at
-            `stop_share` of the horizon, target or not; `chosen` at the point that the tuning studies chose;
-            `drawn` at a budget drawn for each study.
+        stopping: when a run ends, beside the end of its budget, by the name of a `StoppingRule`: `first-hit` at the
+            target; `share` at `stop_share` of the horizon, target or not; `chosen` at the point that the tuning
+            studies chose; `drawn` at a budget drawn for each study.
         stop_share: for `share`, a multiple of 1 / (evaluations in the horizon); rounded to an evaluation.
         ranked: whether its tables rank.
     """
@@ -43,7 +43,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
     budget_factor: float = 1.0
     tuning: Literal["defaults", "space", "rates"] = "defaults"
     hides: frozenset[str] = frozenset()
-    stopping: Literal["first-hit", "share", "chosen", "drawn"] = "first-hit"
+    stopping: str = "first-hit"
     stop_share: float = 1.0
     ranked: bool = False
 

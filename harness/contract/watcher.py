@@ -9,7 +9,7 @@ from harness.contract.run import Point, RunSpec
 
 
 class Watcher(Protocol):
-    """Who follows a run while it goes: the progress display, observers."""
+    """Follows trials: the progress display, observers. Methods may be called from several threads, one at a time."""
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None: ...
 
@@ -19,6 +19,20 @@ class Watcher(Protocol):
 
     def finished(self, record: Record) -> None: ...
 
-    def kept(self, outcome: TrialSummary) -> None:
+    def kept(self, summary: TrialSummary) -> None:
         """The trial had ended before; nothing was run."""
         ...
+
+
+class SilentWatcher:
+    """A watcher that does nothing."""
+
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None: ...
+
+    def evaluated(self, spec: RunSpec, point: Point) -> None: ...
+
+    def warned(self, spec: RunSpec, message: str) -> None: ...
+
+    def finished(self, record: Record) -> None: ...
+
+    def kept(self, summary: TrialSummary) -> None: ...

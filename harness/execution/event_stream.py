@@ -66,8 +66,8 @@ class EventForwarder:
     def finished(self, record: Record) -> None:
         self._forward(_Finished(run_id=self._identity, record=record))
 
-    def kept(self, outcome: TrialSummary) -> None:
-        self._forward(_Kept(run_id=self._identity, status=outcome.status, reason=outcome.reason, path=outcome.path))
+    def kept(self, summary: TrialSummary) -> None:
+        self._forward(_Kept(run_id=self._identity, status=summary.status, reason=summary.reason, path=summary.path))
 
     def _forward(self, told: _AnyTold) -> None:
         self._send(self._encoder.encode(told))

@@ -41,7 +41,7 @@ class CombinedWatcher:
             for watcher in self._watchers:
                 watcher.finished(record)
 
-    def kept(self, outcome: TrialSummary) -> None:
+    def kept(self, summary: TrialSummary) -> None:
         with self._lock:
             for watcher in self._watchers:
-                watcher.kept(outcome)
+                watcher.kept(summary)

@@ -1,12 +1,12 @@
-"""From submissions and workloads to all their trials, in phases: what a later phase runs may depend on an earlier one.
+"""All trials of several submissions on several workloads, in phases: a later phase may depend on an earlier one.
 
-Most rulesets have one phase. `fixed-stop` chooses its stop from a first one, and `anytime` begins with the reference's
-envelope.
+Most rulesets have one phase. `fixed-stop` chooses its stop from tuning trials, and `anytime` begins with the
+reference's envelope.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,8 +15,9 @@ from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
-from harness.planning import compose, plan
-from harness.scoring import anytime, fixed_stop
+from harness.planning import compose
+from harness.planning.stopping_rules import stopping_rule
+from harness.planning.trials import PlanSettings, plan_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,25 +26,40 @@ class SubmissionOnWorkload:
 
     submission: SubmissionEntry
     workload: WorkloadEntry
-    settings: plan.Settings
+    settings: PlanSettings
+
+    @property
+    def studies(self) -> int:
+        """Independent repetitions that are scored."""
+        return self.settings.studies or self.settings.ruleset.studies
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedPlan:
-    """Trials of the first phase, and what makes those of the second.
+    """Trials of the first phase, and what makes those of the second. Iterating gives the first phase's.
 
     Args:
-        first: in the order they should run: trial by trial, so that submissions alternate on one machine state.
+        phase1: in the order they should run: trial by trial, so that submissions alternate on one machine state.
         skipped: one line for each pair that cannot be run, with the reason.
-        later: pairs whose trials wait for the first phase.
-        pending: how many trials they will have.
+        pending_pairs: pairs whose trials wait for the first phase.
+        registry: where parts are looked up.
     """
 
     phase1: tuple[RunSpec, ...]
-    skipped: tuple[str, ...]
-    pending_pairs: tuple[SubmissionOnWorkload, ...]
-    pending: int
+    skipped: tuple[str, ...] = ()
+    pending_pairs: tuple[SubmissionOnWorkload, ...] = ()
     registry: compose.Parts
+
+    @property
+    def pending(self) -> int:
+        """How many trials the second phase will have."""
+        return sum(pair.studies * pair.settings.ruleset.trials for pair in self.pending_pairs)
+
+    def __len__(self) -> int:
+        return len(self.phase1)
+
+    def __iter__(self) -> Iterator[RunSpec]:
+        return iter(self.phase1)
 
     def phase2(self, records: Mapping[str, Record]) -> tuple[RunSpec, ...]:
         """The trials of the second phase.
@@ -54,9 +70,8 @@ class PhasedPlan:
         planned = []
         for pair in self.pending_pairs:
             tuning = [record for record in records.values() if _is_tuning(record.spec, pair)]
-            studies = pair.settings.studies or pair.settings.ruleset.studies
-            stop = fixed_stop.choose_stop(tuning, studies)
-            planned.append(plan.plan(pair.workload, pair.submission, self.registry, pair.settings, stop=stop))
+            stop = stopping_rule(pair.settings.ruleset.stopping).choose_stop(tuning, pair.studies)
+            planned.append(plan_trials(pair.workload, pair.submission, self.registry, pair.settings, stop=stop))
         return interleave(planned)
 
 
@@ -68,74 +83,72 @@ def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
 def plan_phases(
     pairs: Iterable[SubmissionOnWorkload], registry: compose.Parts, references: Sequence[SubmissionEntry]
 ) -> PhasedPlan:
-    """The campaign of these pairs.
+    """The plan of these pairs.
 
     Args:
         pairs: workload by workload.
         registry: where parts are looked up.
-        references: submissions whose envelope `anytime` measures against; the first that can run is taken.
+        references: submissions whose envelope a stopping rule may compare with; the first that can run is taken.
 
     Raises:
         UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
     """
     groups: dict[str, list[Sequence[RunSpec]]] = {}
-    skipped, pending_pairs, pending = [], [], 0
+    skipped, pending_pairs = [], []
     for pair in pairs:
         workload, settings = pair.workload, pair.settings
-        ruleset = settings.ruleset
+        rule = stopping_rule(settings.ruleset.stopping)
         planned = groups.setdefault(workload.name, [])
-        if reason := _excluded_by(workload, ruleset.stopping):
+        reason = rule.exclude(workload.facts)
+        if not reason:
+            horizons = rule.reference_horizons(workload.facts)
+            if horizons and not planned:
+                planned.append(_plan_envelope(workload, registry, references, settings, horizons))
+            composition = compose.compose(pair.submission, registry)
+            reason = compose.ineligible(composition, workload.facts, settings.ruleset, settings.ranks)
+        if reason:
             skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
-            continue
-        if ruleset.stopping == "drawn" and not planned:
-            planned.append(_envelope(workload, registry, references, settings))
-        if reason := compose.ineligible(
-            compose.compose(pair.submission, registry), workload.facts, ruleset, settings.ranks
-        ):
-            skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
-        elif ruleset.stopping == "chosen":
-            tuning = plan.plan(
-                workload,
-                pair.submission,
-                registry,
-                settings,
-                purpose="tuning",
-                studies=ruleset.tuning_studies,
-                stop=workload.facts.budget.horizon,
-            )
-            planned.append(tuning)
+        elif rule.chooses_stop:
+            planned.append(_plan_tuning(pair, registry))
             pending_pairs.append(pair)
-            pending += (settings.studies or ruleset.studies) * ruleset.trials
         else:
-            planned.append(plan.plan(workload, pair.submission, registry, settings))
+            planned.append(plan_trials(workload, pair.submission, registry, settings))
     phase1 = tuple(spec for planned in groups.values() for spec in interleave(planned))
-    return PhasedPlan(
-        phase1=phase1, skipped=tuple(skipped), pending_pairs=tuple(pending_pairs), pending=pending, registry=registry
+    return PhasedPlan(phase1=phase1, skipped=tuple(skipped), pending_pairs=tuple(pending_pairs), registry=registry)
+
+
+def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
+    """Trials over the whole budget, on tuning seeds."""
+    return plan_trials(
+        pair.workload,
+        pair.submission,
+        registry,
+        pair.settings,
+        purpose="tuning",
+        studies=pair.settings.ruleset.tuning_studies,
+        stop=pair.workload.facts.budget.horizon,
     )
 
 
-def _excluded_by(workload: WorkloadEntry, stopping: str) -> str:
-    """Why a workload has no place under a way of stopping, or an empty string."""
-    if workload.facts.stages and stopping in ("chosen", "drawn"):
-        return "a stream's stages end by their targets, so it has no stop to choose or draw"
-    return ""
-
-
-def _envelope(
-    workload: WorkloadEntry, registry: compose.Parts, references: Sequence[SubmissionEntry], settings: plan.Settings
+def _plan_envelope(
+    workload: WorkloadEntry,
+    registry: compose.Parts,
+    references: Sequence[SubmissionEntry],
+    settings: PlanSettings,
+    horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
-    """The reference at horizons that span every stop that can be drawn, each run planned for its own."""
-    known = msgspec.structs.replace(settings.ruleset, hides=frozenset())
+    """The reference at several horizons, each run planned for its own."""
+    nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
-        if compose.ineligible(composition, workload.facts, known, settings.ranks):
+        if compose.ineligible(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
         # A run that knows where it ends plans for just that.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]
         return [
             spec
-            for horizon in anytime.envelope_horizons(workload.facts.budget.horizon, workload.facts.eval_every)
-            for spec in plan.plan(
+            for horizon in horizons
+            for spec in plan_trials(
                 workload, reference, registry, settings, purpose="envelope", points=points, horizon=horizon
             )
         ]

@@ -1,252 +1,102 @@
-"""From names, ruleset and settings to RunSpecs; everything a user can get wrong is found here, before anything runs."""
+"""From names, ruleset and options to the specifications of trials: `harness.plan`.
+
+Everything that a user can get wrong is found here, before anything runs.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-import msgspec
-
-from harness.contract import hyperparameters
-from harness.contract.domains import Choice, HParams, Scalar, Space
-from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
-from harness.contract.workload import WorkloadFacts
-from harness.errors import UsageError, unknown
-from harness.hardware import detect
-from harness.planning import sampling
-from harness.planning.compose import Composition, Parts, compose
-from harness.planning.seeds import seeds
-from harness.plugins import loading
-from harness.scoring import anytime
-
-#: Points passed over for each one taken before a space is taken to be wrong.
-MAX_REJECTED_DRAWS = 50
-#: Evaluations in a smoke run, the one of the untrained model not counted.
-SMOKE_EVALUATIONS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to run, beside what: the values of `bench run`'s options."""
-
-    ruleset: Ruleset
-    studies: int | None = None
-    seed: int = 0
-    overrides: Mapping[str, Scalar | str] = field(default_factory=dict)
-    device: str | None = None
-    threads: int = 1
-    smoke: bool = False
-    profile: bool = False
-    deterministic: bool = False
-    prune: bool = False
-    ranks: int = 1
+from harness.contract.domains import Scalar
+from harness.contract.run import Ruleset
+from harness.errors import UsageError
+from harness.planning.phases import PhasedPlan, SubmissionOnWorkload, plan_phases
+from harness.planning.requirements import runnable_workloads
+from harness.planning.resolve import reference_submissions, resolve_submission, split_names
+from harness.planning.rulesets import ruleset as find_ruleset
+from harness.planning.trials import PlanSettings
+from harness.plugins.registry import Registry, load_registry
 
 
 def plan(
-    workload: WorkloadEntry,
-    submission: SubmissionEntry,
-    registry: Parts,
-    settings: Settings,
+    submissions: str | Iterable[str],
+    workloads: str | Iterable[str],
     *,
-    purpose: Purpose = "score",
+    ruleset: str | Ruleset = "quick",
     studies: int | None = None,
-    points: Sequence[HParams] | None = None,
-    stop: int | None = None,
-    horizon: int | None = None,
-) -> tuple[RunSpec, ...]:
-    """Every trial of one submission on one workload, for one purpose.
+    seed: int = 0,
+    overrides: Mapping[str, Scalar | str] | None = None,
+    device: str | None = None,
+    threads: int = 1,
+    ranks: int = 1,
+    smoke: bool = False,
+    profile: bool = False,
+    deterministic: bool = False,
+    prune: bool = False,
+    allow_slow: bool = False,
+    registry: Registry | None = None,
+) -> PhasedPlan:
+    """Every trial of some submissions on some workloads, each as a `RunSpec`; nothing runs.
+
+    >>> import harness
+    >>> specs = harness.plan("wsd,adamw-cosine", "resnet-digits", studies=2)
+    >>> [(spec.submission.name, spec.study) for spec in specs]
+    [('wsd', 0), ('adamw-cosine', 0), ('wsd', 1), ('adamw-cosine', 1)]
 
     Args:
-        purpose: what the trials are for; their seeds depend on it.
-        studies: repetitions; the settings' or the ruleset's when None.
-        points: the settings to try in every study; the ruleset's when None.
-        stop: examples after which a trial ends; the ruleset's when None.
-        horizon: another budget than the workload's, in examples; the runs end there.
+        submissions: names, each an installed submission, a file `./mine.py[:Name]`, a class `torch.optim:Adam` or
+            parts `adamw+wsd`; one string may hold several, separated by commas.
+        workloads: names, each an installed workload, a file, or `tier:cpu` for all of a tier.
+        ruleset: the rules by name (`bench rulesets`), from a YAML file, or as an object.
+        studies: independent repetitions; the ruleset's number when None.
+        seed: root of all seeds.
+        overrides: hyperparameters to set; such trials explore and are never ranked.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; by the workload's tier when None.
+        threads: intra-op threads of a trial; part of the hardware class.
+        ranks: devices that share a trial.
+        smoke: a few steps only; never ranked.
+        profile: take the time of a step apart; never ranked.
+        deterministic: deterministic kernels on a GPU.
+        prune: end hopeless trials early; never ranked.
+        allow_slow: run GPU workloads on the CPU.
+        registry: the plugins; those that are installed when None.
+
+    Returns:
+        the plan; iterating it gives the specifications that can be run now. Rulesets such as `fixed-stop` have a
+        second phase that depends on the records of the first; `run_trials` runs both.
 
     Raises:
-        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+        UsageError: a name, an option or a hyperparameter is wrong, or nothing is left to run.
+        DataError: a workload lacks its data; names the command that fetches them.
     """
-    facts = _apply_budget(workload.facts, settings)
-    composition = compose(submission, registry)
-    device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
-    ref = _submission_ref(composition)
-    chosen = trials(composition, facts, settings, points)
-    common = RunSpec(
-        workload=WorkloadRef(
-            facts=facts, load=workload.load, arguments=workload.arguments, distribution=workload.distribution
-        ),
-        submission=ref,
-        hparams={},
-        overridden=tuple(sorted(settings.overrides)),
-        ruleset=settings.ruleset,
-        purpose=purpose,
-        study=0,
-        trial=0,
-        root_seed=settings.seed,
-        seeds=Seeds(model=0, data=0, submission=0, replay=0),
-        stop=_stop(facts, settings) if stop is None else stop,
-        prune=settings.prune,
-        ranks=settings.ranks,
-        device=device,
-        threads=settings.threads,
-        hardware=detect.hardware_class(device, settings.threads, settings.ranks),
-        smoke=settings.smoke,
-        profile=settings.profile,
-        deterministic=settings.deterministic,
+    registry = registry if registry is not None else load_registry()
+    settings = PlanSettings(
+        ruleset=find_ruleset(ruleset) if isinstance(ruleset, str) else ruleset,
+        studies=studies,
+        seed=seed,
+        overrides=overrides or {},
+        threads=threads,
+        smoke=smoke,
+        profile=profile,
+        deterministic=deterministic,
+        prune=prune,
+        ranks=ranks,
     )
-    specs = []
-    for study in range(studies or settings.studies or settings.ruleset.studies):
-        own = horizon or _drawn_horizon(facts, settings, study)
-        place = common if own is None else _with_horizon(common, own)
-        specs += [
-            msgspec.structs.replace(
-                place,
-                hparams=hparams,
-                study=study,
-                trial=trial,
-                seeds=seeds(settings.seed, facts.name, study, trial, purpose),
-            )
-            for trial, hparams in enumerate(chosen(study))
-        ]
-    return tuple(specs)
+    submission_names, workload_names = _as_names(submissions), _as_names(workloads)
+    entries = [resolve_submission(name, registry) for name in submission_names]
+    skipped: list[str] = []
+    pairs = [
+        SubmissionOnWorkload(submission=entry, workload=workload, settings=replace(settings, device=chosen))
+        for workload, chosen in runnable_workloads(workload_names, registry, device, allow_slow, skipped)
+        for entry in entries
+    ]
+    phased_plan = plan_phases(pairs, registry, reference_submissions(registry))
+    phased_plan = replace(phased_plan, skipped=(*skipped, *phased_plan.skipped))
+    if not phased_plan.phase1:
+        raise UsageError("nothing to run", fix="; ".join(phased_plan.skipped) or None)
+    return phased_plan
 
 
-def _drawn_horizon(facts: WorkloadFacts, settings: Settings, study: int) -> int | None:
-    """The budget of a study where the ruleset draws one; the same for every submission."""
-    if settings.ruleset.stopping != "drawn":
-        return None
-    digest = hashlib.sha256(f"{settings.seed}/{facts.name}/{study}/budget".encode()).digest()
-    return anytime.drawn_horizon(facts.budget.horizon, facts.eval_every, int.from_bytes(digest[:4]) / 2**32)
-
-
-def _with_horizon(spec: RunSpec, horizon: int) -> RunSpec:
-    """The spec with another budget, at whose end it stops; seconds and gradient-examples grow or shrink with it."""
-    facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
-    facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
-    workload = msgspec.structs.replace(spec.workload, facts=facts)
-    return msgspec.structs.replace(spec, workload=workload, stop=horizon)
-
-
-def trials(
-    composition: Composition, facts: WorkloadFacts, settings: Settings, points: Sequence[HParams] | None = None
-) -> Callable[[int], Sequence[HParams]]:
-    """From a study to its settings, one per trial.
-
-    A study draws points of its own, all from one sequence: study 0 has the first ones, study 1 the next.
-    A point that its checks refuse is passed over. A submission's own list of points comes before its space.
-
-    Raises:
-        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
-    """
-    n, tuning = settings.ruleset.trials, settings.ruleset.tuning
-    if points is None and tuning == "space" and composition.entry.points:
-        points = composition.entry.points[:n]
-    if points is None and tuning == "rates":
-        middle = float(hyperparameters.default(composition.space["lr"])) if "lr" in composition.space else 0.0
-        points = [{"lr": rate} for rate in sampling.rates(middle, n)] if middle else [{}]
-    if points is None and tuning == "defaults":
-        points = [{}] * n
-    if points is not None:
-        listed = [_hparams(composition, facts, settings, point) for point in points]
-        return lambda study: listed
-    sequence = sampling.draws(composition.space)
-    drawn: list[HParams] = []
-    refused = 0
-
-    def of(study: int) -> Sequence[HParams]:
-        nonlocal refused
-        while len(drawn) < (study + 1) * n:
-            try:
-                drawn.append(_hparams(composition, facts, settings, next(sequence)))
-            except UsageError:
-                refused += 1
-                # With so many refused it is the space, or a value set by hand, that is wrong.
-                if refused > MAX_REJECTED_DRAWS * (1 + len(drawn)):
-                    raise
-        return drawn[study * n : (study + 1) * n]
-
-    return of
-
-
-def _stop(facts: WorkloadFacts, settings: Settings) -> int | None:
-    """Where a run ends by the ruleset alone, at an evaluation."""
-    if settings.ruleset.stopping != "share":
-        return None
-    return int(facts.budget.horizon * settings.ruleset.stop_share / facts.eval_every + 1e-9) * facts.eval_every
-
-
-def _hparams(composition: Composition, facts: WorkloadFacts, settings: Settings, point: HParams) -> HParams:
-    """A point's values, what was set by hand over them, and the defaults of the rest."""
-    space = dict(composition.space)
-    # Every submission may choose its batch size, among those the workload offers.
-    space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
-    given = {**point, **settings.overrides}
-    for name in given:
-        if name not in space:
-            # What is set by hand is set for every submission named: say which one lacks it.
-            raise unknown(f"hyperparameter of {composition.entry.name}", name, space)
-    values = hyperparameters.resolve(space, given, (), {})
-    share = float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
-    shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None
-    planned = {
-        name: None if examples is None else max(1, round(examples * share))
-        for name, examples in (("horizon", facts.budget.horizon), ("task", shortest))
-    }
-    for check in composition.checks:
-        hyperparameters.require(check, values, planned)
-    return values
-
-
-def batch_size(space: Space, facts: WorkloadFacts) -> int:
-    """The offered batch size nearest to the one that a submission's space asks for, or the workload's own."""
-    asked = space.get("batch_size")
-    if asked is None:
-        return facts.batch_sizes[0]
-    wanted = float(hyperparameters.default(asked))
-    return min(facts.batch_sizes, key=lambda size: abs(math.log(size / wanted)))
-
-
-def _apply_budget(facts: WorkloadFacts, settings: Settings) -> WorkloadFacts:
-    """The facts with the budget that this ruleset, or a smoke run, gives."""
-    budget, factor = facts.budget, settings.ruleset.budget_factor
-    if settings.smoke:
-        horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
-        budget = msgspec.structs.replace(budget, horizon=horizon)
-        return msgspec.structs.replace(facts, budget=budget)
-    return facts if factor == 1.0 else _scale_budget(facts, factor)
-
-
-def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
-    """The facts with so many times the budget, and on a stream with stages as much longer."""
-    budget = facts.budget
-    stages = tuple(
-        msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages
-    )
-    return msgspec.structs.replace(
-        facts,
-        stages=stages,
-        budget=msgspec.structs.replace(
-            budget,
-            horizon=round(budget.horizon * factor),
-            gradient_examples=round(budget.gradient_examples * factor),
-            seconds={name: seconds * factor for name, seconds in budget.seconds.items()},
-        ),
-    )
-
-
-def _submission_ref(composition: Composition) -> SubmissionRef:
-    entry = composition.entry
-    loads = [part.load for part in composition.parts] + ([entry.load] if entry.load else [])
-    return SubmissionRef(
-        name=entry.name,
-        version=entry.version,
-        load=entry.load,
-        parts=tuple(PartRef(kind=part.kind, name=part.name, load=part.load) for part in composition.parts),
-        needs=composition.needs,
-        model_options=entry.model_options,
-        distribution=entry.distribution,
-        source_hash=loading.source_hash(loads),
-    )
+def _as_names(names: str | Iterable[str]) -> list[str]:
+    return split_names([names] if isinstance(names, str) else names)

@@ -11,13 +11,14 @@ import msgspec
 
 from harness.contract.run import Ruleset
 from harness.errors import UsageError, unknown
+from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
 
 _FILE = Path(__file__).with_name("rulesets.yaml")
 
 
 @functools.cache
 def rulesets() -> Mapping[str, Ruleset]:
-    """Every ruleset of this benchmark by name."""
+    """The rulesets of this benchmark, by name."""
     return {name: _ruleset(name, fields, _FILE) for name, fields in _read(_FILE).items()}
 
 
@@ -25,15 +26,15 @@ def ruleset(name: str) -> Ruleset:
     """A ruleset by name, or the one in a YAML file, which never ranks.
 
     Raises:
-        UsageError: nobody defined it, or the file is none; says where.
+        UsageError: there is no such ruleset, or the file does not define one; the message names the field.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
-        own = _ruleset(path.stem, _read(path), path)
+        defined = _ruleset(path.stem, _read(path), path)
         if path.stem in rulesets():
             raise UsageError(f"{path}: {path.stem} is a ruleset of the benchmark", fix="give the file another name")
-        # Whoever writes the rules is not ranked by them.
-        return msgspec.structs.replace(own, ranked=False)
+        # A user's own rules are for exploring.
+        return msgspec.structs.replace(defined, ranked=False)
     known = rulesets()
     if name not in known:
         raise unknown("ruleset", name, known)
@@ -50,7 +51,9 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no fields of a ruleset", fix="see harness/rulesets.yaml")
+        raise UsageError(
+            f"{path} must be a mapping of the fields of a ruleset", fix="see harness/planning/rulesets.yaml"
+        )
     return content
 
 
@@ -58,15 +61,18 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
     try:
         made = msgspec.convert({"name": name, "version": "1", "summary": "", **fields}, Ruleset)
     except (msgspec.ValidationError, TypeError) as error:
-        raise UsageError(f"{path}: ruleset {name!r}: {error}", fix="see harness/rulesets.yaml for the fields") from None
+        raise UsageError(
+            f"{path}: ruleset {name!r}: {error}", fix="see harness/planning/rulesets.yaml for the fields"
+        ) from None
     problems = {
         "trials and studies must be at least 1": made.trials < 1 or made.studies < 1,
         "budget_factor must be above 0": made.budget_factor <= 0,
         "stop_share must be in (0, 1]": not 0 < made.stop_share <= 1,
-        "stopping: chosen needs tuning_studies of at least 2": made.stopping == "chosen" and made.tuning_studies < 2,
-        "stopping: chosen and drawn take one trial": made.stopping in ("chosen", "drawn") and made.trials != 1,
     }
-    for problem, is_so in problems.items():
-        if is_so:
-            raise UsageError(f"{path}: ruleset {name!r}: {problem}")
+    if made.stopping not in STOPPING_RULES:
+        complaint = unknown("kind of stopping", made.stopping, STOPPING_RULES)
+        raise UsageError(f"{path}: ruleset {name!r}: {complaint.what}", fix=complaint.fix)
+    problem = next((text for text, applies in problems.items() if applies), "")
+    if problem := problem or stopping_rule(made.stopping).find_problem(made):
+        raise UsageError(f"{path}: ruleset {name!r}: {problem}", fix="see `bench rulesets` for the fields of each")
     return made

@@ -33,7 +33,7 @@ class Observers:
     def finished(self, record: Record) -> None:
         self._call("bench_run_finished", record=record)
 
-    def kept(self, outcome: TrialSummary) -> None: ...
+    def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
         """Call each plugin apart, so that one that raises does not silence the others; each says so once."""

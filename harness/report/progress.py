@@ -90,9 +90,9 @@ class Plain:
         del self._running[record.run_id]
         self._say(f"  {prefix}{_outcome(record)}")
 
-    def kept(self, outcome: TrialSummary) -> None:
+    def kept(self, summary: TrialSummary) -> None:
         self._index += 1
-        self._kept.add(outcome)
+        self._kept.add(summary)
 
     def _number(self, identity: str) -> int:
         """A trial's number, given when it is first heard of."""
@@ -173,9 +173,9 @@ class LiveView:
             f"{mark} [dim]{number}/{self._total}[/] [bold]{_escape(_title(record.spec))}[/] {_escape(_outcome(record))}"
         )
 
-    def kept(self, outcome: TrialSummary) -> None:
+    def kept(self, summary: TrialSummary) -> None:
         self._index += 1
-        self._kept.add(outcome)
+        self._kept.add(summary)
 
     def _number(self, identity: str) -> int:
         self._say_kept()

@@ -13,7 +13,8 @@ import pytest
 from harness import cli
 from harness.contract.record import Record, TrialSummary, Usage
 from harness.contract.run import Counters
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from harness.storage import records
 from harness.storage.layout import run_id
@@ -93,11 +94,11 @@ def test_without_a_name_it_says_what_to_give(bench: Bench) -> None:
 
 def test_a_dry_run_estimates_by_earlier_records(bench: Bench) -> None:
     registry = load_registry()
-    (spec, other) = plan.plan(
+    (spec, other) = plan_trials(
         registry.workload("resnet-digits"),
         registry.submission("wsd"),
         registry,
-        plan.Settings(ruleset=rulesets.ruleset("quick"), studies=2, seed=7),
+        PlanSettings(ruleset=rulesets.ruleset("quick"), studies=2, seed=7),
     )
     for one, seconds in ((spec, 10.0), (other, 20.0)):
         record = Record(
@@ -177,7 +178,7 @@ def test_what_became_of_trials_is_told_in_the_order_of_the_plan(bench: Bench, mo
             folder.record_path.write_bytes(records.encode(record))
             yield TrialSummary(run_id=record.run_id, spec=spec, status="exhausted", path=str(folder.path))
 
-    monkeypatch.setattr("harness.cli.run.load_object", lambda load: backwards)
+    monkeypatch.setattr("harness.execution.run_trials.load_object", lambda load: backwards)
     code, out, _ = bench(*asked, "--json")
     assert code == 0
     assert [one["run_id"] for one in json.loads(out)["records"]] == planned

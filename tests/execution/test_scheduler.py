@@ -14,7 +14,7 @@ from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import StoreError, UsageError
 from harness.execution.scheduler import LostTrial, Result, run_all
 from harness.execution.state import Interrupted
-from harness.execution.trial import trial_summary, run_trial
+from harness.execution.trial import run_trial, trial_summary
 from harness.storage import layout, records
 from harness.storage.layout import run_id
 from tests.execution.helpers import stub_specs

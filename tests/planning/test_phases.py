@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.planning import phases, plan, rulesets
+from harness.planning import phases, rulesets
 from harness.planning.phases import SubmissionOnWorkload
+from harness.planning.trials import PlanSettings
 from harness.plugins.registry import load_registry
 from harness.scoring import anytime, fixed_stop
 from tests import micro
@@ -17,7 +18,7 @@ REGISTRY = load_registry()
 
 
 def made(submissions: list[str], ruleset: str) -> phases.PhasedPlan:
-    settings = plan.Settings(ruleset=rulesets.ruleset(ruleset), overrides={})
+    settings = PlanSettings(ruleset=rulesets.ruleset(ruleset), overrides={})
     pairs = [
         SubmissionOnWorkload(submission=REGISTRY.submission(name), workload=micro.ENTRY, settings=settings)
         for name in submissions

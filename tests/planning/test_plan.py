@@ -11,8 +11,9 @@ import pytest
 from harness.contract.entries import WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
-from harness.planning import phases, plan, rulesets, seeds
+from harness.planning import phases, rulesets, seeds
 from harness.planning.phases import SubmissionOnWorkload
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from tests import micro
 
@@ -22,12 +23,12 @@ REGISTRY = load_registry()
 def planned(
     submission: str, ruleset: str, workload: WorkloadEntry = micro.ENTRY, **more: object
 ) -> tuple[RunSpec, ...]:
-    settings = plan.Settings(ruleset=rulesets.ruleset(ruleset), **more)  # type: ignore[arg-type]
-    return plan.plan(workload, REGISTRY.submission(submission), REGISTRY, settings)
+    settings = PlanSettings(ruleset=rulesets.ruleset(ruleset), **more)  # type: ignore[arg-type]
+    return plan_trials(workload, REGISTRY.submission(submission), REGISTRY, settings)
 
 
 def made(submissions: list[str], ruleset: str, *workloads: WorkloadEntry) -> phases.PhasedPlan:
-    settings = plan.Settings(ruleset=rulesets.ruleset(ruleset))
+    settings = PlanSettings(ruleset=rulesets.ruleset(ruleset))
     pairs = [
         SubmissionOnWorkload(submission=REGISTRY.submission(name), workload=workload, settings=settings)
         for workload in workloads or (micro.ENTRY,)
@@ -55,15 +56,15 @@ def test_the_same_space_gives_the_same_settings() -> None:
 
 def test_a_submissions_own_points_come_before_its_space() -> None:
     entry = msgspec.structs.replace(REGISTRY.submission("wsd"), points=({"lr": 1e-3}, {"lr": 2e-3}))
-    settings = plan.Settings(ruleset=rulesets.ruleset("external"))
-    specs = plan.plan(micro.ENTRY, entry, REGISTRY, settings)
+    settings = PlanSettings(ruleset=rulesets.ruleset("external"))
+    specs = plan_trials(micro.ENTRY, entry, REGISTRY, settings)
     assert [s.hparams["lr"] for s in specs] == [1e-3, 2e-3] * 3
 
 
 def test_a_point_that_the_checks_refuse_is_passed_over() -> None:
     entry = msgspec.structs.replace(REGISTRY.submission("wsd"), checks=("lr < 0.005",))
-    settings = plan.Settings(ruleset=rulesets.ruleset("external"))
-    specs = plan.plan(micro.ENTRY, entry, REGISTRY, settings)
+    settings = PlanSettings(ruleset=rulesets.ruleset("external"))
+    specs = plan_trials(micro.ENTRY, entry, REGISTRY, settings)
     assert len(specs) == 15
     assert all(float(s.hparams["lr"]) < 0.005 for s in specs)
 
@@ -71,7 +72,7 @@ def test_a_point_that_the_checks_refuse_is_passed_over() -> None:
 def test_a_space_that_its_checks_refuse_altogether_is_said_so() -> None:
     entry = msgspec.structs.replace(REGISTRY.submission("wsd"), checks=("lr < 0.0",))
     with pytest.raises(UsageError, match="does not hold for lr="):
-        plan.plan(micro.ENTRY, entry, REGISTRY, plan.Settings(ruleset=rulesets.ruleset("external")))
+        plan_trials(micro.ENTRY, entry, REGISTRY, PlanSettings(ruleset=rulesets.ruleset("external")))
 
 
 def test_self_tuning_has_half_as_much_budget_again() -> None:

@@ -14,7 +14,7 @@ import pytest
 from harness.contract.record import Record
 from harness.report import leaderboard, table
 from harness.scoring.leaderboard import build_leaderboards
-from harness.scoring.summary import LeaderboardQuery, summarize, parse_metric_budget
+from harness.scoring.summary import LeaderboardQuery, parse_metric_budget, summarize
 from harness.storage.records import encode, read_record
 from tests.report import synthetic
 from tests.report.conftest import Bench

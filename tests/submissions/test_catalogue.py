@@ -10,7 +10,8 @@ from harness import cli
 from harness.contract import hyperparameters
 from harness.contract.domains import Fixed
 from harness.errors import UsageError
-from harness.planning import compose, plan, rulesets
+from harness.planning import compose, rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from tests import micro
 
@@ -101,8 +102,8 @@ def test_an_alias_composes_and_the_composition_has_the_parts_own_name() -> None:
 
 @pytest.mark.parametrize("text", ["muon+rex+ema", "nesterov+one-cycle+swa", "lion+d2z+lawa", "soap+uba+wsm"])
 def test_parts_compose_by_name_and_plan(text: str) -> None:
-    asked = plan.Settings(ruleset=rulesets.ruleset("external"))
-    specs = plan.plan(micro.ENTRY, compose.parse_parts(text), REGISTRY, asked)
+    asked = PlanSettings(ruleset=rulesets.ruleset("external"))
+    specs = plan_trials(micro.ENTRY, compose.parse_parts(text), REGISTRY, asked)
     assert len(specs) == 15
     assert len({tuple(spec.hparams.items()) for spec in specs}) == 15
 
@@ -117,23 +118,23 @@ def test_a_schedules_shape_is_not_searched(name: str) -> None:
     shape = composition.space["shape"]
     assert isinstance(shape, Fixed)
     assert shape.values is not None
-    external = plan.Settings(ruleset=rulesets.ruleset("external"))
-    drawn = plan.plan(micro.ENTRY, REGISTRY.submission(name), REGISTRY, external)
+    external = PlanSettings(ruleset=rulesets.ruleset("external"))
+    drawn = plan_trials(micro.ENTRY, REGISTRY.submission(name), REGISTRY, external)
     assert {spec.hparams["shape"] for spec in drawn} == {shape.default}
 
 
 def test_minicpm_is_tuned_by_its_half_life() -> None:
-    external = plan.Settings(ruleset=rulesets.ruleset("external"))
-    drawn = plan.plan(micro.ENTRY, REGISTRY.submission("minicpm"), REGISTRY, external)
+    external = PlanSettings(ruleset=rulesets.ruleset("external"))
+    drawn = plan_trials(micro.ENTRY, REGISTRY.submission("minicpm"), REGISTRY, external)
     assert len({spec.hparams["half_life"] for spec in drawn}) == 15
 
 
 def test_algoperfs_points_are_the_trials_of_every_study() -> None:
     from submissions.optimizers.nadamw import POINTS
 
-    external = plan.Settings(ruleset=rulesets.ruleset("external"))
+    external = PlanSettings(ruleset=rulesets.ruleset("external"))
     entry = REGISTRY.submission("nadamw-algoperf-points")
-    for spec in plan.plan(micro.ENTRY, entry, REGISTRY, external):
+    for spec in plan_trials(micro.ENTRY, entry, REGISTRY, external):
         point = POINTS[spec.trial]
         tried = ("lr", "beta1", "beta2", "weight_decay", "warmup")
         assert {name: spec.hparams[name] for name in tried} == {name: point[name] for name in tried}
@@ -221,7 +222,7 @@ def test_planning_refuses_bad_hyperparameters_by_name(name: str, pairs: tuple[st
     )
     overrides: dict[str, Any] = dict(pair.split("=") for pair in pairs)
     with pytest.raises(UsageError) as refused:
-        plan.plan(micro.ENTRY, entry, REGISTRY, plan.Settings(ruleset=rulesets.ruleset("quick"), overrides=overrides))
+        plan_trials(micro.ENTRY, entry, REGISTRY, PlanSettings(ruleset=rulesets.ruleset("quick"), overrides=overrides))
     assert word in str(refused.value)
 
 

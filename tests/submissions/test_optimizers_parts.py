@@ -14,7 +14,8 @@ from torch import nn
 from harness.api import BenchError, Kind, Parameter, PartEntry
 from harness.contract import hyperparameters
 from harness.contract.entries import SubmissionEntry
-from harness.planning import compose, plan, rulesets
+from harness.planning import compose, rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins import loading
 from harness.plugins.registry import load_registry
 from tests import micro
@@ -159,9 +160,9 @@ def test_planning_refuses_bad_hyperparameters_by_name(part: PartEntry) -> None:
         if name in ("lr", "adam_lr"):
             bad.append((name, 0.0))
     for name, value in bad:
-        settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={name: str(value)})
+        settings = PlanSettings(ruleset=rulesets.ruleset("quick"), overrides={name: str(value)})
         with pytest.raises(BenchError, match=name):
-            plan.plan(micro.ENTRY, entry, REGISTRY, settings)
+            plan_trials(micro.ENTRY, entry, REGISTRY, settings)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from harness.contract.domains import Choice, Domain, Fixed, HParams, LogUniform,
 from harness.contract.entries import PartEntry
 from harness.contract.schedule import Factors, Progress
 from harness.errors import UsageError
-from harness.planning import plan, rulesets
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins import loading
 from harness.plugins.registry import load_registry
 from tests import micro
@@ -197,7 +198,7 @@ def test_every_schedule_has_a_submission() -> None:
 def test_bad_hyperparameters_are_refused_by_name_when_planning(
     submission: str, given: dict[str, str], word: str
 ) -> None:
-    asked = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides=given)
+    asked = PlanSettings(ruleset=rulesets.ruleset("quick"), overrides=given)
     with pytest.raises(UsageError) as refused:
-        plan.plan(micro.ENTRY, REGISTRY.submission(submission), REGISTRY, asked)
+        plan_trials(micro.ENTRY, REGISTRY.submission(submission), REGISTRY, asked)
     assert word in str(refused.value)

@@ -19,7 +19,8 @@ from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.hardware import detect
-from harness.planning import compose, phases, plan, rulesets
+from harness.planning import compose, phases, rulesets
+from harness.planning.trials import PlanSettings
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
 from harness.worker.protocols import Sharded
@@ -210,7 +211,7 @@ def test_raw_gradients_are_for_one_device() -> None:
 
 
 def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:
-    settings = plan.Settings(ruleset=rulesets.ruleset("quick"), overrides={}, ranks=TWO)
+    settings = PlanSettings(ruleset=rulesets.ruleset("quick"), overrides={}, ranks=TWO)
     entries = [base("Base"), base("GradOfLoss", needs=frozenset({"raw-grad"}))]
     pairs = [
         phases.SubmissionOnWorkload(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries

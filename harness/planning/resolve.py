@@ -1,0 +1,80 @@
+"""From the names that a user gives to entries: installed names, files, classes, compositions, tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.errors import UsageError
+from harness.planning import compose
+from harness.planning.roles import REFERENCE_TAG
+from harness.plugins.registry import Registry, entry_from_class, entry_from_path
+
+
+def split_names(values: Iterable[str]) -> list[str]:
+    """`a,b` and several values as one list, each name once.
+
+    >>> split_names(["a,b", "c", "a"])
+    ['a', 'b', 'c']
+    """
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    return list(dict.fromkeys(names))
+
+
+def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
+    """The submission of a name: an installed one, a file, a class, parts joined by `+`, or an optimizer alone.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if _is_path(name):
+        entry = entry_from_path(name, kind="submission")
+        assert isinstance(entry, SubmissionEntry)
+        return entry
+    if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
+        return registry.submission(name)
+    optimizers = [part for part in registry.parts() if part.kind == "optimizer"]
+    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in optimizers):
+        return compose.parse_parts(name)
+    if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
+        return entry_from_class(name)
+    return registry.submission(name)
+
+
+def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
+    """The workloads of a name: one by name or file, or all of a tier with `tier:cpu`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if _is_path(name):
+        entry = entry_from_path(name, kind="workload")
+        assert isinstance(entry, WorkloadEntry)
+        return [entry]
+    if is_tier(name):
+        tier = name.removeprefix("tier:")
+        entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
+        if not entries:
+            raise UsageError(f"no workload of tier {tier!r}", fix="tiers: cpu, gpu, cluster; `bench list` shows them")
+        return entries
+    return [registry.workload(name)]
+
+
+def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
+    """The submissions that may anchor scores, by their tag."""
+    return [entry for entry in registry.submissions() if REFERENCE_TAG in entry.tags]
+
+
+def is_tier(name: str) -> bool:
+    """Whether a name stands for all workloads of a tier."""
+    return name.startswith("tier:")
+
+
+def _is_class(name: str) -> bool:
+    """Whether a name has the form package.module:Class."""
+    module, colon, attribute = name.partition(":")
+    return bool(colon) and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split("."))
+
+
+def _is_path(name: str) -> bool:
+    return name.partition(":")[0].endswith(".py")

@@ -1,0 +1,251 @@
+"""The trials of one submission on one workload: their hyperparameters, budgets, stops and seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from harness.contract import hyperparameters
+from harness.contract.domains import Choice, HParams, Scalar, Space
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.workload import WorkloadFacts
+from harness.errors import UsageError, unknown
+from harness.hardware import detect
+from harness.planning import sampling
+from harness.planning.compose import Composition, Parts, compose
+from harness.planning.seeds import seeds
+from harness.planning.stopping_rules import stopping_rule
+from harness.plugins import loading
+
+#: Points passed over for each one taken before a space is taken to be wrong.
+MAX_REJECTED_DRAWS = 50
+#: Evaluations in a smoke run, the one of the untrained model not counted.
+SMOKE_EVALUATIONS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """How trials are run: the ruleset, and what the options of `bench run` change.
+
+    Args:
+        ruleset: the rules; see `harness.planning.rulesets`.
+        studies: independent repetitions; the ruleset's number when None.
+        seed: root of all seeds.
+        overrides: hyperparameters set by the user; such trials explore and are never ranked.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; by the workload's tier when None.
+        threads: intra-op threads of a trial.
+        smoke: a few steps only.
+        profile: take the time of a step apart.
+        deterministic: deterministic kernels on a GPU.
+        prune: end hopeless trials early.
+        ranks: devices that share a trial.
+    """
+
+    ruleset: Ruleset
+    studies: int | None = None
+    seed: int = 0
+    overrides: Mapping[str, Scalar | str] = field(default_factory=dict)
+    device: str | None = None
+    threads: int = 1
+    smoke: bool = False
+    profile: bool = False
+    deterministic: bool = False
+    prune: bool = False
+    ranks: int = 1
+
+
+def plan_trials(
+    workload: WorkloadEntry,
+    submission: SubmissionEntry,
+    registry: Parts,
+    settings: PlanSettings,
+    *,
+    purpose: Purpose = "score",
+    studies: int | None = None,
+    points: Sequence[HParams] | None = None,
+    stop: int | None = None,
+    horizon: int | None = None,
+) -> tuple[RunSpec, ...]:
+    """Every trial of one submission on one workload, for one purpose.
+
+    Args:
+        purpose: what the trials are for; their seeds depend on it.
+        studies: repetitions; the settings' or the ruleset's when None.
+        points: the settings to try in every study; the ruleset's when None.
+        stop: examples after which a trial ends; the ruleset's when None.
+        horizon: another budget than the workload's, in examples; the runs end there.
+
+    Raises:
+        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+    """
+    facts = _apply_budget(workload.facts, settings)
+    composition = compose(submission, registry)
+    device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
+    ref = _submission_ref(composition)
+    settings_of_study = hyperparameter_settings(composition, facts, settings, points)
+    rule = stopping_rule(settings.ruleset.stopping)
+    common = RunSpec(
+        workload=WorkloadRef(
+            facts=facts, load=workload.load, arguments=workload.arguments, distribution=workload.distribution
+        ),
+        submission=ref,
+        hparams={},
+        overridden=tuple(sorted(settings.overrides)),
+        ruleset=settings.ruleset,
+        purpose=purpose,
+        study=0,
+        trial=0,
+        root_seed=settings.seed,
+        seeds=Seeds(model=0, data=0, submission=0, replay=0),
+        stop=rule.stop(facts, settings.ruleset) if stop is None else stop,
+        prune=settings.prune,
+        ranks=settings.ranks,
+        device=device,
+        threads=settings.threads,
+        hardware=detect.hardware_class(device, settings.threads, settings.ranks),
+        smoke=settings.smoke,
+        profile=settings.profile,
+        deterministic=settings.deterministic,
+    )
+    specs = []
+    for study in range(studies or settings.studies or settings.ruleset.studies):
+        budget = horizon or rule.horizon(facts, settings.seed, study)
+        template = common if budget is None else _with_horizon(common, budget)
+        specs += [
+            msgspec.structs.replace(
+                template,
+                hparams=hparams,
+                study=study,
+                trial=trial,
+                seeds=seeds(settings.seed, facts.name, study, trial, purpose),
+            )
+            for trial, hparams in enumerate(settings_of_study(study))
+        ]
+    return tuple(specs)
+
+
+def _with_horizon(spec: RunSpec, horizon: int) -> RunSpec:
+    """The spec with another budget, at whose end it stops; seconds and gradient-examples grow or shrink with it."""
+    facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
+    facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
+    workload = msgspec.structs.replace(spec.workload, facts=facts)
+    return msgspec.structs.replace(spec, workload=workload, stop=horizon)
+
+
+def hyperparameter_settings(
+    composition: Composition, facts: WorkloadFacts, settings: PlanSettings, points: Sequence[HParams] | None = None
+) -> Callable[[int], Sequence[HParams]]:
+    """From a study to its settings, one per trial.
+
+    A study draws points of its own, all from one sequence: study 0 has the first ones, study 1 the next.
+    A point that its checks refuse is passed over. A submission's own list of points comes before its space.
+
+    Raises:
+        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+    """
+    n, tuning = settings.ruleset.trials, settings.ruleset.tuning
+    if points is None and tuning == "space" and composition.entry.points:
+        points = composition.entry.points[:n]
+    if points is None and tuning == "rates":
+        middle = float(hyperparameters.default(composition.space["lr"])) if "lr" in composition.space else 0.0
+        points = [{"lr": rate} for rate in sampling.rates(middle, n)] if middle else [{}]
+    if points is None and tuning == "defaults":
+        points = [{}] * n
+    if points is not None:
+        listed = [_hparams(composition, facts, settings, point) for point in points]
+        return lambda study: listed
+    sequence = sampling.draws(composition.space)
+    drawn: list[HParams] = []
+    refused = 0
+
+    def of(study: int) -> Sequence[HParams]:
+        nonlocal refused
+        while len(drawn) < (study + 1) * n:
+            try:
+                drawn.append(_hparams(composition, facts, settings, next(sequence)))
+            except UsageError:
+                refused += 1
+                # With so many refused it is the space, or a value set by hand, that is wrong.
+                if refused > MAX_REJECTED_DRAWS * (1 + len(drawn)):
+                    raise
+        return drawn[study * n : (study + 1) * n]
+
+    return of
+
+
+def _hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
+    """A point's values, what was set by hand over them, and the defaults of the rest."""
+    space = dict(composition.space)
+    # Every submission may choose its batch size, among those the workload offers.
+    space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
+    given = {**point, **settings.overrides}
+    for name in given:
+        if name not in space:
+            # What is set by hand is set for every submission named: say which one lacks it.
+            raise unknown(f"hyperparameter of {composition.entry.name}", name, space)
+    values = hyperparameters.resolve(space, given, (), {})
+    share = float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
+    shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None
+    planned = {
+        name: None if examples is None else max(1, round(examples * share))
+        for name, examples in (("horizon", facts.budget.horizon), ("task", shortest))
+    }
+    for check in composition.checks:
+        hyperparameters.require(check, values, planned)
+    return values
+
+
+def batch_size(space: Space, facts: WorkloadFacts) -> int:
+    """The offered batch size nearest to the one that a submission's space asks for, or the workload's own."""
+    asked = space.get("batch_size")
+    if asked is None:
+        return facts.batch_sizes[0]
+    wanted = float(hyperparameters.default(asked))
+    return min(facts.batch_sizes, key=lambda size: abs(math.log(size / wanted)))
+
+
+def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
+    """The facts with the budget that this ruleset, or a smoke run, gives."""
+    budget, factor = facts.budget, settings.ruleset.budget_factor
+    if settings.smoke:
+        horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
+        budget = msgspec.structs.replace(budget, horizon=horizon)
+        return msgspec.structs.replace(facts, budget=budget)
+    return facts if factor == 1.0 else _scale_budget(facts, factor)
+
+
+def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
+    """The facts with so many times the budget, and on a stream with stages as much longer."""
+    budget = facts.budget
+    stages = tuple(
+        msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages
+    )
+    return msgspec.structs.replace(
+        facts,
+        stages=stages,
+        budget=msgspec.structs.replace(
+            budget,
+            horizon=round(budget.horizon * factor),
+            gradient_examples=round(budget.gradient_examples * factor),
+            seconds={name: seconds * factor for name, seconds in budget.seconds.items()},
+        ),
+    )
+
+
+def _submission_ref(composition: Composition) -> SubmissionRef:
+    entry = composition.entry
+    loads = [part.load for part in composition.parts] + ([entry.load] if entry.load else [])
+    return SubmissionRef(
+        name=entry.name,
+        version=entry.version,
+        load=entry.load,
+        parts=tuple(PartRef(kind=part.kind, name=part.name, load=part.load) for part in composition.parts),
+        needs=composition.needs,
+        model_options=entry.model_options,
+        distribution=entry.distribution,
+        source_hash=loading.source_hash(loads),
+    )
