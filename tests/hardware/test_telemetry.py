@@ -18,8 +18,8 @@ from harness.hardware import detect
 from harness.hardware.drivers import Gpu
 from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, merge_logs, start_watch
 from harness.report.comparison import differences
-from harness.scoring.leaderboard import standings
-from harness.scoring.summary import LeaderboardQuery, digest
+from harness.scoring.leaderboard import build_leaderboards
+from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.scoring.throttling import slowdown
 from harness.storage import records
 from tests.helpers import run_worker, spec_of, submission
@@ -281,10 +281,10 @@ def test_a_table_says_which_runs_were_slowed_down() -> None:
     hot = builders.record(devices=_log(HEAT))
     cool = builders.record(builders.spec("b"), devices=_log(()))
     question = LeaderboardQuery(by="time")
-    (table,) = standings([digest(one, question) for one in (hot, cool)], question)
+    (table,) = build_leaderboards([summarize(one, question) for one in (hot, cool)], question)
     (line,) = [line for line in table.notes if "slowed" in line]
     assert line.startswith("1 of 2 runs were on a GPU that slowed itself down")
     assert hot.run_id in line
     assert cool.run_id not in line
-    (table,) = standings([digest(cool, question)], question)
+    (table,) = build_leaderboards([summarize(cool, question)], question)
     assert not [line for line in table.notes if "slowed" in line]

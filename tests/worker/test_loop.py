@@ -127,7 +127,6 @@ class StopAt:
         self.stop = stop
 
     def __call__(self, job: Any, receive: Any) -> None:
-        from harness.worker.setup import execute
 
         seen = 0
 

@@ -217,7 +217,7 @@ def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:
         phases.SubmissionOnWorkload(submission=entry, workload=micro.ENTRY, settings=settings) for entry in entries
     ]
     made = phases.plan_phases(pairs, NoParts(), ())
-    assert {(spec.submission.name, spec.ranks) for spec in made.first} == {("base", 2)}
+    assert {(spec.submission.name, spec.ranks) for spec in made.phase1} == {("base", 2)}
     assert made.skipped == (
         "skipped: gradofloss on micro: needs gradients of its own making (raw-grad), which several devices do not "
         "exchange: it runs with --gpus 1",
