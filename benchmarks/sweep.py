@@ -46,8 +46,9 @@ from harness.storage.records import encode, read_record
 _SPIN = """
 from __future__ import annotations
 import sys, time
-from harness.worker.__main__ import main
-from harness.types import Done, Environment, Ready, Usage
+from harness.worker.process import main
+from harness.contract.events import Done, Ready
+from harness.contract.record import Environment, Usage
 
 def execute(job, emit):
     environment = Environment(python="", torch="", platform="", hardware_name="", cpu_count=1, threads=1)

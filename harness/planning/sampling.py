@@ -22,7 +22,7 @@ _CHUNK = 64
 def draws(space: Space) -> Iterator[HParams]:
     """Points of a space, in order and without end; what is fixed is left to its default.
 
-    >>> from harness.types import Choice, Fixed, LogUniform
+    >>> from harness.contract.domains import Choice, Fixed, LogUniform
     >>> points = draws({"lr": LogUniform(1e-4, 1e-2), "shape": Choice(("linear", "cosine")), "eps": Fixed(1e-8)})
     >>> sorted(next(points))
     ['lr', 'shape']

@@ -18,8 +18,8 @@ def slowdown(log: DeviceLog | None) -> str:
 
     A power limit is no slowdown: at full load many cards run at theirs, and it is part of what they are.
 
-    >>> from harness.types import Device, Reading
-    >>> hot = Reading(device=0, sm_mhz=900, temperature_c=91, slowed=("software thermal slowdown",))
+    >>> from harness.contract.record import Device, GpuSample
+    >>> hot = GpuSample(device=0, sm_mhz=900, temperature_c=91, slowed=("software thermal slowdown",))
     >>> slowdown(DeviceLog(by="NVML", devices=(Device(name="NVIDIA H200"),), readings=(hot, hot)))
     'software thermal slowdown in 2 of 2 readings, down to 900 MHz, up to 91 °C'
     """

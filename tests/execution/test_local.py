@@ -324,12 +324,12 @@ import sys
 from pathlib import Path
 import msgspec
 from harness.execution.local import execute
-from harness.types import Execution, RunSpec
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.report.progress import Plain
 from tests.execution import stub
 stub.install()
 specs = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=list[RunSpec])
-for outcome in execute(specs, Path(sys.argv[2]), Plain(len(specs)), Execution()):
+for outcome in execute(specs, Path(sys.argv[2]), Plain(len(specs)), ExecutionOptions()):
     print(outcome.status, flush=True)
 """
 

@@ -116,9 +116,11 @@ def test_news_that_came_late_is_no_disagreement(
 ) -> None:
     """The worker claims 1 s of 2.8 s; how long the kernel says that either thread had no processor."""
     waits = {"reader": 0.0, "worker": 0.0}
-    monkeypatch.setattr(worker_process, "_waited", lambda path: waits["reader" if "thread-self" in path else "worker"])
+    monkeypatch.setattr(
+        second_clock, "_thread_wait_seconds", lambda path: waits["reader" if "thread-self" in path else "worker"]
+    )
     times = iter((10.0, 12.8))
-    monkeypatch.setattr(worker_process.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(second_clock.time, "perf_counter", lambda: next(times))
     clock = second_clock.SecondClock(os.getpid())
     clock.edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
     waits.update(reader=reader, worker=worker)
@@ -400,12 +402,12 @@ import sys
 from pathlib import Path
 import msgspec
 from harness.errors import BenchError
-from harness.types import RunSpec
+from harness.contract.run import RunSpec
 from tests.helpers import run_worker
-from harness import store
-from harness.supervise import termination_as_interrupt
+from harness.storage.layout import run_id
+from harness.execution.supervisor import termination_as_interrupt
 spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RunSpec)
-assert store.run_id(spec) == "{run_id}"
+assert run_id(spec) == "{run_id}"
 try:
     with termination_as_interrupt():
         print(run_worker(spec, Path(sys.argv[2])).status)

@@ -312,7 +312,7 @@ def test_the_registry_needs_nothing_heavy(site: Site) -> None:
     site.add("bench-good", yielding("mine"))
     code = """
 import sys
-from harness.plugins import load_registry
+from harness.plugins.registry import load_registry
 for _ in range(2):
     assert load_registry().submission("mine").name == "mine"
 print([name for name in ("torch", "numpy", "pandas", "scipy", "rich", "bench_good") if name in sys.modules])

@@ -127,6 +127,7 @@ class StopAt:
         self.stop = stop
 
     def __call__(self, job: Any, receive: Any) -> None:
+        from harness.worker.setup import run_job
 
         seen = 0
 
@@ -137,7 +138,7 @@ class StopAt:
             if seen == self.stop:
                 raise KeyboardInterrupt
 
-        execute(job, until)
+        run_job(job, until)
 
 
 def interrupted_run(spec: RunSpec, runs: Path, stops: list[int]) -> Any:
