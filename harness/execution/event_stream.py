@@ -1,4 +1,4 @@
-"""What a trial's watcher is told, from where the trial runs to where its user sits: one line of JSON per call."""
+"""Forwards the calls of a trial's watcher from a remote node to the user's machine, one line of JSON per call."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class _Kept(_Message, frozen=True, kw_only=True, tag="kept"):
     path: str
 
 
-_AnyTold: TypeAlias = _Started | _Evaluated | _Warned | _Finished | _Kept
+_AnyMessage: TypeAlias = _Started | _Evaluated | _Warned | _Finished | _Kept
 
 
 class EventForwarder:
-    """The watcher of one trial, far from its user.
+    """A watcher on the node that runs a trial; it sends every call as a line of JSON.
 
     Args:
         identity: the trial's run_id.
-        send: passes a line on.
+        send: delivers a line to the user's machine.
     """
 
     def __init__(self, identity: str, send: Callable[[bytes], None]) -> None:
@@ -69,12 +69,12 @@ class EventForwarder:
     def kept(self, summary: TrialSummary) -> None:
         self._forward(_Kept(run_id=self._identity, status=summary.status, reason=summary.reason, path=summary.path))
 
-    def _forward(self, told: _AnyTold) -> None:
-        self._send(self._encoder.encode(told))
+    def _forward(self, message: _AnyMessage) -> None:
+        self._send(self._encoder.encode(message))
 
 
 class EventReceiver:
-    """The other end: the user's watcher is told what the relays sent.
+    """The receiving end on the user's machine: calls the user's watcher for every line.
 
     Args:
         watcher: the user's.
@@ -82,42 +82,47 @@ class EventReceiver:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        #: Trials that have said that they stand.
+        #: Trials whose worker is ready.
         self.begun: set[str] = set()
         self._specs: dict[str, RunSpec] = {}
         self._steps: dict[str, int] = {}
-        self._decoder = msgspec.json.Decoder(_AnyTold)
+        self._decoder = msgspec.json.Decoder(_AnyMessage)
 
     def expect(self, identity: str, spec: RunSpec) -> None:
-        """Lines about this trial may come."""
+        """Accept lines about this trial from now on."""
         self._specs[identity] = spec
 
     def steps(self, identity: str) -> int:
-        """How far a trial has come, in steps at its last evaluation."""
+        """Steps of a trial at its last evaluation."""
         return self._steps.get(identity, 0)
 
     def receive(self, line: bytes) -> None:
-        """Tell the watcher; a line that is none (cut off when its writer was killed) is left out."""
+        """Call the watcher; an invalid line, cut off when its writer was killed, is ignored."""
         try:
-            told = self._decoder.decode(line)
+            message = self._decoder.decode(line)
         except msgspec.DecodeError:
             return
-        spec = self._specs.get(told.run_id)
+        spec = self._specs.get(message.run_id)
         if spec is None:
             return
-        match told:
+        match message:
             case _Started():
-                self.begun.add(told.run_id)
-                self._watcher.started(spec, told.resumed)
+                self.begun.add(message.run_id)
+                self._watcher.started(spec, message.resumed)
             case _Evaluated():
-                self._steps[told.run_id] = told.point.steps
-                self._watcher.evaluated(spec, told.point)
+                self._steps[message.run_id] = message.point.steps
+                self._watcher.evaluated(spec, message.point)
             case _Warned():
-                self._watcher.warned(spec, told.message)
+                self._watcher.warned(spec, message.message)
             case _Finished():
-                self._watcher.finished(told.record)
+                self._watcher.finished(message.record)
             case _Kept():
-                found = TrialSummary(
-                    run_id=told.run_id, spec=spec, status=told.status, reason=told.reason, kept=True, path=told.path
+                summary = TrialSummary(
+                    run_id=message.run_id,
+                    spec=spec,
+                    status=message.status,
+                    reason=message.reason,
+                    kept=True,
+                    path=message.path,
                 )
-                self._watcher.kept(found)
+                self._watcher.kept(summary)

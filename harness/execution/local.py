@@ -1,4 +1,4 @@
-"""Trials on this machine, as many at once as fit, each in a worker process pinned to its own cores or GPUs."""
+"""The `local` executor: trials on this machine, as many at once as fit, each pinned to its own cores or GPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.execution.trial import run_trial, trial_summary
 from harness.execution.watchers import CombinedWatcher
 from harness.storage.layout import run_id
 
-#: Seconds after which it is looked again for cores that other supervisors had.
+#: Poll interval for cores held by other supervisors, in seconds.
 _POLL_INTERVAL_S = 1.0
 
 
@@ -28,30 +28,32 @@ def execute(
     specs: Sequence[RunSpec],
     runs: Path,
     watcher: Watcher,
-    how: ExecutionOptions | None = None,
+    options: ExecutionOptions | None = None,
     machine: Machine | None = None,
 ) -> Iterator[TrialSummary]:
-    """Carry out trials, started in order, and yield each one's outcome when its record is written.
+    """Run trials, started in order, and yield each one's summary when its record is written.
 
-    A finished trial is kept, an interrupted one goes on, and so does one whose worker is killed.
+    A finished trial is kept, an interrupted one resumes, and so does one whose worker is killed.
 
     Args:
         runs: the folder with one folder per trial.
-        how: see `ExecutionOptions`; no more `jobs` run at once than fit.
-        machine: what there is to run on; this machine when None.
+        options: see `ExecutionOptions`; at most `jobs` trials run at once, and no more than fit.
+        machine: the cores and GPUs to use; those of this machine when None.
 
     Raises:
-        UsageError: an option of another executor, or a trial that needs more GPUs than there are.
+        UsageError: an option that the local executor does not have, or a trial needs more GPUs than there are.
         StoreError, Interrupted: see `run_all`.
     """
-    how = how or ExecutionOptions()
-    if how.options:
-        raise UsageError(f"the local executor has no option {', '.join(how.options)}", fix="it has none; see --jobs")
+    options = options or ExecutionOptions()
+    if options.options:
+        raise UsageError(
+            f"the local executor has no option {', '.join(options.options)}", fix="it has none; see --jobs"
+        )
     machine = machine or Machine()
     _require_gpus(specs, machine)
-    transport = _in_process() if how.in_process else None
+    transport = _in_process() if options.in_process else None
     backend = _InProcess(runs, watcher, transport) if transport else _Workers(runs, watcher, machine)
-    return run_all(backend, specs, runs, watcher, how)
+    return run_all(backend, specs, runs, watcher, options)
 
 
 def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
@@ -60,22 +62,25 @@ def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
         if kind == "cuda" and int(index or 0) + spec.ranks > len(machine.gpus):
             wanted = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
             wanted += f" from GPU {index} on" if index and spec.ranks > 1 else ""
-            raise UsageError(f"{spec.workload.facts.name} is to run on {wanted}; this machine has {len(machine.gpus)}")
+            raise UsageError(
+                f"{spec.workload.facts.name} was asked to run on {wanted}; this machine has {len(machine.gpus)}",
+                fix="name fewer with --gpus, or another with --device",
+            )
 
 
 def _in_process() -> Transport:
-    """The worker's own entry, in this process.
+    """A transport that runs jobs in this process.
 
-    By name: nothing on this side imports torch, so that planning, tables and `--help` stay light.
+    Imported by name: the supervisor's side does not import torch, so that planning, tables and `--help` stay quick.
     """
     transport: Transport = importlib.import_module("harness.worker.setup").execute
     return transport
 
 
 class _Workers:
-    """A thread for each running trial, which starts its worker and watches it.
+    """One thread per running trial, which starts its worker and supervises it.
 
-    Not one thread for several trials: the kernel ends a worker when the thread that started it ends.
+    A thread per trial, because the kernel kills a worker when the thread that started it ends (parent-death signal).
     """
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
@@ -85,22 +90,26 @@ class _Workers:
         self._stop = StopSignal()
         self._running: dict[str, threading.Thread] = {}
         self._ended: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
-        self._waits = False
+        self._warned = False
 
-    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
+    def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         allocation = self._machine.allocate(spec)
         if allocation is None:
             if self._running:
                 return False
-            # All is taken by trials of other commands. Where wall seconds are scored, sharing would spoil both.
+            # Trials of other commands hold everything. Where wall seconds are scored, sharing would distort both.
             if spec.clock == "wall":
                 self._warn_waiting(spec)
                 return False
-            self._watcher.warned(spec, "every core has a trial of another command on it; runs beside them, unpinned")
+            self._watcher.warned(
+                spec, "every core is held by a trial of another command; this one runs beside them, unpinned"
+            )
             allocation = Allocation((), [])
         identity = run_id(spec)
-        # A daemon: should this process end without waiting for it, its worker ends with it.
-        thread = threading.Thread(target=self._run, args=(identity, spec, how, allocation), name=identity, daemon=True)
+        # A daemon thread: if this process ends without waiting for it, the worker ends, too.
+        thread = threading.Thread(
+            target=self._run, args=(identity, spec, options, allocation), name=identity, daemon=True
+        )
         self._running[identity] = thread
         thread.start()
         return True
@@ -119,11 +128,11 @@ class _Workers:
             thread.join()
         self._running.clear()
 
-    def _run(self, identity: str, spec: RunSpec, how: ExecutionOptions, allocation: Allocation) -> None:
+    def _run(self, identity: str, spec: RunSpec, options: ExecutionOptions, allocation: Allocation) -> None:
         result: Result
         try:
             record, kept = run_trial(
-                spec, self._runs, self._watcher, how, slot=allocation.slot, stop=self._stop, persist=True
+                spec, self._runs, self._watcher, options, slot=allocation.slot, stop=self._stop, persist=True
             )
             result = trial_summary(spec, self._runs, record, kept)
         except BaseException as error:
@@ -132,13 +141,13 @@ class _Workers:
         self._ended.put((identity, result))
 
     def _warn_waiting(self, spec: RunSpec) -> None:
-        if not self._waits:
-            self._waits = True
-            self._watcher.warned(spec, "trials of other commands have the GPUs; waiting for them")
+        if not self._warned:
+            self._warned = True
+            self._watcher.warned(spec, "the GPUs are held by trials of other commands; waiting for them")
 
 
 class _InProcess:
-    """Trials in this thread of this process, for a debugger."""
+    """Trials in the calling thread, for a debugger."""
 
     def __init__(self, runs: Path, watcher: Watcher, transport: Transport) -> None:
         self._runs = runs
@@ -146,10 +155,10 @@ class _InProcess:
         self._transport = transport
         self._ended: list[tuple[str, Result]] = []
 
-    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
+    def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         if self._ended:
             return False
-        record, kept = run_trial(spec, self._runs, self._watcher, how, self._transport)
+        record, kept = run_trial(spec, self._runs, self._watcher, options, self._transport)
         self._ended.append((record.run_id, trial_summary(spec, self._runs, record, kept)))
         return True
 
@@ -158,4 +167,4 @@ class _InProcess:
         return ended
 
     def stop(self) -> None:
-        """Nothing runs when this is called."""
+        """Nothing to stop: `start` returns when its trial has ended."""

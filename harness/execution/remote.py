@@ -1,4 +1,4 @@
-"""What the executors of other machines share: a trial as a node carries it out, and what comes back of it."""
+"""Shared by executors on other machines: running a trial on a node, and returning its files."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 from harness.system.files import write_atomically, write_error
 
-#: In a runs folder: by what a node knows it again.
+#: File in a runs folder by which a node recognises it.
 _MARK = ".identity"
-#: Seconds that a node waits for a trial's lock: a file server gives back a dead machine's lock after a minute or so.
-SILENCE_S = 120.0
-#: Seconds after which it is looked again for GPUs that others had.
+#: Seconds that a node waits for a trial's lock: a file server releases a dead machine's lock after about a minute.
+LOCK_TIMEOUT_S = 120.0
+#: Poll interval for GPUs held by other runs, in seconds.
 _POLL_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a node gives back of a trial.
+    """What a node returns of a trial.
 
     Args:
-        outcome: how it ended; None where an error kept it from running.
+        trial_summary: how it ended; None where an error kept it from running.
         error: that error.
-        files: name and content of what it left, where the runs folder is not one that the node sees.
+        files: name and content of its files, where the node does not see the runs folder.
     """
 
     trial_summary: TrialSummary | None = None
@@ -49,63 +49,67 @@ class Delivery:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def run_on_shared_fs(spec: RunSpec, runs: Path, how: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
-    """On a node: a trial in a runs folder that the node sees.
+def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
+    """On a node: run a trial in a runs folder that the node sees.
 
     Args:
-        runs: absolute.
-        send: passes on a line for the user's watcher.
+        runs: absolute path.
+        send: delivers a line to the user's watcher.
     """
     identity = run_id(spec)
-    relay = EventForwarder(identity, send)
-    claim = None
+    forwarder = EventForwarder(identity, send)
+    allocation = None
     try:
         _require_hardware(spec)
-        claim = _claim_folder(spec, relay)
-        slot = claim.slot if claim else ResourceSlot()
-        record, kept = run_trial(spec, runs, relay, how, slot=slot, persist=True, patience=SILENCE_S)
+        allocation = _allocate(spec, forwarder)
+        slot = allocation.slot if allocation else ResourceSlot()
+        record, kept = run_trial(spec, runs, forwarder, options, slot=slot, persist=True, lock_timeout=LOCK_TIMEOUT_S)
     except Interrupted:
         record, kept = records.read_record(runs / identity / RECORD), False
     except BenchError as error:
         return Delivery(error=error)
     finally:
-        if claim is not None:
-            claim.release()
+        if allocation is not None:
+            allocation.release()
     return Delivery(trial_summary=trial_summary(spec, runs, record, kept))
 
 
-def _claim_folder(spec: RunSpec, relay: EventForwarder) -> Allocation | None:
-    """What the trial has for itself; None on a CPU whose cores all have trials. GPUs are waited for: wall seconds are
-    scored there, and sharing would spoil both."""
-    machine, waits = Machine(), False
-    while (claim := machine.allocate(spec)) is None:
+def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
+    """Reserve cores or GPUs for a trial; None on a CPU whose cores are all held.
+
+    Waits for GPUs: wall seconds are scored there, and sharing would distort both trials.
+    """
+    machine, warned = Machine(), False
+    while (allocation := machine.allocate(spec)) is None:
         if spec.clock != "wall":
-            relay.warned(spec, f"every core of {socket.gethostname()} has a trial on it; runs beside them, unpinned")
+            forwarder.warned(
+                spec, f"every core of {socket.gethostname()} is held by a trial; runs beside them, unpinned"
+            )
             break
-        if not waits:
-            relay.warned(spec, f"trials of others have the GPUs of {socket.gethostname()}; waiting for them")
-            waits = True
+        if not warned:
+            forwarder.warned(spec, f"the GPUs of {socket.gethostname()} are held by other trials; waiting for them")
+            warned = True
         time.sleep(_POLL_INTERVAL_S)
-    return claim
+    return allocation
 
 
-def run_on_local_fs(spec: RunSpec, folder: Path, how: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
-    """On a node that does not see the runs folder: in a folder of its own, whose files are delivered."""
-    delivery = run_on_shared_fs(spec, folder, how, send)
+def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
+    """On a node that does not see the runs folder: run a trial in a local folder, and return its files."""
+    delivery = run_on_shared_fs(spec, folder, options, send)
     if delivery.trial_summary is None:
         return delivery
-    left = folder / run_id(spec)
-    files = {path.name: path.read_bytes() for path in left.iterdir() if path.is_file() and _files_to_deliver(path.name)}
+    local = folder / run_id(spec)
+    files = {path.name: path.read_bytes() for path in local.iterdir() if path.is_file() and _is_delivered(path.name)}
     if delivery.trial_summary.status != "interrupted":
-        shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(local, ignore_errors=True)
     return Delivery(trial_summary=delivery.trial_summary, files=files)
 
 
 def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Record:
-    """Where the user sits: put a delivered trial into the runs folder, its record last.
+    """On the user's machine: write a delivered trial to the runs folder, its record last.
 
     Raises:
-        StoreError: the folder cannot be had or written, or the record is damaged.
+        StoreError: the folder is locked or cannot be written, or the record is damaged.
     """
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
@@ -123,7 +127,7 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
 
 
 def write_fs_marker(runs: Path) -> str:
-    """The mark of a runs folder, made if it has none.
+    """The marker of a runs folder, created if it has none.
 
     Raises:
         StoreError: it cannot be written.
@@ -138,16 +142,16 @@ def write_fs_marker(runs: Path) -> str:
         raise write_error(path, error) from error
 
 
-def shares_fs(runs: Path, write_fs_marker: str) -> bool:
-    """Whether this machine sees the runs folder with that mark."""
+def shares_fs(runs: Path, marker: str) -> bool:
+    """Whether this machine sees the runs folder with that marker."""
     try:
-        return (runs / _MARK).read_text() == write_fs_marker
+        return (runs / _MARK).read_text() == marker
     except OSError:
         return False
 
 
 def optional_module(name: str, extra: str) -> Any:
-    """A package that only one executor needs.
+    """Import a package that only one executor needs.
 
     Raises:
         UsageError: it is not installed.
@@ -159,8 +163,8 @@ def optional_module(name: str, extra: str) -> Any:
         raise UsageError(f"the {extra} executor needs {name}: {error}", fix=fix) from error
 
 
-def checked_options(executor: str, how: ExecutionOptions, known: dict[str, str]) -> dict[str, str]:
-    """The executor's options, with the values that were not given.
+def checked_options(executor: str, options: ExecutionOptions, known: dict[str, str]) -> dict[str, str]:
+    """The executor's options, completed by their defaults.
 
     Args:
         known: names and default values.
@@ -168,50 +172,55 @@ def checked_options(executor: str, how: ExecutionOptions, known: dict[str, str])
     Raises:
         UsageError: an option that does not exist, or `--in-process`.
     """
-    if how.in_process:
-        raise UsageError(f"--in-process runs here, not with {executor}", fix="use the local executor")
-    unknown = sorted(how.options.keys() - known)
+    if options.in_process:
+        raise UsageError(
+            f"--in-process runs in this process, not with the {executor} executor", fix="use the local executor"
+        )
+    unknown = sorted(options.options.keys() - known)
     if unknown:
         raise UsageError(f"the {executor} executor has no option {unknown[0]!r}", fix=f"it has {', '.join(known)}")
-    return {**known, **how.options}
+    return {**known, **options.options}
 
 
-def number(options: dict[str, str], name: str, default: float) -> float:
-    """An option that is a number from 0 on; the default where it is empty.
+def parse_number(executor_options: dict[str, str], name: str, default: float) -> float:
+    """An option that is a non-negative number; the default where it is empty.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not one.
     """
     try:
-        value = float(options[name] or default)
+        value = float(executor_options[name] or default)
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise UsageError(f"executor option {name}={options[name]} is no number from 0 on")
+        raise UsageError(
+            f"executor option {name}={executor_options[name]} must be a non-negative number",
+            fix=f"--executor-option {name}=1",
+        )
     return value
 
 
 def cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
-    """What a trial takes of a node: a core for each of its threads, a GPU for each of its ranks."""
+    """Cores and GPUs that a trial needs: a core for each thread, a GPU for each rank."""
     return spec.ranks * spec.threads, spec.ranks if spec.device.partition(":")[0] == "cuda" else 0
 
 
-def _files_to_deliver(name: str) -> bool:
+def _is_delivered(name: str) -> bool:
     return name != "lock" and not name.startswith((".", "checkpoint"))
 
 
 def _require_hardware(spec: RunSpec) -> None:
-    """Its hardware class is a part of a trial: what would run on another would be filed under the wrong one."""
+    """Refuse a trial that was planned for another hardware class, which is part of its identity."""
     here = detect.hardware_class(spec.device, spec.threads, spec.ranks)
     if here != spec.hardware:
         raise UsageError(
             f"{socket.gethostname()} is {here}, and the trials were planned for {spec.hardware}",
-            fix="give the command on a machine of the kind that it is to run on, and let only such nodes take part",
+            fix="give the command on a machine of the same kind as the nodes, and use only such nodes",
         )
 
 
-def warn_about_release(watcher: Watcher, spec: RunSpec, said: set[str], message: str) -> None:
-    """Warn, once for each message."""
-    if message not in said:
-        said.add(message)
+def warn_once(watcher: Watcher, spec: RunSpec, issued: set[str], message: str) -> None:
+    """Warn, once for each message; `issued` holds those of before."""
+    if message not in issued:
+        issued.add(message)
         watcher.warned(spec, message)

@@ -1,4 +1,4 @@
-"""Cores and GPUs of this machine, shared out so that no two trials have one in common, whoever starts them.
+"""Allocates cores and GPUs of this machine so that no two trials share one, whichever process starts them.
 
 Source: abstract sockets, unix(7); thread siblings, Linux' Documentation/admin-guide/cputopology.rst.
 """
@@ -24,7 +24,7 @@ _PREFIX = "algorace-"
 
 
 class Machine:
-    """What trials may be given here.
+    """The cores and GPUs that trials may use.
 
     Args:
         cores: processor cores; those that this process may use when None.
@@ -37,16 +37,16 @@ class Machine:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """Asked for when they are first needed: a CPU trial need not wait for the driver."""
+        """Names for `CUDA_VISIBLE_DEVICES`; the driver is asked on first use, so that CPU trials do not wait for it."""
         if self._gpus is None:
             self._gpus = visible_gpus()
         return self._gpus
 
     def allocate(self, spec: RunSpec) -> Allocation | None:
-        """What a trial needs, for itself alone until it is given back; None when too little is free.
+        """Reserve what a trial needs until it is released; None when too little is free.
 
         On a CPU: `ranks` × `threads` cores (all of them, unpinned, where there are fewer). On CUDA: a GPU for each
-        rank, and as large a share of the cores, as far as they are free. On any other device: the device.
+        rank and a proportional share of the cores, as far as they are free. On any other device: the device.
         """
         kind, _, index = spec.device.partition(":")
         wanted = spec.ranks * spec.threads
@@ -57,7 +57,7 @@ class Machine:
             return allocation
         if kind != "cuda":
             return _allocate("device", [kind], 1)
-        # A GPU that was asked for by its number stays visible under that number.
+        # A GPU that was requested by its number stays visible under that number.
         candidates = self.gpus[int(index) : int(index) + spec.ranks] if index else self.gpus
         allocation = _allocate("gpu", candidates, spec.ranks)
         if allocation is None:
@@ -73,11 +73,11 @@ class Machine:
 
 
 class Allocation:
-    """What a trial holds.
+    """Cores, GPUs or a device that a trial holds.
 
     Args:
-        names: what of, in the order in which it was asked for.
-        holds: what keeps others off.
+        names: their names, in the order of the request.
+        locks: keep other processes from taking them.
     """
 
     def __init__(self, names: tuple[str, ...], locks: list[ResourceLock]) -> None:
@@ -86,11 +86,11 @@ class Allocation:
         self._locks = locks
 
     def join(self, other: Allocation) -> None:
-        """Give back the other together with this one."""
+        """Release the other allocation together with this one."""
         self._locks += other._locks
 
     def release(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         for lock in self._locks:
             lock.release()
 
@@ -98,7 +98,7 @@ class Allocation:
 def usable_cores() -> tuple[int, ...]:
     """The cores this process may use: one hardware thread of each, at most as many as its control group's quota.
 
-    Two hardware threads of one core slow each other down, which would be charged to the trials on them.
+    Two hardware threads of one core slow each other down, which would distort the times of both trials.
     """
     if sys.platform != "linux":
         return tuple(range(os.cpu_count() or 1))
@@ -145,17 +145,14 @@ def _quota() -> int | None:
     return None
 
 
-# --- who holds what -----------------------------------------------------------------------------
-
-
 def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation | None:
-    """The first n of the candidates that nobody holds; None, and nothing held, when there are fewer."""
+    """Lock the first n free candidates; None, with nothing locked, when fewer are free."""
     names: list[str] = []
     locks: list[ResourceLock] = []
     for candidate in candidates:
         if len(locks) == n:
             break
-        lock = ResourceLock.get(f"{_PREFIX}{kind}-{candidate}")
+        lock = ResourceLock.acquire(f"{_PREFIX}{kind}-{candidate}")
         if lock is not None:
             names.append(str(candidate))
             locks.append(lock)
@@ -167,12 +164,12 @@ def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation 
 
 
 class ResourceLock:
-    """A name that one process at a time can have; the kernel takes it back when that process ends, however it does.
+    """A lock by name that one process at a time holds; the kernel releases it when the process ends.
 
-    Elsewhere than on Linux there are no such names, and only the trials of one supervisor know of each other.
+    An abstract socket on Linux. Elsewhere only trials of the same process exclude each other.
     """
 
-    _ours: ClassVar[set[str]] = set()
+    _held: ClassVar[set[str]] = set()
     _lock = threading.Lock()
 
     def __init__(self, name: str, bound: socket.socket | None) -> None:
@@ -180,12 +177,12 @@ class ResourceLock:
         self._socket = bound
 
     @classmethod
-    def get(cls, name: str) -> ResourceLock | None:
+    def acquire(cls, name: str) -> ResourceLock | None:
         if sys.platform != "linux":
             with cls._lock:
-                if name in cls._ours:
+                if name in cls._held:
                     return None
-                cls._ours.add(name)
+                cls._held.add(name)
             return cls(name, None)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -202,4 +199,4 @@ class ResourceLock:
             self._socket.close()
         else:
             with self._lock:
-                self._ours.discard(self._name)
+                self._held.discard(self._name)

@@ -1,4 +1,4 @@
-"""Many trials, wherever they run: what is finished is kept, the rest is started as room allows, what is lost again."""
+"""Runs many trials on a backend: keeps finished ones, starts the others as resources allow, restarts lost ones."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from harness.storage.layout import run_id
 
 @dataclass(frozen=True)
 class LostTrial:
-    """A trial whose supervisor is gone, with the machine it was on for instance.
+    """A trial whose supervisor died, for example with its machine.
 
     Args:
         reason: one clause, such as `its node died`.
-        steps: how far it had come, as far as is known.
+        steps: steps at its last known evaluation.
     """
 
     reason: str
     steps: int = 0
 
 
-#: How a trial left a backend. A `BaseException` that is no `BenchError` is a defect and ends everything.
+#: How a trial left a backend. A `BaseException` that is not a `BenchError` is a defect and ends the command.
 Result: TypeAlias = TrialSummary | LostTrial | BaseException
 
 
 class Backend(Protocol):
-    """Somewhere that trials run."""
+    """A place where trials run: this machine or a cluster."""
 
-    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
-        """Begin a trial; False when there is no room for it now."""
+    def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
+        """Start a trial; return False when resources do not suffice now."""
         ...
 
     def ended(self) -> Iterable[tuple[str, Result]]:
-        """The run_id and result of those that have ended, after a wait of at most a second or so for the first."""
+        """The run_id and result of trials that have ended; waits up to about a second for the first."""
         ...
 
     def stop(self) -> None:
-        """End whatever runs, with a record each as far as that is possible, and wait for it. May be called twice."""
+        """Stop all running trials, each with a record where possible, and wait for them. May be called twice."""
         ...
 
 
 def run_all(
-    backend: Backend, specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: ExecutionOptions
+    backend: Backend, specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions
 ) -> Iterator[TrialSummary]:
-    """Carry out trials, each once, and yield outcomes as they come: those kept from before first.
+    """Run trials, each once, and yield a summary when one ends; those of finished trials come first.
 
-    A trial whose folder cannot be had or written is left out, and that error is raised when all others have ended. A
-    trial that is lost is started again, until it has been lost three times in a row without getting any further.
+    A trial whose folder is locked or not writable is left out, and its error is raised when all others have ended. A
+    lost trial is started again, until it has been lost three times in a row without progress.
 
     Raises:
         StoreError: the first of those errors.
-        Interrupted: Ctrl-C or SIGTERM; everything that ran has ended.
-        BenchError: whatever else a backend raises; everything that ran has ended.
+        Interrupted: Ctrl-C or SIGTERM; all running trials have ended.
+        BenchError: any other error of a backend; all running trials have ended.
     """
     with termination_as_interrupt():
         try:
-            yield from _Scheduler(backend, runs, watcher, how).outcomes(specs)
+            yield from _Scheduler(backend, runs, watcher, options).run(specs)
         except KeyboardInterrupt:
             backend.stop()
             raise Interrupted("stopped", fix="give the same command again to go on") from None
@@ -78,7 +78,7 @@ def run_all(
 
 @dataclass
 class _Losses:
-    """How often a trial was lost in a row without getting further, and how far it had come."""
+    """How often a trial was lost in a row without progress, and its most steps so far."""
 
     count: int = 0
     furthest: int = 0
@@ -89,20 +89,23 @@ class _Losses:
 
 
 class _Scheduler:
-    def __init__(self, backend: Backend, runs: Path, watcher: Watcher, how: ExecutionOptions) -> None:
+    """The state of `run_all`: waiting, running and lost trials."""
+
+    def __init__(self, backend: Backend, runs: Path, watcher: Watcher, options: ExecutionOptions) -> None:
         self._backend = backend
         self._runs = runs
         self._watcher = watcher
-        self._how = how
-        #: What has been started before is neither forced nor retried a second time.
-        self._again = msgspec.structs.replace(how, force=False, retry_failed=False)
+        self._options = options
+        #: Options of a trial that is started again: neither forced nor retried a second time.
+        self._restart_options = msgspec.structs.replace(options, force=False, retry_failed=False)
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}
         self._losses: dict[str, _Losses] = {}
 
-    def outcomes(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
+    def run(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
+        """Summaries of all trials, as they end."""
         for identity, spec in {run_id(spec): spec for spec in specs}.items():
-            kept = finished_summary(spec, identity, self._runs, self._how)
+            kept = finished_summary(spec, identity, self._runs, self._options)
             if kept is None:
                 self._waiting.append((identity, spec))
             else:
@@ -115,7 +118,7 @@ class _Scheduler:
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
-                    # One that was lost with its record written is found finished the next time.
+                    # A trial that was lost after its record had been written counts as run, not as kept.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end
@@ -125,24 +128,24 @@ class _Scheduler:
             raise failure
 
     def _submit_ready(self) -> None:
-        """Start trials in order for as long as there is room for the next one."""
-        limit = self._how.jobs
+        """Start trials in order while resources suffice for the next one."""
+        limit = self._options.jobs
         while self._waiting and (limit is None or len(self._running) < limit):
             identity, spec = self._waiting[0]
-            if not self._backend.start(spec, self._again if identity in self._losses else self._how):
+            if not self._backend.start(spec, self._restart_options if identity in self._losses else self._options):
                 return
             self._waiting.popleft()
             self._running[identity] = spec
 
     def _handle_loss(self, identity: str, spec: RunSpec, lost: LostTrial) -> TrialSummary | StoreError | None:
-        """Put it first in line again; or give it up, and say how it stands."""
+        """Queue a lost trial first again, or give it up and return its summary or the error that prevents one."""
         losses = self._losses.setdefault(identity, _Losses())
         losses.add(lost)
         if losses.count < DEATHS_ALLOWED:
             self._watcher.warned(spec, f"{lost.reason}; starting it again")
             self._waiting.appendleft((identity, spec))
             return None
-        reason = f"{lost.reason}, {losses.count} times in a row without it getting further"
+        reason = f"{lost.reason}, {losses.count} times in a row without progress"
         try:
             record = write_final_record(spec, self._runs, self._watcher, "crashed", reason)
         except StoreError as error:

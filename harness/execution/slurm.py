@@ -1,7 +1,7 @@
-"""Trials on a Slurm cluster, one job each, through submitit; the runs folder is one that all nodes see.
+"""The `slurm` executor: one job per trial through submitit; all nodes see the runs folder.
 
-A job that Slurm is about to end (its time is up, or it is preempted) is put back in the queue by submitit and goes on
-from the trial's last checkpoint.
+submitit requeues a job that Slurm is about to end (its time is up, or it is preempted); the trial then resumes from its
+last checkpoint.
 
 Source: submitit, https://github.com/facebookincubator/submitit (checkpointing and requeueing).
 """
@@ -32,13 +32,13 @@ from harness.system.files import write_error
 
 #: Jobs in the queue at once when `jobs` does not say.
 _WINDOW = 100
-#: Seconds between two looks at what has been said and has ended.
+#: Poll interval for messages and ended jobs, in seconds.
 _LOOK_S = 0.5
-#: Seconds that jobs have to end when they are cancelled.
+#: Seconds in which cancelled jobs must end.
 _STOP_S = 30.0
 
-#: `cluster`: `slurm`, or `local` for jobs on this machine. `minutes`, `memory` (GB), `cores`, `gpus`: of a job; what
-#: the trial's threads and ranks make where `cores` and `gpus` are empty. The others as `sbatch` has them.
+#: `cluster`: `slurm`, or `local` for jobs on this machine. `minutes`, `memory` (GB), `cores`, `gpus`: of a job; `cores`
+#: and `gpus` follow from the trial's threads and ranks when empty. The others are options of `sbatch`.
 OPTIONS = {
     "cluster": "slurm", "minutes": "60", "memory": "", "cores": "", "gpus": "",
     "partition": "", "account": "", "qos": "", "constraint": "",
@@ -46,68 +46,73 @@ OPTIONS = {
 
 
 def execute(
-    specs: Sequence[RunSpec], runs: Path, watcher: Watcher, how: ExecutionOptions | None = None
+    specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions | None = None
 ) -> Iterator[TrialSummary]:
-    """Carry out trials as jobs, and yield each one's outcome when its record is in the runs folder.
+    """Run trials as jobs, and yield each one's summary when its record is in the runs folder.
 
     Args:
         runs: the folder with one folder per trial; every node sees it under this path.
-        how: see `ExecutionOptions` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
+        options: see `ExecutionOptions` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
 
     Raises:
         UsageError: submitit is not installed, there is no Slurm here, an option is wrong, or a node is of another
             hardware class than the trials.
         StoreError, Interrupted: see `run_all`.
     """
-    how = how or ExecutionOptions()
-    options = remote.checked_options("slurm", how, OPTIONS)
-    if options["cluster"] not in ("slurm", "local"):
-        raise UsageError(f"executor option cluster={options['cluster']}: slurm or local")
-    if options["cluster"] == "slurm" and (absent := [name for name in ("sbatch", "srun") if not shutil.which(name)]):
+    options = options or ExecutionOptions()
+    executor_options = remote.checked_options("slurm", options, OPTIONS)
+    if executor_options["cluster"] not in ("slurm", "local"):
+        raise UsageError(
+            f"executor option cluster={executor_options['cluster']} must be slurm or local",
+            fix="--executor-option cluster=slurm",
+        )
+    if executor_options["cluster"] == "slurm" and (
+        absent := [name for name in ("sbatch", "srun") if not shutil.which(name)]
+    ):
         missing = " and ".join(absent)
-        raise UsageError(f"there is no Slurm here: {missing} is not found", fix="give the command on a login node")
+        raise UsageError(f"Slurm is not installed here: {missing} is not found", fix="give the command on a login node")
     for name in ("minutes", "memory", "cores", "gpus"):
-        remote.number(options, name, 1)
+        remote.parse_number(executor_options, name, 1)
     runs = runs.absolute()
-    return run_all(_Queue(runs, watcher, options), specs, runs, watcher, how)
+    return run_all(_Queue(runs, watcher, executor_options), specs, runs, watcher, options)
 
 
 class _Queue:
     """Jobs in the queue, or running."""
 
-    def __init__(self, runs: Path, watcher: Watcher, options: dict[str, str]) -> None:
+    def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
         self._runs = runs
         self._watcher = watcher
-        self._options = options
-        self._inbox = EventReceiver(watcher)
+        self._executor_options = executor_options
+        self._receiver = EventReceiver(watcher)
         self._folder = runs / ".slurm"
         self._jobs: dict[str, tuple[RunSpec, Any, _Journal]] = {}
 
-    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
+    def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         if len(self._jobs) >= _WINDOW:
             return False
         submitit = remote.optional_module("submitit", "slurm")
         identity = run_id(spec)
         journal = _Journal(self._folder / f"{identity}.events")
         # The folder's name ends in the job's number, so that what one job leaves can be removed.
-        executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._options["cluster"])
-        executor.update_parameters(**parameters(spec, self._options))
-        work = TrialJob(msgspec.json.encode(spec), str(self._runs), how, str(journal.path))
+        executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._executor_options["cluster"])
+        executor.update_parameters(**parameters(spec, self._executor_options))
+        work = TrialJob(msgspec.json.encode(spec), str(self._runs), options, str(journal.path))
         try:
             job = executor.submit(work)
         except submitit.core.utils.FailedJobError as error:
-            said = next((line for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
-            given = ", ".join(f"{name}={value}" for name, value in self._options.items() if value)
+            reason = next((line for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
+            used = ", ".join(f"{name}={value}" for name, value in self._executor_options.items() if value)
             raise UsageError(
-                f"sbatch refused a job: {said.strip()}", fix=f"the executor options are {given}"
+                f"sbatch refused a job: {reason.strip()}", fix=f"check the executor options: {used}"
             ) from error
-        self._inbox.expect(identity, spec)
+        self._receiver.expect(identity, spec)
         self._jobs[identity] = spec, job, journal
         return True
 
     def ended(self) -> Iterable[tuple[str, Result]]:
         time.sleep(_LOOK_S)
-        # First who has ended, then what was said: what an ended trial said is all there.
+        # First the ended jobs, then the messages: all messages of an ended trial have been written.
         done = [identity for identity, (_, job, _) in self._jobs.items() if job.done()]
         self._read_journals()
         for identity in done:
@@ -129,7 +134,7 @@ class _Queue:
     def _read_journals(self) -> None:
         for _, _, journal in self._jobs.values():
             for line in journal.read():
-                self._inbox.receive(line)
+                self._receiver.receive(line)
 
     def _result(self, identity: str, spec: RunSpec, job: Any) -> Result:
         submitit = remote.optional_module("submitit", "slurm")
@@ -141,19 +146,19 @@ class _Queue:
             return RuntimeError(f"the job of {identity} failed, {job.paths.folder}: {error}")
         with contextlib.suppress(OSError):
             shutil.rmtree(job.paths.folder)
-        return delivery.error or delivery.trial_summary or RuntimeError(f"nothing came back of {identity}")
+        return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
     def _uncompleted(self, identity: str, spec: RunSpec, state: str) -> Result:
-        """A job that ended without a result: how Slurm says it ended decides what becomes of the trial."""
+        """The result of a job that ended without one, by the state that Slurm reports."""
         ends: dict[str, tuple[Status, str]] = {
-            "CANCELLED": ("interrupted", "its job was cancelled; run it again to go on"),
+            "CANCELLED": ("interrupted", "its job was cancelled; give the command again to go on"),
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),
         }
-        if (word := state.split()[0] if state else "") not in ends:
-            return LostTrial(f"its job ended without a result ({state.lower()})", self._inbox.steps(identity))
+        if (end := state.split()[0] if state else "") not in ends:
+            return LostTrial(f"its job ended without a result ({state.lower()})", self._receiver.steps(identity))
         try:
             return trial_summary(
-                spec, self._runs, write_final_record(spec, self._runs, self._watcher, *ends[word]), kept=False
+                spec, self._runs, write_final_record(spec, self._runs, self._watcher, *ends[end]), kept=False
             )
         except StoreError as error:
             return error
@@ -165,28 +170,28 @@ class TrialJob:
     Args:
         spec: as JSON.
         runs: the runs folder, absolute.
-        how: see `ExecutionOptions`.
-        journal: the file that tells the user's side what happens.
+        options: see `ExecutionOptions`.
+        journal: the file through which messages reach the user's machine.
     """
 
-    def __init__(self, spec: bytes, runs: str, how: ExecutionOptions, journal: str) -> None:
+    def __init__(self, spec: bytes, runs: str, options: ExecutionOptions, journal: str) -> None:
         self._spec = spec
         self._runs = runs
-        self._how = how
+        self._options = options
         self._journal = journal
 
     def __call__(self) -> Delivery:
-        """On a node: the trial."""
+        """On a node: run the trial."""
         journal = _Journal(Path(self._journal))
         return remote.run_on_shared_fs(
-            msgspec.json.decode(self._spec, type=RunSpec), Path(self._runs), self._how, journal.write
+            msgspec.json.decode(self._spec, type=RunSpec), Path(self._runs), self._options, journal.write
         )
 
     def checkpoint(self) -> Any:
-        """The job that takes its place when it is put back in the queue; begun already: neither forced nor retried."""
-        again = msgspec.structs.replace(self._how, force=False, retry_failed=False)
+        """The job that replaces this one when it is requeued; the trial is neither forced nor retried again."""
+        resumed = msgspec.structs.replace(self._options, force=False, retry_failed=False)
         helpers = remote.optional_module("submitit.helpers", "slurm")
-        return helpers.DelayedSubmission(type(self)(self._spec, self._runs, again, self._journal))
+        return helpers.DelayedSubmission(type(self)(self._spec, self._runs, resumed, self._journal))
 
 
 class _Journal:
@@ -217,7 +222,7 @@ class _Journal:
             raise write_error(self.path, error) from error
 
     def read(self) -> list[bytes]:
-        """The whole lines since the last time."""
+        """The complete lines since the last call."""
         try:
             with open(self.path, "rb") as file:
                 file.seek(self._read)
@@ -229,18 +234,18 @@ class _Journal:
         return whole.split(b"\n") if whole else []
 
 
-def parameters(spec: RunSpec, options: dict[str, str]) -> dict[str, Any]:
-    """What a trial's job asks for, in submitit's words."""
+def parameters(spec: RunSpec, executor_options: dict[str, str]) -> dict[str, Any]:
+    """The resources of a trial's job as parameters of submitit."""
     cores, gpus = remote.cores_and_gpus(spec)
     named = ("partition", "account", "qos", "constraint")
-    given: dict[str, Any] = {f"slurm_{name}": options[name] for name in named if options[name]}
-    if gpus := int(remote.number(options, "gpus", gpus)):
-        given["gpus_per_node"] = gpus
-    if options["memory"]:
-        given["mem_gb"] = remote.number(options, "memory", 0)
+    values: dict[str, Any] = {f"slurm_{name}": executor_options[name] for name in named if executor_options[name]}
+    if gpus := int(remote.parse_number(executor_options, "gpus", gpus)):
+        values["gpus_per_node"] = gpus
+    if executor_options["memory"]:
+        values["mem_gb"] = remote.parse_number(executor_options, "memory", 0)
     return {
         "name": f"bench-{spec.submission.name}"[:64],
-        "timeout_min": max(1, int(remote.number(options, "minutes", 60))),
-        "cpus_per_task": max(1, int(remote.number(options, "cores", cores))),
-        **given,
+        "timeout_min": max(1, int(remote.parse_number(executor_options, "minutes", 60))),
+        "cpus_per_task": max(1, int(remote.parse_number(executor_options, "cores", cores))),
+        **values,
     }

@@ -1,4 +1,4 @@
-"""What is known of a trial while it goes, and what it has for itself."""
+"""The state of a running trial, the resources reserved for it, and the signal that stops it."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from harness.contract.watcher import Watcher
 from harness.errors import BenchError
 from harness.hardware.telemetry import merge_logs
 
-#: A worker killed this many times in a row without getting any further has crashed.
+#: A worker killed this many times in a row without progress has crashed.
 DEATHS_ALLOWED = 3
 
 
 class Interrupted(BenchError):
-    """The user stopped it; what was running continues from its checkpoint when the command is given again."""
+    """The user stopped the command; running trials continue from their checkpoints when it is given again."""
 
     exit_code = 130
 
 
 class StopSignal:
-    """Asks trials to end, each with a record; pulled once, from any thread."""
+    """Asks running trials to end, each with a record; set once, from any thread."""
 
     def __init__(self) -> None:
-        self._pulled = threading.Event()
+        self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask."""
-        self._pulled.set()
+        """Ask trials to end."""
+        self._event.set()
 
     @property
     def is_set(self) -> bool:
-        """Whether it was asked."""
-        return self._pulled.is_set()
+        """Whether trials were asked to end."""
+        return self._event.is_set()
 
 
 @dataclass(frozen=True)
 class ResourceSlot:
-    """What a trial has for itself.
+    """Cores and GPUs that are reserved for a trial.
 
     Args:
-        cores: processor cores that the worker is pinned to; wherever the system puts it when empty.
-        gpus: what `CUDA_VISIBLE_DEVICES` names; left as it is when empty.
+        cores: processor cores that the worker is pinned to; not pinned when empty.
+        gpus: value of `CUDA_VISIBLE_DEVICES`; unchanged when empty.
     """
 
     cores: tuple[int, ...] = ()
@@ -60,17 +60,17 @@ class IndependentClock(Protocol):
     """A second measurement of the worker's clock."""
 
     def disagreement(self) -> str:
-        """Why the worker's clock is not to be believed, or an empty string."""
+        """How the worker's clock differs beyond tolerance; empty while it does not."""
         ...
 
 
 @dataclass
 class Trial:
-    """What is known of a run so far, from its events; always good for a record.
+    """The state of a run as its events tell it; `record()` is valid at any moment.
 
     Args:
         deaths: how often in a row its worker was killed.
-        furthest: updates at the latest evaluation there has ever been, whatever it went back to since.
+        furthest: most updates at any evaluation so far; a run that went back to a checkpoint has fewer now.
     """
 
     spec: RunSpec
@@ -88,7 +88,7 @@ class Trial:
 
     @classmethod
     def after(cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher) -> Trial:
-        """A trial of which, until its worker says where it goes on from, is known what was known before."""
+        """A trial that starts from the state of its earlier record, until its worker reports where it resumes."""
         trial = cls(spec, run_id, watcher)
         if earlier is not None:
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
@@ -96,7 +96,7 @@ class Trial:
         return trial
 
     def receive(self, event: AnyEvent) -> None:
-        """Take in an event."""
+        """Update the state from an event and notify the watcher."""
         match event:
             case Ready():
                 self.ready = event
@@ -104,12 +104,12 @@ class Trial:
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
                 self.points.append(event.point)
-                # Further than ever: the same evaluation over and over, with a death after each, is no progress.
+                # Only beyond the furthest point: repeating one evaluation, killed after each, is not progress.
                 if event.point.steps > self.furthest:
                     self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)
             case ClockEdge():
-                pass  # stamped where it arrives, by the reader
+                pass  # timed by the reader when it arrives
             case Watched():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
@@ -121,23 +121,23 @@ class Trial:
             if reason:
                 self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)
 
-    def died(self, returncode: int, last_words: str) -> None:
-        """The worker ended without a last event."""
+    def died(self, returncode: int, last_log_line: str) -> None:
+        """Set the end of a worker that exited without a last event."""
         if returncode >= 0:
-            self.end = Done(status="crashed", reason=last_words or f"the worker exited with code {returncode}")
+            self.end = Done(status="crashed", reason=last_log_line or f"the worker exited with code {returncode}")
             return
         self.deaths += 1
         self.killer = name = signal.Signals(-returncode).name
         if self.deaths >= DEATHS_ALLOWED:
-            self.end = Done(
-                status="crashed", reason=f"killed by {name} {self.deaths} times in a row without getting further"
-            )
+            self.end = Done(status="crashed", reason=f"killed by {name} {self.deaths} times in a row without progress")
         else:
-            self.end = Done(status="interrupted", reason=f"the worker was killed by {name}; run it again to go on")
+            self.end = Done(
+                status="interrupted", reason=f"the worker was killed by {name}; give the command again to go on"
+            )
 
     def record(self) -> Record:
-        """The record as of now; `interrupted` while there is no end."""
-        end = self.end or Done(status="interrupted", reason="started, not finished; run it again to go on")
+        """The record as of now; `interrupted` until the trial has ended."""
+        end = self.end or Done(status="interrupted", reason="started, not finished; give the command again to go on")
         last = self.points[-1] if self.points else None
         counters = end.counters
         if not counters.steps and last is not None:

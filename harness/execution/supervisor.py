@@ -1,4 +1,4 @@
-"""One trial from its spec to its record: starts the worker, watches it, and survives its death."""
+"""Runs one trial from its specification to its record; survives the death of its worker."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def supervise(
     stop: StopSignal | None = None,
     persist: bool = False,
 ) -> Record:
-    """Run a trial, or go on with it, to its record. The folder must be locked.
+    """Run a trial, or resume it, to its record. The folder must be locked.
 
     Args:
-        folder: where the run lives.
+        folder: the folder of the run.
         spec: the trial.
-        watcher: told of what happens.
-        transport: carries a job out and passes its events on; a worker process by default.
-        place: the cores and GPUs of that process.
-        stop: ends the trial when pulled; Ctrl-C does so, too, in the main thread.
-        persist: whether a worker that was killed is followed by another one that goes on from its checkpoint.
+        watcher: notified of every event.
+        transport: runs a job and passes its events on; a worker process by default.
+        slot: the cores and GPUs of that process.
+        stop: ends the trial when set; in the main thread Ctrl-C does so, too.
+        persist: whether a worker that was killed is replaced by another one that resumes from its checkpoint.
 
     Returns:
         the record, already written.
@@ -46,23 +46,23 @@ def supervise(
         Interrupted: the trial was stopped; the record says `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher)
-    carry_out = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).carry_out
+    run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False
     while True:
         # From here on the trial has a record, whatever happens to this process.
         folder.write(trial.record())
         try:
-            carry_out(job, trial.receive)
+            run_job(job, trial.receive)
         except KeyboardInterrupt:
             interrupted = trial.end is None
             trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
-        watcher.warned(spec, f"the worker was killed by {trial.killer}; going on from its last checkpoint")
+        watcher.warned(spec, f"the worker was killed by {trial.killer}; resuming from its last checkpoint")
         trial.end, trial.killer, trial.ready = None, "", None
     record = folder.write(trial.record())
-    # A worker that failed before it stood may fail for want of memory or a file; what it would go on from stays.
+    # A worker that failed before it was ready may have lacked memory or a file: its checkpoint stays.
     if record.status != "interrupted" and trial.ready is not None:
         folder.drop_checkpoints()
     watcher.finished(record)
@@ -73,14 +73,14 @@ def supervise(
 
 @contextlib.contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does; restored afterwards. Outside the main thread it changes nothing."""
+    """Turn SIGTERM into KeyboardInterrupt inside; outside the main thread nothing changes."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     try:
         earlier = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: whoever owns the signals decides
+    except ValueError:  # not the main thread, which alone may set handlers
         yield
         return
     try:

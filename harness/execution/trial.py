@@ -1,4 +1,4 @@
-"""One trial, wherever it runs: kept if it has ended, taken up if it was interrupted, begun otherwise."""
+"""One trial on the machine where it runs: kept if it is finished, resumed if it was interrupted, started otherwise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.system.files import unused_path
 
 #: Statuses that `--retry-failed` starts anew.
 FAILED = frozenset({"crashed", "rejected", "out-of-memory", "timeout"})
-#: Seconds in which a worker whose supervisor was killed has let go of its trial.
+#: Seconds within which a worker whose supervisor was killed releases the lock of its trial.
 LOCK_TIMEOUT_S = 10.0
 
 
@@ -26,45 +26,44 @@ def run_trial(
     spec: RunSpec,
     runs: Path,
     watcher: Watcher,
-    how: ExecutionOptions | None = None,
+    options: ExecutionOptions | None = None,
     transport: Transport | None = None,
     *,
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
-    patience: float | None = None,
+    lock_timeout: float | None = None,
 ) -> tuple[Record, bool]:
-    """The trial's record, written; and whether it was there before.
+    """Run a trial unless it is finished; return its record, and whether it was kept from before.
 
     Args:
         runs: the folder with one folder per trial.
-        how: see `ExecutionOptions`.
-        transport, place, stop, persist: see `supervise`.
-        patience: seconds to wait for a supervisor of this trial that is about to end; a few when None.
+        options: see `ExecutionOptions`.
+        transport, slot, stop, persist: see `supervise`.
+        lock_timeout: seconds to wait for another supervisor of this trial to end; a few when None.
 
     Raises:
-        StoreError: somebody else is running this trial, or its folder cannot be written.
+        StoreError: another process is running this trial, or its folder cannot be written.
         Interrupted: it was stopped.
     """
-    how = how or ExecutionOptions()
+    options = options or ExecutionOptions()
     folder = RunFolder(runs, run_id(spec))
-    with folder.locked(LOCK_TIMEOUT_S if patience is None else patience):
-        if how.force:
+    with folder.locked(LOCK_TIMEOUT_S if lock_timeout is None else lock_timeout):
+        if options.force:
             folder.set_aside()
         record = _read_sound_record(folder, spec, watcher)
-        if record is not None and is_retried(record.status, how):
+        if record is not None and is_retried(record.status, options):
             folder.set_aside(keep_checkpoints=True)
             record = None
         if record is not None and record.status != "interrupted":
-            found = trial_summary(spec, runs, record, kept=True)
-            watcher.kept(found)
+            watcher.kept(trial_summary(spec, runs, record, kept=True))
             return record, True
         record = supervise(folder, spec, watcher, transport=transport, slot=slot, stop=stop, persist=persist)
         return record, False
 
 
 def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> TrialSummary:
-    """What a summary needs of a trial."""
+    """The summary of a trial with this record."""
     return TrialSummary(
         run_id=record.run_id,
         spec=spec,
@@ -75,36 +74,43 @@ def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> Tria
     )
 
 
-def finished_summary(spec: RunSpec, identity: str, runs: Path, how: ExecutionOptions) -> TrialSummary | None:
-    """The outcome of a trial that has ended and is to be kept, from as little of its record as decides it.
+def finished_summary(spec: RunSpec, identity: str, runs: Path, options: ExecutionOptions) -> TrialSummary | None:
+    """The summary of a finished trial that will be kept; None for one that has to run.
 
-    Neither locks nor makes a folder: a plan may have ten thousand trials that have ended.
+    Reads only the fields that decide it and neither locks nor creates a folder: a plan may have ten thousand finished
+    trials.
 
     Args:
         identity: its run_id.
     """
     folder = runs / identity
-    ending = None if how.force else records.read_ending(folder / RECORD)
-    if ending is None or ending.run_id != identity or ending.status == "interrupted" or is_retried(ending.status, how):
+    ending = None if options.force else records.read_ending(folder / RECORD)
+    if (
+        ending is None
+        or ending.run_id != identity
+        or ending.status == "interrupted"
+        or is_retried(ending.status, options)
+    ):
         return None
     return TrialSummary(
         run_id=identity, spec=spec, status=ending.status, reason=ending.reason, kept=True, path=str(folder)
     )
 
 
-def is_retried(status: Status, how: ExecutionOptions) -> bool:
-    """Whether a trial that ended so is set aside and run again.
+def is_retried(status: Status, options: ExecutionOptions) -> bool:
+    """Whether a trial with this status is set aside and run again.
 
-    It goes on from its checkpoint where one is left: its worker failed before it stood, for want of memory or a file.
+    It resumes from its checkpoint where there is one: its worker failed before it was ready, for lack of memory or a
+    file.
     """
-    return how.retry_failed and status in FAILED
+    return options.retry_failed and status in FAILED
 
 
 def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Status, reason: str) -> Record:
-    """Write the record of a trial whose supervisor is gone, with what was known before.
+    """Write the last record of a trial whose supervisor died, from its earlier record.
 
     Raises:
-        StoreError: the supervisor is not gone, or the folder cannot be written.
+        StoreError: the supervisor is still running, or the folder cannot be written.
     """
     folder = RunFolder(runs, run_id(spec))
     with folder.locked():
@@ -119,7 +125,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
 
 
 def _read_sound_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record | None:
-    """The record that is there; a damaged one is put aside and the trial goes on from its checkpoint, if any."""
+    """The record in the folder, or None; a damaged one is renamed and the trial resumes from its checkpoint."""
     try:
         return folder.record()
     except StoreError as error:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import Watcher
 
-if TYPE_CHECKING:
-    pass
-
 
 class CombinedWatcher:
-    """Passes everything on to several watchers, one call at a time, whatever thread it comes from."""
+    """Forwards every call to several watchers, one call at a time, from whatever thread it comes."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers

@@ -1,4 +1,4 @@
-"""The worker as a process of its own: started, listened to, timed a second time, and ended with all it started."""
+"""The worker process: started, read, timed a second time, and ended together with its children."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 
-#: Seconds without any sign of life before the first event: imports, generating data, compiling.
+#: Longest silence before the first event, in seconds: imports, generating data, compiling.
 STARTUP_S = 900.0
-#: Seconds without any sign of life later on, beside four times the time budget.
+#: Longest silence between later events, in seconds, beside four times the time budget.
 SILENCE_S = 120.0
-#: What the worker process is started with.
+#: The command that starts a worker.
 WORKER = python_process.command("harness.worker")
 
 
@@ -38,22 +38,22 @@ class WorkerProcess:
 
     Args:
         folder: the run's folder; its lock is shared with the worker.
-        trial: told of the worker's death.
-        place: what the worker has for itself.
-        stop: ends the worker when pulled.
+        trial: notified when the worker dies.
+        slot: cores and GPUs of the worker.
+        stop: ends the worker when set.
     """
 
     def __init__(self, folder: RunFolder, trial: Trial, slot: ResourceSlot, stop: StopSignal) -> None:
         self._folder = folder
         self._trial = trial
-        self._place = slot
+        self._slot = slot
         self._stop = stop
 
-    def carry_out(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
-        """Start the worker, pass its events on, and end when it ends or says nothing for too long.
+    def run_job(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
+        """Start the worker, pass its events on, and return when it has ended or was silent for too long.
 
         Raises:
-            KeyboardInterrupt: it was stopped before it had said its last word.
+            KeyboardInterrupt: it was stopped before its last event.
         """
         scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
         reading, writing = os.pipe()
@@ -65,7 +65,7 @@ class WorkerProcess:
             writing = -1
             clock = self._trial.second_clock = SecondClock(worker.pid)
             reader = EventReader(reading, clock)
-            reader.watch = start_watch(job.spec, reader.events.put, self._place.gpus)
+            reader.watch = start_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()
@@ -76,7 +76,7 @@ class WorkerProcess:
             silent = forward_events(reader.events, receive, job.spec, self._stop)
             if silent:
                 _kill(worker)
-                self._trial.end = Done(status="timeout", reason=f"no sign of life for {silent:.0f} s")
+                self._trial.end = Done(status="timeout", reason=f"no event from the worker for {silent:.0f} s")
             returncode = _wait_for_exit(worker)
         finally:
             if worker is not None:
@@ -96,7 +96,7 @@ class WorkerProcess:
             self._trial.died(returncode, _last_log_line(log, log_began))
 
     def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
-        """The worker, and where in the log its output begins.
+        """The worker, and the position in the log at which its output begins.
 
         Raises:
             StoreError: its folder or log cannot be written.
@@ -108,13 +108,13 @@ class WorkerProcess:
                 began = output.tell()
                 lock = self._folder.lock_descriptor
                 worker = subprocess.Popen(
-                    [*WORKER, str(writing), str(lock), ",".join(map(str, self._place.cores))],
+                    [*WORKER, str(writing), str(lock), ",".join(map(str, self._slot.cores))],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
                     pass_fds=(writing, lock),
-                    env=_environment(spec, scratch, self._place),
-                    start_new_session=True,  # Ctrl-C is for the supervisor; it decides when the worker stops
+                    env=_environment(spec, scratch, self._slot),
+                    start_new_session=True,  # Ctrl-C goes to the supervisor, which decides when the worker stops
                 )
         except OSError as error:
             raise write_error(self._folder.path, error) from error
@@ -124,37 +124,37 @@ class WorkerProcess:
 def forward_events(
     events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: StopSignal
 ) -> float:
-    """Pass events on until the last one (0.0), or until nothing came for too long (that many seconds).
+    """Pass events on; return 0.0 after the last one, or the seconds of silence after which the worker is given up.
 
     Raises:
-        KeyboardInterrupt: it was stopped first.
+        KeyboardInterrupt: the trial was stopped first.
     """
-    # Between two events lies a small part of the budget, on a machine that may be several times slower.
-    patience, running = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
-    waited = 0.0
+    # A small part of the budget lies between two events; a busy machine may be several times slower.
+    limit, limit_when_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
+    silence = 0.0
     while True:
         if stop.is_set:
             raise KeyboardInterrupt
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            # Counted, and not read off a clock: a machine that slept has not waited.
-            waited += WAKE_S
-            if waited >= patience:
-                return patience
+            # Counted, not read from a clock: the time during which the machine slept is no silence.
+            silence += WAKE_S
+            if silence >= limit:
+                return limit
             continue
-        waited = 0.0
+        silence = 0.0
         if event is None:
             return 0.0
         receive(event)
         if isinstance(event, Done):
             return 0.0
         if isinstance(event, Ready):
-            patience = running
+            limit = limit_when_ready
 
 
 def _wait_for_exit(worker: subprocess.Popen[bytes]) -> int:
-    """The worker's exit code; it has said its last word, so it is not waited for much longer."""
+    """The worker's exit code; killed when it does not exit soon after its last event."""
     try:
         return worker.wait(timeout=10)
     except subprocess.TimeoutExpired:
@@ -163,29 +163,28 @@ def _wait_for_exit(worker: subprocess.Popen[bytes]) -> int:
 
 
 def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it started."""
+    """Kill the worker and all processes of its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
 
 
 def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
-    """The worker's environment: fixed threads and hashing, and a home and temporary folder of its own."""
+    """The worker's environment variables: fixed threads and hashing, its own home and temporary folder."""
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    # GPUs are numbered as the driver numbers them, or a reading would be of another card than the run's.
+    # Number GPUs as the driver does, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    # Packages that a user installed for themselves are found through HOME, which is another one in there.
-    # So are its datasets, and what a workload keeps beside them.
-    kept = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
+    # Both are found through HOME otherwise, which is replaced: packages installed with --user, and datasets.
+    shared = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
     gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
-    return {**python_process.environment(), **kept, **home, **fixed, **counts, **gpus}
+    return {**python_process.environment(), **shared, **home, **fixed, **counts, **gpus}
 
 
 def _last_log_line(log: Path, began: int) -> str:
-    """The last line that this worker wrote to its log."""
+    """The last line that this worker wrote to its log; its output begins at `began`."""
     try:
         with open(log, "rb") as file:
             file.seek(max(began, log.stat().st_size - 4096))

@@ -43,9 +43,9 @@ def _cores_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.execution.resources._PREFIX", f"algorace-test-{os.getpid()}-")
 
 
-def run(specs: list[RunSpec], runs: Path, machine: Machine | None = None, **how: Any) -> Remember:
+def run(specs: list[RunSpec], runs: Path, machine: Machine | None = None, **options: Any) -> Remember:
     watcher = Remember()
-    for _ in execute(specs, runs, watcher, ExecutionOptions(**how), machine):
+    for _ in execute(specs, runs, watcher, ExecutionOptions(**options), machine):
         pass
     return watcher
 

@@ -35,10 +35,10 @@ class Scripted:
         self.running: list[RunSpec] = []
         self.stopped = 0
 
-    def start(self, spec: RunSpec, how: ExecutionOptions) -> bool:
+    def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         if len(self.running) == self.room:
             return False
-        self.started.append((spec.trial, how))
+        self.started.append((spec.trial, options))
         self.running.append(spec)
         return True
 
@@ -61,9 +61,9 @@ class Scripted:
 
 
 def carried_out(
-    backend: Scripted, specs: list[RunSpec], watcher: Remember | None = None, how: ExecutionOptions | None = None
+    backend: Scripted, specs: list[RunSpec], watcher: Remember | None = None, options: ExecutionOptions | None = None
 ) -> list[TrialSummary]:
-    return list(run_all(backend, specs, backend.runs, watcher or Remember(), how or ExecutionOptions()))
+    return list(run_all(backend, specs, backend.runs, watcher or Remember(), options or ExecutionOptions()))
 
 
 def test_a_lost_trial_is_started_again_before_those_that_wait(tmp_path: Path) -> None:
@@ -73,7 +73,9 @@ def test_a_lost_trial_is_started_again_before_those_that_wait(tmp_path: Path) ->
     assert [trial for trial, _ in backend.started] == [0, 0, 1, 2]
     assert [outcome.status for outcome in outcomes] == ["exhausted"] * 3
     assert watcher.warnings == ["its node died; starting it again"]
-    assert [how.force for _, how in backend.started] == [True, False, True, True], "what it has done is not set aside"
+    assert [options.force for _, options in backend.started] == [True, False, True, True], (
+        "what it has done is not set aside"
+    )
 
 
 def test_three_losses_without_progress_are_a_crash(tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_trial_that_ended_just_before_it_was_lost_is_not_run_twice(tmp_path: P
     first = (tmp_path / run_id(specs[0]) / layout.RECORD).read_bytes()
     # The driver had started it before there was a record.
     backend = Scripted(tmp_path, {0: [LostTrial("its node died")]})
-    (outcome,) = carried_out(backend, specs, how=ExecutionOptions(force=True))
+    (outcome,) = carried_out(backend, specs, options=ExecutionOptions(force=True))
     assert not outcome.kept
     assert (tmp_path / run_id(specs[0]) / layout.RECORD).read_bytes() == first
 
