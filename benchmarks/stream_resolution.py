@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import torch
 
-from harness.calibration.rule import Calibration, stream_resolution
+from harness.calibration.results import Calibration
+from harness.calibration.streams import stream_resolution
 from harness.contract.record import Record
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.rule import Calibration, Level
+from harness.calibration.results import Calibration, Level
 from harness.plugins.registry import load_registry
 
 REGISTRY = load_registry()

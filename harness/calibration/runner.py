@@ -10,16 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.rule import (
-    SEEDS_SHARE,
-    Calibration,
-    TunedSetting,
-    calibrate,
-    least_tolerance,
-    loosen_targets,
-    settings,
-    with_tolerance,
-)
+from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.results import Calibration, TunedSetting
+from harness.calibration.rule import calibrate, rank_settings
+from harness.calibration.streams import least_tolerance, loosen_targets, with_tolerance
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
@@ -110,7 +104,7 @@ class Calibrator:
         Raises:
             UsageError: no setting finished.
         """
-        tuned = settings(self.run(tuning))
+        tuned = rank_settings(self.run(tuning))
         if tuned[0].value is None:
             raise UsageError(f"no reference finished on {workload.name}", fix=f"see {self._options.runs}")
         anchor = find_anchor_setting(tuned, families)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from harness.calibration.rule import Calibration
+from harness.calibration.results import Calibration
 from harness.calibration.runner import (
     VARIANT_STUDIES,
     CalibrationOptions,

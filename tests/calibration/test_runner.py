@@ -13,16 +13,9 @@ import pytest
 
 from harness import cli
 from harness.calibration import rule
-from harness.calibration.rule import (
-    calibrate,
-    easier,
-    least_tolerance,
-    loosen_targets,
-    reached_by,
-    resolution,
-    settings,
-    stream_resolution,
-)
+from harness.calibration.curves import easier, reached_by, resolution
+from harness.calibration.rule import calibrate, rank_settings
+from harness.calibration.streams import least_tolerance, loosen_targets, stream_resolution
 from harness.contract.record import Record
 from harness.contract.run import Counters, Point
 from harness.contract.workload import Budget, Stage, Target
@@ -98,7 +91,7 @@ def test_resolution_is_one_standard_error_along_the_curve() -> None:
 
 def test_settings_come_best_first_and_broken_ones_last() -> None:
     runs = [run([0.7], 0), run([0.5], 1), run([0.1], 2, status="diverged"), run([0.6], 3)]
-    assert [s.value for s in settings(runs)] == [0.5, 0.6, 0.7, None]
+    assert [s.value for s in rank_settings(runs)] == [0.5, 0.6, 0.7, None]
 
 
 def stream_run(ends: list[float], floor: float, study: int) -> Record:
@@ -127,7 +120,7 @@ def stream_run(ends: list[float], floor: float, study: int) -> Record:
 
 def test_a_streams_targets_are_made_stage_by_stage() -> None:
     fresh = [stream_run([0.9 + 0.001 * k, 0.8 + 0.001 * k], 0.3 + 0.01 * k, k) for k in range(10)]
-    made = calibrate(settings(fresh), fresh)
+    made = calibrate(rank_settings(fresh), fresh)
     assert [stage.value for stage in made.stages] == [0.901, 0.801]
     assert made.stages[1].floors == {"acc/0": 0.31}
     assert made.settings[0].value == pytest.approx(0.859)
@@ -175,7 +168,7 @@ def test_a_streams_resolution_adds_up_over_its_stages() -> None:
 def test_a_slack_eases_every_stage_and_leaves_caps_and_floors() -> None:
     fresh = [stream_run([0.9, 0.8], 0.3, k) for k in range(10)]
     stages = fresh[0].spec.workload.facts.stages
-    eased = loosen_targets(calibrate(settings(fresh), fresh), stages, 1.5)
+    eased = loosen_targets(calibrate(rank_settings(fresh), fresh), stages, 1.5)
     assert [stage.targets[0].value for stage in eased] == [0.85, 0.7]
     assert [(stage.max_examples, stage.floors) for stage in eased] == [(s.max_examples, s.floors) for s in stages]
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.calibration.rule import SEEDS_SHARE, Calibration, calibrate, loosen_targets, settings, with_tolerance
+from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.results import Calibration
+from harness.calibration.rule import calibrate, rank_settings
+from harness.calibration.streams import loosen_targets, with_tolerance
 from harness.contract.workload import WorkloadFacts
 from harness.plugins.registry import load_registry
 from harness.storage.records import read_all
@@ -84,6 +87,6 @@ def test_the_records_say_so(path: Path) -> None:
     assert not {r.spec.seeds.model for r in checks} & {r.spec.seeds.model for r in fresh}
     tuning = [record for record in records if record.spec.purpose == "tuning"]
     if tuning:  # a variant takes its base's setting
-        assert settings(tuning) == made.settings
+        assert rank_settings(tuning) == made.settings
         assert {record.spec.root_seed for record in records} == {0}
         assert not {r.spec.seeds.model for r in tuning} & {r.spec.seeds.model for r in fresh}

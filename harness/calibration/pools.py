@@ -1,0 +1,56 @@
+"""Targets of a pool workload from fresh seeds of tuned references."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.calibration.curves import easier, first_hit, reached_by, resolution
+from harness.calibration.results import Calibration, Level
+from harness.contract.record import Record
+from harness.contract.workload import Target, WorkloadFacts
+
+#: Share of the fresh seeds that reach a target, and of the budget by which they do.
+SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
+#: The easier target is what they reach by this share of the budget. The harder one is the best reference's value, or,
+#: where that is the same or worse, the value that this share of the anchor's seeds reach.
+EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
+
+
+def calibrate_pool(
+    common: Calibration, facts: WorkloadFacts, best: Sequence[Record], anchor: Sequence[Record]
+) -> Calibration:
+    target, horizon = facts.targets[0], facts.budget.horizon
+    values = {
+        "easy": reached_by(anchor, target, SEEDS_SHARE, EASY_BUDGET_SHARE * horizon),
+        "main": reached_by(anchor, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
+        "hard": reached_by(best, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
+    }
+    main, hard = values["main"], values["hard"]
+    if main is not None and (hard is None or not target.better(hard, main)):
+        values["hard"] = reached_by(anchor, target, HARD_SEEDS_SHARE, BUDGET_SHARE * horizon)
+    levels = {
+        name: _make_level(easier(value, target), anchor, target, BUDGET_SHARE * horizon)
+        for name, value in values.items()
+        if value is not None
+    }
+    hits = [n / facts.eval_every for n in levels["main"].examples if n is not None] if "main" in levels else []
+    return msgspec.structs.replace(
+        common,
+        metric=target.metric,
+        goal=target.goal,
+        levels=levels,
+        resolution=resolution(anchor, target, levels["main"].value) if "main" in levels else None,
+        evaluations=statistics.median(hits) if hits else None,
+    )
+
+
+def _make_level(value: float, fresh: Sequence[Record], target: Target, limit: float) -> Level:
+    hits = [first_hit(record, target, value, limit) for record in fresh]
+    return Level(
+        value=value,
+        examples=tuple(None if hit is None else hit[0] for hit in hits),
+        seconds=tuple(None if hit is None else round(hit[1], 3) for hit in hits),
+    )
