@@ -36,7 +36,7 @@ def run_trials(
     >>> sorted((record.spec.submission.name, record.status) for record in records)
     [('adamw-cosine', 'exhausted'), ('wsd', 'exhausted')]
     >>> sorted(set(frame["submission"]))
-    ['adamw-cosine@1', 'wsd@1']
+    ['adamw-cosine', 'wsd']
 
     Called again with the same specifications it goes on where it was: an interrupted trial continues from its
     checkpoint.

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harness import cli
-from harness.calibration import rule
+from harness.calibration import results, streams
 from harness.calibration.curves import easier, reached_by, resolution
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import least_tolerance, loosen_targets, stream_resolution
@@ -173,7 +173,7 @@ def test_a_slack_eases_every_stage_and_leaves_caps_and_floors() -> None:
     assert [(stage.max_examples, stage.floors) for stage in eased] == [(s.max_examples, s.floors) for s in stages]
 
 
-@pytest.mark.parametrize("least", rule.TOLERANCE_FACTORS)
+@pytest.mark.parametrize("least", streams.TOLERANCE_FACTORS)
 def test_the_least_slack_that_holds_is_found(least: float) -> None:
     asked: list[float] = []
 
@@ -202,11 +202,11 @@ def test_the_command_tunes_then_reruns_the_best_and_writes_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rule, "SLACKS", (3.0,))
+    monkeypatch.setattr(streams, "TOLERANCE_FACTORS", (3.0,))
     wanted = ["calibrate", "continual-digits", "--families", "sgd-replay", "--rates", "2", "--studies", "2"]
     assert cli.invoke([*wanted, "--no-variants", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["calibrations"]
-    written = msgspec.json.decode(Path("calibration/continual-digits.json").read_bytes(), type=rule.Calibration)
+    written = msgspec.json.decode(Path("calibration/continual-digits.json").read_bytes(), type=results.Calibration)
     assert json.loads(msgspec.json.encode(written)) == shown
     records, problems = read_all([Path("calibration/runs")])
     assert not problems
@@ -240,7 +240,7 @@ def test_a_variant_takes_the_setting_of_its_bases_calibration(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     (best,) = {line.split(maxsplit=1)[1] for line in lines}
-    base = msgspec.json.decode(kept.read_bytes(), type=rule.Calibration)
+    base = msgspec.json.decode(kept.read_bytes(), type=results.Calibration)
     anchor = next(s for s in base.settings if s.submission == base.anchor)
     assert best.startswith("adamw-cosine ")
     assert f" lr={anchor.hparams['lr']} " in best

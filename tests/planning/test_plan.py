@@ -163,7 +163,7 @@ def test_a_ruleset_of_ones_own_never_ranks(tmp_path: Path) -> None:
         ("trials: 1\nstudies: 1\nstopping: never\n", "stopping"),
         ("trials: 1\nstudies: 1\nstopping: chosen\n", "tuning_studies"),
         ("trials: 2\nstudies: 1\nstopping: drawn\n", "one trial"),
-        ("- a list\n", "no fields"),
+        ("- a list\n", "must be a mapping"),
         ("trials: [", "not YAML"),
     ],
 )
