@@ -26,7 +26,7 @@ _FEW = 3
 _DETAILED = 2
 
 
-class _Kept:
+class _KeptTrials:
     """Trials kept from before, gathered until something else is to be shown: a plan may have thousands of them."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Plain:
         self._stream = stream or sys.stderr
         self._index = 0
         self._running: dict[str, int] = {}
-        self._kept = _Kept()
+        self._kept = _KeptTrials()
 
     def __enter__(self) -> Plain:
         return self
@@ -136,7 +136,7 @@ class LiveView:
         self._total = total
         self._index = 0
         self._running: dict[str, _Running] = {}
-        self._kept = _Kept()
+        self._kept = _KeptTrials()
         self._live: Live
 
     def __enter__(self) -> LiveView:
