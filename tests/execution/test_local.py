@@ -222,7 +222,7 @@ def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
     """Where wall seconds are scored, sharing would spoil both trials."""
     free = Allocation(("0",), [])
     answers: list[Allocation | None] = [None, None, free, None]
-    monkeypatch.setattr(remote, "_LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(remote, "_POLL_INTERVAL_S", 0.0)
     monkeypatch.setattr(Machine, "take", lambda self, spec: answers.pop(0))
     said: list[bytes] = []
     spec = stub_specs(1)[0]

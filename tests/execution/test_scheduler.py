@@ -83,7 +83,7 @@ def test_three_losses_without_progress_are_a_crash(tmp_path: Path) -> None:
     backend = Scripted(tmp_path, {0: [LostTrial("its node died", steps=8)] * 9})
     (outcome,) = carried_out(backend, stub_specs(1), watcher)
     assert (outcome.status, outcome.kept) == ("crashed", False)
-    assert outcome.reason == "its node died, 3 times in a row without it getting further"
+    assert outcome.reason == "its node died, 3 times in a row without progress"
     assert [record.status for record in watcher.records] == ["crashed"]
     (record,), problems = records.read_all([tmp_path])
     assert (record.status, problems) == ("crashed", [])

@@ -101,9 +101,9 @@ def test_being_stopped_ends_the_jobs_and_leaves_records(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"cluster": "slurm"}, "no Slurm here"),
+        ({"cluster": "slurm"}, "Slurm is not installed"),
         ({"cluster": "cloud"}, "slurm or local"),
-        ({"minutes": "-1"}, "no number"),
+        ({"minutes": "-1"}, "non-negative number"),
         ({"queue": "long"}, "no option 'queue'"),
     ],
 )

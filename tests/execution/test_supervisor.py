@@ -80,7 +80,7 @@ def test_a_worker_that_exits_has_crashed(tmp_path: Path) -> None:
 def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = msgspec.structs.replace(micro.FACTS.budget, seconds={"default": 1e-3})
     spec = spec_of(entry("Hangs"), facts={"budget": budget})
-    monkeypatch.setattr(worker_process, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(worker_process, "SILENCE_S", 1.0)
     record = run_worker(spec, tmp_path)
     assert record.status == "timeout"
     assert "no sign of life" in record.reason

@@ -210,7 +210,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     def watched(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch:
         return DeviceWatch(driver, (GPU,), tell)
 
-    monkeypatch.setattr(worker_process, "watch", watched)
+    monkeypatch.setattr(worker_process, "start_watch", watched)
     monkeypatch.setattr("harness.hardware.telemetry.APART_S", 0.0)
     root = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", root)
@@ -229,7 +229,7 @@ def test_a_worker_cannot_send_readings() -> None:
     event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
     decoder = msgspec.json.Decoder(WorkerEvent)
     done = event_reader.decode_event(decoder, msgspec.json.encode(event))
-    assert "no event" in getattr(done, "reason", "")
+    assert "invalid event" in getattr(done, "reason", "")
 
 
 def test_readings_go_on_after_an_interruption() -> None:
