@@ -223,13 +223,13 @@ def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
     free = Allocation(("0",), [])
     answers: list[Allocation | None] = [None, None, free, None]
     monkeypatch.setattr(remote, "_POLL_INTERVAL_S", 0.0)
-    monkeypatch.setattr(Machine, "take", lambda self, spec: answers.pop(0))
+    monkeypatch.setattr(Machine, "allocate", lambda self, spec: answers.pop(0))
     said: list[bytes] = []
     spec = stub_specs(1)[0]
     relay = EventForwarder(layout.run_id(spec), said.append)
-    assert remote._claim_folder(msgspec.structs.replace(spec, device="cuda"), relay) is free
+    assert remote._allocate(msgspec.structs.replace(spec, device="cuda"), relay) is free
     assert sum(b"waiting for them" in line for line in said) == 1, "said once"
-    assert remote._claim_folder(spec, relay) is None
+    assert remote._allocate(spec, relay) is None
     assert b"runs beside them" in said[-1]
 
 

@@ -83,7 +83,7 @@ def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(worker_process, "SILENCE_S", 1.0)
     record = run_worker(spec, tmp_path)
     assert record.status == "timeout"
-    assert "no sign of life" in record.reason
+    assert "no event from the worker" in record.reason
 
 
 def test_patched_time_functions_change_nothing(tmp_path: Path) -> None:
