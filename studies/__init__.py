@@ -1,0 +1,1 @@
+"""Studies: experiments whose design is fixed before the first run, on top of the Python API of `harness`."""

@@ -1,0 +1,1 @@
+"""The comparison of schedules and optimizers, tuned alike: docs/comparison.md."""
