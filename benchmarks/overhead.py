@@ -25,6 +25,7 @@ from scipy import stats
 
 from harness.contract.events import AnyEvent
 from harness.contract.run import Job, RunSpec
+from harness.contract.schedule import planned_updates
 from harness.hardware import detect
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
@@ -102,7 +103,7 @@ def _bare_step(spec: RunSpec) -> Callable[[], None]:
         groups, lr=float(hp["lr"]), betas=(float(hp["beta1"]), float(hp["beta2"])), eps=float(hp["eps"]), fused=True
     )
     batch_size = int(hp["batch_size"])
-    horizon = round(spec.workload.facts.budget.horizon * float(hp["horizon_fraction"]) / batch_size)
+    horizon = planned_updates(spec.workload.facts.budget.horizon, float(hp["horizon_fraction"]), batch_size)
     warmup = float(hp["warmup"]) * horizon
     order = torch.randperm(len(pool))
     state = {"step": 0, "at": 0}

@@ -1,4 +1,4 @@
-"""What a schedule is given and what it returns."""
+"""What a schedule is given and what it returns, and how many updates it plans for."""
 
 from __future__ import annotations
 
@@ -41,3 +41,12 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
     lr: float
     momentum: float | None = None
     weight_decay: float | None = None
+
+
+def planned_updates(examples: int, horizon_fraction: float, batch_size: int) -> int:
+    """T, the updates that a schedule plans for within a budget of so many examples; at least one.
+
+    >>> planned_updates(32_000, 0.75, 32)
+    750
+    """
+    return max(1, round(examples * horizon_fraction / batch_size))

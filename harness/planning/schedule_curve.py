@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from harness.contract import hyperparameters
 from harness.contract.domains import HParams, Scalar
 from harness.contract.entries import PartEntry
-from harness.contract.schedule import Factors, Progress
+from harness.contract.schedule import Factors, Progress, planned_updates
 from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.loading import keywords_for
@@ -73,7 +73,7 @@ class Plan:
         )
 
     def _planned(self, updates: int) -> int:
-        return max(1, round(updates * self.fraction))
+        return planned_updates(updates * self.batch_size, self.fraction, self.batch_size)
 
 
 def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: Iterable[int]) -> list[Factors]:

@@ -12,6 +12,7 @@ from harness.contract import hyperparameters
 from harness.contract.domains import Choice, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError, unknown
 from harness.hardware import detect
@@ -188,10 +189,10 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSetti
             # What is set by hand is set for every submission named: say which one lacks it.
             raise unknown(f"hyperparameter of {composition.entry.name}", name, space)
     values = hyperparameters.resolve(space, given, (), {})
-    share = float(values.get("horizon_fraction", 1.0)) / int(values["batch_size"])
+    fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
     shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None
     planned = {
-        name: None if examples is None else max(1, round(examples * share))
+        name: None if examples is None else planned_updates(examples, fraction, size)
         for name, examples in (("horizon", facts.budget.horizon), ("task", shortest))
     }
     for check in composition.checks:

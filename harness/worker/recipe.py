@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.contract.domains import HParams, Space
 from harness.contract.entries import PartKind, Source
-from harness.contract.schedule import Factors, Progress
+from harness.contract.schedule import Factors, Progress, planned_updates
 from harness.errors import UsageError
 from harness.plugins.loading import keywords_for
 from harness.worker.batch_norm import BatchStatistics
@@ -188,7 +188,7 @@ class RecipeSubmission:
 
     def _planned(self, examples: int | None) -> int | None:
         """The updates planned for so many examples."""
-        return None if examples is None else max(1, round(examples * self._fraction / self._task.batch_size))
+        return None if examples is None else planned_updates(examples, self._fraction, self._task.batch_size)
 
     def _apply(self, factors: Factors) -> None:
         for group, base in zip(self._groups, self._base, strict=True):
