@@ -1,73 +1,72 @@
-"""What is compared in docs/comparison.md: arms, workloads, budgets, seeds and claims, all of it fixed before any run.
-
-Every arm is a preset at its defaults but for what is tuned: its learning rate and, where it plans for a horizon, its
-`horizon_fraction`. Five settings of these two are tried on one tuning seed, all five on the same; they are the first
-points of the Halton sequence that every ruleset draws from. Each measure has its own best setting, and each best
-setting five fresh seeds, the same for all arms, so that runs pair. All runs go to the end of their budget. All other
-methods have three learning rates on `resnet-digits`, and one run at their defaults on `lm-tiny`.
-"""
+"""The design of the study: its arms, stages and claims, read from `design.yaml`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from harness.contract.base import Data
+from harness.contract.run import Ruleset
+from harness.errors import unknown
+from harness.planning.rulesets import ruleset
 
 #: `loss`: the score metric at the end of the budget. `target`: examples drawn at the first evaluation at the target.
 Measure = Literal["loss", "target"]
-Kind = Literal["better", "not worse"]
+#: What a claim says of its arm.
+ClaimKind = Literal["better", "not worse"]
 #: What is tried for an arm: points over its learning rate and its horizon, learning rates alone, or its defaults.
 Settings = Literal["points", "rates", "defaults"]
+#: What a stage is for: claims about full budgets, claims about a small one, the other arms, and those untuned.
+Role = Literal["full", "small", "others", "untuned"]
 
-RULESET = Path(__file__).with_name("methods.yaml")
-#: Root of all seeds; no other runs of this repository have it.
-ROOT_SEED = 6
-#: Settings tried for a main arm, learning rates tried for any other, fresh seeds of each best setting.
-TRIALS, RATES, SEEDS = 5, 3, 5
-#: Two-sided error of every table and of the list of claims, after correction.
-ALPHA = 0.05
-#: A ratio of losses or of examples nearer to 1 than this is of no interest to a claim, whatever its p.
-WORTH = 0.03
+FOLDER = Path(__file__).parent
+DESIGN = FOLDER / "design.yaml"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(Data, frozen=True, kw_only=True):
     """One workload at one budget.
 
     Args:
+        role: what the page uses it for.
         workload: its name.
-        budget: in examples; None for the workload's own.
         arms: submissions that run there.
-        settings: what is tried on the tuning seed; nothing, where the defaults are run.
-        seeds: fresh ones, of each best setting.
+        seeds: fresh seeds of each best setting.
+        budget: in examples; the workload's own when None.
+        settings: what is tried on the tuning seed; nothing for `defaults`.
         measures: those whose best settings are run on fresh seeds.
-        eval_every: examples between evaluations; None for the workload's own.
+        eval_every: examples between evaluations; the workload's own when None.
     """
 
+    role: Role
     workload: str
+    arms: tuple[str, ...]
+    seeds: int
     budget: int | None = None
-    arms: Sequence[str]
     settings: Settings = "points"
-    seeds: int = SEEDS
     measures: tuple[Measure, ...] = ("loss", "target")
     eval_every: int | None = None
 
     @property
     def title(self) -> str:
+        """The workload, and its budget where that is not the workload's own."""
         return self.workload if self.budget is None else f"{self.workload}, {self.budget:,} examples"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
+class Claim(Data, frozen=True, kw_only=True):
     """What a paper says of two methods, as a test on pairs of fresh seeds.
 
     Args:
         paper: its title.
-        says: the claim in a few words, as far as it can be tried here.
+        says: the claim in a few words, as far as it can be tested here.
         arm, other: the method said to be better (or not to be worse), and the one it is compared with.
         measure: what is compared.
-        small: at the small budget of `resnet-digits` instead of at the full ones.
+        kind: whether the arm is said to be better, or only not to be worse.
+        small: tested at the small budget instead of at the full ones.
         confounds: what differs from the paper's setting.
     """
 
@@ -76,185 +75,109 @@ class Claim:
     arm: str
     other: str
     measure: Measure = "loss"
-    kind: Kind = "better"
+    kind: ClaimKind = "better"
     small: bool = False
     confounds: str
 
 
-SCHEDULES = (
-    "adamw-cosine",
-    "adamw-constant",
-    "d2z",
-    "wsd",
-    "wsd-s",
-    "rex",
-    "uba",
-    "infinite",
-    "one-cycle",
-    "step",
-)
-#: Schedule-Free has no WSD on top: its average stands in for the decay.
-OPTIMIZERS = (
-    "wsd",
-    "nadamw-wsd",
-    "nesterov-wsd",
-    "lion-wsd",
-    "muon-wsd",
-    "soap-wsd",
-    "schedule-free-adamw",
-    "prodigy-wsd",
-)
-#: Family -> its arms, the first of which the others are compared with.
-FAMILIES: dict[str, tuple[str, ...]] = {"Schedules, with AdamW": SCHEDULES, "Optimizers, with WSD": OPTIMIZERS}
-MAIN = tuple(dict.fromkeys((*SCHEDULES, *OPTIMIZERS)))
-#: Tuned by learning rate alone, on `resnet-digits`; at their defaults on `lm-tiny`.
-REST = (
-    "adabound-wsd",
-    "adafactor-wsd",
-    "adamod-wsd",
-    "adamw-polynomial",
-    "adamw-swa",
-    "ademamix-wsd",
-    "amsbound-wsd",
-    "clr",
-    "clr-sgd",
-    "cosine-10pct",
-    "cosine-power",
-    "cosine-power-sgd",
-    "cyclic-cosine",
-    "dog",
-    "fadam-wsd",
-    "galore-wsd",
-    "heavy-ball-wsd",
-    "inverse-sqrt",
-    "lamb-wsd",
-    "large-then-decay",
-    "ldog",
-    "linear-10pct",
-    "minicpm",
-    "multiplicative-cyclic",
-    "nadamw-algoperf",
-    "nadamw-algoperf-points",
-    "one-cycle-sgd",
-    "power",
-    "prodigy",
-    "radam-wsd",
-    "rex-sgd",
-    "sam-sgd",
-    "schedule-free-radam",
-    "schedule-free-sgd",
-    "sgd-nesterov",
-    "sgd-swa",
-    "sgdw-wsd",
-    "shampoo-wsd",
-    "slow-start-fast-decay",
-    "step-sgd",
-    "uba-sgd",
-    "wsd-ema",
-    "wsd-lawa",
-    "wsdc",
-    "wsm",
-)
-#: A quarter of the budget: where the papers on budgeted training see the largest differences.
-SMALL = Stage(workload="resnet-digits", budget=7_168, arms=MAIN)
-#: The workloads at their own budgets, on which claims are tried.
-#: The evaluations of `lm-tiny` take longer than its training; 51 are enough to compare arms with each other.
-FULL = (Stage(workload="resnet-digits", arms=MAIN), Stage(workload="lm-tiny", arms=MAIN, eval_every=640))
-OTHERS = Stage(workload="resnet-digits", arms=REST, settings="rates", measures=("target",))
-UNTUNED = Stage(workload="lm-tiny", arms=REST, settings="defaults", seeds=1, measures=("target",), eval_every=640)
-#: In the order in which they run; what matters most comes first.
-STAGES = (FULL[0], SMALL, FULL[1], OTHERS, UNTUNED)
+class Design(Data, frozen=True, kw_only=True):
+    """All that is fixed before the first run.
 
-_ONE_SIZE = "a network of some ten thousand weights and some hundred updates"
-_SHARED_SPACE = "warmup and the schedule's own numbers are not tuned"
+    Args:
+        ruleset: the rules of every run; its `trials` are the settings tried for a main arm, its `studies` the fresh
+            seeds of each best setting.
+        root_seed: root of all seeds.
+        rates: learning rates tried for an arm that is not a main arm.
+        alpha: two-sided error of every table and of the list of claims, after correction.
+        min_effect: a ratio closer to 1 than this supports no claim.
+        families: family to its arms, the first of which the others are compared with.
+        stages: in the order in which they run.
+        claims: in the order of the page.
+    """
+
+    ruleset: Ruleset
+    root_seed: int
+    rates: int
+    alpha: float
+    min_effect: float
+    families: dict[str, tuple[str, ...]]
+    stages: tuple[Stage, ...]
+    claims: tuple[Claim, ...]
+
+    @property
+    def main_arms(self) -> tuple[str, ...]:
+        """The arms of all families, each once."""
+        return tuple(dict.fromkeys(arm for arms in self.families.values() for arm in arms))
+
+    @property
+    def full_stages(self) -> tuple[Stage, ...]:
+        """The workloads at their own budgets, on which claims about full budgets are tested together."""
+        return tuple(stage for stage in self.stages if stage.role == "full")
+
+    @property
+    def small_stage(self) -> Stage:
+        """The stage at a small budget."""
+        return self._only("small")
+
+    @property
+    def others_stage(self) -> Stage:
+        """The stage of the arms that are in no family, tuned by learning rate alone."""
+        return self._only("others")
+
+    @property
+    def untuned_stage(self) -> Stage:
+        """The stage of the same arms at their defaults."""
+        return self._only("untuned")
+
+    def stages_of(self, claim: Claim) -> tuple[Stage, ...]:
+        """The stages on which a claim is tested."""
+        return (self.small_stage,) if claim.small else self.full_stages
+
+    def select_stages(
+        self, arms: Collection[str] = (), workloads: Collection[str] = (), seeds: int | None = None
+    ) -> tuple[Stage, ...]:
+        """The stages with some of their arms and seeds.
+
+        Args:
+            arms: only these; all when empty.
+            workloads: only these; all when empty.
+            seeds: fresh seeds of each best setting; as designed when None.
+
+        Raises:
+            UsageError: an arm or a workload that is in no stage.
+        """
+        for kind, names, known in (
+            ("arm", arms, {arm for stage in self.stages for arm in stage.arms}),
+            ("workload", workloads, {stage.workload for stage in self.stages}),
+        ):
+            for name in names:
+                if name not in known:
+                    raise unknown(f"{kind} of the study", name, known)
+        selected = []
+        for stage in self.stages:
+            chosen = tuple(arm for arm in stage.arms if not arms or arm in arms)
+            if chosen and (not workloads or stage.workload in workloads):
+                selected.append(msgspec.structs.replace(stage, arms=chosen, seeds=seeds or stage.seeds))
+        return tuple(selected)
+
+    def _only(self, role: Role) -> Stage:
+        (stage,) = (stage for stage in self.stages if stage.role == role)
+        return stage
 
 
-def _claims() -> Iterator[Claim]:
-    refinement = "When, Why and How Much? Adaptive Learning Rate Scheduling by Refinement"
-    yield Claim(
-        paper=refinement,
-        says="linear decay matches or outperforms cosine",
-        arm="d2z",
-        other="adamw-cosine",
-        kind="not worse",
-        confounds=_ONE_SIZE,
-    )
-    rex = "REX: Revisiting Budgeted Training with an Improved Schedule"
-    yield Claim(
-        paper=rex,
-        says="REX outperforms linear decay at a low budget",
-        arm="rex",
-        other="d2z",
-        small=True,
-        confounds=f"{_ONE_SIZE}; a quarter of a budget is not the paper's 1 %",
-    )
-    for other, name in (("d2z", "linear"), ("adamw-cosine", "cosine"), ("step", "step"), ("one-cycle", "one-cycle")):
-        yield Claim(
-            paper=rex,
-            says=f"REX matches or exceeds {name} decay at a high budget",
-            arm="rex",
-            other=other,
-            kind="not worse",
-            confounds=_ONE_SIZE,
-        )
-    uba = "Stepsize anything: A unified learning rate schedule for budgeted-iteration training"
-    for small in (True, False):
-        for other, name in (("adamw-cosine", "cosine"), ("step", "step"), ("one-cycle", "one-cycle"), ("rex", "REX")):
-            yield Claim(
-                paper=uba,
-                says=f"UBA surpasses {name}",
-                arm="uba",
-                other=other,
-                small=small,
-                confounds=f"φ stays at 1; {_SHARED_SPACE}",
-            )
-    river = "Understanding Warmup-Stable-Decay Learning Rates: A River Valley Loss Landscape Perspective"
-    yield Claim(
-        paper=river,
-        says="WSD-S, with checkpoints on the way, ends no worse than WSD",
-        arm="wsd-s",
-        other="wsd",
-        kind="not worse",
-        confounds="the paper counts the losses at all budgets of a run, here it is the last alone; final 0.1 against 0",
-    )
-    yield Claim(
-        paper="A disciplined approach to neural network hyper-parameters: Part 1 -- learning rate, batch size, "
-        "momentum, and weight decay",
-        says="one cycle reaches the target earlier than steps",
-        arm="one-cycle",
-        other="step",
-        measure="target",
-        confounds="the paper is about SGD; momentum is AdamW's beta1 here",
-    )
-    road = "The Road Less Scheduled"
-    measures: tuple[Measure, ...] = ("loss", "target")
-    for measure in measures:
-        yield Claim(
-            paper=road,
-            says="Schedule-Free is no worse than a tuned cosine, without knowing the horizon",
-            arm="schedule-free-adamw",
-            other="adamw-cosine",
-            measure=measure,
-            kind="not worse",
-            confounds="β₁ and warmup are not tuned, and it has one tuned number where the cosine has two",
-        )
-    for matrix, name in (("muon-wsd", "Muon"), ("soap-wsd", "SOAP")):
-        yield Claim(
-            paper="Fantastic Pretraining Optimizers and Where to Find Them",
-            says=f"{name} is faster than tuned AdamW",
-            arm=matrix,
-            other="wsd",
-            measure="target",
-            confounds="speed counts examples, so its dearer step is free; the paper sees gains shrink with size",
-        )
-    yield Claim(
-        paper="How far away are truly hyperparameter-free learning algorithms?",
-        says="Prodigy lags behind a calibrated NAdamW",
-        arm="nadamw-wsd",
-        other="prodigy-wsd",
-        measure="target",
-        confounds="NAdamW is calibrated on the workload itself, and so is Prodigy's factor",
-    )
+@functools.cache
+def read_design(path: Path = DESIGN) -> Design:
+    """The design in a YAML file.
 
-
-CLAIMS = tuple(_claims())
+    Raises:
+        UsageError: its ruleset does not exist or is wrong.
+        msgspec.ValidationError: a field is missing, unknown or of another type.
+    """
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rules = ruleset(str(path.with_name(content["ruleset"])))
+    families, others = content["families"], content.pop("others")
+    main = list(dict.fromkeys(arm for arms in families.values() for arm in arms))
+    arms = {"main": main, "others": others}
+    stages = [{"seeds": rules.studies, **stage, "arms": arms[stage["arms"]]} for stage in content["stages"]]
+    claims = [{"paper": entry["paper"], **claim} for entry in content.pop("papers") for claim in entry["claims"]]
+    return msgspec.convert({**content, "ruleset": rules, "stages": stages, "claims": claims}, Design)

@@ -1,0 +1,119 @@
+"""The trials of the study: settings on the tuning seed, then fresh seeds of the best ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from harness.contract import hyperparameters
+from harness.contract.domains import Fixed, HParams
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.run import Purpose, RunSpec
+from harness.planning import sampling
+from harness.planning.compose import compose
+from harness.planning.phases import interleave
+from harness.planning.trials import PlanSettings, plan_trials
+from harness.plugins.registry import Registry
+from harness.storage.layout import run_id
+from studies.methods.design import Design, Stage
+from studies.methods.figures import TUNED, RunFigures, choose_settings, select_arm
+
+
+class StudyPlan:
+    """Makes the specifications of the study's trials.
+
+    Args:
+        design: what is compared.
+        registry: where submissions and workloads are looked up.
+        smoke: a few steps only, for trying the study out; such runs are in no table.
+    """
+
+    def __init__(self, design: Design, registry: Registry, *, smoke: bool = False) -> None:
+        self._design = design
+        self._registry = registry
+        self._settings = PlanSettings(ruleset=design.ruleset, seed=design.root_seed, smoke=smoke)
+
+    def tuning_specs(self, stage: Stage) -> Sequence[RunSpec]:
+        """Every arm's settings on the tuning seed, trial by trial, so that arms alternate on one machine state."""
+        return interleave([self.tuning_specs_of(stage, arm) for arm in stage.arms])
+
+    def tuning_specs_of(self, stage: Stage, arm: str) -> Sequence[RunSpec]:
+        """One arm's settings on the tuning seed; none where the stage runs defaults."""
+        if stage.settings == "defaults":
+            return ()
+        entry = self._registry.submission(arm)
+        points = settings_to_try(entry, self._registry, stage, self._design)
+        specs = self._plan(stage, entry, points, "tuning", 1)
+        # One seed for all settings: the setting alone differs between them.
+        return [msgspec.structs.replace(spec, seeds=specs[0].seeds) for spec in specs]
+
+    def fresh_specs(self, stage: Stage, tuning: Iterable[RunFigures]) -> Sequence[RunSpec]:
+        """Fresh seeds of every arm's best settings, seed by seed.
+
+        Args:
+            tuning: the runs of `tuning_specs`.
+        """
+        runs = list(tuning)
+        specs = [spec for arm in stage.arms for spec in self.fresh_specs_of(stage, arm, select_arm(runs, arm))]
+        return sorted(specs, key=lambda spec: spec.study)
+
+    def fresh_specs_of(self, stage: Stage, arm: str, tuning: Sequence[RunFigures]) -> Sequence[RunSpec]:
+        """Fresh seeds of one arm's best settings, or of its defaults where nothing was tuned."""
+        entry, best = self._registry.submission(arm), choose_settings(tuning)
+        settings = [_whole_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
+        specs = [spec for setting in settings for spec in self._plan(stage, entry, [setting], "score", stage.seeds)]
+        # Both measures may have chosen the same setting.
+        return list({run_id(spec): spec for spec in specs}.values())
+
+    def workload(self, stage: Stage) -> WorkloadEntry:
+        """The stage's workload, evaluated as often as the stage says."""
+        workload = self._registry.workload(stage.workload)
+        if stage.eval_every is None:
+            return workload
+        facts = msgspec.structs.replace(workload.facts, eval_every=stage.eval_every)
+        arguments = {**workload.arguments, "eval_every": stage.eval_every}
+        return msgspec.structs.replace(workload, facts=facts, arguments=arguments)
+
+    def _plan(
+        self, stage: Stage, entry: SubmissionEntry, points: Sequence[HParams], purpose: Purpose, studies: int
+    ) -> Sequence[RunSpec]:
+        return plan_trials(
+            self.workload(stage),
+            entry,
+            self._registry,
+            self._settings,
+            purpose=purpose,
+            studies=studies,
+            points=points,
+            horizon=None if self._settings.smoke else stage.budget,
+        )
+
+
+def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, design: Design) -> list[HParams]:
+    """The settings that are tried for an arm on the tuning seed.
+
+    For `rates`: learning rates around its default, or the arm's own list of settings. For `points`: points of the
+    Halton sequence over its learning rate and its `horizon_fraction`. An arm with two learning rates, for hidden
+    weights and for the rest, keeps the ratio of their defaults.
+    """
+    space = compose(entry, registry).space
+    default = float(hyperparameters.default(space["lr"]))
+    points: list[HParams]
+    if stage.settings == "rates":
+        if entry.points:
+            return list(entry.points)
+        points = [{"lr": rate} for rate in sampling.rates(default, design.rates)]
+    else:
+        tuned = {name: space[name] for name in TUNED if name in space and not isinstance(space[name], Fixed)}
+        points = [dict(point) for point in islice(sampling.draws(tuned), design.ruleset.trials)]
+    if "adam_lr" in space:
+        ratio = float(hyperparameters.default(space["adam_lr"])) / default
+        points = [{**point, "adam_lr": float(f"{float(point['lr']) * ratio:.6g}")} for point in points]
+    return points
+
+
+def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
+    """The whole setting of a tuning run; of one in the arm's own list, figures keep only a part."""
+    return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

@@ -1,0 +1,206 @@
+"""The tables of docs/comparison.md."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+from studies.methods.claims import describe_on_one_workload, describe_place, judge_claims, judge_each_workload
+from studies.methods.design import Claim, Measure, Stage
+from studies.methods.differences import (
+    Difference,
+    compare_by_flips,
+    compare_losses_with_first,
+    correct_by_holm,
+    pool_log_ratios,
+)
+from studies.methods.figures import RunFigures
+from studies.methods.results import Results
+
+# --- a family's tables --------------------------------------------------------------------------------
+
+
+def loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
+    """Losses and examples to the target of some arms on one stage, tested against the first."""
+    differences = compare_losses_with_first(results, stage, arms)
+    rows = [_loss_row(results, stage, arm, differences.get(arm)) for arm in arms]
+    heading = ("arm", "setting", "loss", "ratio", "p", "", "setting", "examples to target", "hits", "seconds")
+    return "\n".join([f"### {stage.title}\n", *markdown_table(heading, rows), ""])
+
+
+def _loss_row(results: Results, stage: Stage, arm: str, difference: Difference | None) -> list[str]:
+    fresh = list(results.fresh_runs(stage, arm, "loss").values())
+    by_loss, by_target = (results.best_setting(stage, arm, measure) for measure in ("loss", "target"))
+    if by_loss is None or by_target is None or not fresh:
+        return [f"`{arm}`", *["not run"] + [""] * 8]
+    at_target = _target_cells(list(results.fresh_runs(stage, arm, "target").values()))
+    loss_cells = [format_setting(by_loss), _format_mean_loss(fresh), *_difference_cells(difference)]
+    return [f"`{arm}`", *loss_cells, format_setting(by_target), *at_target]
+
+
+def overall_table(results: Results, arms: Sequence[str]) -> str:
+    """Both workloads at their own budgets together: five pairs from each."""
+    design = results.design
+    first, *others = arms
+    measures: tuple[Measure, ...] = ("loss", "target")
+    questions = [(arm, measure) for arm in others for measure in measures]
+    tested = [
+        compare_by_flips(pool_log_ratios(results, design.full_stages, arm, first, measure), len(questions), design)
+        for arm, measure in questions
+    ]
+    differences = dict(zip(questions, correct_by_holm(tested, design), strict=True))
+    rows = []
+    for arm in others:
+        of_arm = [differences[arm, measure] for measure in measures]
+        cells = [[str(difference.n), *_difference_cells(difference)] for difference in of_arm]
+        rows.append([f"`{arm}`", *cells[0], *cells[1]])
+    heading = (f"against `{first}`", "n", "loss", "p", "", "n", "examples to target", "p", "")
+    return "\n".join(["### Both workloads together\n", *markdown_table(heading, rows), ""])
+
+
+# --- the other arms -----------------------------------------------------------------------------------
+
+
+def others_section(results: Results) -> str:
+    """The arms in no family: tuned by learning rate alone, and at their defaults."""
+    design = results.design
+    stage, untuned = design.others_stage, design.untuned_stage
+    rows = [row for arm in stage.arms if (row := _others_row(results, arm))]
+    heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds", f"{untuned.workload}, untuned")
+    text = (
+        f"On `{stage.workload}`: {design.rates} learning rates on the tuning seed, `horizon_fraction` at its default; "
+        f"the one with the fewest examples to the target on {stage.seeds} fresh seeds. Tuned by less than the tables "
+        f"above, so not tested against them. The last column is one run of the defaults on `{untuned.workload}`. "
+        "↑ and ↓ mark a rate that was the highest or lowest tried, beyond which a better one may lie. "
+        "Methods that need a stream of tasks or examples with a quality are not here: these workloads have neither "
+        "([schedules](schedules.md) and [optimizers](optimizers.md) say what they do on others).\n"
+    )
+    return "\n".join(["## The other methods\n", text, *markdown_table(heading, rows), ""])
+
+
+def _others_row(results: Results, arm: str) -> list[str]:
+    stage = results.design.others_stage
+    best, fresh = results.best_setting(stage, arm, "target"), list(results.fresh_runs(stage, arm, "target").values())
+    if best is None or not fresh:
+        return []
+    losses = [run.loss for run in fresh if run.loss is not None]
+    spread = f"{min(losses):.4g} to {max(losses):.4g}" if losses else "broke"
+    untuned = results.fresh_runs(results.design.untuned_stage, arm, "target")
+    return [
+        f"`{arm}`",
+        format_rate(best, results.tuning_runs(stage, arm)),
+        _format_mean_loss(fresh),
+        spread,
+        *_target_cells(fresh),
+        describe_hits(list(untuned.values())),
+    ]
+
+
+# --- claims -------------------------------------------------------------------------------------------
+
+
+def claims_section(results: Results) -> str:
+    """What papers say, and the verdict on each claim."""
+    design = results.design
+    each_workload = judge_each_workload(results)
+    by_claim: dict[Claim, list[str]] = {}
+    for judged in each_workload:
+        by_claim.setdefault(judged.claim, []).append(describe_on_one_workload(results, judged))
+    rows = []
+    for judged in judge_claims(results):
+        claim, difference = judged.claim, judged.difference
+        ratio, p = _difference_cells(difference)[:2] if difference.ratio is not None else ("–", "")
+        alone = "; ".join(filter(None, by_claim.get(claim, ())))
+        place = describe_place(claim, design)
+        cells = [claim.paper, claim.says, place, claim.measure, ratio, p, f"**{judged.verdict}**", alone]
+        rows.append([*cells, claim.confounds])
+    heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "on each alone", "what differs")
+    text = (
+        "Each as a test fixed beforehand, on both workloads together by sign flips, at the small budget by "
+        f"Student's t; p and intervals are corrected over these {len(design.claims)}. *Fails* says that the opposite "
+        f"was found, or that there is no gain of {design.min_effect:.0%}; *undecided* that {design.ruleset.studies} "
+        "seeds a workload cannot tell, or that the two workloads disagree. Small networks and a few hundred updates "
+        "are far from most papers' settings: what fails here may hold there.\n\n"
+        "*On each alone* asks the same of one workload, by Student's t, corrected over the "
+        f"{len(each_workload)} of them. It was added when these runs had been seen: seeds vary far more on "
+        "`resnet-digits` than on `lm-tiny`, and the test over both, which weighs all pairs alike, leaves undecided "
+        "what one workload shows plainly. Where a seed missed the target there is no ratio, and the hits are given.\n"
+    )
+    return "\n".join(["## What papers say, and what holds here\n", text, *markdown_table(heading, rows), ""])
+
+
+# --- cells --------------------------------------------------------------------------------------------
+
+
+def format_setting(run: RunFigures) -> str:
+    """`0.0115, 0.89`: the learning rate and, where the arm has one, its share of the horizon."""
+    rate, share = float(run.hparams["lr"]), run.hparams.get("horizon_fraction")
+    return f"{rate:.3g}" if share is None else f"{rate:.3g}, {float(share):.2f}"
+
+
+def format_rate(chosen: RunFigures, tried: Sequence[RunFigures]) -> str:
+    """`0.03 ↑`: the learning rate, and whether it was the highest or the lowest of those tried."""
+    rate, rates = float(chosen.hparams["lr"]), [float(run.hparams["lr"]) for run in tried]
+    edge = " ↑" if rate == max(rates) else " ↓" if rate == min(rates) else ""
+    return f"{rate:.3g}{edge if len(set(rates)) > 1 else ''}"
+
+
+def _format_mean_loss(fresh: Sequence[RunFigures]) -> str:
+    """The mean over the seeds that came to the end, and how many did not."""
+    losses = [run.loss for run in fresh if run.loss is not None]
+    broke = f"{len(fresh) - len(losses)}/{len(fresh)} broke"
+    if not losses:
+        return broke
+    return f"{statistics.fmean(losses):.4g}" + (f" ({broke})" if len(losses) < len(fresh) else "")
+
+
+def _difference_cells(difference: Difference | None) -> list[str]:
+    """Ratio with its interval, corrected p and verdict; of the first arm, which is compared with nothing, 1."""
+    if difference is None:
+        return ["1", "", ""]
+    if difference.ratio is None:
+        return ["–", "", "not tested"]
+    low, high = difference.low, difference.high
+    ends = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
+    return [f"{difference.ratio:.3f}{ends}", f"{difference.p_holm:.2g}", difference.verdict]
+
+
+def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
+    """Median examples to the target, hits, and median seconds; a miss is the worst."""
+    if not fresh:
+        return ["", "", ""]
+    examples = statistics.median(run.value("target") for run in fresh)
+    seconds = statistics.median(math.inf if run.seconds is None else run.seconds for run in fresh)
+    hits = sum(run.hit is not None for run in fresh)
+    cells = ["missed" if math.isinf(examples) else f"{examples:,.0f}", f"{hits}/{len(fresh)}"]
+    return [*cells, "" if math.isinf(seconds) else f"{seconds:.1f}"]
+
+
+def describe_hits(fresh: Sequence[RunFigures]) -> str:
+    """`reached 4/5, median 12,800 examples`, or the loss that a method which missed ended at; of one run, no counts.
+
+    >>> describe_hits([])
+    'not run'
+    """
+    if not fresh:
+        return "not run"
+    hits = [run.hit for run in fresh if run.hit is not None]
+    losses = [run.loss for run in fresh if run.loss is not None]
+    broken = [run.status for run in fresh if not run.is_complete]
+    several = len(fresh) > 1
+    line = ("reached" if hits else "missed") + (f" {len(hits)}/{len(fresh)}" if several else "")
+    if hits:
+        line += f", median {statistics.median(hits):,.0f} examples" if several else f" at {hits[0]:,} examples"
+    elif losses:
+        line += f", ends at {statistics.median(losses):.4g}"
+    return line + (f" ({', '.join(broken)})" if broken else "")
+
+
+def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table's lines."""
+    return [
+        "| " + " | ".join(heading) + " |",
+        "|" + "---|" * len(heading),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
