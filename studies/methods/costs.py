@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.contract.run import RunSpec
 from harness.planning.estimate import STARTUP_S
+from harness.planning.phases import interleave
 from studies.methods.design import Stage
 from studies.methods.figures import TUNED, FinishedRuns, RunFigures
 from studies.methods.plan import StudyPlan
@@ -54,16 +55,16 @@ class StageProgress:
         self._stage = stage
         self._finished = finished
         self._costs = costs
-        self.tuning = plan.tuning_specs(stage)
+        per_arm = {arm: plan.tuning_specs_of(stage, arm) for arm in stage.arms}
+        self.tuning = interleave(list(per_arm.values()))
         #: Seconds left, at least and at most: until an arm is tuned, its measures may choose one setting or several.
         self.least = self.most = 0.0
         #: Runs on fresh seeds that have ended.
         self.fresh_done = 0
-        for arm in stage.arms:
-            self._add_arm(plan, arm)
+        for arm, tuning in per_arm.items():
+            self._add_arm(plan, arm, tuning)
 
-    def _add_arm(self, plan: StudyPlan, arm: str) -> None:
-        tuning = plan.tuning_specs_of(self._stage, arm)
+    def _add_arm(self, plan: StudyPlan, arm: str, tuning: Sequence[RunSpec]) -> None:
         untuned = self._missing(tuning)
         if untuned:
             once = self._stage.seeds * self._costs.seconds(tuning[0])

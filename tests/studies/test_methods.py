@@ -245,21 +245,21 @@ def test_stored_figures_outlive_a_change_of_source_and_records_do_not() -> None:
 
 
 def test_a_smoke_run_leaves_records_that_continue_and_stand_in_no_table(tmp_path: Path) -> None:
-    """Two arms, one fresh seed each; the study stops between two trials and goes on."""
+    """Three learning rates, then one fresh seed; the study stops between two trials and goes on."""
     runs = tmp_path / "runs"
-    (stage,) = (s for s in DESIGN.select_stages(["sgdw-wsd", "clr"], [DIGITS], 1) if s.settings == "rates")
+    (stage,) = (s for s in DESIGN.select_stages(["clr"], [DIGITS], 1) if s.settings == "rates")
     plan = StudyPlan(DESIGN, REGISTRY, smoke=True)
     options = ExecutionOptions(in_process=True)
-    StudyRunner(plan, {}, runs, options, REGISTRY).run_specs(plan.tuning_specs(stage)[:3])
+    StudyRunner(plan, {}, runs, options, REGISTRY).run_specs(plan.tuning_specs(stage)[:2])
     before = {path: path.read_bytes() for path in runs.glob("*/record.json")}
-    assert len(before) == 3
+    assert len(before) == 2
     figures = StudyRunner(plan, {}, runs, options, REGISTRY).run([stage])
-    assert [run.purpose for run in figures] == ["tuning"] * 6 + ["score"] * 2
+    assert [run.purpose for run in figures] == ["tuning"] * 3 + ["score"]
     assert all(run.is_complete and run.loss is not None for run in figures)
     assert all(path.read_bytes() == payload for path, payload in before.items()), "finished trials are kept"
-    assert len(list(runs.glob("*/record.json"))) == 8
+    assert len(list(runs.glob("*/record.json"))) == 4
     frame = harness.load_results(runs)
-    assert set(frame["submission"]) == {"sgdw-wsd", "clr"}
+    assert set(frame["submission"]) == {"clr"}
     assert read_finished(None, runs, DESIGN, []).recorded == {}
 
 
