@@ -175,9 +175,9 @@ def read_design(path: Path = DESIGN) -> Design:
     """
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     rules = ruleset(str(path.with_name(content["ruleset"])))
-    families, others = content["families"], content.pop("others")
+    families, other_arms = content["families"], content.pop("others")
     main = list(dict.fromkeys(arm for arms in families.values() for arm in arms))
-    arms = {"main": main, "others": others}
+    arms = {"main": main, "others": other_arms}
     stages = [{"seeds": rules.studies, **stage, "arms": arms[stage["arms"]]} for stage in content["stages"]]
     claims = [{"paper": entry["paper"], **claim} for entry in content.pop("papers") for claim in entry["claims"]]
     return msgspec.convert({**content, "ruleset": rules, "stages": stages, "claims": claims}, Design)

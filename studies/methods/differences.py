@@ -118,11 +118,11 @@ def _with_verdict(difference: Difference, design: Design) -> Difference:
 
 def compare_losses_with_first(results: Results, stage: Stage, arms: Sequence[str]) -> dict[str, Difference]:
     """Every other arm's loss against that of the first, corrected over them."""
-    first, *others = arms
+    first, *compared = arms
     differences = [
-        compare_by_t(log_ratios(results, stage, arm, first, "loss"), len(others), results.design) for arm in others
+        compare_by_t(log_ratios(results, stage, arm, first, "loss"), len(compared), results.design) for arm in compared
     ]
-    return dict(zip(others, correct_by_holm(differences, results.design), strict=True))
+    return dict(zip(compared, correct_by_holm(differences, results.design), strict=True))
 
 
 def _exp(value: float | None) -> float | None:

@@ -42,16 +42,16 @@ def _loss_row(results: Results, stage: Stage, arm: str, difference: Difference |
 def overall_table(results: Results, arms: Sequence[str]) -> str:
     """Both workloads at their own budgets together: five pairs from each."""
     design = results.design
-    first, *others = arms
+    first, *compared = arms
     measures: tuple[Measure, ...] = ("loss", "target")
-    questions = [(arm, measure) for arm in others for measure in measures]
+    questions = [(arm, measure) for arm in compared for measure in measures]
     tested = [
         compare_by_flips(pool_log_ratios(results, design.full_stages, arm, first, measure), len(questions), design)
         for arm, measure in questions
     ]
     differences = dict(zip(questions, correct_by_holm(tested, design), strict=True))
     rows = []
-    for arm in others:
+    for arm in compared:
         of_arm = [differences[arm, measure] for measure in measures]
         cells = [[str(difference.n), *_difference_cells(difference)] for difference in of_arm]
         rows.append([f"`{arm}`", *cells[0], *cells[1]])
