@@ -150,7 +150,7 @@ class TestWorkload:
 def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunSpec | str:
     composition = compose.compose(submission, REGISTRY)
     ruleset = rulesets.ruleset("quick")
-    reason = compose.ineligible(composition, workload.facts, ruleset)
+    reason = compose.find_ineligibility(composition, workload.facts, ruleset)
     settings = PlanSettings(ruleset=ruleset, smoke=True)
     return reason or plan_trials(workload, submission, REGISTRY, settings)[0]
 

@@ -31,7 +31,7 @@ def identities() -> dict[str, dict[str, str]]:
         row: dict[str, str] = {}
         for name in WORKLOADS:
             workload = REGISTRY.workload(name)
-            if compose.ineligible(compose.compose(entry, REGISTRY), workload.facts, settings.ruleset):
+            if compose.find_ineligibility(compose.compose(entry, REGISTRY), workload.facts, settings.ruleset):
                 continue
             # The id names the hardware; here it is one that no machine has, so that it is the same on all.
             spec = msgspec.structs.replace(plan_trials(workload, entry, REGISTRY, settings)[0], hardware="any")

@@ -13,7 +13,7 @@ from harness.contract.record import Record
 from harness.contract.workload import Target
 
 
-def reached_by(
+def value_reached(
     fresh: Sequence[Record], target: Target, seeds_share: float, examples: float, stage: int | None = None
 ) -> float | None:
     """The best value that at least this share of the runs reach within so many examples; None if too few ran."""
@@ -34,7 +34,7 @@ def best_value(record: Record, target: Target, examples: float, stage: int | Non
     return points[-1][1] if points else None
 
 
-def easier(value: float, target: Target, digits: int = 3) -> float:
+def round_to_easier_side(value: float, target: Target, digits: int = 3) -> float:
     """A value rounded to so many significant digits, never to the harder side.
 
     >>> easier(1.1063, Target(metric="loss", goal="min", value=2.0))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.calibration.curves import easier, first_hit, reached_by, resolution
+from harness.calibration.curves import first_hit, resolution, round_to_easier_side, value_reached
 from harness.calibration.results import Calibration, Level
 from harness.contract.record import Record
 from harness.contract.workload import Target, WorkloadFacts
@@ -24,15 +24,15 @@ def calibrate_pool(
 ) -> Calibration:
     target, horizon = facts.targets[0], facts.budget.horizon
     values = {
-        "easy": reached_by(anchor, target, SEEDS_SHARE, EASY_BUDGET_SHARE * horizon),
-        "main": reached_by(anchor, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
-        "hard": reached_by(best, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
+        "easy": value_reached(anchor, target, SEEDS_SHARE, EASY_BUDGET_SHARE * horizon),
+        "main": value_reached(anchor, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
+        "hard": value_reached(best, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
     }
     main, hard = values["main"], values["hard"]
     if main is not None and (hard is None or not target.better(hard, main)):
-        values["hard"] = reached_by(anchor, target, HARD_SEEDS_SHARE, BUDGET_SHARE * horizon)
+        values["hard"] = value_reached(anchor, target, HARD_SEEDS_SHARE, BUDGET_SHARE * horizon)
     levels = {
-        name: _make_level(easier(value, target), anchor, target, BUDGET_SHARE * horizon)
+        name: _make_level(round_to_easier_side(value, target), anchor, target, BUDGET_SHARE * horizon)
         for name, value in values.items()
         if value is not None
     }

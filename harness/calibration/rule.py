@@ -24,14 +24,14 @@ from harness.contract.record import Record
 
 def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
     """The settings tried on tuning seeds, best first."""
-    tried = [_tuned_setting(record) for record in records]
+    tuned = [_tuned_setting(record) for record in records]
     goals = {record.spec.workload.facts.targets[0].goal for record in records if record.spec.workload.facts.targets}
     sign = -1.0 if goals == {"max"} else 1.0
 
     def rank(setting: TunedSetting) -> tuple[bool, float]:
         return setting.value is None, 0.0 if setting.value is None else sign * setting.value
 
-    return tuple(sorted(tried, key=rank))
+    return tuple(sorted(tuned, key=rank))
 
 
 def _tuned_setting(record: Record) -> TunedSetting:

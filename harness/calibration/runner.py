@@ -13,7 +13,7 @@ import msgspec
 from harness.calibration.pools import SEEDS_SHARE
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
-from harness.calibration.streams import least_tolerance, loosen_targets, with_tolerance
+from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
@@ -134,7 +134,7 @@ class Calibrator:
         complete = len(result.stages) == len(workload.facts.stages) > 0
         if not complete:
             return result
-        return self._with_tolerance(result, workload, families[best.submission], best, studies)
+        return self._find_tolerance(result, workload, families[best.submission], best, studies)
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
@@ -143,7 +143,7 @@ class Calibrator:
         for variant in variants:
             yield self.calibrate(variant, families, [setting], None, VARIANT_STUDIES)
 
-    def _with_tolerance(
+    def _find_tolerance(
         self,
         calibration: Calibration,
         workload: WorkloadEntry,
@@ -172,7 +172,7 @@ class Calibrator:
             return True
 
         factor = least_tolerance(holds)
-        return with_tolerance(calibration, factor, passed[factor] if factor else ())
+        return add_tolerance(calibration, factor, passed[factor] if factor else ())
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Records in the order of the specs, whichever trial ends first: targets must not depend on that."""
@@ -246,7 +246,7 @@ def reference_families(
     if names:
         families = [resolve_submission(name, registry) for name in split_names([names])]
         for family in families:
-            if reason := compose.ineligible(compose.compose(family, registry), entry.facts, ruleset):
+            if reason := compose.find_ineligibility(compose.compose(family, registry), entry.facts, ruleset):
                 raise UsageError(f"{family.name} cannot run on {entry.name}: {reason}")
         return families
     families = []
@@ -256,7 +256,7 @@ def reference_families(
         composition = compose.compose(family, registry)
         # Without replay a stream's floors are out of reach, so such a reference would say nothing of its targets.
         replays_on_stream = ("replay" in composition.needs) == (entry.facts.access == "stream")
-        if replays_on_stream and not compose.ineligible(composition, entry.facts, ruleset):
+        if replays_on_stream and not compose.find_ineligibility(composition, entry.facts, ruleset):
             families.append(family)
     if not families:
         raise UsageError(f"no reference can run on {entry.name}", fix="name some with --families")

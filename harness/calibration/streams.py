@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from harness.calibration.curves import easier, metric_errors, reached_by, span_of_error, value_of_share
+from harness.calibration.curves import metric_errors, round_to_easier_side, span_of_error, value_of_share, value_reached
 from harness.calibration.pools import SEEDS_SHARE
 from harness.calibration.results import Calibration, StageLevel
 from harness.contract.record import Record
@@ -22,11 +22,11 @@ def calibrate_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[
     levels = []
     for index, stage in enumerate(facts.stages):
         target = stage.targets[0]
-        value = reached_by(fresh, target, SEEDS_SHARE, math.inf, index)
+        value = value_reached(fresh, target, SEEDS_SHARE, math.inf, index)
         if value is None:
             break
         floors = {floor.metric: _final_value(fresh, floor) for floor in stage.floors}
-        levels.append(StageLevel(name=stage.name, value=easier(value, target), floors=floors))
+        levels.append(StageLevel(name=stage.name, value=round_to_easier_side(value, target), floors=floors))
     return msgspec.structs.replace(
         common, metric=facts.targets[0].metric, goal=facts.targets[0].goal, stages=tuple(levels)
     )
@@ -51,7 +51,7 @@ def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_
     )
 
 
-def with_tolerance(calibration: Calibration, tolerance_factor: float | None, checks: Sequence[Record]) -> Calibration:
+def add_tolerance(calibration: Calibration, tolerance_factor: float | None, checks: Sequence[Record]) -> Calibration:
     """A calibration completed by its tolerance factor and by the resolution of the runs at the loosened targets.
 
     Args:
@@ -110,7 +110,7 @@ def _stage_delay(record: Record, index: int) -> float | None:
 
 
 def _loosen(value: float, target: Target, factor: float) -> float:
-    return easier(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
+    return round_to_easier_side(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:
@@ -126,4 +126,4 @@ def _final_value(fresh: Sequence[Record], floor: Target) -> float:
     """The value of a floor's metric that enough runs end above."""
     ends = [record.points[-1].metrics.get(floor.metric, math.nan) for record in fresh]
     value = value_of_share([end for end in ends if not math.isnan(end)], floor, SEEDS_SHARE, len(fresh))
-    return math.nan if value is None else easier(value, floor)
+    return math.nan if value is None else round_to_easier_side(value, floor)

@@ -131,10 +131,10 @@ def _print(result: Calibration) -> None:
         floors = ", ".join(f"{name} {value:g}" for name, value in stage.floors.items())
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages:
-        found = (
+        tolerance_text = (
             "none holds" if result.slack is None else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
         )
-        rows.append(["  slack", found, ""])
+        rows.append(["  slack", tolerance_text, ""])
     known = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
     rows.append(["  resolution", known + (", coarse" if result.coarse else ""), ""])
     click.echo(text.columns(rows))

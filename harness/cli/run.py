@@ -19,7 +19,7 @@ from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
-from harness.execution.resources import usable_cores, visible_gpus
+from harness.execution.resources import list_usable_cores, list_visible_gpus
 from harness.execution.run_trials import has_unfinished, read_summarized, run_to_summaries
 from harness.execution.trial import finished_summary
 from harness.hardware import detect
@@ -254,8 +254,8 @@ def _parallel_trials(specs: Sequence[RunSpec]) -> int:
     """How many trials fit on this machine at once."""
     cores = max((spec.ranks * spec.threads for spec in specs), default=1)
     gpus = max((spec.ranks for spec in specs if spec.device.startswith("cuda")), default=0)
-    fit = len(usable_cores()) // cores
-    return max(1, min(fit, len(visible_gpus()) // gpus) if gpus else fit)
+    fit = len(list_usable_cores()) // cores
+    return max(1, min(fit, len(list_visible_gpus()) // gpus) if gpus else fit)
 
 
 def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:

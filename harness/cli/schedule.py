@@ -116,7 +116,7 @@ def drawing(what: PartEntry | Composition, request: Request) -> Drawing | None:
     if schedule is None:
         return None
     space = dict(what.space)
-    values = schedule_curve.bare_defaults(what, schedule) if isinstance(what, PartEntry) else {}
+    values = schedule_curve.default_hparams(what, schedule) if isinstance(what, PartEntry) else {}
     space["batch_size"] = _batch_size(space, request.facts)
     # A part's own defaults go first, and are held to its domains like anything set by hand.
     values = hyperparameters.resolve(space, {**_allowed(values, space), **request.settings}, (), {})

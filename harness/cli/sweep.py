@@ -80,11 +80,11 @@ def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict
         values[name] = getattr(sweep, name)
     if values["runs"] is not None:
         values["runs"] = Path(values["runs"])
-    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    explicit = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     chosen = {
         name: value
         for name, value in values.items()
-        if value not in (None, ()) and context.get_parameter_source(name) not in given
+        if value not in (None, ()) and context.get_parameter_source(name) not in explicit
     }
     return {**options, **chosen}
 

@@ -57,11 +57,11 @@ class EventReader(threading.Thread):
             for line in lines:
                 event = decode_event(decoder, line)
                 if isinstance(event, ClockEdge):
-                    self._clock.edge(event)
+                    self._clock.record_edge(event)
                     if late:
                         self._clock.discard_interval()
                     elif self.watch is not None:
-                        self.watch.edge(event)
+                        self.watch.record_edge(event)
                 self.events.put(event)
                 if isinstance(event, Done):
                     # Do not wait for the end of the pipe: a process that the worker started may hold it open.

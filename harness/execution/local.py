@@ -51,7 +51,7 @@ def execute(
         )
     machine = machine or Machine()
     _require_gpus(specs, machine)
-    transport = _in_process() if options.in_process else None
+    transport = import_worker_transport() if options.in_process else None
     backend = _InProcess(runs, watcher, transport) if transport else _Workers(runs, watcher, machine)
     return run_all(backend, specs, runs, watcher, options)
 
@@ -60,15 +60,15 @@ def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
     for spec in specs:
         kind, _, index = spec.device.partition(":")
         if kind == "cuda" and int(index or 0) + spec.ranks > len(machine.gpus):
-            wanted = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
-            wanted += f" from GPU {index} on" if index and spec.ranks > 1 else ""
+            gpus_text = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
+            gpus_text += f" from GPU {index} on" if index and spec.ranks > 1 else ""
             raise UsageError(
-                f"{spec.workload.facts.name} was asked to run on {wanted}; this machine has {len(machine.gpus)}",
+                f"{spec.workload.facts.name} was asked to run on {gpus_text}; this machine has {len(machine.gpus)}",
                 fix="name fewer with --gpus, or another with --device",
             )
 
 
-def _in_process() -> Transport:
+def import_worker_transport() -> Transport:
     """A transport that runs jobs in this process.
 
     Imported by name: the supervisor's side does not import torch, so that planning, tables and `--help` stay quick.
@@ -114,7 +114,7 @@ class _Workers:
         thread.start()
         return True
 
-    def ended(self) -> Iterable[tuple[str, Result]]:
+    def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
         try:
             identity, result = self._ended.get(timeout=_POLL_INTERVAL_S)
         except queue.Empty:
@@ -131,10 +131,10 @@ class _Workers:
     def _run(self, identity: str, spec: RunSpec, options: ExecutionOptions, allocation: Allocation) -> None:
         result: Result
         try:
-            record, kept = run_trial(
+            record, was_finished = run_trial(
                 spec, self._runs, self._watcher, options, slot=allocation.slot, stop=self._stop, persist=True
             )
-            result = trial_summary(spec, self._runs, record, kept)
+            result = trial_summary(spec, self._runs, record, was_finished)
         except BaseException as error:
             result = error
         allocation.release()
@@ -158,11 +158,11 @@ class _InProcess:
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         if self._ended:
             return False
-        record, kept = run_trial(spec, self._runs, self._watcher, options, self._transport)
-        self._ended.append((record.run_id, trial_summary(spec, self._runs, record, kept)))
+        record, was_finished = run_trial(spec, self._runs, self._watcher, options, self._transport)
+        self._ended.append((record.run_id, trial_summary(spec, self._runs, record, was_finished)))
         return True
 
-    def ended(self) -> Iterable[tuple[str, Result]]:
+    def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
         ended, self._ended = self._ended, []
         return ended
 

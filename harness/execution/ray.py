@@ -93,7 +93,7 @@ class _Cluster:
         if self._ray is None:
             self._connect()
         identity = run_id(spec)
-        cores, gpus = remote.cores_and_gpus(spec)
+        cores, gpus = remote.required_cores_and_gpus(spec)
         needs = {
             "num_cpus": remote.parse_number(self._executor_options, "cores", cores),
             "num_gpus": remote.parse_number(self._executor_options, "gpus", gpus),
@@ -108,7 +108,7 @@ class _Cluster:
         self._running[ref] = identity
         return True
 
-    def ended(self) -> Iterable[tuple[str, Result]]:
+    def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_S)
         self._read_mail()
         for ref in ready:
@@ -144,33 +144,35 @@ class _Cluster:
         # Set before the import, which reads them: no usage reports, and no hiding of GPUs from tasks without any.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        ray = remote.optional_module("ray", "ray")
+        ray = remote.import_optional("ray", "ray")
         if not ray.is_initialized():
             self._started_here = True
             address = self._executor_options["address"] or "local"
             quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
             if address != "local":
                 del quiet["include_dashboard"]
-            with _own_signals():
+            with _keep_signal_handlers():
                 try:
                     ray.init(address=address, **quiet)
                 except (ConnectionError, ValueError, RuntimeError) as error:
                     fix = "give the address that `ray start --head` printed, or none to start one here"
                     raise UsageError(f"no Ray cluster at {address}: {error}", fix=fix) from error
-        strategies = remote.optional_module("ray.util.scheduling_strategies", "ray")
+        strategies = remote.import_optional("ray.util.scheduling_strategies", "ray")
         here = ray.get_runtime_context().get_node_id()
         strategy = strategies.NodeAffinitySchedulingStrategy(node_id=here, soft=False)
         self._mail = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=strategy).remote()
-        self._task = ray.remote(_trial)
+        self._task = ray.remote(_run_task)
         self._marker = remote.write_fs_marker(self._runs)
         self._ray = ray
 
     def _warn_if_too_large(self, spec: RunSpec, needs: dict[str, float]) -> None:
         """Warn when a trial fits no node of the cluster: Ray would wait for one without a message."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        wanted = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
-        if not any(all(node.get(kind, 0) >= n for kind, n in wanted.items()) for node in nodes):
-            missing = f"no node of the cluster has {wanted['CPU']:g} cores and {wanted['GPU']:g} GPUs; waiting for one"
+        required = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
+        if not any(all(node.get(kind, 0) >= n for kind, n in required.items()) for node in nodes):
+            missing = (
+                f"no node of the cluster has {required['CPU']:g} cores and {required['GPU']:g} GPUs; waiting for one"
+            )
             remote.warn_once(self._watcher, spec, self._issued_warnings, missing)
 
     def _read_mail(self) -> None:
@@ -213,7 +215,7 @@ class _Mailbox:
         return lines
 
 
-def _trial(spec: bytes, runs: str, marker: str, options: ExecutionOptions, shared: str, mail: Any) -> Delivery:
+def _run_task(spec: bytes, runs: str, marker: str, options: ExecutionOptions, shared: str, mail: Any) -> Delivery:
     """On a node: run one trial.
 
     Args:
@@ -222,7 +224,7 @@ def _trial(spec: bytes, runs: str, marker: str, options: ExecutionOptions, share
         shared: whether this node sees the folder, `yes` or `no`; checked when empty.
         mail: the mailbox.
     """
-    ray = remote.optional_module("ray", "ray")
+    ray = remote.import_optional("ray", "ray")
     planned = msgspec.json.decode(spec, type=RunSpec)
     last: list[Any] = []
 
@@ -243,7 +245,7 @@ def _trial(spec: bytes, runs: str, marker: str, options: ExecutionOptions, share
 
 
 @contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
+def _keep_signal_handlers() -> Iterator[None]:
     """Keep the SIGTERM handler: `ray.init` replaces it by one that exits at once."""
     earlier = signal.getsignal(signal.SIGTERM)
     try:

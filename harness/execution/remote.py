@@ -63,15 +63,17 @@ def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send:
         _require_hardware(spec)
         allocation = _allocate(spec, forwarder)
         slot = allocation.slot if allocation else ResourceSlot()
-        record, kept = run_trial(spec, runs, forwarder, options, slot=slot, persist=True, lock_timeout=LOCK_TIMEOUT_S)
+        record, was_finished = run_trial(
+            spec, runs, forwarder, options, slot=slot, persist=True, lock_timeout=LOCK_TIMEOUT_S
+        )
     except Interrupted:
-        record, kept = records.read_record(runs / identity / RECORD), False
+        record, was_finished = records.read_record(runs / identity / RECORD), False
     except BenchError as error:
         return Delivery(error=error)
     finally:
         if allocation is not None:
             allocation.release()
-    return Delivery(trial_summary=trial_summary(spec, runs, record, kept))
+    return Delivery(trial_summary=trial_summary(spec, runs, record, was_finished))
 
 
 def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
@@ -150,7 +152,7 @@ def shares_fs(runs: Path, marker: str) -> bool:
         return False
 
 
-def optional_module(name: str, extra: str) -> Any:
+def import_optional(name: str, extra: str) -> Any:
     """Import a package that only one executor needs.
 
     Raises:
@@ -200,7 +202,7 @@ def parse_number(executor_options: dict[str, str], name: str, default: float) ->
     return value
 
 
-def cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
+def required_cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
     """Cores and GPUs that a trial needs: a core for each thread, a GPU for each rank."""
     return spec.ranks * spec.threads, spec.ranks if spec.device.partition(":")[0] == "cuda" else 0
 

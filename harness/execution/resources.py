@@ -32,14 +32,14 @@ class Machine:
     """
 
     def __init__(self, cores: Sequence[int] | None = None, gpus: Sequence[str] | None = None) -> None:
-        self.cores = tuple(usable_cores() if cores is None else cores)
+        self.cores = tuple(list_usable_cores() if cores is None else cores)
         self._gpus = None if gpus is None else tuple(gpus)
 
     @property
     def gpus(self) -> tuple[str, ...]:
         """Names for `CUDA_VISIBLE_DEVICES`; the driver is asked on first use, so that CPU trials do not wait for it."""
         if self._gpus is None:
-            self._gpus = visible_gpus()
+            self._gpus = list_visible_gpus()
         return self._gpus
 
     def allocate(self, spec: RunSpec) -> Allocation | None:
@@ -49,10 +49,10 @@ class Machine:
         rank and a proportional share of the cores, as far as they are free. On any other device: the device.
         """
         kind, _, index = spec.device.partition(":")
-        wanted = spec.ranks * spec.threads
+        required = spec.ranks * spec.threads
         if kind == "cpu":
-            allocation = _allocate("core", self.cores, min(wanted, len(self.cores)))
-            if allocation is not None and wanted <= len(self.cores):
+            allocation = _allocate("core", self.cores, min(required, len(self.cores)))
+            if allocation is not None and required <= len(self.cores):
                 allocation.slot = ResourceSlot(cores=tuple(int(core) for core in allocation.names))
             return allocation
         if kind != "cuda":
@@ -63,8 +63,8 @@ class Machine:
         if allocation is None:
             return None
         gpus = () if index else allocation.names
-        share = max(wanted, len(self.cores) * spec.ranks // len(self.gpus))
-        cores = _allocate("core", self.cores, share) or _allocate("core", self.cores, wanted)
+        share = max(required, len(self.cores) * spec.ranks // len(self.gpus))
+        cores = _allocate("core", self.cores, share) or _allocate("core", self.cores, required)
         allocation.slot = ResourceSlot(gpus=gpus)
         if cores is not None:
             allocation.join(cores)
@@ -95,7 +95,7 @@ class Allocation:
             lock.release()
 
 
-def usable_cores() -> tuple[int, ...]:
+def list_usable_cores() -> tuple[int, ...]:
     """The cores this process may use: one hardware thread of each, at most as many as its control group's quota.
 
     Two hardware threads of one core slow each other down, which would distort the times of both trials.
@@ -103,12 +103,12 @@ def usable_cores() -> tuple[int, ...]:
     if sys.platform != "linux":
         return tuple(range(os.cpu_count() or 1))
     allowed = sorted(os.sched_getaffinity(0))
-    physical = [core for core in allowed if core == min(_siblings(core).intersection(allowed), default=core)]
+    physical = [core for core in allowed if core == min(_read_siblings(core).intersection(allowed), default=core)]
     quota = _quota()
     return tuple(physical[: max(1, quota)] if quota is not None else physical)
 
 
-def visible_gpus() -> tuple[str, ...]:
+def list_visible_gpus() -> tuple[str, ...]:
     """The GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them (ROCm follows it, too)."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
@@ -116,7 +116,7 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(str(gpu.index) for gpu in detect.run_gpus("cuda", len(detect.all_gpus())))
 
 
-def _siblings(core: int) -> set[int]:
+def _read_siblings(core: int) -> set[int]:
     """The hardware threads of a core, as in `0-1` or `0,4`."""
     try:
         listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
@@ -130,10 +130,10 @@ def parse_cores(listed: str) -> set[int]:
     >>> sorted(parse_cores("0-2,8"))
     [0, 1, 2, 8]
     """
-    found: set[int] = set()
+    cores: set[int] = set()
     for first, last in re.findall(r"(\d+)(?:-(\d+))?", listed):
-        found.update(range(int(first), int(last or first) + 1))
-    return found
+        cores.update(range(int(first), int(last or first) + 1))
+    return cores
 
 
 def _quota() -> int | None:

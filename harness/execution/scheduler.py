@@ -15,7 +15,7 @@ from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import StoreError
 from harness.execution.state import DEATHS_ALLOWED, Interrupted
-from harness.execution.supervisor import termination_as_interrupt
+from harness.execution.supervisor import interrupt_on_termination
 from harness.execution.trial import finished_summary, trial_summary, write_final_record
 from harness.storage.layout import run_id
 
@@ -25,7 +25,7 @@ class LostTrial:
     """A trial whose supervisor died, for example with its machine.
 
     Args:
-        reason: one clause, such as `its node died`.
+        reason: one clause, such as `its node set_death`.
         steps: steps at its last known evaluation.
     """
 
@@ -44,7 +44,7 @@ class Backend(Protocol):
         """Start a trial; return False when resources do not suffice now."""
         ...
 
-    def ended(self) -> Iterable[tuple[str, Result]]:
+    def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
         """The run_id and result of trials that have ended; waits up to about a second for the first."""
         ...
 
@@ -66,7 +66,7 @@ def run_all(
         Interrupted: Ctrl-C or SIGTERM; all running trials have ended.
         BenchError: any other error of a backend; all running trials have ended.
     """
-    with termination_as_interrupt():
+    with interrupt_on_termination():
         try:
             yield from _Scheduler(backend, runs, watcher, options).run(specs)
         except KeyboardInterrupt:
@@ -105,16 +105,16 @@ class _Scheduler:
     def run(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
         """Summaries of all trials, as they end."""
         for identity, spec in {run_id(spec): spec for spec in specs}.items():
-            kept = finished_summary(spec, identity, self._runs, self._options)
-            if kept is None:
+            summary = finished_summary(spec, identity, self._runs, self._options)
+            if summary is None:
                 self._waiting.append((identity, spec))
             else:
-                self._watcher.kept(kept)
-                yield kept
+                self._watcher.kept(summary)
+                yield summary
         failure: StoreError | None = None
         while self._waiting or self._running:
             self._submit_ready()
-            for identity, result in self._backend.ended():
+            for identity, result in self._backend.wait_for_ended():
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):

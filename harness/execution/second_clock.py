@@ -36,7 +36,7 @@ class SecondClock:
         self._measured = [0.0, 0.0]
         self._claimed = [0.0, 0.0]
 
-    def edge(self, event: ClockEdge) -> None:
+    def record_edge(self, event: ClockEdge) -> None:
         """Record an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
         waits = [_thread_wait_seconds(schedule) for schedule in self._schedules]
@@ -59,7 +59,7 @@ class SecondClock:
         """Leave the current interval out: this process could not time its edges."""
         self._began = None
 
-    def disagreement(self) -> str:
+    def find_disagreement(self) -> str:
         """How the worker's clock differs from this one beyond tolerance; empty while it does not."""
         share, seconds = CLOCK_TOLERANCE
         for i, kind in enumerate(("wall", "processor") if self._cpu_clock is not None else ("wall",)):

@@ -91,7 +91,7 @@ class _Queue:
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         if len(self._jobs) >= _WINDOW:
             return False
-        submitit = remote.optional_module("submitit", "slurm")
+        submitit = remote.import_optional("submitit", "slurm")
         identity = run_id(spec)
         journal = _Journal(self._folder / f"{identity}.events")
         # The folder's name ends in the job's number, so that what one job leaves can be removed.
@@ -110,7 +110,7 @@ class _Queue:
         self._jobs[identity] = spec, job, journal
         return True
 
-    def ended(self) -> Iterable[tuple[str, Result]]:
+    def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
         time.sleep(_LOOK_S)
         # First the ended jobs, then the messages: all messages of an ended trial have been written.
         done = [identity for identity, (_, job, _) in self._jobs.items() if job.done()]
@@ -137,18 +137,18 @@ class _Queue:
                 self._receiver.receive(line)
 
     def _result(self, identity: str, spec: RunSpec, job: Any) -> Result:
-        submitit = remote.optional_module("submitit", "slurm")
+        submitit = remote.import_optional("submitit", "slurm")
         try:
             delivery: Delivery = job.result()
         except submitit.core.utils.UncompletedJobError:
-            return self._uncompleted(identity, spec, job.state)
+            return self._result_of_lost_job(identity, spec, job.state)
         except Exception as error:
             return RuntimeError(f"the job of {identity} failed, {job.paths.folder}: {error}")
         with contextlib.suppress(OSError):
             shutil.rmtree(job.paths.folder)
         return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
-    def _uncompleted(self, identity: str, spec: RunSpec, state: str) -> Result:
+    def _result_of_lost_job(self, identity: str, spec: RunSpec, state: str) -> Result:
         """The result of a job that ended without one, by the state that Slurm reports."""
         ends: dict[str, tuple[Status, str]] = {
             "CANCELLED": ("interrupted", "its job was cancelled; give the command again to go on"),
@@ -190,7 +190,7 @@ class TrialJob:
     def checkpoint(self) -> Any:
         """The job that replaces this one when it is requeued; the trial is neither forced nor retried again."""
         resumed = msgspec.structs.replace(self._options, force=False, retry_failed=False)
-        helpers = remote.optional_module("submitit.helpers", "slurm")
+        helpers = remote.import_optional("submitit.helpers", "slurm")
         return helpers.DelayedSubmission(type(self)(self._spec, self._runs, resumed, self._journal))
 
 
@@ -229,14 +229,14 @@ class _Journal:
                 new = file.read()
         except OSError:
             return []
-        whole, newline, _ = new.rpartition(b"\n")
-        self._read += len(whole) + len(newline)
-        return whole.split(b"\n") if whole else []
+        complete, newline, _ = new.rpartition(b"\n")
+        self._read += len(complete) + len(newline)
+        return complete.split(b"\n") if complete else []
 
 
 def parameters(spec: RunSpec, executor_options: dict[str, str]) -> dict[str, Any]:
     """The resources of a trial's job as parameters of submitit."""
-    cores, gpus = remote.cores_and_gpus(spec)
+    cores, gpus = remote.required_cores_and_gpus(spec)
     named = ("partition", "account", "qos", "constraint")
     values: dict[str, Any] = {f"slurm_{name}": executor_options[name] for name in named if executor_options[name]}
     if gpus := int(remote.parse_number(executor_options, "gpus", gpus)):

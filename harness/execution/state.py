@@ -59,7 +59,7 @@ class ResourceSlot:
 class IndependentClock(Protocol):
     """A second measurement of the worker's clock."""
 
-    def disagreement(self) -> str:
+    def find_disagreement(self) -> str:
         """How the worker's clock differs beyond tolerance; empty while it does not."""
         ...
 
@@ -117,11 +117,11 @@ class Trial:
             case Done():
                 self.end = event
         if isinstance(event, Done) and self.second_clock is not None and event.status in ("reached", "exhausted"):
-            reason = self.second_clock.disagreement()
+            reason = self.second_clock.find_disagreement()
             if reason:
                 self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)
 
-    def died(self, returncode: int, last_log_line: str) -> None:
+    def set_death(self, returncode: int, last_log_line: str) -> None:
         """Set the end of a worker that exited without a last event."""
         if returncode >= 0:
             self.end = Done(status="crashed", reason=last_log_line or f"the worker exited with code {returncode}")

@@ -72,7 +72,7 @@ def supervise(
 
 
 @contextlib.contextmanager
-def termination_as_interrupt() -> Iterator[None]:
+def interrupt_on_termination() -> Iterator[None]:
     """Turn SIGTERM into KeyboardInterrupt inside; outside the main thread nothing changes."""
 
     def interrupt(*_: object) -> None:

@@ -93,7 +93,7 @@ class WorkerProcess:
                     os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
         if self._trial.end is None:
-            self._trial.died(returncode, _last_log_line(log, log_began))
+            self._trial.set_death(returncode, _last_log_line(log, log_began))
 
     def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
         """The worker, and the position in the log at which its output begins.

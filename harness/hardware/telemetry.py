@@ -61,7 +61,7 @@ class DeviceWatch(threading.Thread):
 
     # --- told by the reader of events, which must not wait ---------------------------------------
 
-    def edge(self, event: ClockEdge) -> None:
+    def record_edge(self, event: ClockEdge) -> None:
         """The worker's clock has started or stopped."""
         with self._changed:
             if event.running and self._paused_at is not None:
@@ -89,11 +89,11 @@ class DeviceWatch(threading.Thread):
                 self._changed.wait_for(lambda: self._ended or self._edge is not None)
                 if self._ended:
                     return
-                edge, self._edge = self._edge, None
+                record_edge, self._edge = self._edge, None
                 number = self._edges
-                due = edge is not None and not edge.running and self._fits()
-            if due and edge is not None:
-                self._read(edge, number)
+                due = record_edge is not None and not record_edge.running and self._fits()
+            if due and record_edge is not None:
+                self._read(record_edge, number)
 
     def _measure(self) -> None:
         """What a reading costs, before there is a clock to disturb; the first one is slower than all others."""
@@ -108,7 +108,7 @@ class DeviceWatch(threading.Thread):
             return False
         return self._cost <= QUICK_S or (len(self._pauses) == _PAUSES and ROOM * self._cost <= min(self._pauses))
 
-    def _read(self, edge: ClockEdge, number: int) -> None:
+    def _read(self, record_edge: ClockEdge, number: int) -> None:
         began = self._now()
         readings = self._driver.read(self._gpus)
         self._cost = self._now() - began
@@ -117,7 +117,9 @@ class DeviceWatch(threading.Thread):
         # What the clock has overtaken is of a moment that nobody chose.
         if readings and not overtaken:
             self._last = began
-            self._tell(Watched(log=self._log([msgspec.structs.replace(r, seconds=edge.seconds) for r in readings])))
+            self._tell(
+                Watched(log=self._log([msgspec.structs.replace(r, seconds=record_edge.seconds) for r in readings]))
+            )
 
     def _log(self, readings: Sequence[GpuSample]) -> DeviceLog:
         return DeviceLog(

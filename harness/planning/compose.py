@@ -71,7 +71,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     return Composition(entry=entry, parts=parts, space=space, checks=checks, needs=needs)
 
 
-def ineligible(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
+def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
     """Why a submission cannot run on a workload under a ruleset, by the name of what is missing; or an empty string."""
     needs, stream = composition.needs, facts.access == "stream"
     # No workload lacks `tokens`: each says how many an example is, images one.
@@ -115,5 +115,5 @@ def parse_parts(text: str) -> SubmissionEntry:
 
 
 def _kind_and_name(name: str) -> tuple[str | None, str]:
-    kind, colon, rest = name.partition(":")
-    return (kind, rest) if colon else (None, name)
+    kind, colon, bare_name = name.partition(":")
+    return (kind, bare_name) if colon else (None, name)

@@ -82,8 +82,8 @@ class Estimates:
         if spec.smoke:
             return None
         place = spec.hardware, spec.workload.facts.name
-        found = self._pairs.get((*place, spec.submission.name)) or self._workloads.get(place)
-        return statistics.median(found) if found else None
+        seconds = self._pairs.get((*place, spec.submission.name)) or self._workloads.get(place)
+        return statistics.median(seconds) if seconds else None
 
     def total(self, specs: Sequence[RunSpec], jobs: int = 1) -> tuple[float, int]:
         """Wall seconds for all of them, so many at once, and how many trials nothing is known of."""

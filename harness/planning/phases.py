@@ -76,8 +76,8 @@ class PhasedPlan:
 
 
 def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
-    same = spec.submission.name == pair.submission.name and spec.workload.facts.name == pair.workload.name
-    return same and spec.purpose == "tuning"
+    same_pair = spec.submission.name == pair.submission.name and spec.workload.facts.name == pair.workload.name
+    return same_pair and spec.purpose == "tuning"
 
 
 def plan_phases(
@@ -105,7 +105,7 @@ def plan_phases(
             if horizons and not planned:
                 planned.append(_plan_envelope(workload, registry, references, settings, horizons))
             composition = compose.compose(pair.submission, registry)
-            reason = compose.ineligible(composition, workload.facts, settings.ruleset, settings.ranks)
+            reason = compose.find_ineligibility(composition, workload.facts, settings.ruleset, settings.ranks)
         if reason:
             skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
         elif rule.chooses_stop:
@@ -141,7 +141,7 @@ def _plan_envelope(
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
-        if compose.ineligible(composition, workload.facts, nothing_hidden, settings.ranks):
+        if compose.find_ineligibility(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
         # A run that knows where it ends plans for just that.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]

@@ -68,11 +68,12 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
     """
     if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"unknown device {device!r}", fix="one of cpu, cuda, cuda:0 …, mps")
-    wanted = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
-    if wanted.startswith("cuda") and not detect.gpu_name():
+    target_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
+    if target_device.startswith("cuda") and not detect.gpu_name():
         if workload.facts.tier == "cpu":
             raise UsageError(
-                f"--device {wanted}: this machine has no GPU", fix=f"without --device {workload.name} runs on the CPU"
+                f"--device {target_device}: this machine has no GPU",
+                fix=f"without --device {workload.name} runs on the CPU",
             )
         if allow_slow:
             return "cpu"
@@ -81,9 +82,9 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
         raise UsageError(
             f"{workload.name} runs on a GPU and this machine has none", fix=f"{advice}--allow-slow runs it on the CPU"
         )
-    if wanted == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
+    if target_device == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
         raise UsageError(f"{workload.name} is of tier {workload.facts.tier}", fix="--allow-slow runs it on the CPU")
-    return wanted
+    return target_device
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:

@@ -59,20 +59,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
     try:
-        made = msgspec.convert({"name": name, "version": "1", "summary": "", **fields}, Ruleset)
+        ruleset = msgspec.convert({"name": name, "version": "1", "summary": "", **fields}, Ruleset)
     except (msgspec.ValidationError, TypeError) as error:
         raise UsageError(
             f"{path}: ruleset {name!r}: {error}", fix="see harness/planning/rulesets.yaml for the fields"
         ) from None
     problems = {
-        "trials and studies must be at least 1": made.trials < 1 or made.studies < 1,
-        "budget_factor must be above 0": made.budget_factor <= 0,
-        "stop_share must be in (0, 1]": not 0 < made.stop_share <= 1,
+        "trials and studies must be at least 1": ruleset.trials < 1 or ruleset.studies < 1,
+        "budget_factor must be above 0": ruleset.budget_factor <= 0,
+        "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }
-    if made.stopping not in STOPPING_RULES:
-        complaint = unknown("kind of stopping", made.stopping, STOPPING_RULES)
+    if ruleset.stopping not in STOPPING_RULES:
+        complaint = unknown("kind of stopping", ruleset.stopping, STOPPING_RULES)
         raise UsageError(f"{path}: ruleset {name!r}: {complaint.what}", fix=complaint.fix)
     problem = next((text for text, applies in problems.items() if applies), "")
-    if problem := problem or stopping_rule(made.stopping).find_problem(made):
+    if problem := problem or stopping_rule(ruleset.stopping).find_problem(ruleset):
         raise UsageError(f"{path}: ruleset {name!r}: {problem}", fix="see `bench rulesets` for the fields of each")
-    return made
+    return ruleset

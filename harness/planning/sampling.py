@@ -19,7 +19,7 @@ RATE_FACTOR = 3.0
 _CHUNK = 64
 
 
-def draws(space: Space) -> Iterator[HParams]:
+def draw_points(space: Space) -> Iterator[HParams]:
     """Points of a space, in order and without end; what is fixed is left to its default.
 
     >>> from harness.contract.domains import Choice, Fixed, LogUniform
@@ -37,13 +37,13 @@ def draws(space: Space) -> Iterator[HParams]:
     sequence = qmc.Halton(len(searched), scramble=True, rng=SEED)
     while True:
         for row in sequence.random(_CHUNK):
-            yield {name: at(domain, float(u)) for (name, domain), u in zip(searched.items(), row, strict=True)}
+            yield {name: value_at(domain, float(u)) for (name, domain), u in zip(searched.items(), row, strict=True)}
 
 
-def at(domain: Domain, u: float) -> Scalar:
+def value_at(domain: Domain, u: float) -> Scalar:
     """The value at the quantile `u` in [0, 1) of a domain; six significant digits, so that it reads as it is.
 
-    >>> at(LogUniform(1e-4, 1e-2), 0.5), at(Integer(1, 4), 0.99), at(Choice(("a", "b")), 0.5)
+    >>> value_at(LogUniform(1e-4, 1e-2), 0.5), value_at(Integer(1, 4), 0.99), value_at(Choice(("a", "b")), 0.5)
     (0.001, 4, 'b')
     """
     match domain:
@@ -54,19 +54,19 @@ def at(domain: Domain, u: float) -> Scalar:
         case Integer():
             return domain.low + int(u * (domain.high - domain.low + 1))
         case LogUniform():
-            return _rounded(domain.low * math.exp(u * math.log(domain.high / domain.low)))
+            return round_to_six_digits(domain.low * math.exp(u * math.log(domain.high / domain.low)))
         case _:
-            return _rounded(domain.low + u * (domain.high - domain.low))
+            return round_to_six_digits(domain.low + u * (domain.high - domain.low))
 
 
-def rates(default: float, n: int) -> tuple[float, ...]:
+def learning_rates(default: float, n: int) -> tuple[float, ...]:
     """`n` learning rates around a default, each `RATE_FACTOR` times the one before.
 
-    >>> rates(0.3, 3)
+    >>> learning_rates(0.3, 3)
     (0.1, 0.3, 0.9)
     """
-    return tuple(_rounded(default * RATE_FACTOR ** (i - (n - 1) / 2)) for i in range(n))
+    return tuple(round_to_six_digits(default * RATE_FACTOR ** (i - (n - 1) / 2)) for i in range(n))
 
 
-def _rounded(value: float) -> float:
+def round_to_six_digits(value: float) -> float:
     return float(f"{value:.6g}")

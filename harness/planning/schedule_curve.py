@@ -46,12 +46,12 @@ class Plan:
         >>> Plan(horizon=1000, fraction=0.75).planned
         750
         """
-        return self._planned(self.horizon)
+        return self._planned_updates(self.horizon)
 
     @property
     def shortest_task(self) -> int | None:
         """Updates planned for the shortest task; None where there are none."""
-        return self._planned(min(self.tasks)) if self.tasks else None
+        return self._planned_updates(min(self.tasks)) if self.tasks else None
 
     def progress(self, step: int) -> Progress:
         """Where a run stands before its update `step`, if every task takes its whole budget."""
@@ -59,7 +59,7 @@ class Plan:
         if self.tasks:
             begins = [0, *accumulate(self.tasks)]
             task_index = min(bisect_right(begins, step) - 1, len(self.tasks) - 1)
-            task_horizon = self._planned(self.tasks[task_index])
+            task_horizon = self._planned_updates(self.tasks[task_index])
             task_step = min(step - begins[task_index], task_horizon)
         return Progress(
             step=min(step, self.planned) if self.holds else step,
@@ -72,7 +72,7 @@ class Plan:
             task_horizon=task_horizon,
         )
 
-    def _planned(self, updates: int) -> int:
+    def _planned_updates(self, updates: int) -> int:
         return planned_updates(updates * self.batch_size, self.fraction, self.batch_size)
 
 
@@ -86,17 +86,19 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
     1.0
     """
     chosen = keywords_for(schedule, hparams)
-    found = []
+    factors_at_steps = []
     for step in steps:
         try:
             factors = schedule(plan.progress(step), **chosen)
         except Exception as error:
             raise PluginError(f"the schedule fails at update {step}: {loading.format_error(error)}") from error
-        found.append(factors if isinstance(factors, Factors) else Factors(float(factors)))
-    return found
+        factors_at_steps.append(factors if isinstance(factors, Factors) else Factors(float(factors)))
+    return factors_at_steps
 
 
-def bare_defaults(part: PartEntry, function: Callable[..., Any]) -> HParams:
+def default_hparams(part: PartEntry, function: Callable[..., Any]) -> HParams:
     """A part's hyperparameters outside any submission: its function's own defaults, else those of its space."""
-    own = {name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
-    return {name: own.get(name, hyperparameters.default(domain)) for name, domain in part.space.items()}
+    function_defaults = {
+        name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty
+    }
+    return {name: function_defaults.get(name, hyperparameters.default(domain)) for name, domain in part.space.items()}

@@ -7,7 +7,7 @@ import hashlib
 from harness.contract.run import Purpose, Seeds
 
 
-def seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
+def derive_seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
     """Seeds of a trial, one per role; equal for every submission, so that runs pair, and other for every purpose."""
     prefix = "" if purpose == "score" else f"{purpose}/"
 

@@ -18,7 +18,7 @@ from harness.errors import UsageError, unknown
 from harness.hardware import detect
 from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
-from harness.planning.seeds import seeds
+from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins import loading
 
@@ -115,21 +115,21 @@ def plan_trials(
     specs = []
     for study in range(studies or settings.studies or settings.ruleset.studies):
         budget = horizon or rule.horizon(facts, settings.seed, study)
-        template = common if budget is None else _with_horizon(common, budget)
+        template = common if budget is None else _replace_horizon(common, budget)
         specs += [
             msgspec.structs.replace(
                 template,
                 hparams=hparams,
                 study=study,
                 trial=trial,
-                seeds=seeds(settings.seed, facts.name, study, trial, purpose),
+                seeds=derive_seeds(settings.seed, facts.name, study, trial, purpose),
             )
             for trial, hparams in enumerate(settings_of_study(study))
         ]
     return tuple(specs)
 
 
-def _with_horizon(spec: RunSpec, horizon: int) -> RunSpec:
+def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
     """The spec with another budget, at whose end it stops; seconds and gradient-examples grow or shrink with it."""
     facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
     facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
@@ -153,13 +153,13 @@ def hyperparameter_settings(
         points = composition.entry.points[:n]
     if points is None and tuning == "rates":
         middle = float(hyperparameters.default(composition.space["lr"])) if "lr" in composition.space else 0.0
-        points = [{"lr": rate} for rate in sampling.rates(middle, n)] if middle else [{}]
+        points = [{"lr": rate} for rate in sampling.learning_rates(middle, n)] if middle else [{}]
     if points is None and tuning == "defaults":
         points = [{}] * n
     if points is not None:
-        listed = [_hparams(composition, facts, settings, point) for point in points]
+        listed = [_resolve_hparams(composition, facts, settings, point) for point in points]
         return lambda study: listed
-    sequence = sampling.draws(composition.space)
+    sequence = sampling.draw_points(composition.space)
     drawn: list[HParams] = []
     refused = 0
 
@@ -167,7 +167,7 @@ def hyperparameter_settings(
         nonlocal refused
         while len(drawn) < (study + 1) * n:
             try:
-                drawn.append(_hparams(composition, facts, settings, next(sequence)))
+                drawn.append(_resolve_hparams(composition, facts, settings, next(sequence)))
             except UsageError:
                 refused += 1
                 # With so many refused it is the space, or a value set by hand, that is wrong.
@@ -178,17 +178,17 @@ def hyperparameter_settings(
     return of
 
 
-def _hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
+def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
     """A point's values, what was set by hand over them, and the defaults of the rest."""
     space = dict(composition.space)
     # Every submission may choose its batch size, among those the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
-    given = {**point, **settings.overrides}
-    for name in given:
+    assigned = {**point, **settings.overrides}
+    for name in assigned:
         if name not in space:
             # What is set by hand is set for every submission named: say which one lacks it.
             raise unknown(f"hyperparameter of {composition.entry.name}", name, space)
-    values = hyperparameters.resolve(space, given, (), {})
+    values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
     shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None
     planned = {
@@ -202,11 +202,11 @@ def _hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSetti
 
 def batch_size(space: Space, facts: WorkloadFacts) -> int:
     """The offered batch size nearest to the one that a submission's space asks for, or the workload's own."""
-    asked = space.get("batch_size")
-    if asked is None:
+    domain = space.get("batch_size")
+    if domain is None:
         return facts.batch_sizes[0]
-    wanted = float(hyperparameters.default(asked))
-    return min(facts.batch_sizes, key=lambda size: abs(math.log(size / wanted)))
+    default_size = float(hyperparameters.default(domain))
+    return min(facts.batch_sizes, key=lambda size: abs(math.log(size / default_size)))
 
 
 def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:

@@ -104,10 +104,10 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
     if stage.settings == "rates":
         if entry.points:
             return list(entry.points)
-        points = [{"lr": rate} for rate in sampling.rates(default, design.rates)]
+        points = [{"lr": rate} for rate in sampling.learning_rates(default, design.rates)]
     else:
         tuned = {name: space[name] for name in TUNED if name in space and not isinstance(space[name], Fixed)}
-        points = [dict(point) for point in islice(sampling.draws(tuned), design.ruleset.trials)]
+        points = [dict(point) for point in islice(sampling.draw_points(tuned), design.ruleset.trials)]
     if "adam_lr" in space:
         ratio = float(hyperparameters.default(space["adam_lr"])) / default
         points = [{**point, "adam_lr": float(f"{float(point['lr']) * ratio:.6g}")} for point in points]

@@ -13,7 +13,7 @@ import pytest
 
 from harness import cli
 from harness.calibration import results, streams
-from harness.calibration.curves import easier, reached_by, resolution
+from harness.calibration.curves import resolution, round_to_easier_side, value_reached
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import least_tolerance, loosen_targets, stream_resolution
 from harness.contract.record import Record
@@ -41,8 +41,8 @@ def run(losses: list[float], study: int = 0, se: float | None = None, **more: An
 def test_the_target_is_what_nine_of_ten_seeds_reach() -> None:
     # Seed k ends at 0.1·k; the last one is far off.
     fresh = [run([2.0, 0.1 * k], k) for k in range(1, 10)] + [run([2.0, 5.0], 10)]
-    assert reached_by(fresh, LOSS, 0.9, 80) == pytest.approx(0.9)
-    assert reached_by(fresh, LOSS, 0.5, 80) == pytest.approx(0.5)
+    assert value_reached(fresh, LOSS, 0.9, 80) == pytest.approx(0.9)
+    assert value_reached(fresh, LOSS, 0.5, 80) == pytest.approx(0.5)
     made = calibrate((), fresh)
     assert {name: level.value for name, level in made.levels.items()} == {"easy": 0.9, "main": 0.9, "hard": 0.5}
     assert [n is not None for n in made.levels["main"].examples] == [True] * 9 + [False]
@@ -66,12 +66,12 @@ def test_what_is_reached_after_the_share_of_the_budget_does_not_count() -> None:
 
 def test_of_five_seeds_all_reach() -> None:
     fresh = [run([0.1 * k], k) for k in range(1, 6)]
-    assert reached_by(fresh, LOSS, 0.9, 80) == pytest.approx(0.5)
+    assert value_reached(fresh, LOSS, 0.9, 80) == pytest.approx(0.5)
 
 
 def test_runs_that_broke_count_against_the_target() -> None:
     fresh = [run([1.0], k) for k in range(8)] + [run([], 8), run([], 9)]
-    assert reached_by(fresh, LOSS, 0.9, 80) is None
+    assert value_reached(fresh, LOSS, 0.9, 80) is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_runs_that_broke_count_against_the_target() -> None:
     [(1.1063, LOSS, 1.11), (1.11, LOSS, 1.11), (0.06831, LOSS, 0.0684), (0.9876, SCORE, 0.987), (12.31, LOSS, 12.4)],
 )
 def test_rounding_is_to_the_easier_side(value: float, target: Target, rounded: float) -> None:
-    assert easier(value, target) == rounded
+    assert round_to_easier_side(value, target) == rounded
 
 
 def test_resolution_is_one_standard_error_along_the_curve() -> None:

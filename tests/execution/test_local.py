@@ -21,7 +21,7 @@ from harness.errors import StoreError, UsageError
 from harness.execution import remote, worker_process
 from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
-from harness.execution.resources import Allocation, Machine, usable_cores
+from harness.execution.resources import Allocation, Machine, list_usable_cores
 from harness.execution.state import DEATHS_ALLOWED, Interrupted, ResourceSlot
 from harness.storage import layout, run_folder
 from tests.execution import stub
@@ -165,7 +165,7 @@ def test_each_worker_is_pinned_to_a_core_that_no_other_has(tmp_path: Path) -> No
     for spec in specs:
         found = re.search(r"cores (\S+) ", said_by_worker(tmp_path, spec))
         assert found is not None
-        assert int(found[1]) in usable_cores(), "one core, and one of ours"
+        assert int(found[1]) in list_usable_cores(), "one core, and one of ours"
 
 
 @linux
@@ -255,7 +255,7 @@ def test_more_gpus_than_there_are_is_a_usage_error(tmp_path: Path) -> None:
 @linux
 def test_another_commands_core_is_left_alone_until_none_is_left(tmp_path: Path) -> None:
     """Cores are held by name across processes; with none left a trial runs all the same, and says so."""
-    machine = Machine(cores=usable_cores()[:1], gpus=())
+    machine = Machine(cores=list_usable_cores()[:1], gpus=())
     spec = stub_specs(1, evaluations=1)[0]
     held = machine.allocate(spec)
     assert held is not None

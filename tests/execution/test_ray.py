@@ -185,7 +185,11 @@ def test_a_node_of_another_hardware_class_runs_nothing(nodes: list[Any], tmp_pat
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"adress": "auto"}, "no option 'adress'"), ({"shared": "maybe"}, "yes or no"), ({"cores": "many"}, "non-negative number")],
+    [
+        ({"adress": "auto"}, "no option 'adress'"),
+        ({"shared": "maybe"}, "yes or no"),
+        ({"cores": "many"}, "non-negative number"),
+    ],
 )
 def test_wrong_options_are_usage_errors(options: dict[str, str], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):

@@ -42,7 +42,7 @@ class Scripted:
         self.running.append(spec)
         return True
 
-    def ended(self) -> Iterable[tuple[str, Result]]:
+    def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
         spec = self.running.pop(0)
         results = self.script.get(spec.trial, [])
         if results:

@@ -101,9 +101,9 @@ def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
 def test_an_honest_clock_within_tolerance_is_believed() -> None:
     clock = second_clock.SecondClock(os.getpid())
     for _ in range(3):
-        clock.edge(ClockEdge(running=True, seconds=5.0, process_seconds=3.0))
-        clock.edge(ClockEdge(running=False, seconds=5.0, process_seconds=3.0))
-    assert clock.disagreement() == ""
+        clock.record_edge(ClockEdge(running=True, seconds=5.0, process_seconds=3.0))
+        clock.record_edge(ClockEdge(running=False, seconds=5.0, process_seconds=3.0))
+    assert clock.find_disagreement() == ""
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def test_news_that_came_late_is_no_disagreement(
     times = iter((10.0, 12.8))
     monkeypatch.setattr(second_clock.time, "perf_counter", lambda: next(times))
     clock = second_clock.SecondClock(os.getpid())
-    clock.edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
+    clock.record_edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
     waits.update(reader=reader, worker=worker)
-    clock.edge(ClockEdge(running=False, seconds=1.0, process_seconds=0.0))
-    assert (clock.disagreement() == "") is believed
+    clock.record_edge(ClockEdge(running=False, seconds=1.0, process_seconds=0.0))
+    assert (clock.find_disagreement() == "") is believed
 
 
 def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:

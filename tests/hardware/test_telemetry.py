@@ -83,8 +83,8 @@ class Watching:
         with self.changed:
             assert self.changed.wait_for(true, 10)
 
-    def edge(self, running: bool, seconds: float = 0.0) -> None:
-        self.watch.edge(ClockEdge(running=running, seconds=seconds, process_seconds=0.0))
+    def record_edge(self, running: bool, seconds: float = 0.0) -> None:
+        self.watch.record_edge(ClockEdge(running=running, seconds=seconds, process_seconds=0.0))
 
     @property
     def readings(self) -> list[GpuSample]:
@@ -113,11 +113,11 @@ def test_a_pause_is_read_and_a_running_clock_is_not() -> None:
     clock = Clock()
     watching = Watching(Fake(clock))
     before = watching.driver.reads
-    watching.edge(True)
+    watching.record_edge(True)
     _idle(watching)
     assert watching.driver.reads == before
     clock.now += 5.0
-    watching.edge(False, seconds=5.0)
+    watching.record_edge(False, seconds=5.0)
     watching.until(lambda: len(watching.readings) == 1)
     watching.watch.end()
     (reading,) = watching.readings
@@ -129,8 +129,8 @@ def test_readings_keep_their_distance() -> None:
     watching = Watching(Fake(clock))
     for apart in (2 * APART_S, APART_S / 2, 2 * APART_S):
         clock.now += apart
-        watching.edge(True)
-        watching.edge(False, seconds=clock.now)
+        watching.record_edge(True)
+        watching.record_edge(False, seconds=clock.now)
         _idle(watching)
     watching.until(lambda: len(watching.readings) == 2)
     watching.watch.end()
@@ -145,12 +145,12 @@ def test_a_slow_driver_is_asked_only_where_pauses_have_room(pause: float, read: 
     before = watching.driver.reads
     for number in range(6):
         clock.now += 10.0
-        watching.edge(False, seconds=float(number))
+        watching.record_edge(False, seconds=float(number))
         _idle(watching)
         if number < 4:
             assert watching.driver.reads == before, "nothing is known of the pauses yet"
         clock.now += pause
-        watching.edge(True)
+        watching.record_edge(True)
         _idle(watching)
     if read:
         watching.until(lambda: bool(watching.readings))
@@ -166,14 +166,14 @@ def test_what_the_clock_overtakes_is_thrown_away() -> None:
 
     def resume() -> None:
         watching.driver.meanwhile = lambda: None
-        watching.edge(True)
+        watching.record_edge(True)
         seen.set()
 
     watching.driver.meanwhile = resume
-    watching.edge(False, seconds=1.0)
+    watching.record_edge(False, seconds=1.0)
     assert seen.wait(10)
     clock.now += 10.0
-    watching.edge(False, seconds=2.0)
+    watching.record_edge(False, seconds=2.0)
     watching.until(lambda: bool(watching.readings))
     watching.watch.end()
     assert [reading.seconds for reading in watching.readings] == [2.0]

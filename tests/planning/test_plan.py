@@ -92,7 +92,7 @@ def test_seeds_pair_between_submissions_and_never_meet_between_purposes() -> Non
     seen: set[int] = set()
     for purpose in ("score", "tuning", "target", "envelope"):
         for study, trial in itertools.product(range(20), range(5)):
-            drawn = seeds.seeds(0, "w", study, trial, purpose)
+            drawn = seeds.derive_seeds(0, "w", study, trial, purpose)
             values = {drawn.model, drawn.data, drawn.submission, drawn.replay}
             assert not values & seen
             seen |= values

@@ -21,7 +21,7 @@ SPACE: Space = {
 
 
 def first(space: Space, n: int) -> list[dict[str, object]]:
-    return [dict(point) for point in itertools.islice(sampling.draws(space), n)]
+    return [dict(point) for point in itertools.islice(sampling.draw_points(space), n)]
 
 
 def test_known_points() -> None:
@@ -43,7 +43,7 @@ def test_the_order_in_which_a_space_is_written_does_not_matter() -> None:
 
 def test_points_are_spread_evenly() -> None:
     # A (scrambled) Halton sequence in base 2 and 3 puts one of its first b^k points in every 1/b^k of its axis.
-    points = list(itertools.islice(sampling.draws({"a": Uniform(0.0, 8.0), "b": Uniform(0.0, 9.0)}), 9))
+    points = list(itertools.islice(sampling.draw_points({"a": Uniform(0.0, 8.0), "b": Uniform(0.0, 9.0)}), 9))
     assert sorted(int(float(p["a"])) for p in points[:8]) == list(range(8))
     assert sorted(int(float(p["b"])) for p in points[:9]) == list(range(9))
 
@@ -61,5 +61,5 @@ def test_a_space_with_nothing_to_search_has_one_point() -> None:
 
 
 def test_rates_are_a_factor_apart() -> None:
-    for a, b in itertools.pairwise(sampling.rates(5e-3, 5)):
+    for a, b in itertools.pairwise(sampling.learning_rates(5e-3, 5)):
         assert math.isclose(b / a, sampling.RATE_FACTOR, rel_tol=1e-5)

@@ -76,7 +76,7 @@ def test_arms_are_ten_schedules_eight_optimizers_and_every_other_pool_method() -
         entry.name
         for entry in REGISTRY.submissions()
         if entry.distribution == "algorace"
-        and not compose.ineligible(compose.compose(entry, REGISTRY), facts, DESIGN.ruleset)
+        and not compose.find_ineligibility(compose.compose(entry, REGISTRY), facts, DESIGN.ruleset)
     }
     others = set(DESIGN.others_stage.arms)
     assert set(DESIGN.main_arms) | others == eligible

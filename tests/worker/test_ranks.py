@@ -206,8 +206,8 @@ def test_shards_measure_what_the_whole_does(name: str) -> None:
 def test_raw_gradients_are_for_one_device() -> None:
     entry = base("GradOfLoss", needs=frozenset({"raw-grad"}))
     composed = compose.compose(entry, NoParts())
-    assert compose.ineligible(composed, micro.FACTS, rulesets.ruleset("quick")) == ""
-    assert "raw-grad" in compose.ineligible(composed, micro.FACTS, rulesets.ruleset("quick"), ranks=2)
+    assert compose.find_ineligibility(composed, micro.FACTS, rulesets.ruleset("quick")) == ""
+    assert "raw-grad" in compose.find_ineligibility(composed, micro.FACTS, rulesets.ruleset("quick"), ranks=2)
 
 
 def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:

@@ -11,7 +11,7 @@ import pytest
 from harness.calibration.pools import SEEDS_SHARE
 from harness.calibration.results import Calibration
 from harness.calibration.rule import calibrate, rank_settings
-from harness.calibration.streams import loosen_targets, with_tolerance
+from harness.calibration.streams import add_tolerance, loosen_targets
 from harness.contract.workload import WorkloadFacts
 from harness.plugins.registry import load_registry
 from harness.storage.records import read_all
@@ -77,7 +77,7 @@ def test_the_records_say_so(path: Path) -> None:
     anchor = [record for record in fresh if record.spec.submission.id == made.anchor]
     again = calibrate(made.settings, best, anchor if made.anchor != made.best else ())
     checks = [by_id[run] for run in made.checks]
-    assert (with_tolerance(again, made.slack, checks) if made.stages else again) == made
+    assert (add_tolerance(again, made.slack, checks) if made.stages else again) == made
     assert all(record.status == "reached" for record in checks) or len(checks) >= 10
     assert sum(record.status == "reached" for record in checks) >= SEEDS_SHARE * len(checks)
     for record in checks:
