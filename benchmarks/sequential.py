@@ -1,0 +1,328 @@
+"""What `bench gate` reaches: false verdicts, pairs to decide, no-op edits in a series, on laws whose truth is known.
+
+python benchmarks/sequential.py [--quick]
+
+Every gate is looked at after every pair. Exit code 1 if a goal is missed; `--quick` is a toy size that judges nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.scoring.sequential.batch import GateRuns, run_gates
+from harness.scoring.sequential.forecast import forecast_pairs
+from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
+from harness.scoring.sequential.verdict import ALPHA, decide
+from harness.scoring.stats import MARGIN, hit_rate
+
+Floats: TypeAlias = NDArray[np.float64]
+Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
+
+PAIRS = 40
+#: Standard deviation of the effect in the mixture that the t e-process bets on, in standard deviations of a difference.
+PRIOR = 1.0
+
+
+@dataclass
+class Goals:
+    """Goals that were judged; in the quick size none is."""
+
+    judge: bool
+    missed: list[str] = field(default_factory=list)
+
+    def check(self, holds: bool, name: str) -> str:
+        """`ok` or `MISSED`, noted; `-` where nothing is judged."""
+        if not self.judge:
+            return "-"
+        if not holds:
+            self.missed.append(name)
+        return "ok" if holds else "MISSED"
+
+
+def exchangeable(draw: Draw) -> Draw:
+    """Differences of two runs of one law: the labels could be swapped."""
+    return lambda rng, shape: subtract(draw(rng, shape), draw(rng, shape))
+
+
+def subtract(a: Floats, b: Floats) -> Floats:
+    """a − b, 0 where both broke (−inf)."""
+    with np.errstate(invalid="ignore"):
+        return np.where(a == b, 0.0, a - b)
+
+
+def with_loss(draw: Draw, share: float, loss: float) -> Draw:
+    """Runs of which a share loses so much; inf for a break or a miss."""
+    return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < share, loss, 0.0)
+
+
+def wild_scale(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Normal differences whose deviation takes a tenfold step up or down at a random pair."""
+    step = rng.integers(1, shape[1], (shape[0], 1))
+    later = np.where(rng.random((shape[0], 1)) < 0.5, 10.0, 0.1)
+    return rng.standard_normal(shape) * np.where(np.arange(shape[1]) < step, 1.0, later)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    return rng.standard_normal(shape)
+
+
+def run_around(mean: float) -> Draw:
+    """Runs with half of the variance of a normal difference, whose deviation is 1."""
+    return lambda rng, shape: rng.normal(mean, math.sqrt(0.5), shape)
+
+
+def exponential(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    return rng.exponential(size=shape)
+
+
+def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    return np.exp(rng.standard_normal(shape))
+
+
+#: Differences that are symmetric about 0: every verdict of `better` or `worse` is false.
+NULLS: dict[str, Draw] = {
+    "normal": normal,
+    "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),
+    "Laplace": lambda rng, shape: rng.laplace(size=shape),
+    "Cauchy": lambda rng, shape: rng.standard_cauchy(shape),
+    "exchangeable, exponential runs": exchangeable(exponential),
+    "exchangeable, log-normal runs": exchangeable(log_normal),
+    "10 % misses in both arms": exchangeable(with_loss(normal, 0.1, math.inf)),
+    "10 % jumps by 10 in either arm": exchangeable(with_loss(normal, 0.1, 10.0)),
+    "equal sizes, ±1": lambda rng, shape: np.where(rng.random(shape) < 0.5, 1.0, -1.0),
+    "whole numbers, many ties": lambda rng, shape: np.round(rng.standard_normal(shape)),
+    "deviation changes tenfold": wild_scale,
+}
+#: Differences that are not symmetric: the null is false although the median, or the mean, is 0.
+SKEWED: dict[str, Draw] = {
+    "exponential, median 0": lambda rng, shape: exponential(rng, shape) - math.log(2),
+    "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
+    "log-normal, median 0": lambda rng, shape: log_normal(rng, shape) - 1.0,
+    "log-normal, mean 0": lambda rng, shape: log_normal(rng, shape) - math.exp(0.5),
+    "normal, 10 % jumps by 10 in A alone": with_loss(normal, 0.1, 10.0),
+    "normal, 10 % breaks of A alone": with_loss(normal, 0.1, math.inf),
+    "normal, 30 % breaks of A alone": with_loss(normal, 0.3, math.inf),
+}
+
+
+#: Effects beside the normal ones, for information.
+EFFECTS: dict[str, Draw] = {
+    "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
+    "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
+    "normal, 1, 10 % misses in both": lambda rng, shape: subtract(
+        with_loss(run_around(1.0), 0.1, math.inf)(rng, shape), with_loss(run_around(0.0), 0.1, math.inf)(rng, shape)
+    ),
+    "normal, 1, 20 % breaks of B": lambda rng, shape: 1.0 - with_loss(normal, 0.2, math.inf)(rng, shape),
+}
+
+
+def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
+    """Log of the t e-process after each pair: right-Haar measure on the deviation, N(0, prior²) on the effect.
+
+    log E = −½ log(1 + ng²) + n/2 · (log(1 + t²/(n − 1)) − log(1 + t²/((1 + ng²)(n − 1)))), g the prior, t Student's.
+    A martingale if the differences are normal, and only then.
+
+    Source: Anytime-Valid t-Tests and Confidence Sequences for Gaussian Means with Unknown Variance, Wang and Ramdas
+        2023, arXiv 2310.03722 (the Gaussian mixture)
+    """
+    n = np.arange(1, x.shape[-1] + 1)
+    squares, sums = np.cumsum(x * x, axis=-1), np.cumsum(x, axis=-1)
+    rest = np.maximum(squares - sums**2 / n, 1e-300)  # (n − 1) times the variance
+    ratio = sums**2 / n / rest
+    shrink = 1.0 + n * prior**2
+    result: Floats = -0.5 * np.log(shrink) + n / 2 * (np.log1p(ratio) - np.log1p(ratio / shrink))
+    result[..., 0] = 0.0
+    return result
+
+
+def t_test_rate(x: Floats, first: int = 3) -> float:
+    """Share of rows in which a two-sided t test at 5 %, looked at from the third pair on, is ever significant."""
+    n = np.arange(1, x.shape[-1] + 1)[first - 1 :]
+    squares, sums = np.cumsum(x * x, axis=-1)[:, first - 1 :], np.cumsum(x, axis=-1)[:, first - 1 :]
+    variance = np.maximum(squares - sums**2 / n, 1e-300) / (n - 1)
+    statistic = np.abs(sums / n) / np.sqrt(variance / n)
+    return float((statistic > stats.t.ppf(0.975, n - 1)).any(axis=1).mean())
+
+
+def show_errors(gates: int, goals: Goals) -> None:
+    """Verdicts where nothing is better or worse, beside two tests that assume normal differences."""
+    print(f"\nFalse verdicts: {gates} gates of {PAIRS} pairs, min_effect 0; goal at most {ALPHA:.0%}")
+    print(f"{'symmetric about 0':<38}{'gate':>7}{'95 % interval':>18}{'goal':>8}{'t mixture':>12}{'t test':>9}")
+    for i, (name, draw) in enumerate(NULLS.items()):
+        x = draw(np.random.default_rng(i), (gates, PAIRS))
+        runs = run_gates(x, min_effect=0.0)
+        false = hit_rate(sum(outcome in ("better", "worse") for outcome in runs.outcomes), gates)
+        goal = goals.check(false.value <= ALPHA, f"false verdicts, {name}")
+        interval = f"{false.low:.4f} to {false.high:.4f}"
+        print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(x)}", flush=True)
+    print("\nNot symmetric: the null does not hold, and nothing bounds the share of verdicts (for information)")
+    print(f"{'':<38}{'better':>7}{'worse':>9}{'':>17}{'t mixture':>12}{'t test':>9}")
+    for i, (name, draw) in enumerate(SKEWED.items()):
+        x = draw(np.random.default_rng(100 + i), (gates, PAIRS))
+        runs = run_gates(x, min_effect=0.0)
+        rates = f"{runs.rate('better'):>7.4f}{runs.rate('worse'):>9.4f}"
+        print(f"{name:<38}{rates}{'':>17}{parametric_rates(x)}", flush=True)
+
+
+def parametric_rates(x: Floats) -> str:
+    """Verdict shares of the t e-process and of a t test that is looked at after every pair; neither knows breaks."""
+    if not np.isfinite(x).all():
+        return f"{'-':>12}{'-':>9}"
+    mixture = float((t_mixture(x) >= math.log(1 / ALPHA)).any(axis=1).mean())
+    return f"{mixture:>12.4f}{t_test_rate(x):>9.4f}"
+
+
+def t_test_pairs(effect: float, power: float = 0.8) -> int:
+    """Pairs of a two-sided paired t test at 5 % with this power, if the effect (mean over deviation) is known."""
+    for n in range(2, 10_000):
+        limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
+        centre = effect * math.sqrt(n)
+        if stats.nct.sf(limit, n - 1, centre) + stats.nct.cdf(-limit, n - 1, centre) >= power:
+            return n
+    raise ValueError(f"no number of pairs for the effect {effect}")
+
+
+def show_power(gates: int, goals: Goals) -> None:
+    """Pairs to `better`, against a t test whose number of pairs was chosen knowing the effect."""
+    print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
+    print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")
+    for effect in (0.5, 1.0, 2.0, 3.0):
+        x = np.random.default_rng(round(10 * effect)).normal(effect, 1.0, (gates, 60))
+        n_t = t_test_pairs(effect)
+        limit = 1.3 * n_t + 1
+        middle, most = pairs_to_decide(run_gates(x, min_effect=0.0))
+        goal = goals.check(middle <= limit, f"pairs at {effect}")
+        print(f"normal, {effect:<26}{n_t:>6}{limit:>8.1f}{middle:>8.0f}{most:>7.0f}{goal:>8}", flush=True)
+    for name, draw in EFFECTS.items():
+        middle, most = pairs_to_decide(run_gates(draw(np.random.default_rng(5), (gates, 60)), min_effect=0.0))
+        print(f"{name:<34}{'':>14}{middle:>8.0f}{most:>7.0f}", flush=True)
+    print("\nPairs to `equivalent`, no effect, min_effect log 1.03 (90 %: inf if fewer are decided in 60 pairs)")
+    for deviation in (0.01, 0.02, 0.03):
+        runs = run_gates(np.random.default_rng(6).normal(0.0, deviation, (gates, 60)))
+        middle, most = pairs_to_decide(runs, "equivalent")
+        print(f"deviation {deviation:<24}{'':>14}{middle:>8.0f}{most:>7.0f}", flush=True)
+
+
+def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
+    """Median and ninth decile of the pairs; inf for gates that came to something else."""
+    pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
+    middle, most = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
+    return float(middle), float(most)
+
+
+def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Draw) -> tuple[NDArray[np.bool_], int]:
+    """Candidates kept in each of many series, (repeats, candidates), and how many of them a confirmation kept.
+
+    Args:
+        effects: (candidates,), added to each one's differences.
+    """
+    states = [SeriesState() for _ in range(repeats)]
+    kept = np.zeros((repeats, len(effects)), dtype=bool)
+    for t, effect in enumerate(effects):
+        x = draw(rng, (repeats, PAIRS)) + effect
+        # Series with the same history have the same level, and their gates can be run together.
+        for state in set(states):
+            rows = [i for i in range(repeats) if states[i] == state]
+            outcomes = run_gates(x[rows], alpha=series_level(state), min_effect=0.0).outcomes
+            for i, outcome in zip(rows, outcomes, strict=True):
+                kept[i, t] = outcome == "better"
+                states[i] = record_candidate(state, kept=bool(kept[i, t]))
+    retested = np.argwhere(kept)
+    fresh = draw(rng, (len(retested), PAIRS)) + effects[retested[:, 1]][:, None]
+    confirmed = run_gates(fresh, min_effect=0.0).outcomes.count("better") if len(retested) else 0
+    return kept, confirmed
+
+
+def show_series(repeats: int, candidates: int, goals: Goals) -> None:
+    """No-op edits in a series, and a series in which every fifth edit helps."""
+    print(f"\nSeries: {repeats} series of {candidates} edits, {PAIRS} pairs at most, min_effect 0")
+    laws = {"normal": normal, "10 % misses in both arms": NULLS["10 % misses in both arms"]}
+    for name, draw in laws.items():
+        rng = np.random.default_rng(7)
+        alone = run_gates(draw(rng, (repeats * candidates, PAIRS)), min_effect=0.0).outcomes
+        one_by_one = np.array([o == "better" for o in alone]).reshape(repeats, candidates)
+        kept, confirmed = run_series(repeats, np.zeros(candidates), rng, draw)
+        most, clean = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
+        print(f"no-op edits, {name}")
+        print(f"  each at 5 %, no series: {one_by_one.any(axis=1).mean():.3f} of the series keep one or more")
+        print(f"  e-LOND: {kept.any(axis=1).mean():.3f} keep one or more; at most {most} kept", end="")
+        print(f"; goal at most 5: {goals.check(most <= 5, f'series, {name}')}")
+        goal = goals.check(clean >= 0.95, f"confirmation, {name}")
+        print(f"  after confirmation: none in {clean:.3f} of the series; goal 0.95: {goal}", flush=True)
+    effects = np.where(np.arange(candidates) % 5 == 4, 2.0, 0.0)
+    kept, confirmed = run_series(repeats, effects, np.random.default_rng(8), normal)
+    false = (kept & (effects == 0)).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
+    print("every fifth edit helps by 2 deviations")
+    print(f"  kept {kept[:, effects > 0].mean():.3f} of them; false among those kept, mean {false.mean():.4f}")
+    print(f"  confirmed {confirmed / max(1, kept.sum()):.3f} of those kept", flush=True)
+
+
+def show_verdicts(goals: Goals) -> None:
+    """Gates whose verdict follows from what they are."""
+    print("\nCopies and constant differences, min_effect log 1.03")
+    cases = {
+        "exact copy, 1 pair": (decide([0.0], identical=True), "identical"),
+        "constant difference of 1 %, 6 pairs": (decide([math.log(1.01)] * 6), "equivalent"),
+        "constant difference of 5 %, 6 pairs": (decide([math.log(1.05)] * 6), "better"),
+        "constant difference of −5 %, 6 pairs": (decide([-math.log(1.05)] * 6), "worse"),
+        "constant difference of 5 %, 5 pairs": (decide([math.log(1.05)] * 5), "undecided"),
+    }
+    for name, (verdict, expected) in cases.items():
+        print(f"{name:<38}{verdict.outcome:>12}{goals.check(verdict.outcome == expected, name):>8}")
+
+
+def show_forecasts(gates: int) -> None:
+    """What is forecast after four pairs, against what it came to, medians over gates."""
+    print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
+    for effect in (1.0, 2.0):
+        x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MARGIN
+        forecasts = [forecast_pairs(row[:4].tolist()) for row in x]
+        actual = [n - 4 for n in run_gates(x).pairs]
+        middle = np.median([math.inf if n is None else n for n in forecasts])
+        print(f"mean over deviation {effect}: forecast {middle:.0f}, came to {np.median(actual):.0f}", flush=True)
+
+
+def cpu_name() -> str:
+    """The processor's name, from Linux where it says so."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="a toy size")
+    quick = parser.parse_args().quick
+    goals = Goals(judge=not quick)
+    print(f"python benchmarks/sequential.py{' --quick' if quick else ''}")
+    versions = f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}"
+    print(f"{versions}, one core of {cpu_name()}")
+    show_errors(50 if quick else 10_000, goals)
+    show_power(20 if quick else 4000, goals)
+    show_series(3 if quick else 300, 10 if quick else 100, goals)
+    show_verdicts(goals)
+    show_forecasts(3 if quick else 100)
+    print(f"\n{time.process_time():.0f} s of processor time")
+    if goals.missed:
+        print(f"missed: {'; '.join(goals.missed)}")
+    return 1 if goals.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
