@@ -140,19 +140,23 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
     """
     n = np.arange(1, x.shape[-1] + 1)
     squares, sums = np.cumsum(x * x, axis=-1), np.cumsum(x, axis=-1)
-    rest = np.maximum(squares - sums**2 / n, 1e-300)  # (n − 1) times the variance
-    ratio = sums**2 / n / rest
+    ratio = sums**2 / n / residual_squares(squares, sums, n)
     shrink = 1.0 + n * prior**2
     result: Floats = -0.5 * np.log(shrink) + n / 2 * (np.log1p(ratio) - np.log1p(ratio / shrink))
     result[..., 0] = 0.0
     return result
 
 
+def residual_squares(squares: Floats, sums: Floats, n: NDArray[np.int_]) -> Floats:
+    """Sum of squares about the mean, kept off 0, where equal differences would make Student's t infinite."""
+    return np.asarray(np.maximum(squares - sums**2 / n, 1e-9 * squares) + (squares == 0))
+
+
 def t_test_rate(x: Floats, first: int = 3) -> float:
     """Share of rows in which a two-sided t test at 5 %, looked at from the third pair on, is ever significant."""
     n = np.arange(1, x.shape[-1] + 1)[first - 1 :]
     squares, sums = np.cumsum(x * x, axis=-1)[:, first - 1 :], np.cumsum(x, axis=-1)[:, first - 1 :]
-    variance = np.maximum(squares - sums**2 / n, 1e-300) / (n - 1)
+    variance = residual_squares(squares, sums, n) / (n - 1)
     statistic = np.abs(sums / n) / np.sqrt(variance / n)
     return float((statistic > stats.t.ppf(0.975, n - 1)).any(axis=1).mean())
 
