@@ -25,7 +25,7 @@ ROWS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRuns:
-    """What many gates came to.
+    """The outcomes of many gates.
 
     Args:
         outcomes: of each gate.

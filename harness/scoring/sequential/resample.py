@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What resampled A/A gates came to.
+    """The outcomes of resampled A/A gates.
 
     Args:
         gates, pairs: how many, and the most pairs of one.

@@ -18,7 +18,7 @@ GateOutcome: TypeAlias = Literal["better", "worse", "equivalent", "identical", "
 
 #: Error of a gate, both sides together.
 ALPHA = 0.05
-#: Log of the largest e-value that is written down; evidence beyond it is none the stronger.
+#: Log of the largest e-value in a verdict; larger ones are cut to it, since a float ends at about exp(709).
 LARGEST_LOG = 700.0
 
 
@@ -37,7 +37,7 @@ class GateVerdict:
             `better` and `worse` need 1/alpha, and 1/e bounds the chance of so much evidence under no effect.
         alpha: error of `better` and `worse` together.
         min_effect: log ratio from which an effect counts.
-        note: what a reader must know besides, or an empty string.
+        note: a remark for the reader, or an empty string.
     """
 
     outcome: GateOutcome
@@ -67,7 +67,7 @@ def decide(
 
     - `better`: the confidence sequence lies above 0 and the estimate is at least `min_effect`; `worse`: mirrored.
     - `equivalent`: the sequence lies inside (−min_effect, min_effect).
-    - `identical`: the caller says that the records are, and no pair differs.
+    - `identical`: the caller flags the records as identical, and no pair differs.
     - `undecided`: anything else.
 
     If every difference is symmetric about 0 given the pairs before it, `better` or `worse` is returned at any look with
@@ -90,7 +90,7 @@ def decide(
     check_gate(alpha, min_effect)
     if identical and any(differences):
         raise UsageError(
-            "the records are said to be identical, but a pair differs",
+            "the records are flagged as identical, but a pair differs",
             fix="compare the records again, or leave `identical` out",
         )
     spreads = past_spreads(differences)

@@ -35,7 +35,7 @@ def test_rows_with_and_without_breaks() -> None:
     assert shamos_spread(rows).tolist() == pytest.approx([by_loop(row) for row in rows], nan_ok=True)
 
 
-def test_is_the_deviation_of_normal_numbers_and_shrugs_off_outliers() -> None:
+def test_is_the_deviation_of_normal_numbers_and_resists_outliers() -> None:
     x = np.random.default_rng(0).normal(5.0, 3.0, 2000)
     assert float(shamos_spread(x)) == pytest.approx(3.0, rel=0.05)
     x[:200] = 1e9

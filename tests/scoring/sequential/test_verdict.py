@@ -69,7 +69,7 @@ def test_almost_constant_differences() -> None:
 def test_identical() -> None:
     assert decide([0.0], identical=True).outcome == "identical"
     assert decide([0.0] * 10, identical=True).outcome == "identical"
-    with pytest.raises(UsageError, match="said to be identical") as caught:
+    with pytest.raises(UsageError, match="flagged as identical") as caught:
         decide([0.0, 1e-9], identical=True)
     assert caught.value.fix
 
