@@ -19,7 +19,7 @@ from harness.calibration.curves import best_value
 from harness.calibration.pools import calibrate_pool
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.streams import calibrate_stream
-from harness.contract.record import Record
+from harness.contract.record import Record, is_complete
 
 
 def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
@@ -37,7 +37,7 @@ def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
 def _tuned_setting(record: Record) -> TunedSetting:
     facts = record.spec.workload.facts
     values: list[float | None] = []
-    if record.status in ("reached", "exhausted"):
+    if is_complete(record.status):
         stages = range(len(facts.stages)) if facts.stages else [None]
         values = [best_value(record, facts.targets[0], facts.budget.horizon, stage) for stage in stages]
     complete = [value for value in values if value is not None]

@@ -16,7 +16,7 @@ from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, json_out, note
 from harness.cli.resolve import NameType, open_registry, parse_assignments
 from harness.cli.watching import watch_trials
-from harness.contract.record import TrialSummary
+from harness.contract.record import TrialSummary, is_success
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.resources import list_usable_cores, list_visible_gpus
@@ -32,8 +32,6 @@ from harness.storage.layout import RECORD, run_id
 
 #: Failed trials that a summary lists.
 LISTED = 20
-#: How a trial may end without the command having failed.
-GOOD = frozenset({"reached", "exhausted", "pruned"})
 
 
 @click.command()
@@ -111,7 +109,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
         json_out({"schema": SCHEMA, "records": [read_summarized(summary) for summary in summaries]})
     else:
         _print_summary(summaries, options.runs)
-    return EXIT_OK if all(summary.status in GOOD for summary in summaries) else EXIT_FAILED
+    return EXIT_OK if all(is_success(summary.status) for summary in summaries) else EXIT_FAILED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +263,7 @@ def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} shows them as tables")
-    failed = [summary for summary in summaries if summary.status not in GOOD]
+    failed = [summary for summary in summaries if not is_success(summary.status)]
     if len(failed) > LISTED:
         click.echo(f"the first {LISTED} of {len(failed)} that failed:")
     for summary in summaries:

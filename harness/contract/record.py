@@ -13,6 +13,31 @@ Status = Literal[
 ]
 
 
+def is_finished(status: Status) -> bool:
+    """Whether the trial has ended; an interrupted one continues when its command is run again."""
+    return status != "interrupted"
+
+
+def is_complete(status: Status) -> bool:
+    """Whether the run came to its target or to the end of its budget of examples."""
+    return status in ("reached", "exhausted")
+
+
+def is_success(status: Status) -> bool:
+    """Whether nothing failed: the run is complete, or was ended early because it was hopeless (`--prune`)."""
+    return is_complete(status) or status == "pruned"
+
+
+def is_broken(status: Status) -> bool:
+    """Whether training broke down before the end of the budget; its last metric says nothing about the budget."""
+    return status in ("diverged", "out-of-memory", "crashed")
+
+
+def is_retryable(status: Status) -> bool:
+    """Whether `--retry-failed` starts the trial anew; a run that diverged would diverge again."""
+    return status in ("crashed", "rejected", "out-of-memory", "timeout")
+
+
 class Device(Data, frozen=True, kw_only=True):
     """What a driver says of a GPU once and for all; None where it does not say.
 

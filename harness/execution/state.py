@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from harness.contract.events import AnyEvent, ClockEdge, Done, Evaluated, Ready, Warned, Watched
-from harness.contract.record import DeviceLog, Record
+from harness.contract.record import DeviceLog, Record, is_complete
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
@@ -116,7 +116,7 @@ class Trial:
                 self.watcher.warned(self.spec, event.message)
             case Done():
                 self.end = event
-        if isinstance(event, Done) and self.second_clock is not None and event.status in ("reached", "exhausted"):
+        if isinstance(event, Done) and self.second_clock is not None and is_complete(event.status):
             reason = self.second_clock.find_disagreement()
             if reason:
                 self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.contract.events import Done
-from harness.contract.record import Record, Status, TrialSummary
+from harness.contract.record import Record, Status, TrialSummary, is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import DamagedError, StoreError
@@ -16,8 +16,6 @@ from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 from harness.system.files import unused_path
 
-#: Statuses that `--retry-failed` starts anew.
-FAILED = frozenset({"crashed", "rejected", "out-of-memory", "timeout"})
 #: Seconds within which a worker whose supervisor was killed releases the lock of its trial.
 LOCK_TIMEOUT_S = 10.0
 
@@ -103,7 +101,7 @@ def is_retried(status: Status, options: ExecutionOptions) -> bool:
     It resumes from its checkpoint where there is one: its worker failed before it was ready, for lack of memory or a
     file.
     """
-    return options.retry_failed and status in FAILED
+    return options.retry_failed and is_retryable(status)
 
 
 def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Status, reason: str) -> Record:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.contract.record import Status, is_complete
 from harness.contract.run import RunSpec
 from harness.storage import records
 
@@ -45,7 +46,7 @@ class _Cost(msgspec.Struct):
     """The few fields of a record that say what it cost; the rest is skipped, so that thousands are read quickly."""
 
     spec: _Spec
-    status: str
+    status: Status
     counters: _Spent
     usage: _Off
 
@@ -66,7 +67,7 @@ class Estimates:
                 cost = decoder.decode(path.read_bytes())
             except (OSError, msgspec.DecodeError):
                 continue
-            if cost.status not in ("reached", "exhausted", "timeout") or cost.spec.smoke:
+            if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
             off = cost.usage
             wall = cost.counters.seconds + off.evaluation_seconds + off.checkpoint_seconds + off.import_seconds

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from harness import __version__
-from harness.contract.record import Record
+from harness.contract.record import Record, is_success
 from harness.errors import BenchError
 from harness.report import leaderboard
 from harness.report.stopping_tables import Stops, tuning_grids
@@ -22,8 +22,6 @@ from harness.scoring.tuning import curves
 
 #: Evaluations of a run that are drawn; more would only make the file larger.
 MOST_POINTS = 300
-#: How a trial may end without having failed.
-GOOD = frozenset({"reached", "exhausted", "pruned"})
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
@@ -150,9 +148,9 @@ def _run(record: Record, one: RunSummary) -> dict[str, Any]:
         "hparams": spec.hparams,
         "by_hand": list(spec.overridden),
         "status": record.status,
-        "failed": record.status not in GOOD,
-        "hit": one.outcome.status == "hit",
-        "why": record.reason or (one.outcome.reason if one.outcome.status == "unknown" else ""),
+        "failed": not is_success(record.status),
+        "hit": one.result.status == "hit",
+        "why": record.reason or (one.result.reason if one.result.status == "unknown" else ""),
         "time": [_short(p.scored(spec.clock)) for p in points],
         "examples": [p.examples for p in points],
         "steps": [p.steps for p in points],

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.contract.record import Record
+from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.run import RunSpec
 from harness.contract.workload import Target
 from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
@@ -110,7 +110,7 @@ def envelope(records: Sequence[Record]) -> Envelope:
     target = records[0].spec.workload.facts.targets[0]
     by_horizon: dict[int, list[float]] = defaultdict(list)
     for record in records:
-        if record.status in ("reached", "exhausted") and target.metric in record.points[-1].metrics:
+        if is_complete(record.status) and target.metric in record.points[-1].metrics:
             by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
     if len(by_horizon) < len(HORIZONS):
         raise ValueError(f"{len(by_horizon)} of {len(HORIZONS)} horizons of the reference")
@@ -158,13 +158,13 @@ def _score(
     curve: Envelope | None,
     reason: str,
 ) -> AnytimeScore:
-    pending = sum(record.status == "interrupted" for record in group)
+    pending = sum(not is_finished(record.status) for record in group)
     if pending:
         reason = reason or f"{pending} of {len(group)} runs are not finished"
     studies: list[float] = []
     clipped = 0
     for record in sorted(group, key=lambda r: (r.spec.root_seed, r.spec.study)):
-        if curve is None or record.status == "interrupted":
+        if curve is None or not is_finished(record.status):
             continue
         value, outside = study_score(record, curve)
         studies.append(value)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.contract.record import Record
+from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.workload import Target
 from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
 
@@ -120,10 +120,8 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
     hardware, ruleset, workload, submission, stop = key
     facts = group[0].spec.workload.facts
     target = facts.targets[0]
-    pending = sum(record.status == "interrupted" for record in group)
-    ended = [
-        record for record in group if record.status in ("reached", "exhausted") and record.counters.examples >= stop
-    ]
+    pending = sum(not is_finished(record.status) for record in group)
+    ended = [record for record in group if is_complete(record.status) and record.counters.examples >= stop]
     values = tuple(record.points[-1].metrics.get(target.metric, math.nan) for record in ended)
     broken = len(group) - len(ended) - pending
     reason = ""
