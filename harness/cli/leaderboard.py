@@ -164,20 +164,20 @@ def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> in
         raise unknown("workload among the results", workload, seen)
     # The target of an older version may have been an easier one.
     newest, _ = keep_newest_versions(finished)
-    found = [one for one in newest if one.outcome.status == "hit"]
+    found = [one for one in newest if one.result.status == "hit"]
     if not found:
         click.echo(f"no run reached the target of {newest[0].spec.workload.facts.id}")
         return EXIT_FAILED
-    first = min(found, key=lambda one: (one.outcome.value, one.run_id))
+    first = min(found, key=lambda one: (one.result.value, one.run_id))
     # Seconds of two hardware classes do not compare; the best of each would be several answers.
     same = [one for one in found if one.spec.hardware == first.spec.hardware]
     command = run_command(first.spec)
     if as_json:
-        plain = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.outcome.value}
+        plain = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.result.value}
         json_out({"schema": SCHEMA, **plain, "hparams": first.spec.hparams, "command": command})
         return EXIT_OK
     unit = f"{first.spec.clock} seconds" if by == "time" else by
-    amount = f"{text.number(first.outcome.value)} {unit} to target"
+    amount = f"{text.number(first.result.value)} {unit} to target"
     click.echo(command)
     click.echo(f"\n# {amount}; best of {len(same)} on {first.spec.hardware}; {first.run_id}")
     click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(first.spec.hparams.items())))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report import table, text
-from harness.scoring.leaderboard import Cell, Leaderboard, LeaderboardRow
+from harness.scoring.cells import Cell
+from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
 
@@ -337,7 +338,7 @@ def standings_json(one: Leaderboard) -> dict[str, Any]:
         "level": one.query.level,
         "reference": one.reference,
         "workloads": [facts.id for facts in one.workloads],
-        "counted": list(one.counted),
+        "counted": list(one.anchored_workloads),
         "rows": [_row_json(row) for row in one.rows],
         "ties": [list(pair) for pair in one.ties],
         "notes": list(one.notes),

@@ -96,7 +96,7 @@ def _left_out(record: RunSummary) -> str:
         return "smoke runs"
     if record.spec.profile:
         return "profiled runs"
-    return record.outcome.reason if record.outcome.status == "unknown" else ""
+    return record.result.reason if record.result.status == "unknown" else ""
 
 
 def _rows(records: Sequence[RunSummary]) -> list[Row]:

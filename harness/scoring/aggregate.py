@@ -9,10 +9,8 @@ from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped, study_time, workload_time
-from harness.scoring.selection import check_mixed, select_usable
+from harness.scoring.selection import StudyKey, check_mixed, select_usable, study_key
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
-
-StudyKey = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +50,31 @@ def aggregate(
     Raises:
         UsageError: records that may not be mixed, or no record that counts.
     """
-    return aggregate_runs((score_run(record, by, targets) for record in records), by, explore=explore)
+    runs, skipped = select_usable((score_run(record, by, targets) for record in records), explore=explore)
+    return aggregate_runs(runs, by, skipped)
 
 
-def aggregate_runs(runs: Iterable[ScoredRun], by: Axis = "time", *, explore: bool = False) -> Aggregate:
-    """The same from runs whose outcomes are known already; `by` only names what they count.
+def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:
+    """The same from usable runs (see `select_usable`) whose times are known already.
+
+    Args:
+        runs: of one hardware class and ruleset.
+        by: what their times count, for the result.
+        skipped: runs that were left out before.
 
     Raises:
-        UsageError: runs that may not be mixed, or none that counts.
+        UsageError: runs that may not be mixed, or no run.
     """
-    kept, skipped = select_usable(runs, explore=explore)
-    check_mixed(kept)
+    check_mixed(runs)
+    if not runs:
+        reasons = "; ".join(map(str, skipped[:3]))
+        raise UsageError("no record can be scored", fix=reasons or "bench run … makes records")
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
-    coarse = {run.spec.workload.facts.id for run in kept if run.spec.workload.facts.coarse}
-    for run in kept:
+    coarse = {run.spec.workload.facts.id for run in runs if run.spec.workload.facts.coarse}
+    for run in runs:
         by_study = trials.setdefault(run.spec.submission.id, {}).setdefault(run.spec.workload.facts.id, {})
-        by_study.setdefault((run.spec.root_seed, run.spec.study), []).append(run.outcome.value)
-    if not trials:
-        raise UsageError("no record that counts", fix="; ".join(map(str, skipped[:3])) or "run something first")
-    skipped += _incomplete(trials, kept[0].spec.ruleset.trials)
+        by_study.setdefault(study_key(run.spec), []).append(run.result.value)
+    skipped = [*skipped, *_incomplete(trials, runs[0].spec.ruleset.trials)]
     studies = {s: {w: {k: study_time(v) for k, v in by.items()} for w, by in row.items()} for s, row in trials.items()}
     times = {s: {w: workload_time(list(by.values())) for w, by in row.items()} for s, row in studies.items()}
     return Aggregate(by=by, times=times, studies=studies, coarse=frozenset(coarse), skipped=tuple(skipped))

@@ -254,7 +254,7 @@ def _trials(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
         spec = run.spec
         trial = spec.trial if spec.ruleset.trials == 1 else None
         block = (spec.hardware, spec.root_seed, spec.study, trial)
-        trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(run.outcome.value)
+        trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(run.result.value)
     return trials
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,11 +27,18 @@ class HasRun(Protocol):
 
 
 R = TypeVar("R", bound=HasRun)
+#: (root seed, study): one independent repetition.
+StudyKey: TypeAlias = tuple[int, int]
 
 
 def table_key(record: HasRun) -> tuple[str, str]:
     """(hardware class, ruleset@version): records that differ in it never share a table."""
     return record.spec.hardware, f"{record.spec.ruleset.name}@{record.spec.ruleset.version}"
+
+
+def study_key(spec: RunSpec) -> StudyKey:
+    """The repetition that a trial belongs to."""
+    return spec.root_seed, spec.study
 
 
 def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -149,8 +156,8 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
         elif place in trials:
             why = f"a second run of study {spec.study}, trial {spec.trial}; {trials[place]} was started earlier"
         ids.add(run.run_id)
-        if why is None and run.outcome.status == "unknown":
-            why = run.outcome.reason
+        if why is None and run.result.status == "unknown":
+            why = run.result.reason
         if why is None:
             trials[place] = run.run_id
             kept.append(run)

@@ -378,6 +378,8 @@ def median_variance(values: Sequence[float]) -> float:
 
     n = len(values)
     ordered = np.sort(np.asarray(values, dtype=float))
+    if ordered[0] == ordered[-1]:  # rounding must not make a variance of equal values
+        return 0.0
     weights = _median_weights(n)
     mean = float(weights @ ordered)
     spread = float(weights @ (ordered - mean) ** 2)

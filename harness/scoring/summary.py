@@ -8,10 +8,10 @@ from typing import Literal
 
 from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
-from harness.contract.workload import WorkloadFacts
+from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.throttling import slowdown
-from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, metric_at, outcome
+from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, metric_at, target_result
 
 Level = Literal["easy", "main", "hard"]
 Unit = Literal["time", "examples", "steps", "share"]
@@ -66,7 +66,7 @@ class RunSummary:
     """What tables keep of a record: without its points, so that thousands of records need little memory.
 
     Args:
-        outcome: where it met the targets asked for.
+        result: where it met the targets asked for.
         hit: the point where it did; None for a miss.
         metric: the metric at the budget asked for.
         memory: peak memory in bytes; 0 where unknown.
@@ -78,7 +78,7 @@ class RunSummary:
     spec: RunSpec
     status: Status
     reason: str
-    outcome: TargetResult
+    result: TargetResult
     hit: Point | None
     metric: MetricAt | None
     memory: int
@@ -87,7 +87,7 @@ class RunSummary:
     @property
     def run(self) -> ScoredRun:
         """The same as scoring takes it."""
-        return ScoredRun(self.run_id, self.started, self.spec, self.outcome)
+        return ScoredRun(self.run_id, self.started, self.spec, self.result)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
@@ -125,7 +125,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         spec=record.spec,
         status=record.status,
         reason=record.reason,
-        outcome=found,
+        result=found,
         hit=record.points[found.index] if found.index is not None else None,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
@@ -135,10 +135,16 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
 
 def _outcome(record: Record, query: LeaderboardQuery) -> TargetResult:
     if query.level == "main":
-        return outcome(record, query.by)
+        return target_result(record, query.by)
     facts = record.spec.workload.facts
     if facts.stages:
         return TargetResult(status="unknown", reason=f"{facts.id} is a stream: its targets steered the run")
-    if query.level not in facts.levels:
+    targets = targets_at(facts, query.level)
+    if not targets:
         return TargetResult(status="unknown", reason=f"{facts.id} has no {query.level} target")
-    return outcome(record, query.by, facts.levels[query.level])
+    return target_result(record, query.by, targets)
+
+
+def targets_at(facts: WorkloadFacts, level: Level) -> tuple[Target, ...]:
+    """A workload's targets at a level; empty where it has none there."""
+    return facts.targets if level == "main" else facts.levels.get(level, ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from harness.contract.record import DeviceLog
 
@@ -30,25 +30,25 @@ def slowdown(log: DeviceLog | None) -> str:
     if not often:
         return ""
     slow = [reading for reading in log.readings if SLOWDOWNS & set(reading.slowed)]
-    said = ", ".join(f"{why} in {count} of {len(log.readings)} readings" for why, count in sorted(often.items()))
+    reasons = ", ".join(f"{why} in {count} of {len(log.readings)} readings" for why, count in sorted(often.items()))
     heat = [reading.temperature_c for reading in slow if reading.temperature_c is not None]
-    return f"{said}, down to {min(r.sm_mhz for r in slow)} MHz" + (f", up to {max(heat)} °C" if heat else "")
+    return f"{reasons}, down to {min(r.sm_mhz for r in slow)} MHz" + (f", up to {max(heat)} °C" if heat else "")
 
 
-def note(runs: Iterable[tuple[str, str]], total: int, most: int = 3) -> str:
-    """One line for a table: which runs were slowed down; empty when none was.
+def throttling_note(runs: Iterable[tuple[str, str]], total: int, most: int = 3) -> str:
+    """One line for a table: which runs were slowed down; empty when no run was.
 
     Args:
         runs: name and `slowdown` of each.
         total: runs in the table.
         most: how many are named.
     """
-    found: Sequence[str] = [f"{name} ({why})" for name, why in runs if why]
-    if not found:
+    slowed = [f"{name} ({why})" for name, why in runs if why]
+    if not slowed:
         return ""
-    more = f", and {len(found) - most} more" if len(found) > most else ""
+    more = f", and {len(slowed) - most} more" if len(slowed) > most else ""
     return (
-        f"{len(found)} of {total} runs were on a GPU that slowed itself down, so their seconds are too many: "
-        + ", ".join(found[:most])
+        f"{len(slowed)} of {total} runs were on a GPU that slowed itself down, so their seconds are too many: "
+        + ", ".join(slowed[:most])
         + more
     )

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from harness.contract.record import Record, Status
+from harness.contract.record import Record, is_broken, is_finished
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 
 #: `time` is the scored time: processor seconds on a CPU, wall seconds elsewhere.
 Axis = Literal["time", "wall", "process", "examples", "steps"]
-#: How a run ends that did not come to the end of its budget or its time.
-BROKEN: frozenset[Status] = frozenset({"diverged", "out-of-memory", "crashed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class ScoredRun(NamedTuple):
     run_id: str
     started: str
     spec: RunSpec
-    outcome: TargetResult
+    result: TargetResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +120,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
     return None
 
 
-def outcome(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
+def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
     """Where a run met the targets, or why it did not.
 
     Crash and divergence are misses. A run that stopped at its own target cannot tell when it would have met a
@@ -145,7 +143,7 @@ def outcome(record: Record, by: Axis = "time", targets: Sequence[Target] | None 
             return TargetResult(status="unknown", reason=f"the hit at point {index} is at {value!r} {by}")
         lower = amount(record.points[index - 1], record.spec, by) if index else 0.0
         return TargetResult(status="hit", value=value, lower=lower, index=index)
-    if record.status == "interrupted":
+    if not is_finished(record.status):
         return TargetResult(status="unknown", reason="interrupted: not finished")
     if record.status == "reached":
         return TargetResult(status="unknown", reason="stopped at its own target before it met this one")
@@ -167,7 +165,7 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     at = amount(within[-1], record.spec, by) if within else 0.0
     value = within[-1].metrics.get(targets[0].metric) if within else None
     ended = len(within) == len(record.points)
-    if ended and record.status in BROKEN and (value is None or at < budget):
+    if ended and is_broken(record.status) and (value is None or at < budget):
         # What it had before it broke would be a better place than that of a run which went on.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
     stopped = record.status == "reached" and ended and at < budget
@@ -186,4 +184,4 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
         UsageError: other targets for a stream.
     """
     wanted = targets.get(record.spec.workload.facts.name) if targets else None
-    return ScoredRun(record.run_id, record.started, record.spec, outcome(record, by, wanted))
+    return ScoredRun(record.run_id, record.started, record.spec, target_result(record, by, wanted))

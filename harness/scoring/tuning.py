@@ -61,7 +61,7 @@ def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
         spec = run.spec
         ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
         key = (spec.hardware, ruleset, spec.workload.facts.id, spec.submission.id)
-        times[key].append(run.outcome.value)
+        times[key].append(run.result.value)
         most[key] = spec.ruleset.trials
     made = []
     for key, values in sorted(times.items()):

@@ -210,7 +210,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     def watched(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch:
         return DeviceWatch(driver, (GPU,), tell)
 
-    monkeypatch.setattr(worker_process, "start_watch", watched)
+    monkeypatch.setattr(worker_process, "watch", watched)
     monkeypatch.setattr("harness.hardware.telemetry.APART_S", 0.0)
     root = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", root)
@@ -229,7 +229,7 @@ def test_a_worker_cannot_send_readings() -> None:
     event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
     decoder = msgspec.json.Decoder(WorkerEvent)
     done = event_reader.decode_event(decoder, msgspec.json.encode(event))
-    assert "invalid event" in getattr(done, "reason", "")
+    assert "no event" in getattr(done, "reason", "")
 
 
 def test_readings_go_on_after_an_interruption() -> None:
@@ -280,11 +280,11 @@ def test_two_runs_differ_by_their_clocks() -> None:
 def test_a_table_says_which_runs_were_slowed_down() -> None:
     hot = builders.record(devices=_log(HEAT))
     cool = builders.record(builders.spec("b"), devices=_log(()))
-    question = LeaderboardQuery(by="time")
-    (table,) = build_leaderboards([summarize(one, question) for one in (hot, cool)], question)
+    query = LeaderboardQuery(by="time")
+    (table,) = build_leaderboards([summarize(record, query) for record in (hot, cool)], query)
     (line,) = [line for line in table.notes if "slowed" in line]
     assert line.startswith("1 of 2 runs were on a GPU that slowed itself down")
     assert hot.run_id in line
     assert cool.run_id not in line
-    (table,) = build_leaderboards([summarize(cool, question)], question)
+    (table,) = build_leaderboards([summarize(cool, query)], query)
     assert not [line for line in table.notes if "slowed" in line]

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from harness.scoring.leaderboard import anchored_spread
+from harness.scoring.anchored_spread import anchored_spread
 from harness.scoring.scores import anchored_term
 
 

@@ -23,20 +23,22 @@ def target(value: float) -> list[Target]:
 
 def test_axes() -> None:
     run = record()
-    assert time_to_target.outcome(run) == time_to_target.TargetResult(status="hit", value=3.0, lower=2.0, index=2)
-    values = {by: time_to_target.outcome(run, by).value for by in ("time", "wall", "process", "examples", "steps")}  # type: ignore[arg-type]
+    assert time_to_target.target_result(run) == time_to_target.TargetResult(status="hit", value=3.0, lower=2.0, index=2)
+    values = {
+        by: time_to_target.target_result(run, by).value for by in ("time", "wall", "process", "examples", "steps")
+    }  # type: ignore[arg-type]
     assert values == {"time": 3.0, "wall": 6.0, "process": 3.0, "examples": 60.0, "steps": 3.0}
     on_gpu = record(spec(device="cuda"))
-    assert time_to_target.outcome(on_gpu).value == 6.0
+    assert time_to_target.target_result(on_gpu).value == 6.0
 
 
 def test_other_targets() -> None:
     run = record()
-    assert time_to_target.outcome(run, targets=target(1.5)).value == 2.0
-    harder = time_to_target.outcome(run, targets=target(0.5))
+    assert time_to_target.target_result(run, targets=target(1.5)).value == 2.0
+    harder = time_to_target.target_result(run, targets=target(0.5))
     assert (harder.status, harder.value) == ("unknown", INF)
     assert "stopped at its own target" in harder.reason
-    assert time_to_target.outcome(record(losses=[2.0, 1.5]), targets=target(0.5)).status == "miss"
+    assert time_to_target.target_result(record(losses=[2.0, 1.5]), targets=target(0.5)).status == "miss"
 
 
 def test_all_targets_at_one_evaluation() -> None:
@@ -46,19 +48,19 @@ def test_all_targets_at_one_evaluation() -> None:
         for p, loss, accuracy in zip(points([0, 0, 0]), [0.5, 2.0, 0.5], [0.5, 0.95, 0.95], strict=True)
     )
     run = record(spec(workload=facts(targets=both)), points=curve, hit=2, status="reached")
-    assert time_to_target.outcome(run).index == 2
+    assert time_to_target.target_result(run).index == 2
 
 
 @pytest.mark.parametrize("status", ["exhausted", "diverged", "timeout", "out-of-memory", "crashed", "pruned"])
 def test_misses(status: str) -> None:
-    result = time_to_target.outcome(record(losses=[2.0], status=status, reason="why"))
+    result = time_to_target.target_result(record(losses=[2.0], status=status, reason="why"))
     assert (result.status, result.value, result.reason) == ("miss", INF, f"{status}: why")
-    assert time_to_target.outcome(record(losses=[], status=status)).status == "miss"
+    assert time_to_target.target_result(record(losses=[], status=status)).status == "miss"
 
 
 def test_rejected_is_a_miss_even_with_a_hit_and_interrupted_is_unknown() -> None:
-    assert time_to_target.outcome(record(status="rejected", reason="edited")).status == "miss"
-    assert time_to_target.outcome(record(losses=[2.0], status="interrupted")).status == "unknown"
+    assert time_to_target.target_result(record(status="rejected", reason="edited")).status == "miss"
+    assert time_to_target.target_result(record(losses=[2.0], status="interrupted")).status == "unknown"
 
 
 def bad_point(**changes: object) -> Record:
@@ -80,7 +82,7 @@ def bad_point(**changes: object) -> Record:
     ],
 )
 def test_bad_records_are_unknown_and_named(run: Record, says: str) -> None:
-    result = time_to_target.outcome(run)
+    result = time_to_target.target_result(run)
     assert result.status == "unknown"
     assert says in result.reason
     table = aggregate.aggregate([run, record(spec(study=1))])
@@ -89,7 +91,7 @@ def test_bad_records_are_unknown_and_named(run: Record, says: str) -> None:
 
 
 def test_nan_metric_is_no_hit() -> None:
-    assert time_to_target.outcome(record(losses=[2.0, math.nan])).status == "miss"
+    assert time_to_target.target_result(record(losses=[2.0, math.nan])).status == "miss"
 
 
 def diverged(study: int = 0, name: str = "a") -> Record:
@@ -101,7 +103,7 @@ def diverged(study: int = 0, name: str = "a") -> Record:
 
 
 def test_a_divergence_is_a_miss_and_not_left_out() -> None:
-    assert time_to_target.outcome(diverged()).status == "miss"
+    assert time_to_target.target_result(diverged()).status == "miss"
     table = aggregate.aggregate([diverged(study=0), record(spec(study=1)), record(spec(study=2))])
     assert table.studies["a@1"]["w@1"][0, 0] == INF
     assert table.skipped == ()
@@ -109,9 +111,9 @@ def test_a_divergence_is_a_miss_and_not_left_out() -> None:
 
 def test_streams_keep_their_recorded_hit() -> None:
     run = record(spec(workload=stream()), losses=[0.5, 2.0, 0.5], hit=2)
-    assert time_to_target.outcome(run).index == 2
+    assert time_to_target.target_result(run).index == 2
     with pytest.raises(UsageError, match="is a stream"):
-        time_to_target.outcome(run, targets=target(0.1))
+        time_to_target.target_result(run, targets=target(0.1))
 
 
 def test_metric_at_a_budget() -> None:
@@ -223,9 +225,9 @@ def test_split_tables() -> None:
 
 
 def test_no_record_that_counts_is_refused() -> None:
-    with pytest.raises(UsageError, match="no record that counts"):
+    with pytest.raises(UsageError, match="no record can be scored"):
         aggregate.aggregate([])
-    with pytest.raises(UsageError, match="no record that counts"):
+    with pytest.raises(UsageError, match="no record can be scored"):
         aggregate.aggregate([record(spec(smoke=True))])
 
 

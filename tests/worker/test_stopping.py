@@ -50,7 +50,7 @@ def test_a_hit_outside_the_budget_is_none() -> None:
     late = msgspec.structs.replace(at(50, 0.5), process_seconds=1.5, seconds=1.5)
     for point, status in ((beyond, "exhausted"), (late, "timeout")):
         record = builders.record(spec, [0.5], points=(point,), hit=None, status=status)
-        assert time_to_target.outcome(record).status == "miss"
+        assert time_to_target.target_result(record).status == "miss"
 
 
 def test_a_stop_does_not_lift_the_budget() -> None:
