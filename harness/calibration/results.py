@@ -6,9 +6,8 @@ import msgspec
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams
+from harness.contract.workload import is_coarse
 
-#: Largest resolution, and fewest evaluations before the hit, of a workload that is not coarse.
-FINE, EVALUATIONS = 0.02, 50
 
 
 class TunedSetting(Data, frozen=True, kw_only=True):
@@ -88,6 +87,5 @@ class Calibration(Data, frozen=True, kw_only=True):
 
     @property
     def coarse(self) -> bool:
-        """Whether the resolution is unknown or beyond 2 %, or there are fewer than 50 evaluations to tell times by."""
-        few = self.evaluations is None or self.evaluations < EVALUATIONS
-        return few or self.resolution is None or self.resolution > FINE
+        """Whether the workload stays outside the anchored mean."""
+        return is_coarse(self.resolution, self.evaluations)

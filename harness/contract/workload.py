@@ -14,6 +14,25 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
+#: The largest resolution, and the fewest evaluations before the hit, at which times still tell submissions apart.
+FINE_RESOLUTION, MIN_EVALUATIONS = 0.02, 50
+
+
+def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
+    """Whether a workload's evaluations are too few or too noisy to rank by time; `WorkloadFacts.coarse` says the same.
+
+    Args:
+        resolution: one standard error of the score metric as a share of the reference's time; None if unknown.
+        evaluations: evaluations before the reference's hit; on a stream those that could end a stage; None if unknown.
+
+    >>> is_coarse(0.016, 55), is_coarse(0.21, 61), is_coarse(0.0, 7), is_coarse(None, 90)
+    (False, True, True, True)
+    """
+    if resolution is None or evaluations is None:
+        return True
+    return resolution > FINE_RESOLUTION or evaluations < MIN_EVALUATIONS
+
+
 class Target(Data, frozen=True, kw_only=True):
     """A value that a metric must reach: `goal` says from which side."""
 
@@ -97,7 +116,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         replay_capacity: examples that the harness's replay buffer holds (streams).
         boundaries: whether stage boundaries are visible to the submission (streams).
         resolution: one standard error of the score metric as a share of the reference's time, when known.
-        coarse: the data are too few for 2 % resolution; left out of the anchored mean.
+        coarse: the evaluations are too few or too noisy (see `is_coarse`); left out of the anchored mean.
         reference: names of the runs the target comes from.
         levels: other targets that tables can be recomputed at: `easy`, `hard`.
     """

@@ -12,9 +12,10 @@ from harness.calibration.pools import SEEDS_SHARE
 from harness.calibration.results import Calibration
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, loosen_targets
-from harness.contract.workload import WorkloadFacts
+from harness.contract.workload import FINE_RESOLUTION, WorkloadFacts
 from harness.plugins.registry import load_registry
 from harness.storage.records import read_all
+from workloads import calibrated
 
 FOLDER = Path(__file__).resolve().parents[2] / "calibration"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -63,6 +64,11 @@ def _check_resolution(made: Calibration, facts: WorkloadFacts) -> None:
     assert made.resolution in (None, facts.resolution)
     assert facts.resolution is not None
     assert facts.coarse == msgspec.structs.replace(made, resolution=facts.resolution).coarse
+
+
+def test_facts_and_calibrations_call_the_same_resolution_coarse() -> None:
+    """Workloads see nothing of the harness but `harness.api`, so the limit stands in two places."""
+    assert calibrated.FINE == FINE_RESOLUTION
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
