@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
-from harness.report import table, text
+from harness.report import text
+from harness.report.grid import PLAIN, Palette
 from harness.report.stopping_tables import Stops
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.selection import keep_newest_versions
@@ -42,7 +45,7 @@ AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as --format json does.")
 @click.pass_obj
 def leaderboard(blocked: list[str], /, **options: Any) -> None:
-    """Show ranks and scores, then time, examples and steps to target per workload."""
+    """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = _leaderboard_query(blocked, options)
     problems: list[str] = []
     staged: list[Record] = []
@@ -52,24 +55,36 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
     _check_names(summaries, query)
     stops = Stops(staged)
     boards = build_leaderboards(summaries, query)
-    chosen = [one for one in summaries if query.wants(one.spec.workload.facts)]
-    per_workload = table.leaderboard(chosen)
     form = "json" if options["as_json"] else options["form"]
     if form == "json":
-        json_out({**renderers.as_json(boards, per_workload, problems), **stops.as_json()})
+        json_out({**renderers.as_json(boards, problems), **stops.as_json()})
     elif form == "md":
-        click.echo(renderers.as_markdown(boards, per_workload, problems, stops.grids()), nl=False)
+        click.echo(renderers.as_markdown(boards, problems, stops.grids()), nl=False)
     elif form == "csv":
         click.echo(renderers.as_csv(boards), nl=False)
     elif form == "html":
-        click.echo(renderers.as_html(boards, per_workload, stops.grids()), nl=False)
-    elif not per_workload.boards and not any(one.rows for one in boards) and not staged:
-        without = "".join(f"; {n} left out ({why})" for why, n in per_workload.left_out.items())
-        click.echo(f"no finished runs{without}" if without or summaries else f"no finished runs; {MAKES_SOME}")
-    elif lively(sys.stdout):
-        draw(boards, per_workload, stops.grids())
+        click.echo(renderers.as_html(boards, stops.grids()), nl=False)
+    elif renderers.has_content(boards) or staged:
+        palette = _COLOURED if lively(sys.stdout) else PLAIN
+        click.echo(renderers.as_text(boards, stops.grids(), palette=palette))
     else:
-        click.echo(renderers.as_text(boards, per_workload, stops.grids()))
+        click.echo(_no_runs(boards))
+
+
+#: How a terminal shows a leaderboard.
+_COLOURED = Palette(
+    title=partial(click.style, bold=True),
+    heading=partial(click.style, dim=True),
+    leader=partial(click.style, fg="green"),
+    note=partial(click.style, dim=True),
+)
+
+
+def _no_runs(boards: Sequence[Leaderboard]) -> str:
+    reasons = Counter(skip.reason for board in boards for skip in board.left_out)
+    if not reasons:
+        return f"no finished runs; {MAKES_SOME}"
+    return "no finished runs" + "".join(f"; {count} left out ({reason})" for reason, count in reasons.items())
 
 
 def _leaderboard_query(blocked: list[str], options: dict[str, Any]) -> LeaderboardQuery:
@@ -96,46 +111,6 @@ def _check_names(summaries: list[RunSummary], query: LeaderboardQuery) -> None:
     for name in sorted(query.workloads):
         if summaries and name not in known:
             raise unknown("workload among the results", name, known)
-
-
-def draw(boards: list[Leaderboard], per_workload: table.Leaderboard, more: Sequence[renderers.Grid] = ()) -> None:
-    """The tables in colour."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    if console.width < 120:
-        # Cells would be cut off: plain columns wrap at the same places everywhere.
-        click.echo(renderers.as_text(boards, per_workload, more))
-        return
-
-    def show(grid: renderers.Grid, *, first_leads: bool) -> None:
-        style: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "header_style": "dim"}
-        drawn = Table(title=escape(grid.title), **style)
-        for i, name in enumerate(grid.heading):
-            drawn.add_column(escape(name), justify="right" if i in grid.right else "left")
-        for index, row in enumerate(grid.rows):
-            drawn.add_row(*map(escape, row), style="green" if index == 0 and first_leads else None)
-        console.print(drawn)
-
-    for one in boards:
-        if one.rows:
-            for grid in renderers.grids(one):
-                show(grid, first_leads=one.rows[0].ranks == (1, 1))
-        for line in renderers.below(one):
-            console.print(f"[dim]{escape(line)}[/]")
-    for each in per_workload.boards:
-        heading, *rows = table.cells(each)
-        right = frozenset({0, 2, 3, 4, 5})
-        show(
-            renderers.Grid(title=table.header(each), heading=heading, rows=rows, right=right),
-            first_leads=bool(each.rows[0].hits),
-        )
-    for grid in more:
-        show(grid, first_leads=False)
-    for reason, count in sorted(per_workload.left_out.items()):
-        console.print(f"[dim]left out: {count} ({escape(reason)})[/]")
 
 
 # --- best -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from harness.cli.output import json_out
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import text
-from harness.report.leaderboard import left_out
+from harness.report.values import skipped_lines
 from harness.scoring.algoperf import rules
 from harness.scoring.algoperf.logs import RULESETS, RulesetName
 
@@ -46,9 +46,9 @@ def score(
     click.echo("\nseconds to target (median over studies; – is a miss or has no logs)")
     click.echo(_times(result))
     click.echo("")
-    lines = [str(one) for one in result.skipped] if all_skipped else left_out(result.skipped)
+    lines = [str(one) for one in result.skipped] if all_skipped else skipped_lines(result.skipped)
     if result.anchored:
-        lines += left_out(result.anchored.left_out)
+        lines += skipped_lines(result.anchored.left_out)
     click.echo("\n".join(lines))
 
 

@@ -11,7 +11,7 @@ import msgspec
 from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.report import text
-from harness.report.leaderboard import finite, left_out
+from harness.report.values import finite_or_none, skipped_json, skipped_lines, spread_json
 from harness.scoring.compare import Comparison, Pairing
 from harness.scoring.throttling import slowdown
 
@@ -31,7 +31,7 @@ def comparison_text(result: Comparison) -> str:
     rows += [_row(one) for one in (*result.workloads, *([result.overall] if result.overall else []))]
     lines = [f"A = {result.a}, B = {result.b}, by {result.by}", text.columns(rows, right=frozenset({4, 5, 6}))]
     lines += [f"{one.workload}: {_more(one)}" for one in (*result.workloads, result.overall) if one and _more(one)]
-    lines += left_out(result.skipped)
+    lines += skipped_lines(result.skipped)
     if result.overall:
         lines.append(
             f"{result.a} is {_phrase(result.overall)} than {result.b}"
@@ -82,7 +82,7 @@ def comparison_json(result: Comparison) -> dict[str, Any]:
         "by": result.by,
         "workloads": [_pairing_json(one) for one in result.workloads],
         "overall": _pairing_json(result.overall) if result.overall else None,
-        "left_out": [{"what": s.what, "why": s.why, "counted": s.counted} for s in result.skipped],
+        "left_out": skipped_json(result.skipped),
     }
 
 
@@ -91,13 +91,12 @@ def _pairing_json(one: Pairing) -> dict[str, Any]:
         name: None if rate is None else {"value": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
         for name, rate in (("hits_a", one.hits_a), ("hits_b", one.hits_b))
     }
-    spread = {"low": finite(one.spread.low), "high": finite(one.spread.high), "kind": one.spread.kind}
     return {
         "workload": one.workload,
         "n": one.n,
         "verdict": one.verdict,
-        "ratio": finite(one.ratio),
-        "spread": spread,
+        "ratio": finite_or_none(one.ratio),
+        "spread": spread_json(one.spread),
         "p": one.p,
         "p_holm": one.p_holm,
         "more": one.more,

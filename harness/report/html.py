@@ -15,7 +15,11 @@ from harness import __version__
 from harness.contract.record import Record, is_success
 from harness.errors import BenchError
 from harness.report import leaderboard
+from harness.report.grid import Grid
+from harness.report.leaderboard_grids import detail_grids, title, workload_cell
+from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.stopping_tables import Stops, tuning_grids
+from harness.report.values import finite_or_none, rank_range
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
@@ -108,22 +112,28 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
     }
 
 
-def _grid(grid: leaderboard.Grid) -> dict[str, Any]:
+def _grid(grid: Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right)}
 
 
-def _table(one: Leaderboard) -> dict[str, Any]:
-    plain = leaderboard.standings_json(one)
-    for row, standing in zip(plain["rows"], one.rows, strict=True):
-        row["ratios"] = {w: leaderboard.finite(r) for w, r in standing.ratios.items()}
-        row["rank"] = leaderboard.rank(standing)
-        row["shown"] = {w: leaderboard.cell(c, one) for w, c in standing.cells.items()}
-        row["anchored_shown"] = leaderboard.anchored(standing)
+def _table(board: Leaderboard) -> dict[str, Any]:
+    """A leaderboard's JSON, and with it what the page shows: cells as text, and how its columns sort."""
+    columns = [column for column in SCORE_COLUMNS if column.applies(board)]
+    plain = leaderboard.leaderboard_json(board)
+    for fields, row in zip(plain["rows"], board.rows, strict=True):
+        fields["ratios"] = {workload: finite_or_none(ratio) for workload, ratio in row.ratios.items()}
+        fields["rank"] = rank_range(row.ranks)
+        fields["score_texts"] = {column.key: column.text(row, board) for column in columns}
+        fields["cell_texts"] = {workload: workload_cell(cell, board) for workload, cell in row.cells.items()}
     return {
         **plain,
-        "id": f"{one.hardware}|{one.ruleset}",
-        "title": leaderboard.title(one),
-        "below": leaderboard.below(one),
+        "id": f"{board.hardware}|{board.ruleset}",
+        "title": title(board),
+        "columns": [
+            {"key": c.key, "heading": c.heading, "right": c.right, "highest_first": c.highest_first} for c in columns
+        ],
+        "details": [_grid(grid) for grid in detail_grids(board)],
+        "below": leaderboard.notes(board),
     }
 
 
@@ -172,7 +182,7 @@ def _thinned(record: Record) -> list[Any]:
 
 def _short(value: float | None) -> float | None:
     """Six digits are more than a screen shows; what JSON has no number for is left out."""
-    return None if leaderboard.finite(value) is None else float(f"{value:.6g}")
+    return None if finite_or_none(value) is None else float(f"{value:.6g}")
 
 
 def _count_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:

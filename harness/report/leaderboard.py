@@ -1,293 +1,115 @@
-"""The leaderboard in words and numbers: cells once, then text, Markdown, CSV, HTML or JSON."""
+"""Leaderboards as whole outputs: text, Markdown, CSV, HTML and JSON, all of the same ranking."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.report import table, text
+from harness.report import text
+from harness.report.grid import PLAIN, Grid, Palette, grid_html, grid_markdown, grid_text
+from harness.report.leaderboard_grids import detail_grids, ranking_grid, subject, title
+from harness.report.score_columns import SCORE_COLUMNS
+from harness.report.values import finite_or_none, skipped_json, skipped_lines, spread_json
 from harness.scoring.cells import Cell
+from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
-from harness.scoring.scores import Skipped
-from harness.scoring.stats import Spread
 
-SCHEMA = 1
-MISSED = "missed"
-BROKE = "broke"
-NO_RUN = "–"
-#: Columns wider than this go to a table of their own.
-WIDTH = 140
+#: Version of the JSON. 2: the rows of `boards` are those of `tables`, in their order, with their ranks and names.
+SCHEMA = 2
 #: The worst share of simulated tables of three copies of one submission in which two had different ranks.
 FALSE_RANKS = 0.049
-AXES = {"time": "{clock} seconds", "wall": "wall seconds", "process": "process seconds"}
-CSV_COLUMNS = (
-    *("hardware", "ruleset", "ranked", "by", "level", "rank_low", "rank_high", "submission", "trust", "n"),
-    *("anchored", "anchored_low", "anchored_high", "spread", "profile", "speedup", "mean_place", "peak_memory_bytes"),
-    *("workload", "value", "low", "high", "studies", "hits"),
-)
 EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1); 0.4 is the reference's own",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
     "[low – high]: 95 % interval for the median from six studies on; {low – high}: under six the range of the studies",
-    "rank: best and worst that the pairs told apart leave; copies of one submission are told apart in "
-    f"{FALSE_RANKS:.1%} of tables at most (simulated: docs/statistics.md)",
+    "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
+    f"different ranks in {FALSE_RANKS:.1%} of tables at most (simulated: docs/statistics.md); – for runs never ranked",
 )
+#: The names of `DetailRow.amounts`.
+_AMOUNTS = ("seconds", "examples", "steps")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
-    """A table as strings: heading, rows, and the columns that are numbers."""
-
-    title: str
-    heading: list[str]
-    rows: list[list[str]]
-    right: frozenset[int]
+def has_content(boards: Sequence[Leaderboard]) -> bool:
+    """Whether any table has a row."""
+    return any(board.rows or board.details for board in boards)
 
 
-# --- one table --------------------------------------------------------------------------------------
+def notes(board: Leaderboard) -> list[str]:
+    """The lines below a table: notes, and what was left out and why."""
+    return [*(f"note: {line}" for line in board.notes), *skipped_lines(board.left_out)]
 
 
-def title(one: Leaderboard) -> str:
-    """Hardware class, ruleset, what is counted; whether it ranks."""
-    unranked = "" if one.ranked else ", unranked"
-    return f"{one.hardware}, {one.ruleset}{unranked}: {_what(one)}"
+def _ranks_times(boards: Sequence[Leaderboard]) -> bool:
+    return any(board.rows and board.query.metric is None for board in boards)
 
 
-def _what(one: Leaderboard) -> str:
-    if one.query.metric is not None:
-        return f"metric at {one.query.metric}"
-    level = "" if one.query.level == "main" else f"{one.query.level} "
-    return f"{axis(one)} to {level}target"
+def as_text(
+    boards: Sequence[Leaderboard],
+    more: Sequence[Grid] = (),
+    *,
+    width: int | None = None,
+    palette: Palette = PLAIN,
+) -> str:
+    """Everything as plain text.
 
-
-def axis(one: Leaderboard) -> str:
-    """What is counted, in words."""
-    return AXES.get(one.query.by, one.query.by).format(clock=one.clock)
-
-
-def grids(one: Leaderboard) -> list[Grid]:
-    """Scores and cells as one grid where it fits, otherwise as several that do."""
-    lead, cells = _lead(one), _cell_columns(one)
-    grid = full_grid(one)
-    if _width(grid) <= WIDTH:
-        return [grid]
-    made = [_grid(title(one), [*lead, *_score_columns(one)])]
-    name = f"{one.hardware}, {one.ruleset}: {_what(one)}"
-    columns: list[list[str]] = []
-    for column in cells:
-        if columns and _width(_grid(name, [*lead, *columns, column])) > WIDTH:
-            made.append(_grid(name, [*lead, *columns]))
-            columns = []
-        columns.append(column)
-    return [*made, _grid(name, [*lead, *columns])] if columns else made
-
-
-def full_grid(one: Leaderboard) -> Grid:
-    """Everything side by side."""
-    return _grid(title(one), [*_lead(one), *_score_columns(one), *_cell_columns(one)])
-
-
-def _grid(name: str, columns: Sequence[list[str]]) -> Grid:
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return Grid(title=name, heading=rows[0], rows=rows[1:], right=frozenset(range(len(columns))) - {1})
-
-
-def _width(grid: Grid) -> int:
-    return sum(max(len(row[i]) for row in (grid.heading, *grid.rows)) + 2 for i in range(len(grid.heading)))
-
-
-def _lead(one: Leaderboard) -> list[list[str]]:
-    return [["rank", *(rank(row) for row in one.rows)], ["submission", *(_name(row, one) for row in one.rows)]]
-
-
-def _score_columns(one: Leaderboard) -> list[list[str]]:
-    columns = [["n", *(_n(row) for row in one.rows)]]
-    if one.query.metric is not None:
-        columns.append(["mean place", *(f"{row.place or 0:.2f}" for row in one.rows)])
-    else:
-        columns += [
-            ["anchored", *(anchored(row) for row in one.rows)],
-            ["profile", *(NO_RUN if row.profile is None else f"{row.profile:.4f}" for row in one.rows)],
-            ["speed-up", *(_speedup(row, one) for row in one.rows)],
-        ]
-    columns.append(["peak memory", *(_memory(row.memory) for row in one.rows)])
-    columns.append(["trust", *(row.trust for row in one.rows)])
-    return columns
-
-
-def _cell_columns(one: Leaderboard) -> list[list[str]]:
-    return [
-        [facts.id + (" (coarse)" if facts.coarse else ""), *(cell(row.cells.get(facts.id), one) for row in one.rows)]
-        for facts in one.workloads
-    ]
-
-
-def rank(row: LeaderboardRow) -> str:
-    """`2`, or `1–3` where pairs cannot be told apart."""
-    return str(row.ranks[0]) if row.ranks[0] == row.ranks[1] else f"{row.ranks[0]}–{row.ranks[1]}"
-
-
-def _name(row: LeaderboardRow, one: Leaderboard) -> str:
-    return row.submission + (" (reference)" if row.submission == one.reference else "")
-
-
-def _n(row: LeaderboardRow) -> str:
-    return str(row.n[0]) if row.n[0] == row.n[1] else f"{row.n[0]}–{row.n[1]}"
-
-
-def anchored(row: LeaderboardRow) -> str:
-    """The primary score with its spread."""
-    return NO_RUN if row.anchored is None else f"{row.anchored:.3f}{spread(row.anchored_spread, 3)}"
-
-
-def _speedup(row: LeaderboardRow, one: Leaderboard) -> str:
-    if row.speedup is None or row.speedup.value is None:
-        return NO_RUN
-    of = (
-        ""
-        if len(row.speedup.workloads) == len(one.workloads)
-        else f" ({len(row.speedup.workloads)} of {len(one.workloads)})"
-    )
-    return f"{row.speedup.value:.2f}×{of}"
-
-
-def _memory(size: int) -> str:
-    return NO_RUN if not size else f"{size / 2**20:,.0f} MiB"
-
-
-def cell(one: Cell | None, board: Leaderboard) -> str:
-    """A median with its spread; a miss and a workload without a run have their marks."""
-    if one is None:
-        return NO_RUN
-    metric = board.query.metric is not None
-    digits = 4 if metric else 2 if board.query.by in AXES else 0
-    without = BROKE if metric else MISSED
-    shown = without if math.isinf(one.value) else f"{one.value:,.{digits}f}"
-    if one.hits < one.studies:
-        shown += f" ({one.studies - one.hits}/{one.studies} broke)" if metric else f" ({one.hits}/{one.studies} hit)"
-    return shown + ("*" if one.early else "") + spread(one.spread, digits, without)
-
-
-def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
-    """` [low – high]` for an interval, ` {low – high}` for a range, nothing where there is none.
-
-    >>> spread(Spread(low=1.0, high=2.0, kind="range"), 1)
-    ' {1.0 – 2.0}'
+    Args:
+        boards: the leaderboards.
+        more: tables of another kind, which follow.
+        width: characters of a line; the terminal's when None (see `text.fit_table`).
+        palette: how a terminal decorates it.
     """
-    if ends is None or ends.low == ends.high:
-        return ""
-    low, high = (infinite if math.isinf(end) else f"{end:,.{digits}f}" for end in (ends.low, ends.high))
-    return f" [{low} – {high}]" if ends.kind == "interval" else f" {{{low} – {high}}}"
-
-
-def below(one: Leaderboard) -> list[str]:
-    """What is said below a table: notes, and what was left out and why."""
-    return [*(f"note: {line}" for line in one.notes), *left_out(one.left_out)]
-
-
-def left_out(skipped: Iterable[Skipped], most: int = 3) -> list[str]:
-    """One line per reason, with the first few that it holds for."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for one in skipped:
-        by_reason.setdefault(("incomplete" if one.counted else "left out", one.why), []).append(one.what)
-    lines = []
-    for (fate, why), what in by_reason.items():
-        more = f", and {len(what) - most} more" if len(what) > most else ""
-        lines.append(f"{fate}: {len(what)} ({why}): {', '.join(what[:most])}{more}")
-    return lines
-
-
-# --- whole outputs ----------------------------------------------------------------------------------
-
-
-def _shown(boards: Sequence[Leaderboard]) -> list[Leaderboard]:
-    return [one for one in boards if one.rows]
-
-
-def as_text(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, more: Sequence[Grid] = ()) -> str:
-    """Everything as plain text; `more` are tables of another kind."""
     blocks = []
-    for one in boards:
-        if one.rows:
-            blocks += [f"{g.title}\n{text.columns([g.heading, *g.rows], right=g.right)}" for g in grids(one)]
-        if one.rows or one.left_out:
-            blocks.append("\n".join(below(one)) if one.rows else "\n".join([title(one), *below(one)]))
-    if any(one.rows and one.query.metric is None for one in boards):
-        blocks.append("\n".join(EXPLAINED))
-    blocks += [f"{g.title}\n{text.columns([g.heading, *g.rows], right=g.right)}" for g in more]
-    blocks.append(table.as_text(per_workload))
+    for board in boards:
+        if board.rows:
+            blocks.append(grid_text(ranking_grid(board), width, palette))
+        elif board.details or board.left_out:
+            blocks.append(palette.lines(palette.title, text.wrap(title(board), width)))
+        blocks.append("\n".join(palette.lines(palette.note, text.wrap(line, width)) for line in notes(board)))
+        blocks += [grid_text(grid, width, palette) for grid in detail_grids(board)]
+    if _ranks_times(boards):
+        blocks.append("\n".join(palette.lines(palette.note, text.wrap(line, width)) for line in EXPLAINED))
+    blocks += [grid_text(grid, width, palette) for grid in more]
     return "\n\n".join(block for block in blocks if block)
 
 
-def as_markdown(
-    boards: Sequence[Leaderboard],
-    per_workload: table.Leaderboard,
-    problems: Sequence[str] = (),
-    more: Sequence[Grid] = (),
-) -> str:
+def as_markdown(boards: Sequence[Leaderboard], problems: Sequence[str] = (), more: Sequence[Grid] = ()) -> str:
     """A page, made to be committed: no date and no machine path in it."""
     lines = ["# Leaderboard", "", "Generated by `bench leaderboard --format md`; do not edit.", ""]
-    if not _shown(boards):
+    if not has_content(boards):
         lines += ["No results yet.", ""]
-    for one in boards:
-        lines += [f"## {one.hardware}, {one.ruleset}{'' if one.ranked else ' (unranked)'}", "", f"{_what(one)}", ""]
-        if one.rows:
-            lines += [*_markdown_grid(full_grid(one)), ""]
-        lines += [*(f"- {line}" for line in below(one)), ""]
-    if any(one.rows and one.query.metric is None for one in boards):
+    for board in boards:
+        unranked = "" if board.ranked else " (unranked)"
+        lines += [f"## {board.hardware}, {board.ruleset}{unranked}", "", subject(board), ""]
+        if board.rows:
+            lines += [*grid_markdown(ranking_grid(board)), ""]
+        lines += [*(f"- {line}" for line in notes(board)), ""]
+        for grid in detail_grids(board):
+            lines += [f"### {grid.title}", "", *grid_markdown(grid), ""]
+    if _ranks_times(boards):
         lines += ["## How to read it", "", *(f"- {line}" for line in EXPLAINED), ""]
     for grid in more:
-        lines += [f"### {grid.title}", "", *_markdown_grid(grid), ""]
-    for board in per_workload.boards:
-        heading, *rows = table.cells(board)
-        right = frozenset({0, 2, 3, 4, 5})
-        grid = Grid(title=table.header(board), heading=heading, rows=rows, right=right)
-        lines += [f"### {grid.title}", "", *_markdown_grid(grid), ""]
+        lines += [f"### {grid.title}", "", *grid_markdown(grid), ""]
     lines += [f"- left out: {problem}" for problem in problems]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _markdown_grid(grid: Grid) -> list[str]:
-    def row(values: Sequence[str]) -> str:
-        return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
-
-    rule = "|" + "|".join("--:" if i in grid.right else "---" for i in range(len(grid.heading))) + "|"
-    return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
-
-
-def as_csv(boards: Sequence[Leaderboard]) -> str:
-    """One row per submission and workload: numbers only; a miss is `inf`."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for one in boards:
-        for row in one.rows:
-            ends, speed = row.anchored_spread, row.speedup.value if row.speedup else None
-            by = f"metric@{one.query.metric}" if one.query.metric else one.query.by
-            kind = next((c.spread.kind for c in row.cells.values()), "")
-            first = [one.hardware, one.ruleset, one.ranked, by, one.query.level, *row.ranks, row.submission]
-            scores = [row.anchored, ends.low if ends else None, ends.high if ends else None, kind, row.profile, speed]
-            for name, c in row.cells.items():
-                cells = [name, c.value, c.spread.low, c.spread.high, c.studies, c.hits]
-                writer.writerow([*first, row.trust, row.n[0], *scores, row.place, row.memory or None, *cells])
-    return out.getvalue()
-
-
-def as_html(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, more: Sequence[Grid] = ()) -> str:
+def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = ()) -> str:
     """A plain page of tables, without a script."""
     parts = []
-    for one in _shown(boards):
-        parts += [*(_html_grid(full_grid(one)),), *(f"<p>{html.escape(line)}</p>" for line in below(one))]
-    parts += map(_html_grid, more)
-    for board in per_workload.boards:
-        heading, *rows = table.cells(board)
-        right = frozenset({0, 2, 3, 4, 5})
-        parts.append(_html_grid(Grid(title=table.header(board), heading=heading, rows=rows, right=right)))
+    for board in boards:
+        if board.rows:
+            parts.append(grid_html(ranking_grid(board)))
+        elif board.details:
+            parts.append(f"<p>{html.escape(title(board))}</p>")
+        if board.rows or board.details:
+            parts += [f"<p>{html.escape(line)}</p>" for line in notes(board)]
+        parts += map(grid_html, detail_grids(board))
+    parts += map(grid_html, more)
     style = (
         ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:1rem}"
         "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .6rem;border-bottom:1px solid #8886}"
@@ -303,79 +125,151 @@ def as_html(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, more
     )
 
 
-def _html_grid(grid: Grid) -> str:
-    def row(values: Sequence[str], tag: str) -> str:
-        cells = (
-            f"<{tag}{' class=r' if i in grid.right else ''}>{html.escape(v)}</{tag}>" for i, v in enumerate(values)
-        )
-        return f"<tr>{''.join(cells)}</tr>"
+# --- CSV --------------------------------------------------------------------------------------------
 
-    rows = "".join(row(r, "td") for r in grid.rows)
-    caption = f"<caption>{html.escape(grid.title)}</caption>"
-    return f"<div><table>{caption}<thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table></div>"
+
+def as_csv(boards: Sequence[Leaderboard]) -> str:
+    """One row per submission and workload: numbers only; a miss is `inf`. Runs that are never ranked have no ranks."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _csv_columns(), lineterminator="\n")
+    writer.writeheader()
+    for board in boards:
+        writer.writerows(_csv_rows(board))
+    return out.getvalue()
+
+
+def _csv_columns() -> list[str]:
+    return [
+        *("hardware", "ruleset", "ranked", "by", "level", "rank_low", "rank_high", "submission"),
+        *(name for column in SCORE_COLUMNS for name in column.csv_fields(None)),
+        *("workload", "value", "low", "high", "spread", "studies", "hits"),
+        *(f"{amount}{end}" for amount in _AMOUNTS for end in ("", "_low", "_high")),
+        *("statuses", "overrides", "prune"),
+    ]
+
+
+def _csv_rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
+    details = {
+        (details.workload.id, row.submission): row for details in board.details for row in details.rows if row.ranks
+    }
+    for row in board.rows:
+        scores = {"rank_low": row.ranks[0], "rank_high": row.ranks[1], **_score_fields(row)}
+        for workload, cell in row.cells.items():
+            fields = {"submission": row.submission, "workload": workload, **scores, **_cell_fields(cell)}
+            yield {**_csv_table(board), **fields, **_detail_fields(details.get((workload, row.submission)))}
+    for workload_details in board.details:
+        for detail in workload_details.rows:
+            if detail.ranks is None:
+                fields = {"submission": detail.submission, "workload": workload_details.workload.id}
+                studies = {"studies": detail.seconds.studies, "hits": detail.seconds.hits}
+                yield {**_csv_table(board), **fields, **studies, **_detail_fields(detail)}
+
+
+def _csv_table(board: Leaderboard) -> dict[str, Any]:
+    names = {"hardware": board.hardware, "ruleset": board.ruleset, "ranked": board.ranked}
+    return {**names, "by": _by(board), "level": board.query.level}
+
+
+def _score_fields(row: LeaderboardRow) -> dict[str, Any]:
+    return {name: value for column in SCORE_COLUMNS for name, value in column.csv_fields(row).items()}
+
+
+def _cell_fields(cell: Cell) -> dict[str, Any]:
+    ends = {"low": cell.spread.low, "high": cell.spread.high, "spread": cell.spread.kind}
+    return {"value": cell.value, **ends, "studies": cell.studies, "hits": cell.hits}
+
+
+def _detail_fields(detail: DetailRow | None) -> dict[str, Any]:
+    if detail is None:
+        return {}
+    fields: dict[str, Any] = {}
+    for name, cell in detail.amounts.items():
+        fields |= {name: cell.value, f"{name}_low": cell.spread.low, f"{name}_high": cell.spread.high}
+    statuses = " ".join(f"{status}:{count}" for status, count in sorted(detail.statuses.items()))
+    overrides = json.dumps(detail.overrides) if detail.overrides else None
+    return {**fields, "statuses": statuses, "overrides": overrides, "prune": detail.prune or None}
 
 
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-def as_json(boards: Sequence[Leaderboard], per_workload: table.Leaderboard, problems: Sequence[str]) -> dict[str, Any]:
+def as_json(boards: Sequence[Leaderboard], problems: Sequence[str]) -> dict[str, Any]:
     """Plain data; a miss is null."""
+    skipped = Counter(skip.reason for board in boards for skip in board.left_out if not skip.counted)
     return {
-        **table.as_json(per_workload),
-        "tables": [standings_json(one) for one in boards],
+        "schema": SCHEMA,
+        "boards": [_details_json(details, board) for board in boards for details in board.details],
+        "left_out": dict(skipped),
+        "tables": [leaderboard_json(board) for board in boards],
         "problems": list(problems),
     }
 
 
-def standings_json(one: Leaderboard) -> dict[str, Any]:
+def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
     """One table as plain data."""
     return {
-        "hardware": one.hardware,
-        "ruleset": one.ruleset,
-        "ranked": one.ranked,
-        "clock": one.clock,
-        "by": f"metric@{one.query.metric}" if one.query.metric else one.query.by,
-        "level": one.query.level,
-        "reference": one.reference,
-        "workloads": [facts.id for facts in one.workloads],
-        "counted": list(one.anchored_workloads),
-        "rows": [_row_json(row) for row in one.rows],
-        "ties": [list(pair) for pair in one.ties],
-        "notes": list(one.notes),
-        "left_out": [{"what": s.what, "why": s.why, "counted": s.counted} for s in one.left_out],
+        "hardware": board.hardware,
+        "ruleset": board.ruleset,
+        "ranked": board.ranked,
+        "clock": board.clock,
+        "by": _by(board),
+        "level": board.query.level,
+        "reference": board.reference,
+        "workloads": [facts.id for facts in board.workloads],
+        "counted": list(board.anchored_workloads),
+        "rows": [_row_json(row) for row in board.rows],
+        "ties": [list(pair) for pair in board.ties],
+        "notes": list(board.notes),
+        "left_out": skipped_json(board.left_out),
     }
+
+
+def _by(board: Leaderboard) -> str:
+    return f"metric@{board.query.metric}" if board.query.metric else board.query.by
 
 
 def _row_json(row: LeaderboardRow) -> dict[str, Any]:
     return {
         "submission": row.submission,
         "ranks": list(row.ranks),
-        "trust": row.trust,
-        "n": list(row.n),
-        "anchored": row.anchored,
-        "anchored_spread": _spread_json(row.anchored_spread),
-        "profile": row.profile,
-        "speedup": row.speedup.value if row.speedup else None,
+        **{name: value for column in SCORE_COLUMNS for name, value in column.json_fields(row).items()},
         "speedup_workloads": list(row.speedup.workloads) if row.speedup else [],
-        "mean_place": row.place,
-        "peak_memory_bytes": row.memory or None,
-        "cells": {
-            name: {
-                "value": finite(c.value),
-                "spread": _spread_json(c.spread),
-                "studies": c.studies,
-                "hits": c.hits,
-                "stopped_early": c.early,
-            }
-            for name, c in row.cells.items()
-        },
+        "cells": {workload: _cell_json(cell) for workload, cell in row.cells.items()},
     }
 
 
-def _spread_json(ends: Spread | None) -> dict[str, Any] | None:
-    return None if ends is None else {"low": finite(ends.low), "high": finite(ends.high), "kind": ends.kind}
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    return {
+        "value": finite_or_none(cell.value),
+        "spread": spread_json(cell.spread),
+        "studies": cell.studies,
+        "hits": cell.hits,
+        "stopped_early": cell.early,
+    }
 
 
-def finite(value: float | None) -> float | None:
-    """A number that JSON has; None for a miss."""
-    return value if value is not None and math.isfinite(value) else None
+def _details_json(details: WorkloadDetails, board: Leaderboard) -> dict[str, Any]:
+    return {
+        "workload": details.workload.id,
+        "hardware": board.hardware,
+        "ruleset": board.ruleset,
+        "ranked": board.ranked,
+        "clock": board.clock,
+        "rows": [_detail_json(row) for row in details.rows],
+    }
+
+
+def _detail_json(row: DetailRow) -> dict[str, Any]:
+    return {
+        "submission": row.submission,
+        "ranks": None if row.ranks is None else list(row.ranks),
+        "overrides": dict(row.overrides),
+        "prune": row.prune,
+        "n": row.seconds.studies,
+        "hits": row.seconds.hits,
+        **{
+            name: {"median": finite_or_none(cell.value), **(spread_json(cell.spread) or {})}
+            for name, cell in row.amounts.items()
+        },
+        "statuses": dict(row.statuses),
+    }

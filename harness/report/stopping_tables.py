@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.contract.record import Record
 from harness.report import text
-from harness.report.leaderboard import Grid, finite
+from harness.report.grid import Grid
+from harness.report.values import finite_or_none
 from harness.scoring import anytime, fixed_stop
 from harness.scoring.anytime import AnytimeScore
 from harness.scoring.fixed_stop import StopClaim
@@ -45,11 +46,11 @@ class Stops:
                     "target": c.target,
                     "stop": c.stop,
                     "n": c.n,
-                    "values": [finite(v) for v in c.values],
-                    "mean": finite(c.mean),
+                    "values": [finite_or_none(v) for v in c.values],
+                    "mean": finite_or_none(c.mean),
                     "p": c.p,
                     "met": c.met,
-                    "seconds": finite(c.time),
+                    "seconds": finite_or_none(c.time),
                     "reason": c.reason,
                 }
                 for c in self.claims
@@ -60,7 +61,7 @@ class Stops:
                     "workload": s.workload,
                     "hardware": s.hardware,
                     "ruleset": s.ruleset,
-                    "score": finite(s.score),
+                    "score": finite_or_none(s.score),
                     "studies": list(s.studies),
                     "clipped": s.clipped,
                     "reason": s.reason,
@@ -103,7 +104,7 @@ def _score_grid(scores: Sequence[AnytimeScore]) -> Grid:
         rows.append([s.submission, str(len(s.studies)), score, studies, note])
     return Grid(
         title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the reference over the budget spent",
-        heading=["submission", "n", "score", "studies", ""],
+        heading=["submission", "n", "score", "studies", "remark"],
         rows=rows,
         right=frozenset({1, 2, 3}),
     )

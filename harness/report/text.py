@@ -2,28 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
 
+#: Characters of a line of a table where no terminal limits it: in pipes and files.
+WIDE = 140
+#: In a terminal narrower than this a table that does not fit becomes one block per row.
+NARROW = 72
 _BARS = "▁▂▃▄▅▆▇█"
+_GAP = "  "
+_INDENT = "  "
+
+#: Decorates a line of a table, given the index of its row (0 is the heading); must not change what is seen.
+LineStyle = Callable[[int, str], str]
 
 
-def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), gap: str = "  ") -> str:
+def terminal_width() -> int | None:
+    """Characters of a line: `COLUMNS` where it is set, else the terminal's; None where stdout is not a terminal."""
+    if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
+        return shutil.get_terminal_size((WIDE, 24)).columns
+    return None
+
+
+def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
+    """A sentence on lines of the terminal's width, broken between words only; further lines are indented.
+
+    Args:
+        line: without a line break.
+        width: characters of a line; the terminal's when None, and then no limit where there is no terminal.
+        indent: what further lines begin with.
+
+    >>> print(wrap("note: every submission missed", width=16))
+    note: every
+      submission
+      missed
+    """
+    width = width or terminal_width()
+    if width is None or len(line) <= width:
+        return line
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+
+
+def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), gap: str = _GAP) -> str:
     """Rows as aligned columns; the columns in `right` are aligned to the right.
 
     >>> print(columns([["name", "n"], ["wsd", "10"]], right=frozenset({1})))
     name   n
     wsd   10
     """
-    if not rows:
-        return ""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(_aligned(rows, right, gap))
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int], gap: str = _GAP) -> list[str]:
+    widths = _widths(rows)
     lines = (
         gap.join(
             cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     )
-    return "\n".join(line.rstrip() for line in lines)
+    return [line.rstrip() for line in lines]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def fit_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    right: frozenset[int] = frozenset(),
+    lead: int = 1,
+    width: int | None = None,
+    split: bool = True,
+    style: LineStyle | None = None,
+) -> str:
+    """A table that fits the terminal, without breaking a cell.
+
+    A table that is too wide is split by columns into several, each of which repeats the first `lead` columns. In a
+    narrow terminal, and where not even one column fits beside these, every row becomes a block of lines `name: value`
+    below its last leading cell. Only a word that is longer than the line exceeds it.
+
+    Args:
+        rows: the heading, then the rows; all of one length.
+        right: columns that are aligned to the right.
+        lead: leading columns, such as rank and name.
+        width: characters of a line; the terminal's when None, or `WIDE` where there is no terminal.
+        split: whether columns may stand in different tables; otherwise a table that is too wide becomes blocks.
+        style: decorates each line.
+
+    >>> table = [["rank", "name", "seconds", "memory"], ["1", "wsd", "12.5", "3 MiB"], ["2", "sgd", "14.1", "2 MiB"]]
+    >>> print(fit_table(table, right=frozenset({0, 2, 3}), lead=2, width=80))
+    rank  name  seconds  memory
+       1  wsd      12.5   3 MiB
+       2  sgd      14.1   2 MiB
+    >>> print(fit_table(table, lead=2, width=20))
+    wsd
+      rank: 1
+      seconds: 12.5
+      memory: 3 MiB
+    <BLANKLINE>
+    sgd
+      rank: 2
+      seconds: 14.1
+      memory: 2 MiB
+    """
+    width = width or terminal_width() or WIDE
+    if not rows:
+        return ""
+    groups = _column_groups(_widths(rows), lead, width)
+    if groups is None or (len(groups) > 1 and (width < NARROW or not split)):
+        return _blocks(rows, lead, width, style)
+    tables = []
+    for group in groups:
+        part = [[row[i] for i in group] for row in rows]
+        lines = _aligned(part, frozenset(i for i, column in enumerate(group) if column in right))
+        tables.append("\n".join(_styled(style, i, line) for i, line in enumerate(lines)))
+    return "\n\n".join(tables)
+
+
+def _column_groups(widths: Sequence[int], lead: int, width: int) -> list[list[int]] | None:
+    """Columns of each table, the leading ones in all of them; None where no column fits beside these."""
+    leading = list(range(lead))
+    taken = sum(widths[i] + len(_GAP) for i in leading)
+    groups: list[list[int]] = []
+    room = 0
+    for i in range(lead, len(widths)):
+        needed = widths[i] + len(_GAP)
+        if groups and needed <= room:
+            groups[-1].append(i)
+            room -= needed
+        elif taken + widths[i] <= width:
+            groups.append([*leading, i])
+            room = width - taken - widths[i]
+        else:
+            return None
+    return groups or ([leading] if taken - len(_GAP) <= width else None)
+
+
+def _blocks(rows: Sequence[Sequence[str]], lead: int, width: int, style: LineStyle | None) -> str:
+    heading, *body = rows
+    order = [*range(lead - 1), *range(lead, len(heading))]
+    blocks = []
+    for index, row in enumerate(body, 1):
+        lines = [row[lead - 1]]
+        for i in order:
+            if row[i]:
+                line = f"{_INDENT}{heading[i].strip()}: {row[i].strip()}" if heading[i].strip() else _INDENT + row[i]
+                lines += wrap(line, width, indent=3 * _INDENT).split("\n")
+        blocks.append("\n".join(_styled(style, index, line) for line in lines))
+    return "\n\n".join(blocks)
+
+
+def _styled(style: LineStyle | None, row: int, line: str) -> str:
+    return line if style is None else style(row, line)
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:

@@ -88,10 +88,10 @@ def _incomplete(trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]
         for workload in workloads:
             if workload not in row:
                 found.append(
-                    Skipped(what=f"{submission}/{workload}", why="no run that counts; acts as a miss", counted=True)
+                    Skipped(item=f"{submission}/{workload}", reason="no run that counts; acts as a miss", counted=True)
                 )
             for (root, study), values in row.get(workload, {}).items():
                 if len(values) != expected:
                     what = f"{submission}/{workload}/study {study} (root seed {root})"
-                    found.append(Skipped(what=what, why=f"{len(values)} of {expected} trials", counted=True))
+                    found.append(Skipped(item=what, reason=f"{len(values)} of {expected} trials", counted=True))
     return found

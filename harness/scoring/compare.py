@@ -168,13 +168,13 @@ def compare_times(
     shared = [w for w in a if w in b]
     for workload in dict.fromkeys((*a, *b)):
         if workload not in shared:
-            skipped.append(Skipped(what=workload, why=f"only {names[0] if workload in a else names[1]} has runs"))
+            skipped.append(Skipped(item=workload, reason=f"only {names[0] if workload in a else names[1]} has runs"))
     pairs = {}
     for workload in shared:
         common = [block for block in a[workload] if block in b[workload]]
         single = len(a[workload]) + len(b[workload]) - 2 * len(common)
         if single:
-            skipped.append(Skipped(what=workload, why=f"{single} runs have no partner of the same seeds"))
+            skipped.append(Skipped(item=workload, reason=f"{single} runs have no partner of the same seeds"))
         if common:
             pairs[workload] = common
     if not pairs:
@@ -235,7 +235,7 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     """
     common = [block for block in next(iter(pairs.values())) if all(block in blocks for blocks in pairs.values())]
     if not common:
-        skipped.append(Skipped(what="overall", why="no block has a pair on every workload"))
+        skipped.append(Skipped(item="overall", reason="no block has a pair on every workload"))
         return None
     means = []
     for block in common:
@@ -266,7 +266,7 @@ def _unlike(a: Trials, b: Trials) -> list[Skipped]:
         uneven = [(len(mine), len(its)) for mine, its in pairs if its is not None and len(mine) != len(its)]
         for mine, its in sorted(set(uneven)):
             what = f"{workload}, {uneven.count((mine, its))} studies"
-            found.append(Skipped(what=what, why=f"{mine} trials against {its}: not a pair until both are complete"))
+            found.append(Skipped(item=what, reason=f"{mine} trials against {its}: not a pair until both are complete"))
     return found
 
 

@@ -41,6 +41,11 @@ class DetailRow:
     steps: Cell
     statuses: Mapping[Status, int]
 
+    @property
+    def amounts(self) -> dict[str, Cell]:
+        """What was consumed on the way to the target, by name."""
+        return {"seconds": self.seconds, "examples": self.examples, "steps": self.steps}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadDetails:

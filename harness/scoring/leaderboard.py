@@ -229,7 +229,7 @@ def _anchor(
         reason = "every workload is coarse or was missed by the reference"
         builder.notes.append(f"no anchored score: {reason} ({reference})")
         return None
-    builder.left_out += [Skipped(what=f"anchored score/{s.what}", why=s.why) for s in anchored.left_out]
+    builder.left_out += [Skipped(item=f"anchored score/{s.item}", reason=s.reason) for s in anchored.left_out]
     return anchored
 
 

@@ -23,17 +23,17 @@ class Skipped:
     """Something that was left out or that is missing, and why.
 
     Args:
-        what: reads like a path.
-        why: in words.
-        counted: it counts all the same, as far as it goes.
+        item: its name, which reads like a path.
+        reason: why, in words.
+        counted: whether it counts nevertheless, as a miss or as far as it goes.
     """
 
-    what: str
-    why: str
+    item: str
+    reason: str
     counted: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.why}"
+        return f"{self.item}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +154,10 @@ def anchored_scores(
     counted, left_out = [], []
     for workload in asked:
         if workload in coarse:
-            left_out.append(Skipped(what=workload, why="coarse: outside the anchored mean"))
+            left_out.append(Skipped(item=workload, reason="coarse: outside the anchored mean"))
         elif math.isinf(reference.get(workload, math.inf)):
             why = "the reference missed it" if workload in reference else "the reference has no time for it"
-            left_out.append(Skipped(what=workload, why=why))
+            left_out.append(Skipped(item=workload, reason=why))
         else:
             counted.append(workload)
     if not counted:
@@ -192,7 +192,7 @@ def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]
         own, base = times.get(workload, math.inf), reference.get(workload, math.inf)
         if math.isinf(own) or math.isinf(base):
             missed = "both" if math.isinf(own) and math.isinf(base) else "the reference" if math.isinf(base) else "it"
-            left_out.append(Skipped(what=workload, why=f"{missed} missed the target"))
+            left_out.append(Skipped(item=workload, reason=f"{missed} missed the target"))
         else:
             logs.append(math.log(base / own))
             used.append(workload)

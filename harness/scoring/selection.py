@@ -86,9 +86,9 @@ def keep_newest_versions(records: Sequence[R]) -> tuple[list[R], list[Skipped]]:
     for one in records:
         facts, chosen = one.spec.workload.facts, best[one.spec.workload.facts.name].spec.workload.facts
         if facts.version != chosen.version:
-            skipped.append(Skipped(what=describe(one), why=f"{chosen.id} is newer"))
+            skipped.append(Skipped(item=describe(one), reason=f"{chosen.id} is newer"))
         elif (facts.budget, facts.targets, facts.stages) != (chosen.budget, chosen.targets, chosen.stages):
-            skipped.append(Skipped(what=describe(one), why=f"another budget or target of {facts.id}"))
+            skipped.append(Skipped(item=describe(one), reason=f"another budget or target of {facts.id}"))
         else:
             kept.append(one)
     return kept, skipped
@@ -162,7 +162,7 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
             trials[place] = run.run_id
             kept.append(run)
         else:
-            skipped.append(Skipped(what=describe(run), why=why))
+            skipped.append(Skipped(item=describe(run), reason=why))
     return kept, skipped
 
 

@@ -92,7 +92,7 @@ def test_run_leaderboard_and_again(bench, tmp_path: Path) -> None:  # type: igno
     assert json.loads(again.out)["records"] == [record]
     assert "kept from before" in again.err
     board = bench("leaderboard")
-    assert "1 left out (smoke runs)" in board.out
+    assert "1 left out (smoke: never ranked)" in board.out
 
 
 def test_the_leaderboard_reads_runs_and_results(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -107,10 +107,16 @@ def field(studies: int = 3) -> list[Record]:
     return [*records, crashed, other]
 
 
+def exploring(submission: str = "alpha", study: int = 0, lr: float = 0.01, **changes: Any) -> Record:
+    """A run whose learning rate was set with `--set`: it is shown and never ranked."""
+    made = record(submission, facts("hills"), study, lr=lr, **changes, spec={"overridden": ("lr",)})
+    return msgspec.structs.replace(made, run_id=f"{made.run_id}-lr-{lr}")
+
+
 def write(folder: Path, records: list[Record]) -> Path:
     """Records as a runs folder."""
-    for one in records:
-        place = folder / one.run_id
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "record.json").write_bytes(encode(one))
+    for made in records:
+        run_folder = folder / made.run_id
+        run_folder.mkdir(parents=True, exist_ok=True)
+        (run_folder / "record.json").write_bytes(encode(made))
     return folder

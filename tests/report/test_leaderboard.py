@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.report import leaderboard, table
+from harness.report import leaderboard
 from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, parse_metric_budget, summarize
 from harness.storage.records import encode, read_record
@@ -113,7 +113,7 @@ def test_a_harder_target_than_the_one_it_stopped_at_is_unknown_and_no_miss() -> 
         [summarize(r, LeaderboardQuery(level="hard")) for r in records], LeaderboardQuery(level="hard")
     )
     assert [row.submission for row in one.rows] == ["beta@1"]
-    assert any("stopped at its own target" in s.why for s in one.left_out)
+    assert any("stopped at its own target" in s.reason for s in one.left_out)
 
 
 def test_workload_and_tier(bench: Bench, results: Path) -> None:
@@ -149,7 +149,7 @@ def test_versions_and_sources_never_mix() -> None:
     (one,) = build_leaderboards([summarize(r, LeaderboardQuery()) for r in records], LeaderboardQuery())
     assert [facts.id for facts in one.workloads] == ["hills@10"]
     assert {row.submission for row in one.rows} == {"alpha@1#000000", "alpha@1#ffffff"}
-    assert any("newer" in s.why for s in one.left_out)
+    assert any("newer" in s.reason for s in one.left_out)
 
 
 # --- bad input --------------------------------------------------------------------------------------
@@ -194,9 +194,9 @@ def test_unusable_points_are_left_out_by_name(record: Record, word: str) -> None
     records = [synthetic.record("alpha"), synthetic.record("beta"), record]
     summaries = [summarize(r, LeaderboardQuery()) for r in records]
     (one,) = build_leaderboards(summaries, LeaderboardQuery())
-    assert any(word in s.why and record.run_id in s.what for s in one.left_out)
+    assert any(word in s.reason and record.run_id in s.item for s in one.left_out)
     assert one.rows[0].n == (1, 1)
-    assert word in leaderboard.as_text([one], table.leaderboard(summaries))
+    assert word in leaderboard.as_text([one])
 
 
 def test_two_records_with_one_id(bench: Bench, results: Path) -> None:

@@ -217,7 +217,7 @@ def test_dirt_of_every_kind(tmp_path: Path) -> None:
     result = score(tmp_path)
     assert result.time_to_target == {"a": {"fastmri": 20.0}}
     assert "b" not in result.scores
-    said = {s.what: s.why for s in result.skipped}
+    said = {s.item: s.reason for s in result.skipped}
     where = "a/study_0/fastmri_jax"
     assert said[f"{where}/trial_2"] == "the file is empty"
     assert said[f"{where}/trial_3"] == "the file has a header and no whole row"
@@ -262,7 +262,7 @@ def test_self_tuning_has_one_trial_per_study(tmp_path: Path) -> None:
     put(tmp_path, "self_tuning/a/study_2/fastmri_jax/trial_1", f"{HEADER}\n1,70,0.1\n")
     result = score(tmp_path, ruleset="self-tuning")
     assert result.time_to_target == {"a": {"fastmri": 60.0}}
-    assert any("one trial per study" in s.why for s in result.skipped)
+    assert any("one trial per study" in s.reason for s in result.skipped)
 
 
 def test_all_missed_is_a_zero_that_is_said(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_workloads_of_one_side_are_named_and_overall_needs_common_blocks() -> No
     assert result.overall is not None
     assert result.overall.n == 7
     assert result.overall.ratio == pytest.approx(0.5)
-    assert any(s.what == "only-a@1" for s in result.skipped)
+    assert any(s.item == "only-a@1" for s in result.skipped)
     assert all(row.p_holm >= row.p for row in result.workloads)
 
 
@@ -141,7 +141,7 @@ def test_other_axis_and_unknown_outcomes() -> None:
     result = compare([*runs("a", NOISE), broken], runs("b", NOISE), by="steps")
     assert result.by == "steps"
     assert result.workloads[0].mean_a is None
-    assert any("interrupted" in s.why for s in result.skipped)
+    assert any("interrupted" in s.reason for s in result.skipped)
 
 
 def test_a_divergence_counts_against_the_submission() -> None:
@@ -188,4 +188,4 @@ def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:
     b = [record(spec("b", new, study=i), seconds=2 * x) for i, x in enumerate(NOISE)]
     result = compare(a, b)
     assert [(row.workload, row.n, row.verdict) for row in result.workloads] == [("w@10", 8, "faster")]
-    assert {s.why for s in result.skipped} == {"w@10 is newer"}
+    assert {s.reason for s in result.skipped} == {"w@10 is newer"}

@@ -36,7 +36,7 @@ def test_anchored_score_leaves_out_what_the_reference_missed_and_says_so() -> No
     result = anchored_scores(table, {"u": 5.0, "v": INF, "x": 1.0}, workloads=["u", "v", "w", "x"], coarse=["x"])
     assert result.scores == {"a": pytest.approx(0.4), "b": 0.0}
     assert result.workloads == ("u",)
-    assert [(s.what, s.why.split(":")[0]) for s in result.left_out] == [
+    assert [(s.item, s.reason.split(":")[0]) for s in result.left_out] == [
         ("v", "the reference missed it"),
         ("w", "the reference has no time for it"),
         ("x", "coarse"),

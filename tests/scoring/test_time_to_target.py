@@ -86,7 +86,7 @@ def test_bad_records_are_unknown_and_named(run: Record, says: str) -> None:
     assert result.status == "unknown"
     assert says in result.reason
     table = aggregate.aggregate([run, record(spec(study=1))])
-    assert any(says in s.why and run.run_id in s.what for s in table.skipped)
+    assert any(says in s.reason and run.run_id in s.item for s in table.skipped)
     assert table.times == {"a@1": {"w@1": 3.0}}
 
 
@@ -172,7 +172,7 @@ def test_studies_take_the_best_trial_and_workloads_the_median() -> None:
     assert table.times == {"a@1": {"w@1": 9.0}}
     assert table.skipped == ()
     fewer = aggregate.aggregate(runs[:-1])
-    assert [s.why for s in fewer.skipped] == ["1 of 2 trials"]
+    assert [s.reason for s in fewer.skipped] == ["1 of 2 trials"]
 
 
 def test_missing_workloads_are_named() -> None:
@@ -192,9 +192,9 @@ def test_runs_that_never_rank_and_second_tries_are_named() -> None:
     )
     assert [run.run_id for run in kept] == [first.run_id]
     assert len(skipped) == 5
-    assert sum("never ranked" in s.why for s in skipped) == 3
-    assert any("was started earlier" in s.why for s in skipped)
-    assert any("second record with this id" in s.why for s in skipped)
+    assert sum("never ranked" in s.reason for s in skipped) == 3
+    assert any("was started earlier" in s.reason for s in skipped)
+    assert any("second record with this id" in s.reason for s in skipped)
     assert len(selection.select_usable(map(time_to_target.score_run, [smoke, by_hand]), explore=True)[0]) == 2
 
 

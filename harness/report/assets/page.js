@@ -60,14 +60,9 @@
     const list = [
       { key: "rank", name: "rank", num: true, value: (r) => r.ranks[0] + r.ranks[1] / 1000, show: (r) => r.rank },
       { key: "submission", name: "submission", stick: true, value: (r) => r.submission, show: (r) => el("span", {}, dot(r.submission), r.submission + (r.submission === t.reference ? " (reference)" : "")) },
-      { key: "n", name: "n", num: true, value: (r) => r.n[0], show: (r) => (r.n[0] === r.n[1] ? `${r.n[0]}` : `${r.n[0]}–${r.n[1]}`) },
-      { key: "anchored", name: "anchored", num: true, high: true, value: (r) => r.anchored, show: (r) => split(r.anchored_shown) },
-      { key: "profile", name: "profile (field-dependent)", num: true, high: true, value: (r) => r.profile, show: (r) => (r.profile === null ? "–" : r.profile.toFixed(4)) },
-      { key: "speedup", name: "speed-up", num: true, high: true, value: (r) => r.speedup, show: (r) => (r.speedup === null ? "–" : r.speedup.toFixed(2) + "×") },
-      { key: "memory", name: "peak memory", num: true, value: (r) => r.peak_memory_bytes, show: (r) => (r.peak_memory_bytes === null ? "–" : Math.round(r.peak_memory_bytes / 2 ** 20).toLocaleString("en") + " MiB") },
+      ...t.columns.map((c) => ({ key: c.key, name: c.heading, num: c.right, high: c.highest_first, value: (r) => [r[c.key]].flat()[0], show: (r) => split(r.score_texts[c.key]) })),
     ];
-    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.shown[w] ?? "–") });
-    list.push({ key: "trust", name: "trust", value: (r) => r.trust, show: (r) => r.trust });
+    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.cell_texts[w] ?? "–") });
     return list;
   }
   // The median stands on a line of its own, its spread below it.
@@ -79,6 +74,7 @@
   function drawBoard() {
     const t = table();
     $("below").replaceChildren();
+    drawGrids($("details"), t?.details ?? []);
     if (!t) { $("board").replaceChildren(); $("count").textContent = "No results."; return; }
     const list = columns(t);
     const chosen = list.find((c) => c.key === state.sort) ?? list[0];
@@ -245,7 +241,10 @@
 
   function drawMore() {
     $("more").hidden = !data.more.length;
-    $("grids").replaceChildren(...data.more.map((g) => {
+    drawGrids($("grids"), data.more);
+  }
+  function drawGrids(place, grids) {
+    place.replaceChildren(...grids.map((g) => {
       const made = el("table", {});
       plainTable(made, g.heading, g.rows);
       made.prepend(el("caption", {}, g.title));

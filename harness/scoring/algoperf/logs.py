@@ -108,7 +108,7 @@ def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> 
         if entry.is_dir() and match:
             found.append((int(match[1]), Path(entry.path)))
         elif entry.is_dir() and not entry.name.startswith("."):
-            skipped.append(Skipped(what=f"{where}/{entry.name}", why=f"stray folder: no {prefix}_<number>"))
+            skipped.append(Skipped(item=f"{where}/{entry.name}", reason=f"stray folder: no {prefix}_<number>"))
     return sorted(found)
 
 
@@ -128,7 +128,7 @@ def _workloads(study: Path, where: str, wanted: Mapping[str, Target], skipped: l
         else:
             found[workload] = Path(entry.path)
             continue
-        skipped.append(Skipped(what=f"{where}/{entry.name}", why=why))
+        skipped.append(Skipped(item=f"{where}/{entry.name}", reason=why))
     return found
 
 
@@ -142,17 +142,19 @@ def _study_time(
     trials = _numbered(folder, "trial", where, skipped)
     if ruleset == "self-tuning" and len(trials) > 1:
         # A second trial would be tuning off the clock.
-        skipped += [Skipped(what=f"{where}/{p.name}", why="self-tuning has one trial per study") for _, p in trials[1:]]
+        skipped += [
+            Skipped(item=f"{where}/{p.name}", reason="self-tuning has one trial per study") for _, p in trials[1:]
+        ]
         trials = trials[:1]
     hits, read = [], 0
     for _, trial in trials:
         try:
             hit = first_hit((trial / MEASUREMENTS).read_bytes(), target)
         except FileNotFoundError:
-            skipped.append(Skipped(what=f"{where}/{trial.name}", why=f"no {MEASUREMENTS}"))
+            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=f"no {MEASUREMENTS}"))
             continue
         except (OSError, DataError) as error:
-            skipped.append(Skipped(what=f"{where}/{trial.name}", why=str(error)))
+            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=str(error)))
             continue
         read += 1
         if hit is not None:
@@ -194,7 +196,7 @@ def read_logs(
                     studies.setdefault(submission, {}).setdefault(workload, {})[number] = time
                     counts[submission, workload, number] = read
         if submission not in studies:
-            skipped.append(Skipped(what=submission, why="no readable trial; left out"))
+            skipped.append(Skipped(item=submission, reason="no readable trial; left out"))
     if not studies:
         expected = f"expected <submission>/study_<k>/<workload>_<framework>/trial_<n>/{MEASUREMENTS}"
         raise DataError(f"no readable trial under {root}", fix="; ".join(map(str, skipped[:3])) or expected)
@@ -210,13 +212,13 @@ def _gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workload
     for submission, row in studies.items():
         for workload in workloads:
             if workload not in row:
-                gaps.append(Skipped(what=f"{submission}/{workload}", why="no logs; acts as a miss"))
+                gaps.append(Skipped(item=f"{submission}/{workload}", reason="no logs; acts as a miss"))
                 continue
             if len(row[workload]) < most_studies:
                 why = f"{len(row[workload])} of {most_studies} studies; the median is over those"
-                gaps.append(Skipped(what=f"{submission}/{workload}", why=why))
+                gaps.append(Skipped(item=f"{submission}/{workload}", reason=why))
             for study in row[workload]:
                 if counts[submission, workload, study] < most_trials:
                     why = f"{counts[submission, workload, study]} of {most_trials} trials"
-                    gaps.append(Skipped(what=f"{submission}/study_{study}/{workload}", why=why))
+                    gaps.append(Skipped(item=f"{submission}/study_{study}/{workload}", reason=why))
     return gaps

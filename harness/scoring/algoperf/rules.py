@@ -72,11 +72,11 @@ class AlgoPerfScores:
             "time_to_target": {name: dict(row) for name, row in self.time_to_target.items()},
             "base_workloads": list(self.base),
             "held_out_workloads": list(self.held_out),
-            "skipped": [{"what": s.what, "why": s.why} for s in self.skipped],
+            "skipped": [{"what": s.item, "why": s.reason} for s in self.skipped],
         }
         if self.anchored is not None:
             plain["anchored_scores"] = dict(self.anchored.scores)
-            plain["anchored_left_out"] = [{"what": s.what, "why": s.why} for s in self.anchored.left_out]
+            plain["anchored_left_out"] = [{"what": s.item, "why": s.reason} for s in self.anchored.left_out]
         if self.ranges is not None:
             plain["score_ranges"] = {name: list(ends) for name, ends in self.ranges.items()}
         if self.ties is not None:
@@ -307,7 +307,7 @@ def _without(logs: Logs, names: Sequence[str]) -> Logs:
         if name not in logs.studies:
             raise unknown("submission", name, logs.studies)
     left = {name: row for name, row in logs.studies.items() if name not in names}
-    dropped = tuple(Skipped(what=name, why="left out on request") for name in names)
+    dropped = tuple(Skipped(item=name, reason="left out on request") for name in names)
     return replace(logs, studies=left, skipped=(*logs.skipped, *dropped))
 
 

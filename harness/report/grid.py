@@ -1,0 +1,82 @@
+"""A table as strings, and how it looks as text, Markdown and HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.report import text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table as strings.
+
+    Args:
+        title: one line above it.
+        heading, rows: cells; all rows are as long as the heading.
+        right: columns that are aligned to the right.
+        lead: leading columns that every part of a split table repeats.
+        leader: whether the first row leads alone.
+    """
+
+    title: str
+    heading: list[str]
+    rows: list[list[str]]
+    right: frozenset[int]
+    lead: int = 1
+    leader: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Palette:
+    """How a terminal decorates parts of a page; plain text by default."""
+
+    title: Callable[[str], str] = str
+    heading: Callable[[str], str] = str
+    leader: Callable[[str], str] = str
+    note: Callable[[str], str] = str
+
+    def lines(self, decorate: Callable[[str], str], paragraph: str) -> str:
+        """Each line decorated on its own, so that no colour runs over a line break."""
+        return "\n".join(decorate(line) for line in paragraph.split("\n"))
+
+
+PLAIN = Palette()
+
+
+def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) -> str:
+    """A grid as text that fits the terminal (see `text.fit_table`)."""
+
+    def decorate(row: int, line: str) -> str:
+        if row == 0:
+            return palette.heading(line)
+        return palette.leader(line) if row == 1 and grid.leader else line
+
+    table = text.fit_table([grid.heading, *grid.rows], right=grid.right, lead=grid.lead, width=width, style=decorate)
+    return palette.lines(palette.title, text.wrap(grid.title, width)) + "\n" + table
+
+
+def grid_markdown(grid: Grid) -> list[str]:
+    """The lines of a grid as a Markdown table, without its title."""
+
+    def row(values: Sequence[str]) -> str:
+        return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+
+    rule = "|" + "|".join("--:" if i in grid.right else "---" for i in range(len(grid.heading))) + "|"
+    return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
+
+
+def grid_html(grid: Grid) -> str:
+    """A grid as an HTML table with its title as caption."""
+
+    def row(values: Sequence[str], tag: str) -> str:
+        cells = (
+            f"<{tag}{' class=r' if i in grid.right else ''}>{html.escape(v)}</{tag}>" for i, v in enumerate(values)
+        )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    rows = "".join(row(r, "td") for r in grid.rows)
+    caption = f"<caption>{html.escape(grid.title)}</caption>"
+    return f"<div><table>{caption}<thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table></div>"

@@ -1,0 +1,137 @@
+"""A leaderboard as grids: its ranking with the scores, then each workload with hits, examples, steps and statuses."""
+
+from __future__ import annotations
+
+import math
+
+from harness.report import text, values
+from harness.report.grid import Grid
+from harness.report.score_columns import SCORE_COLUMNS
+from harness.report.values import NO_VALUE, rank_range
+from harness.scoring.cells import Cell
+from harness.scoring.details import DetailRow, WorkloadDetails
+from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
+
+BROKE = "broke"
+#: What is counted, in words.
+AXES = {"time": "{clock} seconds", "wall": "wall seconds", "process": "process seconds"}
+#: Rank and submission: every part of a split table repeats them.
+LEAD = 2
+
+
+def title(board: Leaderboard) -> str:
+    """Hardware class, ruleset, what is counted; whether it ranks."""
+    unranked = "" if board.ranked else ", unranked"
+    return f"{board.hardware}, {board.ruleset}{unranked}: {subject(board)}"
+
+
+def subject(board: Leaderboard) -> str:
+    """What the leaderboard is about, such as `process seconds to target`."""
+    if board.query.metric is not None:
+        return f"metric at {board.query.metric}"
+    level = "" if board.query.level == "main" else f"{board.query.level} "
+    axis = AXES.get(board.query.by, board.query.by).format(clock=board.clock)
+    return f"{axis} to {level}target"
+
+
+def ranking_grid(board: Leaderboard) -> Grid:
+    """The ranking: scores, and a cell for each workload."""
+    columns = [
+        ["rank", *(rank_range(row.ranks) for row in board.rows)],
+        ["submission", *(_name(row.submission, board) for row in board.rows)],
+    ]
+    left = {1}
+    for column in SCORE_COLUMNS:
+        if column.applies(board):
+            left |= set() if column.right else {len(columns)}
+            columns.append([column.heading, *(column.text(row, board) for row in board.rows)])
+    for facts in board.workloads:
+        name = facts.id + (" (coarse)" if facts.coarse else "")
+        columns.append([name, *(workload_cell(row.cells.get(facts.id), board) for row in board.rows)])
+    heading, *rows = (list(row) for row in zip(*columns, strict=True))
+    return Grid(
+        title=title(board),
+        heading=heading,
+        rows=rows,
+        right=frozenset(range(len(columns))) - left,
+        lead=LEAD,
+        leader=bool(board.rows) and _leads_alone(board.rows[0]),
+    )
+
+
+def _leads_alone(row: LeaderboardRow) -> bool:
+    return row.ranks == (1, 1)
+
+
+def _name(submission: str, board: Leaderboard) -> str:
+    return submission + (" (reference)" if submission == board.reference else "")
+
+
+def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
+    """A median with its spread; a miss and a workload without a run have their marks."""
+    if cell is None:
+        return NO_VALUE
+    is_metric = board.query.metric is not None
+    digits = 4 if is_metric else 2 if board.query.by in AXES else 0
+    infinite = BROKE if is_metric else values.MISSED
+    shown = infinite if math.isinf(cell.value) else f"{cell.value:,.{digits}f}"
+    if cell.hits < cell.studies:
+        broken = f" ({cell.studies - cell.hits}/{cell.studies} broke)"
+        shown += broken if is_metric else f" ({cell.hits}/{cell.studies} hit)"
+    return shown + ("*" if cell.early else "") + values.spread(cell.spread, digits, infinite)
+
+
+def detail_grids(board: Leaderboard) -> list[Grid]:
+    """One grid for each workload, in the leaderboard's order and with its ranks."""
+    return [_detail_grid(details, board) for details in board.details]
+
+
+def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
+    heading = ["rank", "submission", "hits", f"{board.clock} seconds", "examples", "steps", "ended"]
+    rows = [
+        [
+            rank_range(row.ranks),
+            detail_name(row, board),
+            f"{row.seconds.hits}/{row.seconds.studies}",
+            values.median(row.seconds, 2),
+            values.median(row.examples, 0),
+            values.median(row.steps, 0),
+            _statuses(row),
+        ]
+        for row in details.rows
+    ]
+    return Grid(
+        title=_detail_title(details),
+        heading=heading,
+        rows=rows,
+        right=frozenset({0, 2, 3, 4, 5}),
+        lead=LEAD,
+        leader=bool(details.rows) and details.rows[0].ranks == (1, 1),
+    )
+
+
+def _detail_title(details: WorkloadDetails) -> str:
+    """A workload and its primary target, such as `lm-tiny@2: loss ≤ 1.1 nats per token`."""
+    name = details.workload.id + (" (coarse)" if details.workload.coarse else "")
+    if not details.targets:
+        return name
+    target = details.targets[0]
+    sign = "≤" if target.goal == "min" else "≥"
+    unit = f" {target.unit}" if target.unit else ""
+    return f"{name}: {target.metric} {sign} {text.number(target.value)}{unit}"
+
+
+def detail_name(row: DetailRow, board: Leaderboard) -> str:
+    """A submission; with what was changed, for runs that are never ranked: `wsd@1 [lr=0.01]`."""
+    changes = [
+        f"{name}={text.number(value) if isinstance(value, float) else value}" for name, value in row.overrides.items()
+    ]
+    if row.prune:
+        changes.append("--prune")
+    return f"{row.submission} [{', '.join(changes)}]" if changes else _name(row.submission, board)
+
+
+def _statuses(row: DetailRow) -> str:
+    """How the runs ended, the most frequent first: `4 reached, 1 crashed`."""
+    ordered = sorted(row.statuses.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {status}" for status, count in ordered)

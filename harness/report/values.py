@@ -1,0 +1,90 @@
+"""Values of tables as people read them and as JSON holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.scoring.cells import Cell
+from harness.scoring.scores import Skipped
+from harness.scoring.stats import Spread
+
+MISSED = "missed"
+#: Where a table has no value.
+NO_VALUE = "–"
+
+
+def rank_range(ranks: tuple[int, int] | None) -> str:
+    """`2`, or `1–3` where pairs cannot be told apart, or `–` for runs that are never ranked.
+
+    >>> rank_range((2, 2)), rank_range((1, 3)), rank_range(None)
+    ('2', '1–3', '–')
+    """
+    if ranks is None:
+        return NO_VALUE
+    best, worst = ranks
+    return str(best) if best == worst else f"{best}–{worst}"
+
+
+def median(cell: Cell | None, digits: int, infinite: str = MISSED) -> str:
+    """A cell's median with its spread.
+
+    >>> median(Cell(value=2.0, spread=Spread(low=1.0, high=float("inf"), kind="range"), studies=3, hits=2), 1)
+    '2.0 {1.0 – missed}'
+    """
+    if cell is None:
+        return NO_VALUE
+    return _number(cell.value, digits, infinite) + spread(cell.spread, digits, infinite)
+
+
+def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
+    """` [low – high]` for an interval, ` {low – high}` for a range; empty where both ends are equal or unknown.
+
+    >>> spread(Spread(low=1.0, high=2.0, kind="range"), 1)
+    ' {1.0 – 2.0}'
+    """
+    if ends is None or ends.low == ends.high:
+        return ""
+    low, high = (_number(end, digits, infinite) for end in (ends.low, ends.high))
+    return f" [{low} – {high}]" if ends.kind == "interval" else f" {{{low} – {high}}}"
+
+
+def _number(value: float, digits: int, infinite: str) -> str:
+    return infinite if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def skipped_lines(skipped: Sequence[Skipped], most: int = 3) -> list[str]:
+    """What was left out, one line for each reason, with the first names.
+
+    >>> skipped_lines([Skipped(item="a", reason="smoke"), Skipped(item="b", reason="smoke")], most=1)
+    ['left out: 2 (smoke): a, and 1 more']
+    """
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for skip in skipped:
+        by_reason.setdefault(("incomplete" if skip.counted else "left out", skip.reason), []).append(skip.item)
+    lines = []
+    for (fate, reason), items in by_reason.items():
+        more = f", and {len(items) - most} more" if len(items) > most else ""
+        lines.append(f"{fate}: {len(items)} ({reason}): {', '.join(items[:most])}{more}")
+    return lines
+
+
+# --- JSON -------------------------------------------------------------------------------------------
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number that JSON has; None for a miss."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def spread_json(ends: Spread | None) -> dict[str, Any] | None:
+    """The ends of a spread, None for a miss, and its kind."""
+    if ends is None:
+        return None
+    return {"low": finite_or_none(ends.low), "high": finite_or_none(ends.high), "kind": ends.kind}
+
+
+def skipped_json(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
+    """What was left out, as plain data."""
+    return [{"what": skip.item, "why": skip.reason, "counted": skip.counted} for skip in skipped]
