@@ -9,7 +9,6 @@ from harness.contract.domains import HParams
 from harness.contract.workload import is_coarse
 
 
-
 class TunedSetting(Data, frozen=True, kw_only=True):
     """A setting that was tried on the tuning seed.
 

@@ -13,8 +13,8 @@ from harness.errors import unknown
 #: Command → (module:attribute, what it does). The text stands here so that `bench --help` imports no command.
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
-    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Show results as tables."),
-    "best": ("harness.cli.leaderboard:best", "Print the best configuration of a workload."),
+    "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank submissions by their results."),
+    "best": ("harness.cli.best:best", "Print the best configuration of a workload."),
     "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),

@@ -8,22 +8,20 @@ import click
 
 from harness.cli.output import json_out, note
 from harness.cli.resolve import NameType
-from harness.cli.results import find_run, folder_options, of_submission, one_group, records
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
+from harness.cli.results import check_workloads, find_run, folder_options, of_submission, one_group, records
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.planning.resolve import split_names
-from harness.report import comparison
+from harness.report import comparison, run_diff
 from harness.scoring.compare import compare as compare_records
-from harness.scoring.time_to_target import Axis
-
-AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps"}
+from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 
 @click.command()
 @click.argument("a", type=NameType("submission"))
 @click.argument("b", type=NameType("submission"))
 @folder_options
-@click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
-@click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
+@click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
+@click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True)
 @click.option("--hardware", help="The hardware class, where the records have several.")
 @click.option("--ruleset", help="The ruleset, where the records have several.")
 @click.option(
@@ -32,27 +30,22 @@ AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(
-    a: str, b: str, runs: Path, results: Path, wanted: tuple[str, ...], by: str, hardware: str | None,
+    a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
     ruleset: str | None, limit: float | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Say whether A is faster or slower than B, paired seed by seed, or that it cannot be said yet.
+    """Tell whether A is faster or slower than B, paired seed by seed, or inconclusive so far.
 
-    Under six pairs it never can. The records should come from one session on one machine.
+    Under six pairs it is always inconclusive. The records should come from one session on one machine.
     """
     if limit is not None and not limit >= 1:
-        raise UsageError(f"--fail-if-slower-than {limit}", fix="a ratio of 1 or more, such as 1.05")
-    problems: list[str] = []
-    found = list(records(runs, results, problems))
-    chosen = split_names(wanted)
-    known = {r.spec.workload.facts.name for r in found}
-    for name in chosen:
-        if name not in known:
-            raise unknown("workload among the results", name, known)
-    found = [r for r in found if not chosen or r.spec.workload.facts.name in chosen]
-    both = [*of_submission(found, a), *of_submission(found, b)]
-    both = one_group(both, hardware, ruleset)
+        raise UsageError(f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="such as 1.05")
+    loaded = list(records(runs, results, []))
+    names = split_names(workloads)
+    check_workloads(names, {record.spec.workload.facts.name for record in loaded})
+    loaded = [record for record in loaded if not names or record.spec.workload.facts.name in names]
+    both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
     # A submission against itself has the same records on both sides: a ratio of 1 and no verdict.
-    result = compare_records(of_submission(both, a), of_submission(both, b), AXES[by])
+    result = compare_records(of_submission(both, a), of_submission(both, b), by)
     if as_json:
         json_out(comparison.comparison_json(result))
     else:
@@ -75,6 +68,6 @@ def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
     """
     first, second = (find_run(name, runs, results) for name in (a, b))
     if as_json:
-        json_out(comparison.diff_json(first, second))
+        json_out(run_diff.diff_json(first, second))
     else:
-        click.echo(comparison.diff_text(first, second))
+        click.echo(run_diff.diff_text(first, second))

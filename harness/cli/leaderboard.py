@@ -1,40 +1,41 @@
-"""`bench leaderboard` and `bench best`: results as tables, and the configuration that did best."""
+"""`bench leaderboard`: submissions ranked, in five formats."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
-from harness.cli.output import SCHEMA, json_out, lively
-from harness.cli.resolve import NameType
-from harness.cli.results import MAKES_SOME, folder_options, records, references
+from harness.cli.output import json_out, lively
+from harness.cli.results import MAKES_SOME, check_workloads, folder_options, records, references
 from harness.contract.record import Record
-from harness.contract.run import RunSpec
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
+from harness.errors import UsageError, unknown
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
-from harness.report import text
 from harness.report.grid import PLAIN, Palette
 from harness.report.stopping_tables import Stops
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
-from harness.scoring.selection import keep_newest_versions
-from harness.scoring.summary import LeaderboardQuery, MetricBudget, RunSummary, parse_metric_budget, summarize
-from harness.scoring.time_to_target import Axis
+from harness.scoring.summary import LeaderboardQuery, Level, parse_metric_budget, summarize
+from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 FORMATS = ("table", "md", "csv", "json", "html")
-AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps"}
+#: How a terminal decorates a leaderboard.
+COLOURED = Palette(
+    title=partial(click.style, bold=True),
+    heading=partial(click.style, dim=True),
+    leader=partial(click.style, fg="green"),
+    note=partial(click.style, dim=True),
+)
 
 
 @click.command()
 @folder_options
 @click.option("--by", default="time", show_default=True, help="time, examples, steps or metric@BUDGET.")
-@click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
+@click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
 @click.option(
     "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,
@@ -44,18 +45,20 @@ AXES: dict[str, Axis] = {"time": "time", "examples": "examples", "steps": "steps
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as --format json does.")
 @click.pass_obj
-def leaderboard(blocked: list[str], /, **options: Any) -> None:
+def leaderboard(
+    blocked: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
+    level: Level, reference: str | None, form: str, as_json: bool,
+) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
-    query = _leaderboard_query(blocked, options)
+    query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
-    read = records(options["runs"], options["results"], problems, staged)
-    summaries = [summarize(record, query) for record in read]
-    staged = [record for record in staged if query.wants(record.spec.workload.facts)]
-    _check_names(summaries, query)
-    stops = Stops(staged)
+    summaries = [summarize(record, query) for record in records(runs, results, problems, staged)]
+    if summaries:
+        check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
+    stops = Stops([record for record in staged if query.wants(record.spec.workload.facts)])
     boards = build_leaderboards(summaries, query)
-    form = "json" if options["as_json"] else options["form"]
+    form = "json" if as_json else form
     if form == "json":
         json_out({**renderers.as_json(boards, problems), **stops.as_json()})
     elif form == "md":
@@ -64,20 +67,35 @@ def leaderboard(blocked: list[str], /, **options: Any) -> None:
         click.echo(renderers.as_csv(boards), nl=False)
     elif form == "html":
         click.echo(renderers.as_html(boards, stops.grids()), nl=False)
-    elif renderers.has_content(boards) or staged:
-        palette = _COLOURED if lively(sys.stdout) else PLAIN
+    elif renderers.has_content(boards) or stops.grids():
+        palette = COLOURED if lively(sys.stdout) else PLAIN
         click.echo(renderers.as_text(boards, stops.grids(), palette=palette))
     else:
         click.echo(_no_runs(boards))
 
 
-#: How a terminal shows a leaderboard.
-_COLOURED = Palette(
-    title=partial(click.style, bold=True),
-    heading=partial(click.style, dim=True),
-    leader=partial(click.style, fg="green"),
-    note=partial(click.style, dim=True),
-)
+def leaderboard_query(
+    by: str, level: Level, *, workloads: Sequence[str], tier: str | None, references: tuple[str, ...]
+) -> LeaderboardQuery:
+    """The query that options ask for.
+
+    Raises:
+        UsageError: an unknown `--by`, or a target level for a metric at a budget.
+    """
+    metric = parse_metric_budget(by.removeprefix("metric@")) if by.startswith("metric@") else None
+    if metric is not None and level != "main":
+        raise UsageError(f"--by {by} --target {level}: a metric at a budget has no target", fix="omit --target")
+    axes: dict[str, Axis] = {axis: axis for axis in RANKED_AXES}
+    if metric is None and by not in axes:
+        raise unknown("--by", by, [*axes, "metric@budget"])
+    return LeaderboardQuery(
+        by=axes.get(by, "time"),
+        metric=metric,
+        level=level,
+        workloads=frozenset(split_names(workloads)),
+        tier=tier,
+        references=references,
+    )
 
 
 def _no_runs(boards: Sequence[Leaderboard]) -> str:
@@ -85,102 +103,3 @@ def _no_runs(boards: Sequence[Leaderboard]) -> str:
     if not reasons:
         return f"no finished runs; {MAKES_SOME}"
     return "no finished runs" + "".join(f"; {count} left out ({reason})" for reason, count in reasons.items())
-
-
-def _leaderboard_query(blocked: list[str], options: dict[str, Any]) -> LeaderboardQuery:
-    by = options["by"]
-    metric: MetricBudget | None = None
-    if by.startswith("metric@"):
-        metric = parse_metric_budget(by.removeprefix("metric@"))
-    elif by not in AXES:
-        raise unknown("--by", by, [*AXES, "metric@budget"])
-    if metric is not None and options["level"] != "main":
-        raise UsageError("a metric at a budget has no target", fix="leave --target away")
-    return LeaderboardQuery(
-        by=AXES.get(by, "time"),
-        metric=metric,
-        level=options["level"],
-        workloads=frozenset(split_names(options["wanted"])),
-        tier=options["tier"],
-        references=references(blocked, options["reference"]),
-    )
-
-
-def _check_names(summaries: list[RunSummary], query: LeaderboardQuery) -> None:
-    known = {one.spec.workload.facts.name for one in summaries}
-    for name in sorted(query.workloads):
-        if summaries and name not in known:
-            raise unknown("workload among the results", name, known)
-
-
-# --- best -------------------------------------------------------------------------------------------
-
-
-@click.command()
-@click.argument("workload", type=NameType("workload"))
-@folder_options
-@click.option("--by", type=click.Choice(list(AXES)), default="time", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def best(workload: str, runs: Path, results: Path, by: str, as_json: bool) -> int:
-    """Print the configuration that reached a workload's target first, ready to copy.
-
-    It is the best of all single runs, those with hyperparameters set by hand included: a place to start from, not a
-    verdict, since the luckiest of many runs looks better than it is.
-    """
-    axis = AXES[by]
-    problems: list[str] = []
-    seen: set[str] = set()
-    finished: list[RunSummary] = []
-    for one in _finished(records(runs, results, problems), axis):
-        seen.add(one.spec.workload.facts.name)
-        if one.spec.workload.facts.name == workload:
-            finished.append(one)
-    if workload not in seen:
-        raise unknown("workload among the results", workload, seen)
-    # The target of an older version may have been an easier one.
-    newest, _ = keep_newest_versions(finished)
-    found = [one for one in newest if one.result.status == "hit"]
-    if not found:
-        click.echo(f"no run reached the target of {newest[0].spec.workload.facts.id}")
-        return EXIT_FAILED
-    first = min(found, key=lambda one: (one.result.value, one.run_id))
-    # Seconds of two hardware classes do not compare; the best of each would be several answers.
-    same = [one for one in found if one.spec.hardware == first.spec.hardware]
-    command = run_command(first.spec)
-    if as_json:
-        plain = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.result.value}
-        json_out({"schema": SCHEMA, **plain, "hparams": first.spec.hparams, "command": command})
-        return EXIT_OK
-    unit = f"{first.spec.clock} seconds" if by == "time" else by
-    amount = f"{text.number(first.result.value)} {unit} to target"
-    click.echo(command)
-    click.echo(f"\n# {amount}; best of {len(same)} on {first.spec.hardware}; {first.run_id}")
-    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(first.spec.hparams.items())))
-    return EXIT_OK
-
-
-def _finished(read: Iterator[Record], axis: Axis) -> Iterator[RunSummary]:
-    query = LeaderboardQuery(by=axis)
-    for record in read:
-        if not record.spec.smoke and not record.spec.profile:
-            yield summarize(record, query)
-
-
-def run_command(spec: RunSpec) -> str:
-    """The command line that runs this configuration again, with every hyperparameter spelt out."""
-    import shlex
-
-    submission = _spelt(spec.submission.name, spec.submission.load)
-    pieces = ["bench", "run", "-s", submission, "-w", _spelt(spec.workload.facts.name, spec.workload.load)]
-    if spec.root_seed:
-        pieces += ["--seed", str(spec.root_seed)]
-    if spec.threads != 1:
-        pieces += ["--threads", str(spec.threads)]
-    for name, value in sorted(spec.hparams.items()):
-        pieces += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-    return " ".join(map(shlex.quote, pieces))
-
-
-def _spelt(name: str, load: str | None) -> str:
-    """What a user types for it: its file, for what is not installed."""
-    return load if load and ".py:" in load else name

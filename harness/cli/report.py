@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from harness.cli.output import note
-from harness.cli.results import MAKES_SOME, folder_options, records, references
+from harness.cli.results import MAKES_SOME, check_workloads, folder_options, records, references
 from harness.contract.record import Record
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import html
 from harness.scoring.summary import LeaderboardQuery
@@ -20,16 +20,16 @@ from harness.system.files import write_atomically, write_error
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @folder_options
-@click.option("--workload", "wanted", multiple=True, help="Only these workloads (a,b).")
+@click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
 @click.option("--reference", help="Submission that anchors the scores (default: the one tagged `reference`).")
 @click.pass_obj
 def report(
-    blocked: list[str], out: Path, runs: Path, results: Path, wanted: tuple[str, ...], reference: str | None
+    blocked: list[str], out: Path, runs: Path, results: Path, workloads: tuple[str, ...], reference: str | None
 ) -> None:
     """Write OUT, one HTML file that needs no network."""
     if out.suffix not in (".html", ".htm"):
-        raise UsageError(f"{out} should end in .html")
-    query = LeaderboardQuery(workloads=frozenset(split_names(wanted)), references=references(blocked, reference))
+        raise UsageError(f"{out} must end in .html", fix=f"bench report {out.with_suffix('.html')}")
+    query = LeaderboardQuery(workloads=frozenset(split_names(workloads)), references=references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
     known: set[str] = set()
@@ -39,13 +39,13 @@ def report(
             known.add(record.spec.workload.facts.name)
             yield record
 
-    text = html.page(read(), query, problems, staged)
+    page = html.page(read(), query, problems, staged)
     known |= {record.spec.workload.facts.name for record in staged}
-    for name in sorted(query.workloads - known if known else ()):
-        raise unknown("workload among the results", name, known)
+    if known:
+        check_workloads(query.workloads, known)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out, error) from error
-    write_atomically(out, text.encode())
-    note(f"wrote {out} ({len(text) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {MAKES_SOME}"))
+    write_atomically(out, page.encode())
+    note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {MAKES_SOME}"))

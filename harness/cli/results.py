@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +64,17 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
             yield record
     for problem in problems:
         note(f"left out: {problem}")
+
+
+def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse names of workloads that no record has.
+
+    Raises:
+        UsageError: the first unknown name.
+    """
+    for name in sorted(names):
+        if name not in known:
+            raise unknown("workload among the results", name, known)
 
 
 def references(blocked: Sequence[str] | None, named: str | None) -> tuple[str, ...]:

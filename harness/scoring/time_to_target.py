@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from harness.contract.record import Record, is_broken, is_finished
 from harness.contract.run import Point, RunSpec
@@ -14,6 +14,8 @@ from harness.errors import UsageError
 
 #: `time` is the scored time: processor seconds on a CPU, wall seconds elsewhere.
 Axis = Literal["time", "wall", "process", "examples", "steps"]
+#: What submissions are ranked by; the seconds of one clock alone are for experts.
+RANKED_AXES: Final[tuple[Literal["time", "examples", "steps"], ...]] = ("time", "examples", "steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 from harness.hardware.drivers import Gpu
 from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, merge_logs, start_watch
-from harness.report.comparison import differences
+from harness.report.run_diff import differences
 from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.scoring.throttling import slowdown

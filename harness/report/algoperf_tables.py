@@ -1,0 +1,53 @@
+"""AlgoPerf's scores as tables: the ranking, and seconds to the target by workload."""
+
+from __future__ import annotations
+
+import math
+
+from harness.report import text
+from harness.report.values import NO_VALUE, rank_range, skipped_lines
+from harness.scoring.algoperf.rules import AlgoPerfScores
+
+
+def scores_text(result: AlgoPerfScores, *, all_skipped: bool = False, width: int | None = None) -> str:
+    """Both tables, and what was left out.
+
+    Args:
+        result: the scores.
+        all_skipped: name everything that was left out, one line each.
+        width: characters of a line; the terminal's when None.
+    """
+    notes = [str(skip) for skip in result.skipped] if all_skipped else skipped_lines(result.skipped)
+    if result.anchored:
+        notes += skipped_lines(result.anchored.left_out)
+    title = "seconds to target (median over studies; – is a miss or has no logs)"
+    times = f"{text.wrap(title, width)}\n{_times_table(result, width)}"
+    blocks = [_scores_table(result, width), times, "\n".join(text.wrap(line, width) for line in notes)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _scores_table(result: AlgoPerfScores, width: int | None) -> str:
+    rows = [["rank", "submission", "profile score", "exact", "by single studies", "anchored"]]
+    for place, (name, profile) in enumerate(result.profiles.items(), 1):
+        ends = result.ranges.get(name) if result.ranges else None
+        rows.append(
+            [
+                rank_range(result.ties.ranks[name] if result.ties else (place, place)),
+                name,
+                f"{profile.score:.4f}",
+                f"{profile.exact:.4f}",
+                f"{ends[0]:.2f} – {ends[1]:.2f}" if ends else "",
+                f"{result.anchored.scores[name]:.3f}" if result.anchored else "",
+            ]
+        )
+    return text.fit_table(rows, right=frozenset({0, 2, 3, 4, 5}), lead=2, width=width)
+
+
+def _times_table(result: AlgoPerfScores, width: int | None) -> str:
+    """Workloads down, submissions across: their names are short beside those of fourteen workloads."""
+    submissions = list(result.time_to_target)
+    rows = [["workload", *submissions]]
+    for workload in (*result.base, *result.held_out):
+        times = [result.time_to_target[name].get(workload) for name in submissions]
+        rows.append([workload, *(NO_VALUE if t is None or math.isinf(t) else f"{t:,.0f}" for t in times)])
+    return text.fit_table(rows, right=frozenset(range(1, len(submissions) + 1)), width=width)

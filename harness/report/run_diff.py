@@ -1,0 +1,149 @@
+"""Two runs side by side: how configuration, environment and outcome differ, and both curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from harness.contract.record import Record
+from harness.contract.workload import Target
+from harness.report import text
+from harness.report.values import NO_VALUE
+from harness.scoring.throttling import slowdown
+
+SCHEMA = 1
+#: Values of more characters are cut where a word ends.
+_LONGEST = 44
+
+
+def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
+    """What differs, by section: `configuration`, `environment`, `outcome`; field -> (in A, in B), None where absent."""
+    sections = {}
+    for name, fields_a, fields_b in (
+        ("configuration", _plain(a.spec), _plain(b.spec)),
+        ("environment", _machine(a), _machine(b)),
+        ("outcome", _outcome(a), _outcome(b)),
+    ):
+        flat_a, flat_b = _flatten(fields_a), _flatten(fields_b)
+        keys = sorted({*flat_a, *flat_b})
+        sections[name] = {k: (flat_a.get(k), flat_b.get(k)) for k in keys if flat_a.get(k) != flat_b.get(k)}
+    return sections
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, order="sorted")
+
+
+def _machine(record: Record) -> dict[str, Any]:
+    """The environment, with the GPUs' models and the means of their readings."""
+    log = record.devices
+    if log is None:
+        return _plain(record.environment) or {}
+    means = {
+        field: sum(values) / len(values)
+        for field in ("sm_mhz", "memory_mhz", "power_w", "temperature_c")
+        if (values := [value for r in log.readings if (value := getattr(r, field)) is not None])
+    }
+    gpus = {"devices": [_plain(device) for device in log.devices], "slowdown": slowdown(log) or "none", **means}
+    return {**(_plain(record.environment) or {}), "gpus": gpus}
+
+
+def _outcome(record: Record) -> dict[str, Any]:
+    point = record.points[record.hit] if record.hit is not None and record.hit < len(record.points) else None
+    return {
+        "status": record.status,
+        "reason": record.reason,
+        "evaluations": len(record.points),
+        "hit": _plain(point) if point else None,
+        "counters": _plain(record.counters),
+        "usage": _plain(record.usage),
+        "final_weights": record.final_weights[:12],
+    }
+
+
+def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, names joined by dots.
+
+    >>> _flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in fields.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def diff_text(a: Record, b: Record, width: int | None = None) -> str:
+    """Differences by section, then the curves of every metric that both have, one line each.
+
+    Args:
+        a, b: the runs.
+        width: characters of a line; the terminal's when None.
+    """
+    blocks = ["\n".join(text.wrap(line, width) for line in (f"A {_title(a)}", f"B {_title(b)}"))]
+    for section, fields in differences(a, b).items():
+        if not fields:
+            blocks.append(f"{section}: no difference")
+            continue
+        rows = [["  " + name, _shortened(in_a), _shortened(in_b)] for name, (in_a, in_b) in fields.items()]
+        blocks.append(f"{section}\n{text.fit_table([['', 'A', 'B'], *rows], width=width, split=False)}")
+    heading = ["  metric", "run", "first", "best", "last", "curve", "at most"]
+    blocks.append("curves\n" + text.fit_table([heading, *_curves(a, b)], lead=2, width=width))
+    return "\n\n".join(blocks)
+
+
+def _title(record: Record) -> str:
+    spec = record.spec
+    return f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}, study {spec.study}, trial {spec.trial}"
+
+
+def _shortened(value: Any, longest: int = _LONGEST) -> str:
+    """A value in at most so many characters, cut at a space; a single long word, such as a hash, stays whole.
+
+    >>> _shortened("a rather long reason", longest=14), _shortened("f" * 16, longest=8), _shortened(None)
+    ('a rather …', 'ffffffffffffffff', '–')
+    """
+    shown = NO_VALUE if value is None else text.number(value) if isinstance(value, float) else str(value)
+    if len(shown) <= longest or " " not in shown[: longest - 1]:
+        return shown
+    return shown[: longest - 1].rpartition(" ")[0] + " …"
+
+
+def _curves(a: Record, b: Record) -> list[list[str]]:
+    rows = []
+    targets = {t.metric: t for r in (a, b) for t in r.spec.workload.facts.targets}
+    metrics = {m for r in (a, b) for p in r.points for m in p.metrics}
+    for name in sorted(metrics, key=lambda m: (m not in targets, m)):
+        for side, record in (("A", a), ("B", b)):
+            values = [p.metrics[name] for p in record.points if name in p.metrics]
+            if values:
+                numbers = _numbers(values, targets.get(name))
+                rows.append(["  " + name, side, *numbers, text.sparkline(values, 32), _end(record)])
+    return rows
+
+
+def _numbers(values: Sequence[float], target: Target | None) -> list[str]:
+    best = None if target is None else min(values) if target.goal == "min" else max(values)
+    return [f"{values[0]:.4g}", "" if best is None else f"{best:.4g}", f"{values[-1]:.4g}"]
+
+
+def _end(record: Record) -> str:
+    last = record.points[-1]
+    return f"{text.seconds(last.scored(record.spec.clock))}, {last.examples:,} examples"
+
+
+def diff_json(a: Record, b: Record) -> dict[str, Any]:
+    """Differences as plain data, and both curves."""
+    return {
+        "schema": SCHEMA,
+        "a": a.run_id,
+        "b": b.run_id,
+        **{section: {name: list(pair) for name, pair in rows.items()} for section, rows in differences(a, b).items()},
+        "curves": {"a": _plain(a.points), "b": _plain(b.points)},
+    }
