@@ -99,6 +99,16 @@ def test_a_miss_sorts_last_both_ways(browser: Any, opened: Callable[..., None]) 
     assert "missed" in browser.find_element("css selector", "#board tbody tr:last-child").text
 
 
+def test_each_workload_has_a_table_with_the_same_ranks(browser: Any, opened: Callable[..., None]) -> None:
+    opened()
+    ranks = "[...document.querySelectorAll('%s tbody tr')].map(r => r.cells[0].textContent)"
+    for number in (1, 2):
+        place = f"#details > :nth-child({number})"
+        assert browser.execute_script(f"return {ranks % place}") == browser.execute_script(f"return {ranks % '#board'}")
+    titles = "[...document.querySelectorAll('#details caption')].map(c => c.textContent)"
+    assert browser.execute_script(f"return {titles}") == ["hills@1: loss ≤ 1 nats", "valleys@1: loss ≤ 1 nats"]
+
+
 def test_keyboard_alone(browser: Any, opened: Callable[..., None]) -> None:
     from selenium.webdriver.common.keys import Keys
 
