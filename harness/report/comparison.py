@@ -8,7 +8,8 @@ from typing import Any
 from harness.report import text
 from harness.report.values import finite_or_none, skipped_json, skipped_lines, spread_json
 from harness.scoring.compare import Comparison, Pairing
-from harness.scoring.stats import MIN_PAIRS, Rate
+from harness.scoring.hit_rates import Rate
+from harness.scoring.stats import MIN_PAIRS
 
 SCHEMA = 1
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from harness.scoring.medians import median_interval, median_variance
 from harness.scoring.scores import anchored_term, workload_time
 from harness.scoring.selection import StudyKey
-from harness.scoring.stats import Spread, median_interval, median_variance
+from harness.scoring.stats import Spread
 
 
 def anchored_spread(

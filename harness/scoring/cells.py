@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.scoring.medians import median_interval
 from harness.scoring.scores import workload_time
-from harness.scoring.stats import Spread, median_interval
+from harness.scoring.stats import Spread
 from harness.scoring.time_to_target import MetricAt
 
 

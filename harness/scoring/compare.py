@@ -10,20 +10,17 @@ from typing import Any, Literal, TypeAlias
 from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
+from harness.scoring.hit_rates import Rate, hit_rate, restricted_mean
+from harness.scoring.sample_size import DEFAULT_PAIRS, needed_n
 from harness.scoring.scores import Skipped, study_time
 from harness.scoring.selection import check_mixed, keep_newest_versions, select_usable
 from harness.scoring.stats import (
-    DEFAULT_PAIRS,
     MIN_PAIRS,
-    Rate,
     Spread,
-    hit_rate,
     hodges_lehmann,
     holm,
     interval,
-    needed_n,
     paired_log_ratios,
-    restricted_mean,
     sign_flip_test,
 )
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run

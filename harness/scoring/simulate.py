@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.scoring.compare import compare_times
-from harness.scoring.stats import MARGIN, interval, median_interval, needed_n, paired_log_ratios
+from harness.scoring.medians import median_interval
+from harness.scoring.sample_size import MARGIN, needed_n
+from harness.scoring.stats import interval, paired_log_ratios
 from harness.scoring.ties import rank_ties
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945 (sign flips of signed ranks)
 Source: Estimates of Location Based on Rank Tests, Hodges and Lehmann 1963, equation 4.1
-Source: Confidence Intervals Based on Interpolated Order Statistics, Hettmansperger and Sheather 1986, equation 2.2
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
 """
 
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 MIN_PAIRS = 6
 #: Beyond so many pairs the normal approximation stands in for counting; it is good to four digits there.
 EXACT_PAIRS = 400
-#: Pairs that `compare` plans for.
-DEFAULT_PAIRS = 10
-#: log of the smallest ratio of times that is worth seeds: 3 %.
-MARGIN = math.log(1.03)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +45,6 @@ class Spread:
     low: float
     high: float
     kind: Literal["interval", "range"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """A share with its Wilson interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
@@ -265,163 +250,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(order) - position) * p_values[i]))
         adjusted[i] = running
     return adjusted
-
-
-def pairs_for(spread: float, effect: float = MARGIN, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Pairs at which the signed-rank test finds an effect with the given power.
-
-    Args:
-        spread: standard deviation of one paired log ratio.
-        effect: true centre of the log ratios, > 0.
-        power: chance of finding it.
-        alpha: two-sided level; after Holm over m tests, alpha/m.
-
-    Raises:
-        UsageError: an effect that is not positive, or a spread that is no finite number ≥ 0.
-
-    >>> pairs_for(0.0), pairs_for(0.03)
-    (6, 11)
-    """
-    if not effect > 0 or not 0 <= spread < math.inf:
-        raise UsageError(f"no number of pairs for the spread {spread!r} and the effect {effect!r}")
-    smallest = max(MIN_PAIRS, math.ceil(math.log2(2 / alpha)))
-    z = NormalDist().inv_cdf(1 - alpha / 2)
-    # 0.955 is the efficiency of ranks against means for normal noise; z²/2 is the price of not knowing the spread.
-    n = ((z + NormalDist().inv_cdf(power)) * spread / effect) ** 2 / 0.955 + z * z / 2
-    return max(smallest, math.ceil(n))
-
-
-def needed_n(
-    differences: Sequence[float], *, effect: float | None = None, power: float = 0.8, alpha: float = 0.05
-) -> int | None:
-    """Pairs, all in all, that would settle a comparison, from the spread observed so far; None under two finite pairs.
-
-    The effect to be found is 3 %, or what is sure to be larger: the distance of the interval (under six pairs: the
-    range) from 0. The observed effect itself would be too hopeful. The spread is taken at the upper 80 %
-    confidence limit of the standard deviation, since a pilot of a few pairs underestimates it half of the time.
-    Misses, which tell nothing about seconds and as worst ranks hide what the others tell, cost their share twice.
-
-    Args:
-        differences: log ratios of the pairs so far.
-        effect: log ratio that should be found instead.
-        power: chance of finding it.
-        alpha: two-sided level.
-
-    Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
-    """
-    import numpy as np
-
-    x = np.asarray([d for d in differences if math.isfinite(d)])
-    if len(x) < 2:
-        return None
-    ends = interval(x.tolist())
-    sure = max(ends.low, -ends.high, 0.0)
-    wanted = max(MARGIN, sure) if effect is None else effect
-    # One wild pair should not ask for thousands of seeds: ranks do not see how wild it is.
-    deviation = 1.4826 * float(np.median(np.abs(x - np.median(x))))
-    spread = min(float(x.std(ddof=1)), 2 * deviation or math.inf)
-    upper = spread * _upper_limit_factor(len(x))
-    share = len(x) / len(differences)
-    return math.ceil(pairs_for(upper, wanted, power=power, alpha=alpha) / share**2)
-
-
-@lru_cache(maxsize=512)
-def _upper_limit_factor(n: int) -> float:
-    """The upper 80 % confidence limit of a standard deviation from n normal values, over the observed one."""
-    from scipy.stats import chi2
-
-    return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))
-
-
-def restricted_mean(times: Sequence[float], budget: float) -> float:
-    """Restricted mean time to budget: mean of min(time, budget), the mean time until hit or budget.
-
-    It says how long a run keeps a machine at most: a miss may have spent its examples before its time. It is no time to
-    target, and a miss is not given one.
-
-    Raises:
-        UsageError: no times, or a budget that is no positive number.
-
-    >>> restricted_mean([2.0, math.inf], 10.0)
-    6.0
-    """
-    if not len(times) or not 0 < budget < math.inf:
-        raise UsageError(f"no restricted mean of {len(times)} times for the budget {budget!r}")
-    return math.fsum(min(t, budget) for t in times) / len(times)
-
-
-@lru_cache(maxsize=4096)
-def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
-    """Share of runs that reached the target, with Wilson's interval.
-
-    Raises:
-        UsageError: no runs, or more hits than runs.
-    """
-    from scipy.stats import binomtest
-
-    if not 0 <= hits <= n or n == 0:
-        raise UsageError(f"no rate of {hits} hits in {n} runs")
-    ends = binomtest(hits, n).proportion_ci(level, method="wilson")
-    return Rate(value=hits / n, low=float(ends.low), high=float(ends.high), n=n)
-
-
-def median_variance(values: Sequence[float]) -> float:
-    """Variance of the median of finite values, from the values themselves.
-
-    Each value counts with the probability that it is the median of a resample, which overstates the variance in small
-    samples. The factor takes that off: 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, fitted to the true variances of
-    normal samples of n from 6 to 80. A test holds the coverage of intervals made from it.
-
-    Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
-    """
-    import numpy as np
-
-    n = len(values)
-    ordered = np.sort(np.asarray(values, dtype=float))
-    if ordered[0] == ordered[-1]:  # rounding must not make a variance of equal values
-        return 0.0
-    weights = _median_weights(n)
-    mean = float(weights @ ordered)
-    spread = float(weights @ (ordered - mean) ** 2)
-    return max(0.0, (1 - (0.7 if n % 2 else 0.9) / math.sqrt(n)) * spread)
-
-
-@lru_cache
-def _median_weights(n: int) -> NDArray[np.float64]:
-    import numpy as np
-    from scipy.stats import beta
-
-    weights: NDArray[np.float64] = np.diff(beta.cdf(np.arange(n + 1) / n, (n + 1) / 2, (n + 1) / 2))
-    return weights
-
-
-def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
-    """Interval for the median over studies; under six values, where none covers, their range.
-
-    Order statistics give coverages in coarse steps; interpolating between two neighbours comes within about one
-    percent of the level for any continuous distribution. A miss is inf and may be an end.
-
-    Args:
-        values: one per study.
-        level: coverage asked for.
-
-    Raises:
-        UsageError: no values, or NaN.
-    """
-    if not len(values) or any(math.isnan(v) for v in values):
-        raise UsageError("no median of no values or of NaN")
-    x, n = sorted(values), len(values)
-    if n < MIN_PAIRS:
-        return Spread(low=x[0], high=x[-1], kind="range")
-    # cover[d]: chance that the median lies between the d-th smallest and the d-th largest value.
-    cover = [1 - 2 * math.fsum(math.comb(n, i) for i in range(d)) / 2**n for d in range(n // 2 + 2)]
-    d = max(i for i in range(1, n // 2 + 1) if cover[i] >= level or i == 1)
-    share = (cover[d] - level) / (cover[d] - cover[d + 1])
-    weight = max(0.0, (n - d) * share / (d + (n - 2 * d) * share))
-    return Spread(low=_between(x[d - 1], x[d], weight), high=_between(x[n - d], x[n - d - 1], weight), kind="interval")
-
-
-def _between(outer: float, inner: float, weight: float) -> float:
-    if outer == inner or weight == 0:
-        return outer
-    return outer if math.isinf(outer) else (1 - weight) * outer + weight * inner if math.isfinite(inner) else inner

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.scoring import stats
+from harness.scoring import hit_rates, medians, sample_size, stats
 from harness.scoring.simulate import (
     NOISES,
     SimulatedTable,
@@ -91,7 +91,7 @@ def test_paired_log_ratios() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [stats.hodges_lehmann, stats.interval, stats.median_interval, lambda x: stats.restricted_mean(x, 1.0)]
+    "call", [stats.hodges_lehmann, stats.interval, medians.median_interval, lambda x: hit_rates.restricted_mean(x, 1.0)]
 )
 def test_nothing_gives_an_error_and_no_number(call: object) -> None:
     with pytest.raises(UsageError):
@@ -99,7 +99,7 @@ def test_nothing_gives_an_error_and_no_number(call: object) -> None:
 
 
 def test_nan_is_refused() -> None:
-    for call in (stats.sign_flip_test, stats.hodges_lehmann, stats.interval, stats.median_interval):
+    for call in (stats.sign_flip_test, stats.hodges_lehmann, stats.interval, medians.median_interval):
         with pytest.raises(UsageError, match="NaN"):
             call([math.nan, 1.0])
 
@@ -127,12 +127,12 @@ def test_exact_coverage_by_n() -> None:
 
 def test_under_six_only_ranges() -> None:
     assert stats.interval([0.3, 0.1, 0.2, 0.5, 0.4]) == stats.Spread(low=0.1, high=0.5, kind="range")
-    assert stats.median_interval([3.0, 1.0, INF]) == stats.Spread(low=1.0, high=INF, kind="range")
+    assert medians.median_interval([3.0, 1.0, INF]) == stats.Spread(low=1.0, high=INF, kind="range")
 
 
 def test_median_interval_with_misses() -> None:
-    assert stats.median_interval([1.0, 2.0, 3.0, 4.0, INF, INF, INF, INF]).high == INF
-    assert stats.median_interval([INF] * 8).low == INF
+    assert medians.median_interval([1.0, 2.0, 3.0, 4.0, INF, INF, INF, INF]).high == INF
+    assert medians.median_interval([INF] * 8).low == INF
 
 
 def test_holm() -> None:
@@ -142,30 +142,30 @@ def test_holm() -> None:
 
 
 def test_rates_and_restricted_means() -> None:
-    rate = stats.hit_rate(8, 10)
+    rate = hit_rates.hit_rate(8, 10)
     assert (rate.value, rate.n) == (0.8, 10)
     assert rate.low == pytest.approx(0.490, abs=1e-3)
     assert rate.high == pytest.approx(0.943, abs=1e-3)
-    assert stats.restricted_mean([1.0, 5.0, INF], 3.0) == pytest.approx(7 / 3)
+    assert hit_rates.restricted_mean([1.0, 5.0, INF], 3.0) == pytest.approx(7 / 3)
     with pytest.raises(UsageError):
-        stats.hit_rate(0, 0)
+        hit_rates.hit_rate(0, 0)
     with pytest.raises(UsageError):
-        stats.restricted_mean([1.0], INF)
+        hit_rates.restricted_mean([1.0], INF)
 
 
 def test_needed_n() -> None:
     quiet, loud = [0.01 * x for x in (-1, 0, 1, 2, -2, 1)], [0.1 * x for x in (-1, 0, 1, 2, -2, 1)]
-    few, many = stats.needed_n(quiet), stats.needed_n(loud)
+    few, many = sample_size.needed_n(quiet), sample_size.needed_n(loud)
     assert few is not None
     assert many is not None
     assert 6 <= few < many
-    assert stats.needed_n([0.1]) is None
-    assert stats.needed_n([INF, 0.1]) is None
-    assert stats.needed_n([0.0] * 6) == 6
+    assert sample_size.needed_n([0.1]) is None
+    assert sample_size.needed_n([INF, 0.1]) is None
+    assert sample_size.needed_n([0.0] * 6) == 6
     with pytest.raises(UsageError):
-        stats.pairs_for(0.1, 0.0)
+        sample_size.pairs_for(0.1, 0.0)
     # A tenth of the level of a table of ten needs more seeds, and never fewer than can reach it.
-    assert stats.pairs_for(0.0, alpha=0.005) == 9
+    assert sample_size.pairs_for(0.0, alpha=0.005) == 9
 
 
 # --- simulations --------------------------------------------------------------------------------
