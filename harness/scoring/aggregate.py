@@ -21,7 +21,7 @@ class Aggregate:
         by: what was consumed.
         times: submission id -> workload id -> median over studies.
         studies: submission id -> workload id -> (root seed, study) -> best of its trials.
-        coarse: workloads that stay outside the anchored mean.
+        coarse: workloads outside the anchored mean (see `is_coarse`).
         skipped: runs that were left out, studies that are incomplete, and why.
     """
 
@@ -45,10 +45,10 @@ def aggregate(
         records: of one hardware class and ruleset (see `split_tables`); a generator is read once and not kept.
         by: what to count.
         targets: workload name -> other targets than its own.
-        explore: count runs that are never ranked.
+        explore: count smoke runs, profiled runs and runs with overrides too.
 
     Raises:
-        UsageError: records that may not be mixed, or no record that counts.
+        UsageError: records that may not be mixed, or no record that can be scored.
     """
     runs, skipped = select_usable((score_run(record, by, targets) for record in records), explore=explore)
     return aggregate_runs(runs, by, skipped)
@@ -82,16 +82,15 @@ def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequen
 
 def _incomplete(trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]]], expected: int) -> list[Skipped]:
     """Studies with fewer trials than the ruleset gives, and workloads that a submission lacks."""
-    found = []
+    skipped = []
     workloads = dict.fromkeys(w for row in trials.values() for w in row)
     for submission, row in trials.items():
         for workload in workloads:
             if workload not in row:
-                found.append(
-                    Skipped(item=f"{submission}/{workload}", reason="no run that counts; acts as a miss", counted=True)
-                )
+                item = f"{submission}/{workload}"
+                skipped.append(Skipped(item=item, reason="no run that counts; acts as a miss", counted=True))
             for (root, study), values in row.get(workload, {}).items():
                 if len(values) != expected:
-                    what = f"{submission}/{workload}/study {study} (root seed {root})"
-                    found.append(Skipped(item=what, reason=f"{len(values)} of {expected} trials", counted=True))
-    return found
+                    item = f"{submission}/{workload}/study {study} (root seed {root})"
+                    skipped.append(Skipped(item=item, reason=f"{len(values)} of {expected} trials", counted=True))
+    return skipped

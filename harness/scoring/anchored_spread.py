@@ -14,13 +14,13 @@ from harness.scoring.stats import Spread
 def anchored_spread(
     studies: Mapping[str, Mapping[StudyKey, float]], reference: Mapping[str, float], counted: Sequence[str]
 ) -> Spread | None:
-    """Spread of an anchored score over the submission's studies; the reference's times count as known.
+    """Spread of an anchored score over the submission's studies; the reference's times are taken as known.
 
-    With six studies on every workload it is an interval. On one workload it is that of the median. On several, the
-    variances of the medians add (the seeds of two workloads have nothing in common), and Student's t has the degrees of
-    freedom that Welch and Satterthwaite give the sum; joining the workloads' own intervals instead would allow for the
-    worst of each at once. With fewer studies it is the range from every workload's worst study to every workload's
-    best. A workload without a study adds no spread.
+    With six studies on every workload it is an interval. On one workload it is the interval of the median. On several,
+    the variances of the medians add, since seeds of different workloads are independent, and Student's t has the
+    degrees of freedom of Welch and Satterthwaite; adding the workloads' intervals instead would assume the worst of all
+    at once. With fewer studies it is the range from every workload's worst study to every workload's best. A workload
+    without a study adds no spread.
 
     Args:
         studies: workload -> study -> time, inf for a miss.
@@ -30,24 +30,24 @@ def anchored_spread(
     Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
     Source: An Approximate Distribution of Estimates of Variance Components, Satterthwaite 1946, equation 17
     """
-    have = [w for w in counted if studies.get(w)]
-    if not have:
+    present = [w for w in counted if studies.get(w)]
+    if not present:
         return None
-    middle, below, above, intervals = [], [], [], True
-    for w in have:
+    terms, below, above, intervals = [], [], [], True
+    for w in present:
         values = list(studies[w].values())
         ends = median_interval(values)
         intervals &= ends.kind == "interval"
         term = anchored_term(workload_time(values), reference[w])
-        middle.append(term)
+        terms.append(term)
         # The slow end of the times is the low end of the score.
         below.append(term - anchored_term(ends.high, reference[w]))
         above.append(anchored_term(ends.low, reference[w]) - term)
-    score, n = math.fsum(middle), len(counted)
+    score, n = math.fsum(terms), len(counted)
     if not intervals:
         return Spread(low=(score - math.fsum(below)) / n, high=(score + math.fsum(above)) / n, kind="range")
-    if len(have) > 1:
-        half = _half_width([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in have])
+    if len(present) > 1:
+        half = _half_width([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in present])
         return Spread(low=max(0.0, score - half) / n, high=min(n, score + half) / n, kind="interval")
     return Spread(low=(score - below[0]) / n, high=(score + above[0]) / n, kind="interval")
 

@@ -1,8 +1,8 @@
-"""`anytime`: how good the weights are at stops that nobody knew of, in units of the reference tuned for each horizon.
+"""`anytime`: how good the weights are at stops unknown to the submission, against a reference tuned for each horizon.
 
 At a stop s the metric is m. The reference, which knows its horizon, reaches m with a budget E(m), read off an isotonic
-envelope over its own horizons; the stop's ratio is E(m) / s, and a study's score the geometric mean over its stops.
-1 is as good as having known the budget.
+envelope over its horizons; the stop's ratio is E(m) / s, and a study's score the geometric mean over its stops.
+A score of 1 is as good as knowing the budget.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from harness.contract.run import RunSpec
 from harness.contract.workload import Target
 from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
 
-#: Shares of the drawn budget at which the weights are looked at.
+#: Shares of the drawn budget at which the weights are evaluated.
 STOPS = (1 / 8, 1 / 4, 1 / 2, 1.0)
-#: The budget is drawn uniformly between the workload's own times these.
+#: The budget is drawn uniformly between the workload's budget times these two factors.
 DRAWN = (0.5, 2.0)
-#: The reference's horizons in the workload's own: they span every stop that can be drawn.
+#: The reference's horizons as shares of the workload's: they span every stop that can be drawn.
 HORIZONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What the reference reaches by horizon: increasing horizons, metrics that never get worse.
+    """The metric that the reference reaches, by horizon: increasing horizons, metrics that never get worse.
 
     Args:
-        target: names the metric and says which side is good.
+        target: names the metric and its better side.
         horizons: examples.
         values: the metric.
     """
@@ -46,14 +46,14 @@ class Envelope:
         A metric outside the envelope counts as its nearest end.
         """
         sign = 1.0 if self.target.goal == "min" else -1.0
-        losses, wanted = [sign * v for v in self.values], sign * metric
-        if wanted >= losses[0]:
-            return self.horizons[0], wanted > losses[0]
-        if wanted < losses[-1]:
+        losses, loss = [sign * v for v in self.values], sign * metric
+        if loss >= losses[0]:
+            return self.horizons[0], loss > losses[0]
+        if loss < losses[-1]:
             return self.horizons[-1], True
         for i in range(1, len(losses)):
-            if wanted >= losses[i]:
-                share = (losses[i - 1] - wanted) / (losses[i - 1] - losses[i])
+            if loss >= losses[i]:
+                share = (losses[i - 1] - loss) / (losses[i - 1] - losses[i])
                 low, high = math.log(self.horizons[i - 1]), math.log(self.horizons[i])
                 return math.exp(low + share * (high - low)), False
         raise AssertionError("the values are in order")
@@ -65,10 +65,10 @@ class AnytimeScore:
 
     Args:
         submission, workload, hardware, ruleset: as in records.
-        studies: the score of each; 0 where the run broke.
+        studies: the score of each; 0 where training broke down.
         clipped: stops whose metric lies outside the reference's envelope.
         score: the geometric mean over studies; nan without an envelope.
-        reason: why there is none, or an empty string.
+        reason: why there is no score, or an empty string.
     """
 
     submission: str
@@ -126,7 +126,7 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
     Two sources under one name are two submissions; of several runs of one seed the earliest counts.
     """
     drawn = [r for r in records if r.spec.ruleset.stopping == "drawn" and not (r.spec.overridden or r.spec.smoke)]
-    several = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
+    ambiguous = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
     references: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     for record in first_of_each(drawn):
@@ -135,8 +135,8 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
         if spec.purpose == "envelope":
             references[place].append(record)
         elif spec.purpose == "score":
-            groups[(*place, qualified_id(ref, several))].append(record)
-    made = []
+            groups[(*place, qualified_id(ref, ambiguous))].append(record)
+    scored = []
     for (hardware, ruleset, workload, submission), group in groups.items():
         curve: Envelope | None = None
         reason = "no runs of the reference"
@@ -145,8 +145,10 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
                 curve, reason = envelope(reference), ""
             except ValueError as error:
                 reason = str(error)
-        made.append(_score(submission, workload, hardware, ruleset, group, curve, reason))
-    return sorted(made, key=lambda s: (s.hardware, s.ruleset, s.workload, -s.score if s.score == s.score else math.inf))
+        scored.append(_score(submission, workload, hardware, ruleset, group, curve, reason))
+    return sorted(
+        scored, key=lambda s: (s.hardware, s.ruleset, s.workload, math.inf if math.isnan(s.score) else -s.score)
+    )
 
 
 def _score(
@@ -169,8 +171,8 @@ def _score(
         value, outside = study_score(record, curve)
         studies.append(value)
         clipped += outside
-    select_usable = not reason and bool(studies)
-    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if select_usable else math.nan
+    known = not reason and bool(studies)
+    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if known else math.nan
     return AnytimeScore(
         submission=submission,
         workload=workload,
@@ -178,13 +180,16 @@ def _score(
         ruleset=ruleset,
         studies=tuple(studies),
         clipped=clipped,
-        score=score if select_usable else math.nan,
+        score=score if known else math.nan,
         reason=reason,
     )
 
 
 def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
-    """The geometric mean over a run's stops of E(m) / s, and how many lay outside the envelope; 0 for a broken run."""
+    """The geometric mean over a run's stops of E(m) / s, and how many lay outside the envelope.
+
+    It is 0 for a run that broke down before its last stop.
+    """
     at = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
     if len(at) < len(STOPS):
         return 0.0, 0
@@ -198,10 +203,10 @@ def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
 
 def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], target: Target) -> dict[int, float]:
     """The metric at each stop: at the first evaluation that is not before it."""
-    found = {}
+    metrics = {}
     for share in STOPS:
-        wanted = round(share * (spec.stop or 0))
-        at = min((n for n in points if n >= wanted and target.metric in points[n]), default=None)
+        stop = round(share * (spec.stop or 0))
+        at = min((n for n in points if n >= stop and target.metric in points[n]), default=None)
         if at:
-            found[at] = points[at][target.metric]
-    return found
+            metrics[at] = points[at][target.metric]
+    return metrics

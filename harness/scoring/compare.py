@@ -30,7 +30,7 @@ Verdict = Literal["faster", "slower", "inconclusive"]
 Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
 Blocks: TypeAlias = Mapping[str, Mapping[Any, float]]
-#: The same with the times of all trials.
+#: workload -> block -> the times of all its trials.
 Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 
@@ -41,16 +41,16 @@ class Pairing:
     Args:
         workload: its id, or `overall`.
         n: pairs.
-        verdict: of A: `faster`, `slower`, or `inconclusive`.
+        verdict: on A: `faster`, `slower`, or `inconclusive`.
         ratio: time of A over time of B, Hodges–Lehmann; below 1 means A is faster, inf or 0 that misses prevail.
         spread: of the ratio; a 95 % interval, or under six pairs the range.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: corrected over the workloads (overall: the same as `p`).
-        more: further pairs that would settle it, 0 where it is settled or where a 3 % difference would have shown;
-            None where that cannot be said.
+        more: further pairs that would settle it; 0 where it is settled or where a 3 % difference would have shown,
+            None where it cannot be estimated.
         both_missed: pairs in which both missed, which are ties.
         hits_a, hits_b: share of runs that reached the target; None overall.
-        mean_a, mean_b: restricted mean time to budget; None overall or where the budget has no such unit.
+        mean_a, mean_b: restricted mean time to budget; None overall, or where the budget has another unit.
     """
 
     workload: str
@@ -98,7 +98,10 @@ class Comparison:
     skipped: tuple[Skipped, ...]
 
     def slower_than(self, limit: float) -> bool:
-        """Whether A is found slower overall, and by more than this ratio: the gate of continuous integration."""
+        """Whether the verdict on A is slower overall, and by more than this ratio: a gate for continuous integration.
+
+        An inconclusive comparison is not slower, whatever its ratio.
+        """
         return self.overall is not None and self.overall.verdict == "slower" and self.overall.ratio > limit
 
 
@@ -110,34 +113,42 @@ def compare(
     targets: Mapping[str, Sequence[Target]] | None = None,
     explore: bool = False,
 ) -> Comparison:
-    """Compare the records of two submissions, paired by block; of each workload the newest version counts.
+    """Compare the records of two submissions, paired by hardware class, root seed and study.
+
+    The verdict comes from the exact sign-flip test on paired log ratios of times, corrected by Holm over workloads;
+    under six pairs it is always inconclusive. A pair in which both missed is a tie, and a single miss has the worst
+    rank. Of each workload the newest version counts. A study with several trials counts with its best one, and is a
+    pair only where both submissions have had as many. docs/statistics.md explains and validates the procedure.
 
     Args:
-        a, b: records of one submission each, of one hardware class and ruleset.
-        by: what is compared.
-        targets: workload name -> other targets than its own.
-        explore: count runs that are never ranked.
+        a, b: records of one submission each, of one hardware class and ruleset, such as `harness.storage.records`
+            reads them; they may be of several workloads.
+        by: what is compared: `time` (scored seconds), `examples`, `steps`, or the seconds of one clock.
+        targets: workload name -> targets to use instead of its own; not for streams.
+        explore: count smoke runs, profiled runs and runs with overrides too.
 
     Raises:
         UsageError: no pair, several submissions on one side, or records that may not be mixed.
+
+    Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
+    Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
     """
     skipped: list[Skipped] = []
-    kept = []
+    usable = []
     for records in (a, b):
-        good, bad = select_usable((score_run(record, by, targets) for record in records), explore=explore)
-        kept.append(good)
-        skipped += bad
-    newest, older = keep_newest_versions([*kept[0], *kept[1]])
+        runs, unusable = select_usable((score_run(record, by, targets) for record in records), explore=explore)
+        usable.append(runs)
+        skipped += unusable
+    newest, older = keep_newest_versions([*usable[0], *usable[1]])
     check_mixed(newest)
     skipped += older
     ids = {run.run_id for run in newest}
-    kept = [[run for run in runs if run.run_id in ids] for runs in kept]
-    names = [_one_name(runs, side) for runs, side in zip(kept, "AB", strict=True)]
-    trials = [_trials(runs) for runs in kept]
-    skipped += _unlike(*trials)
-    blocks = [_best(mine, other) for mine, other in (trials, trials[::-1])]
-    budgets = _budgets(newest, by)
-    return compare_times(*blocks, names=(names[0], names[1]), by=by, budgets=budgets, skipped=skipped)
+    runs_a, runs_b = ([run for run in runs if run.run_id in ids] for runs in usable)
+    names = _only_name(runs_a, "A"), _only_name(runs_b, "B")
+    trials_a, trials_b = _trial_times(runs_a), _trial_times(runs_b)
+    skipped += _uneven_studies(trials_a, trials_b)
+    blocks_a, blocks_b = _best_trials(trials_a, trials_b), _best_trials(trials_b, trials_a)
+    return compare_times(blocks_a, blocks_b, names=names, by=by, budgets=_budgets(newest, by), skipped=skipped)
 
 
 def compare_times(
@@ -153,41 +164,40 @@ def compare_times(
 
     Args:
         a, b: workload -> block -> time, inf for a miss.
-        names: what the two are called.
+        names: names of the two.
         by: what the times count, for the result.
         budgets: workload -> budget in the same unit, for the restricted mean.
-        skipped: what has been left out already.
+        skipped: what was left out before.
 
     Raises:
         UsageError: no pair at all, or a time that is not positive.
     """
     skipped = list(skipped)
-    shared = [w for w in a if w in b]
     for workload in dict.fromkeys((*a, *b)):
-        if workload not in shared:
-            skipped.append(Skipped(item=workload, reason=f"only {names[0] if workload in a else names[1]} has runs"))
-    pairs = {}
-    for workload in shared:
+        if not (workload in a and workload in b):
+            only = names[0] if workload in a else names[1]
+            skipped.append(Skipped(item=workload, reason=f"only {only} has runs"))
+    pairs: dict[str, list[Block]] = {}
+    for workload in (w for w in a if w in b):
         common = [block for block in a[workload] if block in b[workload]]
-        single = len(a[workload]) + len(b[workload]) - 2 * len(common)
-        if single:
-            skipped.append(Skipped(item=workload, reason=f"{single} runs have no partner of the same seeds"))
+        unpaired = len(a[workload]) + len(b[workload]) - 2 * len(common)
+        if unpaired:
+            skipped.append(Skipped(item=workload, reason=f"{unpaired} runs have no partner of the same seeds"))
         if common:
             pairs[workload] = common
     if not pairs:
-        what_to_do = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
-        raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(what_to_do))
-    level = 0.05 / len(pairs)
+        steps = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
+        raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(steps))
+    alpha = 0.05 / len(pairs)
     rows = []
     for workload, common in pairs.items():
         times_a, times_b = ([table[workload][block] for block in common] for table in (a, b))
-        row = _pairing(workload, paired_log_ratios(times_a, times_b), level)
+        row = _pairing(workload, paired_log_ratios(times_a, times_b), alpha)
         rows.append(_with_misses(row, times_a, times_b, (budgets or {}).get(workload)))
     corrected = holm([row.p for row in rows])
-    final = tuple(_decided(replace(row, p_holm=p)) for row, p in zip(rows, corrected, strict=True))
-    return Comparison(
-        a=names[0], b=names[1], by=by, workloads=final, overall=_overall(a, b, pairs, skipped), skipped=tuple(skipped)
-    )
+    decided = tuple(_decide(replace(row, p_holm=p)) for row, p in zip(rows, corrected, strict=True))
+    overall = _overall(a, b, pairs, skipped)
+    return Comparison(a=names[0], b=names[1], by=by, workloads=decided, overall=overall, skipped=tuple(skipped))
 
 
 def _pairing(workload: str, differences: Sequence[float], alpha: float) -> Pairing:
@@ -219,16 +229,16 @@ def _with_misses(row: Pairing, a: Sequence[float], b: Sequence[float], budget: f
     )
 
 
-def _decided(row: Pairing, alpha: float = 0.05) -> Pairing:
+def _decide(row: Pairing, alpha: float = 0.05) -> Pairing:
     if row.n < MIN_PAIRS or row.p_holm > alpha or row.ratio == 1:
         return row
     return replace(row, verdict="faster" if row.ratio < 1 else "slower", more=0)
 
 
 def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped: list[Skipped]) -> Pairing | None:
-    """Blocks that stand on every paired workload, each the mean of its log ratios.
+    """The pairing over blocks that stand on every paired workload, each the mean of its log ratios.
 
-    The mean per block keeps the workloads' effects together: how far they differ from each other is no noise here.
+    The mean per block takes the differences between workloads out of the noise.
     """
     common = [block for block in next(iter(pairs.values())) if all(block in blocks for blocks in pairs.values())]
     if not common:
@@ -237,15 +247,15 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     means = []
     for block in common:
         logs = paired_log_ratios([a[w][block] for w in pairs], [b[w][block] for w in pairs])
-        # Misses of A and of B cancel one for one; those that are left decide the block.
+        # Misses of A and of B cancel one for one; the remaining ones decide the block.
         net = sum(math.copysign(1, d) for d in logs if math.isinf(d))
         finite = [d for d in logs if math.isfinite(d)]
         means.append(math.copysign(math.inf, net) if net else math.fsum(finite) / len(finite) if finite else 0.0)
-    return _decided(_pairing("overall", means, 0.05))
+    return _decide(_pairing("overall", means, 0.05))
 
 
-def _trials(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
-    """Times by workload and block; where a study has several trials, the best one is scored, so that is paired."""
+def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
+    """Times by workload and block; trials of a study with several share a block, since its best one is scored."""
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
         spec = run.spec
@@ -255,46 +265,47 @@ def _trials(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
     return trials
 
 
-def _unlike(a: Trials, b: Trials) -> list[Skipped]:
-    """Studies in which one side has had more trials: the best of five is no match for the best of one."""
-    found = []
+def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
+    """Studies in which one side has had more trials: the best of five cannot be compared with the best of one."""
+    skipped = []
     for workload in a:
         pairs = [(times, b.get(workload, {}).get(block)) for block, times in a[workload].items()]
-        uneven = [(len(mine), len(its)) for mine, its in pairs if its is not None and len(mine) != len(its)]
-        for mine, its in sorted(set(uneven)):
-            what = f"{workload}, {uneven.count((mine, its))} studies"
-            found.append(Skipped(item=what, reason=f"{mine} trials against {its}: not a pair until both are complete"))
-    return found
+        counts = [(len(of_a), len(of_b)) for of_a, of_b in pairs if of_b is not None and len(of_a) != len(of_b)]
+        for trials_a, trials_b in sorted(set(counts)):
+            item = f"{workload}, {counts.count((trials_a, trials_b))} studies"
+            reason = f"{trials_a} trials against {trials_b}: not a pair until both are complete"
+            skipped.append(Skipped(item=item, reason=reason))
+    return skipped
 
 
-def _best(mine: Trials, other: Trials) -> dict[str, dict[Block, float]]:
-    """The best trial of each study, less the studies in which the other side has had more trials or fewer."""
+def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float]]:
+    """The best trial of each study, without studies in which the partner has had more trials or fewer."""
     return {
         workload: {
             block: study_time(times)
             for block, times in row.items()
-            if len(other.get(workload, {}).get(block, times)) == len(times)
+            if len(partner.get(workload, {}).get(block, times)) == len(times)
         }
-        for workload, row in mine.items()
+        for workload, row in trials.items()
     }
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
     """Workload -> its budget in the unit compared, with the ruleset's factor, as specs hold it; steps have none."""
-    read: dict[Axis, Callable[[ScoredRun], float]] = {
-        "time": lambda r: r.spec.seconds_allowed,
-        "examples": lambda r: float(r.spec.workload.facts.budget.gradient_examples),
+    readers: dict[Axis, Callable[[ScoredRun], float]] = {
+        "time": lambda run: run.spec.seconds_allowed,
+        "examples": lambda run: float(run.spec.workload.facts.budget.gradient_examples),
     }
-    if by not in read:
+    if by not in readers:
         return {}
-    return {r.spec.workload.facts.id: read[by](r) for r in runs}
+    return {run.spec.workload.facts.id: readers[by](run) for run in runs}
 
 
-def _one_name(runs: Sequence[ScoredRun], side: str) -> str:
-    names = list(dict.fromkeys(r.spec.submission.id for r in runs))
+def _only_name(runs: Sequence[ScoredRun], side: str) -> str:
+    names = list(dict.fromkeys(run.spec.submission.id for run in runs))
     if len(names) != 1:
-        found = ", ".join(names) or "no record that counts"
-        raise UsageError(f"side {side} should be one submission and holds {found}", fix="name one submission per side")
+        listed = ", ".join(names) or "no record that can be scored"
+        raise UsageError(f"side {side} must be one submission and holds {listed}", fix="name one submission per side")
     return names[0]
 
 

@@ -1,6 +1,6 @@
 """`fixed-stop`: a stop chosen on tuning seeds, then fresh seeds run to it, and their mean must meet the target.
 
-A first crossing rewards luck; a mean over runs that all stop at one place that was chosen beforehand does not.
+A first crossing rewards luck; the mean over runs that all end at a stop chosen beforehand does not.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class StopClaim:
     """A submission on a workload at its stop.
 
     Args:
-        submission, workload, hardware, ruleset: `name@version` each, the hardware class as it is.
-        metric, target: what the mean is of, and what it must meet.
+        submission, workload, hardware, ruleset: as in records.
+        metric, target: the metric whose mean is tested, and the value it must meet.
         stop: examples.
-        n: fresh seeds, those that broke before the stop included.
-        values: the metric at the stop, of those that came to it.
-        seconds: scored seconds at the stop, of the same.
-        mean: of the values; nan where there are none.
-        p: of the hypothesis that the mean does not meet the target; 1.0 where a seed broke.
+        n: fresh seeds, those that broke down before the stop included.
+        values: the metric at the stop, of the seeds that came to it.
+        seconds: scored seconds at the stop, of the same seeds.
+        mean: of the values; nan without a value.
+        p: of the hypothesis that the mean does not meet the target; 1.0 where a seed broke down.
         reason: why there is no verdict, or an empty string.
     """
 
@@ -64,11 +64,11 @@ class StopClaim:
 
 
 def choose_stop(records: Sequence[Record], studies: int) -> int:
-    """The first evaluation at which tuning seeds let `studies` fresh seeds be expected to meet the target in the mean.
+    """The first evaluation at which `studies` fresh seeds can be expected to meet the target in the mean.
 
-    Their mean must lie beyond the target by the margin that the test will ask of the fresh mean, at the spread of the
-    tuning seeds, and by one standard error of their own mean on top. Where no evaluation is good enough the stop is
-    the end of the budget: the claim is then made, and fails, for all to see.
+    The mean of the tuning seeds must lie beyond the target by the margin that the test will demand of the fresh mean,
+    at the tuning seeds' spread, and by one standard error of their mean. Where no evaluation suffices the stop is the
+    end of the budget, so that the claim is made and fails in public.
 
     Args:
         records: runs of one setting over the whole budget, on tuning seeds.
@@ -107,13 +107,15 @@ def claims(records: Iterable[Record]) -> list[StopClaim]:
         and record.spec.purpose == "score"
         and not (record.spec.overridden or record.spec.smoke)
     ]
-    several = ambiguous_names(chosen)
+    ambiguous = ambiguous_names(chosen)
     groups: dict[tuple[str, str, str, str, int], list[Record]] = defaultdict(list)
     for record in first_of_each(chosen):
         spec, ref = record.spec, record.spec.submission
-        groups[(*table_key(record), spec.workload.facts.id, qualified_id(ref, several), spec.stop or 0)].append(record)
-    made = [_claim(key, group) for key, group in groups.items()]
-    return sorted(made, key=lambda c: (c.hardware, c.ruleset, c.workload, c.time, c.p))
+        groups[(*table_key(record), spec.workload.facts.id, qualified_id(ref, ambiguous), spec.stop or 0)].append(
+            record
+        )
+    stop_claims = [_claim(key, group) for key, group in groups.items()]
+    return sorted(stop_claims, key=lambda c: (c.hardware, c.ruleset, c.workload, c.time, c.p))
 
 
 def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> StopClaim:
@@ -141,7 +143,7 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
         values=values,
         seconds=tuple(record.points[-1].scored(record.spec.clock) for record in ended),
         mean=statistics.fmean(values) if values else math.nan,
-        # A run that broke has no value to average, and a mean over the others would reward breaking.
+        # A run that broke down has no value to average, and a mean over the rest would reward breaking down.
         p=1.0 if broken or len(values) < 2 else one_sided(values, target),
         reason=reason,
     )

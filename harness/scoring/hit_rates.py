@@ -1,4 +1,4 @@
-"""What runs that may miss their target are summarised by: the share of hits, and the restricted mean time."""
+"""Summaries of runs that may miss their target: the share of hits, and the restricted mean time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     from scipy.stats import binomtest
 
     if not 0 <= hits <= n or n == 0:
-        raise UsageError(f"no rate of {hits} hits in {n} runs")
+        raise UsageError(f"cannot take the rate of {hits} hits in {n} runs", fix="give at least one run")
     ends = binomtest(hits, n).proportion_ci(level, method="wilson")
     return Rate(value=hits / n, low=float(ends.low), high=float(ends.high), n=n)
 
@@ -38,15 +38,18 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
 def restricted_mean(times: Sequence[float], budget: float) -> float:
     """Restricted mean time to budget: mean of min(time, budget), the mean time until hit or budget.
 
-    It says how long a run keeps a machine at most: a miss may have spent its examples before its time. It is no time to
-    target, and a miss is not given one.
+    It is how long a run occupies a machine at most, since a miss may spend its examples before its time. It is not a
+    time to target, and does not replace one.
 
     Raises:
-        UsageError: no times, or a budget that is no positive number.
+        UsageError: no times, or a budget that is not a positive number.
 
     >>> restricted_mean([2.0, math.inf], 10.0)
     6.0
     """
     if not len(times) or not 0 < budget < math.inf:
-        raise UsageError(f"no restricted mean of {len(times)} times for the budget {budget!r}")
+        raise UsageError(
+            f"cannot take the restricted mean of {len(times)} times for the budget {budget!r}",
+            fix="give at least one time and a positive budget",
+        )
     return math.fsum(min(t, budget) for t in times) / len(times)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def median_variance(values: Sequence[float]) -> float:
     """Variance of the median of finite values, from the values themselves.
 
-    Each value counts with the probability that it is the median of a resample, which overstates the variance in small
-    samples. The factor takes that off: 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, fitted to the true variances of
-    normal samples of n from 6 to 80. A test holds the coverage of intervals made from it.
+    Each value has as weight the probability that it is the median of a resample, which overstates the variance in small
+    samples. A factor corrects that: 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, fitted to the true variances of
+    normal samples of n from 6 to 80. A test checks the coverage of intervals made from it.
 
     Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
     """
@@ -50,10 +50,10 @@ def _median_weights(n: int) -> NDArray[np.float64]:
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
-    """Interval for the median over studies; under six values, where none covers, their range.
+    """Interval for the median over studies; under six values, too few for an interval, their range.
 
-    Order statistics give coverages in coarse steps; interpolating between two neighbours comes within about one
-    percent of the level for any continuous distribution. A miss is inf and may be an end.
+    Order statistics give coverages in large steps; interpolating between two neighbours comes within about one percent
+    of the level for any continuous distribution. A miss is inf and may be an end.
 
     Args:
         values: one per study.
@@ -63,7 +63,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
         UsageError: no values, or NaN.
     """
     if not len(values) or any(math.isnan(v) for v in values):
-        raise UsageError("no median of no values or of NaN")
+        raise UsageError("cannot take the median of no values or of NaN", fix="write inf for a miss")
     x, n = sorted(values), len(values)
     if n < MIN_PAIRS:
         return Spread(low=x[0], high=x[-1], kind="range")

@@ -41,8 +41,8 @@ class Profile:
     """One submission's performance profile.
 
     Args:
-        score: area under the profile over τ in [1, limit], from 100 points, as AlgoPerf publishes it; in [0, 1].
-        exact: the same area without the grid.
+        score: area under the profile over τ in [1, 4], from 100 points, as AlgoPerf publishes it; in [0, 1].
+        exact: the same area without the grid of points.
         ratios: base workload -> time over the best time, after the penalties; inf is a miss.
     """
 
@@ -67,7 +67,7 @@ class Anchored:
         scores: submission -> mean over the counted workloads, in [0, 1].
         parts: submission -> workload -> its term in [0, 1].
         workloads: the workloads that count.
-        left_out: those that do not, and why.
+        left_out: those that do not count, and why.
     """
 
     scores: Mapping[str, float]
@@ -104,7 +104,7 @@ def workload_time(studies: Collection[float]) -> float:
 
 
 def check_table(times: Table) -> None:
-    """Refuse a table that is empty or holds NaN, zero or negative times.
+    """Refuse a table that is empty or has NaN, zero or negative times.
 
     Raises:
         UsageError: names the submission and the workload.
@@ -115,8 +115,8 @@ def check_table(times: Table) -> None:
         for workload, time in row.items():
             if not time > 0:
                 raise UsageError(
-                    f"{submission} on {workload} has the time {time!r}, and a time must be positive",
-                    fix="write inf for a miss, or leave the workload out",
+                    f"{submission} on {workload} has the time {time!r}; a time must be positive",
+                    fix="write inf for a miss, or omit the workload",
                 )
 
 
@@ -142,22 +142,21 @@ def anchored_scores(
 
     Args:
         times: submission -> workload -> time to target.
-        reference: workload -> time of the frozen reference, in the same unit.
-        workloads: those that should count; by default every workload of the reference.
-        coarse: workloads too coarse to count.
+        reference: workload -> time of the reference, in the same unit.
+        workloads: the workloads to count; by default every workload of the reference.
+        coarse: workloads to leave out, because their evaluations are too few or too noisy.
 
     Raises:
         UsageError: a time is not positive, or no workload is left that the reference hit.
     """
     check_table({**times, "the reference": reference})
-    asked = tuple(reference if workloads is None else workloads)
     counted, left_out = [], []
-    for workload in asked:
+    for workload in reference if workloads is None else workloads:
         if workload in coarse:
             left_out.append(Skipped(item=workload, reason="coarse: outside the anchored mean"))
         elif math.isinf(reference.get(workload, math.inf)):
-            why = "the reference missed it" if workload in reference else "the reference has no time for it"
-            left_out.append(Skipped(item=workload, reason=why))
+            reason = "the reference missed it" if workload in reference else "the reference has no time for it"
+            left_out.append(Skipped(item=workload, reason=reason))
         else:
             counted.append(workload)
     if not counted:
@@ -189,12 +188,12 @@ def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]
     """
     logs, used, left_out = [], [], []
     for workload in dict.fromkeys((*reference, *times)):
-        own, base = times.get(workload, math.inf), reference.get(workload, math.inf)
-        if math.isinf(own) or math.isinf(base):
-            missed = "both" if math.isinf(own) and math.isinf(base) else "the reference" if math.isinf(base) else "it"
+        time, base = times.get(workload, math.inf), reference.get(workload, math.inf)
+        if math.isinf(time) or math.isinf(base):
+            missed = "both" if math.isinf(time) and math.isinf(base) else "the reference" if math.isinf(base) else "it"
             left_out.append(Skipped(item=workload, reason=f"{missed} missed the target"))
         else:
-            logs.append(math.log(base / own))
+            logs.append(math.log(base / time))
             used.append(workload)
     value = math.exp(math.fsum(logs) / len(logs)) if logs else None
     return Speedup(value=value, workloads=tuple(used), left_out=tuple(left_out))
@@ -205,9 +204,9 @@ def penalised_times(
 ) -> dict[str, dict[str, float]]:
     """Base columns after AlgoPerf's held-out rules, in its order.
 
-    First a variant counts as missed where its base is missed; then any time over `limit` times the best one does;
-    then a base counts as missed where its variant is missed. The order matters: the best time on a variant is
-    taken among those that hit the base, and a variant over the limit costs its base.
+    First a variant counts as missed where its base is missed; then any time over `limit` times the best one counts as
+    missed; then a base counts as missed where its variant is missed. The order matters: the best time on a variant is
+    taken among submissions that hit the base, and a variant over the limit costs its base.
     """
     table = {name: {w: row.get(w, math.inf) for w in dict.fromkeys((*base, *held_out))} for name, row in times.items()}
     for row in table.values():
@@ -235,7 +234,7 @@ def profile_scores(
         times: submission -> workload -> time to target, held-out variants among the workloads.
         base: workloads that the profile counts.
         held_out: variant -> its base workload.
-        limit: how many times the best time still counts on each workload (inf: no such rule).
+        limit: on each workload, times over this multiple of the best one are misses (inf: no such rule).
 
     Raises:
         UsageError: no base workload, a variant of an unknown base, or a time that is not positive.
@@ -258,7 +257,7 @@ def profile_scores(
     }
 
 
-#: AlgoPerf integrates the profile over τ in [1, 4] whatever the 4× rule says.
+#: AlgoPerf integrates the profile over τ in [1, 4] whatever `limit` is.
 _TAU_MAX = 4.0
 _TAUS = tuple(_TAU_MAX if i == 99 else 1 + (_TAU_MAX - 1) * i / 99 for i in range(100))
 

@@ -1,4 +1,4 @@
-"""Which records enter a table: tables told apart, versions, sources, and what is usable."""
+"""Which records enter a table: grouping into tables, versions of workloads, sources of submissions, usable runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from harness.errors import UsageError
 from harness.scoring.scores import Skipped
 from harness.scoring.time_to_target import ScoredRun
 
+#: (root seed, study): one independent repetition.
+StudyKey: TypeAlias = tuple[int, int]
+_FIX = "make one table for each"
 
-class HasRun(Protocol):
-    """What a record, and everything made of one, says of its run."""
+
+class RunLike(Protocol):
+    """A record, or anything made of one record."""
 
     @property
     def run_id(self) -> str: ...
@@ -26,14 +30,12 @@ class HasRun(Protocol):
     def spec(self) -> RunSpec: ...
 
 
-R = TypeVar("R", bound=HasRun)
-#: (root seed, study): one independent repetition.
-StudyKey: TypeAlias = tuple[int, int]
+R = TypeVar("R", bound=RunLike)
 
 
-def table_key(record: HasRun) -> tuple[str, str]:
-    """(hardware class, ruleset@version): records that differ in it never share a table."""
-    return record.spec.hardware, f"{record.spec.ruleset.name}@{record.spec.ruleset.version}"
+def table_key(run: RunLike) -> tuple[str, str]:
+    """(hardware class, ruleset@version): runs that differ in it never share a table."""
+    return run.spec.hardware, f"{run.spec.ruleset.name}@{run.spec.ruleset.version}"
 
 
 def study_key(spec: RunSpec) -> StudyKey:
@@ -49,124 +51,131 @@ def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record
     return tables
 
 
-def check_mixed(records: Iterable[Record | ScoredRun]) -> None:
-    """Refuse records that may not share a table.
+def check_mixed(runs: Iterable[RunLike]) -> None:
+    """Refuse runs that may not share a table.
 
     Raises:
         UsageError: two hardware classes, rulesets, versions of a workload, or two meanings of one version.
     """
-    first: Record | ScoredRun | None = None
-    seen: dict[str, Record | ScoredRun] = {}
-    for record in records:
-        first = first or record
-        for kind, mine, its in zip(("hardware class", "ruleset"), table_key(record), table_key(first), strict=True):
-            if mine != its:
-                raise UsageError(f"records of two {kind}es: {its} and {mine}".replace("setes", "sets"), fix=_SPLIT)
-        facts = record.spec.workload.facts
-        other = seen.setdefault(facts.name, record).spec.workload.facts
-        if facts is other:
+    first: RunLike | None = None
+    first_on: dict[str, RunLike] = {}
+    for run in runs:
+        first = first or run
+        for kind, a, b in zip(("hardware classes", "rulesets"), table_key(first), table_key(run), strict=True):
+            if a != b:
+                raise UsageError(f"records of two {kind}: {a} and {b}", fix=_FIX)
+        facts = run.spec.workload.facts
+        first_facts = first_on.setdefault(facts.name, run).spec.workload.facts
+        if facts is first_facts:
             continue
-        if facts.id != other.id:
-            raise UsageError(f"records of two versions of a workload: {other.id} and {facts.id}", fix=_SPLIT)
-        if (facts.budget, facts.targets, facts.stages) != (other.budget, other.targets, other.stages):
-            raise UsageError(f"records of {facts.id} with different budgets or targets", fix=_SPLIT)
+        if facts.id != first_facts.id:
+            raise UsageError(f"records of two versions of a workload: {first_facts.id} and {facts.id}", fix=_FIX)
+        if (facts.budget, facts.targets, facts.stages) != (first_facts.budget, first_facts.targets, first_facts.stages):
+            raise UsageError(f"records of {facts.id} with different budgets or targets", fix=_FIX)
 
 
-_SPLIT = "make one table for each"
+def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
+    """The runs of the newest version of each workload, and those that were left out.
 
-
-def keep_newest_versions(records: Sequence[R]) -> tuple[list[R], list[Skipped]]:
-    """Those of the newest version of each workload; of one version under two budgets or targets, the latest run's."""
-    best: dict[str, R] = {}
-    for one in records:
-        facts = one.spec.workload.facts
-        if facts.name not in best or _newness(one) > _newness(best[facts.name]):
-            best[facts.name] = one
-    kept, skipped = [], []
-    for one in records:
-        facts, chosen = one.spec.workload.facts, best[one.spec.workload.facts.name].spec.workload.facts
-        if facts.version != chosen.version:
-            skipped.append(Skipped(item=describe(one), reason=f"{chosen.id} is newer"))
-        elif (facts.budget, facts.targets, facts.stages) != (chosen.budget, chosen.targets, chosen.stages):
-            skipped.append(Skipped(item=describe(one), reason=f"another budget or target of {facts.id}"))
+    Where one version has runs with two budgets or targets, those of the latest run count.
+    """
+    newest: dict[str, R] = {}
+    for run in runs:
+        name = run.spec.workload.facts.name
+        if name not in newest or _newness(run) > _newness(newest[name]):
+            newest[name] = run
+    selected, skipped = [], []
+    for run in runs:
+        facts = run.spec.workload.facts
+        current = newest[facts.name].spec.workload.facts
+        if facts.version != current.version:
+            skipped.append(Skipped(item=describe(run), reason=f"{current.id} is newer"))
+        elif (facts.budget, facts.targets, facts.stages) != (current.budget, current.targets, current.stages):
+            skipped.append(Skipped(item=describe(run), reason=f"another budget or target of {facts.id}"))
         else:
-            kept.append(one)
-    return kept, skipped
+            selected.append(run)
+    return selected, skipped
 
 
-def _newness(one: HasRun) -> tuple[list[tuple[int, str]], str]:
-    pieces = re.findall(r"\d+|\D+", one.spec.workload.facts.version)
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], one.started
+def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
+    """The workload's version, its numbers compared as numbers, then the time of the start."""
+    pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version)
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], run.started
 
 
-def ambiguous_names(records: Iterable[HasRun]) -> frozenset[str]:
+def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:
     """The `name@version` under which there are runs of more than one source."""
     sources: dict[str, set[str]] = {}
-    for one in records:
-        sources.setdefault(one.spec.submission.id, set()).add(one.spec.submission.source_hash)
+    for run in runs:
+        sources.setdefault(run.spec.submission.id, set()).add(run.spec.submission.source_hash)
     return frozenset(name for name, hashes in sources.items() if len(hashes) > 1)
 
 
 def with_source(ref: SubmissionRef) -> SubmissionRef:
-    """A submission whose version says of which source it is: two sources under one name are two submissions."""
+    """The submission with the beginning of its source's hash in its version: two sources are two submissions."""
     return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
 
 
-def qualified_id(ref: SubmissionRef, several: Collection[str]) -> str:
-    """What a submission is called beside the others: with its source where its name has `several` (see above)."""
-    return with_source(ref).id if ref.id in several else ref.id
+def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
+    """A submission's id, with its source where the id is one of `ambiguous` (see `ambiguous_names`)."""
+    return with_source(ref).id if ref.id in ambiguous else ref.id
 
 
-def first_of_each(records: Iterable[R]) -> list[R]:
+def first_of_each(runs: Iterable[R]) -> list[R]:
     """Of several runs to one stop on the same seeds the earliest, so that trying again gains nothing."""
-    kept: dict[tuple[object, ...], R] = {}
-    for one in sorted(records, key=lambda r: (r.started, r.run_id)):
-        spec, ref, facts = one.spec, one.spec.submission, one.spec.workload.facts
+    first: dict[tuple[object, ...], R] = {}
+    for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
+        spec, ref, facts = run.spec, run.spec.submission, run.spec.workload.facts
         seeds = (spec.purpose, spec.root_seed, spec.study, spec.trial)
-        kept.setdefault(
-            (*table_key(one), ref.id, ref.source_hash, facts.id, facts.budget.horizon, spec.stop, *seeds), one
-        )
-    return list(kept.values())
+        key = (*table_key(run), ref.id, ref.source_hash, facts.id, facts.budget.horizon, spec.stop, *seeds)
+        first.setdefault(key, run)
+    return list(first.values())
 
 
 def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[list[ScoredRun], list[Skipped]]:
-    """Runs that count, in the order they were started, and those that do not with the reason.
+    """The runs that are scored, in the order they were started, and those that are not with the reason.
 
-    Of two runs of one trial the earlier counts, so that trying again until the luck is better gains nothing.
+    Of two runs of one trial the earlier one is scored, so that repeating a trial until it is lucky gains nothing.
 
     Args:
         runs: any runs.
-        explore: count smoke, profiled and hand-set runs too.
+        explore: score smoke runs, profiled runs and runs with overrides too.
     """
-    kept: list[ScoredRun] = []
+    usable: list[ScoredRun] = []
     skipped: list[Skipped] = []
     ids: set[str] = set()
     trials: dict[tuple[str, str, str, str, int, int, int], str] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec = run.spec
-        seeds = (spec.root_seed, spec.study, spec.trial)
-        place = (*table_key(run), spec.submission.id, spec.workload.facts.id, *seeds)
-        why = None
+        trial = (
+            *table_key(run), spec.submission.id, spec.workload.facts.id, spec.root_seed, spec.study, spec.trial,
+        )  # fmt: skip
+        reason = None
         if run.run_id in ids:
-            why = "a second record with this id"
-        elif not explore and (spec.smoke or spec.profile or spec.overridden or spec.prune):
-            what = "smoke" if spec.smoke else "profiled" if spec.profile else "hyperparameters set by hand"
-            what = "hopeless trials were ended early" if spec.prune else what
-            why = f"{what}: never ranked"
-        elif place in trials:
-            why = f"a second run of study {spec.study}, trial {spec.trial}; {trials[place]} was started earlier"
+            reason = "a second record with this id"
+        elif not explore and (exploring := _exploring(spec)):
+            reason = f"{exploring}: never ranked"
+        elif trial in trials:
+            reason = f"a second run of study {spec.study}, trial {spec.trial}; {trials[trial]} was started earlier"
+        elif run.result.status == "unknown":
+            reason = run.result.reason
         ids.add(run.run_id)
-        if why is None and run.result.status == "unknown":
-            why = run.result.reason
-        if why is None:
-            trials[place] = run.run_id
-            kept.append(run)
+        if reason is None:
+            trials[trial] = run.run_id
+            usable.append(run)
         else:
-            skipped.append(Skipped(item=describe(run), reason=why))
-    return kept, skipped
+            skipped.append(Skipped(item=describe(run), reason=reason))
+    return usable, skipped
 
 
-def describe(record: HasRun) -> str:
-    """`submission/workload/study/trial (run_id)`, to name a record in messages."""
-    spec = record.spec
-    return f"{spec.submission.id}/{spec.workload.facts.id}/study {spec.study}/trial {spec.trial} ({record.run_id})"
+def _exploring(spec: RunSpec) -> str:
+    """Why a run is never ranked; empty for a run that may be."""
+    if spec.prune:
+        return "hopeless trials were ended early"
+    return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
+
+
+def describe(run: RunLike) -> str:
+    """`submission/workload/study/trial (run_id)`, to name a run in messages."""
+    spec = run.spec
+    return f"{spec.submission.id}/{spec.workload.facts.id}/study {spec.study}/trial {spec.trial} ({run.run_id})"

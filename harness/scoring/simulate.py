@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedTable:
-    """Where times come from: log(time) = noise · scale, and a run misses with the given probability.
+    """The distribution of times: log(time) = noise · scale, and a run misses with some probability.
 
     Args:
         noise: a key of `NOISES`.
@@ -45,7 +45,7 @@ NOISES: dict[str, Draw] = {
 
 
 def times(rng: np.random.Generator, setting: SimulatedTable, size: tuple[int, ...], effect: float = 0.0) -> Floats:
-    """Times of runs, seconds; inf for a miss. `effect` is added to their logs."""
+    """Times of runs in seconds, inf for a miss; `effect` is added to their logs."""
     import numpy as np
 
     result = np.exp(NOISES[setting.noise](rng, size) * setting.scale + effect)
@@ -78,7 +78,7 @@ def median_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0
 def false_verdicts(
     setting: SimulatedTable, n: int, repeats: int, workloads: int = 3, seed: int = 0
 ) -> tuple[float, float]:
-    """A submission against its own copy: share of false verdicts overall, and of tables with any on a workload."""
+    """A submission against its copy: share of false verdicts overall, and of tables with any on a workload."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -95,11 +95,11 @@ def false_verdicts(
 def false_ranks(
     setting: SimulatedTable, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0
 ) -> float:
-    """Copies of one submission in a table, ranked by their median times: share of tables that tell any two apart."""
+    """Copies of one submission, ranked by their median times: share of tables in which any two have different ranks."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    found = 0
+    false_tables = 0
     for _ in range(repeats):
         draws = times(rng, setting, (copies, workloads, n))
         order = np.argsort(np.log(np.median(draws, axis=2)).mean(axis=1), kind="stable")
@@ -107,23 +107,23 @@ def false_ranks(
             f"s{i}": {f"w{j}": dict(enumerate(row)) for j, row in enumerate(draws[i].tolist())} for i in range(copies)
         }
         ties = rank_ties(studies, order=[f"s{i}" for i in order], workloads=[f"w{j}" for j in range(workloads)])
-        found += len(ties.tied) < math.comb(copies, 2)
-    return found / repeats
+        false_tables += len(ties.tied) < math.comb(copies, 2)
+    return false_tables / repeats
 
 
 def power(
     setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MARGIN, seed: int = 0
 ) -> tuple[float, float]:
-    """Median of the pairs that a pilot says are needed, and how often so many fresh pairs find the slow-down."""
+    """The pairs needed according to a pilot (median), and how often that many fresh pairs detect the slow-down."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    needed, found = [], 0
+    needed, detected = [], 0
     for _ in range(repeats):
         a, b = times(rng, setting, (pilot,), effect), times(rng, setting, (pilot,))
         n = needed_n(paired_log_ratios(a.tolist(), b.tolist())) or pilot
         fresh = [times(rng, setting, (n,), shift).tolist() for shift in (effect, 0.0)]
         result = compare_times({"w": dict(enumerate(fresh[0]))}, {"w": dict(enumerate(fresh[1]))})
         needed.append(n)
-        found += result.workloads[0].verdict == "slower"
-    return float(np.median(needed)), found / repeats
+        detected += result.workloads[0].verdict == "slower"
+    return float(np.median(needed)), detected / repeats

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Under so many pairs nothing is decided: with 5, even five equal signs have p = 1/16.
+#: Under this number of pairs there is no verdict: with 5, even five equal signs have p = 1/16.
 MIN_PAIRS = 6
-#: Beyond so many pairs the normal approximation stands in for counting; it is good to four digits there.
+#: Beyond this number of pairs a normal approximation replaces exact counting; it is good to four digits there.
 EXACT_PAIRS = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignFlip:
-    """A two-sided sign-flip test: p-value, pairs, pairs that are no ties, and whether all flips were counted."""
+    """A two-sided sign-flip test: p-value, pairs, pairs that are not ties, and whether all flips were counted."""
 
     p: float
     n: int
@@ -61,10 +61,10 @@ def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     [0.0, inf, 0.0]
     """
     if len(a) != len(b):
-        raise UsageError(f"cannot pair {len(a)} times with {len(b)}")
+        raise UsageError(f"cannot pair {len(a)} times with {len(b)}", fix="give one time per block on each side")
     for time in (*a, *b):
         if not time > 0:
-            raise UsageError(f"a time is {time!r}, and a time must be positive", fix="write inf for a miss")
+            raise UsageError(f"a time is {time!r}; a time must be positive", fix="write inf for a miss")
     return [_log_ratio(x, y) for x, y in zip(a, b, strict=True)]
 
 
@@ -77,10 +77,11 @@ def _log_ratio(x: float, y: float) -> float:
 def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "mean"] = "ranks") -> SignFlip:
     """Two-sided test that paired differences are symmetric about 0.
 
-    Each pair's sign is flipped in all 2^n ways and the observed statistic is held against the outcome. With `ranks`
-    the statistic is the sum of signed ranks (Pratt: zeros are ranked, then have no sign), counted exactly by dynamic
-    programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` it is the sum itself, counted
-    exactly by meeting in the middle up to n = 32 and by 100,000 seeded flips beyond.
+    The signs of the pairs are flipped in all 2^n ways, and the observed statistic is compared with the resulting
+    distribution. With `ranks` the statistic is the sum of signed ranks (Pratt: zeros are ranked, but have no sign). It
+    is counted exactly by dynamic programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` the
+    statistic is the sum itself, counted exactly by meeting in the middle up to n = 32, and estimated from 100,000
+    seeded flips beyond.
 
     Args:
         differences: log ratios; ±inf only with `ranks`.
@@ -93,7 +94,7 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
     0.03125
     """
     if any(math.isnan(d) for d in differences):
-        raise UsageError("a paired difference is NaN", fix="leave the pair out and say so")
+        raise UsageError("a paired difference is NaN", fix="omit the pair, and report it")
     signs = [math.copysign(1.0, d) for d in differences if d != 0]
     if not signs:
         return SignFlip(p=1.0, n=len(differences), informative=0, exact=True)
@@ -115,7 +116,7 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
 
 
 def _doubled_ranks(differences: Sequence[float]) -> list[int]:
-    """Twice the midranks of |d| among all pairs, of those that are not zero; doubling makes them whole numbers."""
+    """Twice the midranks of |d| among all pairs, zeros omitted; doubling makes them whole numbers."""
     from scipy.stats import rankdata
 
     ranks = rankdata([abs(d) for d in differences])
@@ -140,12 +141,12 @@ def _mean_p(values: Sequence[float]) -> tuple[float, bool]:
     import numpy as np
 
     x = np.asarray(values, dtype=float)
-    # Flips that give the observed sum again, up to rounding, count as extreme.
+    # Flips whose sum equals the observed one up to rounding count as extreme.
     threshold = abs(x.sum()) - 1e-9 * np.abs(x).sum()
     if len(x) <= 32:
-        left, right = _flipped_sums(x[: len(x) // 2]), np.sort(_flipped_sums(x[len(x) // 2 :]))
-        above = len(right) - np.searchsorted(right, threshold - left, side="left")
-        below = np.searchsorted(right, -threshold - left, side="right")
+        first, second = _flipped_sums(x[: len(x) // 2]), np.sort(_flipped_sums(x[len(x) // 2 :]))
+        above = len(second) - np.searchsorted(second, threshold - first, side="left")
+        below = np.searchsorted(second, -threshold - first, side="right")
         count = int(above.sum() + below.sum()) if threshold > 0 else 2 ** len(x)
         return min(1.0, count / 2 ** len(x)), True
     draws = 100_000
@@ -167,12 +168,12 @@ def _flipped_sums(x: Floats) -> Floats:
 
 
 def _finite(differences: Sequence[float]) -> tuple[Floats, float]:
-    """Differences with ±inf replaced by a number so large that it keeps the worst rank in every average."""
+    """Differences with ±inf replaced by a number large enough to keep the worst rank in every average."""
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
     if np.isnan(x).any():
-        raise UsageError("a paired difference is NaN", fix="leave the pair out and say so")
+        raise UsageError("a paired difference is NaN", fix="omit the pair, and report it")
     big = 1e6 * (1.0 + float(np.abs(x[np.isfinite(x)]).max(initial=0.0)))
     return np.clip(x, -big, big), big
 
@@ -201,7 +202,7 @@ def hodges_lehmann(differences: Sequence[float]) -> float:
     import numpy as np
 
     if not len(differences):
-        raise UsageError("no pair to estimate from")
+        raise UsageError("no pair to estimate a ratio from", fix="run both on one workload with the same seeds")
     x, big = _finite(differences)
     return _restore(float(np.median(_walsh(x))), big)
 
@@ -216,7 +217,7 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
         UsageError: no differences, or NaN.
     """
     if not len(differences):
-        raise UsageError("no pair to estimate from")
+        raise UsageError("no pair to estimate an interval from", fix="run both on one workload with the same seeds")
     x, big = _finite(differences)
     n = len(x)
     k = _signed_rank_critical(n, level)
@@ -238,7 +239,7 @@ def _signed_rank_critical(n: int, level: float) -> int:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected by Holm, in the order given.
+    """P-values corrected by Holm's procedure, in the same order.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -1,4 +1,4 @@
-"""What a leaderboard is asked for, and what its tables keep of each record for it."""
+"""A leaderboard's query, and the summary of each record that its tables are made of."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MetricBudget:
     unit: Unit
 
     def of(self, facts: WorkloadFacts) -> tuple[float, Axis]:
-        """The amount on one workload, and what it counts."""
+        """The amount on one workload, and the axis that it is measured on."""
         if self.unit == "share":
             return self.amount * facts.budget.horizon, "examples"
         return self.amount, self.unit
@@ -38,15 +38,15 @@ class MetricBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardQuery:
-    """What a leaderboard is asked for.
+    """What a leaderboard shows.
 
     Args:
         by: what is counted on the way to the target.
-        metric: where given, metrics at this budget instead of times to target.
+        metric: compare metrics at this budget instead of times to target; None for times.
         level: which of a workload's targets.
         workloads: names; empty for all.
         tier: only workloads of this tier.
-        references: names of submissions that may anchor the scores; the first one a table holds does.
+        references: names of submissions that may anchor the scores; the first that a table holds does.
     """
 
     by: Axis = "time"
@@ -57,18 +57,19 @@ class LeaderboardQuery:
     references: tuple[str, ...] = ()
 
     def wants(self, facts: WorkloadFacts) -> bool:
-        """Whether this workload was asked for."""
+        """Whether the tables show this workload."""
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """What tables keep of a record: without its points, so that thousands of records need little memory.
+    """A record as tables need it: without its points, so that thousands of records need little memory.
 
     Args:
-        result: where it met the targets asked for.
-        hit: the point where it did; None for a miss.
-        metric: the metric at the budget asked for.
+        run_id, started, spec, status, reason: as in the record.
+        result: where it met the targets of the query.
+        hit: the point that met them; None for a miss.
+        metric: the metric at the budget of the query; None where it asks for none.
         memory: peak memory in bytes; 0 where unknown.
         slowdown: what slowed its GPUs down, in words.
     """
@@ -86,15 +87,15 @@ class RunSummary:
 
     @property
     def run(self) -> ScoredRun:
-        """The same as scoring takes it."""
+        """The run and its result alone."""
         return ScoredRun(self.run_id, self.started, self.spec, self.result)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
-    """What stands behind `metric@`: `budget`, `50%`, `10s`, `5000examples`, `200steps`.
+    """A budget from the text after `metric@`: `budget`, `50%`, `10s`, `5000examples`, `200steps`.
 
     Raises:
-        UsageError: anything else.
+        UsageError: another text.
 
     >>> parse_metric_budget("50%"), str(parse_metric_budget("10s"))
     (MetricBudget(amount=0.5, unit='share'), '10 seconds')
@@ -104,36 +105,39 @@ def parse_metric_budget(text: str) -> MetricBudget:
     units: dict[str, Unit] = {"%": "share", "s": "time", "examples": "examples", "steps": "steps"}
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(%|s|examples|steps)", text)
     if not match or float(match[1]) <= 0:
-        raise UsageError(f"--by metric@{text}", fix="metric@budget, metric@50%, metric@10s, metric@5000examples …")
+        raise UsageError(
+            f"--by metric@{text}: {text!r} is not a budget",
+            fix="metric@budget, metric@50%, metric@10s, metric@5000examples",
+        )
     amount = float(match[1])
     return MetricBudget(amount=amount / 100 if match[2] == "%" else amount, unit=units[match[2]])
 
 
 def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
-    """A record as tables need it."""
+    """Summarize a record for a query."""
     facts = record.spec.workload.facts
-    found = _outcome(record, query)
+    result = _result_at_level(record, query)
     metric = None
     if query.metric is not None:
         amount, by = query.metric.of(facts)
         metric = metric_at(record, amount, by)
-        if found.status != "unknown" and metric is None:
-            found = TargetResult(status="unknown", reason=f"no evaluation within {query.metric}")
+        if result.status != "unknown" and metric is None:
+            result = TargetResult(status="unknown", reason=f"no evaluation within {query.metric}")
     return RunSummary(
         run_id=record.run_id,
         started=record.started,
         spec=record.spec,
         status=record.status,
         reason=record.reason,
-        result=found,
-        hit=record.points[found.index] if found.index is not None else None,
+        result=result,
+        hit=record.points[result.index] if result.index is not None else None,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
         slowdown=slowdown(record.devices),
     )
 
 
-def _outcome(record: Record, query: LeaderboardQuery) -> TargetResult:
+def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
     if query.level == "main":
         return target_result(record, query.by)
     facts = record.spec.workload.facts

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 from harness.contract.record import DeviceLog
 
-#: What a card does to protect itself: seconds measured then are not those of its class.
+#: States in which a GPU protects itself; seconds measured then are not those of its hardware class.
 SLOWDOWNS = frozenset({"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"})
-#: Below this share of the readings nothing is said: a card may cross a threshold for a moment.
+#: Below this share of the readings a state is ignored: a GPU may cross a threshold for a moment.
 SHARE = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """What slowed a run's GPUs down and how often; empty when nothing did, or nobody looked.
+    """The states that slowed a run's GPUs down, and how often; empty without such a state or without readings.
 
-    A power limit is no slowdown: at full load many cards run at theirs, and it is part of what they are.
+    A power limit is not a slowdown: many GPUs run at theirs under full load, so it belongs to their class.
 
     >>> from harness.contract.record import Device, GpuSample
     >>> hot = GpuSample(device=0, sm_mhz=900, temperature_c=91, slowed=("software thermal slowdown",))
@@ -25,30 +25,32 @@ def slowdown(log: DeviceLog | None) -> str:
     """
     if log is None or not log.readings:
         return ""
-    counts = Counter(why for reading in log.readings for why in reading.slowed if why in SLOWDOWNS)
-    often = {why: count for why, count in counts.items() if count >= SHARE * len(log.readings)}
-    if not often:
+    counts = Counter(state for reading in log.readings for state in reading.slowed if state in SLOWDOWNS)
+    frequent = {state: count for state, count in counts.items() if count >= SHARE * len(log.readings)}
+    if not frequent:
         return ""
     slow = [reading for reading in log.readings if SLOWDOWNS & set(reading.slowed)]
-    reasons = ", ".join(f"{why} in {count} of {len(log.readings)} readings" for why, count in sorted(often.items()))
-    heat = [reading.temperature_c for reading in slow if reading.temperature_c is not None]
-    return f"{reasons}, down to {min(r.sm_mhz for r in slow)} MHz" + (f", up to {max(heat)} °C" if heat else "")
+    states = ", ".join(
+        f"{state} in {count} of {len(log.readings)} readings" for state, count in sorted(frequent.items())
+    )
+    degrees = [reading.temperature_c for reading in slow if reading.temperature_c is not None]
+    return f"{states}, down to {min(r.sm_mhz for r in slow)} MHz" + (f", up to {max(degrees)} °C" if degrees else "")
 
 
 def throttling_note(runs: Iterable[tuple[str, str]], total: int, most: int = 3) -> str:
     """One line for a table: which runs were slowed down; empty when no run was.
 
     Args:
-        runs: name and `slowdown` of each.
+        runs: name and `slowdown` of each run.
         total: runs in the table.
-        most: how many are named.
+        most: names that are listed.
     """
-    slowed = [f"{name} ({why})" for name, why in runs if why]
+    slowed = [f"{name} ({states})" for name, states in runs if states]
     if not slowed:
         return ""
     more = f", and {len(slowed) - most} more" if len(slowed) > most else ""
     return (
-        f"{len(slowed)} of {total} runs were on a GPU that slowed itself down, so their seconds are too many: "
+        f"{len(slowed)} of {total} runs were on a GPU that slowed itself down, so their seconds are too high: "
         + ", ".join(slowed[:most])
         + more
     )

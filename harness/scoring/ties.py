@@ -1,8 +1,7 @@
 """Which ranks are ties: every pair of submissions is compared study by study, and Holm corrects over all pairs.
 
 Under the hypothesis that two submissions do not differ, the sign of each paired log ratio is a coin toss, so the exact
-sign-flip test of `stats` holds, whatever the workloads' scales and spreads. What it says is about these workloads, not
-about others.
+sign-flip test of `stats` holds, whatever the workloads' scales and spreads. It says nothing about other workloads.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ties:
-    """What a ranking can and cannot tell apart.
+    """The ties in a ranking.
 
     Args:
         p_values: pair, better rank first -> p-value after Holm.
-        tied: pairs that cannot be told apart, and those whose seeds say the opposite of their order.
-        ranks: submission -> best and worst rank that the pairs told apart leave it.
+        tied: pairs without a significant difference, and pairs whose difference contradicts their order.
+        ranks: submission -> best and worst rank consistent with the significant pairwise differences.
     """
 
     p_values: Mapping[tuple[str, str], float]
@@ -40,16 +39,16 @@ def rank_ties(
     workloads: Iterable[str],
     alpha: float = 0.05,
 ) -> Ties:
-    """Test every pair of a ranking; two submissions are tied when they cannot be told apart after Holm.
+    """Test every pair of a ranking; two submissions are tied unless their difference is significant after Holm.
 
-    A score weighs workloads, the test counts pairs, and the two can disagree: one that is a little faster on most
-    workloads and misses another has the lower score. A difference against the order does not support it.
+    A score weighs workloads, the test counts pairs, and the two can disagree: a submission that is a little faster on
+    most workloads and misses another has the lower score. A difference that contradicts the order is a tie, too.
 
     Args:
         studies: submission -> workload -> study -> time to target; inf is a miss. A workload that a submission lacks
-            acts as a miss in every study; a study that one of the two lacks is not paired.
+            acts as a miss in every study; a study that one submission of a pair lacks is not paired.
         order: submissions, best first.
-        workloads: those that count.
+        workloads: the workloads that count.
         alpha: level after Holm.
     """
     columns = tuple(workloads)
@@ -68,23 +67,23 @@ def rank_ties(
 def study_differences(
     a: Mapping[str, Mapping[K, float]], b: Mapping[str, Mapping[K, float]], workloads: Iterable[str]
 ) -> list[float]:
-    """Log ratios a/b per workload and study that both have."""
-    left, right = [], []
+    """Log ratios a/b, one for each workload and study that both have; a workload that one lacks is its miss."""
+    times_a, times_b = [], []
     for workload in workloads:
-        of_a, of_b = a.get(workload, {}), b.get(workload, {})
-        for study in of_a if of_a else of_b:
-            if (study in of_a or not of_a) and (study in of_b or not of_b):
-                left.append(of_a.get(study, math.inf))
-                right.append(of_b.get(study, math.inf))
-    return paired_log_ratios(left, right)
+        studies_a, studies_b = a.get(workload, {}), b.get(workload, {})
+        for study in studies_a if studies_a else studies_b:
+            if (study in studies_a or not studies_a) and (study in studies_b or not studies_b):
+                times_a.append(studies_a.get(study, math.inf))
+                times_b.append(studies_b.get(study, math.inf))
+    return paired_log_ratios(times_a, times_b)
 
 
 def rank_ranges(order: Sequence[str], tied: Collection[tuple[str, str]]) -> dict[str, tuple[int, int]]:
-    """Best and worst possible rank of each.
+    """Best and worst possible rank of each name.
 
     Args:
         order: names, best first.
-        tied: pairs (better, worse) that cannot be told apart.
+        tied: pairs (better, worse) without a significant difference.
 
     >>> rank_ranges(["a", "b", "c"], {("a", "b")})
     {'a': (1, 2), 'b': (1, 2), 'c': (3, 3)}

@@ -1,4 +1,4 @@
-"""What a record amounts to: time, examples or steps to target, then studies, then a table of times."""
+"""A run's result at its targets: the time, examples or steps to them, or the metric at a budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.errors import UsageError
 
 #: `time` is the scored time: processor seconds on a CPU, wall seconds elsewhere.
 Axis = Literal["time", "wall", "process", "examples", "steps"]
-#: What submissions are ranked by; the seconds of one clock alone are for experts.
+#: The axes of leaderboards and comparisons; `wall` and `process` name one clock whatever is scored.
 RANKED_AXES: Final[tuple[Literal["time", "examples", "steps"], ...]] = ("time", "examples", "steps")
 
 
@@ -23,10 +23,10 @@ class TargetResult:
     """Where a run met its targets.
 
     Args:
-        status: `hit`, `miss`, or `unknown` where the record cannot tell.
+        status: `hit`, `miss`, or `unknown` where the record does not say.
         value: amount consumed at the first evaluation that met all targets; inf unless `hit`.
         lower: amount at the evaluation before; the crossing lies in (lower, value].
-        index: of that evaluation.
+        index: of the evaluation that hit; None unless `hit`.
         reason: why it is a miss or unknown.
     """
 
@@ -38,7 +38,7 @@ class TargetResult:
 
 
 class ScoredRun(NamedTuple):
-    """What scoring keeps of a record: without its points, so that thousands of records need little memory."""
+    """A record's result without its points, so that thousands of records need little memory."""
 
     run_id: str
     started: str
@@ -51,7 +51,7 @@ class MetricAt:
     """The primary metric at a budget.
 
     Args:
-        value: the metric; of a run that broke before the budget the worst there is, inf or -inf.
+        value: the metric; inf or -inf, whichever is worse, of a run that broke down before the budget.
         at: where it was measured, in the budget's unit.
         stopped_early: the run stopped at its hit before the budget.
     """
@@ -62,7 +62,7 @@ class MetricAt:
 
 
 def amount(point: Point, spec: RunSpec, by: Axis) -> float:
-    """What had been consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
+    """The amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
     if by == "examples":
         return float(point.cost)
     if by == "steps":
@@ -73,11 +73,12 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
 
 
 def find_problem(record: Record) -> str | None:
-    """What makes a record unusable, in words; None when nothing does."""
+    """What makes a record unusable, in words; None for a usable record."""
     before = 0.0
-    # A diverged run ends at a metric that is no number; JSON has none, so there it is absent, which is a miss.
-    told = not record.spec.workload.facts.stages and record.status != "diverged"
-    names = [t.metric for t in record.spec.workload.facts.targets] if told else []
+    facts = record.spec.workload.facts
+    # A diverged run ends at a NaN metric, which JSON cannot hold: it is absent there, and the run is a miss.
+    complete = not facts.stages and record.status != "diverged"
+    names = [target.metric for target in facts.targets] if complete else []
     for i, point in enumerate(record.points):
         seconds, process = point.seconds, point.process_seconds
         if not 0 <= seconds < math.inf:
@@ -91,14 +92,14 @@ def find_problem(record: Record) -> str | None:
             if name not in point.metrics:
                 return f"point {i} has no metric {name!r}"
     if record.hit is not None and not 0 <= record.hit < len(record.points):
-        return f"hit is {record.hit}, and there are {len(record.points)} points"
+        return f"hit is {record.hit}, but there are {len(record.points)} points"
     return None
 
 
 def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | None:
-    """Index of the first point within the budget that meets all targets, recomputed; None where no point does.
+    """Index of the first point within the budget that meets all targets, recomputed; None for a miss.
 
-    A stream's targets steered its stages, so there the recorded hit stands.
+    On a stream the targets decided when each stage ended, so the recorded hit is returned.
 
     Args:
         record: the run.
@@ -115,9 +116,9 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
                 fix="recompute only workloads without stages",
             )
         return record.hit
-    wanted = facts.targets if targets is None else targets
+    targets = facts.targets if targets is None else targets
     for i, point in enumerate(record.points):
-        if record.spec.allows(point) and all(t.met(point.metrics) for t in wanted):
+        if record.spec.allows(point) and all(target.met(point.metrics) for target in targets):
             return i
     return None
 
@@ -125,15 +126,15 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
     """Where a run met the targets, or why it did not.
 
-    Crash and divergence are misses. A run that stopped at its own target cannot tell when it would have met a
-    harder one, and an interrupted run cannot tell at all: these are `unknown`, never misses.
+    Crash and divergence are misses. A run that stopped at its own target does not say when it would have met a harder
+    one, and an interrupted run says nothing: both are `unknown`, never misses.
 
     Raises:
         UsageError: other targets for a stream.
     """
-    wrong = find_problem(record)
-    if wrong:
-        return TargetResult(status="unknown", reason=wrong)
+    problem = find_problem(record)
+    if problem:
+        return TargetResult(status="unknown", reason=problem)
     index = hit_index(record, targets)
     if targets is None and index != record.hit and record.status != "rejected":
         return TargetResult(status="unknown", reason=f"the record says hit {record.hit}, its points say {index}")
@@ -153,7 +154,7 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
 
 
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
-    """The primary metric at the last evaluation within a budget; None where there is none.
+    """The primary metric at the last evaluation within a budget; None where there is no such evaluation.
 
     Args:
         record: the run.
@@ -168,14 +169,14 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     value = within[-1].metrics.get(targets[0].metric) if within else None
     ended = len(within) == len(record.points)
     if ended and is_broken(record.status) and (value is None or at < budget):
-        # What it had before it broke would be a better place than that of a run which went on.
+        # Its last metric before it broke down could rank above that of a run which went on.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
     stopped = record.status == "reached" and ended and at < budget
     return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
 
 
 def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> ScoredRun:
-    """A record with its outcome in place of its points.
+    """A record's result in place of its points.
 
     Args:
         record: the run.
@@ -185,5 +186,5 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
     Raises:
         UsageError: other targets for a stream.
     """
-    wanted = targets.get(record.spec.workload.facts.name) if targets else None
-    return ScoredRun(record.run_id, record.started, record.spec, target_result(record, by, wanted))
+    chosen = targets.get(record.spec.workload.facts.name) if targets else None
+    return ScoredRun(record.run_id, record.started, record.spec, target_result(record, by, chosen))

@@ -1,7 +1,7 @@
-"""What tuning buys: the best time of k trials, for every k up to those that were run.
+"""The gain from tuning: the best time of k trials, for every k up to the trials that were run.
 
 Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7; here for the median
-and without replacement: a mean has no value where some trials miss, and a miss is never imputed as a time.
+and without replacement, since a mean is undefined where some trials miss, and a miss is never imputed as a time.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from harness.scoring.time_to_target import ScoredRun
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningCurve:
-    """Of one submission on one workload, from the trials of all its studies.
+    """The best time of k trials of one submission on one workload, from the trials of all its studies.
 
     Args:
         hardware, ruleset, workload, submission: as in records.
-        trials: how many there are.
+        trials: number of trials.
         best: for k = 1, 2, …: the median of the best of k trials; inf where k trials more often miss than hit.
-        hits: for the same k: the probability that one of them hits.
+        hits: for the same k: the probability that at least one of k trials hits.
     """
 
     hardware: str
@@ -36,7 +36,7 @@ class TuningCurve:
 
 
 def best_of(times: Sequence[float], k: int) -> tuple[float, float]:
-    """The median of the smallest of k values drawn from `times` without replacement, and the chance that it is finite.
+    """Median of the smallest of k values drawn from `times` without replacement, and the chance that it is finite.
 
     >>> best_of([1.0, 2.0, 3.0, math.inf], 2)
     (1.0, 1.0)
@@ -63,11 +63,11 @@ def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
         key = (spec.hardware, ruleset, spec.workload.facts.id, spec.submission.id)
         times[key].append(run.result.value)
         most[key] = spec.ruleset.trials
-    made = []
+    tuning_curves = []
     for key, values in sorted(times.items()):
         points = [best_of(values, k) for k in range(1, min(most[key], len(values)) + 1)]
         hardware, ruleset, workload, submission = key
-        made.append(
+        tuning_curves.append(
             TuningCurve(
                 hardware=hardware,
                 ruleset=ruleset,
@@ -78,4 +78,4 @@ def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
                 hits=tuple(hits for _, hits in points),
             )
         )
-    return made
+    return tuning_curves

@@ -89,7 +89,7 @@ def test_a_table_of_runs_with_overrides_alone_has_no_ranks(bench: Bench, tmp_pat
         ({"lr": 0.01}, None),
         ({"lr": 0.1}, None),
     ]
-    assert plain["left_out"] == {"hyperparameters set by hand: never ranked": 2}
+    assert plain["left_out"] == {"overrides: never ranked": 2}
     for form in ("md", "html", "csv"):
         assert "alpha@1" in bench("leaderboard", "--format", form).out
 

@@ -274,7 +274,7 @@ def test_all_missed_is_a_zero_that_is_said(tmp_path: Path) -> None:
 
 
 def test_bad_requests_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         score(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no readable trial"):
         score(tmp_path)

@@ -124,9 +124,9 @@ def test_studies_of_several_trials_pair_by_their_best() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(UsageError, match="side A should be one submission"):
+    with pytest.raises(UsageError, match="side A must be one submission"):
         compare([], runs("b", NOISE))
-    with pytest.raises(UsageError, match="side B should be one submission and holds b@1, c@1"):
+    with pytest.raises(UsageError, match="side B must be one submission and holds b@1, c@1"):
         compare(runs("a", NOISE), runs("b", NOISE) + runs("c", NOISE))
     with pytest.raises(UsageError, match="have no pair of runs"):
         compare(runs("a", NOISE), runs("b", NOISE, "v"))

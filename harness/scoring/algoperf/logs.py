@@ -1,6 +1,6 @@
 """AlgoPerf's published logs as times to target, by its own rules.
 
-Reads `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`, says what it skipped and why.
+Reads `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`, and lists what it skipped.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -11,7 +11,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,7 +38,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
-    """What a folder of logs holds: times per study, trials read, and what was skipped and why."""
+    """The contents of a folder of logs: times by study, trials read, and what was skipped and why."""
 
     studies: Studies
     trials: int
@@ -50,10 +50,10 @@ class Logs:
 
 
 def first_hit(data: bytes, target: Target) -> Hit | None:
-    """First row of an `eval_measurements.csv` that meets a target.
+    """First row of an `eval_measurements.csv` that meets a target; None when no row does.
 
-    Only two columns are read, and nothing after the hit. A row of the wrong length is a partial write and is
-    passed over, and so is one without a number for the metric; both still count in the evaluation index.
+    Only two columns are read, and nothing after the hit. A row of the wrong length is a partial write and is skipped,
+    and so is a row without a number for the metric; both count in the evaluation index.
 
     Raises:
         DataError: an empty file, a missing column, no whole row, or no usable time at the hit.
@@ -83,7 +83,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
 
 
 def _rows(data: bytes) -> Iterator[list[bytes]]:
-    """Rows as byte fields; the plain case is split by hand, which is several times as fast as the csv module."""
+    """Rows as byte fields; rows without quotes are split at commas, several times as fast as by the csv module."""
     if b'"' in data:
         text = data.decode("utf-8", errors="replace").splitlines()
         return ([field.encode() for field in row] for row in csv.reader(text))
@@ -102,42 +102,42 @@ def _seconds(field: bytes, index: int) -> float:
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
     """Folders `<prefix>_<number>` in the order of their numbers; other folders are named as stray."""
-    found = []
+    numbered = []
     for entry in os.scandir(folder):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
         if entry.is_dir() and match:
-            found.append((int(match[1]), Path(entry.path)))
+            numbered.append((int(match[1]), Path(entry.path)))
         elif entry.is_dir() and not entry.name.startswith("."):
             skipped.append(Skipped(item=f"{where}/{entry.name}", reason=f"stray folder: no {prefix}_<number>"))
-    return sorted(found)
+    return sorted(numbered)
 
 
-def _workloads(study: Path, where: str, wanted: Mapping[str, Target], skipped: list[Skipped]) -> dict[str, Path]:
-    """Workload -> its folder in a study; what is no workload, or does not count, is named."""
-    found: dict[str, Path] = {}
+def _workloads(study: Path, where: str, counted: Collection[str], skipped: list[Skipped]) -> dict[str, Path]:
+    """Workload -> its folder in a study; other folders, and workloads that do not count, are named."""
+    folders: dict[str, Path] = {}
     for entry in sorted(os.scandir(study), key=lambda e: e.name):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         workload, _, framework = entry.name.rpartition("_")
         if framework not in FRAMEWORKS:
-            why = f"stray folder: no <workload>_<{'|'.join(FRAMEWORKS)}>"
-        elif workload not in wanted:
-            why = "neither a base workload nor one of the held-outs"
-        elif workload in found:
-            why = f"a second framework; {found[workload].name} counts"
+            reason = f"stray folder: no <workload>_<{'|'.join(FRAMEWORKS)}>"
+        elif workload not in counted:
+            reason = "neither a base workload nor one of the held-outs"
+        elif workload in folders:
+            reason = f"a second framework; {folders[workload].name} counts"
         else:
-            found[workload] = Path(entry.path)
+            folders[workload] = Path(entry.path)
             continue
-        skipped.append(Skipped(item=f"{where}/{entry.name}", reason=why))
-    return found
+        skipped.append(Skipped(item=f"{where}/{entry.name}", reason=reason))
+    return folders
 
 
 def _study_time(
     folder: Path, where: str, target: Target, ruleset: str, skipped: list[Skipped]
 ) -> tuple[int, float | None]:
-    """Trials read, and the seconds of the one whose hit has the smallest evaluation index, ties to the smaller time.
+    """Trials read, and the study's seconds: inf when all trials missed, None when no trial could be read.
 
-    inf when all missed, None when no trial could be read.
+    The trial whose hit has the smallest evaluation index counts; of equal indices the one with the smaller time.
     """
     trials = _numbered(folder, "trial", where, skipped)
     if ruleset == "self-tuning" and len(trials) > 1:
@@ -146,7 +146,7 @@ def _study_time(
             Skipped(item=f"{where}/{p.name}", reason="self-tuning has one trial per study") for _, p in trials[1:]
         ]
         trials = trials[:1]
-    hits, read = [], 0
+    hits, count = [], 0
     for _, trial in trials:
         try:
             hit = first_hit((trial / MEASUREMENTS).read_bytes(), target)
@@ -156,10 +156,10 @@ def _study_time(
         except (OSError, DataError) as error:
             skipped.append(Skipped(item=f"{where}/{trial.name}", reason=str(error)))
             continue
-        read += 1
+        count += 1
         if hit is not None:
             hits.append((hit.index, hit.seconds))
-    return read, min(hits)[1] if hits else math.inf if read else None
+    return count, min(hits)[1] if hits else math.inf if count else None
 
 
 def read_logs(
@@ -173,14 +173,14 @@ def read_logs(
         ruleset: `external`, or `self-tuning`, where a study has one trial.
 
     Raises:
-        DataError: no such folder, or not one readable trial in it.
+        DataError: no such folder, or no readable trial in it.
         UsageError: an unknown ruleset.
     """
     if ruleset not in RULESETS:
         raise unknown("ruleset", ruleset, RULESETS)
     root = Path(logs_dir)
     if not root.is_dir():
-        raise DataError(f"{root} is no folder", fix="give the folder that holds one folder per submission")
+        raise DataError(f"{root} is not a folder", fix="give the folder that holds one folder per submission")
     if (root / RULESETS[ruleset]).is_dir():
         root = root / RULESETS[ruleset]
     skipped: list[Skipped] = []
@@ -188,13 +188,13 @@ def read_logs(
     counts: dict[tuple[str, str, int], int] = {}
     for submission in sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")):
         for number, study in _numbered(root / submission, "study", submission, skipped):
-            found = _workloads(study, f"{submission}/{study.name}", targets, skipped)
-            for workload, folder in found.items():
+            folders = _workloads(study, f"{submission}/{study.name}", targets, skipped)
+            for workload, folder in folders.items():
                 where = f"{submission}/{study.name}/{folder.name}"
-                read, time = _study_time(folder, where, targets[workload], ruleset, skipped)
+                trials, time = _study_time(folder, where, targets[workload], ruleset, skipped)
                 if time is not None:
                     studies.setdefault(submission, {}).setdefault(workload, {})[number] = time
-                    counts[submission, workload, number] = read
+                    counts[submission, workload, number] = trials
         if submission not in studies:
             skipped.append(Skipped(item=submission, reason="no readable trial; left out"))
     if not studies:
@@ -215,10 +215,10 @@ def _gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workload
                 gaps.append(Skipped(item=f"{submission}/{workload}", reason="no logs; acts as a miss"))
                 continue
             if len(row[workload]) < most_studies:
-                why = f"{len(row[workload])} of {most_studies} studies; the median is over those"
-                gaps.append(Skipped(item=f"{submission}/{workload}", reason=why))
+                reason = f"{len(row[workload])} of {most_studies} studies; the median is over those"
+                gaps.append(Skipped(item=f"{submission}/{workload}", reason=reason))
             for study in row[workload]:
                 if counts[submission, workload, study] < most_trials:
-                    why = f"{counts[submission, workload, study]} of {most_trials} trials"
-                    gaps.append(Skipped(item=f"{submission}/study_{study}/{workload}", reason=why))
+                    reason = f"{counts[submission, workload, study]} of {most_trials} trials"
+                    gaps.append(Skipped(item=f"{submission}/study_{study}/{workload}", reason=reason))
     return gaps

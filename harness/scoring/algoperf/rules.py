@@ -41,9 +41,9 @@ class AlgoPerfScores:
         base, held_out: workloads that count; variant -> base.
         time_to_target: submission -> workload -> seconds; None where it missed or has no logs.
         profiles: submission -> profile, best first.
-        anchored: anchored scores, where a reference was named.
-        ranges: submission -> lowest and highest profile score that single studies give (a range, no interval).
-        ties: which ranks cannot be told apart, where studies were there to say so.
+        anchored: anchored scores; None without a reference.
+        ranges: submission -> lowest and highest profile score by single studies (a range, not an interval).
+        ties: the ties in the ranking; None without studies to test.
         skipped: what was left out or is missing, and why.
     """
 
@@ -92,12 +92,12 @@ def make_target(workload: str, metric: str, value: float) -> Target:
     """A target whose direction comes from `METRIC_GOALS`.
 
     Raises:
-        UsageError: the metric has no direction in that table, or the value is no number.
+        UsageError: the metric has no direction in that table, or the value is not a finite number.
     """
     if metric not in METRIC_GOALS:
         raise unknown(f"metric of {workload}", metric, METRIC_GOALS)
     if not math.isfinite(value):
-        raise UsageError(f"the target of {workload} is {value!r}", fix="give a number")
+        raise UsageError(f"the target of {workload} is {value!r}", fix="give a finite number")
     return Target(metric=metric, goal=METRIC_GOALS[metric], value=value)
 
 
@@ -114,8 +114,8 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
     `base_workloads` in the file says which ones the profile counts; without it the published eight do.
 
     Raises:
-        DataError: the file is missing, no JSON, or lacks a field.
-        UsageError: a metric whose direction is not known.
+        DataError: the file is missing, is not JSON, or lacks a field.
+        UsageError: a metric whose direction is unknown.
     """
     content = _read_json(path)
     entries = content.get("workloads") if isinstance(content, dict) else None
@@ -130,11 +130,13 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
                 f"{path}: workloads.{workload} needs 'target_metric_name' and a number 'validation_target_value'"
             ) from None
         targets[workload] = make_target(workload, str(metric), value)
-    named = content.get("base_workloads")
-    base = _names(path, named) if named is not None else tuple(w for w in BASE_WORKLOADS if w in targets)
-    without = [w for w in base if w not in targets]
-    if without or not base:
-        raise DataError(f"{path}: no target for the base workload {', '.join(without) or '(none is named)'}")
+    names = content.get("base_workloads")
+    base = _names(path, names) if names is not None else tuple(w for w in BASE_WORKLOADS if w in targets)
+    if not base:
+        raise DataError(f"{path} names no base workload", fix="list them under 'base_workloads'")
+    missing = [w for w in base if w not in targets]
+    if missing:
+        raise DataError(f"{path}: no target for the base workload {', '.join(missing)}", fix="add it to 'workloads'")
     return TargetTable(targets=targets, base=base)
 
 
@@ -142,7 +144,7 @@ def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Names of the held-out variants from a JSON list.
 
     Raises:
-        DataError: the file is missing or holds no list of names.
+        DataError: the file is missing or is not a list of names.
     """
     return _names(path, _read_json(path))
 
@@ -169,7 +171,7 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """A table of times: first column the submission, then one column per workload; `inf` is a miss, blank is absent.
 
     Raises:
-        DataError: missing or empty file, a row of the wrong length, a field that is no number, a repeated name.
+        DataError: missing or empty file, a row of the wrong length, a field that is not a number, a repeated name.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -256,7 +258,7 @@ def score_logs(
     without: Sequence[str] = (),
     ties: bool = True,
 ) -> AlgoPerfScores:
-    """Scores of a tree of published logs, with what is uncertain and what was skipped.
+    """Scores of a tree of published logs, with ranges, ties and what was skipped.
 
     Args:
         logs_dir: see `read_logs`.
@@ -264,7 +266,7 @@ def score_logs(
         targets: AlgoPerf's targets file, or a table; by default the frozen ones of version 0.5.
         held_out: a file with a list of variants, or their names; by default the six of version 0.5.
         reference: submission that anchors the anchored scores; by default `baseline` where it is there.
-        without: submissions to leave out, to see what the profile score owes to the field.
+        without: submissions to leave out, to see how the profile score depends on the field.
         ties: test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
 
     Raises:
@@ -306,15 +308,15 @@ def _without(logs: Logs, names: Sequence[str]) -> Logs:
     for name in names:
         if name not in logs.studies:
             raise unknown("submission", name, logs.studies)
-    left = {name: row for name, row in logs.studies.items() if name not in names}
+    studies = {name: row for name, row in logs.studies.items() if name not in names}
     dropped = tuple(Skipped(item=name, reason="left out on request") for name in names)
-    return replace(logs, studies=left, skipped=(*logs.skipped, *dropped))
+    return replace(logs, studies=studies, skipped=(*logs.skipped, *dropped))
 
 
 def study_ranges(
     studies: Studies, *, base: Sequence[str], held_out: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
-    """Lowest and highest profile score when a single study of everybody stands for all."""
+    """Lowest and highest profile score when one study of every submission is scored at a time."""
     numbers = sorted({k for row in studies.values() for by_study in row.values() for k in by_study})
     ends: dict[str, tuple[float, float]] = {}
     for number in numbers:
