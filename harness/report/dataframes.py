@@ -1,4 +1,4 @@
-"""Records and other people's logs as tidy data frames, and as Parquet files."""
+"""Records and logs of other tools as tidy data frames, and as Parquet files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,37 +18,36 @@ from harness.storage import records
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of every frame here, before hyperparameters and metrics.
+#: Columns of every frame made here, before hyperparameters and metrics.
 COLUMNS = (
     *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
-    *(
-        "study",
-        "trial",
-        "root_seed",
-        "status",
-        "hit",
-        "point",
-        "steps",
-        "examples",
-        "gradient_examples",
-        "seconds",
-        "process_seconds",
-    ),
-    *("scored_seconds", "lr", "stage"),
+    *("study", "trial", "root_seed", "status", "hit", "point"),
+    *("steps", "examples", "gradient_examples", "seconds", "process_seconds", "scored_seconds", "lr", "stage"),
 )
 
 
 def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
-    """Records below these folders, one row per run and point; a run without a point has one row.
+    """Load records as a tidy data frame: one row for each run and evaluation; a run without an evaluation has one row.
 
-    Columns: those of `COLUMNS`, then `hparam.<name>` and `metric.<name>`. `hit` says whether the run met its targets,
-    and `attrs["left_out"]` of the frame names the files that are no records.
+    Columns, the same for every result:
+
+    - `run_id`, `submission`, `version`, `workload`, `workload_version`, `hardware`, `ruleset`, `purpose`, `study`,
+      `trial`, `root_seed`: what was run;
+    - `status`: how the run ended; `hit`: whether it met its targets at any evaluation;
+    - `point`: index of the evaluation in the run, from 0; NaN without an evaluation;
+    - `steps`, `examples` (drawn), `gradient_examples` (examples × backward passes): consumed at the evaluation;
+    - `seconds` (wall), `process_seconds`, `scored_seconds` (the clock that scores use): time at the evaluation, in s;
+    - `lr`: learning rate; `stage`: index of a stream's stage;
+    - `hparam.<name>` and `metric.<name>`: hyperparameters of the run and metrics of the evaluation.
+
+    `frame.attrs["left_out"]` lists the files that are not valid records, one line each.
 
     Args:
-        folders: any folders with records; `runs` and `results`, where they exist, when none is given.
+        folders: folders with records, searched recursively; by default `runs` and `results` in the current folder,
+            where they exist.
 
     Raises:
-        DataError: a folder that does not exist.
+        DataError: a folder does not exist.
 
     >>> import harness, tempfile
     >>> len(harness.load_results(tempfile.mkdtemp()))
@@ -56,12 +55,12 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    chosen = [Path(folder) for folder in folders] or [p for p in (Path("runs"), Path("results")) if p.is_dir()]
-    for folder in chosen:
+    paths = [Path(folder) for folder in folders] or [p for p in (Path("runs"), Path("results")) if p.is_dir()]
+    for folder in paths:
         if not folder.is_dir():
-            raise DataError(f"{folder} is no folder")
+            raise DataError(f"{folder} is not a folder", fix="bench run makes records in a folder `runs`")
     problems: list[str] = []
-    rows = [row for record in records.iter_records(chosen, problems) for row in _rows(record)]
+    rows = [row for record in records.iter_records(paths, problems) for row in _rows(record)]
     frame = pd.DataFrame(rows)
     frame = frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
     frame.attrs["left_out"] = problems
@@ -113,7 +112,7 @@ def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     if importlib.util.find_spec("pyarrow") is None:
         raise BenchError("Parquet files need pyarrow, which is not installed", fix='pip install "algorace[parquet]"')
     plain = frame.copy()
-    # Hyperparameters of one name may be numbers here and words there, which a Parquet column cannot hold.
+    # A hyperparameter may be a number in one run and a word in another, which a Parquet column cannot hold.
     for name in plain.columns:
         kinds = {type(value) for value in plain[name].dropna()}
         if len(kinds - {int, float}) > 0 and len(kinds) > 1:
@@ -122,7 +121,7 @@ def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     plain.to_parquet(path)
 
 
-# --- other people's logs ------------------------------------------------------------------------------
+# --- logs of other tools ------------------------------------------------------------------------------
 
 
 def import_csv(
@@ -140,11 +139,12 @@ def import_csv(
     Args:
         path: the file.
         metric: name of the metric's column.
-        submission, workload, study: what the run is to be called.
+        submission, workload, study: names of the run.
         step, seconds: names of the other two columns.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or holds a step or time that is no number ≥ 0 or goes back.
+        DataError: the file cannot be read, lacks a column, or has a step or time that is negative, not a number, or
+            smaller than the one before.
     """
     frame = _read_csv(path)
     missing = [name for name in (step, metric, seconds) if name not in frame.columns]
@@ -152,7 +152,7 @@ def import_csv(
         raise DataError(
             f"{path} has no column {', '.join(missing)}", fix=f"it has {', '.join(map(str, frame.columns))}"
         )
-    return _imported(path, frame, {metric: metric}, step, seconds, (submission, workload, study))
+    return _import(path, frame, [metric], step, seconds, (submission, workload, study))
 
 
 def import_wandb(
@@ -165,36 +165,37 @@ def import_wandb(
 ) -> pd.DataFrame:
     """A run's history as Weights & Biases exports it (CSV, JSON or JSON lines) as a frame like that of `load_results`.
 
-    `_step` and `_runtime` are steps and seconds; the clock there runs through evaluation, too, so these times are for
-    looking at and no scores.
+    `_step` and `_runtime` are steps and seconds. Their clock runs through evaluation, so these times are for inspection
+    and are not scores.
 
     Args:
         path: the file.
-        submission, workload, study: what the run is to be called.
-        metrics: columns to take; by default every numeric one that does not begin with `_`.
+        submission, workload, study: names of the run.
+        metrics: columns to take; by default every numeric column whose name does not begin with `_`.
 
     Raises:
-        DataError: the file cannot be read, is no history, or lacks a metric.
+        DataError: the file cannot be read, is not a history, or lacks a metric.
     """
     path = Path(path)
     frame = _read_csv(path) if path.suffix == ".csv" else _read_json(path)
     missing = [name for name in ("_step", "_runtime") if name not in frame.columns]
     if missing:
-        what = "a chart's export lacks them; export the run's history" if "Step" in frame.columns else "no W&B history"
-        raise DataError(f"{path} has no column {', '.join(missing)}", fix=what)
+        is_chart = "Step" in frame.columns
+        fix = "this is a chart's export; export the run's history" if is_chart else "export the run's history from W&B"
+        raise DataError(f"{path} has no column {', '.join(missing)}", fix=fix)
     numeric = [str(c) for c in frame.select_dtypes("number").columns if not str(c).startswith("_")]
-    chosen = list(metrics) if metrics is not None else numeric
-    unknown = [name for name in chosen if name not in numeric]
-    if unknown or not chosen:
+    names = list(metrics) if metrics is not None else numeric
+    unknown = [name for name in names if name not in numeric]
+    if unknown or not names:
         raise DataError(f"{path} has no metric {', '.join(unknown)}", fix=f"it has {', '.join(numeric) or 'none'}")
-    kept = frame[frame[chosen].notna().any(axis="columns")]
-    return _imported(path, kept, {name: name for name in chosen}, "_step", "_runtime", (submission, workload, study))
+    logged = frame[frame[names].notna().any(axis="columns")]
+    return _import(path, logged, names, "_step", "_runtime", (submission, workload, study))
 
 
-def _imported(
+def _import(
     path: str | os.PathLike[str],
     frame: pd.DataFrame,
-    metrics: dict[str, str],
+    metrics: Sequence[str],
     step: str,
     seconds: str,
     name: tuple[str, str, int],
@@ -206,7 +207,10 @@ def _imported(
         before = 0.0
         for line, value in enumerate(checked[column], start=2):
             if not math.isfinite(value) or value < before:
-                raise DataError(f"{path}, line {line}: {column} is {value!r} after {before!r}")
+                raise DataError(
+                    f"{path}, line {line}: {column} is {value!r} after {before!r}",
+                    fix="it must be a number that never decreases",
+                )
             before = float(value)
     submission, workload, study = name
     values: dict[str, Any] = {
@@ -221,8 +225,8 @@ def _imported(
         "scored_seconds": checked[seconds].to_numpy(),
         **{f"metric.{m}": checked[m].to_numpy() for m in metrics},
     }
-    made = pd.DataFrame(values)
-    return made.reindex(columns=[*COLUMNS, *(c for c in made.columns if c not in COLUMNS)])
+    run = pd.DataFrame(values)
+    return run.reindex(columns=[*COLUMNS, *(c for c in run.columns if c not in COLUMNS)])
 
 
 def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One HTML file that works offline: tables, curves, settings, machines, failures; the plotting library is inside."""
+"""One HTML file that works offline: tables, curves, hyperparameters, machines, failures, and the plotting library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
-#: Evaluations of a run that are drawn; more would only make the file larger.
+#: Evaluations drawn of each run; more would only make the file larger.
 MOST_POINTS = 300
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
@@ -35,9 +35,9 @@ def page(
     """The report as HTML.
 
     Args:
-        records: read once, not kept.
-        question: what the leaderboard shows.
-        problems: lines about files that are no records; read after the records.
+        records: read once and not stored.
+        query: what the leaderboard shows.
+        problems: lines about files that are not valid records; read after the records.
         staged: records of rulesets that choose or draw a stop; read after the records.
 
     Raises:
@@ -49,7 +49,7 @@ def page(
     more = Stops([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
     data["more"] += [_grid(grid) for grid in more]
     assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
-    # `<` never stands in the data, so no text in a record can end the script element.
+    # The data never contain `<`, so no text in a record can end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         assets["page.html"]
@@ -64,7 +64,7 @@ def plotting_scripts() -> list[str]:
     """The plotting library's scripts, from its package.
 
     Raises:
-        BenchError: it is not installed.
+        BenchError: Bokeh is not installed.
     """
     spec = importlib.util.find_spec("bokeh")
     if spec is None or not spec.submodule_search_locations:
@@ -82,7 +82,7 @@ def _asset(name: str) -> str:
 
 
 def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
-    """What the page's script draws, as plain data."""
+    """The data that the page's script draws."""
     summaries: list[RunSummary] = []
     runs: list[dict[str, Any]] = []
     workloads: dict[str, dict[str, Any]] = {}
@@ -91,19 +91,19 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
         facts = record.spec.workload.facts
         if not query.wants(facts):
             continue
-        one = summarize(record, query)
-        summaries.append(one)
+        summary = summarize(record, query)
+        summaries.append(summary)
         if record.spec.smoke or record.spec.profile:
             continue
         workloads.setdefault(facts.id, _workload(record))
-        runs.append(_run(record, one))
+        runs.append(_run(record, summary))
         _count_machine(machines, record)
     boards = build_leaderboards(summaries, query)
-    tuned = tuning_grids(curves(one.run for one in summaries))
+    tuned = tuning_grids(curves(summary.run for summary in summaries))
     return {
         "version": __version__,
         "records": len(summaries),
-        "tables": [_table(one) for one in boards],
+        "tables": [_table(board) for board in boards],
         "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
         "runs": runs,
@@ -144,8 +144,8 @@ def _workload(record: Record) -> dict[str, Any]:
             "horizon": facts.budget.horizon, "stages": len(facts.stages)}  # fmt: skip
 
 
-def _run(record: Record, one: RunSummary) -> dict[str, Any]:
-    spec, points = record.spec, _thinned(record)
+def _run(record: Record, summary: RunSummary) -> dict[str, Any]:
+    spec, points = record.spec, _thin_points(record)
     metric = spec.workload.facts.targets[0].metric
     return {
         "id": record.run_id,
@@ -156,21 +156,21 @@ def _run(record: Record, one: RunSummary) -> dict[str, Any]:
         "trial": spec.trial,
         "seed": spec.root_seed,
         "hparams": spec.hparams,
-        "by_hand": list(spec.overridden),
+        "overrides": list(spec.overridden),
         "status": record.status,
         "failed": not is_success(record.status),
-        "hit": one.result.status == "hit",
-        "why": record.reason or (one.result.reason if one.result.status == "unknown" else ""),
-        "time": [_short(p.scored(spec.clock)) for p in points],
+        "hit": summary.result.status == "hit",
+        "why": record.reason or (summary.result.reason if summary.result.status == "unknown" else ""),
+        "time": [_rounded(p.scored(spec.clock)) for p in points],
         "examples": [p.examples for p in points],
         "steps": [p.steps for p in points],
-        "metric": [_short(p.metrics.get(metric)) for p in points],
-        "lr": [_short(p.lr) for p in points],
+        "metric": [_rounded(p.metrics.get(metric)) for p in points],
+        "lr": [_rounded(p.lr) for p in points],
     }
 
 
-def _thinned(record: Record) -> list[Any]:
-    """At most `MOST_POINTS` evaluations, the last one and the hit among them."""
+def _thin_points(record: Record) -> list[Any]:
+    """At most `MOST_POINTS` evaluations, among them the last one and the hit."""
     points = record.points
     if len(points) <= MOST_POINTS:
         return list(points)
@@ -180,13 +180,13 @@ def _thinned(record: Record) -> list[Any]:
     return [points[i] for i in sorted(keep) if i < len(points)]
 
 
-def _short(value: float | None) -> float | None:
-    """Six digits are more than a screen shows; what JSON has no number for is left out."""
+def _rounded(value: float | None) -> float | None:
+    """A number with six digits; None where it is not finite."""
     return None if finite_or_none(value) is None else float(f"{value:.6g}")
 
 
 def _count_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:
-    seen = {} if record.environment is None else msgspec.to_builtins(record.environment)
-    seen = {"hardware": record.spec.hardware, "device": record.spec.device, **seen}
-    key = json.dumps(seen, sort_keys=True)
-    machines.setdefault(key, {**seen, "runs": 0})["runs"] += 1
+    environment = {} if record.environment is None else msgspec.to_builtins(record.environment)
+    machine = {"hardware": record.spec.hardware, "device": record.spec.device, **environment}
+    key = json.dumps(machine, sort_keys=True)
+    machines.setdefault(key, {**machine, "runs": 0})["runs"] += 1

@@ -116,9 +116,8 @@ def _detail_title(details: WorkloadDetails) -> str:
     if not details.targets:
         return name
     target = details.targets[0]
-    sign = "≤" if target.goal == "min" else "≥"
     unit = f" {target.unit}" if target.unit else ""
-    return f"{name}: {target.metric} {sign} {text.number(target.value)}{unit}"
+    return f"{name}: {target.metric} {text.target_bound(target)}{unit}"
 
 
 def detail_name(row: DetailRow, board: Leaderboard) -> str:

@@ -20,43 +20,43 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-#: Finished trials of earlier commands that are shown one by one; more are counted.
+#: Trials kept from earlier commands are listed up to this number, and counted beyond it.
 _FEW = 3
-#: Running trials that are shown in detail; more have a line each.
+#: Running trials are shown in detail up to this number, and on one line each beyond it.
 _DETAILED = 2
 
 
 class _KeptTrials:
-    """Trials kept from before, gathered until something else is to be shown: a plan may have thousands of them."""
+    """Trials kept from earlier commands, collected until another line is printed: a plan may have thousands."""
 
     def __init__(self) -> None:
-        self._outcomes: list[TrialSummary] = []
+        self._summaries: list[TrialSummary] = []
 
-    def add(self, outcome: TrialSummary) -> None:
-        self._outcomes.append(outcome)
+    def add(self, summary: TrialSummary) -> None:
+        self._summaries.append(summary)
 
     def lines(self, index: int, total: int) -> list[str]:
-        """What to say of those gathered since; they are the last ones up to `index`."""
-        outcomes, self._outcomes = self._outcomes, []
-        first = index - len(outcomes) + 1
-        if len(outcomes) > _FEW:
-            counts = Counter(outcome.status for outcome in outcomes)
+        """Lines about the trials collected since the last call; `index` is the number of the last of them."""
+        summaries, self._summaries = self._summaries, []
+        first = index - len(summaries) + 1
+        if len(summaries) > _FEW:
+            counts = Counter(summary.status for summary in summaries)
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
             return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from before)"]
         return [
-            f"[{first + i}/{total}] {_title(outcome.spec)}: {_ending(outcome)} (kept from before)"
-            for i, outcome in enumerate(outcomes)
+            f"[{first + i}/{total}] {_title(summary.spec)}: {_ending(summary)} (kept from before)"
+            for i, summary in enumerate(summaries)
         ]
 
 
 class Plain:
-    """One line per evaluation, nothing that moves; for pipes, logs and dumb terminals.
+    """One line per evaluation, without redrawing; for pipes, logs and dumb terminals.
 
-    While several trials run, each line names its trial by the number that it was given when it started.
+    While several trials run, each line begins with the number of its trial.
 
     Args:
-        total: trials in all.
-        stream: where lines go.
+        total: number of trials.
+        stream: where lines are printed; stderr when None.
     """
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
@@ -70,33 +70,33 @@ class Plain:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._say_kept()
+        self._print_kept()
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
         number = self._number(run_id(spec))
-        more = f", going on from step {resumed[-1].steps:,}" if resumed else ""
-        self._say(f"[{number}/{self._total}] {_title(spec)}{more}")
+        more = f", continued from step {resumed[-1].steps:,}" if resumed else ""
+        self._print(f"[{number}/{self._total}] {_title(spec)}{more}")
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
-        self._say(f"  {self._prefix(run_id(spec))}{_progress_line(spec, point)}")
+        self._print(f"  {self._prefix(run_id(spec))}{_progress_line(spec, point)}")
 
     def warned(self, spec: RunSpec, message: str) -> None:
-        self._say(f"warning: {_title(spec)}: {message}")
+        self._print(f"warning: {_title(spec)}: {message}")
 
     def finished(self, record: Record) -> None:
-        if record.run_id not in self._running:  # it ended before it stood
-            self._say(f"[{self._number(record.run_id)}/{self._total}] {_title(record.spec)}")
+        if record.run_id not in self._running:  # it ended before it started
+            self._print(f"[{self._number(record.run_id)}/{self._total}] {_title(record.spec)}")
         prefix = self._prefix(record.run_id)
         del self._running[record.run_id]
-        self._say(f"  {prefix}{_outcome(record)}")
+        self._print(f"  {prefix}{_outcome(record)}")
 
     def kept(self, summary: TrialSummary) -> None:
         self._index += 1
         self._kept.add(summary)
 
     def _number(self, identity: str) -> int:
-        """A trial's number, given when it is first heard of."""
-        self._say_kept()
+        """A trial's number, counted in the order of first events."""
+        self._print_kept()
         if identity not in self._running:
             self._index += 1
             self._running[identity] = self._index
@@ -105,12 +105,12 @@ class Plain:
     def _prefix(self, identity: str) -> str:
         return f"[{self._running[identity]}] " if len(self._running) > 1 else ""
 
-    def _say_kept(self) -> None:
+    def _print_kept(self) -> None:
         for line in self._kept.lines(self._index, self._total):
-            self._say(line)
+            self._print(line)
 
-    def _say(self, line: str) -> None:
-        # Whoever read along may go away (`| head`); the run goes on.
+    def _print(self, line: str) -> None:
+        # The reader of a pipe may close it (`| head`); the run continues.
         with contextlib.suppress(OSError, ValueError):
             print(line, file=self._stream, flush=True)
 
@@ -126,10 +126,10 @@ class _Running:
 
 
 class LiveView:
-    """A view that redraws itself: what runs now (in detail while it is little), what has ended as one line each.
+    """A view that redraws itself: running trials, in detail while they are few, and a line for each finished trial.
 
     Args:
-        total: trials in all.
+        total: number of trials.
     """
 
     def __init__(self, total: int) -> None:
@@ -150,7 +150,7 @@ class LiveView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._say_kept()
+        self._print_kept()
         self._running = {}
         self._live.stop()
 
@@ -178,13 +178,13 @@ class LiveView:
         self._kept.add(summary)
 
     def _number(self, identity: str) -> int:
-        self._say_kept()
+        self._print_kept()
         if identity in self._running:
             return self._running[identity].number
         self._index += 1
         return self._index
 
-    def _say_kept(self) -> None:
+    def _print_kept(self) -> None:
         for line in self._kept.lines(self._index, self._total):
             self._live.console.print(f"[dim]{_escape(line)}[/]")
 
@@ -192,7 +192,7 @@ class LiveView:
         from rich.console import Group
         from rich.text import Text
 
-        # This runs in a thread of its own, which may find the trials changing.
+        # Another thread calls this while the trials change.
         running = list(self._running.values())
         if not running:
             return Text(f"  {self._index}/{self._total} starting …" if self._index < self._total else "", style="dim")
@@ -206,7 +206,7 @@ class LiveView:
         return grid
 
     def _line(self, trial: _Running) -> tuple[RenderableType, ...]:
-        """One of many: how far it is, and how near to its target."""
+        """One of many trials: its progress, and its distance from the target."""
         from rich.text import Text
 
         number, title = Text(f"  {trial.number}/{self._total}", style="dim"), Text(_title(trial.spec), style="bold")
@@ -215,11 +215,11 @@ class LiveView:
         point, target = trial.points[-1], _target(trial.spec, trial.points[-1].stage)
         value = point.metrics.get(target.metric, float("nan"))
         share, bar = _share(trial.spec, point, 16)
-        now = Text(f"{target.metric} {value:.4g}  target {_goal(target)}")
+        now = Text(f"{target.metric} {value:.4g}  target {text.target_bound(target)}")
         return number, title, Text.assemble(*bar, f" {share:4.0%}"), now, Text(_clock(trial.spec, point))
 
     def _block(self, trial: _Running) -> RenderableType:
-        """One of few: its curve, its target, its budget."""
+        """One of few trials: its curve, its target, its budget."""
         from rich.table import Table
         from rich.text import Text
 
@@ -230,25 +230,25 @@ class LiveView:
         values = [p.metrics[target.metric] for p in points if target.metric in p.metrics]
         if values:
             grid.add_row("", Text(text.sparkline(values, 40), style="cyan"))
-            now = Text.assemble(f"{target.metric} ", (f"{values[-1]:.4g}", "bold"), f"  target {_goal(target)}")
+            now = Text.assemble(
+                f"{target.metric} ", (f"{values[-1]:.4g}", "bold"), f"  target {text.target_bound(target)}"
+            )
             grid.add_row("", now)
         if points:
             share, bar = _share(spec, points[-1], 40)
             elapsed = time.monotonic() - trial.began
             known = share > 0.02 and elapsed > 1
-            left = f", at most {text.seconds(elapsed * (1 - share) / share)} left" if known else ""
+            remaining = f", at most {text.seconds(elapsed * (1 - share) / share)} left" if known else ""
             grid.add_row("", Text.assemble(*bar, f" {share:.0%} of the budget"))
-            grid.add_row("", Text(f"{_clock(spec, points[-1])} on the clock{left}"))
+            grid.add_row("", Text(f"{_clock(spec, points[-1])} on the clock{remaining}"))
         return grid
 
 
 def _title(spec: RunSpec) -> str:
-    set_by_hand = " ".join(f"{name}={spec.hparams[name]}" for name in spec.overridden if name in spec.hparams)
+    overrides = "".join(f" {name}={spec.hparams[name]}" for name in spec.overridden if name in spec.hparams)
     study = f" study {spec.study}" if spec.study else ""
     trial = f" trial {spec.trial}" if spec.trial else ""
-    return (
-        f"{spec.submission.name} on {spec.workload.facts.name}{study}{trial}{' ' + set_by_hand if set_by_hand else ''}"
-    )
+    return f"{spec.submission.name} on {spec.workload.facts.name}{study}{trial}{overrides}"
 
 
 def _target(spec: RunSpec, stage: int) -> Target:
@@ -257,7 +257,7 @@ def _target(spec: RunSpec, stage: int) -> Target:
 
 
 def _share(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
-    """How much of the budget is spent, and a bar that shows it."""
+    """The share of the budget that is spent, and a bar that shows it."""
     share = min(1.0, point.examples / spec.workload.facts.budget.horizon)
     filled = round(share * width)
     return share, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
@@ -267,10 +267,6 @@ def _clock(spec: RunSpec, point: Point) -> str:
     return text.seconds(point.scored(spec.clock))
 
 
-def _goal(target: Target) -> str:
-    return f"{'≤' if target.goal == 'min' else '≥'} {text.number(target.value)}"
-
-
 def _progress_line(spec: RunSpec, point: Point) -> str:
     target = _target(spec, point.stage)
     value = point.metrics.get(target.metric, float("nan"))
@@ -278,7 +274,7 @@ def _progress_line(spec: RunSpec, point: Point) -> str:
     horizon = spec.workload.facts.budget.horizon
     return (
         f"{point.examples:>9,}/{horizon:,} examples {point.steps:>6,} steps{stage}  "
-        f"{target.metric} {value:.4f} (target {_goal(target)})  {point.scored(spec.clock):7.2f} s"
+        f"{target.metric} {value:.4f} (target {text.target_bound(target)})  {point.scored(spec.clock):7.2f} s"
     )
 
 
@@ -290,8 +286,8 @@ def _outcome(record: Record) -> str:
     return _ending(record)
 
 
-def _ending(ended: Record | TrialSummary) -> str:
-    return f"{ended.status}: {ended.reason}" if ended.reason else ended.status
+def _ending(trial: Record | TrialSummary) -> str:
+    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 
 
 def _escape(line: str) -> str:

@@ -1,4 +1,4 @@
-"""Tables of what has no time to target: claims at a chosen stop, scores at drawn stops, and what tuning buys."""
+"""Tables beside the leaderboard: claims at a chosen stop, scores at drawn stops, and the gain from tuning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Stops:
     """Claims and anytime scores of records.
 
     Args:
-        records: of rulesets that choose or draw a stop; others are passed over.
+        records: records of rulesets that choose or draw a stop; other records are ignored.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -30,11 +30,11 @@ class Stops:
         self.scores = anytime.scores(records)
 
     def grids(self) -> list[Grid]:
-        """As tables, one per hardware class, ruleset and workload."""
+        """One table for each hardware class, ruleset and workload."""
         return [*map(_claim_grid, _grouped(self.claims)), *map(_score_grid, _grouped(self.scores))]
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data; what is not finite is null."""
+        """Plain data; a number that is not finite is null."""
         return {
             "fixed_stop": [
                 {
@@ -72,7 +72,7 @@ class Stops:
 
 
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
-    """Rows of one table together; they come sorted."""
+    """Sorted rows as one list for each table."""
     return [list(group) for _, group in groupby(rows, key=lambda r: (r.hardware, r.ruleset, r.workload))]
 
 
@@ -111,7 +111,7 @@ def _score_grid(scores: Sequence[AnytimeScore]) -> Grid:
 
 
 def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
-    """The median best time of k trials, one table per hardware class, ruleset and workload."""
+    """The median best time of k trials, one table for each hardware class, ruleset and workload."""
     grids = []
     for group in _grouped(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
         most = max(len(c.best) for c in group)

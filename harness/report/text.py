@@ -8,6 +8,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
+from harness.contract.workload import Target
+
 #: Characters of a line of a table where no terminal limits it: in pipes and files.
 WIDE = 140
 #: In a terminal narrower than this a table that does not fit becomes one block per row.
@@ -176,6 +178,15 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     low, high = min(chosen), max(chosen)
     span = (high - low) or 1.0
     return "".join(_BARS[int((v - low) / span * (len(_BARS) - 1))] for v in chosen)
+
+
+def target_bound(target: Target) -> str:
+    """A target's value and the side from which it must be reached.
+
+    >>> target_bound(Target(metric="loss", goal="min", value=1.1))
+    '≤ 1.1'
+    """
+    return f"{'≤' if target.goal == 'min' else '≥'} {number(target.value)}"
 
 
 def seconds(value: float) -> str:

@@ -34,7 +34,7 @@ def test_a_run_without_points_keeps_its_row(tmp_path: Path) -> None:
 def test_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert harness.load_results().empty
-    with pytest.raises(DataError, match="nowhere is no folder"):
+    with pytest.raises(DataError, match="nowhere is not a folder"):
         harness.load_results("nowhere")
 
 

@@ -40,7 +40,7 @@ def test_trials_side_by_side_are_told_apart_by_their_numbers() -> None:
     lines = said.getvalue().splitlines()
     heads = [line.split()[0] for line in lines]
     assert lines[0] == "[1/2] base on micro"
-    assert lines[2] == "[2/2] base on micro trial 1, going on from step 20"
+    assert lines[2] == "[2/2] base on micro trial 1, continued from step 20"
     assert heads == ["[1/2]", "64/6,400", "[2/2]", "[2]", "[1]", "448/6,400", "exhausted"]
 
 

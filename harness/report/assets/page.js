@@ -231,7 +231,7 @@
     plainTable($("failed"), ["submission", "workload", "study", "trial", "status", "reason", "run"], missed.map((r) => [r.submission, r.workload, `${r.study}`, `${r.trial}`, el("span", { class: r.failed ? "miss" : null }, r.status), r.why || "–", r.id]), 5);
     const groups = new Map();
     for (const r of here()) {
-      const text = Object.entries(r.hparams).sort().map(([k, v]) => `${k}=${typeof v === "number" ? number(v, 4) : v}${r.by_hand.includes(k) ? " (by hand)" : ""}`).join("  ");
+      const text = Object.entries(r.hparams).sort().map(([k, v]) => `${k}=${typeof v === "number" ? number(v, 4) : v}${r.overrides.includes(k) ? " (override)" : ""}`).join("  ");
       const key = JSON.stringify([r.submission, r.workload, text]);
       groups.set(key, { r, text, n: (groups.get(key)?.n ?? 0) + 1, hits: (groups.get(key)?.hits ?? 0) + (r.hit ? 1 : 0) });
     }
