@@ -150,7 +150,7 @@ def simulate() -> None:
             ranks = known.false_ranks(setting, n, 4000)
             where = f"{setting.noise} | {setting.misses:.0%} | {n}"
             print(f"| {where} | {overall:.3f} | {on_any:.3f} | {ranks:.3f} |", flush=True)
-    print("\n| noise | seed noise | misses | pairs said to be needed (median) | 3 % found |\n|---|---|---|---|---|")
+    print("\n| noise | seed noise | misses | pairs needed by the pilot (median) | 3 % found |\n|---|---|---|---|---|")
     for setting in [
         *(known.SimulatedTable(noise=noise, scale=scale) for noise in known.NOISES for scale in (0.01, 0.03, 0.05)),
         known.SimulatedTable(misses=0.05),
