@@ -40,10 +40,10 @@ def ranking_grid(board: Leaderboard) -> Grid:
         ["rank", *(rank_range(row.ranks) for row in board.rows)],
         ["submission", *(_name(row.submission, board) for row in board.rows)],
     ]
-    left = {1}
+    left_aligned = {1}
     for column in SCORE_COLUMNS:
         if column.applies(board):
-            left |= set() if column.right else {len(columns)}
+            left_aligned |= set() if column.right else {len(columns)}
             columns.append([column.heading, *(column.text(row, board) for row in board.rows)])
     for facts in board.workloads:
         name = facts.id + (" (coarse)" if facts.coarse else "")
@@ -53,7 +53,7 @@ def ranking_grid(board: Leaderboard) -> Grid:
         title=title(board),
         heading=heading,
         rows=rows,
-        right=frozenset(range(len(columns))) - left,
+        right=frozenset(range(len(columns))) - left_aligned,
         lead=LEAD,
         leader=bool(board.rows) and _leads_alone(board.rows[0]),
     )

@@ -16,7 +16,7 @@ from harness.storage.records import encode
 
 TARGET = Target(metric="loss", goal="min", value=1.0, unit="nats")
 RULES = Ruleset(name="quick", version="1", summary="one trial", trials=1, studies=3)
-#: Seconds to target that each submission is made for.
+#: Seconds to target of each submission, up to noise.
 SPEED = {"alpha": 1.0, "beta": 1.4, "gamma-with-a-rather-long-name": 2.5}
 ENVIRONMENT = Environment(
     python="3.11.7",
@@ -30,7 +30,7 @@ ENVIRONMENT = Environment(
 
 
 def facts(name: str = "hills", **changes: Any) -> WorkloadFacts:
-    made = WorkloadFacts(
+    base = WorkloadFacts(
         name=name,
         version="1",
         tier="cpu",
@@ -40,7 +40,7 @@ def facts(name: str = "hills", **changes: Any) -> WorkloadFacts:
         eval_every=100,
         levels={"easy": (msgspec.structs.replace(TARGET, value=1.5),)},
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def record(submission: str = "alpha", workload: WorkloadFacts | None = None, study: int = 0, **changes: Any) -> Record:
@@ -80,7 +80,7 @@ def record(submission: str = "alpha", workload: WorkloadFacts | None = None, stu
         hardware="cpu-synthetic",
     )
     spec = msgspec.structs.replace(spec, **changes.pop("spec", {}))
-    made = Record(
+    base = Record(
         run_id=f"run-{submission}-{workload.name}-{workload.version}-{study}-{spec.hardware}",
         spec=spec,
         status="exhausted" if hit is None else "reached",
@@ -90,7 +90,7 @@ def record(submission: str = "alpha", workload: WorkloadFacts | None = None, stu
         environment=ENVIRONMENT,
         started=f"2026-01-01T00:00:{study:02}",
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def field(studies: int = 3) -> list[Record]:
@@ -109,14 +109,14 @@ def field(studies: int = 3) -> list[Record]:
 
 def exploring(submission: str = "alpha", study: int = 0, lr: float = 0.01, **changes: Any) -> Record:
     """A run whose learning rate was set with `--set`: it is shown and never ranked."""
-    made = record(submission, facts("hills"), study, lr=lr, **changes, spec={"overridden": ("lr",)})
-    return msgspec.structs.replace(made, run_id=f"{made.run_id}-lr-{lr}")
+    base = record(submission, facts("hills"), study, lr=lr, **changes, spec={"overridden": ("lr",)})
+    return msgspec.structs.replace(base, run_id=f"{base.run_id}-lr-{lr}")
 
 
 def write(folder: Path, records: list[Record]) -> Path:
     """Records as a runs folder."""
-    for made in records:
-        run_folder = folder / made.run_id
+    for item in records:
+        run_folder = folder / item.run_id
         run_folder.mkdir(parents=True, exist_ok=True)
-        (run_folder / "record.json").write_bytes(encode(made))
+        (run_folder / "record.json").write_bytes(encode(item))
     return folder

@@ -25,13 +25,13 @@ REFERENCE = ("--reference", "alpha")
 def tables_of(bench: Bench, *more: str) -> dict[str, dict]:
     done = bench("leaderboard", "--json", *more)
     assert done.code == 0, done.err
-    return {one["hardware"]: one for one in json.loads(done.out)["tables"]}
+    return {table["hardware"]: table for table in json.loads(done.out)["tables"]}
 
 
 def test_ranks_scores_and_spreads(bench: Bench, results: Path) -> None:
-    one = tables_of(bench, *REFERENCE)["cpu-synthetic"]
-    assert [row["submission"].partition("@")[0] for row in one["rows"]] == list(synthetic.SPEED)
-    first, second, third = one["rows"]
+    table = tables_of(bench, *REFERENCE)["cpu-synthetic"]
+    assert [row["submission"].partition("@")[0] for row in table["rows"]] == list(synthetic.SPEED)
+    first, second, third = table["rows"]
     assert first["anchored"] == pytest.approx(0.4)
     assert first["speedup"] == pytest.approx(1.0)
     assert first["anchored"] > second["anchored"] > third["anchored"]
@@ -43,16 +43,16 @@ def test_ranks_scores_and_spreads(bench: Bench, results: Path) -> None:
     }  # fmt: skip
     assert third["cells"]["valleys@1"]["value"] is None, "a miss is null, and no zero"
     assert third["speedup_workloads"] == ["hills@1"]
-    assert not one["ranked"]
-    assert {row["trust"] for row in one["rows"]} == {"self-reported"}
+    assert not table["ranked"]
+    assert {row["trust"] for row in table["rows"]} == {"self-reported"}
 
 
 def test_from_six_studies_on_there_is_an_interval_and_ranks_are_told_apart(bench: Bench, tmp_path: Path) -> None:
     synthetic.write(tmp_path / "runs", synthetic.field(studies=8))
-    one = tables_of(bench, *REFERENCE)["cpu-synthetic"]
-    assert [row["ranks"] for row in one["rows"]] == [[1, 1], [2, 2], [3, 3]]
-    assert one["rows"][0]["anchored_spread"]["kind"] == "interval"
-    assert one["ties"] == []
+    table = tables_of(bench, *REFERENCE)["cpu-synthetic"]
+    assert [row["ranks"] for row in table["rows"]] == [[1, 1], [2, 2], [3, 3]]
+    assert table["rows"][0]["anchored_spread"]["kind"] == "interval"
+    assert table["ties"] == []
     shown = bench("leaderboard", *REFERENCE).out
     assert "0.400 [" in shown
 
@@ -64,25 +64,25 @@ def test_hardware_classes_never_share_a_table(bench: Bench, results: Path) -> No
 
 
 def test_without_the_reference_there_is_no_anchored_score(bench: Bench, results: Path) -> None:
-    one = tables_of(bench, "--reference", "nobody")["cpu-synthetic"]
-    assert {row["anchored"] for row in one["rows"]} == {None}
-    assert any("nobody" in note for note in one["notes"])
-    assert one["rows"][0]["profile"] == 1.0
+    table = tables_of(bench, "--reference", "nobody")["cpu-synthetic"]
+    assert {row["anchored"] for row in table["rows"]} == {None}
+    assert any("nobody" in note for note in table["notes"])
+    assert table["rows"][0]["profile"] == 1.0
 
 
 @pytest.mark.parametrize("by", ["examples", "steps"])
 def test_other_axes(bench: Bench, results: Path, by: str) -> None:
-    one = tables_of(bench, "--by", by, *REFERENCE)["cpu-synthetic"]
-    value = one["rows"][0]["cells"]["hills@1"]["value"]
+    table = tables_of(bench, "--by", by, *REFERENCE)["cpu-synthetic"]
+    value = table["rows"][0]["cells"]["hills@1"]["value"]
     assert value == pytest.approx(1100 if by == "examples" else 110, rel=0.2)
     assert f": {by} to target" in bench("leaderboard", "--by", by).out
 
 
 def test_metric_at_a_budget_marks_runs_that_had_stopped(bench: Bench, results: Path) -> None:
-    one = tables_of(bench, "--by", "metric@50%")["cpu-synthetic"]
-    assert [row["mean_place"] for row in one["rows"]] == [1.0, 2.0, 3.0]
-    assert one["rows"][0]["cells"]["hills@1"]["stopped_early"]
-    assert not one["rows"][2]["cells"]["hills@1"]["stopped_early"]
+    table = tables_of(bench, "--by", "metric@50%")["cpu-synthetic"]
+    assert [row["mean_place"] for row in table["rows"]] == [1.0, 2.0, 3.0]
+    assert table["rows"][0]["cells"]["hills@1"]["stopped_early"]
+    assert not table["rows"][2]["cells"]["hills@1"]["stopped_early"]
     shown = bench("leaderboard", "--by", "metric@1.5s").out
     assert "metric at 1.5 seconds" in shown
     assert "*" in shown
@@ -97,23 +97,23 @@ def test_a_metric_budget_that_is_none(text: str) -> None:
 def test_targets_are_recomputed_and_what_cannot_be_decided_is_named(bench: Bench, results: Path) -> None:
     main, easy = (tables_of(bench, "--target", t)["cpu-synthetic"] for t in ("main", "easy"))
     for before, after in zip(main["rows"], easy["rows"], strict=True):
-        low, high = (one["cells"]["hills@1"]["value"] for one in (after, before))
+        low, high = (row["cells"]["hills@1"]["value"] for row in (after, before))
         assert low < high
     assert bench("leaderboard", "--target", "hard").code == 0
     hard = tables_of(bench, "--target", "hard")["cpu-synthetic"]
     assert hard["rows"] == []
-    assert {one["why"] for one in hard["left_out"]} == {"hills@1 has no hard target", "valleys@1 has no hard target"}
+    assert {skip["why"] for skip in hard["left_out"]} == {"hills@1 has no hard target", "valleys@1 has no hard target"}
 
 
 def test_a_harder_target_than_the_one_it_stopped_at_is_unknown_and_no_miss() -> None:
     harder = msgspec.structs.replace(synthetic.TARGET, value=0.5)
     facts = synthetic.facts(levels={"hard": (harder,)})
     records = [synthetic.record("alpha", facts), synthetic.record("beta", facts, speed=60.0)]
-    (one,) = build_leaderboards(
+    (table,) = build_leaderboards(
         [summarize(r, LeaderboardQuery(level="hard")) for r in records], LeaderboardQuery(level="hard")
     )
-    assert [row.submission for row in one.rows] == ["beta@1"]
-    assert any("stopped at its own target" in s.reason for s in one.left_out)
+    assert [row.submission for row in table.rows] == ["beta@1"]
+    assert any("stopped at its own target" in s.reason for s in table.left_out)
 
 
 def test_workload_and_tier(bench: Bench, results: Path) -> None:
@@ -146,10 +146,10 @@ def test_versions_and_sources_never_mix() -> None:
     ref = msgspec.structs.replace(other.spec.submission, source_hash="f" * 64)
     other = msgspec.structs.replace(other, spec=msgspec.structs.replace(other.spec, submission=ref))
     records = [synthetic.record("alpha", synthetic.facts(version="9")), synthetic.record("alpha", newer), other]
-    (one,) = build_leaderboards([summarize(r, LeaderboardQuery()) for r in records], LeaderboardQuery())
-    assert [facts.id for facts in one.workloads] == ["hills@10"]
-    assert {row.submission for row in one.rows} == {"alpha@1#000000", "alpha@1#ffffff"}
-    assert any("newer" in s.reason for s in one.left_out)
+    (table,) = build_leaderboards([summarize(r, LeaderboardQuery()) for r in records], LeaderboardQuery())
+    assert [facts.id for facts in table.workloads] == ["hills@10"]
+    assert {row.submission for row in table.rows} == {"alpha@1#000000", "alpha@1#ffffff"}
+    assert any("newer" in s.reason for s in table.left_out)
 
 
 # --- bad input --------------------------------------------------------------------------------------
@@ -193,10 +193,10 @@ def broken(**changes: object) -> Record:
 def test_unusable_points_are_left_out_by_name(record: Record, word: str) -> None:
     records = [synthetic.record("alpha"), synthetic.record("beta"), record]
     summaries = [summarize(r, LeaderboardQuery()) for r in records]
-    (one,) = build_leaderboards(summaries, LeaderboardQuery())
-    assert any(word in s.reason and record.run_id in s.item for s in one.left_out)
-    assert one.rows[0].n == (1, 1)
-    assert word in leaderboard.as_text([one])
+    (table,) = build_leaderboards(summaries, LeaderboardQuery())
+    assert any(word in s.reason and record.run_id in s.item for s in table.left_out)
+    assert table.rows[0].n == (1, 1)
+    assert word in leaderboard.as_text([table])
 
 
 def test_two_records_with_one_id(bench: Bench, results: Path) -> None:
@@ -219,10 +219,10 @@ def test_an_empty_folder(bench: Bench, tmp_path: Path) -> None:
 
 def test_all_missed(bench: Bench, tmp_path: Path) -> None:
     synthetic.write(tmp_path / "runs", [synthetic.record(name, speed=99.0) for name in ("alpha", "beta")])
-    one = tables_of(bench, *REFERENCE)["cpu-synthetic"]
-    assert "every submission missed every target" in one["notes"]
-    assert {row["anchored"] for row in one["rows"]} == {None}, "no silent zero"
-    assert {row["speedup"] for row in one["rows"]} == {None}
+    table = tables_of(bench, *REFERENCE)["cpu-synthetic"]
+    assert "every submission missed every target" in table["notes"]
+    assert {row["anchored"] for row in table["rows"]} == {None}, "no silent zero"
+    assert {row["speedup"] for row in table["rows"]} == {None}
 
 
 # --- best -------------------------------------------------------------------------------------------
@@ -257,9 +257,9 @@ def test_a_run_that_broke_is_last_at_a_budget(bench: Bench, tmp_path: Path) -> N
     quick = [synthetic.record("alpha", study=i, speed=1.0, evaluations=6, status="crashed", hit=None) for i in range(3)]
     slow = [synthetic.record("beta", study=i, speed=60.0) for i in range(3)]
     synthetic.write(tmp_path / "runs", [*quick, *slow])
-    one = tables_of(bench, "--by", "metric@budget")["cpu-synthetic"]
-    assert [(row["submission"], row["ranks"]) for row in one["rows"]] == [("beta@1", [1, 1]), ("alpha@1", [2, 2])]
-    (cell,) = one["rows"][1]["cells"].values()
+    table = tables_of(bench, "--by", "metric@budget")["cpu-synthetic"]
+    assert [(row["submission"], row["ranks"]) for row in table["rows"]] == [("beta@1", [1, 1]), ("alpha@1", [2, 2])]
+    (cell,) = table["rows"][1]["cells"].values()
     assert (cell["value"], cell["hits"]) == (None, 0)
     shown = bench("leaderboard", "--by", "metric@budget").out
     assert "broke (3/3 broke)" in shown

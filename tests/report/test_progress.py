@@ -27,9 +27,9 @@ def kept(spec: RunSpec) -> TrialSummary:
 
 
 def test_trials_side_by_side_are_told_apart_by_their_numbers() -> None:
-    said = io.StringIO()
+    output = io.StringIO()
     one, two = stub_specs(2)
-    with Plain(2, said) as view:
+    with Plain(2, output) as view:
         view.started(one, ())
         view.evaluated(one, point(64))
         view.started(two, (point(0), point(320)))
@@ -37,7 +37,7 @@ def test_trials_side_by_side_are_told_apart_by_their_numbers() -> None:
         view.finished(record(one))
         view.evaluated(two, point(448))
         view.finished(record(two))
-    lines = said.getvalue().splitlines()
+    lines = output.getvalue().splitlines()
     heads = [line.split()[0] for line in lines]
     assert lines[0] == "[1/2] base on micro"
     assert lines[2] == "[2/2] base on micro trial 1, continued from step 20"
@@ -45,25 +45,25 @@ def test_trials_side_by_side_are_told_apart_by_their_numbers() -> None:
 
 
 def test_a_resumed_worker_keeps_its_number() -> None:
-    said = io.StringIO()
+    output = io.StringIO()
     (spec,) = stub_specs(1)
-    with Plain(1, said) as view:
+    with Plain(1, output) as view:
         view.started(spec, ())
         view.started(spec, (point(64),))
         view.finished(record(spec))
-    assert said.getvalue().count("[1/1]") == 2
+    assert output.getvalue().count("[1/1]") == 2
 
 
 def test_few_kept_trials_are_named_and_many_are_counted() -> None:
     for n, words in ((2, "[2/3] base on micro trial 1: exhausted (kept from before)"), (9, "[1-9/10] 9 exhausted")):
-        said = io.StringIO()
+        output = io.StringIO()
         specs = stub_specs(n + 1)
-        with Plain(n + 1, said) as view:
+        with Plain(n + 1, output) as view:
             for spec in specs[:n]:
                 view.kept(kept(spec))
             view.started(specs[n], ())
-        assert words in said.getvalue()
-        assert f"[{n + 1}/{n + 1}] base on micro" in said.getvalue()
+        assert words in output.getvalue()
+        assert f"[{n + 1}/{n + 1}] base on micro" in output.getvalue()
 
 
 def test_the_live_view_shows_few_in_detail_and_many_in_a_line_each() -> None:

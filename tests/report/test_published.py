@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_published_leaderboard_is_not_stale(bench: Bench) -> None:
-    made = bench("leaderboard", "--runs", "none", "--results", str(ROOT / "results"), "--format", "md")
-    assert made.code == 0, made.err
-    kept = (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
-    assert kept == made.out, "stale: `make leaderboard` and commit"
+    printed = bench("leaderboard", "--runs", "none", "--results", str(ROOT / "results"), "--format", "md")
+    assert printed.code == 0, printed.err
+    committed = (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
+    assert committed == printed.out, "stale: `make leaderboard` and commit"
 
 
 def test_no_published_run_that_reached_would_have_been_pruned() -> None:

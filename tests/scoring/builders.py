@@ -14,7 +14,7 @@ TARGET = Target(metric="loss", goal="min", value=1.0)
 
 
 def facts(name: str = "w", version: str = "1", **changes: Any) -> WorkloadFacts:
-    made = WorkloadFacts(
+    base = WorkloadFacts(
         name=name,
         version=version,
         tier="cpu",
@@ -23,7 +23,7 @@ def facts(name: str = "w", version: str = "1", **changes: Any) -> WorkloadFacts:
         batch_sizes=(10,),
         eval_every=10,
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def stream() -> WorkloadFacts:
@@ -34,7 +34,7 @@ def stream() -> WorkloadFacts:
 def spec(
     submission: str = "a", workload: WorkloadFacts | None = None, study: int = 0, trial: int = 0, **changes: Any
 ) -> RunSpec:
-    made = RunSpec(
+    base = RunSpec(
         workload=WorkloadRef(facts=workload or facts(), load="x:Y"),
         submission=SubmissionRef(name=submission, version="1"),
         hparams={},
@@ -45,7 +45,7 @@ def spec(
         seeds=Seeds(model=0, data=0, submission=0, replay=0),
         hardware="cpu-x",
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def points(losses: list[float], seconds: float = 1.0) -> tuple[Point, ...]:
@@ -71,11 +71,11 @@ def record(run_spec: RunSpec | None = None, losses: list[float] | None = None, *
     identity = (
         f"{run_spec.submission.id}-{run_spec.workload.facts.id}-{run_spec.root_seed}-{run_spec.study}-{run_spec.trial}"
     )
-    made = Record(
+    base = Record(
         run_id=identity,
         spec=run_spec,
         status="exhausted" if hit is None else "reached",
         points=curve,
         hit=hit,
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(base, **changes)
