@@ -22,11 +22,12 @@ import scipy
 from numpy.typing import NDArray
 from scipy import stats
 
+from harness.scoring.hit_rates import hit_rate
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.batch import GateRuns, run_gates
 from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA, decide
-from harness.scoring.stats import MARGIN, hit_rate
 
 Floats: TypeAlias = NDArray[np.float64]
 Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
-from harness.contract.record import Record, Status
+from harness.contract.record import Record, Status, is_complete
 from harness.contract.run import Purpose, RunSpec
 from harness.scoring.time_to_target import hit_index
 from harness.storage.layout import run_id
@@ -70,7 +70,7 @@ class RunFigures(Data, frozen=True, kw_only=True):
     @property
     def is_complete(self) -> bool:
         """Whether the run came to the end of its budget."""
-        return self.status in ("reached", "exhausted")
+        return is_complete(self.status)
 
     def value(self, measure: Measure) -> float:
         """What is compared, small is good; inf for a miss and for a run that broke."""
@@ -136,7 +136,7 @@ def figures_of_record(record: Record) -> RunFigures:
     facts = spec.workload.facts
     index = hit_index(record)
     hit = None if index is None else record.points[index]
-    ended = record.status in ("reached", "exhausted") and record.points
+    ended = is_complete(record.status) and record.points
     return RunFigures(
         arm=spec.submission.name,
         workload=facts.id,

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.evidence import log_evidence
 from harness.scoring.sequential.spread import past_spreads
 from harness.scoring.sequential.verdict import ALPHA, GateOutcome, judge_position
-from harness.scoring.stats import MARGIN, hodges_lehmann
+from harness.scoring.stats import hodges_lehmann
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.differences import check_differences, check_gate
 from harness.scoring.sequential.evidence import log_factors, mix_bets, scale_scores, standard_scores
 from harness.scoring.sequential.spread import MIN_FINITE, shamos_spread
 from harness.scoring.sequential.verdict import ALPHA, decide
-from harness.scoring.stats import MARGIN, hodges_lehmann
+from harness.scoring.stats import hodges_lehmann
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.scoring.hit_rates import Rate, hit_rate
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.batch import run_gates
 from harness.scoring.sequential.verdict import ALPHA
-from harness.scoring.stats import MARGIN, Rate, hit_rate
 
 if TYPE_CHECKING:
     import numpy as np

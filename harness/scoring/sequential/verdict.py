@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.confidence import CentreInterval, confidence_sequence
 from harness.scoring.sequential.differences import check_differences, check_gate
 from harness.scoring.sequential.evidence import log_evidence
 from harness.scoring.sequential.spread import past_spreads
-from harness.scoring.stats import MARGIN, hodges_lehmann
+from harness.scoring.stats import hodges_lehmann
 
 GateOutcome: TypeAlias = Literal["better", "worse", "equivalent", "identical", "undecided"]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import ALPHA, GateVerdict, decide
-from harness.scoring.stats import MARGIN, holm
+from harness.scoring.stats import holm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential import verdict
 from harness.scoring.sequential.batch import run_gates
 from harness.scoring.sequential.verdict import decide, judge_position
-from harness.scoring.stats import MARGIN, hodges_lehmann
+from harness.scoring.stats import hodges_lehmann
 
 INF = math.inf
 CLEAR = [0.05, 0.07, 0.04, 0.06, 0.05, 0.06]
