@@ -68,8 +68,9 @@ def leaderboard(
     elif form == "html":
         click.echo(renderers.as_html(boards, stops.grids()), nl=False)
     elif renderers.has_content(boards) or stops.grids():
-        palette = COLOURED if lively(sys.stdout) else PLAIN
-        click.echo(renderers.as_text(boards, stops.grids(), palette=palette))
+        coloured = lively(sys.stdout)
+        shown = renderers.as_text(boards, stops.grids(), palette=COLOURED if coloured else PLAIN)
+        click.echo(shown, color=coloured)
     else:
         click.echo(_no_runs(boards))
 

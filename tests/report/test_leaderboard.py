@@ -8,6 +8,7 @@ import json
 import math
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 
@@ -138,6 +139,15 @@ def test_every_format(bench: Bench, results: Path) -> None:
     assert "| alpha@1" in text
     assert bench("leaderboard", "--format", "json").out == bench("leaderboard", "--json").out
     assert "missed (0/3 hit)" in bench("leaderboard").out
+
+
+def test_colour_changes_no_character(bench: Bench, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = bench("leaderboard", *REFERENCE).out
+    assert "\x1b" not in plain
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    coloured = bench("leaderboard", *REFERENCE).out
+    assert "\x1b[1mcpu-synthetic" in coloured
+    assert click.unstyle(coloured) == plain
 
 
 def test_versions_and_sources_never_mix() -> None:
