@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from harness.cli.output import SCHEMA, json_out, lively
+from harness.cli.record_folders import MAKES_SOME, folder_options, records, references
 from harness.cli.resolve import NameType
-from harness.cli.results import MAKES_SOME, folder_options, records, references
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown
