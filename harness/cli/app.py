@@ -20,6 +20,7 @@ COMMANDS = {
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Make a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
+    "results": ("harness.cli.results:results", "Record files: pack, unpack, verify."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),

@@ -61,10 +61,10 @@ class Estimates:
         decoder = msgspec.json.Decoder(_Cost)
         self._pairs: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._workloads: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for path in records.record_files(folders):
+        for _, content in records.iter_json(folders, []):
             try:
-                cost = decoder.decode(path.read_bytes())
-            except (OSError, msgspec.DecodeError):
+                cost = decoder.decode(content)
+            except msgspec.DecodeError:
                 continue
             if cost.status not in ("reached", "exhausted", "timeout") or cost.spec.smoke:
                 continue

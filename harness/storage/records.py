@@ -1,17 +1,18 @@
-"""Runs and results on disk: atomic files, one lock per run, records validated when they are read."""
+"""Records on disk: their JSON, validated whenever one is read, and all records below a folder, packed or not."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from harness.contract.record import SCHEMA_VERSION, Record, Status
 from harness.errors import DamagedError, StoreError
-from harness.storage.layout import RECORD, RUN_ID_PREFIX, SUPERSEDED
+from harness.storage import layout, shards
+from harness.system.files import read_error
 
 # --- records ------------------------------------------------------------------------------------
 
@@ -76,35 +77,38 @@ class TrialEnding(msgspec.Struct):
 
 
 def read_ending(path: Path) -> TrialEnding | None:
-    """How the trial ended whose record this is; None where there is none, or none that can be read.
+    """How the trial of this record ended; None where the record is missing or cannot be read.
 
-    Nothing but these fields is decoded and no hash is checked, so that ten thousand take a second. A record is
-    validated whenever it is read for what it says.
+    Only these fields are decoded and no hash is checked, so that ten thousand take a second. `read_record` validates.
     """
     try:
-        found = _ENDINGS.decode(path.read_bytes())
+        ending = _ENDINGS.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
-    return found if found.schema == SCHEMA_VERSION else None
+    return ending if ending.schema == SCHEMA_VERSION else None
 
 
 _ENDINGS = msgspec.json.Decoder(TrialEnding)
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file.
+    """The record in a file, or the one that was packed from it into a shard of the same folder.
 
     Raises:
-        StoreError: it cannot be read, or is not a whole and unedited record.
+        StoreError: it is missing, cannot be read or is damaged; names the file.
     """
     try:
-        return decode(path.read_bytes(), str(path))
+        content = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
+        packed = shards.find_packed(path) if isinstance(error, FileNotFoundError) else None
+        if packed is None:
+            raise read_error(path, error) from None
+        content = packed
+    return decode(content, str(path))
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Every record below these folders (each `run_id` once), and one line for each file that is not one."""
+    """Every record below these folders (each `run_id` once), and one line for each file that cannot be read."""
     problems: list[str] = []
     return list(iter_records(folders, problems)), problems
 
@@ -113,29 +117,55 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
     """Records one at a time, each `run_id` once, so that thousands need little memory.
 
     Args:
-        folders: where to look.
-        problems: gets one line for each file that is no record, or that another one contradicts.
+        folders: searched with their subfolders.
+        problems: receives one line for each file that cannot be read or contradicts another one.
     """
-    seen: dict[str, str] = {}
-    for path in record_files(folders):
+    hashes: dict[str, str] = {}
+    for path, content in iter_json(folders, problems):
         try:
-            record = read_record(path)
+            record = decode(content, str(path))
         except StoreError as error:
             problems.append(str(error))
             continue
-        if record.run_id not in seen:
-            seen[record.run_id] = record.content_hash
+        if record.run_id not in hashes:
+            hashes[record.run_id] = record.content_hash
             yield record
-        elif seen[record.run_id] != record.content_hash:
+        elif hashes[record.run_id] != record.content_hash:
             problems.append(f"record {path} has the run_id of another record; the first one read is used")
 
 
-def record_files(folders: Iterable[Path]) -> Iterator[Path]:
-    """Files below these folders that are records by their names."""
+class StoredRecord(NamedTuple):
+    """A record as it is stored: the path of its file, which may be packed, and its JSON, not yet validated."""
+
+    path: Path
+    content: bytes
+
+
+def iter_json(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRecord]:
+    """Records below these folders as JSON, one at a time: in each folder those in shards first, then plain files.
+
+    Args:
+        problems: receives one line for each file that cannot be read.
+    """
     for folder in folders:
-        for root, names, files in os.walk(folder):
-            names[:] = sorted(name for name in names if name != SUPERSEDED)
-            for file in sorted(files):
-                # A run folder holds one record; a results folder holds files named by run_id.
-                if file.endswith(".json") and (file == RECORD or RUN_ID_PREFIX in file):
-                    yield Path(root) / file
+        for subfolder, names in layout.walk_records(folder):
+            yield from _iter_packed(subfolder, names, problems)
+            for path in (subfolder / name for name in names if layout.is_record(name)):
+                try:
+                    content = path.read_bytes()
+                except OSError as error:
+                    problems.append(str(read_error(path, error)))
+                else:
+                    yield StoredRecord(path, content)
+
+
+def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> Iterator[StoredRecord]:
+    problems += shards.indexes_without_shard(folder, names)
+    for shard in shards.shards_among(folder, names):
+        try:
+            for packed, line in shards.read_shard(shard):
+                yield StoredRecord(folder / packed.file, shards.record_json(line))
+        except StoreError as error:
+            problems.append(str(error))
+        except msgspec.DecodeError as error:
+            problems.append(f"shard {shard} is damaged: {error}")

@@ -1,25 +1,45 @@
-"""Atomic writes, free names, and errors for failed writes."""
+"""Atomic writes, free names, validated reads, and errors for failed writes."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
-from harness.errors import StoreError
+import msgspec
+
+from harness.errors import DamagedError, StoreError
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, *chunks: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part (temporary file, fsync, rename).
+    """Write a file so that a reader sees the old content or the new, never a part.
 
     Raises:
-        StoreError: disk full, read-only or not permitted; what was there before is untouched.
+        StoreError: disk full, read-only or not permitted; the old content is untouched.
+    """
+    with open_atomically(path) as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`, for writing and reading back; on success it is synced and renamed.
+
+    Where the block raises an error, the temporary file is removed and the old content is untouched.
+
+    Raises:
+        StoreError: disk full, read-only or not permitted.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
+        with open(temporary, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -31,17 +51,32 @@ def write_atomically(path: Path, *chunks: bytes) -> None:
         raise
 
 
+def read_struct(path: Path, expected: type[T]) -> T:
+    """The content of a JSON file as a struct, validated.
+
+    Raises:
+        StoreError: the file cannot be read.
+        DamagedError: it is not valid JSON, or a field is missing, unknown or of another type.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=expected)
+    except OSError as error:
+        raise read_error(path, error) from None
+    except msgspec.DecodeError as error:
+        raise DamagedError(f"{path} is damaged: {error}") from None
+
+
 def unused_path(path: Path) -> Path:
-    """The path, or one like it that nothing has yet: what is put aside must not replace what was put aside before."""
-    number, free = 1, path
-    while free.exists():
+    """The path itself if nothing exists there, otherwise the first free one of `path.2`, `path.3`, …"""
+    number, candidate = 1, path
+    while candidate.exists():
         number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, as `fsync` has the content of a file."""
+    """Sync a folder's entries to disk; `fsync` of a file covers only its content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -49,13 +84,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def read_error(path: Path, error: OSError) -> StoreError:
+    """The error for a failed read; names the file."""
+    return StoreError(f"cannot read {path}: {error.strerror or error}")
+
+
 def write_error(path: Path, error: OSError) -> StoreError:
-    """The error for a failed write, with what to do about it."""
+    """The error for a failed write, with its fix."""
+    permission = f"make {path.parent} writable, or choose another folder with --runs"
     fixes = {
-        errno.ENOSPC: "free some space and give the command again; it goes on where it was",
-        errno.EDQUOT: "free some of your quota and give the command again; it goes on where it was",
-        errno.EROFS: "name a writable folder with --runs",
-        errno.EACCES: "name a writable folder with --runs",
-        errno.EPERM: "name a writable folder with --runs",
+        errno.ENOSPC: "free some space and repeat the command; it continues where it stopped",
+        errno.EDQUOT: "free some of your quota and repeat the command; it continues where it stopped",
+        errno.EROFS: permission,
+        errno.EACCES: permission,
+        errno.EPERM: permission,
     }
     return StoreError(f"cannot write {path}: {error.strerror or error}", fix=fixes.get(error.errno or 0))

@@ -1,0 +1,247 @@
+"""Shards: the record files of a folder in one compressed file, byte for byte, with an index beside it.
+
+`records-0001.jsonl.xz` has a line for each record file, in the order of their names. `records-0001.index.json` lists
+these files with their hashes. Neither is ever changed: further records make `records-0002`.
+
+A line is the record's JSON without white space; indented by one space it is the file again, byte for byte. A file of
+another layout, or not named by its run_id, is stored as its text: `{"file": name, "text": content}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from types import ModuleType
+from typing import IO, NamedTuple, cast
+
+import msgspec
+
+from harness.contract.base import Data
+from harness.errors import DamagedError, StoreError
+from harness.storage import layout
+from harness.system.files import read_error, read_struct
+
+#: liblzma's default: higher presets save one percent and take half as long again.
+_PRESET = 6
+RESTORE = "restore both files from version control or another copy"
+
+
+class PackedFile(Data, frozen=True, kw_only=True):
+    """A record file in a shard.
+
+    Args:
+        file: its name; it belongs into the shard's folder.
+        run_id: of its record.
+        sha256: of the file's bytes, in hex.
+        content_hash: of its record.
+    """
+
+    file: str
+    run_id: str
+    sha256: str
+    content_hash: str
+
+
+class ShardIndex(Data, frozen=True, kw_only=True):
+    """The content of an index: the shard's name, its SHA-256 in hex, its size in bytes, and its lines in order."""
+
+    schema: int = 1
+    shard: str
+    sha256: str
+    size: int
+    records: tuple[PackedFile, ...]
+
+
+class PackedLine(NamedTuple):
+    """A line of a shard, without its end, and the index's entry for it."""
+
+    packed: PackedFile
+    line: bytes
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+class _Verbatim(msgspec.Struct, frozen=True):
+    file: str
+    text: str
+
+
+class _Identity(msgspec.Struct):
+    run_id: str
+
+
+_VERBATIM_START = b'{"file":'
+
+
+def line_of(name: str, content: bytes) -> bytes:
+    """The line for a record file, which must be valid JSON in UTF-8."""
+    compact = msgspec.json.format(content, indent=-1)
+    if not compact.startswith(_VERBATIM_START) and file_name(compact) == name and file_content(compact) == content:
+        return compact
+    return msgspec.json.encode(_Verbatim(name, content.decode()))
+
+
+def file_name(line: bytes) -> str:
+    """The name of the record file in a line.
+
+    Raises:
+        msgspec.DecodeError: the line is damaged.
+    """
+    if line.startswith(_VERBATIM_START):
+        return msgspec.json.decode(line, type=_Verbatim).file
+    return f"{msgspec.json.decode(line, type=_Identity).run_id}.json"
+
+
+def file_content(line: bytes) -> bytes:
+    """The record file in a line, byte for byte.
+
+    Raises:
+        msgspec.DecodeError: the line is damaged.
+    """
+    if line.startswith(_VERBATIM_START):
+        return msgspec.json.decode(line, type=_Verbatim).text.encode()
+    return msgspec.json.format(line, indent=1) + b"\n"
+
+
+def record_json(line: bytes) -> bytes:
+    """The record in a line, as JSON of whatever layout: what `file_content` gives, without laying it out again.
+
+    Raises:
+        msgspec.DecodeError: the line is damaged.
+    """
+    return file_content(line) if line.startswith(_VERBATIM_START) else line
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read_index(shard: Path) -> ShardIndex:
+    """The index of a shard.
+
+    Raises:
+        StoreError: it is missing, cannot be read, is damaged, belongs to another shard or has an unknown schema.
+    """
+    path = layout.shard_index(shard)
+    if not path.exists():
+        raise StoreError(f"shard {shard} has no index", fix=f"bench results pack {shard.parent} writes it")
+    index = read_struct(path, ShardIndex)
+    if index.schema != 1:
+        raise StoreError(f"index {path} has schema {index.schema}; this version reads schema 1")
+    if index.shard != shard.name:
+        raise DamagedError(f"index {path} describes another shard: {index.shard}")
+    for packed in index.records:
+        check_file_name(packed.file, path)
+    return index
+
+
+def check_file_name(name: str, where: Path) -> None:
+    """
+    Raises:
+        DamagedError: this is not the name of a record; unpacking must not write anywhere else.
+    """
+    if Path(name).name != name or not layout.is_published_record(name):
+        raise DamagedError(f"{where} names {name!r}, which is not the file name of a record")
+
+
+def read_shard(path: Path) -> Iterator[PackedLine]:
+    """The lines of a shard, one at a time, after its SHA-256 was compared with its index.
+
+    Raises:
+        StoreError: the shard or its index is missing, cannot be read or is damaged; names the file.
+    """
+    index = read_index(path)
+    with open_shard(path) as file:
+        if hash_file(file) != (index.sha256, index.size):
+            raise DamagedError(f"shard {path} is damaged: its SHA-256 is not the one in its index", fix=RESTORE)
+        try:
+            for packed, line in zip(index.records, read_lines(file, path), strict=True):
+                yield PackedLine(packed, line)
+        except ValueError:
+            raise DamagedError(f"shard {path} has another number of records than its index", fix=RESTORE) from None
+
+
+@contextmanager
+def open_shard(path: Path) -> Iterator[BufferedReader]:
+    """
+    Raises:
+        StoreError: it cannot be opened or read.
+    """
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise read_error(path, error) from None
+
+
+def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    """The lines of a compressed file from its beginning, without their ends.
+
+    Args:
+        path: what errors call the file.
+
+    Raises:
+        DamagedError: the file is cut off or garbled.
+    """
+    lzma = _import_lzma()
+    file.seek(0)
+    try:
+        with lzma.open(file) as lines:
+            for line in lines:
+                yield line.rstrip(b"\n")
+    except (lzma.LZMAError, EOFError) as error:
+        raise DamagedError(f"shard {path} is damaged: {error}", fix=RESTORE) from None
+
+
+def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The shards among the files of a folder, in the order in which they were written."""
+    shards = [name for name in names if layout.SHARD_NAME.fullmatch(name)]
+    return [folder / name for name in sorted(shards, key=layout.shard_number)]
+
+
+def indexes_without_shard(folder: Path, names: Collection[str]) -> list[str]:
+    """A problem for each index among the files of a folder whose shard is missing."""
+    indexes = [folder / name for name in names if layout.INDEX_NAME.fullmatch(name)]
+    missing = [(index, shard) for index in indexes if (shard := layout.indexed_shard(index)).name not in names]
+    return [f"shard {shard} of index {index.name} is missing ({RESTORE})" for index, shard in missing]
+
+
+def find_packed(path: Path) -> bytes | None:
+    """The JSON of a record that was packed, by the path that its file had; None where no index lists it.
+
+    Raises:
+        StoreError: the shard or an index in its folder is damaged; names the file.
+    """
+    if not path.parent.is_dir():
+        return None
+    for shard in shards_among(path.parent, os.listdir(path.parent)):
+        if any(packed.file == path.name for packed in read_index(shard).records):
+            return next(record_json(line) for packed, line in read_shard(shard) if packed.file == path.name)
+    return None
+
+
+def hash_file(file: BufferedReader) -> tuple[str, int]:
+    """The SHA-256 in hex and the size in bytes of an open file."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest(), file.tell()
+
+
+def compressing(file: IO[bytes]) -> IO[bytes]:
+    """A stream that compresses what is written to it into a file; equal content gives equal bytes."""
+    return cast(IO[bytes], _import_lzma().open(file, "wb", preset=_PRESET))
+
+
+def _import_lzma() -> ModuleType:
+    try:
+        import lzma
+    except ImportError:
+        raise StoreError(
+            "packed records need Python's lzma module, which this Python was built without",
+            fix="install liblzma and build Python again, or use another Python",
+        ) from None
+    return lzma
