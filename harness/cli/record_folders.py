@@ -1,4 +1,4 @@
-"""What the commands that read results share: their folders, the reference, and names of submissions and runs."""
+"""The folders of records that commands read, and the records of a submission, group or run among them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from harness.errors import StoreError, UsageError, unknown
 from harness.planning.roles import REFERENCE_TAG
 from harness.storage import layout
 from harness.storage.records import iter_records, read_record
+from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: What to do where there are no results.
+#: The fix where there are no results.
 MAKES_SOME = "bench run … makes some"
 
 
@@ -34,28 +35,28 @@ def folder_options(command: F) -> F:
     return runs(results(command))
 
 
-def folders(runs: Path, results: Path) -> list[Path]:
-    """Those that exist.
+def existing_folders(runs: Path, results: Path) -> list[Path]:
+    """The folders that exist.
 
     Raises:
-        StoreError: neither does.
+        StoreError: neither exists.
     """
-    found = [folder for folder in (runs, results) if folder.is_dir()]
-    if not found:
+    folders = [folder for folder in (runs, results) if folder.is_dir()]
+    if not folders:
         raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=MAKES_SOME)
-    return found
+    return folders
 
 
 def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
-    """Records of runs to a target, one at a time; files that are none are said once they have all been read.
+    """Records of runs to a target, one at a time; at the end a note for each file that cannot be read.
 
-    Trials on which something was tuned or calibrated are no results, and are passed over.
+    Trials for tuning or calibration are not results and are skipped.
 
     Args:
-        problems: gets one line for each file that is no record.
-        staged: gets the records of rulesets that choose or draw a stop, which have tables of their own.
+        problems: receives one line for each file that cannot be read.
+        staged: receives the records of rulesets that choose or draw a stop, which have tables of their own.
     """
-    for record in iter_records(folders(runs, results), problems):
+    for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
         if spec.ruleset.stopping in ("chosen", "drawn"):
             if staged is not None:
@@ -67,46 +68,45 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
 
 
 def references(blocked: Sequence[str] | None, named: str | None) -> tuple[str, ...]:
-    """Submissions that may anchor the scores: the one that was named, or those tagged so."""
+    """Names of the submissions that may anchor the scores: the named one, or those tagged as references."""
     if named:
         return (named,)
     return tuple(entry.name for entry in open_registry(blocked).submissions() if REFERENCE_TAG in entry.tags)
 
 
-def one_group(found: Sequence[Record], hardware: str | None, ruleset: str | None) -> list[Record]:
+def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None) -> list[Record]:
     """Records of one hardware class and ruleset.
 
     Raises:
-        UsageError: there are several and none was chosen, or the one chosen has no records.
+        UsageError: there are several and none was chosen, or the chosen one has no records.
     """
-    keys = {(r.spec.hardware, r.spec.ruleset.name) for r in found}
-    for kind, index, wanted in (("hardware class", 0, hardware), ("ruleset", 1, ruleset)):
-        names = sorted({key[index] for key in keys})
-        if wanted is None and len(names) > 1:
-            flag = "--hardware" if index == 0 else "--ruleset"
-            raise UsageError(
-                f"records of several {kind}es".replace("setes", "sets"), fix=f"{flag} one of {', '.join(names)}"
-            )
-        if wanted is not None and wanted not in names:
-            raise unknown(kind, wanted, names)
-    return [r for r in found if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
+    choices = (
+        ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in group}),
+        ("ruleset", "rulesets", "--ruleset", ruleset, {r.spec.ruleset.name for r in group}),
+    )
+    for kind, kinds, flag, chosen, names in choices:
+        if chosen is None and len(names) > 1:
+            raise UsageError(f"records of several {kinds}", fix=f"{flag} one of {', '.join(sorted(names))}")
+        if chosen is not None and chosen not in names:
+            raise unknown(kind, chosen, names)
+    return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
-def of_submission(found: Sequence[Record], name: str) -> list[Record]:
-    """Records of a submission by `name` or `name@version`, with `#` and the beginning of its source's hash or without.
+def of_submission(candidates: Sequence[Record], name: str) -> list[Record]:
+    """Records of a submission by `name` or `name@version`, each also with `#` and the beginning of its source hash.
 
     Raises:
-        UsageError: there are none, or they are of several versions or sources.
+        UsageError: there are no records, or records of several versions or sources.
     """
     plain, _, source = name.partition("#")
     chosen = [
         r
-        for r in found
+        for r in candidates
         if plain in (r.spec.submission.id, r.spec.submission.name) and r.spec.submission.source_hash.startswith(source)
     ]
     versions = sorted({r.spec.submission.id for r in chosen})
     if not chosen:
-        raise unknown("submission among the results", name, {r.spec.submission.name for r in found})
+        raise unknown("submission among the results", name, {r.spec.submission.name for r in candidates})
     if len(versions) > 1:
         raise UsageError(f"{name} has records of several versions", fix=f"one of {', '.join(versions)}")
     sources = sorted({f"{plain}#{r.spec.submission.source_hash[:6]}" for r in chosen})
@@ -116,26 +116,28 @@ def of_submission(found: Sequence[Record], name: str) -> list[Record]:
 
 
 def find_run(name: str, runs: Path, results: Path) -> Record:
-    """A run by path, run_id or a unique beginning of it (with or without `run-`).
+    """A run by the path of its folder or record, packed or not, or by its run_id or a unique beginning of that.
 
     Raises:
-        UsageError: none or several begin so.
+        UsageError: no run or several runs begin so.
         StoreError: its record cannot be read.
     """
     path = Path(name)
     if path.is_dir() and (path / layout.RECORD).exists():
         return read_record(path / layout.RECORD)
-    if path.is_file():
+    if path.is_file() or find_packed(path) is not None:
         return read_record(path)
+    matches: dict[str, Record] = {}
     problems: list[str] = []
-    found: dict[str, Record] = {}
-    known = []
-    for record in iter_records(folders(runs, results), problems):
-        known.append(record.run_id)
+    count = 0
+    for record in iter_records(existing_folders(runs, results), problems):
+        count += 1
         if record.run_id.startswith((name, f"{layout.RUN_ID_PREFIX}{name}")):
-            found[record.run_id] = record
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise UsageError(f"{name!r} begins {len(found)} runs", fix=f"one of {', '.join(sorted(found)[:5])}")
-    raise UsageError(f"no run {name!r} among {len(known)}", fix="give a path, a run_id or its beginning")
+            matches[record.run_id] = record
+    if len(matches) == 1:
+        return next(iter(matches.values()))
+    if matches:
+        raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=f"one of {', '.join(sorted(matches)[:5])}")
+    for problem in problems:
+        note(f"left out: {problem}")
+    raise UsageError(f"no run {name!r} among {count}", fix="give a path, a run_id or its beginning")

@@ -9,8 +9,8 @@ import click
 
 from harness.cli.output import SCHEMA, json_out, note
 from harness.errors import EXIT_FAILED, EXIT_OK
-from harness.storage import packing
-from harness.storage.packing import FolderReport
+from harness.storage import packing, verification
+from harness.storage.shards import FolderReport
 
 _folder = click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -58,7 +58,7 @@ def verify(folder: Path, as_json: bool) -> int:
     Checked are the SHA-256 of shards and packed files, each record's content hash and its run id. The exit code is 1
     if anything is wrong.
     """
-    return _show(folder, packing.verify(folder), "verified", as_json)
+    return _show(folder, verification.verify(folder), "verified", as_json)
 
 
 def _show(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: bool) -> int:

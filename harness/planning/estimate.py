@@ -61,9 +61,9 @@ class Estimates:
         decoder = msgspec.json.Decoder(_Cost)
         self._pairs: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._workloads: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for _, content in records.iter_json(folders, []):
+        for stored in records.iter_json(folders, []):
             try:
-                cost = decoder.decode(content)
+                cost = decoder.decode(stored.content)
             except msgspec.DecodeError:
                 continue
             if cost.status not in ("reached", "exhausted", "timeout") or cost.spec.smoke:

@@ -1,4 +1,4 @@
-"""Pack record files into shards, unpack them, verify both; interrupted at any moment, no record is lost.
+"""Pack record files into shards and unpack them; interrupted at any moment, no record is lost.
 
 Packing writes a shard, reads it back, syncs it and writes its index before it removes a file; unpacking removes a shard
 only after all its files are written. What an interruption leaves, the next call completes.
@@ -15,29 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.base import Data
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.records import decode
-from harness.storage.shards import PackedFile, ShardIndex
-from harness.system.files import open_atomically, read_error, sync_folder, write_atomically, write_error
-
-
-class FolderReport(Data, frozen=True, kw_only=True):
-    """What packing, unpacking or verifying did in one folder.
-
-    Args:
-        folder: its path.
-        records: record files that were packed, unpacked or verified.
-        shards: names of the shards that were written, removed or verified.
-        problems: one line for each file that is damaged or contradicts another one; it was left as it is.
-    """
-
-    folder: str
-    records: int = 0
-    shards: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
+from harness.storage.shards import FolderReport, PackedFile, ShardIndex
+from harness.system.files import open_atomically, read_error, read_file, sync_folder, write_atomically, write_error
 
 # --- pack ---------------------------------------------------------------------------------------
 
@@ -134,7 +116,7 @@ def _packed_before(folder: Path, names: set[str], problems: list[str]) -> dict[s
         try:
             index = shards.read_index(shard)
             if not names.isdisjoint(entry.file for entry in index.records):
-                packed |= {entry.file: entry for entry, _ in _files(shard)}
+                packed |= {entry.file: entry for entry, _ in shards.read_files(shard)}
         except StoreError as error:
             problems.append(str(error))
     return packed
@@ -153,7 +135,7 @@ def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
 
 def _describe(path: Path, problems: list[str]) -> PackedFile | None:
     try:
-        return _packed_file(path.name, _read(path), str(path))
+        return _packed_file(path.name, read_file(path), str(path))
     except StoreError as error:
         problems.append(str(error))
         return None
@@ -170,7 +152,7 @@ def _write_shard(folder: Path, entries: Sequence[PackedFile]) -> str:
     with open_atomically(shard) as file:
         with shards.compressing(file) as out:
             for entry in entries:
-                out.write(shards.line_of(entry.file, _read(folder / entry.file)) + b"\n")
+                out.write(shards.line_of(entry.file, read_file(folder / entry.file)) + b"\n")
         # Read back before a single file is removed.
         for entry, line in zip(entries, shards.read_lines(file, shard), strict=True):
             content = shards.file_content(line)
@@ -236,14 +218,14 @@ def _unpack_shard(shard: Path) -> int:
     Raises:
         DamagedError: the shard is damaged, or a file exists with other content; nothing was written.
     """
-    for entry, content in _files(shard):
+    for entry, content in shards.read_files(shard):
         path = shard.with_name(entry.file)
-        if path.exists() and _read(path) != content:
+        if path.exists() and read_file(path) != content:
             raise DamagedError(
                 f"record {path} differs from the one of this name in {shard.name}; both were kept", fix=_replace(path)
             )
     count = 0
-    for entry, content in _files(shard):
+    for entry, content in shards.read_files(shard):
         path = shard.with_name(entry.file)
         if not path.exists():
             write_atomically(path, content)
@@ -253,81 +235,6 @@ def _unpack_shard(shard: Path) -> int:
     _unlink(shard)
     sync_folder(shard.parent)
     return count
-
-
-def _files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """The files in a shard, each compared with its hash in the index.
-
-    Raises:
-        StoreError: the shard or its index is missing, cannot be read or is damaged; names the file.
-    """
-    for entry, line in shards.read_shard(shard):
-        try:
-            content = shards.file_content(line)
-        except msgspec.DecodeError as error:
-            raise DamagedError(f"shard {shard} is damaged: {error}", fix=shards.RESTORE) from None
-        if hashlib.sha256(content).hexdigest() != entry.sha256:
-            raise DamagedError(
-                f"record {entry.file} in {shard} does not match its hash in the index", fix=shards.RESTORE
-            )
-        yield entry, content
-
-
-# --- verify -------------------------------------------------------------------------------------
-
-
-def verify(folder: Path) -> Iterator[FolderReport]:
-    """Check every record below a folder, packed or not: hashes of shards, files and contents, and run ids.
-
-    Changes nothing.
-    """
-    for subfolder, names in layout.walk_records(folder):
-        if any(layout.is_record(name) or layout.shard_number(name) for name in names):
-            yield _verify_folder(subfolder, names)
-
-
-def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
-    problems = shards.indexes_without_shard(folder, names)
-    hashes: dict[str, str] = {}
-    checked = []
-    records = 0
-    for shard in shards.shards_among(folder, names):
-        checked.append(shard.name)
-        try:
-            for entry, content in _files(shard):
-                records += 1
-                problems += _verify_record(content, f"{entry.file} in {shard}", hashes, entry)
-        except StoreError as error:
-            problems.append(str(error))
-    for path in (folder / name for name in names if layout.is_record(name)):
-        records += 1
-        try:
-            problems += _verify_record(_read(path), str(path), hashes)
-        except StoreError as error:
-            problems.append(str(error))
-    return FolderReport(folder=str(folder), records=records, shards=tuple(checked), problems=tuple(problems))
-
-
-def _verify_record(
-    content: bytes, where: str, hashes: dict[str, str], entry: PackedFile | None = None
-) -> Iterator[str]:
-    """What is wrong with a record.
-
-    Args:
-        hashes: content hashes of the folder's records so far, by run_id.
-        entry: the index's, for a packed record.
-    """
-    try:
-        record = decode(content, where)
-    except StoreError as error:
-        yield str(error)
-        return
-    if record.run_id != layout.run_id_of_json(content):
-        yield f"record {where} has the run_id {record.run_id}; its spec makes it {layout.run_id_of_json(content)}"
-    if entry is not None and (entry.run_id, entry.content_hash) != (record.run_id, record.content_hash):
-        yield f"record {where} has another run_id or content hash than its index says"
-    if hashes.setdefault(record.run_id, record.content_hash) != record.content_hash:
-        yield f"record {where} has the run_id of another record of this folder"
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -360,15 +267,8 @@ def _remove_temporaries(folder: Path, pattern: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise read_error(path, error) from None
-
-
 def _hash(path: Path) -> str:
-    return hashlib.sha256(_read(path)).hexdigest()
+    return hashlib.sha256(read_file(path)).hexdigest()
 
 
 def _unlink(path: Path) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from harness.contract.record import SCHEMA_VERSION, Record, Status
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
-from harness.system.files import read_error
+from harness.system.files import read_file
 
 # --- records ------------------------------------------------------------------------------------
 
@@ -42,29 +42,48 @@ def content_hash(payload: bytes) -> str:
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
 
 
-def decode(payload: bytes, where: str) -> Record:
+def decode(payload: bytes, where: str, *, known_hash: str | None = None) -> Record:
     """A record from JSON, strictly validated.
 
+    Args:
+        where: what errors call the record.
+        known_hash: its content hash where that was verified before; computed when None.
+
     Raises:
-        StoreError: naming the file and the path of the bad field, the unknown schema, or the edited content.
+        StoreError: names the record with the path of the bad field, the unknown schema or the edited content.
     """
     try:
-        schema = msgspec.json.decode(payload, type=_Schema).schema
-        if schema != SCHEMA_VERSION:
-            raise StoreError(
-                f"record {where} has schema {schema}; this version reads schema {SCHEMA_VERSION}",
-                fix="use the version of algorace that wrote it, or a newer one",
-            )
-        record = msgspec.json.decode(payload, type=Record)
+        record = _RECORDS.decode(payload)
     except msgspec.DecodeError as error:
+        _require_known_schema(_schema_of(payload), where)
         raise DamagedError(f"record {where} is damaged: {error}") from None
-    if record.content_hash != content_hash(payload):
+    _require_known_schema(record.schema, where)
+    if record.content_hash != (known_hash or content_hash(payload)):
         raise DamagedError(f"record {where} was edited: its content does not match its hash")
     return record
 
 
+_RECORDS = msgspec.json.Decoder(Record)
+
+
 class _Schema(msgspec.Struct):
-    schema: int
+    schema: int = SCHEMA_VERSION
+
+
+def _schema_of(payload: bytes) -> int:
+    """The schema of a record that cannot be decoded; the current one if it cannot be told."""
+    try:
+        return msgspec.json.decode(payload, type=_Schema).schema
+    except msgspec.DecodeError:
+        return SCHEMA_VERSION
+
+
+def _require_known_schema(schema: int, where: str) -> None:
+    if schema != SCHEMA_VERSION:
+        raise StoreError(
+            f"record {where} has schema {schema}; this version reads schema {SCHEMA_VERSION}",
+            fix="use the version of algorace that wrote it, or a newer one",
+        )
 
 
 class TrialEnding(msgspec.Struct):
@@ -97,14 +116,8 @@ def read_record(path: Path) -> Record:
     Raises:
         StoreError: it is missing, cannot be read or is damaged; names the file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        packed = shards.find_packed(path) if isinstance(error, FileNotFoundError) else None
-        if packed is None:
-            raise read_error(path, error) from None
-        content = packed
-    return decode(content, str(path))
+    packed = None if path.exists() else shards.find_packed(path)
+    return decode(read_file(path) if packed is None else packed, str(path))
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -121,9 +134,9 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
         problems: receives one line for each file that cannot be read or contradicts another one.
     """
     hashes: dict[str, str] = {}
-    for path, content in iter_json(folders, problems):
+    for path, content, known_hash in iter_json(folders, problems):
         try:
-            record = decode(content, str(path))
+            record = decode(content, str(path), known_hash=known_hash)
         except StoreError as error:
             problems.append(str(error))
             continue
@@ -135,10 +148,17 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
 
 
 class StoredRecord(NamedTuple):
-    """A record as it is stored: the path of its file, which may be packed, and its JSON, not yet validated."""
+    """A record as it is stored.
+
+    Args:
+        path: of its file, which may be packed.
+        content: its JSON, not validated.
+        known_hash: its content hash by the index of its shard, whose SHA-256 was verified; None for a plain file.
+    """
 
     path: Path
     content: bytes
+    known_hash: str | None = None
 
 
 def iter_json(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRecord]:
@@ -152,9 +172,9 @@ def iter_json(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRe
             yield from _iter_packed(subfolder, names, problems)
             for path in (subfolder / name for name in names if layout.is_record(name)):
                 try:
-                    content = path.read_bytes()
-                except OSError as error:
-                    problems.append(str(read_error(path, error)))
+                    content = read_file(path)
+                except StoreError as error:
+                    problems.append(str(error))
                 else:
                     yield StoredRecord(path, content)
 
@@ -164,7 +184,7 @@ def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> I
     for shard in shards.shards_among(folder, names):
         try:
             for packed, line in shards.read_shard(shard):
-                yield StoredRecord(folder / packed.file, shards.record_json(line))
+                yield StoredRecord(folder / packed.file, shards.record_json(line), packed.content_hash)
         except StoreError as error:
             problems.append(str(error))
         except msgspec.DecodeError as error:

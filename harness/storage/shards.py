@@ -27,6 +27,8 @@ from harness.system.files import read_error, read_struct
 
 #: liblzma's default: higher presets save one percent and take half as long again.
 _PRESET = 6
+#: Bytes that are read or decompressed at once.
+_CHUNK = 1 << 18
 RESTORE = "restore both files from version control or another copy"
 
 
@@ -54,6 +56,22 @@ class ShardIndex(Data, frozen=True, kw_only=True):
     sha256: str
     size: int
     records: tuple[PackedFile, ...]
+
+
+class FolderReport(Data, frozen=True, kw_only=True):
+    """What packing, unpacking or verifying did in one folder.
+
+    Args:
+        folder: its path.
+        records: record files that were packed, unpacked or verified.
+        shards: names of the shards that were written, removed or verified.
+        problems: one line for each file that is damaged or contradicts another one; it was left as it is.
+    """
+
+    folder: str
+    records: int = 0
+    shards: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class PackedLine(NamedTuple):
@@ -165,6 +183,22 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
             raise DamagedError(f"shard {path} has another number of records than its index", fix=RESTORE) from None
 
 
+def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
+    """The files in a shard, each compared with its hash in the index.
+
+    Raises:
+        StoreError: the shard or its index is missing, cannot be read or is damaged; names the file.
+    """
+    for entry, line in read_shard(shard):
+        try:
+            content = file_content(line)
+        except msgspec.DecodeError as error:
+            raise DamagedError(f"shard {shard} is damaged: {error}", fix=RESTORE) from None
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise DamagedError(f"record {entry.file} in {shard} does not match its hash in the index", fix=RESTORE)
+        yield entry, content
+
+
 @contextmanager
 def open_shard(path: Path) -> Iterator[BufferedReader]:
     """
@@ -179,22 +213,29 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """The lines of a compressed file from its beginning, without their ends.
+    """The lines of a compressed file from its beginning, without their ends, decompressed as they are asked for.
 
     Args:
         path: what errors call the file.
 
     Raises:
-        DamagedError: the file is cut off or garbled.
+        DamagedError: the file is truncated or garbled.
     """
     lzma = _import_lzma()
     file.seek(0)
-    try:
-        with lzma.open(file) as lines:
-            for line in lines:
-                yield line.rstrip(b"\n")
-    except (lzma.LZMAError, EOFError) as error:
-        raise DamagedError(f"shard {path} is damaged: {error}", fix=RESTORE) from None
+    decompressor, rest = lzma.LZMADecompressor(lzma.FORMAT_XZ), b""
+    while not decompressor.eof:
+        compressed = file.read(_CHUNK) if decompressor.needs_input else b""
+        if decompressor.needs_input and not compressed:
+            raise DamagedError(f"shard {path} is truncated", fix=RESTORE)
+        try:
+            text = decompressor.decompress(compressed, max_length=_CHUNK)
+        except lzma.LZMAError as error:
+            raise DamagedError(f"shard {path} is damaged: {error}", fix=RESTORE) from None
+        *lines, rest = (rest + text).split(b"\n")
+        yield from lines
+    if rest or decompressor.unused_data or file.read(1):
+        raise DamagedError(f"shard {path} is damaged: it does not end with its last line", fix=RESTORE)
 
 
 def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -51,6 +51,18 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        StoreError: it cannot be read; names the file.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise read_error(path, error) from None
+
+
 def read_struct(path: Path, expected: type[T]) -> T:
     """The content of a JSON file as a struct, validated.
 
@@ -59,9 +71,7 @@ def read_struct(path: Path, expected: type[T]) -> T:
         DamagedError: it is not valid JSON, or a field is missing, unknown or of another type.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=expected)
-    except OSError as error:
-        raise read_error(path, error) from None
+        return msgspec.json.decode(read_file(path), type=expected)
     except msgspec.DecodeError as error:
         raise DamagedError(f"{path} is damaged: {error}") from None
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from harness.errors import DamagedError, StoreError
 from harness.planning.estimate import Estimates
-from harness.storage import packing, shards
+from harness.storage import packing, shards, verification
+from harness.storage.layout import walk_records
 from harness.storage.records import encode, read_all, read_record
 from tests.storage import published
 from tests.storage.published import contents
@@ -43,7 +44,7 @@ def unpack(folder: Path) -> list[str]:
 
 
 def verify(folder: Path) -> list[str]:
-    return [problem for report in packing.verify(folder) for problem in report.problems]
+    return [problem for report in verification.verify(folder) for problem in report.problems]
 
 
 # --- byte for byte ------------------------------------------------------------------------------
@@ -343,7 +344,7 @@ def test_a_file_that_changes_while_it_is_packed_stays(folder: Path, monkeypatch:
 _KILLED = """
 import os, sys
 from pathlib import Path
-from harness.storage import packing
+from harness.storage import packing, verification
 from tests.storage.published import contents
 import shutil
 
@@ -383,7 +384,7 @@ for step in range(1000):
         break
     print(step, len(done))
     assert not [name for name in done if name.endswith(".tmp")], (step, list(done))
-    for report in packing.verify(work):
+    for report in verification.verify(work):
         assert not report.problems, step
     finished = done
 assert finished == done, "it ended as if it had not been killed"
@@ -461,3 +462,26 @@ def test_python_without_lzma_is_told_so(folder: Path, monkeypatch: pytest.Monkey
     with pytest.raises(StoreError, match="lzma"):
         list(shards.read_shard(folder / "hills" / "alpha" / "records-0001.jsonl.xz"))
     assert not issubclass(StoreError, DamagedError)
+
+
+# --- this repository's records ------------------------------------------------------------------
+
+
+def test_the_repositorys_records_are_those_that_were_packed() -> None:
+    """Byte for byte: the hash is of the 674 plain files, as they were before packing. Later shards may be added."""
+    lines = []
+    folders = [ROOT / "results", ROOT / "calibration" / "runs"]
+    for subfolder, names in (walked for folder in folders for walked in walk_records(folder)):
+        for shard in shards.shards_among(subfolder, names):
+            if shard.name == "records-0001.jsonl.xz":
+                for packed, content in shards.read_files(shard):
+                    path = (subfolder / packed.file).relative_to(ROOT).as_posix()
+                    lines.append((path, f"{hashlib.sha256(content).hexdigest()}  {path}\n"))
+    assert len(lines) == 674
+    digest = hashlib.sha256("".join(line for _, line in sorted(lines)).encode()).hexdigest()
+    assert digest == "1b73bd963abb450acf28a100ae0bd6e80f395df518a97d90c5af0e4dc56d9fc5"
+
+
+@pytest.mark.parametrize("name", ["results", "calibration/runs"])
+def test_the_repositorys_records_are_whole(name: str) -> None:
+    assert verify(ROOT / name) == []
