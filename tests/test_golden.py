@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from harness.contract.entries import WorkloadEntry
 from harness.datasets import local, manage
 from harness.plugins.registry import load_registry
+from harness.storage.layout import file_stem
 from tests.helpers import run_here, spec_of
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -53,7 +54,7 @@ def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: 
     norm = sum(float(tensor.double().square().sum()) for tensor in tensors.values()) ** 0.5
     assert record.environment is not None
     computed_on = f"{record.spec.hardware}, torch {record.environment.torch}"
-    path = GOLDEN / f"{workload.name.replace(':', '_')}.json"
+    path = GOLDEN / f"{file_stem(workload.name)}.json"
     if os.environ.get("BENCH_WRITE_GOLDEN"):
         weights = {"norm": norm, "sha256": record.final_weights, "computed_on": computed_on}
         golden = {"workload": workload.facts.id, "submission": submission, "weights": weights, "curve": curve}

@@ -23,6 +23,7 @@ from harness.contract.entries import DatasetEntry, DatasetFile
 from harness.datasets.http import CHUNK, Progress, write_error
 from harness.errors import DataError, PluginError, UsageError, unknown
 from harness.plugins.loading import load_object
+from harness.system.files import is_file_name
 
 #: `ok`: the checksum is the published one, or that of what it unpacks to is. `unverified`: none is published here; the
 #: format is right. `accepted`: another checksum, right format, taken over by the user. The other two are no good.
@@ -83,7 +84,7 @@ def file_path(entry: DatasetEntry, name: str) -> Path:
 
 def _plain(name: str, entry: DatasetEntry) -> str:
     # A plugin's entry must not write anywhere but in its own folder.
-    if not name or name.startswith(".") or name == PROVENANCE or Path(name).name != name or "\\" in name:
+    if not is_file_name(name) or name == PROVENANCE:
         raise PluginError(f"dataset {entry.name!r} has a bad file name: {name!r}")
     return name
 

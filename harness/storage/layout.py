@@ -49,6 +49,15 @@ def _hash_spec(encoded: bytes) -> str:
     return RUN_ID_PREFIX + hashlib.sha256(encoded).hexdigest()[:16]
 
 
+def file_stem(entry_name: str) -> str:
+    """The name of a workload or submission as the name of a folder or file.
+
+    >>> file_stem("continual-mnist:task")
+    'continual-mnist_task'
+    """
+    return entry_name.replace(":", "_")
+
+
 def is_published_record(name: str) -> bool:
     """Whether a file name is the name of a record outside a run folder: JSON, named by its run_id."""
     return name.endswith(".json") and RUN_ID_PREFIX in name

@@ -135,6 +135,7 @@ def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
 
 def _describe(path: Path, problems: list[str]) -> PackedFile | None:
     try:
+        shards.check_file_name(path.name, path.parent)
         return _packed_file(path.name, read_file(path), str(path))
     except StoreError as error:
         problems.append(str(error))

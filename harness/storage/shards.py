@@ -23,7 +23,7 @@ import msgspec
 from harness.contract.base import Data
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout
-from harness.system.files import read_error, read_struct
+from harness.system.files import is_file_name, read_error, read_struct
 
 #: liblzma's default: higher presets save one percent and take half as long again.
 _PRESET = 6
@@ -158,12 +158,16 @@ def read_index(shard: Path) -> ShardIndex:
 
 
 def check_file_name(name: str, where: Path) -> None:
-    """
+    """Refuse a file name that is not a record's: unpacking writes records alone, and into their own folder.
+
+    Args:
+        where: the folder, index or shard with the name.
+
     Raises:
-        DamagedError: this is not the name of a record; unpacking must not write anywhere else.
+        DamagedError: the name is not a plain file name, or not a record's.
     """
-    if Path(name).name != name or not layout.is_published_record(name):
-        raise DamagedError(f"{where} names {name!r}, which is not the file name of a record")
+    if not is_file_name(name) or not layout.is_published_record(name):
+        raise DamagedError(f"{where}: {name!r} is not a file name of a record (letters, digits and any of . _ + -)")
 
 
 def read_shard(path: Path) -> Iterator[PackedLine]:

@@ -1,9 +1,10 @@
-"""Atomic writes, free names, validated reads, and errors for failed writes."""
+"""File names, atomic writes, validated reads, and the errors of both."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,16 @@ import msgspec
 from harness.errors import DamagedError, StoreError
 
 T = TypeVar("T")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name can be a file's on every system: letters, digits and any of . _ + -, and no folder before it.
+
+    >>> is_file_name("train-0001.bin"), is_file_name("../train.bin"), is_file_name(".hidden"), is_file_name("a:b")
+    (True, False, False, False)
+    """
+    return _FILE_NAME.fullmatch(name) is not None
 
 
 def write_atomically(path: Path, *chunks: bytes) -> None:

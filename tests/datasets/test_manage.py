@@ -44,7 +44,7 @@ def dataset(*urls: str, known: bool = True, content: bytes = CONTENT, size: int 
         size=size if size is not None else len(content) if known else 0,
         urls=urls,
     )
-    check = "tests.test_data:right_format"
+    check = f"{__name__}:right_format"
     return DatasetEntry(name="toy", title="a toy", licence="CC0-1.0", files=(file,), check=check)
 
 
@@ -531,7 +531,7 @@ def test_a_source_of_another_scheme_is_refused(source: str) -> None:
 
 
 def test_a_tree_is_linked_and_never_downloaded(home: Path, tmp_path: Path) -> None:
-    check = "tests.test_data:right_format"
+    check = f"{__name__}:right_format"
     entry = DatasetEntry(name="toy", title="a tree", licence="ask for it", folders=("train", "val"), check=check)
     with pytest.raises(DataError, match=r"cannot be downloaded: ask for it \(bench data import toy FOLDER\)"):
         manage.get(entry)
@@ -659,9 +659,9 @@ def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"name": "To/y"}, "no plain file name"),
+        ({"name": "To/y"}, "not a plain file name"),
         ({"files": ()}, "no files and no folders"),
-        ({"files": (DatasetFile(name="../a"),)}, "'../a' is no plain file name"),
+        ({"files": (DatasetFile(name="../a"),)}, "'../a' is not a plain file name"),
         ({"files": (DatasetFile(name="a"), DatasetFile(name="a"))}, "it has 'a' twice"),
         ({"files": (DatasetFile(name="a", sha256="ABC"),)}, "must be 64 hexadecimal digits"),
         (

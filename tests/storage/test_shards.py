@@ -104,6 +104,15 @@ def test_a_file_of_another_layout_and_name_is_packed_too(folder: Path) -> None:
     assert contents(folder) == before
 
 
+def test_a_file_with_a_name_that_no_shard_may_have_stays(folder: Path) -> None:
+    (path, *_) = sorted((folder / "hills" / "beta").iterdir())
+    odd = path.rename(path.with_name(f"copy of {path.name}"))
+    (problem,) = pack(folder)
+    assert f"'copy of {path.name}' is not a file name of a record" in problem
+    assert odd.exists()
+    assert len(read_all([folder])[0]) == 5
+
+
 def test_the_index_lists_records_without_decompressing_any(folder: Path) -> None:
     file = folder / "hills" / "beta" / "x-run-1.json"
     file.write_bytes(encode(published.record("beta", 7)))
@@ -253,7 +262,7 @@ def test_unpacking_writes_into_its_own_folder_alone(folder: Path) -> None:
     index = folder / "hills" / "alpha" / "records-0001.index.json"
     _change(index, lambda b: b.replace(b'"file": "run-', b'"file": "../run-', 1))
     (problem,) = unpack(folder)
-    assert "not the file name of a record" in problem
+    assert "is not a file name of a record" in problem
     assert str(index) in problem
     assert not list((folder / "hills").glob("run-*"))
 
