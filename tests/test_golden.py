@@ -44,7 +44,7 @@ def _real_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
 def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: Path) -> None:
-    absent = [need for need in workload.needs_data if local.missing(REGISTRY.dataset(need.partition("/")[0]))]
+    absent = [need for need in workload.needs_data if local.missing_names(REGISTRY.dataset(need.partition("/")[0]))]
     if absent:
         pytest.skip(f"{workload.name} needs data (BENCH_DATA_SOURCE names no folder with it): {', '.join(absent)}")
     submission = "replay" if workload.facts.replay_capacity else "adamw-cosine"

@@ -24,7 +24,7 @@ COMMANDS = {
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
-    "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
+    "data": ("harness.cli.data:data", "Datasets: list, fetch, import, verify."),
     "hardware": ("harness.cli.hardware:command", "Print the hardware classes of this machine, and the declared ones."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
 }

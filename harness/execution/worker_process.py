@@ -16,7 +16,7 @@ import msgspec
 
 from harness.contract.events import AnyEvent, Done, Ready
 from harness.contract.run import Job, RunSpec
-from harness.datasets.local import data_folder
+from harness.datasets.paths import data_folder
 from harness.execution.event_reader import WAKE_S, EventReader
 from harness.execution.second_clock import SecondClock
 from harness.execution.state import ResourceSlot, StopSignal, Trial

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from harness.errors import DamagedError, StoreError
+from harness.errors import BenchError, DamagedError, StoreError
 
 T = TypeVar("T")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -27,22 +27,32 @@ def is_file_name(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
 
 
-def write_atomically(path: Path, *chunks: bytes) -> None:
+#: Makes the error for a failed write from the path and its cause.
+ErrorFor = Callable[[Path, OSError], BenchError]
+
+
+def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = None) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        error_for: makes the error for a failed write; `write_error` when None.
 
     Raises:
         StoreError: disk full, read-only or not permitted; the old content is untouched.
     """
-    with open_atomically(path) as file:
+    with open_atomically(path, error_for=error_for) as file:
         for chunk in chunks:
             file.write(chunk)
 
 
 @contextmanager
-def open_atomically(path: Path) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, for writing and reading back; on success it is synced and renamed.
 
     Where the block raises an error, the temporary file is removed and the old content is untouched.
+
+    Args:
+        error_for: as for `write_atomically`.
 
     Raises:
         StoreError: disk full, read-only or not permitted.
@@ -58,7 +68,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise write_error(path, error) from error
+            raise (error_for or write_error)(path, error) from error
         raise
 
 
@@ -111,8 +121,17 @@ def read_error(path: Path, error: OSError) -> StoreError:
 
 
 def write_error(path: Path, error: OSError) -> StoreError:
-    """The error for a failed write, with its fix."""
-    permission = f"make {path.parent} writable, or choose another folder with --runs"
+    """The error for a failed write among runs and records, with its fix."""
+    return StoreError(f"cannot write {path}: {error.strerror or error}", fix=write_fix(path, error, "--runs"))
+
+
+def write_fix(path: Path, error: OSError, setting: str) -> str | None:
+    """What a user can do about a failed write; None where nothing general helps.
+
+    Args:
+        setting: the option or variable that names the folder.
+    """
+    permission = f"make {path.parent} writable, or choose another folder with {setting}"
     fixes = {
         errno.ENOSPC: "free some space and repeat the command; it continues where it stopped",
         errno.EDQUOT: "free some of your quota and repeat the command; it continues where it stopped",
@@ -120,4 +139,4 @@ def write_error(path: Path, error: OSError) -> StoreError:
         errno.EACCES: permission,
         errno.EPERM: permission,
     }
-    return StoreError(f"cannot write {path}: {error.strerror or error}", fix=fixes.get(error.errno or 0))
+    return fixes.get(error.errno or 0)

@@ -158,8 +158,8 @@ def test_a_shard_cut_short_later_is_seen_before_a_run(
 
 def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, says in (
-        (["fineweb-gpt2", "--tokens", "many"], "'many' is no number of tokens"),
-        (["fineweb-gpt2", "--tokens", "0"], "'0' is no number of tokens"),
+        (["fineweb-gpt2", "--tokens", "many"], "'many' is not a number of tokens"),
+        (["fineweb-gpt2", "--tokens", "0"], "'0' is not a number of tokens"),
         (["fineweb-gpt2", "--tokens", "11B"], "fewer than 11,000,000,000"),
         (["fineweb-gpt2", "--tokens", "1B", "--only", "*val*"], "--tokens and --only both choose files"),
         (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist is not counted in tokens"),
