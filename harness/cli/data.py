@@ -59,8 +59,8 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         rows = [_entry_json(entry) for entry in entries]
         json_out({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
         return
-    table = [["name", "here", "size", "licence", "what"]]
-    table += [[e.name, _here(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
+    table = [["name", "installed", "size", "licence", "title"]]
+    table += [[e.name, _installed_share(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
     click.echo(text.columns(table, right=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
 
@@ -74,9 +74,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     help="A folder or a base URL instead of the published URLs.  [BENCH_DATA_SOURCE]",
 )
 @_only
-@click.option(
-    "--tokens", metavar="N", help="Number of training tokens, such as 1B; held-out tokens are always fetched."
-)
+@click.option("--tokens", metavar="N", help="Number of training tokens, such as 1B; all held-out ones are added.")
 @_accept
 @_json
 @click.pass_obj
@@ -165,7 +163,7 @@ def _count(entry: DatasetEntry) -> int:
     return len(entry.files) + len(entry.folders) - len(manage.missing_names(entry))
 
 
-def _here(entry: DatasetEntry) -> str:
+def _installed_share(entry: DatasetEntry) -> str:
     """How much of a dataset is installed, by names and sizes."""
     installed, total = _count(entry), len(entry.files) + len(entry.folders)
     if damaged := _damaged(entry):
