@@ -44,7 +44,7 @@ def _pack_folder(folder: Path) -> FolderReport:
         problems: list[str] = []
         written = _complete_indexes(folder, problems)
         paths = [folder / name for name in sorted(os.listdir(folder)) if layout.is_published_record(name)]
-        packed = _packed_before(folder, {path.name for path in paths}, problems)
+        packed = _packed_entries(folder, {path.name for path in paths}, problems)
         removable = [entry for path in paths if (entry := packed.get(path.name)) and _is_same(path, entry, problems)]
         new = [entry for path in paths if path.name not in packed and (entry := _describe(path, problems))]
         if new:
@@ -57,7 +57,7 @@ def _pack_folder(folder: Path) -> FolderReport:
 def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
     """Write the index of every shard that has none; returns the names of these shards."""
     names = os.listdir(folder)
-    problems += shards.indexes_without_shard(folder, names)
+    problems += shards.find_missing_shards(folder, names)
     completed = []
     for shard in shards.shards_among(folder, names):
         if layout.shard_index(shard).exists():
@@ -87,12 +87,13 @@ def _describe_line(line: bytes, shard: Path) -> PackedFile:
         name, content = shards.file_name(line), shards.file_content(line)
     except msgspec.DecodeError as error:
         raise DamagedError(f"shard {shard} is damaged: {error}", fix=shards.RESTORE) from None
-    shards.check_file_name(name, shard)
+    shards.require_record_name(name, shard)
     return _packed_file(name, content, f"{name} in {shard}")
 
 
 def _packed_file(name: str, content: bytes, where: str) -> PackedFile:
-    """
+    """The index entry of a record file.
+
     Raises:
         StoreError: the content is not a whole record of this version's schema.
     """
@@ -106,7 +107,7 @@ def _indexed_shards(folder: Path) -> list[Path]:
     return [s for s in shards.shards_among(folder, os.listdir(folder)) if layout.shard_index(s).exists()]
 
 
-def _packed_before(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
+def _packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
     """Entries of the files with these names that whole shards of the folder hold.
 
     A damaged shard is a problem; the files of its index count as unpacked.
@@ -123,19 +124,22 @@ def _packed_before(folder: Path, names: set[str], problems: list[str]) -> dict[s
 
 
 def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
+    """Whether a plain file equals the packed one; if not, that is a problem."""
     try:
         same = _hash(path) == entry.sha256
     except StoreError as error:
         problems.append(str(error))
         return False
     if not same:
-        problems.append(f"record {path} differs from the packed one of this name; both were kept ({_replace(path)})")
+        problems.append(
+            f"record {path} differs from the packed one of this name; both were kept ({_conflict_fix(path)})"
+        )
     return same
 
 
 def _describe(path: Path, problems: list[str]) -> PackedFile | None:
     try:
-        shards.check_file_name(path.name, path.parent)
+        shards.require_record_name(path.name, path.parent)
         return _packed_file(path.name, read_file(path), str(path))
     except StoreError as error:
         problems.append(str(error))
@@ -151,9 +155,9 @@ def _write_shard(folder: Path, entries: Sequence[PackedFile]) -> str:
     number = 1 + max(layout.shard_number(name) for name in os.listdir(folder))
     shard = folder / layout.shard_name(number)
     with open_atomically(shard) as file:
-        with shards.compressing(file) as out:
+        with shards.open_compressor(file) as out:
             for entry in entries:
-                out.write(shards.line_of(entry.file, read_file(folder / entry.file)) + b"\n")
+                out.write(shards.encode_line(entry.file, read_file(folder / entry.file)) + b"\n")
         # Read back before a single file is removed.
         for entry, line in zip(entries, shards.read_lines(file, shard), strict=True):
             content = shards.file_content(line)
@@ -223,7 +227,8 @@ def _unpack_shard(shard: Path) -> int:
         path = shard.with_name(entry.file)
         if path.exists() and read_file(path) != content:
             raise DamagedError(
-                f"record {path} differs from the one of this name in {shard.name}; both were kept", fix=_replace(path)
+                f"record {path} differs from the one of this name in {shard.name}; both were kept",
+                fix=_conflict_fix(path),
             )
     count = 0
     for entry, content in shards.read_files(shard):
@@ -279,7 +284,7 @@ def _unlink(path: Path) -> None:
         raise write_error(path, error) from None
 
 
-def _replace(path: Path) -> str:
+def _conflict_fix(path: Path) -> str:
     return (
         f"to keep the packed record, delete the plain file; to replace it, move the plain file away, run "
         f"bench results unpack {path.parent}, and move it back"

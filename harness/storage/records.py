@@ -19,27 +19,27 @@ from harness.system.files import read_file
 
 def encode(record: Record) -> bytes:
     """A record as JSON with its content hash filled in."""
-    return msgspec.json.format(_json(with_content_hash(record)), indent=1) + b"\n"
+    return msgspec.json.format(_encode_json(add_content_hash(record)), indent=1) + b"\n"
 
 
-def _json(record: Record) -> bytes:
+def _encode_json(record: Record) -> bytes:
     """Sets in order, so that equal records are equal bytes."""
     return msgspec.json.encode(record, order="deterministic")
 
 
-def with_content_hash(record: Record) -> Record:
+def add_content_hash(record: Record) -> Record:
     """The record with its content hash filled in."""
-    return msgspec.structs.replace(record, content_hash=content_hash(_json(record)))
+    return msgspec.structs.replace(record, content_hash=content_hash(_encode_json(record)))
 
 
 def content_hash(payload: bytes) -> str:
-    """SHA-256 of everything in a record's JSON but the hash itself, however it is laid out.
+    """SHA-256 of a record's JSON without the hash itself; independent of its layout and the order of its keys.
 
-    Of the JSON, not of the decoded record: a later version's record may have fields that this file does not.
+    Of the JSON, not of the decoded record: an older record lacks fields that decoding would add with their defaults.
     """
-    plain = msgspec.json.decode(payload)
-    plain.pop("content_hash", None)
-    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+    fields = msgspec.json.decode(payload)
+    fields.pop("content_hash", None)
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
 def decode(payload: bytes, where: str, *, known_hash: str | None = None) -> Record:
@@ -116,8 +116,12 @@ def read_record(path: Path) -> Record:
     Raises:
         StoreError: it is missing, cannot be read or is damaged; names the file.
     """
+    return decode(_read_json(path), str(path))
+
+
+def _read_json(path: Path) -> bytes:
     packed = None if path.exists() else shards.find_packed(path)
-    return decode(read_file(path) if packed is None else packed, str(path))
+    return read_file(path) if packed is None else packed
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
@@ -172,7 +176,7 @@ def iter_json(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRe
             yield from _iter_packed(subfolder, names, problems)
             for path in (subfolder / name for name in names if layout.is_record(name)):
                 try:
-                    content = read_file(path)
+                    content = _read_json(path)  # packed, if that was done since the folder was listed
                 except StoreError as error:
                     problems.append(str(error))
                 else:
@@ -180,7 +184,7 @@ def iter_json(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRe
 
 
 def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> Iterator[StoredRecord]:
-    problems += shards.indexes_without_shard(folder, names)
+    problems += shards.find_missing_shards(folder, names)
     for shard in shards.shards_among(folder, names):
         try:
             for packed, line in shards.read_shard(shard):

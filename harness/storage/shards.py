@@ -96,8 +96,8 @@ class _Identity(msgspec.Struct):
 _VERBATIM_START = b'{"file":'
 
 
-def line_of(name: str, content: bytes) -> bytes:
-    """The line for a record file, which must be valid JSON in UTF-8."""
+def encode_line(name: str, content: bytes) -> bytes:
+    """The line of a record file, which must be valid JSON in UTF-8."""
     compact = msgspec.json.format(content, indent=-1)
     if not compact.startswith(_VERBATIM_START) and file_name(compact) == name and file_content(compact) == content:
         return compact
@@ -127,7 +127,7 @@ def file_content(line: bytes) -> bytes:
 
 
 def record_json(line: bytes) -> bytes:
-    """The record in a line, as JSON of whatever layout: what `file_content` gives, without laying it out again.
+    """The record in a line, as JSON in any layout: `file_content` without its white space.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -153,11 +153,11 @@ def read_index(shard: Path) -> ShardIndex:
     if index.shard != shard.name:
         raise DamagedError(f"index {path} describes another shard: {index.shard}")
     for packed in index.records:
-        check_file_name(packed.file, path)
+        require_record_name(packed.file, path)
     return index
 
 
-def check_file_name(name: str, where: Path) -> None:
+def require_record_name(name: str, where: Path) -> None:
     """Refuse a file name that is not a record's: unpacking writes records alone, and into their own folder.
 
     Args:
@@ -205,7 +205,8 @@ def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
 
 @contextmanager
 def open_shard(path: Path) -> Iterator[BufferedReader]:
-    """
+    """A shard, open for reading.
+
     Raises:
         StoreError: it cannot be opened or read.
     """
@@ -217,7 +218,7 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """The lines of a compressed file from its beginning, without their ends, decompressed as they are asked for.
+    """The lines of a compressed file from its beginning, without their ends, decompressed as they are requested.
 
     Args:
         path: what errors call the file.
@@ -248,7 +249,7 @@ def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:
     return [folder / name for name in sorted(shards, key=layout.shard_number)]
 
 
-def indexes_without_shard(folder: Path, names: Collection[str]) -> list[str]:
+def find_missing_shards(folder: Path, names: Collection[str]) -> list[str]:
     """A problem for each index among the files of a folder whose shard is missing."""
     indexes = [folder / name for name in names if layout.INDEX_NAME.fullmatch(name)]
     missing = [(index, shard) for index in indexes if (shard := layout.indexed_shard(index)).name not in names]
@@ -276,7 +277,7 @@ def hash_file(file: BufferedReader) -> tuple[str, int]:
     return digest.hexdigest(), file.tell()
 
 
-def compressing(file: IO[bytes]) -> IO[bytes]:
+def open_compressor(file: IO[bytes]) -> IO[bytes]:
     """A stream that compresses what is written to it into a file; equal content gives equal bytes."""
     return cast(IO[bytes], _import_lzma().open(file, "wb", preset=_PRESET))
 
@@ -286,7 +287,7 @@ def _import_lzma() -> ModuleType:
         import lzma
     except ImportError:
         raise StoreError(
-            "packed records need Python's lzma module, which this Python was built without",
+            "packed records need the module lzma, which this Python was built without",
             fix="install liblzma and build Python again, or use another Python",
         ) from None
     return lzma

@@ -23,7 +23,7 @@ def verify(folder: Path) -> Iterator[FolderReport]:
 
 
 def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
-    problems = shards.indexes_without_shard(folder, names)
+    problems = shards.find_missing_shards(folder, names)
     hashes: dict[str, str] = {}
     checked = []
     records = 0

@@ -222,7 +222,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     assert record.devices.readings
     # At an evaluation, or at the end of what it costs to put the weights back.
     assert all(min(abs(r.seconds - s) for s in stops) < 0.5 for r in record.devices.readings)
-    assert records.decode(records.encode(record), "here") == records.with_content_hash(record)
+    assert records.decode(records.encode(record), "here") == records.add_content_hash(record)
 
 
 def test_a_worker_cannot_send_readings() -> None:
@@ -238,7 +238,7 @@ def test_readings_go_on_after_an_interruption() -> None:
 
 
 def test_records_from_before_the_readings_are_read() -> None:
-    record = records.with_content_hash(builders.record())
+    record = records.add_content_hash(builders.record())
     plain = msgspec.json.decode(records.encode(record))
     del plain["devices"]
     plain["content_hash"] = records.content_hash(msgspec.json.encode(plain))

@@ -83,7 +83,7 @@ def test_any_layout_and_any_name_come_back(
     text = json.dumps(content | {"run_id": "run-1"}, indent=indent, ensure_ascii=ascii_only)
     file = (text + end).encode("utf-8", errors="replace")
     name = "run-1.json" if named_by_id else "copy of run-1.json"
-    line = shards.line_of(name, file)
+    line = shards.encode_line(name, file)
     assert b"\n" not in line
     assert shards.file_name(line) == name
     assert shards.file_content(line) == file
@@ -336,14 +336,14 @@ def test_a_full_disk_loses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_file_that_changes_while_it_is_packed_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = sorted((folder / "hills" / "alpha").iterdir())[1]
     other = path.read_bytes() + b" "
-    original = shards.line_of
+    original = shards.encode_line
 
     def changing(name: str, content: bytes) -> bytes:
         if name == path.name:
             path.write_bytes(other)
         return original(name, path.read_bytes() if name == path.name else content)
 
-    monkeypatch.setattr(shards, "line_of", changing)
+    monkeypatch.setattr(shards, "encode_line", changing)
     with pytest.raises(StoreError, match=f"{path.name} was changed"):
         pack(folder)
     assert path.read_bytes() == other
