@@ -108,7 +108,7 @@ class Session:
         gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
-            read = detect.driver().read(gpus)
+            read = detect.find_driver().read(gpus)
             self.readings += [{"during": during, "at": round(now, 1), **msgspec.to_builtins(one)} for one in read]
             self.last_read = now
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from harness.contract.entries import WorkloadEntry
 from harness.datasets import local, manage
 from harness.plugins.registry import load_registry
+from harness.storage.layout import file_stem
 from tests.helpers import run_here, spec_of
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -43,7 +44,7 @@ def _real_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
 def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: Path) -> None:
-    absent = [need for need in workload.needs_data if local.missing(REGISTRY.dataset(need.partition("/")[0]))]
+    absent = [need for need in workload.needs_data if local.missing_names(REGISTRY.dataset(need.partition("/")[0]))]
     if absent:
         pytest.skip(f"{workload.name} needs data (BENCH_DATA_SOURCE names no folder with it): {', '.join(absent)}")
     submission = "replay" if workload.facts.replay_capacity else "adamw-cosine"
@@ -53,7 +54,7 @@ def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: 
     norm = sum(float(tensor.double().square().sum()) for tensor in tensors.values()) ** 0.5
     assert record.environment is not None
     computed_on = f"{record.spec.hardware}, torch {record.environment.torch}"
-    path = GOLDEN / f"{workload.name.replace(':', '_')}.json"
+    path = GOLDEN / f"{file_stem(workload.name)}.json"
     if os.environ.get("BENCH_WRITE_GOLDEN"):
         weights = {"norm": norm, "sha256": record.final_weights, "computed_on": computed_on}
         golden = {"workload": workload.facts.id, "submission": submission, "weights": weights, "curve": curve}

@@ -110,7 +110,7 @@ def test_clocks_are_read_once_a_second_at_most(gpu: Any, monkeypatch: pytest.Mon
 
     card = Gpu(index=0, uuid="", device=Device(name="NVIDIA H200", memory_mib=143_771))
     monkeypatch.setattr(detect, "all_gpus", lambda: (card,))
-    monkeypatch.setattr(detect, "driver", Driver)
+    monkeypatch.setattr(detect, "find_driver", Driver)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     times = iter([0.0, 0.5, 2.0])
     monkeypatch.setattr(gpu, "time", SimpleNamespace(monotonic=lambda: next(times)))

@@ -26,9 +26,9 @@ from harness.planning.resolve import resolve_submission, split_names
 from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import Registry
-from harness.storage.layout import run_id
+from harness.storage.layout import file_stem, run_id
 from harness.storage.records import encode
-from harness.system.files import write_atomically
+from harness.system.files import read_struct, write_atomically
 
 #: Fresh seeds for a variant, which takes the setting of its base.
 VARIANT_STUDIES = 5
@@ -189,7 +189,8 @@ class Calibrator:
             ):
                 records[record.run_id] = record
                 spec = record.spec
-                folder = self._options.out / "runs" / plan_name(spec.workload.facts.name) / spec.submission.name
+                names = spec.workload.facts.name, spec.submission.name
+                folder = self._options.out.joinpath("runs", *map(file_stem, names))
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(folder / f"{record.run_id}.json", encode(record))
         return [records[run_id(spec)] for spec in specs]
@@ -219,19 +220,15 @@ def read_base_calibration(path: Path, base: str, variant: str) -> Calibration:
     """The calibration of a variant's base.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the base has no calibration.
+        StoreError: the calibration cannot be read; names the file.
     """
     if not path.is_file():
         raise UsageError(
             f"{variant} takes the best setting of {base}, which has no calibration: {path} does not exist",
             fix=f"bench calibrate {base}",
         )
-    return msgspec.json.decode(path.read_bytes(), type=Calibration)
-
-
-def plan_name(workload: str) -> str:
-    """A workload's name as a file's."""
-    return workload.replace(":", "_")
+    return read_struct(path, Calibration)
 
 
 def reference_families(

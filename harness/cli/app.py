@@ -20,10 +20,11 @@ COMMANDS = {
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Make a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
+    "results": ("harness.cli.results:results", "Record files: pack, unpack, verify."),
     "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
-    "data": ("harness.cli.data:data", "Datasets: list, fetch, take over, verify."),
+    "data": ("harness.cli.data:data", "Datasets: list, fetch, import, verify."),
     "hardware": ("harness.cli.hardware:command", "Print the hardware classes of this machine, and the declared ones."),
     "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
 }

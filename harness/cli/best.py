@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from harness.cli.output import SCHEMA, json_out
+from harness.cli.record_folders import check_workloads, folder_options, records
 from harness.cli.resolve import NameType
-from harness.cli.results import check_workloads, folder_options, records
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.report import text

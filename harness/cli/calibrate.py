@@ -15,7 +15,6 @@ from harness.calibration.runner import (
     Calibrator,
     find_anchor_setting,
     format_hparams,
-    plan_name,
     read_base_calibration,
     reference_families,
     setting_submission,
@@ -27,7 +26,7 @@ from harness.planning import rulesets
 from harness.planning.resolve import resolve_workloads
 from harness.planning.trials import PlanSettings
 from harness.report import text
-from harness.storage.layout import run_id
+from harness.storage.layout import file_stem, run_id
 from harness.system.files import write_atomically
 
 
@@ -92,7 +91,7 @@ def command(
         specs = calibrator.plan_tuning(entry, references)
         calibrations = calibrator.calibrate_with_variants(entry, references, specs)
     else:
-        of_base = read_base_calibration(out / f"{plan_name(base)}.json", base, entry.name)
+        of_base = read_base_calibration(out / f"{file_stem(base)}.json", base, entry.name)
         setting = find_anchor_setting(of_base.settings, references) or of_base.settings[0]
         submission = setting_submission(setting, references, base)
         specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
@@ -114,7 +113,7 @@ def command(
 
 def _write(out: Path, result: Calibration) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    name = plan_name(result.workload.partition("@")[0])
+    name = file_stem(result.workload.partition("@")[0])
     payload = msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=1)
     write_atomically(out / f"{name}.json", payload + b"\n")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from harness.cli.output import json_out, note
+from harness.cli.record_folders import check_workloads, find_run, folder_options, of_submission, one_group, records
 from harness.cli.resolve import NameType
-from harness.cli.results import check_workloads, find_run, folder_options, of_submission, one_group, records
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff

@@ -1,4 +1,4 @@
-"""`bench data`: datasets listed, fetched, taken over and verified."""
+"""`bench data`: list, fetch, import and verify datasets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,6 +19,7 @@ from harness.plugins.registry import Registry, load_registry
 from harness.report import text
 
 _MEGABYTE = 1_000_000
+DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
 
 
 class DatasetName(click.ParamType[str]):
@@ -35,16 +36,16 @@ _only = click.option("--only", multiple=True, metavar="PATTERN", help="Only file
 _accept = click.option(
     "--accept-checksum",
     is_flag=True,
-    help="Take files that are right in format though not as published; noted in provenance.json.",
+    help="Accept files of the right format that differ from the published ones; noted in provenance.json.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def data() -> None:
-    """Datasets: list, fetch, take over, verify.
+    """Datasets: list, fetch, import, verify.
 
-    They lie in the folder BENCH_DATA, by default in the platform's cache folder.
+    They are stored in the folder BENCH_DATA, by default in the platform's cache folder.
     """
 
 
@@ -52,14 +53,14 @@ def data() -> None:
 @_json
 @click.pass_obj
 def list_(blocked: list[str] | None, as_json: bool) -> None:
-    """List datasets and whether they are here."""
+    """List datasets and whether they are installed."""
     entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
     if as_json:
         rows = [_entry_json(entry) for entry in entries]
         json_out({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
         return
-    table = [["name", "here", "size", "licence", "what"]]
-    table += [[e.name, _here(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
+    table = [["name", "installed", "size", "licence", "title"]]
+    table += [[e.name, _installed_share(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
     click.echo(text.columns(table, right=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
 
@@ -70,10 +71,10 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     "--from",
     "source",
     metavar="SOURCE",
-    help="A folder or a base URL instead of the published places.  [BENCH_DATA_SOURCE]",
+    help="A folder or a base URL instead of the published URLs.  [BENCH_DATA_SOURCE]",
 )
 @_only
-@click.option("--tokens", metavar="N", help="So many training tokens, such as 1B, and all held-out ones.")
+@click.option("--tokens", metavar="N", help="Number of training tokens, such as 1B; all held-out ones are added.")
 @_accept
 @_json
 @click.pass_obj
@@ -86,20 +87,20 @@ def get(
     accept_checksum: bool,
     as_json: bool,
 ) -> None:
-    """Fetch datasets; given again, it goes on where it stopped."""
+    """Fetch datasets; when repeated, the command continues where it stopped."""
     if tokens is not None and only:
         raise UsageError("--tokens and --only both choose files", fix="give one of them")
     registry = _registry(blocked)
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
-    # All of them before the first byte: a mistake in the last name must not cost the download of the first.
+    # All names are checked before the first download.
     number = None if tokens is None else manage.parse_tokens(tokens)
-    chosen = [only if number is None else manage.selects_enough(entry, number) for entry in entries]
-    done: list[tuple[DatasetEntry, list[manage.FileState]]] = []
-    for entry, files in zip(entries, chosen, strict=True):
+    selections = [only if number is None else manage.select_by_tokens(entry, number) for entry in entries]
+    results: list[DatasetStates] = []
+    for entry, files in zip(entries, selections, strict=True):
         with _progress(entry) as progress:
             states = manage.get(entry, source, progress, only=files, accept_checksum=accept_checksum)
-        done.append((entry, states))
-    _show(done, as_json)
+        results.append((entry, states))
+    _show(results, as_json)
 
 
 @data.command("import")
@@ -119,7 +120,7 @@ def import_(
     accept_checksum: bool,
     as_json: bool,
 ) -> None:
-    """Take over files that lie somewhere below FOLDER."""
+    """Import files from FOLDER and its subfolders."""
     entry = _registry(blocked).dataset(name)
     with _progress(entry, verb="reading") as progress:
         states = manage.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
@@ -132,7 +133,7 @@ def import_(
 @_json
 @click.pass_obj
 def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, ...], as_json: bool) -> int:
-    """Hash and check datasets: those named, or all that are here; exit code 1 if a file is missing or damaged."""
+    """Verify the named datasets, or all installed ones; exit code 1 if a file is missing or damaged."""
     registry = _registry(blocked)
     if names:
         entries = [registry.dataset(name) for name in dict.fromkeys(names)]
@@ -140,14 +141,14 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
         entries = [entry for entry in registry.datasets() if _count(entry)]
         if not entries and not as_json:
             note(f"no dataset is in {manage.data_folder()}")
-    done: list[tuple[DatasetEntry, list[manage.FileState]]] = []
+    results: list[DatasetStates] = []
     for entry in entries:
         with _progress(entry, verb="checking") as progress:
             states = manage.verify(entry, only, progress)
-        # Nobody who did not name a dataset expects all hundred shards of it.
-        done.append((entry, states if names else [state for state in states if state.state != "missing"]))
-    _show(done, as_json)
-    return EXIT_OK if all(state.good for _, states in done for state in states) else EXIT_FAILED
+        # Missing files matter only in datasets that were named: few users have all hundred files of a large one.
+        results.append((entry, states if names else [state for state in states if state.state != "missing"]))
+    _show(results, as_json)
+    return EXIT_OK if all(state.good for _, states in results for state in states) else EXIT_FAILED
 
 
 # --- output -------------------------------------------------------------------------------------
@@ -158,20 +159,20 @@ def _registry(blocked: list[str] | None) -> Registry:
 
 
 def _count(entry: DatasetEntry) -> int:
-    """How many files and folders of a dataset are here."""
-    return len(entry.files) + len(entry.folders) - len(manage.missing(entry))
+    """The number of installed files and folders of a dataset."""
+    return len(entry.files) + len(entry.folders) - len(manage.missing_names(entry))
 
 
-def _here(entry: DatasetEntry) -> str:
-    """How much of a dataset is here, by a look at names and sizes."""
-    have, all_ = _count(entry), len(entry.files) + len(entry.folders)
+def _installed_share(entry: DatasetEntry) -> str:
+    """How much of a dataset is installed, by names and sizes."""
+    installed, total = _count(entry), len(entry.files) + len(entry.folders)
     if damaged := _damaged(entry):
         return f"damaged: {damaged[0]}" + (f" and {len(damaged) - 1} more" if len(damaged) > 1 else "")
-    return "yes" if have == all_ else f"{have} of {all_}" if have else "no"
+    return "yes" if installed == total else f"{installed} of {total}" if installed else "no"
 
 
 def _size(size: int) -> str:
-    """Bytes for a reader; nothing when they are not known.
+    """Bytes with their unit; empty when unknown.
 
     >>> _size(26_421_880), _size(29_515), _size(0)
     ('26.4 MB', '29.5 kB', '')
@@ -202,25 +203,25 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
             for f in entry.files
         ],
         "folders": list(entry.folders),
-        "missing": manage.missing(entry),
+        "missing": manage.missing_names(entry),
         "damaged": _damaged(entry),
     }
 
 
 def _damaged(entry: DatasetEntry) -> list[str]:
-    """Names of the files of another size than they should have, and of the notes where they cannot be read."""
+    """Names of the files of the wrong size, or of the notes if these cannot be read."""
     try:
         return list(manage.size_mismatches(entry))
     except DataError:
         return [manage.PROVENANCE]
 
 
-def _show(done: Sequence[tuple[DatasetEntry, list[manage.FileState]]], as_json: bool) -> None:
+def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
     if as_json:
-        rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in done]
+        rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in results]
         json_out({"schema": SCHEMA, "datasets": rows})
         return
-    table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in done for s in states]
+    table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in results for s in states]
     if table:
         click.echo(text.columns(table, right=frozenset({2})))
 
@@ -230,7 +231,7 @@ def _show(done: Sequence[tuple[DatasetEntry, list[manage.FileState]]], as_json: 
 
 @contextmanager
 def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
-    """A bar per file on a terminal; elsewhere one line per file, so that logs stay readable."""
+    """A progress bar per file on a terminal; elsewhere one line per file."""
     if not lively(sys.stderr):
         yield _Lines(entry, verb)
         return
@@ -243,7 +244,7 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
 
         def report(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
-                # The file before is done: only the one at work is drawn, of a hundred shards too.
+                # Only the current file is drawn: a dataset may have a hundred.
                 for task in tasks.values():
                     bars.update(task, visible=False)
                 tasks[name] = bars.add_task(f"{entry.name}/{name}", total=total)
@@ -253,7 +254,7 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
 
 
 class _Lines:
-    """One line when a file begins."""
+    """One line at the beginning of each file."""
 
     def __init__(self, entry: DatasetEntry, verb: str) -> None:
         self._entry = entry

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import json_out, lively
-from harness.cli.results import MAKES_SOME, check_workloads, folder_options, records, references
+from harness.cli.record_folders import MAKES_SOME, check_workloads, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError, unknown
 from harness.planning.resolve import split_names

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import note
-from harness.cli.results import MAKES_SOME, check_workloads, folder_options, records, references
+from harness.cli.record_folders import MAKES_SOME, check_workloads, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names

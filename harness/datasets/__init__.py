@@ -1,1 +1,1 @@
-"""Datasets on disk: fetching, importing, verifying, finding them."""
+"""Datasets on disk: paths, selection of files, download, import, verification."""

@@ -1,9 +1,8 @@
-"""One file over HTTP: resumed where it stopped, retried while that may help, hashed as it arrives."""
+"""Download of one file over HTTP: resumed, retried on transient failures, hashed as it arrives."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import http.client
 import json
@@ -19,22 +18,24 @@ from email.message import Message
 from pathlib import Path
 
 from harness import __version__
+from harness.datasets.paths import write_error
 from harness.errors import DataError
 
-#: Called with (file name, bytes so far, bytes in all or None where that is not known).
+#: Called with (file name, bytes so far, bytes in total or None when unknown).
 Progress = Callable[[str, int, int | None], None]
 
+#: Bytes read at once.
 CHUNK = 1 << 18
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long to go on trying.
+    """How often and how long a download is retried.
 
     Args:
-        attempts: tries in a row that bring nothing new before giving up; one that got further starts the count anew.
-        wait: seconds before the second try; doubled for each further one, 30 at most.
+        attempts: attempts in a row without a new byte before giving up; progress restarts the count.
+        wait: seconds before the second attempt; doubled for each further one, 30 at most.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -45,7 +46,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A complete file: its SHA-256 in hex, its size in bytes, and whether it was begun by an earlier call."""
+    """A complete file: its SHA-256 in hex, its size in bytes, and whether an earlier call began it."""
 
     sha256: str
     size: int
@@ -53,27 +54,28 @@ class Fetched:
 
 
 class DownloadError(DataError):
-    """One place does not give what is wanted; another may."""
+    """One source cannot deliver the file; another one may."""
 
 
 class UnreachableError(DownloadError):
-    """A place did not answer, or broke off, as often as it was tried; later it may."""
+    """A server did not answer or lost the connection at every attempt; a later call may succeed."""
 
 
-class OtherFileError(DownloadError):
-    """A place has another file than the published one: asking again brings the same.
+class WrongFileError(DownloadError):
+    """A source has another file than the published one; another attempt would bring the same file.
 
     Args:
-        acceptable: whether it is right in format, as far as is known, so that a user may take it all the same.
+        problem: what is wrong with the file, one sentence.
+        acceptable: whether its format is right, as far as known, so that a user may accept it.
     """
 
-    def __init__(self, what: str, *, acceptable: bool = True) -> None:
-        super().__init__(what)
+    def __init__(self, problem: str, *, acceptable: bool = True) -> None:
+        super().__init__(problem)
         self.acceptable = acceptable
 
 
-class _Lost(Exception):
-    """A failure that may pass: a dropped connection, a timeout, a busy server."""
+class _TransientError(Exception):
+    """A failure after which another attempt may succeed: a lost connection, a timeout, a busy server."""
 
 
 def fetch(
@@ -86,25 +88,25 @@ def fetch(
     name: str | None = None,
     retry_policy: RetryPolicy | None = None,
 ) -> Fetched:
-    """Fetch a URL into `part`, going on where an earlier call stopped; on return the file is complete and synced.
+    """Download a URL into `part`, from where an earlier call stopped; on return the file is complete and synced.
 
     Args:
         url: http or https.
-        part: where the bytes go; beside it stands a small `.json` that says where they come from.
-        size: bytes expected; 0 when not known.
-        any_origin: whether bytes from another place may be continued (a checksum is at hand to tell a mixture).
+        part: the partial file; a small `.json` beside it notes the URL of its bytes.
+        size: expected bytes; 0 when unknown.
+        any_origin: whether bytes of another URL may be continued, since a checksum will detect a mixture.
         progress: called as bytes arrive.
-        name: what `progress` calls the file; the name of `part` when None.
-        patience: how long to go on trying.
+        name: the file's name for `progress`; the name of `part` when None.
+        retry_policy: when to give up.
 
     Raises:
-        OtherFileError: the server offers another size.
-        UnreachableError: the connection is lost too often; what has arrived stays for the next call.
+        WrongFileError: the server offers another size.
+        UnreachableError: the connection was lost too often; the received bytes stay for the next call.
         DownloadError: the server refuses.
         DataError: the disk is full or not writable.
     """
     if not url.startswith(("http://", "https://")):
-        raise DownloadError(f"{url} cannot be fetched: only http and https can")
+        raise DownloadError(f"cannot fetch {url}: only http and https are supported")
     retry_policy = retry_policy or RetryPolicy()
     label = name or part.name
     transfer = _Transfer(url, part, size, any_origin, lambda done, total: progress and progress(label, done, total))
@@ -115,32 +117,32 @@ def fetch(
             before = transfer.done
             try:
                 transfer.attempt(retry_policy.timeout)
-                return Fetched(sha256=transfer.digest(), size=transfer.done, resumed=resumed)
-            except _Lost as lost:
+                return Fetched(sha256=transfer.sync_and_hash(), size=transfer.done, resumed=resumed)
+            except _TransientError as error:
                 failures = 1 if transfer.done > before else failures + 1
                 if failures >= retry_policy.attempts:
-                    raise UnreachableError(f"{url}: {lost}, after {retry_policy.attempts} tries") from None
+                    raise UnreachableError(f"{url}: {error}, after {retry_policy.attempts} attempts") from None
             time.sleep(min(retry_policy.wait * 2 ** (failures - 1), 30.0))
 
 
 class _Transfer:
-    """A partial file with the running hash of what is in it."""
+    """A partial file with the running hash of its content."""
 
     def __init__(self, url: str, part: Path, size: int, any_origin: bool, report: Callable[[int, int | None], object]):
         self._url = url
         self._part = part
         self._size = size
         self._report = report
-        self._origin = part.with_name(f"{part.name}.json")
-        noted = _read_origin(self._origin)
-        self._etag = str(noted.get("etag", "")) if noted.get("url") == url else ""
+        self._origin_path = part.with_name(f"{part.name}.json")
+        origin = _read_origin(self._origin_path)
+        self._etag = str(origin.get("etag", "")) if origin.get("url") == url else ""
         try:
             self._file = open(part, "r+b" if part.exists() else "w+b")  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
             raise write_error(part, error) from None
         self._hash = hashlib.sha256()
         self.done = 0
-        if noted.get("url") == url or any_origin:
+        if origin.get("url") == url or any_origin:
             while chunk := self._file.read(CHUNK):
                 self._hash.update(chunk)
                 self.done += len(chunk)
@@ -151,12 +153,12 @@ class _Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A close that fails has lost buffered bytes; the next call reads what is really there.
+        # A failed close loses buffered bytes; the next call reads what the file really has.
         with contextlib.suppress(OSError):
             self._file.close()
 
-    def digest(self) -> str:
-        """Bring the file to disk and return its SHA-256."""
+    def sync_and_hash(self) -> str:
+        """Sync the file to disk and return its SHA-256 in hex."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -165,11 +167,11 @@ class _Transfer:
         return self._hash.hexdigest()
 
     def attempt(self, timeout: float) -> None:
-        """One request for what is missing.
+        """Request the missing bytes once.
 
         Raises:
-            _Lost: trying again may help.
-            DownloadError: it will not.
+            _TransientError: another attempt may succeed.
+            DownloadError: another attempt would fail, too.
         """
         if self._size and self.done > self._size:
             self._restart()
@@ -184,10 +186,11 @@ class _Transfer:
                 self._raise_if_refused(error)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
-            raise _Lost(f"{type(reason).__name__}: {reason}" if str(reason) else type(reason).__name__) from None
+            kind = type(reason).__name__
+            raise _TransientError(f"{kind}: {reason}" if str(reason) else kind) from None
 
     def _request(self) -> urllib.request.Request:
-        # Compressed in transit, the bytes would be other ones than those with the checksum.
+        # The checksum is of the uncompressed bytes, so compression in transit is refused.
         headers = {"User-Agent": f"algorace/{__version__}", "Accept-Encoding": "identity"}
         if self.done:
             headers["Range"] = f"bytes={self.done}-"
@@ -203,46 +206,46 @@ class _Transfer:
             self._write(chunk)
             self._report(self.done, total)
         if total is not None and self.done < total:
-            raise _Lost(f"the connection closed after {self.done:,} of {total:,} bytes")
+            raise _TransientError(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            # It never said how many there would be: this may be all it has, or a connection that was lost.
+            # The server never announced a length: either the file ends here or the connection was lost.
             raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
     def _confirm_total(self, status: int, headers: Message) -> int | None:
-        """The size of the whole file, with our position set to what the server is about to send."""
+        """The size of the whole file, None when unknown; sets the position to that of the first byte to come."""
         total: int | None
         if status == 206:
-            found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
-            if not found or int(found[1]) != self.done:
+            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
+            if not match or int(match[1]) != self.done:
                 self._restart()
-                raise _Lost(f"the server sent another range than asked for ({headers.get('Content-Range')})")
-            total = None if found[2] == "*" else int(found[2])
+                raise _TransientError(f"the server sent another range than requested ({headers.get('Content-Range')})")
+            total = None if match[2] == "*" else int(match[2])
         else:
-            # The server ignores ranges, or the file has changed since: it sends everything.
+            # The server ignores ranges, or its file has changed: it sends everything.
             self._restart()
             length = headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
             self._note_origin(headers)
         if self._size and total is not None and total != self._size:
-            raise OtherFileError(f"{self._url} has {total:,} bytes, expected {self._size:,}")
+            raise WrongFileError(f"{self._url} has {total:,} bytes, expected {self._size:,}")
         return total
 
     def _raise_if_refused(self, error: urllib.error.HTTPError) -> None:
         if error.code == 416:
-            found = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
-            if found and int(found[1]) == self.done:
+            match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
+            if match and int(match[1]) == self.done:
                 return
             self._restart()
-            raise _Lost("the server has less than was fetched before")
+            raise _TransientError("the server has fewer bytes than an earlier call fetched")
         reason = f"HTTP {error.code} {error.reason}".strip()
-        if error.code in _PASSING:
-            raise _Lost(reason)
+        if error.code in _TRANSIENT_STATUS:
+            raise _TransientError(reason)
         raise DownloadError(f"{self._url}: {reason}")
 
     def _write(self, chunk: bytes) -> None:
         try:
             self._file.write(chunk)
-            # Unbuffered progress: what counts as done is in the file even if this process is killed.
+            # Flushed, so that counted bytes are in the file even if this process is killed.
             self._file.flush()
         except OSError as error:
             raise write_error(self._part, error) from None
@@ -263,39 +266,27 @@ class _Transfer:
         if total is not None and total - self.done > free:
             raise DataError(
                 f"{self._part.name} needs {total - self.done:,} more bytes, and {self._part.parent} has {free:,} free",
-                fix="free some space, or name another folder in BENCH_DATA",
+                fix="free some space, or choose another folder with BENCH_DATA",
             )
 
     def _note_origin(self, headers: Message) -> None:
-        # A weak tag promises equal meaning, not equal bytes.
+        # A weak ETag promises equal meaning, not equal bytes.
         etag = headers.get("ETag", "")
         self._etag = "" if etag.startswith("W/") else etag
         try:
-            self._origin.write_text(json.dumps({"url": self._url, "etag": self._etag}))
+            self._origin_path.write_text(json.dumps({"url": self._url, "etag": self._etag}))
         except OSError as error:
-            raise write_error(self._origin, error) from None
+            raise write_error(self._origin_path, error) from None
 
 
 def remove_partial_metadata(part: Path) -> None:
-    """Remove the note beside a partial file, which is moved or gone."""
+    """Remove the note beside a partial file that was moved or removed."""
     part.with_name(f"{part.name}.json").unlink(missing_ok=True)
-
-
-def write_error(path: Path, error: OSError) -> DataError:
-    """The error for a failed write in the data folder, with what to do about it."""
-    fixes = {
-        errno.ENOSPC: "free some space and give the command again; it goes on where it was",
-        errno.EDQUOT: "free some of your quota and give the command again; it goes on where it was",
-        errno.EROFS: "name a writable folder in BENCH_DATA",
-        errno.EACCES: "name a writable folder in BENCH_DATA",
-        errno.EPERM: "name a writable folder in BENCH_DATA",
-    }
-    return DataError(f"cannot write {path}: {error.strerror or error}", fix=fixes.get(error.errno or 0))
 
 
 def _read_origin(path: Path) -> dict[str, object]:
     try:
-        noted = json.loads(path.read_text())
+        origin = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    return origin if isinstance(origin, dict) else {}

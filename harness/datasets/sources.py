@@ -1,149 +1,47 @@
-"""Where a dataset's files come from, a folder or the web, and how each is taken in: whole, checked, at once."""
+"""Sources of dataset files: a folder of the user's, a base URL, or the published URLs."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from harness.contract.entries import DatasetEntry, DatasetFile
 from harness.datasets.http import (
-    CHUNK,
     DownloadError,
-    OtherFileError,
-    Progress,
     RetryPolicy,
     UnreachableError,
+    WrongFileError,
     fetch,
     remove_partial_metadata,
-    write_error,
 )
-from harness.datasets.local import (
-    FileState,
-    dataset_folder,
-    fetch_command,
-    file_path,
-    hash_file,
-    judge_state,
-    state_of_folder,
-    write_note,
-)
+from harness.datasets.installation import Installer, copy_stream, partial_path
+from harness.datasets.paths import dataset_folder
+from harness.datasets.provenance import FileState
+from harness.datasets.selection import fetch_command
+from harness.datasets.verification import hash_file, judge_file
 from harness.errors import DataError, UsageError
-from harness.system.files import sync_folder
+from harness.system.files import is_file_name
 
-_ACCEPT = "--accept-checksum takes a file that is right in format though not as published"
-
-
-# --- taking a file in ---------------------------------------------------------------------------
-
-
-class Installer:
-    """Judges candidates and puts the good ones in their place under their good name."""
-
-    def __init__(self, entry: DatasetEntry, accept: bool, progress: Progress | None) -> None:
-        self.entry = entry
-        self.accept = accept
-        self.progress = progress
-
-    def expected_size(self, file: DatasetFile) -> int:
-        """Bytes that a server must offer; 0 when any number will do."""
-        return 0 if self.accept or file.content_sha256 else file.size
-
-    def keep(self, file: DatasetFile, part: Path, digest: str, origin: str) -> FileState:
-        """Rename a complete, synced file to its good name, or to `.bad` when it is not what was expected.
-
-        Raises:
-            OtherFileError: it is not; names the file, what was expected and what came.
-        """
-        remove_partial_metadata(part)
-        state = judge_state(self.entry, file, part, digest, accept=self.accept)
-        if not state.good:
-            acceptable = self.acceptable(file, part, digest)
-            bad = quarantine(part, self.entry, file.name)
-            complaint = f"{file.name} from {origin}: {state.detail}; kept as {bad.name}"
-            raise OtherFileError(complaint, acceptable=acceptable)
-        self._place(part, file)
-        write_note(self.entry, state, origin)
-        return state
-
-    def acceptable(self, file: DatasetFile, path: Path, digest: str) -> bool:
-        """Whether a file that was not taken would be with `accept`."""
-        return not self.accept and judge_state(self.entry, file, path, digest, accept=True).good
-
-    def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
-        """Link to a good file of the user's."""
-        target = file_path(self.entry, file.name)
-        path = path.absolute()
-        if not (target.exists() and target.samefile(path)):
-            temporary = target.with_name(f".{target.name}.link")
-            try:
-                temporary.unlink(missing_ok=True)
-                temporary.symlink_to(path)
-            except OSError as error:
-                raise write_error(temporary, error) from None
-            self._place(temporary, file)
-        write_note(self.entry, state, str(path))
-        return state
-
-    def _place(self, part: Path, file: DatasetFile) -> None:
-        target = file_path(self.entry, file.name)
-        try:
-            os.replace(part, target)
-            sync_folder(target.parent)
-        except OSError as error:
-            raise write_error(target, error) from None
-
-
-def quarantine(path: Path, entry: DatasetEntry, name: str) -> Path:
-    """Rename a wrong file, so that nobody takes it for the good one and somebody can look at it."""
-    bad = dataset_folder(entry) / f"{name}.bad"
-    try:
-        os.replace(path, bad)
-    except OSError as error:
-        raise write_error(bad, error) from None
-    return bad
-
-
-def _copy(source: IO[bytes], part: Path, label: str, total: int, progress: Progress | None) -> str:
-    """Copy to a file, synced; its SHA-256.
-
-    Raises:
-        DataError: the disk is full or not writable.
-        OSError: the source cannot be read.
-    """
-    digest, done = hashlib.sha256(), 0
-    try:
-        out = open(part, "wb")  # noqa: SIM115 (closed below; read errors must not look like write errors)
-    except OSError as error:
-        raise write_error(part, error) from None
-    with out:
-        while chunk := source.read(CHUNK):
-            try:
-                out.write(chunk)
-            except OSError as error:
-                raise write_error(part, error) from None
-            digest.update(chunk)
-            done += len(chunk)
-            if progress:
-                progress(label, done, total)
-        try:
-            out.flush()
-            os.fsync(out.fileno())
-        except OSError as error:
-            raise write_error(part, error) from None
-    return digest.hexdigest()
-
-
-# --- where files come from ----------------------------------------------------------------------
+_ACCEPT = "--accept-checksum accepts a file of the right format that differs from the published one"
 
 
 def open_source(
     entry: DatasetEntry, source: str | Path | None, retry_policy: RetryPolicy | None
 ) -> FolderSource | WebSource:
+    """The source that a user named.
+
+    Args:
+        source: a folder or a base URL; None for the published URLs.
+        retry_policy: when to give up a server.
+
+    Raises:
+        UsageError: the URL is neither http nor https.
+        DataError: the folder does not exist.
+    """
     if source is None or str(source).startswith(("http://", "https://")):
         return WebSource(entry, None if source is None else str(source), retry_policy)
     if "://" in str(source):
@@ -154,7 +52,11 @@ def open_source(
 
 
 class FolderSource:
-    """Files of that name anywhere below a folder."""
+    """Files with the dataset's names anywhere below a folder.
+
+    Args:
+        link: link to them rather than copy them.
+    """
 
     def __init__(self, entry: DatasetEntry, folder: Path, *, link: bool) -> None:
         self._entry = entry
@@ -162,200 +64,213 @@ class FolderSource:
         self._link = link
         if not self._folder.is_dir():
             raise DataError(f"{folder} is not a folder")
-        self._found = self._search()
+        self._candidates = self._search()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to clean up."""
 
     def _search(self) -> dict[str, list[Path]]:
-        """Paths by name, those that lie in a folder named like the dataset first."""
-        wanted = {name for file in self._entry.files for name in _known_as(file)}
-        own = dataset_folder(self._entry)
-        found: dict[str, list[Path]] = {}
-        for root, folders, names in os.walk(self._folder):
-            # Left out, or a file would be found that is about to be replaced.
-            folders[:] = sorted(f for f in folders if Path(root, f) != own)
-            for name in wanted.intersection(names):
-                found.setdefault(name, []).append(Path(root, name))
-        for paths in found.values():
+        """Paths by name; first those in a folder that is named like the dataset."""
+        names = {name for file in self._entry.files for name in _file_names(file)}
+        target = dataset_folder(self._entry)
+        candidates: dict[str, list[Path]] = {}
+        for root, folders, files in os.walk(self._folder):
+            # Without the dataset's own folder: its files are those to be replaced.
+            folders[:] = sorted(f for f in folders if Path(root, f) != target)
+            for name in names.intersection(files):
+                candidates.setdefault(name, []).append(Path(root, name))
+        for paths in candidates.values():
             paths.sort(key=lambda path: (not self._in_named_folder(path), path))
-        return found
+        return candidates
 
     def _in_named_folder(self, path: Path) -> bool:
         return self._entry.name in path.absolute().parts[:-1]
 
     def fetch_file(self, file: DatasetFile, installer: Installer) -> FileState:
-        """Take in the first candidate that is what was expected.
+        """Install the first candidate that is the expected file.
 
         Raises:
-            DataError: there is none, or no way to tell which of several is meant.
+            DataError: no candidate is, or several may be.
         """
-        candidates = [path for name in _known_as(file) for path in self._found.get(name, [])]
+        candidates = [path for name in _file_names(file) for path in self._candidates.get(name, [])]
         if not candidates:
             return self._extract_member(file, installer)
-        summaries = {path: self._hash(path, file, installer) for path in candidates}
-        complaints: list[str] = []
-        # One that is just as published goes before one that somebody accepts.
+        digests = {path: self._hash(path, file, installer) for path in candidates}
+        problems: list[str] = []
+        # A copy of the published file comes before one that is only accepted.
         for accept in dict.fromkeys((False, installer.accept)):
             if accept or not (file.sha256 or file.size):
                 self._refuse_guess(file, candidates)
-            complaints.clear()
+            problems.clear()
             for path in candidates:
-                state = judge_state(self._entry, file, path, summaries[path], accept=accept)
+                state = judge_file(self._entry, file, path, digests[path], accept=accept)
                 if state.good:
                     return installer.link(file, path, state) if self._link else self._copy(file, path, installer)
-                complaints.append(f"{path}: {state.detail}")
-        others = {1: "", 2: " (nor is the other one of that name)"}.get(
-            len(complaints), f" (nor is any of the {len(complaints) - 1} others of that name)"
+                problems.append(f"{path}: {state.detail}")
+        rest = {1: "", 2: " (nor is the other one of that name)"}.get(
+            len(problems), f" (nor is any of the {len(problems) - 1} others of that name)"
         )
-        hint = _ACCEPT if any(installer.acceptable(file, path, summaries[path]) for path in candidates) else None
-        raise DataError(f"dataset {self._entry.name}: {complaints[0]}{others}", fix=hint)
+        fix = _ACCEPT if any(installer.would_accept(file, path, digests[path]) for path in candidates) else None
+        raise DataError(f"dataset {self._entry.name}: {problems[0]}{rest}", fix=fix)
 
     def _hash(self, path: Path, file: DatasetFile, installer: Installer) -> str:
         try:
             return hash_file(path, file.name, installer.progress)
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
 
     def _refuse_guess(self, file: DatasetFile, candidates: list[Path]) -> None:
-        # Several datasets call their files train-images-idx3-ubyte.gz, and their format is the same.
+        # Several datasets have a train-images-idx3-ubyte.gz of the same format.
         if len(candidates) > 1 and not self._in_named_folder(candidates[0]):
             raise DataError(
-                f"dataset {self._entry.name}: {file.name} stands in {candidates[0].parent} and in "
-                f"{candidates[1].parent}",
-                fix="name the folder of this dataset",
+                f"dataset {self._entry.name}: {file.name} is in {candidates[0].parent} and in {candidates[1].parent}",
+                fix="give the folder of this dataset alone",
             )
 
     def _copy(self, file: DatasetFile, path: Path, installer: Installer) -> FileState:
-        part = _part(self._entry, file.name)
+        part = partial_path(self._entry, file.name)
         try:
             with open(path, "rb") as source:
-                digest = _copy(source, part, file.name, path.stat().st_size, installer.progress)
+                digest = copy_stream(source, part, file.name, path.stat().st_size, installer.progress)
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-        return installer.keep(file, part, digest, str(path))
+            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        return installer.install(file, part, digest, str(path))
 
     def _extract_member(self, file: DatasetFile, installer: Installer) -> FileState:
-        for name in _archives(file):
+        for name in _archive_names(file):
             for archive in sorted(self._folder.rglob(name)):
                 return _extract(self._entry, archive, file, installer, str(archive))
         raise DataError(f"dataset {self._entry.name}: there is no {file.name} below {self._folder}")
 
 
 class WebSource:
-    """Files from a base URL, or from the places that the entry names."""
+    """Files at a base URL, or at the URLs of the entry.
+
+    Args:
+        base: the base URL; None for the entry's URLs.
+        retry_policy: when to give up a server.
+    """
 
     def __init__(self, entry: DatasetEntry, base: str | None, retry_policy: RetryPolicy | None) -> None:
         self._entry = entry
         self._base = base.rstrip("/") if base else None
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._archives: dict[str, Path] = {}
         self._failed: dict[str, DownloadError] = {}
 
     def close(self) -> None:
-        """Remove archives whose files are all in place."""
+        """Remove archives whose files are all installed."""
         for archive in self._archives.values():
             _discard(archive)
 
     def fetch_file(self, file: DatasetFile, installer: Installer) -> FileState:
-        """Take in the file from the first place that has it whole.
+        """Install the file from the first URL that delivers it.
 
         Raises:
-            DataError: no place has; says what happened at each.
+            DataError: no URL does; names the failure of each.
         """
         failures: list[DownloadError] = []
-        for url, packed in self._places(file):
+        for url, is_archive in self._candidate_urls(file):
             try:
-                return self._unpack(url, file, installer) if packed else self._fetch(url, file, installer)
+                return self._fetch_member(url, file, installer) if is_archive else self._fetch(url, file, installer)
             except DownloadError as error:
                 failures.append(error)
         if not failures:
             raise DataError(f"dataset {self._entry.name}: {file.name} has no URL", fix=fetch_command(self._entry))
-        what = "; ".join(error.what for error in failures)
-        raise DataError(f"dataset {self._entry.name}: {what}", fix=self._fix(failures))
+        problems = "; ".join(error.what for error in failures)
+        raise DataError(f"dataset {self._entry.name}: {problems}", fix=self._fix(failures))
 
     def _fix(self, failures: Sequence[DownloadError]) -> str:
-        """What may help, after what has gone wrong."""
+        """What may help after these failures."""
         fixes = []
         if any(isinstance(error, UnreachableError) for error in failures):
             fixes.append("try again")
-        if any(isinstance(error, OtherFileError) and error.acceptable for error in failures):
+        if any(isinstance(error, WrongFileError) and error.acceptable for error in failures):
             fixes.append(_ACCEPT)
-        return "; or ".join([*fixes, f"get it elsewhere and: bench data import {self._entry.name} FOLDER"])
+        return "; or ".join([*fixes, f"get it elsewhere, then: bench data import {self._entry.name} FOLDER"])
 
-    def _places(self, file: DatasetFile) -> Iterator[tuple[str, bool]]:
-        """URLs in order, and whether each is an archive with the file in it."""
+    def _candidate_urls(self, file: DatasetFile) -> Iterator[tuple[str, bool]]:
+        """URLs in order, each with whether it is an archive that contains the file."""
         if self._base is None:
             for url in file.urls:
                 yield url, bool(file.member)
             return
         for prefix in (f"{self._base}/{self._entry.name}", self._base):
-            for name in _known_as(file):
+            for name in _file_names(file):
                 yield f"{prefix}/{name}", False
-            for name in _archives(file):
+            for name in _archive_names(file):
                 yield f"{prefix}/{name}", True
 
     def _fetch(self, url: str, file: DatasetFile, installer: Installer) -> FileState:
-        part = _part(self._entry, file.name)
+        part = partial_path(self._entry, file.name)
         while True:
-            got = fetch(
+            fetched = fetch(
                 url,
                 part,
-                size=installer.expected_size(file),
+                size=installer.required_size(file),
                 any_origin=bool(file.sha256),
                 progress=installer.progress,
                 name=file.name,
-                retry_policy=self._patience,
+                retry_policy=self._retry_policy,
             )
             try:
-                return installer.keep(file, part, got.sha256, url)
+                return installer.install(file, part, fetched.sha256, url)
             except DownloadError:
-                # What was left from an earlier call may have been the wrong beginning; the next round has none.
-                if not got.resumed:
+                # The beginning from an earlier call may have been wrong; the next round starts without one.
+                if not fetched.resumed:
                     raise
 
-    def _unpack(self, url: str, file: DatasetFile, installer: Installer) -> FileState:
+    def _fetch_member(self, url: str, file: DatasetFile, installer: Installer) -> FileState:
         if url in self._failed:
             raise self._failed[url]
         if url not in self._archives:
             name = PurePosixPath(url).name
-            part = _part(self._entry, name)
+            part = partial_path(self._entry, _as_file_name(name))
             try:
-                fetch(url, part, progress=installer.progress, name=name, retry_policy=self._patience)
+                fetch(url, part, progress=installer.progress, name=name, retry_policy=self._retry_policy)
             except DownloadError as error:
                 self._failed[url] = error
                 raise
-            # It keeps the name of a part: a call that is broken off here finds it complete the next time.
+            # It keeps the name of a partial file: a call that is interrupted here finds it complete the next time.
             self._archives[url] = part
         try:
             return _extract(self._entry, self._archives[url], file, installer, url)
         except DownloadError as error:
-            # A damaged archive is of no further use; the next call fetches it anew.
+            # A damaged archive is useless; the next call fetches it anew.
             self._failed[url] = error
             _discard(self._archives.pop(url))
             raise
 
 
 def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, installer: Installer, origin: str) -> FileState:
-    """Take in one member of a tar archive; nothing else in it is touched.
+    """Install one member of a tar archive; no other member is extracted.
 
     Raises:
-        DownloadError: the archive is damaged, or has no such member, or that is not what was expected.
+        DownloadError: the archive is damaged, has no such member, or the member is not the expected file.
     """
-    part = _part(entry, file.name)
+    part = partial_path(entry, file.name)
     try:
         with tarfile.open(archive) as tar:
-            # One that is a link or a folder gives None.
+            # None for a link or a folder.
             source = tar.extractfile(file.member)
             if source is None:
                 raise KeyError(file.member)
             with source:
-                digest = _copy(source, part, file.name, tar.getmember(file.member).size, installer.progress)
+                digest = copy_stream(source, part, file.name, tar.getmember(file.member).size, installer.progress)
     except KeyError:
-        raise DownloadError(f"{origin} has no {file.member} in it") from None
+        raise DownloadError(f"{origin} does not contain {file.member}") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DownloadError(f"{origin} is a damaged archive: {error}") from None
-    return installer.keep(file, part, digest, f"{origin}:{file.member}")
+    return installer.install(file, part, digest, f"{origin}:{file.member}")
+
+
+def _as_file_name(name: str) -> str:
+    """The last part of a URL as a file name.
+
+    >>> _as_file_name("all.tar.gz"), _as_file_name("all.tar?download=1")
+    ('all.tar.gz', 'archive-all.tar_download_1')
+    """
+    return name if is_file_name(name) else "archive-" + re.sub(r"[^A-Za-z0-9._+-]", "_", name)
 
 
 def _discard(part: Path) -> None:
@@ -363,41 +278,12 @@ def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
 
 
-def _part(entry: DatasetEntry, name: str) -> Path:
-    path = file_path(entry, name)
-    return path.with_name(f"{path.name}.part")
-
-
-def _known_as(file: DatasetFile) -> list[str]:
-    """Names under which users have this file: ours, and the last piece of its URLs."""
+def _file_names(file: DatasetFile) -> list[str]:
+    """Names under which a user may have this file: ours, and those in its URLs."""
     published = [] if file.member else [PurePosixPath(url).name for url in file.urls]
     return list(dict.fromkeys([file.name, *published]))
 
 
-def _archives(file: DatasetFile) -> list[str]:
+def _archive_names(file: DatasetFile) -> list[str]:
+    """Names of the archives that contain this file, as in their URLs."""
     return list(dict.fromkeys(PurePosixPath(url).name for url in file.urls)) if file.member else []
-
-
-def link_tree(entry: DatasetEntry, folder: Path, name: str) -> FileState:
-    """Link to a tree of the user's, after a look at its layout.
-
-    Raises:
-        DataError: it is not there, or not laid out as expected.
-    """
-    tree = (folder.expanduser() / name).absolute()
-    state = state_of_folder(entry, name, tree)
-    if not state.good:
-        raise DataError(f"dataset {entry.name}: {state.detail or f'there is no folder {name} in {folder}'}")
-    target = file_path(entry, name)
-    if target.is_symlink():
-        target.unlink()
-    elif target.exists():
-        if target.samefile(tree):
-            return state
-        raise DataError(f"{target} is in the way", fix="move it elsewhere")
-    try:
-        target.symlink_to(tree)
-    except OSError as error:
-        raise write_error(target, error) from None
-    write_note(entry, state, str(tree))
-    return state

@@ -115,16 +115,16 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
     """
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
-    with folder.locked():
+    with folder.lock():
         ending = records.read_ending(folder.record_path)
         if ending is not None and ending.status != "interrupted":
-            folder.set_aside()
+            folder.supersede()
         for name, content in files.items():
             if name != RECORD:
                 write_atomically(folder.path / name, content)
         write_atomically(folder.record_path, files[RECORD])
         if record.status != "interrupted":
-            folder.drop_checkpoints()
+            folder.remove_checkpoints()
     return record
 
 

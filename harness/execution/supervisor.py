@@ -64,7 +64,7 @@ def supervise(
     record = folder.write(trial.record())
     # A worker that failed before it was ready may have lacked memory or a file: its checkpoint stays.
     if record.status != "interrupted" and trial.ready is not None:
-        folder.drop_checkpoints()
+        folder.remove_checkpoints()
     watcher.finished(record)
     if interrupted:
         raise Interrupted("stopped", fix="give the same command again to go on")

@@ -46,12 +46,12 @@ def run_trial(
     """
     options = options or ExecutionOptions()
     folder = RunFolder(runs, run_id(spec))
-    with folder.locked(LOCK_TIMEOUT_S if lock_timeout is None else lock_timeout):
+    with folder.lock(LOCK_TIMEOUT_S if lock_timeout is None else lock_timeout):
         if options.force:
-            folder.set_aside()
+            folder.supersede()
         record = _read_sound_record(folder, spec, watcher)
         if record is not None and is_retried(record.status, options):
-            folder.set_aside(keep_checkpoints=True)
+            folder.supersede(keep_checkpoints=True)
             record = None
         if record is not None and record.status != "interrupted":
             watcher.kept(trial_summary(spec, runs, record, kept=True))
@@ -111,7 +111,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
         StoreError: the supervisor is still running, or the folder cannot be written.
     """
     folder = RunFolder(runs, run_id(spec))
-    with folder.locked():
+    with folder.lock():
         earlier = _read_sound_record(folder, spec, watcher)
         if earlier is not None and earlier.status != "interrupted":
             return earlier

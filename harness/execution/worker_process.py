@@ -16,11 +16,11 @@ import msgspec
 
 from harness.contract.events import AnyEvent, Done, Ready
 from harness.contract.run import Job, RunSpec
-from harness.datasets.local import data_folder
+from harness.datasets.paths import data_folder
 from harness.execution.event_reader import WAKE_S, EventReader
 from harness.execution.second_clock import SecondClock
 from harness.execution.state import ResourceSlot, StopSignal, Trial
-from harness.hardware.telemetry import start_watch
+from harness.hardware.telemetry import make_watch
 from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
@@ -65,7 +65,7 @@ class WorkerProcess:
             writing = -1
             clock = self._trial.second_clock = SecondClock(worker.pid)
             reader = EventReader(reading, clock)
-            reader.watch = start_watch(job.spec, reader.events.put, self._slot.gpus)
+            reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()

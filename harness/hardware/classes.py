@@ -1,4 +1,4 @@
-"""Hardware classes as data: which results may stand in one table."""
+"""Hardware classes as data: results of one class share a table."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Card(Data, frozen=True, kw_only=True):
     """A declared GPU.
 
     Args:
-        names: what its driver calls it.
-        memory_gib: the least and the most memory that the driver reports.
-        counts: how many of it make a declared class.
+        names: names that the driver reports for it.
+        memory_gib: smallest and largest memory that the driver reports, in GiB.
+        counts: numbers of cards that make a declared class.
         bfloat16_tflops: the maker's figure for dense bf16 matrix products, in 10¹² operations per second.
     """
 
@@ -33,14 +33,14 @@ class Card(Data, frozen=True, kw_only=True):
     bfloat16_tflops: float
 
     def matches(self, device: Device) -> bool:
-        """Whether a device is such a card, and all of it."""
+        """Whether a device is a whole card of this kind."""
         low, high = self.memory_gib
         whole = not device.partitioned and " MIG " not in device.name
         return whole and device.name in self.names and low <= device.memory_mib / _MIB_PER_GIB <= high
 
 
 class DeclaredHardware(Data, frozen=True, kw_only=True):
-    """The content of `hardware.yaml`: cards by the name that classes have, and instruction sets, best first."""
+    """The content of `hardware.yaml`: cards by their name in classes, and instruction sets, best first."""
 
     cards: dict[str, Card]
     instructions: dict[str, str]
@@ -48,7 +48,7 @@ class DeclaredHardware(Data, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecognisedHardware:
-    """A hardware class, whether it is declared, and what it was recognised by, in words."""
+    """A hardware class, whether it is declared, and how it was recognised, in words."""
 
     name: str
     declared: bool
@@ -56,54 +56,54 @@ class RecognisedHardware:
 
 
 @functools.cache
-def declared() -> DeclaredHardware:
-    """Every declared class."""
+def declared_hardware() -> DeclaredHardware:
+    """The declared cards and instruction sets."""
     import yaml
 
     return msgspec.convert(yaml.safe_load(_FILE.read_text()), DeclaredHardware)
 
 
-def classes() -> Mapping[str, tuple[int, str]]:
-    """Declared GPU classes: their count and card by name.
+def declared_classes() -> Mapping[str, tuple[int, str]]:
+    """The declared GPU classes by name, each with its count and card.
 
-    >>> classes()["8xH100"]
+    >>> declared_classes()["8xH100"]
     (8, 'H100')
     """
-    return {f"{n}x{card}": (n, card) for card, facts in declared().cards.items() for n in facts.counts}
+    return {f"{n}x{card}": (n, card) for card, facts in declared_hardware().cards.items() for n in facts.counts}
 
 
-def card_of(device: Device) -> str | None:
-    """The declared card that a device is, or None."""
-    return next((name for name, card in declared().cards.items() if card.matches(device)), None)
+def find_card(device: Device) -> str | None:
+    """The name of the declared card that a device is, or None."""
+    return next((name for name, card in declared_hardware().cards.items() if card.matches(device)), None)
 
 
 def recognise(devices: Sequence[Device]) -> RecognisedHardware:
-    """The class of some GPUs that share a run.
+    """The class of the GPUs of one run.
 
-    An undeclared class ends in the memory in GiB, which no declared one does, so the two can never be taken for each
-    other, whatever a driver calls its card.
+    The name of an undeclared class ends with the memory in GiB and that of a declared class never does, so they cannot
+    be confused, whatever names a driver reports.
     """
     if not devices:
-        return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no driver that answers")
+        return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no GPU driver answers")
     count = len(devices)
-    cards = {card_of(device) for device in devices}
+    cards = {find_card(device) for device in devices}
     card = next(iter(cards))
-    if len(cards) == 1 and card is not None and f"{count}x{card}" in classes():
+    if len(cards) == 1 and card is not None and f"{count}x{card}" in declared_classes():
         first = devices[0]
         return RecognisedHardware(
             name=f"{count}x{card}",
             declared=True,
             by=f"{count} × {first.name!r} with {first.memory_mib / _MIB_PER_GIB:.1f} GiB, as declared",
         )
-    kinds = list(dict.fromkeys(_own_name(device) for device in devices))
+    kinds = list(dict.fromkeys(_undeclared_name(device) for device in devices))
     names = " + ".join(dict.fromkeys(repr(device.name) for device in devices))
     if any(device.partitioned for device in devices):
-        why = "a part of a card (MIG), and only whole ones are declared"
+        why = "a part of a card (MIG); only whole cards are declared"
     elif len(kinds) > 1:
         why = "different cards in one run"
     elif card is not None:
         why = f"{card} is declared, but not {count} of it"
-    elif any(first.name in known.names for first in devices for known in declared().cards.values()):
+    elif any(first.name in known.names for first in devices for known in declared_hardware().cards.values()):
         why = f"the name is declared with other memory than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
     else:
         why = "the driver's name is in no declared class"
@@ -111,17 +111,18 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
 
 
 def peak_tflops(name: str) -> float | None:
-    """The maker's bf16 peak of all devices of a declared class, in 10¹² operations per second.
+    """The maker's bf16 peak of a declared class, all devices together, in 10¹² operations per second.
 
     >>> peak_tflops("8xA100-40GB"), peak_tflops("1xrtx-a6000-48gib")
     (2496.0, None)
     """
-    count, card = classes().get(name, (0, ""))
-    return count * declared().cards[card].bfloat16_tflops if count else None
+    count, card = declared_classes().get(name, (0, ""))
+    return count * declared_hardware().cards[card].bfloat16_tflops if count else None
 
 
 def slug(name: str) -> str:
-    """
+    """A device's name as a part of a class name.
+
     >>> slug("NVIDIA H200"), slug("Intel Xeon model 167")
     ('h200', 'intel-xeon-model-167')
     """
@@ -129,6 +130,6 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _own_name(device: Device) -> str:
+def _undeclared_name(device: Device) -> str:
     part = "-mig" if device.partitioned and "mig" not in device.name.lower() else ""
     return f"{slug(device.name) or 'unknown-gpu'}{part}-{round(device.memory_mib / _MIB_PER_GIB)}gib"

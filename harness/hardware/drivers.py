@@ -1,6 +1,6 @@
-"""What the driver says of the GPUs: their names, limits and present state, without torch.
+"""Names, limits and present state of GPUs, as their driver reports them; without torch.
 
-Source: NVIDIA, NVML API reference, nvmlClocksEventReasons (bits of why clocks are below their maximum).
+Source: NVIDIA, NVML API reference, nvmlClocksEventReasons (bits of throttle reasons).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Literal, Protocol
 
 from harness.contract.record import Device, GpuSample
 
-#: Seconds that a program of a driver may take; a card that has fallen off the bus makes it hang.
-PATIENCE_S = 10.0
-#: Why clocks are below their maximum, by bit; 2 and 16 are somebody's setting.
-REASONS = {
+#: Timeout of a driver's program in seconds; it hangs when a card has fallen off the bus.
+TIMEOUT_S = 10.0
+#: Why clocks are below their maximum, by bit; bits 2 and 16 are a user's setting.
+THROTTLE_REASONS = {
     0x001: "idle",
     0x002: "clocks set",
     0x004: "power limit",
@@ -31,9 +31,9 @@ REASONS = {
     0x100: "display clocks",
 }
 _STATIC = "index,uuid,name,memory.total,driver_version,power.limit,clocks.max.sm,clocks.max.mem,mig.mode.current"
-_PRESENT = "index,clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
+_STATE = "index,clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
 
-Run = Callable[..., str]
+RunProgram = Callable[..., str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,33 +47,33 @@ class Gpu:
 
 
 class Driver(Protocol):
-    """A way to ask a driver."""
+    """An interface to a GPU driver."""
 
     name: str
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """Every GPU of this machine; empty when there is none, or no driver."""
+        """Every GPU of this machine; empty without GPU or driver."""
         ...
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """Their present state; without those that cannot be read."""
+        """The present state of these GPUs; GPUs that cannot be read are left out."""
         ...
 
 
-def output(*command: str) -> str:
-    """What a program prints, or an empty string when it is not there, fails or hangs."""
+def program_output(*command: str) -> str:
+    """The standard output of a program; empty if it does not exist, fails or hangs."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
-def driver() -> Driver:
-    """NVML where the package `nvidia-ml-py` is installed and finds a driver; otherwise NVIDIA's or AMD's program."""
-    for made in (Nvml.opened, NvidiaSmi, RocmSmi):
-        found = made()
-        if found is not None and found.gpus():
-            return found
+def find_driver() -> Driver:
+    """NVML if the package `nvidia-ml-py` is installed and finds a driver; otherwise NVIDIA's or AMD's program."""
+    for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
+        driver = open_driver()
+        if driver is not None and driver.gpus():
+            return driver
     return NvidiaSmi()
 
 
@@ -81,10 +81,10 @@ def driver() -> Driver:
 
 
 class Nvml:
-    """The driver's library through `pynvml`: a reading is a few calls, and no process is started for it.
+    """The driver's library through `pynvml`: a sample takes a few calls and no process.
 
     Args:
-        nvml: the module, after `nvmlInit`.
+        nvml: the module `pynvml`, initialised.
     """
 
     name = "NVML"
@@ -94,24 +94,24 @@ class Nvml:
         self._handles: dict[int, Any] = {}
 
     @classmethod
-    def opened(cls) -> Nvml | None:
-        """None without the package or without a driver."""
+    def open(cls) -> Nvml | None:
+        """The interface; None without the package or a driver."""
         try:
             import pynvml
 
             pynvml.nvmlInit()
-        except Exception:  # ImportError, NVMLError, or whatever a broken installation raises
+        except Exception:  # ImportError, NVMLError, or any error of a broken installation
             return None
         return cls(pynvml)
 
     def gpus(self) -> tuple[Gpu, ...]:
-        found = []
+        gpus = []
         for index in range(self._ask(self._nvml.nvmlDeviceGetCount) or 0):
             handle = self._ask(self._nvml.nvmlDeviceGetHandleByIndex, index)
             if handle is not None:
                 self._handles[index] = handle
-                found.append(self._gpu(index, handle))
-        return tuple(found)
+                gpus.append(self._gpu(index, handle))
+        return tuple(gpus)
 
     def _gpu(self, index: int, handle: Any) -> Gpu:
         nvml, ask = self._nvml, self._ask
@@ -133,13 +133,13 @@ class Nvml:
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         nvml, ask = self._nvml, self._ask
-        readings = []
+        samples = []
         for gpu in gpus:
             handle = self._handles.get(gpu.index)
             sm = None if handle is None else ask(nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM)
             if sm is None:
                 continue
-            readings.append(
+            samples.append(
                 GpuSample(
                     device=gpu.index,
                     sm_mhz=sm,
@@ -149,29 +149,29 @@ class Nvml:
                     slowed=throttle_reasons(ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0),
                 )
             )
-        return readings
+        return samples
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The answer, or None: cards and drivers do not answer every question."""
+        """The result of a call, or None: cards and drivers do not support every query."""
         with contextlib.suppress(self._nvml.NVMLError):
             return function(*arguments)
         return None
 
 
 class NvidiaSmi:
-    """NVIDIA's program: a process for each reading.
+    """NVIDIA's program: a process for each sample.
 
     Args:
-        run: runs a program and gives its output.
+        run: runs a program and returns its output.
     """
 
     name = "nvidia-smi"
 
-    def __init__(self, run: Run = output) -> None:
+    def __init__(self, run: RunProgram = program_output) -> None:
         self._run = run
 
     def gpus(self) -> tuple[Gpu, ...]:
-        found = []
+        gpus = []
         for row in self._query(_STATIC):
             index, uuid, name, memory, driver_, power, sm, memory_clock, mig = row
             device = Device(
@@ -183,13 +183,13 @@ class NvidiaSmi:
                 max_memory_mhz=_whole(memory_clock),
                 partitioned=mig == "Enabled",
             )
-            found.append(Gpu(index=int(index), uuid=uuid, device=device))
-        return tuple(found)
+            gpus.append(Gpu(index=int(index), uuid=uuid, device=device))
+        return tuple(gpus)
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        wanted = {gpu.index for gpu in gpus}
-        # The field was renamed; drivers know one name, the other, or both.
-        rows = self._query(_PRESENT) or self._query(_PRESENT.replace("throttle", "event"))
+        indices = {gpu.index for gpu in gpus}
+        # The field was renamed; a driver knows one name or both.
+        rows = self._query(_STATE) or self._query(_STATE.replace("throttle", "event"))
         return [
             GpuSample(
                 device=int(index),
@@ -200,11 +200,11 @@ class NvidiaSmi:
                 slowed=throttle_reasons(int(bits, 16) if bits.startswith("0x") else 0),
             )
             for index, sm, memory, power, temperature, bits in rows
-            if int(index) in wanted and _number(sm) is not None
+            if int(index) in indices and _number(sm) is not None
         ]
 
     def _query(self, fields: str) -> list[list[str]]:
-        """Rows with a cell per field; what is none, such as a complaint about a lost card, is left out."""
+        """Rows with a cell per field; other lines, such as a message about a lost card, are left out."""
         text = self._run("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
         rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
         return [row for row in rows if len(row) == fields.count(",") + 1 and row[0].isdecimal()]
@@ -213,25 +213,25 @@ class NvidiaSmi:
 def throttle_reasons(bits: int) -> tuple[str, ...]:
     """Why clocks are below their maximum, in words.
 
-    >>> reasons(0x24), reasons(0)
+    >>> throttle_reasons(0x24), throttle_reasons(0)
     (('power limit', 'software thermal slowdown'), ())
     """
-    return tuple(word for bit, word in REASONS.items() if bits & bit)
+    return tuple(word for bit, word in THROTTLE_REASONS.items() if bits & bit)
 
 
 # --- AMD ----------------------------------------------------------------------------------------
 
 
 class RocmSmi:
-    """AMD's program, for names and memory; written from its documentation, and untested on such a machine.
+    """AMD's program, for names and memory; written from its documentation and never tested on such a machine.
 
     Args:
-        run: runs a program and gives its output.
+        run: runs a program and returns its output.
     """
 
     name = "rocm-smi"
 
-    def __init__(self, run: Run = output) -> None:
+    def __init__(self, run: RunProgram = program_output) -> None:
         self._run = run
 
     def gpus(self) -> tuple[Gpu, ...]:
@@ -240,52 +240,52 @@ class RocmSmi:
             cards = json.loads(text or "{}")
         except ValueError:
             return ()
-        # Versions write the keys in different case.
-        plain = {card: {key.lower(): str(value) for key, value in said.items()} for card, said in cards.items()}
-        version = plain.get("system", {}).get("driver version", "")
+        # The case of the keys depends on the version.
+        fields_of = {card: {key.lower(): str(value) for key, value in raw.items()} for card, raw in cards.items()}
+        version = fields_of.get("system", {}).get("driver version", "")
         return tuple(
             Gpu(
                 index=int(card.removeprefix("card")),
                 uuid="",
                 device=Device(
-                    name=said.get("card series", "unknown AMD GPU"),
-                    memory_mib=int(_number(said.get("vram total memory (b)", "")) or 0) >> 20,
+                    name=fields.get("card series", "unknown AMD GPU"),
+                    memory_mib=int(_number(fields.get("vram total memory (b)", "")) or 0) >> 20,
                     driver=version,
                 ),
                 maker="amd",
             )
-            for card, said in plain.items()
+            for card, fields in fields_of.items()
             if card.removeprefix("card").isdecimal()
         )
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """Nothing: clocks and power of these are not read."""
+        """No samples: clocks and power of AMD's GPUs are not read."""
         return []
 
 
-# --- which of them ------------------------------------------------------------------------------
+# --- visible GPUs -------------------------------------------------------------------------------
 
 
-def visible(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
+def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     """The GPUs that a program in this environment sees, in its order.
 
-    `CUDA_VISIBLE_DEVICES` names them by index or by the beginning of their UUID, and ends at the first that is unknown;
-    `HIP_VISIBLE_DEVICES` does so for AMD's.
+    `CUDA_VISIBLE_DEVICES` names them by index or by the beginning of their UUID; the list ends at the first unknown
+    name. `HIP_VISIBLE_DEVICES` does the same for AMD's GPUs.
     """
     amd = bool(gpus) and gpus[0].maker == "amd"
-    named = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")
-    if named is None:
+    setting = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")
+    if setting is None:
         return tuple(gpus)
     seen: list[Gpu] = []
-    for name in (part.strip() for part in named.split(",")):
-        found = [gpu for gpu in gpus if _is_called(gpu, name)]
-        if len(found) != 1 or found[0] in seen:
+    for name in (part.strip() for part in setting.split(",")):
+        matches = [gpu for gpu in gpus if _has_name(gpu, name)]
+        if len(matches) != 1 or matches[0] in seen:
             break
-        seen += found
+        seen += matches
     return tuple(seen)
 
 
-def _is_called(gpu: Gpu, name: str) -> bool:
+def _has_name(gpu: Gpu, name: str) -> bool:
     if name.isdecimal():
         return int(name) == gpu.index
     # `MIG-GPU-…/1/0` is a part of `GPU-…`.
@@ -293,7 +293,7 @@ def _is_called(gpu: Gpu, name: str) -> bool:
 
 
 def _number(cell: str) -> float | None:
-    """A cell as a number; None where a card does not answer (`[N/A]`, `[Not Supported]`)."""
+    """A cell as a number; None for `[N/A]`, `[Not Supported]`."""
     try:
         return float(cell)
     except ValueError:
@@ -309,6 +309,6 @@ def _watts(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else milliwatts / 1000
 
 
-def _text(said: str | bytes | None) -> str:
-    """Older versions of the package answer in bytes."""
-    return said.decode() if isinstance(said, bytes) else said or ""
+def _text(value: str | bytes | None) -> str:
+    """A value as text; older versions of the package return bytes."""
+    return value.decode() if isinstance(value, bytes) else value or ""

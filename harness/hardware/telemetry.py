@@ -1,7 +1,7 @@
-"""Clocks, power and temperature of a run's GPUs, read while its clock stands still.
+"""Clocks, power and temperature of a run's GPUs, sampled while the run's clock is stopped.
 
-The worker evaluates then, so a card is at work, and nothing of a reading falls into a timed step. The readings are the
-supervisor's, in a thread of its own: the worker neither waits for them nor has a hand in them.
+The worker evaluates during these pauses, so the GPUs are busy, and no sample falls into a timed step. The supervisor
+samples in its own thread: the worker neither waits for the samples nor can change them.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: A way to ask that takes no longer than this is used at every pause.
-QUICK_S = 0.02
-#: Any other, where the pauses before were this many times as long as a reading takes.
-ROOM = 3.0
+#: A driver that answers within this time is read at every pause, in seconds.
+FAST_READ_S = 0.02
+#: A slower driver is read if the last pauses were this many times as long as a read.
+PAUSE_FACTOR = 3.0
 _PAUSES = 4
-#: Readings closer together say nothing new.
-APART_S = 1.0
+#: Minimum time between samples in seconds; the state of a GPU changes slowly.
+MIN_INTERVAL_S = 1.0
 
 
 class DeviceWatch(threading.Thread):
-    """Reads the GPUs at pauses of a worker's clock.
+    """Samples the GPUs at pauses of a worker's clock.
 
     Args:
-        driver: who is asked.
-        gpus: those of the run.
-        tell: receives the GPUs at once, and readings as they come; from another thread.
+        driver: the driver interface.
+        gpus: the GPUs of the run.
+        tell: receives the GPUs at the start, then samples as they come; called from this thread.
         now: a monotonic clock in seconds.
     """
 
@@ -59,10 +59,10 @@ class DeviceWatch(threading.Thread):
         self._cost: float | None = None
         self._last = float("-inf")
 
-    # --- told by the reader of events, which must not wait ---------------------------------------
+    # --- called by the event reader, which must not wait ----------------------------------------
 
     def record_edge(self, event: ClockEdge) -> None:
-        """The worker's clock has started or stopped."""
+        """Record that the worker's clock has started or stopped."""
         with self._changed:
             if event.running and self._paused_at is not None:
                 self._pauses.append(self._now() - self._paused_at)
@@ -72,7 +72,7 @@ class DeviceWatch(threading.Thread):
             self._changed.notify()
 
     def end(self) -> None:
-        """No edge will come any more; returns when the thread has ended, or hangs in a driver."""
+        """End the thread; waits a second at most, since a driver may hang."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -82,67 +82,67 @@ class DeviceWatch(threading.Thread):
     # --- the thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        self._measure()
+        self._measure_cost()
         self._tell(Watched(log=self._log(())))
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._ended or self._edge is not None)
                 if self._ended:
                     return
-                record_edge, self._edge = self._edge, None
+                edge, self._edge = self._edge, None
                 number = self._edges
-                due = record_edge is not None and not record_edge.running and self._fits()
-            if due and record_edge is not None:
-                self._read(record_edge, number)
+                due = edge is not None and not edge.running and self._fits_pause()
+            if due and edge is not None:
+                self._sample(edge, number)
 
-    def _measure(self) -> None:
-        """What a reading costs, before there is a clock to disturb; the first one is slower than all others."""
+    def _measure_cost(self) -> None:
+        """Measure a read before the clock runs; twice, since the first read is the slowest."""
         for _ in range(2):
             began = self._now()
             self._driver.read(self._gpus)
             self._cost = self._now() - began
 
-    def _fits(self) -> bool:
-        """Whether a reading is over before the clock goes on, as far as the pauses before can tell."""
-        if self._now() - self._last < APART_S or self._cost is None:
+    def _fits_pause(self) -> bool:
+        """Whether a read will probably end before the clock starts again, judged by the last pauses."""
+        if self._now() - self._last < MIN_INTERVAL_S or self._cost is None:
             return False
-        return self._cost <= QUICK_S or (len(self._pauses) == _PAUSES and ROOM * self._cost <= min(self._pauses))
+        return self._cost <= FAST_READ_S or (
+            len(self._pauses) == _PAUSES and PAUSE_FACTOR * self._cost <= min(self._pauses)
+        )
 
-    def _read(self, record_edge: ClockEdge, number: int) -> None:
+    def _sample(self, edge: ClockEdge, number: int) -> None:
         began = self._now()
-        readings = self._driver.read(self._gpus)
+        samples = self._driver.read(self._gpus)
         self._cost = self._now() - began
         with self._changed:
-            overtaken = self._edges != number
-        # What the clock has overtaken is of a moment that nobody chose.
-        if readings and not overtaken:
+            clock_moved = self._edges != number
+        # A sample during which the clock changed belongs to no pause.
+        if samples and not clock_moved:
             self._last = began
-            self._tell(
-                Watched(log=self._log([msgspec.structs.replace(r, seconds=record_edge.seconds) for r in readings]))
-            )
+            self._tell(Watched(log=self._log([msgspec.structs.replace(r, seconds=edge.seconds) for r in samples])))
 
-    def _log(self, readings: Sequence[GpuSample]) -> DeviceLog:
+    def _log(self, samples: Sequence[GpuSample]) -> DeviceLog:
         return DeviceLog(
             by=self._driver.name,
             devices=tuple(gpu.device for gpu in self._gpus),
-            readings=tuple(readings),
+            readings=tuple(samples),
         )
 
 
-def start_watch(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch | None:
-    """A watch over the GPUs of a trial, not yet started; None where it has none that anybody can ask for.
+def make_watch(spec: RunSpec, tell: Callable[[Watched], None], visible: Sequence[str] = ()) -> DeviceWatch | None:
+    """A watch over the GPUs of a trial, not yet started; None without GPUs that a driver can read.
 
     Args:
         spec: the trial.
-        tell: receives readings.
-        own: the GPUs that it has for itself, as `CUDA_VISIBLE_DEVICES` names them; all that can be seen when empty.
+        tell: receives samples; see `DeviceWatch`.
+        visible: as for `run_gpus`.
     """
     if not spec.device.startswith("cuda"):
         return None
-    gpus = detect.run_gpus(spec.device, spec.ranks, own)
-    return DeviceWatch(detect.driver(), gpus, tell) if gpus else None
+    gpus = detect.run_gpus(spec.device, spec.ranks, visible)
+    return DeviceWatch(detect.find_driver(), gpus, tell) if gpus else None
 
 
-def merge_logs(before: DeviceLog | None, more: DeviceLog) -> DeviceLog:
-    """A log with what came after it."""
-    return more if before is None else msgspec.structs.replace(more, readings=(*before.readings, *more.readings))
+def merge_logs(earlier: DeviceLog | None, later: DeviceLog) -> DeviceLog:
+    """One log with the samples of both, in order."""
+    return later if earlier is None else msgspec.structs.replace(later, readings=(*earlier.readings, *later.readings))

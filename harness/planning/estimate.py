@@ -62,10 +62,10 @@ class Estimates:
         decoder = msgspec.json.Decoder(_Cost)
         self._pairs: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._workloads: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for path in records.record_files(folders):
+        for stored in records.iter_json(folders, []):
             try:
-                cost = decoder.decode(path.read_bytes())
-            except (OSError, msgspec.DecodeError):
+                cost = decoder.decode(stored.content)
+            except msgspec.DecodeError:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue

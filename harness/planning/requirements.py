@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from harness.contract.entries import WorkloadEntry
-from harness.datasets import local
-from harness.datasets.local import DataRequirement
+from harness.datasets.local import dataset_path, missing_names
+from harness.datasets.selection import DataRequirement
 from harness.errors import DataError, UsageError
 from harness.hardware import detect
 from harness.planning.resolve import is_tier, resolve_workloads
@@ -50,11 +50,11 @@ def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, 
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
         dataset = registry.dataset(requirement.dataset)
-        if local.missing(dataset, requirement.only(dataset)):
+        if missing_names(dataset, requirement.only(dataset)):
             problems[requirement.fetch_command] = ""
             continue
         try:
-            local.dataset_path(dataset, requirement.only(dataset))
+            dataset_path(dataset, requirement.only(dataset))
         except DataError as error:
             problems[requirement.fetch_command] = error.what
     return problems

@@ -19,12 +19,11 @@ from harness.contract.entries import (
 )
 from harness.contract.workload import WorkloadFacts
 from harness.errors import BenchError
+from harness.system.files import is_file_name
 
 Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | DatasetEntry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+:-]*")
-#: A dataset and its files are named as they lie on disk, so they must be plain file names.
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
@@ -66,8 +65,8 @@ def _dataset(entry: DatasetEntry) -> Iterator[str]:
     if not NAME.fullmatch(entry.name):
         yield f"the name {entry.name!r} must be lower-case letters, digits and any of . _ + -"
     for name in (entry.name, *names):
-        if not _FILE_NAME.fullmatch(name):
-            yield f"{name!r} is no plain file name"
+        if not is_file_name(name):
+            yield f"{name!r} is not a plain file name"
     if (twice := find_duplicates(names)) is not None:
         yield f"it has {twice!r} twice"
     if not names:

@@ -14,15 +14,15 @@ from pathlib import Path
 from harness.contract.record import Record
 from harness.errors import StoreError
 from harness.storage.layout import CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
-from harness.storage.records import encode, read_record, with_content_hash
+from harness.storage.records import add_content_hash, encode, read_record
 from harness.system.files import write_atomically, write_error
 
 
 class RunFolder:
-    """The folder of one trial, locked for as long as this process and its worker live.
+    """The folder of one trial.
 
     Args:
-        root: the runs folder.
+        root: the folder of all runs.
         identity: the run_id.
     """
 
@@ -37,28 +37,31 @@ class RunFolder:
         return self.path / RECORD
 
     def record(self) -> Record | None:
-        """The record that is there, or None.
+        """The record, or None if there is none yet.
 
         Raises:
-            StoreError: there is one, but it is damaged.
+            StoreError: the record cannot be read or is damaged.
         """
         return read_record(self.record_path) if self.record_path.exists() else None
 
     def write(self, record: Record) -> Record:
-        """Write the record; returns it with its hash."""
-        record = with_content_hash(record)
+        """Write the record; returns it with its content hash."""
+        record = add_content_hash(record)
         write_atomically(self.record_path, encode(record))
         return record
 
     @contextmanager
-    def locked(self, patience: float = 10.0) -> Iterator[None]:
-        """Hold the run's lock.
+    def lock(self, timeout: float = 10.0) -> Iterator[None]:
+        """Hold the lock of this trial.
 
-        The descriptor is inherited by the worker and the lock lasts until both are gone: a new supervisor
-        waits out a worker whose supervisor was killed a moment ago.
+        The worker inherits the descriptor, so the lock lasts until supervisor and worker have ended: a new supervisor
+        waits for the worker of one that was killed a moment ago.
+
+        Args:
+            timeout: seconds to wait for the lock.
 
         Raises:
-            StoreError: the folder cannot be made, or somebody else is running this trial.
+            StoreError: the folder cannot be made, or another process is running this trial.
         """
         path = self.path / "lock"
         try:
@@ -67,35 +70,36 @@ class RunFolder:
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            _flock(self.lock_descriptor, path, patience)
-            for litter in self.path.glob(".*.tmp"):  # of a writer that was killed; only we write here now
-                litter.unlink(missing_ok=True)
+            _flock(self.lock_descriptor, path, timeout)
+            for temporary in self.path.glob(".*.tmp"):  # of a killed writer; nobody else writes here now
+                temporary.unlink(missing_ok=True)
             yield
         finally:
             os.close(self.lock_descriptor)
             self.lock_descriptor = -1
 
-    def set_aside(self, *, keep_checkpoints: bool = False) -> None:
-        """Move what an earlier run left to `superseded/`, so that the trial starts anew and nothing is lost.
+    def supersede(self, *, keep_checkpoints: bool = False) -> None:
+        """Move the files of an earlier run to `superseded/`, so that the trial starts anew and nothing is lost.
 
         Args:
-            keep_checkpoints: those stay, with what the compiler made, for the trial to go on from.
+            keep_checkpoints: leave checkpoints and the compiler's cache, for the trial to resume from.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
             contents = [p for p in contents if p.name != COMPILED and not p.match(CHECKPOINTS)]
         if not contents:
             return
-        aside = self.root / SUPERSEDED / f"{self.identity}-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
+        time_stamp = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
+        target = self.root / SUPERSEDED / f"{self.identity}-{time_stamp}"
         try:
-            aside.mkdir(parents=True)
+            target.mkdir(parents=True)
             for path in contents:
-                os.replace(path, aside / path.name)
+                os.replace(path, target / path.name)
         except OSError as error:
-            raise write_error(aside, error) from error
+            raise write_error(target, error) from error
 
-    def drop_checkpoints(self) -> None:
-        """Remove what only an unfinished run needs."""
+    def remove_checkpoints(self) -> None:
+        """Remove checkpoints, scratch files and the compiler's cache: only an unfinished run needs them."""
         with contextlib.suppress(OSError):
             for path in self.path.glob(CHECKPOINTS):
                 path.unlink(missing_ok=True)
@@ -103,8 +107,8 @@ class RunFolder:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
 
-def _flock(descriptor: int, path: Path, patience: float) -> None:
-    deadline = time.monotonic() + patience
+def _flock(descriptor: int, path: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,11 +117,11 @@ def _flock(descriptor: int, path: Path, patience: float) -> None:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
                 raise StoreError(
                     f"this trial is already running (process {holder}, {path.parent})",
-                    fix="wait for it, or stop it and give the command again",
+                    fix="wait until it ends, or stop it and repeat the command",
                 ) from None
             time.sleep(0.05)
             continue
-        # Who holds it is only a courtesy to the next one who asks; a full disk must not stop a run here.
+        # The process id serves error messages alone; a full disk must not stop a run here.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)

@@ -1,25 +1,66 @@
-"""Atomic writes, free names, and errors for failed writes."""
+"""File names, atomic writes, validated reads, and the errors of both."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
-from harness.errors import StoreError
+import msgspec
+
+from harness.errors import BenchError, DamagedError, StoreError
+
+T = TypeVar("T")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-def write_atomically(path: Path, *chunks: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part (temporary file, fsync, rename).
+def is_file_name(name: str) -> bool:
+    """Whether a name can be a file's on every system: letters, digits and any of . _ + -, and no folder before it.
+
+    >>> is_file_name("train-0001.bin"), is_file_name("../train.bin"), is_file_name(".hidden"), is_file_name("a:b")
+    (True, False, False, False)
+    """
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+#: Makes the error for a failed write from the path and its cause.
+ErrorFor = Callable[[Path, OSError], BenchError]
+
+
+def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = None) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Args:
+        error_for: makes the error for a failed write; `write_error` when None.
 
     Raises:
-        StoreError: disk full, read-only or not permitted; what was there before is untouched.
+        StoreError: disk full, read-only or not permitted; the old content is untouched.
+    """
+    with open_atomically(path, error_for=error_for) as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+@contextmanager
+def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`, for writing and reading back; on success it is synced and renamed.
+
+    Where the block raises an error, the temporary file is removed and the old content is untouched.
+
+    Args:
+        error_for: as for `write_atomically`.
+
+    Raises:
+        StoreError: disk full, read-only or not permitted.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
+        with open(temporary, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -27,21 +68,46 @@ def write_atomically(path: Path, *chunks: bytes) -> None:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise write_error(path, error) from error
+            raise (error_for or write_error)(path, error) from error
         raise
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        StoreError: it cannot be read; names the file.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise read_error(path, error) from None
+
+
+def read_struct(path: Path, expected: type[T]) -> T:
+    """The content of a JSON file as a struct, validated.
+
+    Raises:
+        StoreError: the file cannot be read.
+        DamagedError: it is not valid JSON, or a field is missing, unknown or of another type.
+    """
+    try:
+        return msgspec.json.decode(read_file(path), type=expected)
+    except msgspec.DecodeError as error:
+        raise DamagedError(f"{path} is damaged: {error}") from None
+
+
 def unused_path(path: Path) -> Path:
-    """The path, or one like it that nothing has yet: what is put aside must not replace what was put aside before."""
-    number, free = 1, path
-    while free.exists():
+    """The path itself if nothing exists there, otherwise the first free one of `path.2`, `path.3`, …"""
+    number, candidate = 1, path
+    while candidate.exists():
         number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, as `fsync` has the content of a file."""
+    """Sync a folder's entries to disk; `fsync` of a file covers only its content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -49,13 +115,28 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def read_error(path: Path, error: OSError) -> StoreError:
+    """The error for a failed read; names the file."""
+    return StoreError(f"cannot read {path}: {error.strerror or error}")
+
+
 def write_error(path: Path, error: OSError) -> StoreError:
-    """The error for a failed write, with what to do about it."""
+    """The error for a failed write among runs and records, with its fix."""
+    return StoreError(f"cannot write {path}: {error.strerror or error}", fix=write_fix(path, error, "--runs"))
+
+
+def write_fix(path: Path, error: OSError, setting: str) -> str | None:
+    """What a user can do about a failed write; None where nothing general helps.
+
+    Args:
+        setting: the option or variable that names the folder.
+    """
+    permission = f"make {path.parent} writable, or choose another folder with {setting}"
     fixes = {
-        errno.ENOSPC: "free some space and give the command again; it goes on where it was",
-        errno.EDQUOT: "free some of your quota and give the command again; it goes on where it was",
-        errno.EROFS: "name a writable folder with --runs",
-        errno.EACCES: "name a writable folder with --runs",
-        errno.EPERM: "name a writable folder with --runs",
+        errno.ENOSPC: "free some space and repeat the command; it continues where it stopped",
+        errno.EDQUOT: "free some of your quota and repeat the command; it continues where it stopped",
+        errno.EROFS: permission,
+        errno.EACCES: permission,
+        errno.EPERM: permission,
     }
-    return StoreError(f"cannot write {path}: {error.strerror or error}", fix=fixes.get(error.errno or 0))
+    return fixes.get(error.errno or 0)

@@ -1,7 +1,7 @@
-"""How a further Python process of the harness is started: with this one's imports and none of the folder it stands in.
+"""Command line and environment of further Python processes, which import from where this process does.
 
-`python -m` puts the current folder first among the places to import from: a trial that is started in another checkout
-would run that one's code under this one's name, and a stray `queue.py` would break it.
+`python -m` puts the current folder first on the import path: a trial that is started in another checkout would run that
+checkout's code, and a stray `queue.py` would break it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def import_path() -> tuple[str, ...]:
-    """Where this process imports from, as absolute paths."""
+    """The import path of this process, with absolute paths."""
     return tuple(os.path.abspath(entry) for entry in sys.path)
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with its places to import from."""
+    """The environment of this process, with its import path as PYTHONPATH."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}

@@ -12,14 +12,14 @@ import torch
 from harness.contract.record import Environment
 from harness.contract.run import RunSpec
 from harness.hardware import detect
-from harness.hardware.drivers import output
+from harness.hardware.drivers import program_output
 
 
 @functools.cache
 def git_state() -> str:
     """Commit of the working directory, with `+` when it has changes; empty outside a repository."""
-    commit = output("git", "rev-parse", "--short=12", "HEAD")
-    return f"{commit}+" if commit and output("git", "status", "--porcelain", "-uno") else commit
+    commit = program_output("git", "rev-parse", "--short=12", "HEAD")
+    return f"{commit}+" if commit and program_output("git", "status", "--porcelain", "-uno") else commit
 
 
 def environment(spec: RunSpec, device: torch.device) -> Environment:
@@ -33,7 +33,7 @@ def environment(spec: RunSpec, device: torch.device) -> Environment:
         cpu_count=os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device_name=torch.cuda.get_device_name(device) if on_gpu else "",
-        driver=detect.gpu_driver() if on_gpu else "",
+        driver=detect.driver_version() if on_gpu else "",
         cuda=str(torch.version.cuda or "") if on_gpu else "",
         distributions=_versions(spec),
         git=git_state(),

@@ -55,7 +55,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_get_list_and_verify(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["data", "list"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[0].split() == ["name", "here", "size", "licence", "what"]
+    assert out.splitlines()[0].split() == ["name", "installed", "size", "licence", "title"]
     assert out.splitlines()[1].split()[:5] == ["toy", "no", "18.0", "kB", "CC0-1.0"]
     assert cli.invoke(["data", "get", "toy"]) == 0
     out, err = capsys.readouterr()

@@ -109,7 +109,7 @@ def test_a_dry_run_estimates_by_earlier_records(bench: Bench) -> None:
             usage=Usage(evaluation_seconds=1.0),
         )
         folder = RunFolder(Path("runs"), record.run_id)
-        with folder.locked():
+        with folder.lock():
             folder.write(record)
     _, out, _ = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--dry-run", "--json")
     # d2z has no record of its own here: what others took on this workload stands in.
@@ -154,7 +154,7 @@ def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -
     (path,) = Path("r").glob("run-*/record.json")
     ended = records.read_record(path)
     assert "1 from before" in bench(*command, "--retry-failed")[1]
-    with RunFolder(Path("r"), ended.run_id).locked():
+    with RunFolder(Path("r"), ended.run_id).lock():
         RunFolder(Path("r"), ended.run_id).write(msgspec.structs.replace(ended, status="crashed", reason="a test's"))
     code, out, _ = bench(*command)
     assert code == 1, "a crash is kept, and said"

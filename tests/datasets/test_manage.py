@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from harness.contract.entries import DatasetEntry, DatasetFile
-from harness.datasets import http, local, manage
+from harness.datasets import http, manage
+from harness.datasets.provenance import lock_dataset
 from harness.errors import DataError, PluginError, UsageError
 from harness.plugins.validation import validate_entry
 from tests.web import Site, serve
@@ -44,7 +45,7 @@ def dataset(*urls: str, known: bool = True, content: bytes = CONTENT, size: int 
         size=size if size is not None else len(content) if known else 0,
         urls=urls,
     )
-    check = "tests.test_data:right_format"
+    check = f"{__name__}:right_format"
     return DatasetEntry(name="toy", title="a toy", licence="CC0-1.0", files=(file,), check=check)
 
 
@@ -105,7 +106,7 @@ def test_a_server_without_ranges_is_read_from_the_start(home: Path) -> None:
 def test_a_part_of_an_earlier_call_is_gone_on_with(home: Path) -> None:
     with serve(Site(files={"a.bin": CONTENT}, drop_after=[400_000, 0, 0, 0])) as site:
         entry = dataset(f"{site.url}/a.bin", known=False)
-        with pytest.raises(DataError, match=r"closed after 400,000 of 1,024,000 bytes, after 3 tries"):
+        with pytest.raises(DataError, match=r"closed after 400,000 of 1,024,000 bytes, after 3 attempts"):
             manage.get(entry, retry_policy=QUICK)
         assert leftovers(home) == {"a.bin.part", "a.bin.part.json"}
         with pytest.raises(DataError, match="bench data get toy"):
@@ -180,8 +181,8 @@ def test_a_wrong_size_is_refused_before_it_is_fetched(home: Path) -> None:
         manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
-BY_HAND = "get it elsewhere and: bench data import toy FOLDER"
-ACCEPT = "--accept-checksum takes a file that is right in format though not as published"
+BY_HAND = "get it elsewhere, then: bench data import toy FOLDER"
+ACCEPT = "--accept-checksum accepts a file of the right format that differs from the published one"
 
 
 @pytest.mark.parametrize(
@@ -258,15 +259,15 @@ def test_other_content_is_not_as_good(home: Path, tmp_path: Path, content: bytes
         manage.get(zipped_dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
-def test_a_copy_put_here_by_hand_is_noted_by_get(home: Path) -> None:
+def test_a_copy_that_the_user_placed_is_noted_by_get(home: Path) -> None:
     home.mkdir(parents=True)
     (home / "a.bin").write_bytes(gzip.compress(CONTENT, compresslevel=1))
-    # Nobody has looked into it yet, and its size is not the published one.
+    # It is not verified yet, and its size is not the published one.
     with pytest.raises(DataError, match=f"expected {len(PUBLISHED):,}"):
         manage.dataset_path(zipped_dataset())
     assert [state.state for state in manage.get(zipped_dataset())] == ["ok"]
     assert manage.dataset_path(zipped_dataset()) == home
-    # A file that was changed for the published one counts as here, though the note says another size.
+    # A file that was replaced by the published one is good, though its note has another size.
     (home / "a.bin").write_bytes(PUBLISHED)
     assert manage.size_mismatches(zipped_dataset()) != {}
     manage.get(zipped_dataset())
@@ -308,13 +309,13 @@ def test_a_busy_server_is_asked_again(home: Path) -> None:
 def test_a_server_that_is_not_there_is_given_up(home: Path) -> None:
     with serve(Site(files={})) as site:
         url = f"{site.url}/a.bin"
-    with pytest.raises(DataError, match="after 3 tries"):
+    with pytest.raises(DataError, match="after 3 attempts"):
         manage.get(dataset(url), retry_policy=QUICK)
 
 
 def test_waits_double_and_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(http.time, "sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     with serve(Site(files={}, failures=[500] * 9)) as site, pytest.raises(DataError):
         http.fetch(f"{site.url}/a", tmp_path / "a.part", retry_policy=manage.RetryPolicy(attempts=4, wait=1.0))
     assert waits == [1.0, 2.0, 4.0]
@@ -322,22 +323,22 @@ def test_waits_double_and_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 @pytest.mark.parametrize("url", ["file:///etc/hosts", "ftp://127.0.0.1/a.bin"])
 def test_only_the_web_is_fetched_from(url: str) -> None:
-    with pytest.raises(DataError, match="only http and https"):
+    with pytest.raises(DataError, match="only http and https are supported"):
         manage.get(dataset(url), retry_policy=QUICK)
 
 
 def test_a_full_disk_is_said_before_and_while_writing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve(Site(files={"a.bin": CONTENT})) as site:
         with monkeypatch.context() as patch:
-            patch.setattr(http.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+            patch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
             with pytest.raises(DataError, match="needs 1,024,000 more bytes"):
                 manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(http.os, "fsync", full)
-        with pytest.raises(DataError, match=r"No space left on device.*goes on where it was"):
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(DataError, match=r"No space left on device.*continues where it stopped"):
             manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
@@ -396,7 +397,7 @@ def test_a_folder_may_hold_the_archive(home: Path, tmp_path: Path) -> None:
     [
         (packed({"deep/a.bin": CONTENT})[:-400], "damaged archive"),
         (b"no archive at all", "damaged archive"),
-        (packed({"other": b"x"}), "has no deep/a.bin in it"),
+        (packed({"other": b"x"}), "does not contain deep/a.bin"),
         (packed({"deep/a.bin": b"short"}), "it has 5 bytes, expected 1,024,000"),
     ],
 )
@@ -440,10 +441,10 @@ def test_a_link_whose_target_is_gone_counts_as_missing(home: Path, tmp_path: Pat
     mine = folder_with(tmp_path, deep=CONTENT)
     manage.import_folder(dataset(), mine)
     (mine / "deep" / "a.bin").unlink()
-    assert manage.missing(dataset()) == ["a.bin"]
+    assert manage.missing_names(dataset()) == ["a.bin"]
     (mine / "deep" / "a.bin").write_bytes(CONTENT)
     manage.get(dataset(), mine)
-    assert manage.missing(dataset()) == []
+    assert manage.missing_names(dataset()) == []
 
 
 def test_another_checksum_needs_to_be_accepted_and_is_remembered(home: Path, tmp_path: Path) -> None:
@@ -479,13 +480,13 @@ def test_the_wrong_format_is_never_accepted(home: Path, tmp_path: Path) -> None:
         # What would be refused with it is not offered.
         assert caught.value.fix is None
         assert str(caught.value).count(str(path)) == 1
-    assert manage.missing(dataset()) == ["a.bin"]
+    assert manage.missing_names(dataset()) == ["a.bin"]
 
 
 def test_files_of_equal_name_are_told_apart_by_folder_or_not_at_all(home: Path, tmp_path: Path) -> None:
     entry = dataset(known=False)
     mine = folder_with(tmp_path, one=b"one", two=b"two")
-    with pytest.raises(DataError, match=r"stands in .*one and in .*two"):
+    with pytest.raises(DataError, match=r"is in .*one and in .*two"):
         manage.import_folder(entry, mine)
     folder_with(tmp_path, toy=b"mine")
     manage.import_folder(entry, mine)
@@ -531,7 +532,7 @@ def test_a_source_of_another_scheme_is_refused(source: str) -> None:
 
 
 def test_a_tree_is_linked_and_never_downloaded(home: Path, tmp_path: Path) -> None:
-    check = "tests.test_data:right_format"
+    check = f"{__name__}:right_format"
     entry = DatasetEntry(name="toy", title="a tree", licence="ask for it", folders=("train", "val"), check=check)
     with pytest.raises(DataError, match=r"cannot be downloaded: ask for it \(bench data import toy FOLDER\)"):
         manage.get(entry)
@@ -573,11 +574,11 @@ def test_some_of_the_files_are_enough_for_who_asks_for_some(home: Path, tmp_path
     (tmp_path / "mine" / "s1.bin").write_bytes(b"1")
     manage.import_folder(entry, tmp_path / "mine", only=("s1*",))
     assert manage.dataset_path(entry, only=("s1.bin",)) == home
-    assert manage.missing(entry) == ["s0.bin", "s2.bin"]
+    assert manage.missing_names(entry) == ["s0.bin", "s2.bin"]
     with pytest.raises(DataError, match="2 of 3 files are not in"):
         manage.dataset_path(entry)
     with pytest.raises(UsageError, match="unknown file 't1"):
-        manage.missing(entry, only=("t1*",))
+        manage.missing_names(entry, only=("t1*",))
 
 
 def test_verify_tells_every_state(home: Path) -> None:
@@ -598,14 +599,14 @@ def test_a_change_is_noticed_where_no_checksum_is_published(home: Path, tmp_path
     (home / "a.bin").write_bytes(b"later")
     (state,) = manage.verify(entry)
     assert state.state == "damaged"
-    assert f"was {sha(b'first')} when it came" in state.detail
+    assert f"was {sha(b'first')} when it was installed" in state.detail
 
 
 def test_damaged_notes_are_named(home: Path) -> None:
     home.mkdir(parents=True)
     (home / "a.bin").write_bytes(CONTENT)
     (home / "provenance.json").write_text("{")
-    with pytest.raises(DataError, match=r"provenance\.json cannot be read"):
+    with pytest.raises(DataError, match=r"provenance\.json is damaged"):
         manage.dataset_path(dataset())
 
 
@@ -613,7 +614,7 @@ def _hold(home: str, held: object, done: object) -> None:
     import os
 
     os.environ["BENCH_DATA"] = home
-    with local.locked(dataset()):
+    with lock_dataset(dataset()):
         held.set()  # type: ignore[attr-defined]
         done.wait(30)  # type: ignore[attr-defined]
 
@@ -630,7 +631,7 @@ def test_two_downloads_at_once_are_refused(home: Path) -> None:
     finally:
         done.set()
         other.join()
-    with local.locked(dataset()):
+    with lock_dataset(dataset()):
         pass
 
 
@@ -659,9 +660,9 @@ def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"name": "To/y"}, "no plain file name"),
+        ({"name": "To/y"}, "not a plain file name"),
         ({"files": ()}, "no files and no folders"),
-        ({"files": (DatasetFile(name="../a"),)}, "'../a' is no plain file name"),
+        ({"files": (DatasetFile(name="../a"),)}, "'../a' is not a plain file name"),
         ({"files": (DatasetFile(name="a"), DatasetFile(name="a"))}, "it has 'a' twice"),
         ({"files": (DatasetFile(name="a", sha256="ABC"),)}, "must be 64 hexadecimal digits"),
         (

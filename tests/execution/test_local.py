@@ -98,7 +98,7 @@ def test_a_locked_trial_is_an_error_after_the_others_have_ended(
     monkeypatch.setattr("harness.execution.trial.LOCK_TIMEOUT_S", 0.1)
     specs = stub_specs(3, evaluations=2)
     with (
-        run_folder.RunFolder(tmp_path, layout.run_id(specs[0])).locked(),
+        run_folder.RunFolder(tmp_path, layout.run_id(specs[0])).lock(),
         pytest.raises(StoreError, match="already running"),
     ):
         run(specs, tmp_path)

@@ -197,7 +197,7 @@ def test_a_corrupt_record_is_put_aside_and_the_trial_goes_on(tmp_path: Path) -> 
 def test_two_writers_never_meet(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)
     folder = folder_of(spec, tmp_path)
-    with folder.locked(), pytest.raises(StoreError, match="already running"), folder_of(spec, tmp_path).locked(0.2):
+    with folder.lock(), pytest.raises(StoreError, match="already running"), folder_of(spec, tmp_path).lock(0.2):
         pass
 
 
@@ -240,7 +240,7 @@ def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Pat
     _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
     process.kill()
     process.wait()
-    with folder.locked(patience=10):
+    with folder.lock(timeout=10):
         pass  # the worker shared the lock: it is gone, too
     record = folder.record()
     assert record is not None
@@ -335,7 +335,7 @@ def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Pat
             receive(Ready(environment=None, usage=Usage(), points=tuple(trials[0].points), resumed_from=4))
             trials[0].died(-signal.SIGKILL, "")
 
-    with folder.locked():
+    with folder.lock():
         record = supervise(folder, spec, Remember(), transport=transport, persist=True)
     assert (record.status, len(trials)) == ("out-of-memory", 2)
     assert (folder.path / "checkpoint.pt").exists()

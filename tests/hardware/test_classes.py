@@ -60,23 +60,21 @@ def test_classes_by_name_memory_and_count(rows: list[str], name: str, is_declare
 
 def test_every_declared_class_is_recognised_and_none_is_ambiguous() -> None:
     """Each name of each card, at both ends of its memory and in every count, is that class and no other."""
-    for card, facts in hardware_classes.declared().cards.items():
+    for card, facts in hardware_classes.declared_hardware().cards.items():
         for name in facts.names:
             for gib in facts.memory_gib:
                 device = Device(name=name, memory_mib=round(gib * 1024))
                 for count in facts.counts:
                     assert hardware_classes.recognise([device] * count).name == f"{count}x{card}"
-                others = [
-                    c for c, other in hardware_classes.declared().cards.items() if c != card and other.matches(device)
-                ]
-                assert not others
-    assert {"1xH200", "1xH100", "8xH100", "4xA100-40GB", "1xRTX4090"} <= set(hardware_classes.classes())
+                cards = hardware_classes.declared_hardware().cards
+                assert [name for name, other in cards.items() if other.matches(device)] == [card]
+    assert {"1xH200", "1xH100", "8xH100", "4xA100-40GB", "1xRTX4090"} <= set(hardware_classes.declared_classes())
 
 
 def test_an_undeclared_class_is_never_the_name_of_a_declared_one() -> None:
     """A driver may call its card whatever it likes; folders on some systems ignore case."""
-    taken = {name.lower() for name in hardware_classes.classes()}
-    for name in hardware_classes.classes():
+    taken = {name.lower() for name in hardware_classes.declared_classes()}
+    for name in hardware_classes.declared_classes():
         count, _, card = name.partition("x")
         for memory in (0, 40_960, 143_771):
             found = hardware_classes.recognise([Device(name=card, memory_mib=memory)] * int(count))
@@ -99,7 +97,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def has(*rows: str, **environment: str) -> None:
         driver = smi(*rows)
-        monkeypatch.setattr(detect, "driver", lambda: driver)
+        monkeypatch.setattr(detect, "find_driver", lambda: driver)
         monkeypatch.setattr(detect, "all_gpus", driver.gpus)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         for name, value in environment.items():
@@ -115,7 +113,7 @@ def test_a_run_has_the_class_of_its_own_gpus(machine: Callable[..., None]) -> No
     # More ranks than GPUs: the run will be refused, and its class does not pretend otherwise.
     assert detect.hardware_class("cuda:6", 1, ranks=4) == "2xH100"
     assert detect.gpu_name() == "NVIDIA H100 80GB HBM3"
-    assert detect.gpu_driver() == "550.54.15"
+    assert detect.driver_version() == "550.54.15"
     machine(*eight(H100), CUDA_VISIBLE_DEVICES="5,GPU-bbb1")
     assert [gpu.index for gpu in detect.run_gpus("cuda", 8)] == [5, 1]
     machine(*eight(H100), CUDA_VISIBLE_DEVICES="")
@@ -136,8 +134,8 @@ def test_a_run_has_the_class_of_its_own_gpus(machine: Callable[..., None]) -> No
 )
 def test_hidden_gpus_are_hidden(named: str, seen: list[int]) -> None:
     found = smi(*eight(H100, 3)).gpus()
-    assert [gpu.index for gpu in drivers.visible(found, {"CUDA_VISIBLE_DEVICES": named})] == seen
-    assert drivers.visible(found, {}) == found
+    assert [gpu.index for gpu in drivers.visible_gpus(found, {"CUDA_VISIBLE_DEVICES": named})] == seen
+    assert drivers.visible_gpus(found, {}) == found
 
 
 def test_limits_are_read_and_gaps_are_gaps() -> None:
@@ -168,10 +166,10 @@ def test_a_driver_that_complains_has_no_gpus(said: str) -> None:
 
 
 def test_a_program_that_is_not_there_or_hangs_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert drivers.output("no-such-program-here") == ""
-    assert drivers.output("false") == ""
-    monkeypatch.setattr(drivers, "PATIENCE_S", 0.05)
-    assert drivers.output("sleep", "60") == ""
+    assert drivers.program_output("no-such-program-here") == ""
+    assert drivers.program_output("false") == ""
+    monkeypatch.setattr(drivers, "TIMEOUT_S", 0.05)
+    assert drivers.program_output("sleep", "60") == ""
 
 
 PRESENT = "0, 1755, 3201, 688.41, 64, 0x0000000000000004\n1, 210, 405, 71.20, 31, 0x0000000000000001"
@@ -276,8 +274,8 @@ def test_amds_cards_are_recognised_and_marked_untested(monkeypatch: pytest.Monke
     assert RocmSmi(lambda *command: "rocm-smi: not a ROCm machine").gpus() == ()
     monkeypatch.setattr(detect, "all_gpus", lambda: found)
     monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
-    assert "nobody has tested" in detect.untested_warning("cuda")
-    assert "nobody has tested" in detect.untested_warning("mps")
+    assert "never tested" in detect.untested_warning("cuda")
+    assert "never tested" in detect.untested_warning("mps")
     assert detect.untested_warning("cpu") == ""
 
 

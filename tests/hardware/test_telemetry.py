@@ -16,7 +16,7 @@ from harness.execution import event_reader, worker_process
 from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 from harness.hardware.drivers import Gpu
-from harness.hardware.telemetry import APART_S, QUICK_S, DeviceWatch, merge_logs, start_watch
+from harness.hardware.telemetry import FAST_READ_S, MIN_INTERVAL_S, DeviceWatch, make_watch, merge_logs
 from harness.report.run_diff import differences
 from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, summarize
@@ -127,7 +127,7 @@ def test_a_pause_is_read_and_a_running_clock_is_not() -> None:
 def test_readings_keep_their_distance() -> None:
     clock = Clock()
     watching = Watching(Fake(clock))
-    for apart in (2 * APART_S, APART_S / 2, 2 * APART_S):
+    for apart in (2 * MIN_INTERVAL_S, MIN_INTERVAL_S / 2, 2 * MIN_INTERVAL_S):
         clock.now += apart
         watching.record_edge(True)
         watching.record_edge(False, seconds=clock.now)
@@ -137,11 +137,11 @@ def test_readings_keep_their_distance() -> None:
     assert len(watching.readings) == 2
 
 
-@pytest.mark.parametrize(("pause", "read"), [(2 * QUICK_S, False), (100 * QUICK_S, True)])
+@pytest.mark.parametrize(("pause", "read"), [(2 * FAST_READ_S, False), (100 * FAST_READ_S, True)])
 def test_a_slow_driver_is_asked_only_where_pauses_have_room(pause: float, read: bool) -> None:
     """nvidia-smi takes longer than a short evaluation: it would still be at work in the next timed step."""
     clock = Clock()
-    watching = Watching(Fake(clock, cost=10 * QUICK_S))
+    watching = Watching(Fake(clock, cost=10 * FAST_READ_S))
     before = watching.driver.reads
     for number in range(6):
         clock.now += 10.0
@@ -180,20 +180,20 @@ def test_what_the_clock_overtakes_is_thrown_away() -> None:
 
 
 def test_a_run_on_the_processor_is_not_watched() -> None:
-    assert start_watch(builders.spec(), lambda event: None) is None
+    assert make_watch(builders.spec(), lambda event: None) is None
 
 
 def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [Gpu(index=k, uuid=f"GPU-{k}", device=GPU.device) for k in range(4)]
     monkeypatch.setattr(detect, "all_gpus", lambda: tuple(gpus))
-    monkeypatch.setattr(detect, "driver", lambda: Fake(Clock()))
+    monkeypatch.setattr(detect, "find_driver", lambda: Fake(Clock()))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for device, ranks, own, indices in (("cuda", 1, ("2",), [2]), ("cuda", 2, (), [0, 1]), ("cuda:3", 1, (), [3])):
-        made = start_watch(builders.spec(device=device, ranks=ranks), lambda event: None, own)
+        made = make_watch(builders.spec(device=device, ranks=ranks), lambda event: None, own)
         assert made is not None
         assert [gpu.index for gpu in made._gpus] == indices
     monkeypatch.setattr(detect, "all_gpus", lambda: ())
-    assert start_watch(builders.spec(device="cuda"), lambda event: None) is None
+    assert make_watch(builders.spec(device="cuda"), lambda event: None) is None
 
 
 def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     def watched(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch:
         return DeviceWatch(driver, (GPU,), tell)
 
-    monkeypatch.setattr(worker_process, "watch", watched)
-    monkeypatch.setattr("harness.hardware.telemetry.APART_S", 0.0)
+    monkeypatch.setattr(worker_process, "make_watch", watched)
+    monkeypatch.setattr("harness.hardware.telemetry.MIN_INTERVAL_S", 0.0)
     root = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", root)
     record = run_worker(spec_of(submission("tests.submissions_for_tests:Base")), tmp_path)
@@ -222,7 +222,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     assert record.devices.readings
     # At an evaluation, or at the end of what it costs to put the weights back.
     assert all(min(abs(r.seconds - s) for s in stops) < 0.5 for r in record.devices.readings)
-    assert records.decode(records.encode(record), "here") == records.with_content_hash(record)
+    assert records.decode(records.encode(record), "here") == records.add_content_hash(record)
 
 
 def test_a_worker_cannot_send_readings() -> None:
@@ -238,7 +238,7 @@ def test_readings_go_on_after_an_interruption() -> None:
 
 
 def test_records_from_before_the_readings_are_read() -> None:
-    record = records.with_content_hash(builders.record())
+    record = records.add_content_hash(builders.record())
     plain = msgspec.json.decode(records.encode(record))
     del plain["devices"]
     plain["content_hash"] = records.content_hash(msgspec.json.encode(plain))

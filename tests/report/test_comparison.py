@@ -52,7 +52,7 @@ def test_under_six_pairs_and_against_itself_nothing_is_decided(bench: Bench, res
         (["compare", "alpha", "bta"], "did you mean 'beta'"),
         (["compare", "alpha", "beta", "--workload", "hils"], "hills"),
         (["compare", "alpha", "beta", "--hardware", "moon"], "moon"),
-        (["diff", "run-a", "run-b"], "begins"),
+        (["diff", "run-a", "run-b"], "begin with"),
         (["diff", "zzz", "run-b"], "no run 'zzz'"),
         (["score"], "--algoperf"),
     ],

@@ -85,5 +85,5 @@ def test_what_only_an_unfinished_run_needs_goes(tmp_path: Path) -> None:
         (folder.path / name).mkdir(parents=True)
     for name in ("checkpoint.pt", "checkpoint.previous.pt", "compiled/kernel.so", "final.safetensors", "worker.log"):
         (folder.path / name).touch()
-    folder.drop_checkpoints()
+    folder.remove_checkpoints()
     assert sorted(path.name for path in folder.path.iterdir()) == ["final.safetensors", "worker.log"]

@@ -12,7 +12,8 @@ import pytest
 
 from harness import cli
 from harness.contract.entries import DatasetEntry
-from harness.datasets import local
+from harness.datasets.local import dataset_path
+from harness.datasets.selection import DataRequirement
 from harness.errors import UsageError
 from harness.plugins.registry import Registry
 from tests.web import Site, serve
@@ -76,7 +77,7 @@ def test_so_many_tokens_are_the_first_shards_and_what_is_held_out(site: Site, tm
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "0.4B"]) == 0
     assert asked(site) == train(3, 4)
     names = Lm16m()._web.names("train")
-    folder = local.dataset_path(SMALL, only=names)
+    folder = dataset_path(SMALL, only=names)
     assert len(shards.Shards([folder / name for name in names], vocabulary=shards.VOCABULARY)) == 4 * TOKENS
     site.requests.clear()
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "400M"]) == 0
@@ -158,8 +159,8 @@ def test_a_shard_cut_short_later_is_seen_before_a_run(
 
 def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, says in (
-        (["fineweb-gpt2", "--tokens", "many"], "'many' is no number of tokens"),
-        (["fineweb-gpt2", "--tokens", "0"], "'0' is no number of tokens"),
+        (["fineweb-gpt2", "--tokens", "many"], "'many' is not a number of tokens"),
+        (["fineweb-gpt2", "--tokens", "0"], "'0' is not a number of tokens"),
         (["fineweb-gpt2", "--tokens", "11B"], "fewer than 11,000,000,000"),
         (["fineweb-gpt2", "--tokens", "1B", "--only", "*val*"], "--tokens and --only both choose files"),
         (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist is not counted in tokens"),
@@ -174,15 +175,12 @@ def test_workloads_ask_for_what_they_use_and_no_more() -> None:
     for web, name in ((Lm124m()._web, "lm-124m"), (Lm16m()._web, "lm-16m")):
         used = {file for part in ("train", "feedback", "score", "audit") for file in web.names(part)}
         entry = next(entry for entry in ENTRIES if entry.name == name)
-        (need,) = map(local.DataRequirement.parse, entry.needs_data)
+        (need,) = map(DataRequirement.parse, entry.needs_data)
         assert set(need.only(FINEWEB)) == used
-    assert local.DataRequirement.parse("imagenet").only(FASHION_MNIST) == ()
-    assert (
-        local.DataRequirement.parse("fashion-mnist/train*").fetch_command
-        == "bench data get fashion-mnist --only 'train*'"
-    )
+    assert DataRequirement.parse("imagenet").only(FASHION_MNIST) == ()
+    assert DataRequirement.parse("fashion-mnist/train*").fetch_command == "bench data get fashion-mnist --only 'train*'"
     with pytest.raises(UsageError, match="not counted in tokens"):
-        local.DataRequirement.parse("fashion-mnist:1B").only(FASHION_MNIST)
+        DataRequirement.parse("fashion-mnist:1B").only(FASHION_MNIST)
 
 
 def test_a_run_without_its_shards_names_the_command(

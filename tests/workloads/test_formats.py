@@ -395,7 +395,7 @@ def test_a_short_shard_is_no_shard_of_fineweb(tokens: int, tmp_path: Path, monke
     for take in (manage.import_folder, manage.get):
         with pytest.raises(DataError, match=says):
             take(datasets.FINEWEB, tmp_path / "mine", only=(name,))
-    assert manage.missing(datasets.FINEWEB, only=(name,)) == [name]
+    assert manage.missing_names(datasets.FINEWEB, only=(name,)) == [name]
     shards.write_shard(tmp_path / "home" / datasets.FINEWEB.name / name, np.full(tokens, 50256))
     (state,) = manage.verify(datasets.FINEWEB, only=(name,))
     assert state.state == "damaged"

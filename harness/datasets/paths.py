@@ -1,0 +1,46 @@
+"""The paths of datasets and their files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from harness.contract.entries import DatasetEntry
+from harness.errors import DataError, PluginError
+from harness.system.files import is_file_name, write_fix
+
+#: The file beside a dataset's files that says where each came from.
+PROVENANCE = "provenance.json"
+
+
+def data_folder() -> Path:
+    """The folder of all datasets: `BENCH_DATA`, or a folder in the platform's cache."""
+    setting = os.environ.get("BENCH_DATA")
+    return Path(setting).expanduser().absolute() if setting else platformdirs.user_cache_path("algorace") / "data"
+
+
+def dataset_folder(entry: DatasetEntry) -> Path:
+    """The folder of one dataset, which need not exist."""
+    return data_folder() / _require_file_name(entry.name, entry)
+
+
+def file_path(entry: DatasetEntry, name: str) -> Path:
+    """The path of a file or folder of a dataset, which need not exist.
+
+    Raises:
+        PluginError: the name is not a plain file name; an entry must not write outside its own folder.
+    """
+    return dataset_folder(entry) / _require_file_name(name, entry)
+
+
+def _require_file_name(name: str, entry: DatasetEntry) -> str:
+    if not is_file_name(name) or name == PROVENANCE:
+        raise PluginError(f"dataset {entry.name!r} has a bad file name: {name!r}")
+    return name
+
+
+def write_error(path: Path, error: OSError) -> DataError:
+    """The error for a failed write in the data folder, with its fix."""
+    return DataError(f"cannot write {path}: {error.strerror or error}", fix=write_fix(path, error, "BENCH_DATA"))

@@ -1,0 +1,102 @@
+"""Some files of a dataset, chosen by pattern or by number of tokens, and the command that fetches them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from harness.contract.entries import DatasetEntry
+from harness.errors import UsageError, unknown
+
+
+def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
+    """Names of the files and folders that match one of the patterns; all names without patterns.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    names = [file.name for file in entry.files] + list(entry.folders)
+    for pattern in only:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            error = unknown("file", pattern, names)
+            raise UsageError(f"{entry.name}: {error.what}", fix=error.fix)
+    return [name for name in names if not only or any(fnmatchcase(name, pattern) for pattern in only)]
+
+
+def parse_tokens(text: str) -> int:
+    """A number of tokens, written with or without a unit.
+
+    Raises:
+        UsageError: this is not a number of tokens.
+
+    >>> parse_tokens("1B"), parse_tokens("4.1b"), parse_tokens("500M"), parse_tokens("2_048")
+    (1000000000, 4100000000, 500000000, 2048)
+    """
+    match = re.fullmatch(r"([\d_]+(?:\.\d+)?) ?([kmbKMB]?)", text.strip())
+    number = round(float(match[1]) * {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}[match[2].lower()]) if match else 0
+    if number < 1:
+        raise UsageError(f"{text!r} is not a number of tokens", fix="write 1B, 4.1B or 500M, for example")
+    return number
+
+
+def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
+    """Names of the first files that hold this many training tokens, and of the files that every user needs.
+
+    Raises:
+        UsageError: the dataset is not counted in tokens, or has fewer.
+    """
+    total = sum(file.tokens for file in entry.files)
+    if not total:
+        raise UsageError(f"{entry.name} is not counted in tokens", fix="choose files by name with --only PATTERN")
+    if tokens > total:
+        raise UsageError(f"{entry.name} has {total:,} training tokens, fewer than {tokens:,}")
+    names, selected = [], 0
+    for file in entry.files:
+        if not file.tokens or selected < tokens:
+            names.append(file.name)
+            selected += file.tokens
+    return names
+
+
+class DataRequirement(NamedTuple):
+    """The data that a workload needs: a dataset, and a pattern of its files or a number of its tokens.
+
+    Args:
+        dataset: its name.
+        pattern: matches the names of the files; empty for all.
+        tokens: number of training tokens as `parse_tokens` reads it; empty for all.
+    """
+
+    dataset: str
+    pattern: str = ""
+    tokens: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> DataRequirement:
+        """A requirement written as `name`, `name/pattern` or `name:4.1B`."""
+        name, slash, pattern = text.partition("/")
+        if not slash:
+            name, _, tokens = text.partition(":")
+            return cls(name, tokens=tokens)
+        return cls(name, pattern)
+
+    def only(self, entry: DatasetEntry) -> tuple[str, ...]:
+        """Patterns of the required files; empty for all files."""
+        if self.tokens:
+            return tuple(select_by_tokens(entry, parse_tokens(self.tokens)))
+        return (self.pattern,) if self.pattern else ()
+
+    @property
+    def fetch_command(self) -> str:
+        """The command that fetches the required files."""
+        flag = f" --tokens {self.tokens}" if self.tokens else f" --only '{self.pattern}'" if self.pattern else ""
+        return f"bench data get {self.dataset}{flag}"
+
+
+def fetch_command(entry: DatasetEntry) -> str:
+    """The command that fetches a dataset, or imports it where it cannot be downloaded."""
+    if any(file.urls for file in entry.files):
+        return f"bench data get {entry.name}"
+    return f"bench data import {entry.name} FOLDER"

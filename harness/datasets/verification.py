@@ -1,0 +1,148 @@
+"""The verification state of dataset files: hashed, compared with the published checksum, their format checked."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.contract.entries import DatasetEntry, DatasetFile
+from harness.datasets.http import CHUNK, Progress
+from harness.datasets.paths import file_path
+from harness.datasets.provenance import FileNote, FileState, State, read_notes
+from harness.datasets.selection import select_names
+from harness.errors import DataError
+from harness.plugins.loading import load_object
+
+
+def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | None = None) -> list[FileState]:
+    """The state of every file and folder. Changes nothing.
+
+    Args:
+        only: patterns that choose some of the files.
+        progress: called as bytes are hashed.
+
+    Raises:
+        PluginError: the entry's check cannot be loaded.
+    """
+    names, notes = select_names(entry, only), read_notes(entry)
+    states = [file_state(entry, file, notes.get(file.name), progress) for file in entry.files if file.name in names]
+    return states + [folder_state(entry, name) for name in entry.folders if name in names]
+
+
+def file_state(
+    entry: DatasetEntry, file: DatasetFile, note: FileNote | None, progress: Progress | None = None
+) -> FileState:
+    """The state of a file in the dataset's folder."""
+    path = file_path(entry, file.name)
+    if not path.is_file():
+        return FileState(name=file.name, state="missing")
+    try:
+        digest = hash_file(path, file.name, progress)
+    except OSError as error:
+        return FileState(name=file.name, state="damaged", detail=f"{path} cannot be read: {error.strerror or error}")
+    return judge_file(entry, file, path, digest, note)
+
+
+def judge_file(
+    entry: DatasetEntry,
+    file: DatasetFile,
+    path: Path,
+    digest: str,
+    note: FileNote | None = None,
+    *,
+    accept: bool = False,
+) -> FileState:
+    """The state of a file anywhere, by its SHA-256.
+
+    Args:
+        note: what was noted when it was installed; a file that has changed since is damaged.
+        accept: accept another checksum or size, if the format is right.
+    """
+    size = path.stat().st_size
+    accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
+    state: State = "ok" if file.sha256 else "unverified"
+    problem = _find_mismatch(file, path, size, digest, note)
+    if problem and accept:
+        problem, state = "", "accepted"
+    # A right checksum makes a check of the format needless; beside a wrong one the check explains what is wrong.
+    if problem or state != "ok":
+        problem = "; ".join(filter(None, (problem, _check_format_of_file(entry, path))))
+    return FileState(name=file.name, state="damaged" if problem else state, size=size, sha256=digest, detail=problem)
+
+
+def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: FileNote | None) -> str:
+    """The difference to the published file, or without a published checksum to the installed one; empty if equal."""
+    if file.sha256:
+        if digest == file.sha256 or (file.content_sha256 and _hash_unpacked(path) == file.content_sha256):
+            return ""
+        published_size = f" ({file.size:,} bytes)" if file.size else ""
+        return f"sha256 is {digest} ({size:,} bytes), expected {file.sha256}{published_size}"
+    if file.size not in (0, size):
+        return f"it has {size:,} bytes, expected {file.size:,}"
+    if note is not None and note.sha256 != digest:
+        return f"it has changed: sha256 is {digest}, was {note.sha256} when it was installed"
+    return ""
+
+
+def _hash_unpacked(path: Path) -> str:
+    """SHA-256 of the unpacked content of a gzip file, in hex; empty if it is damaged or not gzip."""
+    digest = hashlib.sha256()
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+    except (OSError, EOFError, zlib.error):
+        return ""
+    return digest.hexdigest()
+
+
+def folder_state(entry: DatasetEntry, name: str, path: Path | None = None) -> FileState:
+    """The state of a folder that the user provides: no checksum is published, so the entry's check decides."""
+    path = path or file_path(entry, name)
+    if not path.is_dir():
+        return FileState(name=name, state="missing")
+    problem = _check_format(entry, path)
+    return FileState(name=name, state="damaged" if problem else "unverified", detail=problem)
+
+
+def _check_format_of_file(entry: DatasetEntry, path: Path) -> str:
+    """As `_check_format`, with "it" for the path at the beginning, which the caller prints."""
+    problem = _check_format(entry, path)
+    rest = problem.removeprefix(str(path))
+    return rest.removeprefix(": ") if rest.startswith(": ") else f"it{rest}" if rest != problem else problem
+
+
+def _check_format(entry: DatasetEntry, path: Path) -> str:
+    """The problem that the entry's own check finds in a file or folder; empty without problem or check."""
+    if not entry.check:
+        return ""
+    try:
+        load_object(entry.check)(path)
+    except DataError as error:
+        return str(error)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}"
+    return ""
+
+
+def hash_file(path: Path, name: str, progress: Progress | None = None) -> str:
+    """SHA-256 of a file, in hex.
+
+    Args:
+        name: the file's name for `progress`.
+        progress: called as bytes are hashed.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            done += len(chunk)
+            if progress:
+                progress(name, done, total)
+    return digest.hexdigest()

@@ -1,0 +1,291 @@
+"""Pack record files into shards and unpack them; interrupted at any moment, no record is lost.
+
+Packing writes a shard, reads it back, syncs it and writes its index before it removes a file; unpacking removes a shard
+only after all its files are written. What an interruption leaves, the next call completes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import DamagedError, StoreError
+from harness.storage import layout, shards
+from harness.storage.records import decode
+from harness.storage.shards import FolderReport, PackedFile, ShardIndex
+from harness.system.files import open_atomically, read_error, read_file, sync_folder, write_atomically, write_error
+
+# --- pack ---------------------------------------------------------------------------------------
+
+
+def pack(folder: Path) -> Iterator[FolderReport]:
+    """Pack the published records below a folder: one new shard in each subfolder that has some.
+
+    Records of run folders (`record.json`) stay as they are: a run is continued from its folder. So do damaged records.
+
+    Raises:
+        StoreError: a folder cannot be written, or another process packs it.
+    """
+    for subfolder, names in layout.walk_records(folder):
+        if any(layout.is_published_record(name) or layout.shard_number(name) for name in names):
+            report = _pack_folder(subfolder)
+            if report.records or report.shards or report.problems:
+                yield report
+
+
+def _pack_folder(folder: Path) -> FolderReport:
+    with _locked(folder):
+        problems: list[str] = []
+        written = _complete_indexes(folder, problems)
+        paths = [folder / name for name in sorted(os.listdir(folder)) if layout.is_published_record(name)]
+        packed = _packed_entries(folder, {path.name for path in paths}, problems)
+        removable = [entry for path in paths if (entry := packed.get(path.name)) and _is_same(path, entry, problems)]
+        new = [entry for path in paths if path.name not in packed and (entry := _describe(path, problems))]
+        if new:
+            written.append(_write_shard(folder, new))
+        _remove(folder, [*removable, *new])
+    records = len(removable) + len(new)
+    return FolderReport(folder=str(folder), records=records, shards=tuple(written), problems=tuple(problems))
+
+
+def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
+    """Write the index of every shard that has none; returns the names of these shards."""
+    names = os.listdir(folder)
+    problems += shards.find_missing_shards(folder, names)
+    completed = []
+    for shard in shards.shards_among(folder, names):
+        if layout.shard_index(shard).exists():
+            continue
+        try:
+            entries = _describe_shard(shard)
+        except StoreError as error:
+            problems.append(str(error))
+        else:
+            _write_index(shard, entries)
+            completed.append(shard.name)
+    return completed
+
+
+def _describe_shard(shard: Path) -> list[PackedFile]:
+    """The entries of a shard's index, from the shard alone.
+
+    Raises:
+        StoreError: the shard cannot be read, or a line is not a whole record.
+    """
+    with shards.open_shard(shard) as file:
+        return [_describe_line(line, shard) for line in shards.read_lines(file, shard)]
+
+
+def _describe_line(line: bytes, shard: Path) -> PackedFile:
+    try:
+        name, content = shards.file_name(line), shards.file_content(line)
+    except msgspec.DecodeError as error:
+        raise DamagedError(f"shard {shard} is damaged: {error}", fix=shards.RESTORE) from None
+    shards.require_record_name(name, shard)
+    return _packed_file(name, content, f"{name} in {shard}")
+
+
+def _packed_file(name: str, content: bytes, where: str) -> PackedFile:
+    """The index entry of a record file.
+
+    Raises:
+        StoreError: the content is not a whole record of this version's schema.
+    """
+    record = decode(content, where)
+    digest = hashlib.sha256(content).hexdigest()
+    return PackedFile(file=name, run_id=record.run_id, sha256=digest, content_hash=record.content_hash)
+
+
+def _indexed_shards(folder: Path) -> list[Path]:
+    """The shards of a folder; without those that have no index, which `_complete_indexes` has named."""
+    return [s for s in shards.shards_among(folder, os.listdir(folder)) if layout.shard_index(s).exists()]
+
+
+def _packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
+    """Entries of the files with these names that whole shards of the folder hold.
+
+    A damaged shard is a problem; the files of its index count as unpacked.
+    """
+    packed: dict[str, PackedFile] = {}
+    for shard in _indexed_shards(folder):
+        try:
+            index = shards.read_index(shard)
+            if not names.isdisjoint(entry.file for entry in index.records):
+                packed |= {entry.file: entry for entry, _ in shards.read_files(shard)}
+        except StoreError as error:
+            problems.append(str(error))
+    return packed
+
+
+def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
+    """Whether a plain file equals the packed one; if not, that is a problem."""
+    try:
+        same = _hash(path) == entry.sha256
+    except StoreError as error:
+        problems.append(str(error))
+        return False
+    if not same:
+        problems.append(
+            f"record {path} differs from the packed one of this name; both were kept ({_conflict_fix(path)})"
+        )
+    return same
+
+
+def _describe(path: Path, problems: list[str]) -> PackedFile | None:
+    try:
+        shards.require_record_name(path.name, path.parent)
+        return _packed_file(path.name, read_file(path), str(path))
+    except StoreError as error:
+        problems.append(str(error))
+        return None
+
+
+def _write_shard(folder: Path, entries: Sequence[PackedFile]) -> str:
+    """Write a shard and its index; returns the shard's name.
+
+    Raises:
+        StoreError: a file cannot be read or was changed meanwhile, or the shard cannot be written.
+    """
+    number = 1 + max(layout.shard_number(name) for name in os.listdir(folder))
+    shard = folder / layout.shard_name(number)
+    with open_atomically(shard) as file:
+        with shards.open_compressor(file) as out:
+            for entry in entries:
+                out.write(shards.encode_line(entry.file, read_file(folder / entry.file)) + b"\n")
+        # Read back before a single file is removed.
+        for entry, line in zip(entries, shards.read_lines(file, shard), strict=True):
+            content = shards.file_content(line)
+            if shards.file_name(line) != entry.file or hashlib.sha256(content).hexdigest() != entry.sha256:
+                raise StoreError(
+                    f"record {folder / entry.file} was changed while it was packed", fix="repeat the command"
+                )
+    _write_index(shard, entries)
+    return shard.name
+
+
+def _write_index(shard: Path, entries: Sequence[PackedFile]) -> None:
+    with shards.open_shard(shard) as file:
+        digest, size = shards.hash_file(file)
+    index = ShardIndex(shard=shard.name, sha256=digest, size=size, records=tuple(entries))
+    write_atomically(layout.shard_index(shard), msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")
+
+
+def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
+    """Remove packed files, unless one was changed since it was packed."""
+    for entry in entries:
+        path = folder / entry.file
+        if _hash(path) == entry.sha256:
+            _unlink(path)
+    sync_folder(folder)
+
+
+# --- unpack -------------------------------------------------------------------------------------
+
+
+def unpack(folder: Path) -> Iterator[FolderReport]:
+    """Write the record files of all shards below a folder, byte for byte, then remove the shards.
+
+    A shard stays where one of its files exists with other content, or where it is damaged.
+
+    Raises:
+        StoreError: a folder cannot be written, or another process packs it.
+    """
+    for subfolder, names in layout.walk_records(folder):
+        if any(layout.shard_number(name) for name in names):
+            yield _unpack_folder(subfolder)
+
+
+def _unpack_folder(folder: Path) -> FolderReport:
+    with _locked(folder):
+        _remove_temporaries(folder, ".*run-*.json.*.tmp")
+        problems: list[str] = []
+        _complete_indexes(folder, problems)
+        records, removed = 0, []
+        for shard in _indexed_shards(folder):
+            try:
+                records += _unpack_shard(shard)
+            except DamagedError as error:
+                problems.append(str(error))
+            else:
+                removed.append(shard.name)
+    return FolderReport(folder=str(folder), records=records, shards=tuple(removed), problems=tuple(problems))
+
+
+def _unpack_shard(shard: Path) -> int:
+    """Write the files of a shard and remove it; returns how many files it has.
+
+    Raises:
+        DamagedError: the shard is damaged, or a file exists with other content; nothing was written.
+    """
+    for entry, content in shards.read_files(shard):
+        path = shard.with_name(entry.file)
+        if path.exists() and read_file(path) != content:
+            raise DamagedError(
+                f"record {path} differs from the one of this name in {shard.name}; both were kept",
+                fix=_conflict_fix(path),
+            )
+    count = 0
+    for entry, content in shards.read_files(shard):
+        path = shard.with_name(entry.file)
+        if not path.exists():
+            write_atomically(path, content)
+        count += 1
+    # The index first: a shard without one is still complete, and the next call reads it.
+    _unlink(layout.shard_index(shard))
+    _unlink(shard)
+    sync_folder(shard.parent)
+    return count
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against another process that packs or unpacks, and remove the unfinished files of a killed one.
+
+    Raises:
+        StoreError: another process holds it, or it cannot be opened.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise read_error(folder, error) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(f"another process packs or unpacks {folder}", fix="wait until it has ended") from None
+        _remove_temporaries(folder, ".records-*.tmp")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_temporaries(folder: Path, pattern: str) -> None:
+    for temporary in folder.glob(pattern):
+        temporary.unlink(missing_ok=True)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise write_error(path, error) from None
+
+
+def _conflict_fix(path: Path) -> str:
+    return (
+        f"to keep the packed record, delete the plain file; to replace it, move the plain file away, run "
+        f"bench results unpack {path.parent}, and move it back"
+    )

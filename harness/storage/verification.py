@@ -1,0 +1,66 @@
+"""Verify records, packed or not: hashes of shards, files and contents, and run ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.errors import StoreError
+from harness.storage import layout, shards
+from harness.storage.records import decode
+from harness.storage.shards import FolderReport, PackedFile
+from harness.system.files import read_file
+
+
+def verify(folder: Path) -> Iterator[FolderReport]:
+    """Check every record below a folder, packed or not: hashes of shards, files and contents, and run ids.
+
+    Changes nothing.
+    """
+    for subfolder, names in layout.walk_records(folder):
+        if any(layout.is_record(name) or layout.shard_number(name) for name in names):
+            yield _verify_folder(subfolder, names)
+
+
+def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
+    problems = shards.find_missing_shards(folder, names)
+    hashes: dict[str, str] = {}
+    checked = []
+    records = 0
+    for shard in shards.shards_among(folder, names):
+        checked.append(shard.name)
+        try:
+            for entry, content in shards.read_files(shard):
+                records += 1
+                problems += _verify_record(content, f"{entry.file} in {shard}", hashes, entry)
+        except StoreError as error:
+            problems.append(str(error))
+    for path in (folder / name for name in names if layout.is_record(name)):
+        records += 1
+        try:
+            problems += _verify_record(read_file(path), str(path), hashes)
+        except StoreError as error:
+            problems.append(str(error))
+    return FolderReport(folder=str(folder), records=records, shards=tuple(checked), problems=tuple(problems))
+
+
+def _verify_record(
+    content: bytes, where: str, hashes: dict[str, str], entry: PackedFile | None = None
+) -> Iterator[str]:
+    """What is wrong with a record.
+
+    Args:
+        hashes: content hashes of the folder's records so far, by run_id.
+        entry: the index's, for a packed record.
+    """
+    try:
+        record = decode(content, where)
+    except StoreError as error:
+        yield str(error)
+        return
+    if record.run_id != layout.run_id_of_json(content):
+        yield f"record {where} has the run_id {record.run_id}; its spec makes it {layout.run_id_of_json(content)}"
+    if entry is not None and (entry.run_id, entry.content_hash) != (record.run_id, record.content_hash):
+        yield f"record {where} has another run_id or content hash than its index says"
+    if hashes.setdefault(record.run_id, record.content_hash) != record.content_hash:
+        yield f"record {where} has the run_id of another record of this folder"
