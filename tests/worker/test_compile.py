@@ -18,7 +18,7 @@ from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.contract.workload import Precision
 from harness.storage.layout import COMPILED
-from harness.worker import compile_worker
+from harness.worker import compile_cache
 from harness.worker.data import synthetic
 from harness.worker.data.batch import Batch
 from harness.worker.data.pools import Pool
@@ -35,7 +35,7 @@ FACTS = {"precision": Precision(compile=True)}
 def _no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.setenv("TRITON_CACHE_DIR", "")
-    monkeypatch.setattr("harness.worker.loading.load_workload", _as_planned)
+    monkeypatch.setattr("harness.worker.setup.load_workload", _as_planned)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
@@ -52,7 +52,7 @@ def on_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace as always, and leave the kernels to eager PyTorch: quick, and no compiler is needed."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=name))
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(compile_worker, "warm_up", lambda job: "")
+    monkeypatch.setattr(compile_cache, "fill_compile_cache", lambda job: "")
 
 
 def losses(record: Record) -> list[float]:
@@ -74,7 +74,7 @@ def test_a_compiled_run_is_the_run(
     spec = spec_of(noisy, workload, facts=FACTS, smoke=True)
     rehearsed = run_here(spec, tmp_path / "with")
     assert rehearsed.status in ("exhausted", "reached"), rehearsed.reason
-    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    monkeypatch.setattr(CountedWork, "warm_up_step", lambda self: None)
     torch._dynamo.reset()
     assert outcome(run_here(spec, tmp_path / "without")) == outcome(rehearsed)
     off = run_here(spec_of(noisy, workload, smoke=True), tmp_path / "off")
@@ -111,8 +111,8 @@ def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
     assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
     assert counters["aot_autograd"]["autograd_cache_miss"] == 0
     assert not (folder_of(spec, tmp_path / "with").path / COMPILED).exists(), "of no use when the run has ended"
-    monkeypatch.setattr(compile_worker, "warm_up", lambda job: "")
-    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    monkeypatch.setattr(compile_cache, "fill_compile_cache", lambda job: "")
+    monkeypatch.setattr(CountedWork, "warm_up_step", lambda self: None)
     torch._dynamo.reset()
     counters.clear()
     cold = run_here(spec, tmp_path / "without")
@@ -149,7 +149,7 @@ def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(compile_worker.sys, "executable", "/bin/false")
+    monkeypatch.setattr(compile_cache.sys, "executable", "/bin/false")
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     record = run_here(spec, tmp_path, watcher)

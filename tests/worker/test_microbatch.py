@@ -58,7 +58,7 @@ class Pretended(ProcessGroup):
 
     count = 2
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         return max(value, -2)
 
 
@@ -101,7 +101,7 @@ def test_a_piece_that_is_computed_twice_has_its_dropout_twice(ranks: int, monkey
     found = []
     for again in (True, False):
         if not again:
-            monkeypatch.setattr("harness.worker.microbatch.recomputed", lambda forward, use_reentrant: forward())
+            monkeypatch.setattr("harness.worker.microbatch.recompute_in_backward", lambda forward, use_reentrant: forward())
         workload = ranked.Parted()
         model = workload.build_model(0, dropout=0.5)
         group = Pretended() if ranks == 2 else SINGLE_PROCESS
