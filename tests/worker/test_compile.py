@@ -23,10 +23,12 @@ from harness.worker.data import synthetic
 from harness.worker.data.batch import Batch
 from harness.worker.data.pools import Pool
 from harness.worker.data.streams import Stream
-from harness.worker.work import CountedWork, compiled
+from harness.worker.forward import compile_loss
+from harness.worker.work import CountedWork
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
 from tests.worker import ranked
+from tests.worker.build import work_of
 
 FACTS = {"precision": Precision(compile=True)}
 
@@ -137,7 +139,7 @@ def test_two_ranks_compile_as_one(tmp_path: Path) -> None:
 
 def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     on_backend("eager", monkeypatch)
-    loss = compiled(micro.Micro().loss)
+    loss = compile_loss(micro.Micro().loss)
     model = micro.Micro().build_model(0)
     for n in range(2, 20):
         x, y = micro.points(n, 0)
@@ -174,8 +176,7 @@ def test_a_rehearsal_leaves_everything_as_it_was(made: type[micro.Micro], monkey
     model = workload.build_model(0, dropout=0.5)
     entry = micro.ENTRY if made is micro.Micro else micro.STREAM_ENTRY
     spec = spec_of(submission("tests.submissions_for_tests:Base"), entry)
-    work = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
-    other = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    work, other = work_of(spec, workload, model), work_of(spec, workload, model)
     torch.manual_seed(3)
     work.warm_up_step()
     assert torch.rand(1).equal(torch.manual_seed(3) and torch.rand(1))
@@ -187,8 +188,7 @@ def test_a_rehearsal_leaves_everything_as_it_was(made: type[micro.Micro], monkey
 
 @pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
 def test_random_data_has_the_shapes_and_not_the_values(made: type[micro.Micro]) -> None:
-    access = "pool" if made is micro.Micro else "stream"
-    real, fake = made().train_data(0), synthetic.random_like(made().train_data(0), access)
+    real, fake = made().train_data(0), synthetic.random_like(made().train_data(0))
     at = torch.arange(40)
 
     def drawn(data: Pool | Stream) -> Batch:

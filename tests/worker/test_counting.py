@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from harness.contract.record import Record
+from harness.errors import RejectedError
+from tests import micro
 from tests.helpers import run_here, spec_of, submission
+from tests.worker.build import work_of
 
 SMOKE_EXAMPLES = 128  # two evaluations of 64 examples
 
@@ -44,12 +47,9 @@ def test_the_gradient_budget_binds(tmp_path: Path) -> None:
 
 def test_a_rehearsal_is_in_no_phase_of_a_profile() -> None:
     """It is off the clock, and the phases have to fit into the clock's seconds."""
-    from harness.worker.profiling import ProfiledWork
-    from tests import micro
-
     workload = micro.Micro()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), profile=True)
-    work = ProfiledWork(spec, workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
+    work = work_of(spec, workload)
     work.warm_up_step()
     assert set(work.phases.values()) == {0.0}
     work.begin_step()
@@ -59,13 +59,10 @@ def test_a_rehearsal_is_in_no_phase_of_a_profile() -> None:
 
 def test_functional_gradients_are_counted() -> None:
     """torch.func.grad through the hooked module is seen by the backward hook on its root."""
-    from harness.worker.work import CountedWork
-    from tests import micro
-
     workload = micro.Micro()
     model = workload.build_model(0)
     spec = spec_of(submission("tests.submissions_for_tests:Base"))
-    work = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    work = work_of(spec, workload, model)
     work.counting = True
     batch = work.draw()
 
@@ -97,12 +94,8 @@ def test_rules_are_enforced(name: str, word: str, tmp_path: Path) -> None:
 
 
 def test_indices_on_a_stream_are_rejected() -> None:
-    from harness.errors import RejectedError
-    from harness.worker.work import CountedWork
-    from tests import micro
-
     workload = micro.MicroStream()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), micro.STREAM_ENTRY)
-    work = CountedWork(spec, workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
+    work = work_of(spec, workload)
     with pytest.raises(RejectedError, match="stream"):
         work.draw(indices=torch.arange(3))

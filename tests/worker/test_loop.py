@@ -127,7 +127,7 @@ class StopAt:
         self.stop = stop
 
     def __call__(self, job: Any, receive: Any) -> None:
-        from harness.worker.setup import run_job
+        from harness.worker.job import run_job
 
         seen = 0
 
@@ -199,14 +199,16 @@ def test_profile_takes_the_time_apart(tmp_path: Path) -> None:
 
 
 def test_guard_names_what_changed() -> None:
-    from harness.worker.rules import ModelGuard
+    from harness.worker.distributed.collectives import SINGLE_PROCESS
+    from harness.worker.rules import load_rules
 
     model = torch.nn.Linear(2, 2)
-    guard = ModelGuard(model)
-    guard.check()
+    rules = load_rules(spec_of(entry("Base")))
+    rules.before_construction(model, SINGLE_PROCESS)
+    rules.at_pause(model, SINGLE_PROCESS)
     model.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
     with pytest.raises(RejectedError, match="extra"):
-        guard.check()
+        rules.at_pause(model, SINGLE_PROCESS)
 
 
 def test_a_schedule_is_told_where_it_stands_in_a_stage(tmp_path: Path) -> None:

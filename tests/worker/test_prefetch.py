@@ -14,11 +14,10 @@ from harness.worker.data.batch import Batch
 from harness.worker.data.order import ShuffledOrder
 from harness.worker.data.pools import SubsetPool, TensorPool
 from harness.worker.data.prefetch import Prefetch, prefetchable
-from harness.worker.work import CountedWork
+from harness.worker.data.source import PoolSource
 from tests import micro
 from tests.helpers import spec_of, submission
-
-CPU = torch.device("cpu")
+from tests.worker.build import CPU, work_of
 
 
 class Noted(TensorPool):
@@ -107,10 +106,12 @@ def test_work_draws_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -
         workload = micro.Micro()
         data: Any = workload.train_data(0)
         data.prefetchable = True
-        work = CountedWork(spec, workload, workload.build_model(0), data, CPU)
-        assert work._prefetch is None, "on the processor there is nothing to wait for"
+        work = work_of(spec, workload, data=data)
+        source = work._source
+        assert isinstance(source, PoolSource)
+        assert source._prefetch is None, "on the CPU there is nothing to wait for"
         if read_ahead:
-            work._prefetch = Prefetch(data.gather, work._order, CPU)
+            source._prefetch = Prefetch(data.gather, source._order, CPU)
         seen = []
         for n in (None, 4, None, None):
             work.begin_step()

@@ -1,0 +1,38 @@
+"""Memory, as a record states it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held at once: of the device's allocator on a GPU, of the process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def state_bytes(state: Any, model: nn.Module) -> int:
+    """Bytes of the tensors in a submission's state, the model's own excepted and shared memory counted once."""
+    model_tensors = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
+    sizes: dict[int, int] = {}
+
+    def visit(value: Any) -> None:
+        if isinstance(value, Tensor):
+            if value.data_ptr() not in model_tensors:
+                sizes[value.data_ptr()] = value.numel() * value.element_size()
+        elif isinstance(value, dict):
+            for item in value.values():
+                visit(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                visit(item)
+
+    visit(state)
+    return sum(sizes.values())
