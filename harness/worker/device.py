@@ -18,7 +18,7 @@ def rank_device(rank: int, spec: RunSpec) -> torch.device:
 
 
 def set_default_device(device: torch.device) -> None:
-    """Make this GPU the one that code means which names none: the RNG state's, and that of tensors made on `cuda`."""
+    """Make a GPU the current one: tensors created on `cuda` and reads of the RNG state then use this GPU."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 

@@ -1,4 +1,4 @@
-"""Memory, as a record states it."""
+"""The memory that a run uses, for its record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes held at once: of the device's allocator on a GPU, of the process elsewhere."""
+    """The most bytes allocated at once: on the GPU, or elsewhere by the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -19,20 +19,20 @@ def peak_memory(device: torch.device) -> int:
 
 
 def state_bytes(state: Any, model: nn.Module) -> int:
-    """Bytes of the tensors in a submission's state, the model's own excepted and shared memory counted once."""
+    """Bytes of the tensors in a submission's state, without the model's own; shared memory is counted once."""
     model_tensors = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
     sizes: dict[int, int] = {}
 
-    def visit(value: Any) -> None:
+    def add_tensors(value: Any) -> None:
         if isinstance(value, Tensor):
             if value.data_ptr() not in model_tensors:
                 sizes[value.data_ptr()] = value.numel() * value.element_size()
         elif isinstance(value, dict):
             for item in value.values():
-                visit(item)
+                add_tensors(item)
         elif isinstance(value, list | tuple):
             for item in value:
-                visit(item)
+                add_tensors(item)
 
-    visit(state)
+    add_tensors(state)
     return sum(sizes.values())

@@ -183,9 +183,10 @@ class MicrobatchedPasses:
     def _may_retry_smaller(self, step: int) -> bool:
         """Whether a pass that the memory does not hold may be made again in smaller micro-batches.
 
-        Only in the first updates, while the optimizer's state comes to be: later, a smaller micro-batch would make it
-        another run from there on. Only where there are no gradients yet: those of half a pass could not be told from
-        them. And on one rank only: several would have to choose the same size, which they do in `warm_up`.
+        Only in the first updates, while the optimizer's state is being created: later, the run would go on with other
+        rounding and other speed than it began with. Only while there are no gradients, since those of an unfinished
+        pass could not be taken out of them. And only on a single rank: several have to choose the same size, which they
+        do in `warm_up`.
         """
         early = step < RETRY_STEPS and self._group.count == 1
         return early and all(p.grad is None for p in self._model.parameters())

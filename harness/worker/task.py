@@ -1,4 +1,4 @@
-"""What a submission is told of its run."""
+"""Builds the task: everything that a submission may know of its run."""
 
 from __future__ import annotations
 

@@ -17,15 +17,15 @@ def save_weights(model: nn.Module, path: Path) -> str:
     Returns:
         The SHA-256 of the file.
 
-    The file is a function of names and values alone, so equal weights give equal hashes.
+    Equal names and values give equal files, and so equal hashes.
     """
-    # A tied tensor stands under one name only: safetensors refuses shared memory.
-    seen: set[int] = set()
+    # A tied tensor is stored under one name only: safetensors refuses shared memory.
+    stored: set[int] = set()
     tensors: dict[str, Tensor] = {}
     for name, tensor in sorted(model.state_dict().items()):
-        if tensor.numel() and tensor.data_ptr() in seen:
+        if tensor.numel() and tensor.data_ptr() in stored:
             continue
-        seen.add(tensor.data_ptr())
+        stored.add(tensor.data_ptr())
         tensors[name] = tensor.detach().cpu().contiguous()
     payload = safetensors.torch.save(tensors)
     write_atomically(path, payload)

@@ -119,7 +119,7 @@ class RankProcesses:
             self._abort()
 
     def explain_end(self, end: Done) -> Done:
-        """Rank 0's own end; where that says no more than that contact was lost, the end of the rank that was lost."""
+        """The end of the run: rank 0's own, or that of the rank whose loss ended rank 0."""
         if end.status == "crashed" and end.reason.startswith(LOST_CONTACT):
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lost_ranks), _EXIT_S)

@@ -41,8 +41,8 @@ class EqualWeights(Rule):
         if float(largest) > MAX_DRIFT:
             raise RejectedError(
                 f"{tensor} differs by {float(largest):.2g} of its size between rank 0 and rank {rank}",
-                fix="what a step computes must be equal on every rank: gradients come from work.backward or from "
-                "backward() of what work.loss returned, not from autograd.grad (needs={'raw-grad'} says so)",
+                fix="take gradients from work.backward, or from backward() of what work.loss returned, so that a step "
+                "computes the same on every rank; with autograd.grad, declare the need 'raw-grad'",
             )
 
 

@@ -22,6 +22,6 @@ class ImportTime(Rule):
     def after_import(self, process_seconds: float) -> None:
         if process_seconds > IMPORT_LIMIT_S:
             raise RejectedError(
-                f"importing the submission took {process_seconds:.1f} s; the limit is {IMPORT_LIMIT_S:.0f} s of CPU time",
+                f"importing the submission took {process_seconds:.1f} s; the limit is {IMPORT_LIMIT_S:.0f} s",
                 fix="compute in the constructor, where the clock runs, or import lighter libraries",
             )

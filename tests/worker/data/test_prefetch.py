@@ -55,10 +55,12 @@ def test_a_peek_takes_nothing() -> None:
     assert one.peek(3) is None, "there is no pass yet"
     for n in (4, 4):
         assert one.take(n).tolist() == two.take(n).tolist()
-        seen = one.peek(2)
+        seen, again = one.peek(2), one.peek(2)
         assert seen is not None
-        assert seen.tolist() == one.peek(2).tolist()  # type: ignore[union-attr]
+        assert again is not None
+        assert seen.tolist() == again.tolist()
     assert one.peek(3) is None, "that would begin the next pass"
+    assert seen is not None
     assert one.take(2).tolist() == seen.tolist()
     assert {k: str(v) for k, v in one.state_dict().items() if k != "position"} == {
         k: str(v) for k, v in two.state_dict().items() if k != "position"
@@ -99,7 +101,7 @@ def test_who_may_be_read_ahead() -> None:
 
 
 def test_work_draws_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The draws of a run, with the order picked up from a checkpoint in between and a selection by hand."""
+    """The draws of a run, with the order restored from a checkpoint in between, and a draw by index."""
 
     def drawn(read_ahead: bool) -> list[Any]:
         spec = spec_of(submission("tests.submissions_for_tests:Base"))
@@ -112,7 +114,7 @@ def test_work_draws_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -
         assert source._prefetch is None, "on the CPU there is nothing to wait for"
         if read_ahead:
             source._prefetch = Prefetch(data.gather, source._order, CPU)
-        seen = []
+        seen: list[Any] = []
         for n in (None, 4, None, None):
             work.begin_step()
             seen.append({k: t.tolist() for k, t in work.draw(n).items()})
