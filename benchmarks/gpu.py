@@ -46,7 +46,6 @@ from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
 from harness.worker import environment, setup
-from harness.worker import work as worker_work
 from submissions.optimizers.flattened import FlattenedMuon
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -135,7 +134,7 @@ class Session:
 
 #: Whether this version computes a batch in parts, and compiles losses.
 PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
-COMPILES = hasattr(worker_work, "compiled")
+COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
 
 # --- measuring ----------------------------------------------------------------------------------
@@ -156,11 +155,11 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
         if isinstance(event, ClockEdge) and not event.running:
             session.read(spec.workload.facts.name)  # off the clock, before the device has cooled down
 
-    run = setup.build(Job(spec=spec, folder=str(session.folder), resume=False), receive)
+    run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), receive)
     done = run.train()
     if done.status != "exhausted":
         raise RuntimeError(f"{spec.workload.facts.id} ended as {done.status}: {done.reason}")
-    ends = run.at.points[1:]
+    ends = run.state.position.points[1:]
     rates = [
         (b.examples - a.examples) / (b.scored(spec.clock) - a.scored(spec.clock)) for a, b in itertools.pairwise(ends)
     ]
@@ -173,7 +172,7 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
         "examples_per_second": rates,
         "peak_memory_bytes": done.usage.peak_memory_bytes,
         "evaluation_seconds": done.usage.evaluation_seconds,
-        "train_loss": [p.train_loss for p in run.at.points],
+        "train_loss": [p.train_loss for p in run.state.position.points],
         "warnings": said,
     }
 
@@ -201,7 +200,7 @@ def overhead(session: Session) -> dict[str, Any]:
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
-    run = setup.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+    run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
     made = load_object(workload.load)(**workload.arguments)
     micro = getattr(run.work, "micro_batch", None) or spec.workload.facts.batch_sizes[0]
     bare = bare_words(spec, made, micro, spec.workload.facts.precision.compile and COMPILES)
@@ -238,7 +237,7 @@ def waits(session: Session) -> dict[str, Any]:
     found: dict[str, Any] = {"waits_per_step": {}}
     for workload in (session.words(), session.pictures()):
         spec = session.spec(workload, "adamw-cosine")
-        run = setup.build(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+        run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
         for _ in range(3):
             _one_step(run)
         torch.cuda.synchronize()

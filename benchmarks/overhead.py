@@ -74,11 +74,11 @@ def _interleaved(ours: Callable[[], None], bare: Callable[[], None], steps: int)
 
 
 def _our_step(spec: RunSpec) -> Callable[[], None]:
-    """A run as the worker builds it; its step as between two evaluations of `TrainingRun.train`."""
+    """A run as the worker builds it; its step as between two evaluations in `TrainingRun.train`."""
 
     def ignore(event: AnyEvent) -> None: ...
 
-    run = setup.build(Job(spec=spec, folder=tempfile.mkdtemp(), resume=False), ignore)
+    run = setup.start_run(Job(spec=spec, folder=tempfile.mkdtemp(), resume=False), ignore)
 
     def step() -> None:
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:

@@ -80,7 +80,7 @@ def spec_of(
 
 def run_here(spec: RunSpec, runs: Path, watcher: Remember | None = None, **options: Any) -> Record:
     """Run a trial in this process."""
-    from harness.worker.setup import run_job
+    from harness.worker.job import run_job
 
     return run_trial(spec, runs, watcher or Remember(), ExecutionOptions(**options), run_job)[0]
 

@@ -178,7 +178,7 @@ class TestPair:
         assert whole.counters.steps > 0
         assert whole.points[-1].metrics.keys() >= whole.points[0].metrics.keys()
         from harness.execution.trial import run_trial
-        from tests.worker.test_loop import StopAt
+        from tests.worker.interrupt import StopAt
 
         with pytest.raises(Interrupted):
             run_trial(spec, tmp_path / "broken", Remember(), transport=StopAt(2))

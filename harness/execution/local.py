@@ -73,7 +73,7 @@ def import_worker_transport() -> Transport:
 
     Imported by name: the supervisor's side does not import torch, so that planning, tables and `--help` stay quick.
     """
-    transport: Transport = importlib.import_module("harness.worker.setup").run_job
+    transport: Transport = importlib.import_module("harness.worker.job").run_job
     return transport
 
 

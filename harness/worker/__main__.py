@@ -1,6 +1,6 @@
 """The worker process: a job on standard input, events on a pipe, everything else into its log.
 
-usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor, not by hand)
+usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batch norm's running statistics, taken anew for weights that are evaluated but were not trained with.
+"""Batch norm's running statistics, recomputed for weights that are evaluated but were not trained with.
 
 Source: Averaging Weights Leads to Wider Optima and Better Generalization, arXiv 1803.05407, section 3.2.
 """
@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from harness.worker.data.batch import Batch
 from harness.worker.protocols import Work
 
-#: Batches that the statistics are taken from: more cost more, and evaluations may be a few updates apart.
+#: Batches that the statistics are taken over: more of them cost more, and evaluations may be a few updates apart.
 BATCHES = 8
 
 
 class BatchStatistics:
     """Keeps the last batches trained on, and recomputes running means and variances with counted forward passes.
 
-    The batches are let go after every evaluation, so that none of them has to stand in a checkpoint: what is kept
-    between two evaluations is made anew by a run that goes on from the first of them.
+    The batches are dropped after every evaluation, so that no checkpoint has to hold them: a run that resumes from an
+    evaluation collects the next ones again.
 
     Args:
-        model: as it is evaluated.
-        norms: its batch-norm layers, all with running statistics.
+        model: the model that is evaluated.
+        norms: its batch-norm layers, all of them with running statistics.
     """
 
     def __init__(self, model: nn.Module, norms: Sequence[nn.modules.batchnorm._BatchNorm]) -> None:
@@ -35,46 +35,46 @@ class BatchStatistics:
         self._norms = norms
         self._recent: deque[Batch] = deque(maxlen=BATCHES)
         self._work: Work | None = None
-        self._computed: list[Tensor] = []
+        self._recomputed: list[Tensor] = []
 
     @classmethod
     def of(cls, model: nn.Module) -> BatchStatistics | None:
-        """For a model with running statistics; None for one without."""
+        """The statistics of a model; None for a model without running statistics."""
         norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
         return cls(model, norms) if norms else None
 
     def remember(self, batch: Batch, work: Work) -> None:
         """Keep a reference to a batch just trained on."""
         self._recent.append(batch)
-        self._computed.clear()
+        self._recomputed.clear()
         self._work = work
 
     @contextmanager
     def refreshed(self) -> Iterator[None]:
-        """While open, the statistics are those of the weights that the model holds now, over the batches kept.
+        """While open, the statistics are those of the weights that the model holds now, over the last batches.
 
-        A second time without an update between, they are those of the first.
+        Without an update since the last time, the statistics of that time are used again.
         """
-        if self._work is None or not (self._recent or self._computed):
+        if self._work is None or not (self._recent or self._recomputed):
             yield
             return
         buffers = [b for norm in self._norms for b in norm.buffers(recurse=False)]
-        kept = [b.clone() for b in buffers]
-        if self._computed:
-            _copy_into(self._computed, buffers)
+        before = [b.clone() for b in buffers]
+        if self._recomputed:
+            _copy_into(self._recomputed, buffers)
         else:
             self._recompute(self._work)
             self._recent.clear()
-            self._computed = [b.clone() for b in buffers]
+            self._recomputed = [b.clone() for b in buffers]
         try:
             yield
         finally:
-            _copy_into(kept, buffers)
+            _copy_into(before, buffers)
 
     def _recompute(self, work: Work) -> None:
         training = [module for module in self._model.modules() if module.training]
         momenta = [norm.momentum for norm in self._norms]
-        self._model.eval()  # dropout and the like stay off, and draw no random numbers
+        self._model.eval()  # dropout and the like are off, and draw no random numbers
         for norm in self._norms:
             norm.train()
             norm.reset_running_stats()

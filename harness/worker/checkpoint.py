@@ -1,4 +1,7 @@
-"""One file that holds a run: written atomically, verified on reading, with the previous one kept."""
+"""The file of a checkpoint: written atomically, verified when it is read, with the previous one kept.
+
+Its content is `harness.worker.run_state`'s.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors, scalars, strings, lists and dicts) as the folder's checkpoint.
 
     Raises:
-        StoreError: the file cannot be written; the earlier checkpoint is still there.
-        PluginError: the state holds something that could not be read back.
+        StoreError: the file cannot be written; the earlier checkpoint is kept.
+        PluginError: the state holds a value of a type that could not be read back.
     """
     _require_plain(state, "state")
     buffer = io.BytesIO()
@@ -46,12 +49,12 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest checkpoint that is whole, or None, and a warning for each one that was not.
+    """The newest checkpoint that is undamaged, or None; and a warning for each damaged one.
 
-    A damaged file is put aside as `*.corrupt`, never deleted.
+    A damaged file is renamed to `*.corrupt`, never deleted.
 
     Raises:
-        RuntimeError: the memory does not suffice to read one.
+        RuntimeError: there is not enough memory to read a checkpoint.
     """
     warnings: list[str] = []
     for name in (CURRENT, PREVIOUS):
@@ -64,11 +67,11 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             if torch_errors.is_out_of_memory(error):
                 raise
             earlier = name == CURRENT and (folder / PREVIOUS).exists()
-            then = "going on from the one before" if earlier else "starting from the beginning"
-            aside = unused_path(path.with_suffix(".corrupt"))
-            os.replace(path, aside)
+            consequence = "resuming from the previous one" if earlier else "starting from the beginning"
+            corrupt = unused_path(path.with_suffix(".corrupt"))
+            os.replace(path, corrupt)
             reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
-            warnings.append(f"checkpoint {path} is damaged: {reason}; kept as {aside.name}, {then}")
+            warnings.append(f"checkpoint {path} is damaged: {reason}; kept as {corrupt.name}, {consequence}")
     return None, warnings
 
 
@@ -100,7 +103,7 @@ _PLAIN = (
 
 
 def _require_plain(value: Any, where: str) -> None:
-    """Refuse now what reading would refuse: a run must not learn that when it is resumed."""
+    """Refuse what reading would refuse, at the first evaluation and not when the run is resumed."""
     if type(value) in (dict, OrderedDict):
         for key, item in value.items():
             _require_plain(key, f"a key of {where}")

@@ -1,7 +1,7 @@
-"""The clock of a run: wall and processor seconds, read only where it starts and stops.
+"""The clock of a run: wall seconds and CPU seconds, read only when it starts and stops.
 
-This module is imported before any plugin, and it keeps its own references to the time functions, so that
-patching `time` later changes nothing here. The supervisor's second clock watches the same edges from outside.
+This module is imported before any plugin and keeps its own references to the time functions, so that patching `time`
+later changes nothing here. The supervisor times the same intervals with a second clock, from outside.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Clock:
 
     Args:
         synchronize: waits for the device; called at the edges only, never per step.
-        on_edge: told of every edge as (running, seconds, process_seconds).
-        seconds, process_seconds: readings to go on from.
+        on_edge: called at every start and stop with (running, seconds, process_seconds).
+        seconds, process_seconds: wall and CPU seconds to go on from.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Clock:
         if self.running:
             raise RuntimeError("the clock is already running")
         if not self._frozen:
-            # What exists before the first step (modules, data, model) is never garbage: the collector may skip it.
+            # What exists before the first step (modules, data, model) never becomes garbage: the collector may skip it.
             gc.collect()
             gc.freeze()
             self._frozen = True
@@ -53,7 +53,7 @@ class Clock:
         self._wall, self._process = perf_counter(), process_time()
 
     def pause(self) -> None:
-        """Stop counting; waits for the device first, so that queued work is charged to whoever queued it."""
+        """Stop counting; waits for the device first, so that the clock includes the work that is still queued."""
         if not self.running:
             raise RuntimeError("the clock is not running")
         self._synchronize()
@@ -71,7 +71,7 @@ class Clock:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """The clock runs inside this block; on an exception it is stopped all the same."""
+        """The clock runs inside this block, and stops on an exception, too."""
         self.resume()
         try:
             yield

@@ -16,9 +16,9 @@ from harness.system import python_process
 
 
 def uses_compiler(spec: RunSpec) -> bool:
-    """Whether a trial's loss is compiled: where its workload says so, and on a processor a C++ compiler is there.
+    """Whether a trial's loss is compiled: its workload asks for it and, on the CPU, there is a C++ compiler.
 
-    Source: `torch._inductor.config.cpp.cxx`: what `CXX` names, or g++.
+    Source: `torch._inductor.config.cpp.cxx`: the program that `CXX` names, or g++.
     """
     if not spec.workload.facts.precision.compile:
         return False
@@ -26,12 +26,13 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache; why that failed, or an empty string.
+    """Fill a trial's compiler cache in a process of its own.
 
-    A failure is no failure of the trial, which compiles for itself then, on the clock.
+    Returns:
+        Why it failed, or an empty string. The trial does not fail with it: it then compiles for itself, on the clock.
     """
     if (Path(job.folder) / COMPILED).exists():
-        return ""  # a run that goes on
+        return ""  # the run is being resumed
     process = subprocess.run(
         python_process.command("harness.worker.compile_worker"),
         input=msgspec.json.encode(job) + b"\n",
@@ -43,6 +44,6 @@ def fill_compile_cache(job: Job) -> str:
 
 
 def redirect_compile_cache(job: Job) -> None:
-    """Have the compiler keep what it makes in the trial's folder, and nowhere else."""
+    """Have the compiler keep its files in the trial's folder and nowhere else."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / COMPILED)
     os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / COMPILED / "triton")

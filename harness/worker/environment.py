@@ -1,4 +1,4 @@
-"""The machine and software of a run, as the worker sees them."""
+"""The machine and the software of a run, for its record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def git_state() -> str:
 
 
 def environment(spec: RunSpec, device: torch.device) -> Environment:
-    """What this machine and its software are, for the record."""
+    """The machine and the software that a trial runs on."""
     on_gpu = device.type == "cuda"
     return Environment(
         python=platform.python_version(),

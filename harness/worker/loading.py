@@ -1,4 +1,4 @@
-"""Imports a submission and a workload, and prepares what a recipe is made of."""
+"""Imports a submission and a workload, and prepares the parts of a recipe."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """The factory (model, task, hparams) -> Submission that a submission's `load` and `parts` name.
 
     Raises:
-        PluginError: something cannot be imported, or is not a recipe, a submission class or an optimizer class; or its
-            source is no longer what was planned, and its record would be filed under another's hash.
+        PluginError: something cannot be imported, or is not a submission; or its source is no longer the one that was
+            planned, so that its record would be filed under another source's hash.
     """
     loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and loading.source_hash(loads) != ref.source_hash:
         for load in loads:
-            loading.load_object(load)  # where one is gone, that is what to say
-        fix = "give the command again: what has ended keeps the source it had, the rest runs with this one"
+            loading.load_object(load)  # if a module is gone, this raises the better error
+        fix = "give the command again: finished runs keep the source that they had, the others run with this one"
         raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
     parts = {f"{part.kind}:{part.name}": call_prepare(loading.load_object(part.load)) for part in ref.parts}
     if ref.load is None:
@@ -39,7 +39,11 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     if callable(getattr(loaded, "step", None)) and callable(loaded):
         factory: Callable[..., Submission] = loaded
         return factory
-    raise PluginError(f"{ref.load} is no Recipe, no submission class and no torch optimizer class")
+    raise PluginError(
+        f"{ref.load} is not a submission: expected a Recipe, a class with step(), eval_weights() and state_dict(), or "
+        "a torch optimizer class",
+        fix="name one of these in the entry's `load`",
+    )
 
 
 def call_prepare(loaded: Any) -> Any:
@@ -51,16 +55,21 @@ def call_prepare(loaded: Any) -> Any:
 
 
 def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
-    """Without any schedule the learning rate is constant."""
+    """The parts, with a constant learning rate where they have no schedule."""
     if any(name.startswith("schedule:") for name in parts):
         return parts
     return {**parts, "schedule:constant": lambda progress: 1.0}
 
 
 def load_workload(spec: RunSpec) -> Workload:
+    """The trial's workload, called with its entry's arguments.
+
+    Raises:
+        PluginError: it cannot be imported, or its facts are not those that were planned.
+    """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
-    # Rulesets and smoke runs change the budget, and stages with it; everything else must be what was planned.
+    # Rulesets and smoke runs change the budget, and stages with it; everything else must be as planned.
     if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
         raise PluginError(
             f"{ref.load} is not the {ref.facts.id} that was planned: its facts differ from its entry's",

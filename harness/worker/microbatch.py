@@ -1,4 +1,4 @@
-"""Passes that are computed in parts: every rank takes its share of a batch, and every share a few examples at a time.
+"""Passes in parts: every rank takes its shard of a batch, and computes it a micro-batch at a time.
 
 Whatever the number of parts, a submission sees whole batches, whole losses and whole gradients: docs/adr/0005.
 """
@@ -6,92 +6,95 @@ Whatever the number of parts, a submission sees whole batches, whole losses and 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
-from harness.contract.run import RunSpec
 from harness.worker import rng, torch_errors
 from harness.worker.data.batch import Batch
-from harness.worker.data.pools import Pool
-from harness.worker.data.streams import Stream
 from harness.worker.distributed.collective_grad import GatherRows, WeightedMean
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
-from harness.worker.distributed.gradient_sync import GradientSync, average
+from harness.worker.distributed.gradient_sync import GradientSync, average_over_ranks
+from harness.worker.distributed.rank_rng import RankRng
+from harness.worker.forward import ForwardPass
+from harness.worker.profiling import Profiler, timed
 from harness.worker.protocols import Workload
-from harness.worker.work import CountedWork
 
-#: In so many updates a pass may be cut to what the memory holds: the second one has the optimizer's state beside it.
+#: A pass may be cut to what the memory holds in the first updates only: the second one has the optimizer's state
+#: beside it.
 RETRY_STEPS = 2
 
 
-def micro_batch(workload: Workload) -> int | None:
+def preferred_micro_batch(workload: Workload) -> int | None:
     """The most examples that a workload wants in one pass on one device; None leaves it to the memory."""
     size: int | None = getattr(workload, "micro_batch", None)
     return size
 
 
-class MicrobatchedWork(CountedWork):
-    """Counted work in parts; on one device and in one part it computes what `CountedWork` does.
+class MicrobatchedPasses:
+    """Passes in parts; on one device and in one part they compute what `WholeBatchPasses` does.
 
-    In `backward` ranks exchange gradients while others are still being computed. Graphs that are handed out (`loss`,
-    `outputs`) carry the whole value, and gradients are averaged when the backward pass that a submission starts there
-    ends.
+    In `backward`, gradients are averaged over ranks while others are still being computed. The graphs that `loss` and
+    `outputs` return carry the whole value. Their gradients are averaged at the end of the backward pass that the
+    submission starts there.
 
     Args:
-        spec, workload, model, data, device: as for `CountedWork`.
+        forward: computes losses and outputs of a micro-batch.
         group: the ranks of the run.
-        warn: told when the memory did not suffice.
+        micro_batch: the most examples in one pass on one device; None for no limit.
+        seed: of what is random in a pass and differs between ranks (dropout).
+        warn: receives a message when the memory does not suffice.
+        profiler: times the phases of a step; None for none.
     """
 
     def __init__(
         self,
-        spec: RunSpec,
-        workload: Workload,
-        model: nn.Module,
-        data: Pool | Stream,
-        device: torch.device,
+        forward: ForwardPass,
+        *,
         group: ProcessGroup = SINGLE_PROCESS,
+        micro_batch: int | None = None,
+        seed: int = 0,
         warn: Callable[[str], None] = lambda text: None,
+        profiler: Profiler | None = None,
     ) -> None:
-        super().__init__(spec, workload, model, data, device)
+        self.micro_batch = micro_batch
+        self._forward = forward
+        self._model = forward.model
         self._group = group
         self._warn = warn
-        self.micro_batch = micro_batch(workload)
-        self._gradient_sync = GradientSync(model.parameters()) if group.count > 1 else None
+        self._local_loss = timed(profiler, "forward", self._compute_local_loss)
+        self._gradient_sync = GradientSync(self._model.parameters()) if group.count > 1 else None
         # Running statistics would move twice if a pass were computed twice.
-        self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-        self._reducing = False
-        self._rank_rng_state = (
-            _initial_rng_state(device, f"{spec.seeds.submission}/{group.rank}") if group.count > 1 else None
-        )
+        self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._model.modules())
+        self._averaging_queued = False
+        self._rank_rng = RankRng(forward.device, f"{seed}/{group.rank}") if group.count > 1 else None
 
     # --- passes ----------------------------------------------------------------------------------
 
-    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        self.forward_examples += batch.n
-        self.gradient_examples += batch.n
+    def backward(self, batch: Batch, scale: float, step: int) -> Tensor:
         local, _ = self._local_shard(batch)
-        loss = (self._retry_smaller_on_oom if self._may_retry_smaller else self._accumulate)(local, batch.n, scale)
-        self.last_loss = loss = self._group.all_reduce_sum(loss)
-        return loss
+        accumulate = self._retry_smaller_on_oom if self._may_retry_smaller(step) else self._accumulate
+        return self._group.all_reduce_sum(accumulate(local, batch.n, scale))
 
     def _accumulate(self, local: Batch, n: int, scale: float) -> Tensor:
-        """Forward and backward over this rank's examples, piece by piece: its part of the mean loss over all `n`."""
+        """Forward and backward over this rank's examples, one micro-batch at a time.
+
+        Returns:
+            This rank's part of the mean loss over all `n` examples, detached.
+        """
         microbatches = list(self._microbatches(local))
         total: Tensor | None = None
-        for at, microbatch in enumerate(microbatches):
-            # A rank without examples of its own goes along with one that counts for nothing.
+        for index, microbatch in enumerate(microbatches):
+            # A rank without examples of its own computes one that counts for nothing.
             share = microbatch.n / n if len(self._local_rows(n)) else 0.0
-            loss = self._forward(microbatch, False)
+            loss = self._local_loss(microbatch, False)
             # Times the number of ranks, since gradients are averaged and not summed.
             factor = share * self._group.count * scale
-            last = at + 1 == len(microbatches)
+            last = index + 1 == len(microbatches)
             with self._gradient_sync.overlapping() if last and self._gradient_sync is not None else nullcontext():
                 (loss if factor == 1.0 else loss * factor).backward()  # type: ignore[no-untyped-call]
             part = loss.detach() if share == 1.0 else loss.detach() * share
@@ -99,35 +102,33 @@ class MicrobatchedWork(CountedWork):
         assert total is not None
         return total
 
-    def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
-        if self._group.count == 1:
-            return super().loss(batch, per_example)
-        self.forward_examples += batch.n
+    def loss(self, batch: Batch, per_example: bool) -> Tensor:
         local, rows = self._local_shard(batch)
-        mine = self._forward(local, per_example)
+        local_loss = self._local_loss(local, per_example)
+        if self._group.count == 1:
+            return local_loss
         if per_example:
-            loss: Tensor = GatherRows.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+            loss: Tensor = GatherRows.apply(local_loss[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
         else:
-            loss = WeightedMean.apply(mine, self._group, len(rows) / batch.n)  # type: ignore[no-untyped-call]
-        self.last_loss = loss.detach()
-        if loss.requires_grad:
-            loss.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
+            loss = WeightedMean.apply(local_loss, self._group, len(rows) / batch.n)  # type: ignore[no-untyped-call]
+        self._average_after_backward(loss)
         return loss
 
-    def _outputs(self, batch: Batch, model: nn.Module) -> Tensor:
-        if self._group.count == 1:
-            return super()._outputs(batch, model)
+    def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         local, rows = self._local_shard(batch)
         with self._use_rank_rng():
-            mine = super()._outputs(local, model)
-        outputs: Tensor = GatherRows.apply(mine[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+            local_outputs = self._forward.outputs(local, model)
+        if self._group.count == 1:
+            return local_outputs
+        outputs: Tensor = GatherRows.apply(local_outputs[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
+        self._average_after_backward(outputs)
         return outputs
 
-    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
-        """The loss of a batch in pieces. Where a graph is wanted, only one piece's activations exist at a time."""
+    def _compute_local_loss(self, batch: Batch, per_example: bool) -> Tensor:
+        """The loss of this rank's examples. Of its graph, one micro-batch's activations exist at a time."""
         microbatches = list(self._microbatches(batch))
         if len(microbatches) == 1:
-            return self._forward_microbatch(batch, per_example)
+            return self._microbatch_loss(batch, per_example)
         losses = [self._checkpointed_forward(microbatch, per_example) for microbatch in microbatches]
         if per_example:
             return torch.cat(losses)
@@ -136,26 +137,27 @@ class MicrobatchedWork(CountedWork):
         ).sum()
 
     def _checkpointed_forward(self, microbatch: Batch, per_example: bool) -> Tensor:
-        """A piece's loss, computed again in the backward pass, with the dropout that it had."""
+        """A micro-batch's loss, computed again in the backward pass, with the dropout of the first time."""
         if not torch.is_grad_enabled() or self._has_batch_norm:
-            return self._forward_microbatch(microbatch, per_example)
-        began = self._rank_rng_state
+            return self._microbatch_loss(microbatch, per_example)
+        rank_rng = self._rank_rng
+        began = None if rank_rng is None else rank_rng.state
 
         def forward() -> Tensor:
-            now, self._rank_rng_state = self._rank_rng_state, began
-            try:
-                return self._forward_microbatch(microbatch, per_example)
-            finally:
-                # Also when torch has all it wants of the second time, and breaks it off.
-                if now is not began:
-                    self._rank_rng_state = now
+            if rank_rng is None or began is None or rank_rng.state is began:
+                return self._microbatch_loss(microbatch, per_example)
+            with rank_rng.rewound(began):
+                return self._microbatch_loss(microbatch, per_example)
 
         loss: Tensor = recompute_in_backward(forward, use_reentrant=False)
         return loss
 
-    def _forward_microbatch(self, batch: Batch, per_example: bool) -> Tensor:
+    def _microbatch_loss(self, microbatch: Batch, per_example: bool) -> Tensor:
         with self._use_rank_rng():
-            return super()._forward(batch, per_example)
+            return self._forward.loss(microbatch, per_example)
+
+    def _use_rank_rng(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._rank_rng is None else self._rank_rng.active()
 
     # --- examples --------------------------------------------------------------------------------
 
@@ -163,7 +165,7 @@ class MicrobatchedWork(CountedWork):
         return self._group.shard.rows(n)
 
     def _local_shard(self, batch: Batch) -> tuple[Batch, range]:
-        """This rank's examples of a batch, one at least, and the rows that are its own (none if there are too few)."""
+        """This rank's examples of a batch, and their rows; with too few for all ranks, one example and no rows."""
         if self._group.count == 1:
             return batch, range(batch.n)
         rows = self._local_rows(batch.n)
@@ -178,21 +180,21 @@ class MicrobatchedWork(CountedWork):
 
     # --- memory ----------------------------------------------------------------------------------
 
-    @property
-    def _may_retry_smaller(self) -> bool:
-        """Whether a pass that the memory does not hold may be made again in smaller pieces.
+    def _may_retry_smaller(self, step: int) -> bool:
+        """Whether a pass that the memory does not hold may be made again in smaller micro-batches.
 
-        Only at the beginning, while the optimizer's state comes to be: a run whose passes are cut later would be
-        another one from there on. And not where there are gradients already, since those of half a pass could not be
-        told from them; nor on several ranks, which would have to agree (they do so before the run, in `warm_up_step`).
+        Only in the first updates, while the optimizer's state is being created: later, the run would go on with other
+        rounding and other speed than it began with. Only while there are no gradients, since those of an unfinished
+        pass could not be taken out of them. And only on a single rank: several have to choose the same size, which they
+        do in `warm_up`.
         """
-        early = self.steps < RETRY_STEPS and self._group.count == 1
+        early = step < RETRY_STEPS and self._group.count == 1
         return early and all(p.grad is None for p in self._model.parameters())
 
     def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float) -> Tensor:
-        """`_accumulate`, made again with half as many examples at a time for as long as the memory does not suffice."""
-        randomness = rng.rng_state(), self._rank_rng_state
-        buffers = [(b, b.clone()) for b in self._model.buffers()]
+        """`_accumulate`; out of memory, again with half as many examples at a time, down to one."""
+        randomness = rng.rng_state(), self._rank_rng_state()
+        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         while True:
             try:
                 return self._accumulate(local, n, scale)
@@ -203,11 +205,10 @@ class MicrobatchedWork(CountedWork):
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
-            for parameter in self._model.parameters():
-                parameter.grad = None
+            self._clear_gradients()
             rng.set_rng_state(randomness[0])
-            self._rank_rng_state = randomness[1]
-            if self._device.type == "cuda":
+            self._set_rank_rng_state(randomness[1])
+            if self._forward.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _halve_microbatch(self, n: int, error: BaseException) -> bool:
@@ -222,95 +223,67 @@ class MicrobatchedWork(CountedWork):
         )
         return True
 
-    def _run_warm_up(self, batch: Batch) -> None:
+    def warm_up(self, batch: Batch) -> None:
+        """A first pass, which cuts passes on all ranks to what the smallest memory holds."""
+        before = copy.deepcopy(self._rank_rng_state())
         if self._group.count > 1:
             self._synchronize_microbatch_size(batch)
-        self.backward(batch)
+        self.backward(batch, 1.0, 0)
+        self._set_rank_rng_state(before)
 
     def _synchronize_microbatch_size(self, batch: Batch) -> None:
-        """Cut passes on all ranks to what the smallest memory holds, found out by each for itself."""
+        """Have every rank find a size that its memory holds, and all of them use the smallest."""
         local, _ = self._local_shard(batch)
-        # Without the exchange: a rank whose pass fails does not come to it, and the others would wait.
-        exchange, self._gradient_sync = self._gradient_sync, None
+        # Without averaging: a rank whose pass fails does not come to it, and the others would wait.
+        gradient_sync, self._gradient_sync = self._gradient_sync, None
         self._retry_smaller_on_oom(local, batch.n, 1.0)
-        self._gradient_sync = exchange
+        self._gradient_sync = gradient_sync
+        self._clear_gradients()
+        local_size = min(local.n, self.micro_batch or local.n)
+        smallest = -self._group.all_reduce_max(-local_size)
+        if smallest < local_size:
+            self.micro_batch = smallest
+            self._warn(
+                f"the memory of another rank does not hold a pass over {local_size:,} examples: {smallest:,} at a time"
+            )
+
+    def _clear_gradients(self) -> None:
         for parameter in self._model.parameters():
             parameter.grad = None
-        mine = min(local.n, self.micro_batch or local.n)
-        least = -self._group.all_reduce_max(-mine)
-        if least < mine:
-            self.micro_batch = least
-            self._warn(f"the memory of another rank does not hold a pass over {mine:,} examples: {least:,} at a time")
 
     # --- several ranks ---------------------------------------------------------------------------
 
-    def _on_backward(self, n: int) -> Callable[[Tensor], None]:
-        count = self._count_gradients_of(n)
-        if self._group.count == 1:
-            return count
+    def _average_after_backward(self, root: Tensor) -> None:
+        """Have gradients averaged over ranks at the end of every backward pass that begins at `root`."""
 
-        def began(gradient: Tensor) -> None:
-            count(gradient)
+        def queue_averaging(gradient: Tensor) -> None:
             # Once for a pass, however many roots it has.
-            if not self._reducing:
-                self._reducing = True
+            if not self._averaging_queued:
+                self._averaging_queued = True
                 torch.autograd.Variable._execution_engine.queue_callback(self._average_gradients)
 
-        return began
+        if root.requires_grad:
+            root.register_hook(queue_averaging)  # type: ignore[no-untyped-call]
 
     def _average_gradients(self) -> None:
         """At the end of a backward pass. What was in `.grad` before is equal on all ranks, and so is its own mean."""
-        self._reducing = False
-        average([p.grad for p in self._model.parameters() if p.grad is not None])
-
-    @contextmanager
-    def _use_rank_rng(self) -> Iterator[None]:
-        """Inside, torch's generators are this rank's, so that dropout differs; outside, they are equal on all ranks.
-
-        Whatever else is random in a step (augmentation, noise, an order) is therefore the same on every rank.
-        """
-        if self._rank_rng_state is None:
-            yield
-            return
-        shared_state = _generator_states(self._device)
-        _set_generator_states(self._device, self._rank_rng_state)
-        try:
-            yield
-        finally:
-            self._rank_rng_state = _generator_states(self._device)
-            _set_generator_states(self._device, shared_state)
-
-    def warm_up_step(self) -> None:
-        before = copy.deepcopy(self._rank_rng_state)
-        super().warm_up_step()
-        self._rank_rng_state = before
+        self._averaging_queued = False
+        average_over_ranks([p.grad for p in self._model.parameters() if p.grad is not None])
 
     # --- checkpoints -----------------------------------------------------------------------------
 
-    def rank_state(self) -> dict[str, Any]:
-        """What differs between ranks."""
-        return {"stream": self._rank_rng_state, "micro_batch": self.micro_batch}
+    def _rank_rng_state(self) -> list[Tensor] | None:
+        return None if self._rank_rng is None else self._rank_rng.state
+
+    def _set_rank_rng_state(self, state: list[Tensor] | None) -> None:
+        if self._rank_rng is not None and state is not None:
+            self._rank_rng.state = state
+
+    def rank_state(self) -> dict[str, Any] | None:
+        return {"stream": self._rank_rng_state(), "micro_batch": self.micro_batch}
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
-        self._rank_rng_state = state["stream"]
-        # The rehearsal before a resumption may have found less memory than there was.
+        self._set_rank_rng_state(state["stream"])
+        # The warm-up of this process may have found less memory than there was when the checkpoint was written.
         sizes = [size for size in (state["micro_batch"], self.micro_batch) if size is not None]
         self.micro_batch = min(sizes, default=None)
-
-
-def _initial_rng_state(device: torch.device, name: str) -> list[Tensor]:
-    """States of the generators of a rank at the beginning."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1)
-        return _generator_states(device)
-
-
-def _generator_states(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def _set_generator_states(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)

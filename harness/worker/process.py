@@ -12,21 +12,19 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
 
 import msgspec
 
 from harness.contract.events import AnyEvent
 from harness.contract.run import Job
-
-Emit: TypeAlias = Callable[[AnyEvent], None]
+from harness.worker.emit import Emit
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
-    """Read the job, carry it out, and end when the supervisor ends.
+    """Read the job, run it, and end when the supervisor ends.
 
     Args:
-        execute: carries it out; `harness.worker.setup.run_job` when None.
+        run_job: runs a job; `harness.worker.job.run_job` when None.
     """
     die_with_parent()
     # Before torch is imported: the threads that it starts, and processes that share the run, inherit the cores.
@@ -43,19 +41,20 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
 
     os.register_at_fork(after_in_child=release_in_child)
     encoder = msgspec.json.Encoder()
-    # Another thread speaks only when a rank has died, and then it speaks last.
-    speaking = threading.Lock()
+    # Another thread emits an event only when a rank has died, and then it is the last one.
+    writing = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
         line = memoryview(encoder.encode(event) + b"\n")
-        with speaking:
+        with writing:
             while line:
                 line = line[os.write(events, line) :]
 
     if run_job is None:
-        from harness.worker import setup
+        # Imports torch, whose threads take over the cores set above.
+        from harness.worker import job as jobs
 
-        run_job = partial(setup.run_job, abort=_exit_now)
+        run_job = partial(jobs.run_job, abort=_exit_now)
     run_job(job, emit)
     _exit_now()
 
@@ -68,7 +67,7 @@ def _exit_now() -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux); the pipe does so elsewhere."""
+    """Ask the kernel to kill this process when its parent dies (Linux only; elsewhere see `watch_parent`)."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)

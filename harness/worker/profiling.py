@@ -1,80 +1,81 @@
-"""Counted work that takes the time of a step apart, for `--profile`."""
+"""Where the time of a step goes, for `--profile`."""
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
 
-from harness.worker.data.batch import Batch
-from harness.worker.microbatch import MicrobatchedWork
-from harness.worker.work import CountedWork
+#: What a step spends outside data and passes is charged to `optimizer`: its update, the schedule and the submission's
+#: own code.
+PHASES = ("data", "forward", "backward", "optimizer", "eval_weights")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Profiled(CountedWork):
-    """Takes the time of a step apart; mixed in only for `--profile`, since it costs time."""
+class Profiler:
+    """Seconds by phase. A phase that runs inside another is not charged to the outer one.
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.phases = dict.fromkeys(("data", "forward", "backward", "optimizer", "eval_weights"), 0.0)
-        self._step_began = 0.0
-        self._inner = 0.0
+    It waits for the device at every edge of a phase, so that queued work is charged to the phase that queued it. That
+    costs time: a run that is not profiled has no profiler.
 
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
+    Args:
+        device: of the run.
+
+    Attributes:
+        phases: seconds so far, by name.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.phases = dict.fromkeys(PHASES, 0.0)
+        self._device = device
+        self._open: list[str] = []
+        self._edge = 0.0
+
+    def start(self, phase: str) -> None:
+        """Charge the time from now on to `phase`."""
+        self._charge_until_now()
+        self._open.append(phase)
+
+    def stop(self) -> None:
+        """Go back to the phase that was open before the last `start`."""
+        self._charge_until_now()
+        self._open.pop()
+
+    def timed(self, phase: str, function: Callable[P, T]) -> Callable[P, T]:
+        """The function, with the time of its calls charged to `phase`."""
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            self.start(phase)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.stop()
+
+        return call
+
+    def reset(self) -> None:
+        """Forget what has been charged so far."""
+        self.phases.update(dict.fromkeys(PHASES, 0.0))
 
     def charge(self, phase: str, seconds: float) -> None:
+        """Add seconds that were measured elsewhere."""
         self.phases[phase] += seconds
 
-    def warm_up_step(self) -> None:
-        """Off the clock, and so in no phase."""
-        before = dict(self.phases)
-        super().warm_up_step()
-        self.phases.update(before)
-
-    def _charge(self, phase: str, began: float) -> None:
-        spent = self._now() - began
-        self.charge(phase, spent)
-        self._inner += spent
-
-    def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
-        began = self._now()
-        batch = super().draw(n, indices)
-        self._charge("data", began)
-        return batch
-
-    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
-        began = self._now()
-        loss = super()._forward(batch, per_example)
-        self._charge("forward", began)
-        return loss
-
-    def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        began, forward = self._now(), self.phases["forward"]
-        loss = super().backward(batch, scale)
-        spent = self._now() - began - (self.phases["forward"] - forward)
-        self.charge("backward", spent)
-        self._inner += spent
-        return loss
-
-    def begin_step(self) -> None:
-        super().begin_step()
-        self._inner = 0.0
-        self._step_began = self._now()
-
-    def end_step(self) -> None:
-        # What a step spends outside data and passes is the optimizer, the schedule and the submission's own code.
-        self.phases["optimizer"] += self._now() - self._step_began - self._inner
-        super().end_step()
+    def _charge_until_now(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        if self._open:
+            self.phases[self._open[-1]] += now - self._edge
+        self._edge = now
 
 
-class ProfiledWork(Profiled):
-    """Counted work that takes the time apart."""
-
-
-class ProfiledMicrobatchedWork(Profiled, MicrobatchedWork):
-    """Work in parts that takes the time apart; an exchange of gradients counts as backward."""
+def timed(profiler: Profiler | None, phase: str, function: Callable[P, T]) -> Callable[P, T]:
+    """The function, timed where there is a profiler; itself otherwise, so that a call costs nothing more."""
+    return function if profiler is None else profiler.timed(phase, function)

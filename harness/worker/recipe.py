@@ -1,4 +1,4 @@
-"""Recipes: a submission composed of an optimizer, a schedule and, where wanted, more parts."""
+"""Recipes: a submission composed of an optimizer, a schedule and further parts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _KINDS: tuple[PartKind, ...] = get_args(PartKind)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training algorithm as a list of parts; each is called with those hyperparameters that it names.
+    """A training algorithm as a list of parts; each is called with the hyperparameters that it names as arguments.
 
-    A part made once (anything but a schedule, which is given the progress) that names `horizon` gets the number of
-    updates planned, as its schedule sees it; None where the ruleset hides it. One that needs it declares the need.
+    A part that is constructed once (any but the schedule, which gets the progress) may also name `horizon`: the number
+    of updates planned, as the schedule sees it, or None where the ruleset hides it. A part that cannot do without it
+    declares the need `horizon`.
 
     Args:
         optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or several.
@@ -41,16 +42,18 @@ class Recipe:
         averaging: (model, **hparams) -> Averager.
         order: (task, **hparams) -> Order; on a pool only.
         replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
-        gradient: (model, task, **hparams) -> a function of the work and a batch, called in place of `work.backward`;
-            it leaves in `.grad` what the optimizer is to use, from as many passes as it takes.
-        penalty: (model, **hparams) -> a function of nothing that returns a loss to add (a scalar tensor).
-        after_step: (model, **hparams) -> a function of nothing, called after every update. What has state among these
-            three and `replay` is an object with `state_dict` and `load_state_dict`; a closure's is lost on resume.
-        model_options: what is requested of the model.
+        gradient: (model, task, **hparams) -> a function (work, batch) that is called in place of `work.backward`. It
+            leaves the gradient for the optimizer in `.grad`, from any number of passes.
+        penalty: (model, **hparams) -> a function without arguments that returns a loss to add (a scalar tensor).
+        after_step: (model, **hparams) -> a function without arguments that is called after every update.
+        model_options: options that the model is built with.
         search_space: the hyperparameters, with defaults and search ranges.
         checks: relations that must hold, such as `"beta1 < 1"`.
-        needs: what the workload and ruleset must give (see `harness.contract.entries.NEEDS`).
-        summary, sources: what it is and where it comes from.
+        needs: what the workload and the ruleset must provide (see `harness.contract.entries.NEEDS`).
+        summary, sources: one line, and the papers that the method comes from.
+
+    A `replay`, `gradient`, `penalty` or `after_step` part that has state is an object with `state_dict` and
+    `load_state_dict`. State in a closure is lost when a run is resumed.
 
     Example::
 
@@ -78,7 +81,7 @@ class Recipe:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """`kind:name` of the parts that are given by name."""
+        """The parts that are names of installed parts, as `kind:name`."""
         return tuple(f"{kind}:{part}" for kind in _KINDS if isinstance(part := getattr(self, kind), str))
 
     def resolved(self, installed: Mapping[str, Callable[..., Any]]) -> Recipe:
@@ -91,33 +94,33 @@ class Recipe:
 
 
 class RecipeSubmission:
-    """A recipe at work; implements `harness.worker.protocols.Submission`."""
+    """A submission made of a recipe's parts; implements `harness.worker.protocols.Submission`."""
 
     def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._task = task
         self._unused = set(hparams) - {"batch_size", "horizon_fraction"}
-        self._fraction = float(hparams.get("horizon_fraction", 1.0))
-        self._horizon = self._planned(task.horizon)
-        made = self._make(recipe.optimizer, hparams, task.parameters)
-        self._optimizers: Sequence[Any] = made if isinstance(made, list | tuple) else [made]
+        self._horizon_fraction = float(hparams.get("horizon_fraction", 1.0))
+        self._horizon = self._planned_updates(task.horizon)
+        optimizers = self._construct(recipe.optimizer, hparams, task.parameters)
+        self._optimizers: Sequence[Any] = optimizers if isinstance(optimizers, list | tuple) else [optimizers]
         self._schedule = self._bind(recipe.schedule, hparams)
-        self._averager: Averager | None = self._make_optional(recipe.averaging, hparams, model)
-        self._order: Order | None = self._make_optional(recipe.order, hparams, task)
-        self._replayer: Replayer | None = self._make_optional(recipe.replay, hparams, task)
+        self._averager: Averager | None = self._construct_optional(recipe.averaging, hparams, model)
+        self._order: Order | None = self._construct_optional(recipe.order, hparams, task)
+        self._replayer: Replayer | None = self._construct_optional(recipe.replay, hparams, task)
         self._gradient: Callable[[Work, Batch], None] | None
-        self._gradient = self._make_optional(recipe.gradient, hparams, model, task)
-        self._penalty: Callable[[], Tensor] | None = self._make_optional(recipe.penalty, hparams, model)
-        self._after_step: Callable[[], None] | None = self._make_optional(recipe.after_step, hparams, model)
+        self._gradient = self._construct_optional(recipe.gradient, hparams, model, task)
+        self._penalty: Callable[[], Tensor] | None = self._construct_optional(recipe.penalty, hparams, model)
+        self._after_step: Callable[[], None] | None = self._construct_optional(recipe.after_step, hparams, model)
         if self._unused:
             raise UsageError(
                 f"no part takes the hyperparameter(s) {', '.join(sorted(self._unused))}",
-                fix="a part takes what its function names as arguments",
+                fix="a part takes the hyperparameters that its function names as arguments",
             )
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
-        # Only where other weights are evaluated than trained do statistics have to be taken anew.
-        replaced = self._averager is not None or any(_swaps(o) for o in self._optimizers)
-        self._statistics = BatchStatistics.of(model) if replaced else None
+        # Statistics need recomputing only where the weights that are evaluated are not those that are trained.
+        swaps = self._averager is not None or any(_swaps_weights(o) for o in self._optimizers)
+        self._statistics = BatchStatistics.of(model) if swaps else None
         self._step = 0
         self.lr = 0.0
 
@@ -125,23 +128,23 @@ class RecipeSubmission:
 
     def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
         assert callable(part), f"the part {part!r} was not resolved"
-        chosen = keywords_for(part, hparams)
-        self._unused -= set(chosen)
-        return functools.partial(part, **chosen)
+        keywords = keywords_for(part, hparams)
+        self._unused -= set(keywords)
+        return functools.partial(part, **keywords)
 
-    def _make(self, part: Part, hparams: HParams, *args: Any) -> Any:
-        made = self._bind(part, hparams)
-        if _names(part, "horizon") and "horizon" not in hparams:
-            made = functools.partial(made, horizon=self._horizon)
-        return made(*args)
+    def _construct(self, part: Part, hparams: HParams, *args: Any) -> Any:
+        construct = self._bind(part, hparams)
+        if _has_parameter(part, "horizon") and "horizon" not in hparams:
+            construct = functools.partial(construct, horizon=self._horizon)
+        return construct(*args)
 
-    def _make_optional(self, part: Part | None, hparams: HParams, *args: Any) -> Any:
-        return None if part is None else self._make(part, hparams, *args)
+    def _construct_optional(self, part: Part | None, hparams: HParams, *args: Any) -> Any:
+        return None if part is None else self._construct(part, hparams, *args)
 
     # --- the step --------------------------------------------------------------------------------
 
     def step(self, work: Work) -> None:
-        self._apply(self._factors(work.examples))
+        self._apply_factors(self._current_factors(work.examples))
         if self._order is not None:
             batch = work.draw(indices=self._order.take(self._task.batch_size, work.examples))
         else:
@@ -166,15 +169,15 @@ class RecipeSubmission:
             self._averager.update()
         self._step += 1
 
-    def _factors(self, examples: int) -> Factors:
+    def _current_factors(self, examples: int) -> Factors:
         task, horizon = self._task, self._horizon
         task_step = task_horizon = None
         if task.task_index is not None:
-            task_horizon = self._planned(task.task_horizon)
-            task_step = _up_to((examples - task.task_began) // task.batch_size, task_horizon)
+            task_horizon = self._planned_updates(task.task_horizon)
+            task_step = _clamp_to_horizon((examples - task.task_began) // task.batch_size, task_horizon)
         factors = self._schedule(
             Progress(
-                step=_up_to(self._step, horizon),
+                step=_clamp_to_horizon(self._step, horizon),
                 horizon=horizon,
                 examples=examples,
                 tokens=examples * task.tokens_per_example,
@@ -186,11 +189,11 @@ class RecipeSubmission:
         )
         return factors if isinstance(factors, Factors) else Factors(factors)
 
-    def _planned(self, examples: int | None) -> int | None:
-        """The updates planned for so many examples."""
-        return None if examples is None else planned_updates(examples, self._fraction, self._task.batch_size)
+    def _planned_updates(self, examples: int | None) -> int | None:
+        """The number of updates that are planned for a number of examples."""
+        return None if examples is None else planned_updates(examples, self._horizon_fraction, self._task.batch_size)
 
-    def _apply(self, factors: Factors) -> None:
+    def _apply_factors(self, factors: Factors) -> None:
         for group, base in zip(self._groups, self._base, strict=True):
             group["lr"] = base["lr"] * factors.lr
             if factors.weight_decay is not None and "weight_decay" in base:
@@ -206,8 +209,8 @@ class RecipeSubmission:
 
     @contextmanager
     def eval_weights(self) -> Iterator[None]:
-        # Optimizers such as schedule-free hold other weights while they train, and swap in eval().
-        swapping = [o for o in self._optimizers if _swaps(o)]
+        # Optimizers such as schedule-free ones hold other weights while they train, and swap them in eval().
+        swapping = [o for o in self._optimizers if _swaps_weights(o)]
         for optimizer in swapping:
             optimizer.eval()
         try:
@@ -222,12 +225,12 @@ class RecipeSubmission:
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {"step": self._step, "optimizers": [o.state_dict() for o in self._optimizers]}
-        for name, part in self._stateful():
+        for name, part in self._stateful_parts():
             state[name] = part.state_dict()
         return state
 
-    def _stateful(self) -> list[tuple[str, Any]]:
-        """The parts that have state: averagers and orders must, any other may."""
+    def _stateful_parts(self) -> list[tuple[str, Any]]:
+        """The parts that have state: averagers and orders always, others where they have a `state_dict`."""
         parts = {
             "averaging": self._averager,
             "order": self._order,
@@ -244,11 +247,11 @@ class RecipeSubmission:
             optimizer.load_state_dict(saved)
             _keep_dtypes(optimizer, saved)
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
-        for name, part in self._stateful():
+        for name, part in self._stateful_parts():
             part.load_state_dict(state[name])
 
 
-def _names(part: Any, name: str) -> bool:
+def _has_parameter(part: Any, name: str) -> bool:
     return name in inspect.signature(part).parameters
 
 
@@ -265,7 +268,7 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
 
 
 def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
-    """Put back state in the dtype it was saved in: torch casts it to that of the parameters."""
+    """Restore state in the dtype that it was saved in: torch casts it to the dtype of the parameters."""
     if not isinstance(optimizer, torch.optim.Optimizer):
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -277,11 +280,11 @@ def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
                 optimizer.state[parameter][name] = value.detach().clone().to(parameter.device)
 
 
-def _swaps(optimizer: Any) -> bool:
-    """Whether an optimizer holds other weights while it trains, and swaps them in `eval` and `train`."""
+def _swaps_weights(optimizer: Any) -> bool:
+    """Whether an optimizer trains other weights than it evaluates, and swaps them in `eval` and `train`."""
     return hasattr(optimizer, "eval") and hasattr(optimizer, "train")
 
 
-def _up_to(step: int, horizon: int | None) -> int:
-    """After its planned end a schedule stays where it ended."""
+def _clamp_to_horizon(step: int, horizon: int | None) -> int:
+    """The step; after its planned end a schedule stays at its last value."""
     return step if horizon is None else min(step, horizon)

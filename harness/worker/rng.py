@@ -1,4 +1,4 @@
-"""The state of every global source of randomness."""
+"""The states of all global sources of randomness."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 
 
 def rng_state() -> dict[str, Any]:
-    """Every global source of randomness, as data that `torch.load(weights_only=True)` accepts."""
+    """The states of torch, NumPy, Python and the GPU in use, as data that `torch.load(weights_only=True)` accepts."""
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
         "python": random.getstate(),
-        # Of the one GPU in use: with several ranks each has its own. Asking an idle one for its state would start it.
+        # The one GPU in use: with several ranks each has its own. Asking an unused GPU for its state would start it.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Put back what `rng_state` returned."""
+    """Restore the states that `rng_state` returned."""
     torch.set_rng_state(state["torch"])
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
@@ -33,7 +33,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Set every global source of randomness from one seed."""
+    """Seed all global sources of randomness with one seed."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -1,97 +1,52 @@
-"""From a job to its last event: builds workload, model and submission in the order the rules ask for."""
+"""Builds a run in the order that the rules ask for, up to its first step."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+# Bound here, before a plugin is imported that could replace it in `time`.
+from time import process_time
+from typing import cast
 
 import torch
 from torch import nn
 
-from harness.contract.events import AnyEvent, Done, Warned
+from harness.contract.events import ClockEdge, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
-from harness.errors import BenchError, PluginError, RejectedError, StoreError
-from harness.worker import checkpoint, compile_cache, rng, torch_errors
+from harness.worker import checkpoint, compile_cache, rng
+from harness.worker.clock import Clock
 from harness.worker.data.pools import Pool
+from harness.worker.data.replay import ReplayBuffer
+from harness.worker.data.source import BatchSource, PoolSource, StreamSource
 from harness.worker.data.streams import Stream
+from harness.worker.device import rank_device, set_default_device, synchronizer
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
-from harness.worker.distributed.ranks import LOST_CONTACT, RankProcesses, is_peer_loss, rank_device, set_default_device
+from harness.worker.emit import Emit
 from harness.worker.environment import environment
+from harness.worker.forward import ForwardPass
 from harness.worker.loading import load_submission, load_workload
 from harness.worker.loop import TrainingRun
-from harness.worker.microbatch import MicrobatchedWork, micro_batch
-from harness.worker.profiling import ProfiledMicrobatchedWork, ProfiledWork
-from harness.worker.protocols import Parameter, Submission, Task, Workload
-from harness.worker.rules import import_submission
+from harness.worker.microbatch import MicrobatchedPasses, preferred_micro_batch
+from harness.worker.passes import Passes, WholeBatchPasses
+from harness.worker.profiling import Profiler
+from harness.worker.protocols import Submission, Workload
+from harness.worker.rule import RuleChecker
+from harness.worker.rules import load_rules
+from harness.worker.run_state import RunState
 from harness.worker.snapshot import Snapshots
+from harness.worker.task import batch_size, build_task
 from harness.worker.work import CountedWork
 
-Emit = Callable[[AnyEvent], None]
 
-
-def run_job(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> None:
-    """Carry out a trial; whatever a plugin does, the last event is a `Done`, except on death by signal.
-
-    Args:
-        job: the trial.
-        emit: receives events; only rank 0 has any.
-        abort: ends this process, when another rank has died and this one does not come back from waiting for it.
-    """
-    if job.spec.ranks == 1:
-        emit(run_job_to_event(job, emit, lambda: SINGLE_PROCESS)[0])
-        return
-    try:
-        peers = RankProcesses(job, emit, abort)
-    except BenchError as error:
-        emit(Done(status="crashed", reason=str(error)))
-        return
-    with peers:
-        end, _ = run_job_to_event(job, emit, peers.join_group)
-        # Before the group is taken down, which may hang on a rank that is gone: whoever reads this ends us then.
-        emit(peers.explain_end(end))
-
-
-def run_job_to_event(job: Job, emit: Emit, join_group: Callable[[], ProcessGroup]) -> tuple[Done, bool]:
-    """A trial's last event, and whether an error made it.
-
-    Args:
-        join: gives the ranks that share the run, when all of them are there.
-    """
-    try:
-        return build(job, emit, join_group()).train(), False
-    except RejectedError as error:
-        end = Done(status="rejected", reason=str(error))
-    except MemoryError as error:
-        end = Done(status="out-of-memory", reason=str(error) or "this machine's memory is spent")
-    except BenchError as error:
-        status = "interrupted" if _is_disk_full(error) else "crashed"
-        end = Done(status=status, reason=str(error))  # type: ignore[arg-type]
-    except Exception as error:
-        traceback.print_exc()
-        if torch_errors.is_out_of_memory(error):
-            end = Done(status="out-of-memory", reason=torch_errors.first_line(error))
-        elif torch_errors.is_device_failure(error):
-            end = Done(status="crashed", reason=f"the device failed: {torch_errors.first_line(error)}")
-        elif job.spec.ranks > 1 and is_peer_loss(error):
-            end = Done(status="crashed", reason=f"{LOST_CONTACT}: {torch_errors.first_line(error)}")
-        else:
-            end = Done(
-                status="crashed",
-                reason=f"{type(error).__name__}: {torch_errors.first_line(error)}{_describe_location(error)}",
-            )
-    return end, True
-
-
-def build(job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS) -> TrainingRun:
-    """Everything up to the first step, in the order the rules ask for; resumed from the job's checkpoint, if any."""
-    run, build_submission = build_run(job, emit, group)
+def start_run(job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS) -> TrainingRun:
+    """A run right before its next step: its first one, or the first after the job's checkpoint, if there is one."""
+    run, construct_submission = build_run(job, emit, group)
     if run.work.needs_warm_up:
         run.work.warm_up_step()
-    state = _checkpoint(job, emit, group) if job.resume else None
-    run.start(build_submission, state)
+    state = _load_checkpoint(job, emit, group) if job.resume else None
+    run.start(construct_submission, state)
     return run
 
 
@@ -99,91 +54,52 @@ def build_run(
     job: Job,
     emit: Emit,
     group: ProcessGroup = SINGLE_PROCESS,
-    change: Callable[[Pool | Stream], Pool | Stream] | None = None,
+    change_data: Callable[[Pool | Stream], Pool | Stream] | None = None,
 ) -> tuple[TrainingRun, Callable[[], Submission]]:
-    """A run without its submission, and what builds that.
+    """A run without its submission, and the function that constructs the submission.
 
     Args:
-        change: what is put in place of the training data, in a compile warm-up, which needs none itself.
+        change_data: replaces the training data. Given in the compile warm-up only, which needs no warm-up itself.
     """
     spec = job.spec
     torch.set_num_threads(spec.threads)
     import_optimizer_early()
-    if change is None and compile_cache.uses_compiler(spec):
+    if change_data is None:
         _prepare_compiler(job, emit, group)
-    elif change is None and spec.workload.facts.precision.compile:
-        emit(Warned(message="no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"))
-    # Before the guard remembers it: the workload's choice, and no submission's.
-    torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
-    if spec.deterministic:
-        torch.use_deterministic_algorithms(True)
+    _apply_numeric_settings(spec)
     # The submission first: its import is off the clock, and neither model nor data exist yet that it could touch.
-    factory, import_seconds = import_submission(lambda: load_submission(spec.submission))
+    rules = load_rules(spec)
+    construct, import_seconds = _import_submission(spec, rules)
     workload = load_workload(spec)
-    device = rank_device(group.rank, job)
+    device = rank_device(group.rank, spec)
     set_default_device(device)
     rng.seed_everything(spec.seeds.model)
     model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
     data = workload.train_data(spec.seeds.data)
-    if change is not None:
-        data = change(data)
-    work = _work(spec, workload, model, data, device, group, emit)
+    source = build_source(spec, data if change_data is None else change_data(data), device)
+    work = build_work(spec, workload, model, source, device, rules=rules, group=group, emit=emit)
     snapshots = Snapshots(model)
-    task = _task(spec, workload, model, work, device, snapshots)
+    task = build_task(spec, workload, model, source.pool, device, snapshots)
     rng.seed_everything(spec.seeds.submission)
-    usage = Usage(parameters=sum(p.numel() for p in model.parameters()), import_seconds=import_seconds)
-    run = TrainingRun(
+    state = RunState(
         spec=spec,
-        folder=Path(job.folder),
-        workload=workload,
         model=model,
         work=work,
         task=task,
-        emit=emit,
-        environment=environment(spec, device),
-        usage=usage,
         snapshots=snapshots,
+        clock=build_clock(device, emit),
         group=group,
+        usage=Usage(parameters=sum(p.numel() for p in model.parameters()), import_seconds=import_seconds),
     )
-    return run, lambda: factory(model, task, dict(spec.hparams))
-
-
-def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
-    """Fill this trial's compiler cache off the clock, once for all ranks."""
-    if group.first and (failure := compile_cache.fill_compile_cache(job)):
-        emit(Warned(message=f"{failure}; compiling is on the clock (see worker.log)"))
-    group.broadcast(b"")
-    compile_cache.redirect_compile_cache(job)
-
-
-def _work(
-    spec: RunSpec,
-    workload: Workload,
-    model: nn.Module,
-    data: Pool | Stream,
-    device: torch.device,
-    group: ProcessGroup,
-    emit: Emit,
-) -> CountedWork:
-    """The plain one wherever a pass is computed in one piece: it costs least."""
-    if group.count == 1 and device.type == "cpu" and micro_batch(workload) is None:
-        return (ProfiledWork if spec.profile else CountedWork)(spec, workload, model, data, device)
-    work_class = ProfiledMicrobatchedWork if spec.profile else MicrobatchedWork
-    return work_class(spec, workload, model, data, device, group, lambda text: emit(Warned(message=text)))
-
-
-def _checkpoint(job: Job, emit: Emit, group: ProcessGroup) -> dict[str, Any] | None:
-    """The newest whole checkpoint, the same on every rank; rank 0 looks first, since it puts damaged ones aside."""
-    state = None
-    if group.first:
-        state, warnings = checkpoint.load(Path(job.folder))
-        for warning in warnings:
-            emit(Warned(message=warning))
-    found = group.broadcast(b"" if state is None else b"found")
-    if found and not group.first:
-        state, _ = checkpoint.load(Path(job.folder))
-    return state
+    run = TrainingRun(
+        state=state,
+        folder=Path(job.folder),
+        workload=workload,
+        rules=rules,
+        environment=environment(spec, device),
+        emit=emit,
+    )
+    return run, lambda: construct(model, task, dict(spec.hparams))
 
 
 def import_optimizer_early() -> None:
@@ -194,45 +110,101 @@ def import_optimizer_early() -> None:
     optimizer.step()
 
 
-def _task(
+def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
+    """Where the loss is compiled: fill this trial's compiler cache off the clock, once for all ranks."""
+    if not compile_cache.uses_compiler(job.spec):
+        if job.spec.workload.facts.precision.compile:
+            emit(Warned(message="no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"))
+        return
+    if group.first and (failure := compile_cache.fill_compile_cache(job)):
+        emit(Warned(message=f"{failure}; compiling is on the clock (see worker.log)"))
+    group.broadcast(b"")  # the other ranks wait for the cache
+    compile_cache.redirect_compile_cache(job)
+
+
+def _apply_numeric_settings(spec: RunSpec) -> None:
+    """The workload's settings, before the rule remembers them that no submission may change them."""
+    torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
+    if spec.deterministic:
+        torch.use_deterministic_algorithms(True)
+
+
+def _import_submission(spec: RunSpec, rules: RuleChecker) -> tuple[Callable[..., Submission], float]:
+    """The function that constructs the submission, and the CPU seconds of its import."""
+    rules.before_import()
+    began = process_time()
+    construct = load_submission(spec.submission)
+    seconds = process_time() - began
+    rules.after_import(seconds)
+    return construct, seconds
+
+
+def build_source(spec: RunSpec, data: Pool | Stream, device: torch.device) -> BatchSource:
+    """The training data as it is drawn from."""
+    if spec.workload.facts.access == "stream":
+        return StreamSource(cast(Stream, data), device)
+    hold_out = "holdout" in spec.submission.needs
+    return PoolSource(cast(Pool, data), spec.seeds.data, device, hold_out=hold_out)
+
+
+def build_work(
     spec: RunSpec,
     workload: Workload,
     model: nn.Module,
-    work: CountedWork,
+    source: BatchSource,
     device: torch.device,
-    snapshots: Snapshots,
-) -> Task:
-    facts = spec.workload.facts
-    kinds = workload.parameter_kinds(model)
-    unnamed = [name for name, _ in model.named_parameters() if name not in kinds]
-    if unnamed:
-        raise PluginError(f"{facts.id} names no kind for the parameter(s) {', '.join(unnamed[:5])}")
-    snapshots.rng.manual_seed(spec.seeds.submission)
-    # The reference's envelope is of runs that know their horizon.
-    hidden = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
-    visible = bool(facts.stages) and facts.boundaries
-    return Task(
-        parameters=[Parameter(name, p, kinds[name]) for name, p in model.named_parameters() if p.requires_grad],
-        horizon=None if hidden else facts.budget.horizon,
-        horizon_is_cap=facts.access == "stream",
-        batch_size=work.batch_size,
-        tokens_per_example=facts.tokens_per_example,
-        device=device,
-        rng=snapshots.rng,
-        scores=dict(work.pool.scores) if work.pool is not None else {},
-        pool_size=len(work.pool) if work.pool is not None else None,
-        task_index=0 if visible else None,
-        task_horizon=facts.stages[0].max_examples if visible and not hidden else None,
-        snapshot=snapshots.take,
-        restore=snapshots.restore,
+    *,
+    rules: RuleChecker,
+    group: ProcessGroup = SINGLE_PROCESS,
+    emit: Emit,
+) -> CountedWork:
+    """The harness's side of a step; its passes are whole wherever one device computes a batch in one piece."""
+    forward = ForwardPass(spec, workload, model, device)
+    profiler = Profiler(device) if spec.profile else None
+    size = preferred_micro_batch(workload)
+    passes: Passes
+    if group.count == 1 and device.type == "cpu" and size is None:
+        passes = WholeBatchPasses(forward, profiler)
+    else:
+        passes = MicrobatchedPasses(
+            forward,
+            group=group,
+            micro_batch=size,
+            seed=spec.seeds.submission,
+            warn=lambda text: emit(Warned(message=text)),
+            profiler=profiler,
+        )
+    capacity = spec.workload.facts.replay_capacity
+    return CountedWork(
+        forward=forward,
+        source=source,
+        passes=passes,
+        rules=rules,
+        batch_size=batch_size(spec),
+        replay=ReplayBuffer(capacity, spec.seeds.replay, device) if capacity else None,
+        profiler=profiler,
     )
 
 
-def _describe_location(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+def build_clock(device: torch.device, emit: Emit) -> Clock:
+    """The clock of a run, which reports its edges as events."""
+    return Clock(
+        synchronizer(device),
+        lambda running, seconds, process_seconds: emit(
+            ClockEdge(running=running, seconds=seconds, process_seconds=process_seconds)
+        ),
+    )
 
 
-def _is_disk_full(error: BenchError) -> bool:
-    """Nothing is wrong with a trial that could not be saved: it goes on from its checkpoint when there is room."""
-    return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)
+def _load_checkpoint(job: Job, emit: Emit, group: ProcessGroup) -> dict[str, object] | None:
+    """The newest undamaged checkpoint, the same on every rank; rank 0 reads first, since it sets damaged ones aside."""
+    state = None
+    if group.first:
+        state, warnings = checkpoint.load(Path(job.folder))
+        for warning in warnings:
+            emit(Warned(message=warning))
+    exists = group.broadcast(b"" if state is None else b"exists")
+    if exists and not group.first:
+        state, _ = checkpoint.load(Path(job.folder))
+    return state

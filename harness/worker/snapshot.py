@@ -1,4 +1,4 @@
-"""Snapshots that a submission may take of itself and go back to (range tests, searches)."""
+"""Snapshots that a submission takes and goes back to (learning-rate range tests, line searches)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from harness.worker.protocols import Submission
 
 
 class Snapshots:
-    """Weights, buffers, submission state and randomness; never data position, counters, clock or replay.
+    """A snapshot holds weights, buffers, the submission's state and randomness.
+
+    It does not hold the position in the data, counters, the clock or the replay buffer: what was spent stays spent.
 
     Args:
-        model: whose weights and buffers are covered.
+        model: the run's model.
+
+    Attributes:
+        rng: the submission's own generator.
+        submission: set when it exists; its constructor cannot take snapshots.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self.rng = torch.Generator()
-        self.submission: Submission | None = None  # set once it exists; its constructor may not take snapshots
+        self.submission: Submission | None = None
 
     def take(self) -> Any:
-        """A snapshot, independent of what happens next. Taking one is on the clock."""
+        """A copy of the present state. Taking it is on the clock."""
         assert self.submission is not None, "a submission takes snapshots in its steps, not in its constructor"
         return copy.deepcopy(
             {
@@ -38,7 +44,7 @@ class Snapshots:
         )
 
     def restore(self, saved: Any) -> None:
-        """Go back to a snapshot; the same one can be restored many times."""
+        """Go back to a snapshot; the same one may be restored any number of times."""
         assert self.submission is not None
         saved = copy.deepcopy(saved)
         self._model.load_state_dict(saved["model"])
@@ -49,12 +55,12 @@ class Snapshots:
 
 
 def model_flags(model: nn.Module) -> list[list[bool]]:
-    """What of a model is not in its state_dict: which modules train, and which parameters take gradients."""
+    """Which modules are in training mode and which parameters require gradients: a `state_dict` holds neither."""
     return [[module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]]
 
 
 def set_model_flags(model: nn.Module, flags: list[list[bool]]) -> None:
-    """Put back what `model_flags` returned."""
+    """Restore what `model_flags` returned."""
     training, gradients = flags
     for module, on in zip(model.modules(), training, strict=True):
         module.training = on

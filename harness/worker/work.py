@@ -1,251 +1,215 @@
-"""The harness's side of a step: it hands out data, runs passes and counts both."""
+"""The harness's side of a step: it hands out data, has passes computed and counts both."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.contract.run import RunSpec
-from harness.errors import RejectedError
 from harness.worker import rng
-from harness.worker.compile_cache import uses_compiler
 from harness.worker.data.batch import Batch
-from harness.worker.data.order import ShuffledOrder
-from harness.worker.data.pools import Pool, SubsetPool
-from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.data.replay import ReplayBuffer
-from harness.worker.data.streams import Stream
-from harness.worker.data.synthetic import random_like
-from harness.worker.protocols import Workload
-
-#: Share of the training data that is set apart for a submission that declares the need `holdout`.
-HOLDOUT_SHARE = 1 / 16
-
-#: Graphs that a loss may be compiled to.
-_GRAPHS = 64
+from harness.worker.data.source import BatchSource
+from harness.worker.forward import ForwardPass
+from harness.worker.passes import Passes
+from harness.worker.profiling import Profiler, timed
+from harness.worker.rule import RuleChecker
 
 
 class CountedWork:
     """Implements `harness.worker.protocols.Work`.
 
-    Passes made through this object are counted here, with a hook on the root of each graph for the backward;
-    a hook on the module counts the passes that a submission makes past it.
+    Passes made through this object are counted here, with a hook on the root of each graph for the backward pass;
+    a hook on the model counts the passes that a submission makes by calling the model itself.
 
     Args:
-        spec: the trial.
-        workload, model: what is trained; the model is the raw fp32 module.
-        data: the training data.
-        device: where the model lives.
+        forward: the model and its forward pass.
+        source: the training data.
+        passes: computes what is counted here.
+        rules: checks every draw and every step.
+        batch_size: examples of a draw that names no number.
+        replay: the memory of a stream; None where the workload has none.
+        profiler: times the phases of a step; None for none.
+
+    Attributes:
+        examples: fresh examples drawn.
+        gradient_examples: examples that a backward pass was made for.
+        forward_examples: examples that a forward pass was made for.
+        steps: updates.
+        last_loss: of the last pass, detached; None before the first.
+        counting: whether direct calls of the model are counted; off outside of training.
     """
 
     def __init__(
-        self, spec: RunSpec, workload: Workload, model: nn.Module, data: Pool | Stream, device: torch.device
+        self,
+        *,
+        forward: ForwardPass,
+        source: BatchSource,
+        passes: Passes,
+        rules: RuleChecker,
+        batch_size: int,
+        replay: ReplayBuffer | None = None,
+        profiler: Profiler | None = None,
     ) -> None:
-        facts = spec.workload.facts
-        self._workload = workload
-        self._model = model
-        self._device = device
-        self._on_cpu = device.type == "cpu"
-        self._compiles = uses_compiler(spec)
-        self._eval_every = facts.eval_every
-        self._batch_size = int(spec.hparams.get("batch_size", facts.batch_sizes[0]))
-        self._autocast = _autocast(facts.precision.dtype, device)
-        # The submission and the checkpoints see the raw module; only the harness's own call of the loss is compiled.
-        self._loss = compiled(workload.loss) if self._compiles else workload.loss
-        # Decided once: isinstance on a protocol is slow, and draw() is in the timed loop.
-        self._stream: Stream | None = cast(Stream, data) if facts.access == "stream" else None
-        self._pool: Pool | None = cast(Pool, data) if facts.access == "pool" else None
-        self._generator = torch.Generator().manual_seed(spec.seeds.data)
-        self.holdout: Pool | None = None
-        if self._pool is not None:
-            if "holdout" in spec.submission.needs:
-                shuffled = torch.randperm(len(self._pool), generator=self._generator)
-                cut = max(1, int(len(self._pool) * HOLDOUT_SHARE))
-                self.holdout = SubsetPool(self._pool, shuffled[:cut])
-                self._pool = SubsetPool(self._pool, shuffled[cut:])
-            self._order = ShuffledOrder(len(self._pool), self._generator)
-        # On the processor a thread would only take time from the step; nothing there waits for a copy.
-        ahead = prefetchable(self._pool) and not self._on_cpu
-        self._prefetch = Prefetch(cast(Pool, self._pool).gather, self._order, device) if ahead else None
-        capacity = facts.replay_capacity
-        self.replay = ReplayBuffer(capacity, spec.seeds.replay, device) if capacity else None
+        self._forward = forward
+        self._model = forward.model
+        self._source = source
+        self._passes = passes
+        self._draw_checks = rules.draw_checks
+        self._step_checks = rules.step_checks
+        self._profiler = profiler
+        self._draw_batch = timed(profiler, "data", source.draw)
+        self._backward = timed(profiler, "backward", passes.backward)
+        self.batch_size = batch_size
+        self.replay = replay
+        self.holdout = source.holdout
         self.examples = 0
         self.gradient_examples = 0
         self.forward_examples = 0
         self.steps = 0
         self.last_loss: Tensor | None = None
-        self.phases: dict[str, float] = {}
         self.counting = False
-        self._inside = False
         self._drawn_in_step = 0
-        self._passes_before_step = 0
-        model.register_forward_hook(self._count_direct_forward)
+        self._forward_examples_before_step = 0
+        self._model.register_forward_hook(self._count_direct_forward)
 
     @property
-    def pool(self) -> Pool | None:
-        """What the submission draws from (less the holdout); None on a stream."""
-        return self._pool
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase, where the run is profiled."""
+        return self._profiler.phases if self._profiler is not None else {}
 
     @property
-    def batch_size(self) -> int:
-        return self._batch_size
+    def micro_batch(self) -> int | None:
+        """The most examples in one pass on one device; None for no limit."""
+        return self._passes.micro_batch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:
-        """Itself: a copied model (a teacher, an average) keeps counting here, and copies no data."""
+        """Itself: a copied model (a teacher, an average) keeps counting here, and no data is copied."""
         return self
 
-    # --- data ------------------------------------------------------------------------------------
+    # --- what a submission calls -----------------------------------------------------------------
 
     def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
         if indices is not None:
-            if self._pool is None:
-                raise RejectedError("draw(indices=…) on a stream, whose order the workload owns")
             n = len(indices)
         elif n is None:
-            n = self._batch_size
-        if n < 1:
-            raise RejectedError(f"draw({n}): a batch has at least one example")
+            n = self.batch_size
+        drawn_in_step = self._drawn_in_step + n
+        for check in self._draw_checks:
+            check(n, indices is not None, drawn_in_step)
+        self._drawn_in_step = drawn_in_step
         self.examples += n
-        self._drawn_in_step += n
-        if self._drawn_in_step > self._eval_every:
-            raise RejectedError(
-                f"one step drew {self._drawn_in_step} examples, more than the {self._eval_every} between evaluations"
-            )
-        if self._prefetch is not None and indices is None:
-            return self._prefetch.take(n)
-        if self._pool is not None:
-            batch = self._pool.gather(self._order.take(n) if indices is None else indices)
-        else:
-            batch = self._source_stream.draw(n)
-        return batch if self._on_cpu else batch.to(self._device)
-
-    # --- passes ----------------------------------------------------------------------------------
+        return self._draw_batch(n, indices)
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
         self.forward_examples += batch.n
-        loss = self._forward(batch, False)
         # Counted here and without a hook, which would cost a call from C++ into Python on every step.
         self.gradient_examples += batch.n
-        (loss if scale == 1.0 else loss * scale).backward()  # type: ignore[no-untyped-call]
-        self.last_loss = detached = loss.detach()
-        return detached
+        self.last_loss = loss = self._backward(batch, scale, self.steps)
+        return loss
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
         self.forward_examples += batch.n
-        loss = self._forward(batch, per_example)
+        loss = self._passes.loss(batch, per_example)
         self.last_loss = loss.detach()
-        if loss.requires_grad:
-            loss.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
+        self._count_backward(loss, batch.n)
         return loss
-
-    def _forward(self, batch: Batch, per_example: bool) -> Tensor:
-        self._inside = True
-        try:
-            with self._autocast():
-                return self._loss(self._model, batch, per_example)
-        finally:
-            self._inside = False
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
         self.forward_examples += batch.n
-        outputs = self._outputs(batch, self._model if model is None else model)
-        if outputs.requires_grad:
-            outputs.register_hook(self._on_backward(batch.n))  # type: ignore[no-untyped-call]
+        outputs = self._passes.outputs(batch, self._model if model is None else model)
+        self._count_backward(outputs, batch.n)
         return outputs
 
-    def _outputs(self, batch: Batch, model: nn.Module) -> Tensor:
-        self._inside = True
-        try:
-            with self._autocast():
-                return self._workload.outputs(model, batch)
-        finally:
-            self._inside = False
+    # --- counting --------------------------------------------------------------------------------
 
-    def _on_backward(self, n: int) -> Callable[[Tensor], None]:
-        """What happens when a backward pass begins at the root of a graph that was handed out."""
-        return self._count_gradients_of(n)
+    def _count_backward(self, root: Tensor, n: int) -> None:
+        """Count `n` gradient-examples whenever a backward pass begins at `root`."""
 
-    def _count_gradients_of(self, n: int) -> Callable[[Tensor], None]:
-        def count(_: Tensor) -> None:
+        def count(gradient: Tensor) -> None:
             self.gradient_examples += n
 
-        return count
+        if root.requires_grad:
+            root.register_hook(count)  # type: ignore[no-untyped-call]
 
     def _count_direct_forward(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Count a pass that a submission made by calling the model itself."""
-        if self._inside or not self.counting:
+        if self._forward.running or not self.counting:
             return
-        n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self._batch_size
+        n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self.batch_size
         self.forward_examples += n
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(self._count_gradients_of(n))  # type: ignore[no-untyped-call]
+        if isinstance(output, Tensor):
+            self._count_backward(output, n)
 
-    # --- before the clock ------------------------------------------------------------------------
-
-    @property
-    def needs_warm_up(self) -> bool:
-        """Whether the first pass costs what later ones do not: tracing, kernels, finding out what fits into memory."""
-        return self._compiles or not self._on_cpu
-
-    def warm_up_step(self) -> None:
-        """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
-        state = copy.deepcopy(self.state_dict())
-        randomness = rng.rng_state()
-        buffers = [(b, b.clone()) for b in self._model.buffers()]
-        data = self._pool if self._stream is None else self._stream
-        source = random_like(cast(Any, data), "pool" if self._stream is None else "stream")
-        n = self._batch_size
-        batch = source.gather(torch.arange(n) % len(source)) if isinstance(source, Pool) else source.draw(n)
-        self._run_warm_up(batch.to(self._device))
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
-        for parameter in self._model.parameters():
-            parameter.grad = None
-        self.last_loss = None
-        self.load_state_dict(state)
-        rng.set_rng_state(randomness)
-
-    def _run_warm_up(self, batch: Batch) -> None:
-        self.backward(batch)
-
-    # --- bookkeeping -----------------------------------------------------------------------------
+    # --- what the loop calls ---------------------------------------------------------------------
 
     def begin_step(self) -> None:
         self._drawn_in_step = 0
-        self._passes_before_step = self.forward_examples
+        self._forward_examples_before_step = self.forward_examples
+        if self._profiler is not None:
+            self._profiler.start("optimizer")
 
     def end_step(self) -> None:
         """Count an update.
 
         Raises:
-            RejectedError: the step neither drew nor computed anything, so the run would never end.
+            RejectedError: the step broke a rule.
         """
-        if not self._drawn_in_step and self.forward_examples == self._passes_before_step:
-            raise RejectedError("step() drew no data and made no pass over any")
+        if self._profiler is not None:
+            self._profiler.stop()
+        for check in self._step_checks:
+            check(self._drawn_in_step, self.forward_examples - self._forward_examples_before_step)
         self.steps += 1
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Inside, direct calls of the model are not counted: they are the harness's own."""
+        counting, self.counting = self.counting, False
+        try:
+            yield
+        finally:
+            self.counting = counting
+
     def charge(self, phase: str, seconds: float) -> None:
-        """Book seconds under a phase, when the run is profiled."""
+        """Add seconds to a phase, where the run is profiled."""
+        if self._profiler is not None:
+            self._profiler.charge(phase, seconds)
+
+    @property
+    def needs_warm_up(self) -> bool:
+        """Whether the first pass costs what later ones do not: tracing, kernels, the search for a size that fits."""
+        return self._forward.needs_warm_up
+
+    def warm_up_step(self) -> None:
+        """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
+        state = copy.deepcopy(self.state_dict())
+        randomness = rng.rng_state()
+        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
+        self._passes.warm_up(self._source.random_batch(self.batch_size))
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        for parameter in self._model.parameters():
+            parameter.grad = None
+        self.load_state_dict(state)
+        rng.set_rng_state(randomness)
+        if self._profiler is not None:
+            self._profiler.reset()
 
     def advance(self) -> None:
         """Go on to the stream's next stage."""
-        self._source_stream.advance()
+        self._source.advance()
 
-    @property
-    def _source_stream(self) -> Stream:
-        assert self._stream is not None, "a pool has no stages"
-        return self._stream
+    # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        position = self._order if self._stream is None else self._stream
+        """What is equal on all ranks."""
         return {
-            "position": position.state_dict(),
+            "position": self._source.state_dict(),
             "replay": self.replay.state_dict() if self.replay is not None else None,
             "examples": self.examples,
             "gradient_examples": self.gradient_examples,
@@ -254,8 +218,7 @@ class CountedWork:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        position = self._order if self._stream is None else self._stream
-        position.load_state_dict(state["position"])
+        self._source.load_state_dict(state["position"])
         if self.replay is not None:
             self.replay.load_state_dict(state["replay"])
         self.examples = state["examples"]
@@ -263,17 +226,9 @@ class CountedWork:
         self.forward_examples = state["forward_examples"]
         self.steps = state["steps"]
 
+    def rank_state(self) -> dict[str, Any] | None:
+        """What differs between ranks; None where a pass is computed in one piece on one device."""
+        return self._passes.rank_state()
 
-def compiled(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A loss as one graph per shape of a batch (and per set of parameters that are trained)."""
-    # Torch gives up on a function after eight, which a batch size that grows in steps may need.
-    limits = torch._dynamo.config
-    limits.recompile_limit = max(limits.recompile_limit, _GRAPHS)
-    return torch.compile(loss, fullgraph=True, dynamic=False)
-
-
-def _autocast(dtype: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
-    if dtype == "float32":
-        return nullcontext
-    kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
-    return lambda: torch.autocast(device.type, kind)
+    def load_rank_state(self, state: dict[str, Any]) -> None:
+        self._passes.load_rank_state(state)

@@ -31,7 +31,7 @@ def install() -> None:
 
 
 def run_job(job: Job, emit: Callable[..., None]) -> None:
-    """What `harness.worker.setup.run_job` is to a real worker."""
+    """What `harness.worker.job.run_job` is to a real worker."""
     hparams, facts = job.spec.hparams, job.spec.workload.facts
     folder = Path(job.folder)
     path = folder / "checkpoint.pt"

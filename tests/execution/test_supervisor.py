@@ -172,7 +172,7 @@ def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("saved", "then", "left"),
-    [(1, "starting from the beginning", None), (2, "going on from the one before", {"x": 0})],
+    [(1, "starting from the beginning", None), (2, "resuming from the previous one", {"x": 0})],
 )
 def test_a_damaged_checkpoint_says_what_follows(saved: int, then: str, left: Any, tmp_path: Path) -> None:
     for x in range(saved):
@@ -353,7 +353,7 @@ def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> Non
         trial.end = None
         trial.receive(Ready(environment=None, usage=Usage(), points=points[:2], resumed_from=1))
         trial.receive(Evaluated(point=points[2]))
-        trial.died(-signal.SIGKILL, "")
+        trial.set_death(-signal.SIGKILL, "")
         assert trial.deaths == death + 1
     assert trial.record().status == "crashed"
 
@@ -425,7 +425,7 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
     from harness.execution.trial import run_trial
-    from tests.worker.test_loop import StopAt
+    from tests.worker.interrupt import StopAt
 
     with pytest.raises(Interrupted):
         run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))

@@ -38,7 +38,7 @@ class Shared(micro.Micro):
         x, y = x[rows.start : rows.stop], y[rows.start : rows.stop]
         if shard.count > 1:
             assert len(rows) < 256
-        out = torch.cat([model(piece) for piece in x.split(100)]) if len(x) else torch.empty(0, 3)
+        out = torch.cat([model(piece) for piece in torch.split(x, 100)]) if len(x) else torch.empty(0, 3)
         return {"nats": F.cross_entropy(out, y, reduction="none").double(), "right": out.argmax(1) == y}
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
@@ -88,21 +88,21 @@ class Everything(Base):
         losses = work.loss(batch, per_example=True)
         assert losses.shape == (13,)
         kept = losses.detach() <= losses.detach().median()
-        (losses * kept).mean().backward(retain_graph=True)
+        (losses * kept).mean().backward(retain_graph=True)  # type: ignore[no-untyped-call]
         # The same graph again, and a penalty of its own on the parameters.
-        (0.1 * losses.mean() + 1e-3 * sum(p.square().sum() for p in self.model.parameters())).backward()  # type: ignore[misc]
+        (0.1 * losses.mean() + 1e-3 * sum(p.square().sum() for p in self.model.parameters())).backward()  # type: ignore[no-untyped-call]
         # One example for two ranks; then the ordinary way, adding to what is there.
         work.backward(work.draw(1), scale=0.5)
         work.backward(batch.take(torch.arange(5)), scale=0.5)
         # A line search: forwards whose graphs are dropped, the better half of the batch, a decision on the loss.
         tried = [work.loss(part) for part in (batch.take(torch.arange(6)), batch.take(torch.arange(6, 13)))]
-        min(tried, key=lambda loss: float(loss.detach())).backward()
+        min(tried, key=lambda loss: float(loss.detach())).backward()  # type: ignore[no-untyped-call]
         # Distillation from a copy of itself.
         with torch.no_grad():
             teacher = work.outputs(batch)
-        (work.outputs(batch) - 0.9 * teacher).square().mean().backward()
+        (work.outputs(batch) - 0.9 * teacher).square().mean().backward()  # type: ignore[no-untyped-call]
         # Past the harness: the whole batch on every rank, and noise, which must be the same everywhere.
-        F.cross_entropy(self.model(batch["x"]), batch["y"]).backward()
+        F.cross_entropy(self.model(batch["x"]), batch["y"]).backward()  # type: ignore[no-untyped-call]
         for p in self.model.parameters():
             if p.grad is not None:
                 p.grad.add_(torch.randn_like(p), alpha=1e-3)

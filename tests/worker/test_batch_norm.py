@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from harness.api import Batch
+from harness.api import Batch, WorkloadEntry
 from harness.worker.batch_norm import BATCHES, BatchStatistics
 from harness.worker.recipe import Recipe, RecipeSubmission
 from tests import micro
 from tests.helpers import outcome, run_here, spec_of, submission
-from tests.worker.test_loop import interrupted_run
+from tests.worker.interrupt import interrupted_run
 
 
 class MicroNorm(micro.Micro):
@@ -25,7 +25,7 @@ class MicroNorm(micro.Micro):
         return nn.Sequential(nn.Linear(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
 
 
-ENTRY = micro.WorkloadEntry(
+ENTRY = WorkloadEntry(
     facts=micro.FACTS, load=f"{__name__}:MicroNorm", summary="points, with batch norm", distribution="tests"
 )
 

@@ -12,13 +12,13 @@ import torch
 
 from harness.contract.run import RunSpec
 from harness.contract.workload import Precision
-from harness.worker import torch_errors
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
-from harness.worker.microbatch import MicrobatchedWork
+from harness.worker.work import CountedWork
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
-from tests.worker.test_loop import interrupted_run
+from tests.worker.build import microbatched_work_of
+from tests.worker.interrupt import interrupted_run
 
 BASE = submission("tests.submissions_for_tests:Base")
 
@@ -28,7 +28,7 @@ def with_seeds_of(one: RunSpec, other: RunSpec) -> RunSpec:
     return msgspec.structs.replace(other, seeds=one.seeds)
 
 
-def gradients(work: MicrobatchedWork, model: torch.nn.Module, n: int) -> tuple[float, list[torch.Tensor]]:
+def gradients(work: CountedWork, model: torch.nn.Module, n: int) -> tuple[float, list[torch.Tensor]]:
     loss = work.backward(work.draw(indices=torch.arange(n)))
     found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
@@ -39,9 +39,9 @@ def gradients(work: MicrobatchedWork, model: torch.nn.Module, n: int) -> tuple[f
 def test_the_loss_and_the_gradient_are_those_of_the_whole(size: int) -> None:
     workload = micro.Micro()
     model = workload.build_model(0)
-    work = MicrobatchedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"))
+    work, passes = microbatched_work_of(spec_of(BASE), workload, model)
     whole_loss, whole = gradients(work, model, 16)
-    work.micro_batch = size
+    passes.micro_batch = size
     loss, parts = gradients(work, model, 16)
     assert loss == pytest.approx(whole_loss, rel=1e-6)
     assert len(parts) == len(whole)
@@ -58,17 +58,17 @@ class Pretended(ProcessGroup):
 
     count = 2
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         return max(value, -2)
 
 
-def handed_out(work: MicrobatchedWork, model: torch.nn.Module) -> list[torch.Tensor]:
+def handed_out(work: CountedWork, model: torch.nn.Module) -> list[torch.Tensor]:
     """Gradients through graphs that the submission sums itself: examples weighted by their losses, and a mean."""
     batch = work.draw(indices=torch.arange(16))
     losses = work.loss(batch, per_example=True)
     assert losses.shape == (16,)
-    (losses * losses.detach()).sum().backward()
-    (0.5 * work.loss(batch)).backward()
+    (losses * losses.detach()).sum().backward()  # type: ignore[no-untyped-call]
+    (0.5 * work.loss(batch)).backward()  # type: ignore[no-untyped-call]
     found = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
     return [losses.detach(), *found]
@@ -80,10 +80,10 @@ def test_graphs_that_are_handed_out_hold_one_piece_at_a_time(compile: bool, monk
     workload = ranked.Cramped()
     model = workload.build_model(0)
     spec = spec_of(BASE, facts={"precision": Precision(compile=compile)})
-    work = MicrobatchedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    work, passes = microbatched_work_of(spec, workload, model)
     workload.holds = 16
     whole = handed_out(work, model)
-    workload.holds = work.micro_batch = 3
+    workload.holds = passes.micro_batch = 3
     parts = handed_out(work, model)
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
@@ -97,18 +97,23 @@ def test_graphs_that_are_handed_out_hold_one_piece_at_a_time(compile: bool, monk
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_piece_that_is_computed_twice_has_its_dropout_twice(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.worker.microbatch.average", lambda gradients: None)
+    monkeypatch.setattr("harness.worker.microbatch.average_over_ranks", lambda gradients: None)
     found = []
     for again in (True, False):
         if not again:
-            monkeypatch.setattr("harness.worker.microbatch.recomputed", lambda forward, use_reentrant: forward())
+            monkeypatch.setattr(
+                "harness.worker.microbatch.recompute_in_backward", lambda forward, use_reentrant: forward()
+            )
         workload = ranked.Parted()
         model = workload.build_model(0, dropout=0.5)
         group = Pretended() if ranks == 2 else SINGLE_PROCESS
         torch.manual_seed(5)
-        work = MicrobatchedWork(spec_of(BASE), workload, model, workload.train_data(0), torch.device("cpu"), group)
-        work.micro_batch = 3
-        found.append([*handed_out(work, model), torch.rand(1), *(work.rank_state()["stream"] or [])])
+        work, passes = microbatched_work_of(spec_of(BASE), workload, model, group)
+        passes.micro_batch = 3
+        losses_and_gradients = handed_out(work, model)
+        state = work.rank_state()
+        assert state is not None
+        found.append([*losses_and_gradients, torch.rand(1), *(state["stream"] or [])])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
@@ -195,29 +200,10 @@ def test_a_device_that_is_gone_at_the_clocks_edge_is_a_row(tmp_path: Path, monke
         if calls > 9:
             raise torch.AcceleratorError("CUDA error: GPU is lost\nand more")
 
-    monkeypatch.setattr("harness.worker.loop._synchronizer", lambda device: synchronize)
+    monkeypatch.setattr("harness.worker.setup.synchronizer", lambda device: synchronize)
     record = run_here(spec_of(BASE), tmp_path)
     assert record.status == "crashed"
     assert record.reason == "the device failed: CUDA error: GPU is lost"
-
-
-@pytest.mark.parametrize(
-    ("error", "spent", "failed"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory."), True, False),
-        (torch.AcceleratorError("CUDA error: out of memory"), True, False),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True, False),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory"), True, False),
-        (MemoryError(), True, False),
-        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False, True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`"), False, True),
-        (RuntimeError("size mismatch"), False, False),
-        (ValueError("ran out of memory for names"), False, False),
-    ],
-)
-def test_errors_are_told_apart(error: Exception, spent: bool, failed: bool) -> None:
-    assert torch_errors.is_out_of_memory(error) is spent
-    assert torch_errors.is_device_failure(error) is failed
 
 
 def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +211,7 @@ def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.Monke
     warned: list[str] = []
     workload = ranked.Cramped()
     model = workload.build_model(0)
-    data = workload.train_data(0)
-    work = MicrobatchedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
+    work, _ = microbatched_work_of(spec_of(BASE), workload, model, Pretended(), warned.append)
     before = torch.get_rng_state()
     work.warm_up_step()
     assert work.micro_batch == 2
@@ -238,7 +223,7 @@ def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.Monke
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(before, torch.get_rng_state())
     workload.holds = 100
-    roomy = MicrobatchedWork(spec_of(BASE), workload, model, data, torch.device("cpu"), Pretended(), warned.append)
+    roomy, _ = microbatched_work_of(spec_of(BASE), workload, model, Pretended(), warned.append)
     roomy.warm_up_step()
     assert roomy.micro_batch == 2
     assert warned[-1] == "the memory of another rank does not hold a pass over 8 examples: 2 at a time"
@@ -246,10 +231,8 @@ def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.Monke
 
 def test_a_resumed_run_keeps_the_smaller_size() -> None:
     workload = ranked.Cramped()
-    work = MicrobatchedWork(
-        spec_of(BASE), workload, workload.build_model(0), workload.train_data(0), torch.device("cpu")
-    )
+    work, passes = microbatched_work_of(spec_of(BASE), workload, workload.build_model(0))
     for now, then, kept in ((100, 7, 7), (5, 7, 5), (None, 7, 7), (5, None, 5), (None, None, None)):
-        work.micro_batch = now
+        passes.micro_batch = now
         work.load_rank_state({"stream": None, "micro_batch": then})
         assert work.micro_batch == kept

@@ -11,12 +11,9 @@ import torch
 from torch import nn
 
 from harness.api import Batch, Fixed, Parameter, Recipe, SubmissionEntry, Task, Work
-from harness.contract.run import PartRef, SubmissionRef
-from harness.errors import BenchError
-from harness.worker.loading import load_submission
 from harness.worker.recipe import bare_optimizer
 from tests.helpers import outcome, run_here, spec_of, submission
-from tests.worker.test_loop import interrupted_run
+from tests.worker.interrupt import interrupted_run
 
 HEARD: dict[str, Any] = {}
 
@@ -30,16 +27,6 @@ def greedy(parameters: Sequence[Parameter], **hparams: Any) -> torch.optim.Optim
     HEARD["hparams"] = hparams
     return torch.optim.SGD([p.tensor for p in parameters], lr=hparams["lr"])
 
-
-def unready(parameters: Sequence[Parameter]) -> torch.optim.Optimizer:
-    raise AssertionError("what could not be prepared is never called")
-
-
-def _refuse() -> None:
-    raise BenchError("unready needs a library", fix="install it")
-
-
-setattr(unready, "prepare", _refuse)  # noqa: B010
 
 Told = Recipe(optimizer=told, schedule=lambda progress: 1.0)
 Greedy = Recipe(optimizer=greedy, schedule=lambda progress: 1.0)
@@ -105,9 +92,3 @@ def test_betas_of_a_bare_class_are_set_one_by_one() -> None:
     weight = Parameter("w", nn.Parameter(torch.ones(1)), "matrix")
     made = recipe.optimizer([weight], lr=0.1, beta1=0.8, beta2=0.95, weight_decay=0.0)
     assert made.param_groups[0]["betas"] == (0.8, 0.95)
-
-
-def test_parts_are_prepared_when_they_are_loaded() -> None:
-    part = PartRef(kind="optimizer", name="unready", load=f"{__name__}:unready")
-    with pytest.raises(BenchError, match="unready needs a library"):
-        load_submission(SubmissionRef(name="probe", version="1", parts=(part,)))

@@ -13,8 +13,8 @@ from harness.contract.entries import WorkloadEntry
 from harness.errors import BenchError
 from harness.plugins.loading import load_object
 from harness.worker.batch_norm import BatchStatistics
-from harness.worker.microbatch import MicrobatchedWork
 from tests.helpers import spec_of, submission
+from tests.worker.build import microbatched_work_of
 from workloads.resnet.digits import ResnetDigits
 from workloads.resnet.entries import ENTRIES
 from workloads.resnet.ghost import GhostBatchNorm2d
@@ -166,8 +166,8 @@ def passed(ghost_bn: int, micro_batch: int | None) -> tuple[Tensor, dict[str, Te
     work = ResnetDigits()
     model = work.build_model(0, ghost_bn=ghost_bn).train()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), workload=ENTRIES[0])
-    parted = MicrobatchedWork(spec, work, model, work.train_data(0), torch.device("cpu"))
-    parted.micro_batch = micro_batch
+    parted, passes = microbatched_work_of(spec, work, model)
+    passes.micro_batch = micro_batch
     loss = parted.backward(parted.draw(indices=torch.arange(0, 6400, 100)))
     statistics = {name: value for name, value in model.state_dict().items() if "running" in name}
     return loss, statistics, [p.grad for p in model.parameters() if p.grad is not None]
@@ -186,7 +186,7 @@ def test_statistics_taken_anew_are_means_over_groups() -> None:
     work = ResnetDigits()
     model = work.build_model(0, ghost_bn=16).train()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), workload=ENTRIES[0])
-    counted = MicrobatchedWork(spec, work, model, work.train_data(0), torch.device("cpu"))
+    counted, _ = microbatched_work_of(spec, work, model)
     found = BatchStatistics.of(model)
     assert found is not None
     batch = counted.draw(indices=torch.arange(0, 3200, 100))

@@ -257,7 +257,7 @@ class TestRealFashion(Contract):
 @pytest.mark.parametrize("name", ["adamw-cosine", "wsd"])
 def test_a_trial_on_small_fashion_resumes_to_the_same_end(name: str, small_fashion: Path, tmp_path: Path) -> None:
     from harness.execution.trial import run_trial
-    from tests.worker.test_loop import StopAt
+    from tests.worker.interrupt import StopAt
 
     spec = spec_of(name, BY_NAME["resnet-fashion"], load_registry(), smoke=True)
     whole = run_here(spec, tmp_path / "whole")

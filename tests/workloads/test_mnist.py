@@ -12,7 +12,7 @@ from harness.api import Batch, BenchError, DataError, WorkloadEntry
 from harness.plugins.registry import load_registry
 from harness.worker.protocols import Workload
 from tests.helpers import outcome, run_here, spec_of
-from tests.worker.test_loop import interrupted_run
+from tests.worker.interrupt import interrupted_run
 from tests.workloads import mnist_files
 from tests.workloads.mnist_files import needs_source
 from workloads import mnist

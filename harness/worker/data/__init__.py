@@ -1,1 +1,1 @@
-"""Training data as a submission sees it."""
+"""Training data: batches, pools, streams, and how they are drawn from."""

@@ -11,7 +11,13 @@ from torch import Tensor
 class Batch(Mapping[str, Tensor]):
     """Named tensors that share their leading dimension `n`, the number of examples.
 
-    Submissions pass batches on; only the workload that made one knows its fields.
+    A submission passes batches on; only the workload that made a batch knows its fields.
+
+    Args:
+        tensors: the fields, each of shape (n, …).
+
+    Raises:
+        ValueError: the leading dimensions differ.
 
     >>> b = Batch(inputs=torch.zeros(4, 3), labels=torch.zeros(4))
     >>> b.n, sorted(b), Batch.cat([b, b]).n
@@ -37,11 +43,11 @@ class Batch(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def to(self, device: torch.device) -> Batch:
-        """This batch on a device (itself when it is there already)."""
+        """This batch on a device; itself when it is there already. A copy to a device is not waited for."""
         if all(t.device == device for t in self._tensors.values()):
             return self
-        # From pageable memory the host would wait for its turn on the device, and fall behind it; the pinned copy is
-        # taken from a pool of torch's and goes back to it when the device has read it.
+        # A copy from pageable memory would make the host wait for all work queued on the device. Torch caches pinned
+        # memory, and reuses it when the device has read it.
         pin = device.type == "cuda"
         return Batch(
             **{
@@ -55,10 +61,10 @@ class Batch(Mapping[str, Tensor]):
         return Batch(**{k: t[indices] for k, t in self._tensors.items()})
 
     def rows(self, start: int, stop: int) -> Batch:
-        """Consecutive examples, as views."""
+        """The examples from `start` up to, not including, `stop`, as views."""
         return Batch(**{k: t[start:stop] for k, t in self._tensors.items()})
 
     @staticmethod
     def cat(batches: Sequence[Batch]) -> Batch:
-        """Several batches with equal fields as one."""
+        """One batch of the examples of several, which have equal fields."""
         return Batch(**{k: torch.cat([b[k] for b in batches]) for k in batches[0]})

@@ -1,4 +1,4 @@
-"""The default order of a pool."""
+"""The default order of a pool: shuffled anew for every pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class ShuffledOrder:
-    """Indices of a dataset in a fresh random order for every pass, each exactly once per pass.
+    """The indices of a dataset in a new random order for every pass, each exactly once per pass.
 
     Args:
         size: number of examples, > 0.
@@ -25,7 +25,7 @@ class ShuffledOrder:
         self._position = 0
 
     def take(self, n: int) -> Tensor:
-        """The next `n` indices (int64, shape (n,)); a pass that ends is followed by the next."""
+        """The next `n` indices (int64, shape (n,)); after the end of a pass the next one begins."""
         parts: list[Tensor] = []
         while n > 0:
             if self._position == len(self._permutation):
@@ -38,7 +38,7 @@ class ShuffledOrder:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def peek(self, n: int) -> Tensor | None:
-        """What `take(n)` would give, which stays to be taken; None where that takes a new pass's random order."""
+        """What `take(n)` would return, without taking it; None where a new pass would have to be shuffled for it."""
         stop = self._position + n
         return self._permutation[self._position : stop] if stop <= len(self._permutation) else None
 

@@ -14,10 +14,12 @@ from harness.worker.data.batch import Batch
 class Pool(Protocol):
     """Random access to training examples; the submission may choose the order.
 
-    `scores` holds one float array in [0, 1] per name, of length `len(pool)`, with declared meaning:
-    `quality`: high is good; `difficulty`: high is hard. It may be empty.
+    A pool whose `gather` depends on the indices alone, and on no random state, may have `prefetchable = True`: its
+    batches are then gathered ahead of time.
 
-    A pool whose `gather` depends on the indices alone, and on no random state, may have `prefetchable = True`.
+    Attributes:
+        scores: float tensors of shape (len(pool),) with values in [0, 1], by name; may be empty. `quality`: high is
+            good; `difficulty`: high is hard.
     """
 
     scores: Mapping[str, Tensor]
@@ -67,5 +69,5 @@ class SubsetPool:
 
     @property
     def prefetchable(self) -> bool:
-        """As the other pool."""
+        """Whether the other pool is."""
         return bool(getattr(self._pool, "prefetchable", False))

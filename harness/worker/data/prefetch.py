@@ -1,4 +1,4 @@
-"""The next batch of a pool, gathered and copied to the device while the present step is being computed."""
+"""The next batch of a pool is gathered and copied to the device while the current step is computed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,21 @@ from harness.worker.data.pools import Pool
 
 
 def prefetchable(pool: Pool | None) -> bool:
-    """Whether a pool may be read ahead: what it gathers depends on the indices alone, and on no random state.
-
-    A pool says so itself, by an attribute `prefetchable`.
-    """
+    """Whether a pool's batches may be gathered ahead of time; a pool declares it by an attribute `prefetchable`."""
     return bool(getattr(pool, "prefetchable", False))
 
 
 class Prefetch:
-    """Batches in an order, one ahead.
+    """Batches in a given order, gathered one batch ahead by a thread.
 
-    The thread reads the examples, puts them into page-locked memory and starts their copy on a stream of its own; a
-    copy from ordinary memory would wait for all that the device has queued, and the device then for the host. What was
-    read ahead and is not asked for (another size, an order that was set back) is dropped.
+    The thread gathers the examples, puts them into pinned memory and starts their copy on a CUDA stream of its own: a
+    copy from pageable memory would wait for all work queued on the device. A batch that was gathered ahead and is not
+    asked for (another size, an order that was set back) is dropped.
 
     Args:
-        gather: of the pool.
-        order: whose indices are read; nobody else takes from it.
-        device: where batches go. On the processor the thread gathers, and nothing is copied.
+        gather: the pool's method.
+        order: gives the indices; nothing else may take from it.
+        device: where batches go. On the CPU the thread gathers, and nothing is copied.
     """
 
     def __init__(self, gather: Callable[[Tensor], Batch], order: ShuffledOrder, device: torch.device) -> None:
@@ -40,7 +37,7 @@ class Prefetch:
         self._order = order
         self._device = device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-        self._ahead: tuple[Tensor, Future[tuple[Batch, Any]]] | None = None
+        self._next: tuple[Tensor, Future[tuple[Batch, Any]]] | None = None
         self._stream = (
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         )
@@ -49,21 +46,21 @@ class Prefetch:
         """The next `n` examples, on the device.
 
         Raises:
-            DataError: as the pool's `gather`, in the step that the examples are for.
+            DataError: the pool's `gather` raised it; raised in the step that the examples are for.
         """
         indices = self._order.take(n)
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and torch.equal(ahead[0], indices):
-            batch, copied = ahead[1].result()
+        prefetched, self._next = self._next, None
+        if prefetched is not None and torch.equal(prefetched[0], indices):
+            batch, copied = prefetched[1].result()
         else:
             batch, copied = self._fetch(indices)
         following = self._order.peek(n)
         if following is not None:
-            self._ahead = (following, self._thread.submit(self._fetch, following))
-        return self._arrived(batch, copied)
+            self._next = (following, self._thread.submit(self._fetch, following))
+        return self._wait_for_copy(batch, copied)
 
     def _fetch(self, indices: Tensor) -> tuple[Batch, Any]:
-        """A batch on its way to the device, and what marks its arrival there."""
+        """A batch that is being copied to the device, and the event that marks the end of the copy (None: no copy)."""
         batch = self._gather(indices)
         if self._device.type != "cuda":
             return batch.to(self._device), None
@@ -74,11 +71,11 @@ class Prefetch:
             event.record(self._stream)
         return moved, event
 
-    def _arrived(self, batch: Batch, copied: Any) -> Batch:
+    def _wait_for_copy(self, batch: Batch, copied: Any) -> Batch:
         if copied is not None:
-            present = torch.cuda.current_stream(self._device)
-            present.wait_event(copied)  # the device waits, not the host
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(copied)  # the device waits, not the host
             for tensor in batch.values():
-                # The memory belongs to the other stream, which must not take it back while this one reads it.
-                tensor.record_stream(present)
+                # The memory belongs to the copying stream, which must not reuse it while the current one reads it.
+                tensor.record_stream(current)
         return batch

@@ -16,9 +16,9 @@ class ReplayBuffer:
     Source: Vitter, Random Sampling with a Reservoir, ACM TOMS 1985, algorithm R.
 
     Args:
-        capacity: examples held at most.
+        capacity: the most examples held.
         seed: of the reservoir and of `sample`.
-        device: where the examples of a checkpoint, which come back on the CPU, belong.
+        device: where examples are put that come from a checkpoint, which is read on the CPU.
     """
 
     def __init__(self, capacity: int, seed: int, device: torch.device | str = "cpu") -> None:
@@ -33,7 +33,7 @@ class ReplayBuffer:
         return self._size
 
     def add(self, batch: Batch) -> None:
-        """Offer the examples of a batch; each one seen so far is kept with equal probability."""
+        """Offer the examples of a batch. Every example offered so far is in the buffer with equal probability."""
         if not self._store:
             self._store = {
                 k: torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=t.device) for k, t in batch.items()
@@ -43,17 +43,17 @@ class ReplayBuffer:
             self._store[k][self._size : self._size + free] = t[:free]
         self._size += free
         self._seen += free
-        late = batch.n - free
-        if late:
-            ranks = torch.arange(self._seen + 1, self._seen + late + 1, dtype=torch.float64)
-            slots = (torch.rand(late, generator=self._generator, dtype=torch.float64) * ranks).long().tolist()
-            # Later examples overwrite earlier ones that drew the same slot, as in the one-by-one algorithm.
+        remaining = batch.n - free
+        if remaining:
+            numbers = torch.arange(self._seen + 1, self._seen + remaining + 1, dtype=torch.float64)
+            slots = (torch.rand(remaining, generator=self._generator, dtype=torch.float64) * numbers).long().tolist()
+            # A later example replaces an earlier one that drew the same slot, as if they had been added one by one.
             chosen = {slot: free + i for i, slot in enumerate(slots) if slot < self.capacity}
             if chosen:
-                to, source = torch.tensor(list(chosen)), torch.tensor(list(chosen.values()))
+                targets, rows = torch.tensor(list(chosen)), torch.tensor(list(chosen.values()))
                 for k, t in batch.items():
-                    self._store[k][to] = t[source]
-            self._seen += late
+                    self._store[k][targets] = t[rows]
+            self._seen += remaining
 
     def sample(self, n: int) -> Batch:
         """`n` examples drawn uniformly with replacement.

@@ -1,4 +1,4 @@
-"""Streams: one pass over staged data."""
+"""Streams: data in stages, each seen in turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.worker.data.pools import Pool
 
 @runtime_checkable
 class Stream(Protocol):
-    """One pass over staged data, order owned by the workload; only the harness calls `advance`."""
+    """Data in stages, in an order that the workload owns. Only the harness calls `advance`."""
 
     def draw(self, n: int) -> Batch:
         """The next `n` examples of the current stage."""
@@ -25,17 +25,17 @@ class Stream(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Position and random state, as tensors and scalars."""
+        """The position and the random state, as tensors and scalars."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class StagedStream:
-    """A stream over one pool per stage: each stage is shuffled anew for every pass over it.
+    """A stream with one pool per stage, shuffled anew for every pass over it.
 
     Args:
-        stages: a pool per stage, in order.
+        stages: the pools, in the order of the stages.
         seed: of the shuffles.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,58 +12,59 @@ from harness.worker.data.batch import Batch
 from harness.worker.data.pools import Pool
 from harness.worker.data.streams import Stream
 
+DataT = TypeVar("DataT", bound=Pool | Stream)
 
-class _Random:
-    """Random tensors in the shapes, formats and ranges of real ones."""
 
-    def __init__(self, data: Any) -> None:
+class RandomData(Generic[DataT]):
+    """Random tensors in the shapes, formats and ranges of the real ones."""
+
+    def __init__(self, data: DataT) -> None:
         self._data = data
         self._generator = torch.Generator().manual_seed(0)
 
-    def like(self, batch: Batch) -> Batch:
-        return Batch(**{name: self._tensor(tensor) for name, tensor in batch.items()})
+    def randomize(self, batch: Batch) -> Batch:
+        """A batch of random values with the shapes, formats and memory layouts of `batch`."""
+        return Batch(**{name: self._random_like(tensor) for name, tensor in batch.items()})
 
-    def _tensor(self, real: Tensor) -> Tensor:
+    def _random_like(self, real: Tensor) -> Tensor:
         if real.is_floating_point():
-            made = torch.randn(real.shape, generator=self._generator, dtype=torch.float32)
+            values = torch.randn(real.shape, generator=self._generator, dtype=torch.float32)
         else:
             low, high = int(real.min()), int(real.max())
-            made = torch.randint(low, high + 1, real.shape, generator=self._generator)
-        return torch.empty_like(real).copy_(made)  # the same layout in memory, for which kernels are made
+            values = torch.randint(low, high + 1, real.shape, generator=self._generator)
+        return torch.empty_like(real).copy_(values)  # the same layout in memory, for which kernels are compiled
 
 
-class RandomPool(_Random):
-    """A pool of random examples as large as a real one."""
+class RandomPool(RandomData[Pool]):
+    """A pool of random examples, as large as the real one."""
 
-    @property
-    def scores(self) -> Mapping[str, Tensor]:
-        scores: Mapping[str, Tensor] = self._data.scores
-        return scores
+    def __init__(self, data: Pool) -> None:
+        super().__init__(data)
+        self.scores: Mapping[str, Tensor] = data.scores
 
     def __len__(self) -> int:
         return len(self._data)
 
     def gather(self, indices: Tensor) -> Batch:
-        return self.like(self._data.gather(indices))
+        return self.randomize(self._data.gather(indices))
 
 
-class RandomStream(_Random):
-    """A stream of random examples."""
+class RandomStream(RandomData[Stream]):
+    """A stream of random examples, with the real one's stages and position."""
 
     def draw(self, n: int) -> Batch:
-        return self.like(self._data.draw(n))
+        return self.randomize(self._data.draw(n))
 
     def advance(self) -> None:
         self._data.advance()
 
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._data.state_dict()
-        return state
+        return self._data.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._data.load_state_dict(state)
 
 
-def random_like(data: Pool | Stream, access: str) -> Pool | Stream:
-    """Random data in place of real ones."""
-    return cast(Pool, RandomPool(data)) if access == "pool" else cast(Stream, RandomStream(data))
+def random_like(data: Pool | Stream) -> Pool | Stream:
+    """Random data in place of real data."""
+    return RandomPool(data) if isinstance(data, Pool) else RandomStream(data)

@@ -1,1 +1,1 @@
-"""One run on several devices."""
+"""One run on several devices: a process per device, each of them a rank."""

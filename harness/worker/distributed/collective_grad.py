@@ -12,18 +12,19 @@ from harness.worker.distributed.collectives import ProcessGroup
 
 
 class GatherRows(torch.autograd.Function):
-    """From a rank's rows to those of all ranks, (n, …).
+    """From a rank's rows, shape (k, …), to the `n` rows of all ranks, shape (n, …).
 
-    The gradient goes to this rank's rows, times the number of ranks, since it is averaged over them afterwards.
+    In the backward pass this rank's rows get their gradient times the number of ranks, since gradients of parameters
+    are averaged over ranks afterwards.
     """
 
     @staticmethod
-    def forward(ctx: Any, mine: Tensor, group: ProcessGroup, n: int) -> Tensor:
+    def forward(ctx: Any, local: Tensor, group: ProcessGroup, n: int) -> Tensor:
         rows = group.shard.rows(n)
         ctx.rows, ctx.count = rows, group.count
-        whole = mine.new_zeros((n, *mine.shape[1:]))
-        whole[rows.start : rows.stop] = mine.detach()
-        # A sum with zeros is exact; shares differ in size, which a gather would not take.
+        whole = local.new_zeros((n, *local.shape[1:]))
+        whole[rows.start : rows.stop] = local.detach()
+        # A sum with zeros is exact. Shards differ in size, which a gather would not take.
         return group.all_reduce_sum(whole)
 
     @staticmethod
@@ -33,12 +34,12 @@ class GatherRows(torch.autograd.Function):
 
 
 class WeightedMean(torch.autograd.Function):
-    """From the mean over a rank's examples, which are `share` of all, to the mean over all."""
+    """From the mean over a rank's examples, which are `share` of all examples, to the mean over all."""
 
     @staticmethod
-    def forward(ctx: Any, mine: Tensor, group: ProcessGroup, share: float) -> Tensor:
+    def forward(ctx: Any, local: Tensor, group: ProcessGroup, share: float) -> Tensor:
         ctx.factor = share * group.count
-        return group.all_reduce_sum(mine.detach() * share)
+        return group.all_reduce_sum(local.detach() * share)
 
     @staticmethod
     @once_differentiable

@@ -1,7 +1,7 @@
-"""Gradients averaged over ranks while a backward pass still computes others.
+"""Gradients averaged over ranks while the backward pass still computes others.
 
 Source: Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Training (arXiv 2006.15704), section
-3.2: gradients in buckets, exchanged in one order on all ranks as they become ready.
+3.2: gradients in buckets, reduced in one order on all ranks as they become ready.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ BUCKET_BYTES = 25 << 20
 class GradientSync:
     """Averages `.grad` over ranks during the backward pass that runs inside `overlapping`.
 
-    Nothing is known of a pass beforehand: which parameters it reaches shows as it goes. Ranks run the same graph, so
-    they see the same ones. What `.grad` held before is equal on all ranks, and so it is its own mean.
+    Which parameters a pass reaches is not known beforehand; it shows as the pass goes. Ranks run the same graph, so
+    they reach the same ones. What `.grad` held before is equal on all ranks, and so it is its own mean.
 
     Args:
         parameters: of the model, in any order that all ranks share.
@@ -30,72 +30,72 @@ class GradientSync:
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
         # Backward passes reach the last layers first.
-        self._buckets = list(buckets(list(parameters)[::-1]))
-        self._bucket_of = {id(p): k for k, bucket in enumerate(self._buckets) for p in bucket}
+        self._buckets = list(split_into_buckets(list(parameters)[::-1]))
+        self._bucket_of = {id(p): index for index, bucket in enumerate(self._buckets) for p in bucket}
         self._hooked: set[int] = set()
-        self._open = False
+        self._active = False
         self._ready: list[list[Tensor]] = []
         self._next = 0
-        self._sent: list[tuple[Any, Tensor, list[Tensor]]] = []
+        self._pending: list[tuple[Any, Tensor, list[Tensor]]] = []
 
     @contextmanager
     def overlapping(self) -> Iterator[None]:
-        """One backward pass; at its end all gradients are there."""
-        self._hook()
+        """One backward pass runs inside; afterwards all its gradients are averaged."""
+        self._register_hooks()
         self._ready = [[] for _ in self._buckets]
-        self._sent, self._next, self._open = [], 0, True
+        self._pending, self._next, self._active = [], 0, True
         try:
             yield
         finally:
-            self._open = False
+            self._active = False
         for ready in self._ready[self._next :]:
-            self._send(ready)
-        for handle, flat, gradients in self._sent:
+            self._start_reduction(ready)
+        for handle, flat, gradients in self._pending:
             handle.wait()
             flat /= dist.get_world_size()
             unflatten_into(flat, gradients)
-        self._sent = []
+        self._pending = []
 
-    def _hook(self) -> None:
+    def _register_hooks(self) -> None:
         for bucket in self._buckets:
             for parameter in bucket:
                 if parameter.requires_grad and id(parameter) not in self._hooked:
-                    parameter.register_post_accumulate_grad_hook(self._arrived)  # type: ignore[no-untyped-call]
+                    parameter.register_post_accumulate_grad_hook(self._on_gradient)  # type: ignore[no-untyped-call]
                     self._hooked.add(id(parameter))
 
-    def _arrived(self, parameter: Tensor) -> None:
-        if not self._open:
+    def _on_gradient(self, parameter: Tensor) -> None:
+        if not self._active:
             return  # a backward pass of the submission's own
         self._ready[self._bucket_of[id(parameter)]].append(parameter)
-        # In the order of the buckets and no other: that is what makes all ranks agree on what is sent when.
+        # In the order of the buckets and no other, so that all ranks start the same reductions in the same order.
         while self._next < len(self._buckets) and len(self._ready[self._next]) == len(self._buckets[self._next]):
-            self._send(self._ready[self._next])
+            self._start_reduction(self._ready[self._next])
             self._next += 1
 
-    def _send(self, parameters: list[Tensor]) -> None:
-        """Begin the exchange of the gradients of some parameters of a bucket."""
-        chosen = sorted(parameters, key=lambda p: self._position(p))
-        gradients = [p.grad for p in chosen if p.grad is not None]
+    def _start_reduction(self, parameters: list[Tensor]) -> None:
+        """Begin to sum the gradients of some parameters of one bucket over ranks."""
+        ordered = sorted(parameters, key=self._position_in_bucket)
+        gradients = [p.grad for p in ordered if p.grad is not None]
         if gradients:
             flat = torch.cat([g.reshape(-1) for g in gradients])
-            self._sent.append((dist.all_reduce(flat, async_op=True), flat, gradients))
+            self._pending.append((dist.all_reduce(flat, async_op=True), flat, gradients))
 
-    def _position(self, parameter: Tensor) -> int:
+    def _position_in_bucket(self, parameter: Tensor) -> int:
         bucket = self._buckets[self._bucket_of[id(parameter)]]
-        return next(k for k, p in enumerate(bucket) if p is parameter)
+        return next(index for index, p in enumerate(bucket) if p is parameter)
 
 
-def average(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors by their means over ranks, in place, some at a time."""
-    for bucket in buckets(tensors):
+def average_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Replace tensors by their means over ranks, in place, a bucket at a time."""
+    for bucket in split_into_buckets(tensors):
         flat = torch.cat([t.reshape(-1) for t in bucket])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
         unflatten_into(flat, bucket)
 
 
-def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors in their order, in runs of one format and some size."""
+def split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Consecutive tensors of one dtype, up to about `BUCKET_BYTES` at a time."""
     bucket: list[Tensor] = []
     size = 0
     for tensor in tensors:
@@ -109,6 +109,6 @@ def buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def unflatten_into(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy the elements of one flat tensor into several."""
+    """Copy the elements of a flat tensor into several, in order."""
     parts = torch.split(flat, [t.numel() for t in tensors])
     torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])

@@ -1,6 +1,6 @@
-"""A rank other than 0: a seat on standard input, the same run as rank 0's, and nothing written.
+"""The process of a rank other than 0: the same run as rank 0's, without events and without files.
 
-usage: python -m harness.worker.distributed.peer REPORT_FD      (started by rank 0, not by hand)
+usage: python -m harness.worker.distributed.peer REPORT_FD      (started by rank 0; a rank assignment on standard input)
 """
 
 from __future__ import annotations
@@ -14,27 +14,24 @@ import threading
 
 import msgspec
 
-from harness.contract.events import AnyEvent
+from harness.worker.emit import ignore_event
 from harness.worker.process import die_with_parent, watch_parent
 
 
 def main() -> None:
-    """Take the seat, carry the trial out, and report an end that rank 0 may not see coming."""
+    """Read the assignment, run the trial as this rank, and report an error that rank 0 does not make itself."""
     die_with_parent()
     report = int(sys.argv[1])
     os.set_inheritable(report, False)
     os.register_at_fork(after_in_child=lambda: os.close(report))
 
-    from harness.worker.distributed.ranks import RankAssignment, join_as_rank
-    from harness.worker.setup import run_job_to_event
+    # These import torch, which takes seconds; from the first line on, this process must end with its parent.
+    from harness.worker.distributed.join import RankAssignment, join_as_rank
+    from harness.worker.job import run_job_to_event
 
     assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankAssignment)
     threading.Thread(target=watch_parent, name="rank-0-watch", daemon=True).start()
-
-    def nothing(event: AnyEvent) -> None:
-        """Rank 0 speaks for all."""
-
-    end, failed = run_job_to_event(assignment.job, nothing, lambda: join_as_rank(assignment))
+    end, failed = run_job_to_event(assignment.job, ignore_event, lambda: join_as_rank(assignment))
     if failed:
         os.write(report, msgspec.json.encode(end))
     sys.stdout.flush()

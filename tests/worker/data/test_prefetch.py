@@ -14,11 +14,10 @@ from harness.worker.data.batch import Batch
 from harness.worker.data.order import ShuffledOrder
 from harness.worker.data.pools import SubsetPool, TensorPool
 from harness.worker.data.prefetch import Prefetch, prefetchable
-from harness.worker.work import CountedWork
+from harness.worker.data.source import PoolSource
 from tests import micro
 from tests.helpers import spec_of, submission
-
-CPU = torch.device("cpu")
+from tests.worker.build import CPU, work_of
 
 
 class Noted(TensorPool):
@@ -56,10 +55,12 @@ def test_a_peek_takes_nothing() -> None:
     assert one.peek(3) is None, "there is no pass yet"
     for n in (4, 4):
         assert one.take(n).tolist() == two.take(n).tolist()
-        seen = one.peek(2)
+        seen, again = one.peek(2), one.peek(2)
         assert seen is not None
-        assert seen.tolist() == one.peek(2).tolist()  # type: ignore[union-attr]
+        assert again is not None
+        assert seen.tolist() == again.tolist()
     assert one.peek(3) is None, "that would begin the next pass"
+    assert seen is not None
     assert one.take(2).tolist() == seen.tolist()
     assert {k: str(v) for k, v in one.state_dict().items() if k != "position"} == {
         k: str(v) for k, v in two.state_dict().items() if k != "position"
@@ -100,18 +101,20 @@ def test_who_may_be_read_ahead() -> None:
 
 
 def test_work_draws_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The draws of a run, with the order picked up from a checkpoint in between and a selection by hand."""
+    """The draws of a run, with the order restored from a checkpoint in between, and a draw by index."""
 
     def drawn(read_ahead: bool) -> list[Any]:
         spec = spec_of(submission("tests.submissions_for_tests:Base"))
         workload = micro.Micro()
         data: Any = workload.train_data(0)
         data.prefetchable = True
-        work = CountedWork(spec, workload, workload.build_model(0), data, CPU)
-        assert work._prefetch is None, "on the processor there is nothing to wait for"
+        work = work_of(spec, workload, data=data)
+        source = work._source
+        assert isinstance(source, PoolSource)
+        assert source._prefetch is None, "on the CPU there is nothing to wait for"
         if read_ahead:
-            work._prefetch = Prefetch(data.gather, work._order, CPU)
-        seen = []
+            source._prefetch = Prefetch(data.gather, source._order, CPU)
+        seen: list[Any] = []
         for n in (None, 4, None, None):
             work.begin_step()
             seen.append({k: t.tolist() for k, t in work.draw(n).items()})

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from harness.contract.record import Record
+from tests import micro
 from tests.helpers import run_here, spec_of, submission
+from tests.worker.build import work_of
 
 SMOKE_EXAMPLES = 128  # two evaluations of 64 examples
 
@@ -42,30 +44,12 @@ def test_the_gradient_budget_binds(tmp_path: Path) -> None:
     assert record.points[-1].cost == record.points[-1].gradient_examples
 
 
-def test_a_rehearsal_is_in_no_phase_of_a_profile() -> None:
-    """It is off the clock, and the phases have to fit into the clock's seconds."""
-    from harness.worker.profiling import ProfiledWork
-    from tests import micro
-
-    workload = micro.Micro()
-    spec = spec_of(submission("tests.submissions_for_tests:Base"), profile=True)
-    work = ProfiledWork(spec, workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
-    work.warm_up_step()
-    assert set(work.phases.values()) == {0.0}
-    work.begin_step()
-    work.backward(work.draw())
-    assert work.phases["backward"] > 0
-
-
 def test_functional_gradients_are_counted() -> None:
     """torch.func.grad through the hooked module is seen by the backward hook on its root."""
-    from harness.worker.work import CountedWork
-    from tests import micro
-
     workload = micro.Micro()
     model = workload.build_model(0)
     spec = spec_of(submission("tests.submissions_for_tests:Base"))
-    work = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
+    work = work_of(spec, workload, model)
     work.counting = True
     batch = work.draw()
 
@@ -78,31 +62,19 @@ def test_functional_gradients_are_counted() -> None:
     assert work.gradient_examples == 16
 
 
-@pytest.mark.parametrize(
-    ("name", "word"),
-    [
-        ("Greedy", "drew 10000 examples"),
-        ("Idle", "no pass"),
-        ("Grows", "stash"),
-        ("OtherPrecision", "float32 matmul precision"),
-    ],
-)
-def test_rules_are_enforced(name: str, word: str, tmp_path: Path) -> None:
-    try:
-        record = smoke(name, tmp_path)
-    finally:
-        torch.set_float32_matmul_precision("highest")
-    assert record.status == "rejected"
-    assert word in record.reason
-
-
-def test_indices_on_a_stream_are_rejected() -> None:
-    from harness.errors import RejectedError
-    from harness.worker.work import CountedWork
-    from tests import micro
-
-    workload = micro.MicroStream()
-    spec = spec_of(submission("tests.submissions_for_tests:Base"), micro.STREAM_ENTRY)
-    work = CountedWork(spec, workload, workload.build_model(0), workload.train_data(0), torch.device("cpu"))
-    with pytest.raises(RejectedError, match="stream"):
-        work.draw(indices=torch.arange(3))
+@pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
+def test_a_warm_up_step_leaves_everything_as_it_was(made: type[micro.Micro], monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = made()
+    model = workload.build_model(0, dropout=0.5)
+    entry = micro.ENTRY if made is micro.Micro else micro.STREAM_ENTRY
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), entry)
+    work, other = work_of(spec, workload, model), work_of(spec, workload, model)
+    torch.manual_seed(3)
+    work.warm_up_step()
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.rand(1).equal(after)
+    assert all(p.grad is None for p in model.parameters())
+    assert work.examples == work.forward_examples == work.gradient_examples == 0
+    assert all(torch.equal(a, b) for a, b in zip(work.draw().values(), other.draw().values(), strict=True))
+    assert not work.needs_warm_up

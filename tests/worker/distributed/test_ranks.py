@@ -1,4 +1,4 @@
-"""Several ranks, on this machine's processor: the same run as with one, and an end when one of them dies."""
+"""Several ranks on this machine's CPU: the same run as with one, and an end when one of them dies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -27,7 +27,7 @@ from harness.worker.protocols import Sharded
 from tests import micro
 from tests.helpers import NoParts, Remember, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import ranked
-from tests.worker.test_loop import interrupted_run
+from tests.worker.interrupt import interrupted_run
 
 TWO = 2
 
@@ -86,7 +86,7 @@ def test_every_way_to_a_gradient_is_the_same_on_two(workload: WorkloadEntry, tmp
     assert_same(one, run_here(on_two(spec), tmp_path / "two"))
 
 
-def test_an_interrupted_run_on_two_ranks_ends_as_if_it_never_was(tmp_path: Path) -> None:
+def test_an_interrupted_run_on_two_ranks_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     """Dropout differs between ranks, and goes on in each from where it was."""
     spec = on_two(spec_of(base("Noisy", model_options={"dropout": 0.3}), smoke=True))
     whole = run_here(spec, tmp_path / "whole")
@@ -193,8 +193,9 @@ def test_shards_are_complete_disjoint_and_cut_between_pieces(n: int, count: int,
 @pytest.mark.parametrize("name", ["lm-tiny", "curriculum-lm", "resnet-digits"])
 def test_shards_measure_what_the_whole_does(name: str) -> None:
     entry = load_registry().workload(name)
-    workload = load_object(entry.load)(**entry.arguments)
+    workload: Any = load_object(entry.load)(**entry.arguments)
     assert isinstance(workload, Sharded)
+    workload = cast(Any, workload)
     model = workload.build_model(0).eval()
     with torch.no_grad():
         whole = workload.evaluate(model, "score")

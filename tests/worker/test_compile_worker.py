@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,8 @@ from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.contract.workload import Precision
 from harness.storage.layout import COMPILED
-from harness.worker import compile_worker
-from harness.worker.data import synthetic
-from harness.worker.data.batch import Batch
-from harness.worker.data.pools import Pool
-from harness.worker.data.streams import Stream
-from harness.worker.work import CountedWork, compiled
+from harness.worker import compile_cache
+from harness.worker.work import CountedWork
 from tests import micro
 from tests.helpers import Remember, folder_of, outcome, run_here, spec_of, submission
 from tests.worker import ranked
@@ -35,7 +32,7 @@ FACTS = {"precision": Precision(compile=True)}
 def _no_traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.setenv("TRITON_CACHE_DIR", "")
-    monkeypatch.setattr("harness.worker.loading.load_workload", _as_planned)
+    monkeypatch.setattr("harness.worker.setup.load_workload", _as_planned)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
@@ -52,7 +49,7 @@ def on_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trace as always, and leave the kernels to eager PyTorch: quick, and no compiler is needed."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=name))
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(compile_worker, "warm_up", lambda job: "")
+    monkeypatch.setattr(compile_cache, "fill_compile_cache", lambda job: "")
 
 
 def losses(record: Record) -> list[float]:
@@ -68,20 +65,20 @@ def losses(record: Record) -> list[float]:
 def test_a_compiled_run_is_the_run(
     workload: WorkloadEntry, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a rehearsal and without one bit for bit; with no compiler to rounding."""
+    """Equal to the bit with and without a warm-up step; equal up to rounding without a compiler."""
     on_backend(backend, monkeypatch)
     noisy = submission("tests.submissions_for_tests:Noisy")
     spec = spec_of(noisy, workload, facts=FACTS, smoke=True)
-    rehearsed = run_here(spec, tmp_path / "with")
-    assert rehearsed.status in ("exhausted", "reached"), rehearsed.reason
-    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    warmed = run_here(spec, tmp_path / "with")
+    assert warmed.status in ("exhausted", "reached"), warmed.reason
+    monkeypatch.setattr(CountedWork, "warm_up_step", lambda self: None)
     torch._dynamo.reset()
-    assert outcome(run_here(spec, tmp_path / "without")) == outcome(rehearsed)
+    assert outcome(run_here(spec, tmp_path / "without")) == outcome(warmed)
     off = run_here(spec_of(noisy, workload, smoke=True), tmp_path / "off")
-    assert [(p.examples, p.gradient_examples, p.steps) for p in rehearsed.points] == [
+    assert [(p.examples, p.gradient_examples, p.steps) for p in warmed.points] == [
         (p.examples, p.gradient_examples, p.steps) for p in off.points
     ]
-    for a, b in zip(rehearsed.points, off.points, strict=True):
+    for a, b in zip(warmed.points, off.points, strict=True):
         assert a.metrics == pytest.approx(b.metrics, abs=1e-4)
     assert_plain_names(spec, tmp_path / "with")
 
@@ -111,8 +108,8 @@ def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
     assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
     assert counters["aot_autograd"]["autograd_cache_miss"] == 0
     assert not (folder_of(spec, tmp_path / "with").path / COMPILED).exists(), "of no use when the run has ended"
-    monkeypatch.setattr(compile_worker, "warm_up", lambda job: "")
-    monkeypatch.setattr(CountedWork, "rehearse", lambda self: None)
+    monkeypatch.setattr(compile_cache, "fill_compile_cache", lambda job: "")
+    monkeypatch.setattr(CountedWork, "warm_up_step", lambda self: None)
     torch._dynamo.reset()
     counters.clear()
     cold = run_here(spec, tmp_path / "without")
@@ -135,21 +132,10 @@ def test_two_ranks_compile_as_one(tmp_path: Path) -> None:
     assert losses(record) == pytest.approx(losses(run_here(plain, tmp_path / "plain")), abs=1e-5)
 
 
-def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_backend("eager", monkeypatch)
-    loss = compiled(micro.Micro().loss)
-    model = micro.Micro().build_model(0)
-    for n in range(2, 20):
-        x, y = micro.points(n, 0)
-        assert float(loss(model, Batch(x=x, y=y), False).detach()) == pytest.approx(
-            float(micro.Micro().loss(model, Batch(x=x, y=y)).detach())
-        )
-
-
 def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda loss, **options: loss)
     monkeypatch.setenv("CXX", "true")
-    monkeypatch.setattr(compile_worker.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     record = run_here(spec, tmp_path, watcher)
@@ -157,7 +143,7 @@ def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytes
     assert watcher.warnings == ["the compile warm-up ended with code 1; compiling is on the clock (see worker.log)"]
 
 
-def test_a_processor_without_a_compiler_runs_uncompiled_and_says_so(
+def test_a_cpu_without_a_compiler_runs_uncompiled_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
@@ -166,37 +152,3 @@ def test_a_processor_without_a_compiler_runs_uncompiled_and_says_so(
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     assert run_here(spec, tmp_path, watcher).status == "exhausted"
     assert watcher.warnings == ["no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"]
-
-
-@pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
-def test_a_rehearsal_leaves_everything_as_it_was(made: type[micro.Micro], monkeypatch: pytest.MonkeyPatch) -> None:
-    workload = made()
-    model = workload.build_model(0, dropout=0.5)
-    entry = micro.ENTRY if made is micro.Micro else micro.STREAM_ENTRY
-    spec = spec_of(submission("tests.submissions_for_tests:Base"), entry)
-    work = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
-    other = CountedWork(spec, workload, model, workload.train_data(0), torch.device("cpu"))
-    torch.manual_seed(3)
-    work.warm_up_step()
-    assert torch.rand(1).equal(torch.manual_seed(3) and torch.rand(1))
-    assert all(p.grad is None for p in model.parameters())
-    assert work.examples == work.forward_examples == work.gradient_examples == 0
-    assert all(torch.equal(a, b) for a, b in zip(work.draw().values(), other.draw().values(), strict=True))
-    assert not work.needs_warm_up
-
-
-@pytest.mark.parametrize("made", [micro.Micro, micro.MicroStream])
-def test_random_data_has_the_shapes_and_not_the_values(made: type[micro.Micro]) -> None:
-    access = "pool" if made is micro.Micro else "stream"
-    real, fake = made().train_data(0), synthetic.random_like(made().train_data(0), access)
-    at = torch.arange(40)
-
-    def drawn(data: Pool | Stream) -> Batch:
-        return data.gather(at) if isinstance(data, Pool) else data.draw(40)
-
-    a, b = drawn(real), drawn(fake)
-    assert {k: (t.shape, t.dtype, t.stride()) for k, t in a.items()} == {
-        k: (t.shape, t.dtype, t.stride()) for k, t in b.items()
-    }
-    assert not torch.equal(a["x"], b["x"])
-    assert set(b["y"].tolist()) <= set(a["y"].tolist())

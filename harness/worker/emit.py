@@ -1,0 +1,14 @@
+"""The type of what receives a run's events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from harness.contract.events import AnyEvent
+
+Emit: TypeAlias = Callable[[AnyEvent], None]
+
+
+def ignore_event(event: AnyEvent) -> None:
+    """Receives the events of a process that reports none."""

@@ -1,0 +1,30 @@
+"""Examples are drawn by index from a pool only.
+
+Forbidden: `work.draw(indices=…)` on a stream.
+
+Why: the workload owns the order of a stream. A submission that chose its examples could look ahead, or return to a
+stage that has ended.
+
+Instead: draw with `work.draw()`, and keep what should be seen again in `work.replay`.
+"""
+
+from __future__ import annotations
+
+from harness.contract.run import RunSpec
+from harness.errors import RejectedError
+from harness.worker.rule import Rule
+
+
+class DrawByIndex(Rule):
+    """Looks at every draw on a stream."""
+
+    @classmethod
+    def applies(cls, spec: RunSpec) -> bool:
+        return spec.workload.facts.access == "stream"
+
+    def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
+        if by_index:
+            raise RejectedError(
+                "draw(indices=…) on a stream, whose order the workload owns",
+                fix="call draw() without indices, and keep examples to see again in work.replay",
+            )

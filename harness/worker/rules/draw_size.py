@@ -1,0 +1,32 @@
+"""A draw has at least one example, and a step draws at most `eval_every` examples.
+
+Forbidden: `work.draw(n)` with n < 1, and drawing more examples in one step than lie between two evaluations.
+
+Why: evaluations come after every `eval_every` examples. A larger step would skip evaluations, and with them the points
+at which targets and budgets are looked at.
+
+Instead: draw less in a step and make more steps. What was drawn once may be passed over again.
+"""
+
+from __future__ import annotations
+
+from harness.contract.run import RunSpec
+from harness.errors import RejectedError
+from harness.worker.rule import Rule
+
+
+class DrawSize(Rule):
+    """Looks at the size of every draw, and at the sum over a step."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec)
+        self._limit = spec.workload.facts.eval_every
+
+    def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
+        if n < 1:
+            raise RejectedError(f"draw({n}): a batch has at least one example", fix="draw one example or more")
+        if drawn_in_step > self._limit:
+            raise RejectedError(
+                f"one step drew {drawn_in_step} examples, more than the {self._limit} between evaluations",
+                fix=f"draw at most {self._limit} examples in a step",
+            )

@@ -1,0 +1,47 @@
+"""Torch's global numeric settings stay as the workload set them.
+
+Forbidden: changing the float32 matmul precision, TF32 in cuDNN, the default dtype, the number of threads, or leaving
+autocast enabled.
+
+Why: precision and threads decide what a step costs, and the workload fixes both for all submissions.
+
+Instead: leave the settings alone. Where an optimizer needs another precision for a computation of its own, cast the
+tensors of that computation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import RejectedError
+from harness.worker.distributed.collectives import ProcessGroup
+from harness.worker.rule import Rule
+
+
+class NumericSettings(Rule):
+    """Compares the settings at every pause."""
+
+    def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
+        self._settings = read_settings()
+
+    def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
+        for name, value in read_settings().items():
+            if value != self._settings[name]:
+                raise RejectedError(
+                    f"{name} was changed from {self._settings[name]} to {value}",
+                    fix="leave torch's global settings alone, and cast the tensors of your own computation instead",
+                )
+
+
+def read_settings() -> dict[str, Any]:
+    """The settings by name."""
+    return {
+        "float32 matmul precision": torch.get_float32_matmul_precision(),
+        "cudnn TF32": torch.backends.cudnn.allow_tf32,
+        "default dtype": torch.get_default_dtype(),
+        "number of threads": torch.get_num_threads(),
+        "autocast": torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"),
+    }

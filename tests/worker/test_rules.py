@@ -1,0 +1,169 @@
+"""The rules that a submission may not break."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from harness.errors import RejectedError
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.rule import Rule, RuleChecker
+from harness.worker.rules import load_rule, load_rules, rule_docs, rule_names
+from tests import micro
+from tests.helpers import run_here, spec_of, submission
+from tests.worker.build import work_of
+
+BASE = submission("tests.submissions_for_tests:Base")
+
+
+def test_an_import_that_leaves_a_thread_is_rejected(tmp_path: Path) -> None:
+    source = tmp_path / "leaves_a_thread.py"
+    source.write_text(
+        "import threading, time\n"
+        "from tests.submissions_for_tests import Base\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True, name='left-behind').start()\n"
+        "class LeavesThread(Base):\n    pass\n"
+    )
+    record = run_here(spec_of(submission(f"{source}:LeavesThread")), tmp_path)
+    assert record.status == "rejected"
+    assert "left-behind" in record.reason
+
+
+def test_a_changed_model_is_rejected_by_name() -> None:
+    model = torch.nn.Linear(2, 2)
+    rules = load_rules(spec_of(BASE))
+    rules.before_construction(model, SINGLE_PROCESS)
+    rules.at_pause(model, SINGLE_PROCESS)
+    model.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
+    with pytest.raises(RejectedError, match="extra"):
+        rules.at_pause(model, SINGLE_PROCESS)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("Greedy", "drew 10000 examples"),
+        ("Idle", "no pass"),
+        ("Grows", "stash"),
+        ("OtherPrecision", "float32 matmul precision"),
+    ],
+)
+def test_rules_are_enforced(name: str, word: str, tmp_path: Path) -> None:
+    try:
+        record = run_here(spec_of(submission(f"tests.submissions_for_tests:{name}"), smoke=True), tmp_path)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert record.status == "rejected"
+    assert word in record.reason
+
+
+def test_indices_on_a_stream_are_rejected() -> None:
+    workload = micro.MicroStream()
+    work = work_of(spec_of(BASE, micro.STREAM_ENTRY), workload)
+    with pytest.raises(RejectedError, match="stream"):
+        work.draw(indices=torch.arange(3))
+
+
+def test_a_batch_has_at_least_one_example() -> None:
+    work = work_of(spec_of(BASE), micro.Micro())
+    with pytest.raises(RejectedError, match=r"draw\(0\).*draw one example or more"):
+        work.draw(0)
+    with pytest.raises(RejectedError, match=r"draw\(-3\)"):
+        work.draw(-3)
+    assert work.examples == 0, "an example that is not drawn is not counted, nor taken off the count"
+
+
+def test_a_setting_that_a_submission_changes_is_named() -> None:
+    rule = load_rule("numeric_settings")(spec_of(BASE))
+    model = nn.Linear(2, 2)
+    rule.before_construction(model, SINGLE_PROCESS)
+    rule.at_pause(model, SINGLE_PROCESS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(RejectedError, match=r"default dtype was changed from torch.float32 to torch.float64"):
+            rule.at_pause(model, SINGLE_PROCESS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_long_import_is_rejected() -> None:
+    rule = load_rule("import_time")(spec_of(BASE))
+    rule.after_import(9.9)
+    with pytest.raises(RejectedError, match=r"took 10.1 s; the limit is 10 s .*in the constructor"):
+        rule.after_import(10.1)
+
+
+class TwoRanks(ProcessGroup):
+    """Rank 1 of two; rank 0 holds a given value of every tensor."""
+
+    rank, count = 1, 2
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def broadcast_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(tensor, self.value)
+
+    def all_gather_bytes(self, payload: bytes) -> list[bytes]:
+        return [b"0.0 ", payload]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "drift"),
+    [(1.0, 1.0, ""), (1.0005, 1.0, ""), (1.01, 1.0, "0.01"), (float("nan"), 1.0, "inf"), (float("nan"),) * 2 + ("",)],
+)
+def test_weights_that_differ_between_ranks_are_rejected(ours: float, theirs: float, drift: str) -> None:
+    """Rounding is not drift, and NaN everywhere is a divergence."""
+    model = nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.fill_(theirs)
+        model.bias.fill_(ours)
+    rule = load_rule("equal_weights")(spec_of(BASE))
+    if not drift:
+        rule.at_pause(model, TwoRanks(theirs))
+        return
+    with pytest.raises(RejectedError, match=f"bias differs by {drift} of its size between rank 0 and rank 1"):
+        rule.at_pause(model, TwoRanks(theirs))
+
+
+def test_rules_are_checked_where_they_can_be_broken() -> None:
+    """And a draw from a pool pays for one check."""
+
+    def names(checker: RuleChecker) -> list[str]:
+        return [type(rule).__name__ for rule in checker._rules]
+
+    pool, stream = load_rules(spec_of(BASE)), load_rules(spec_of(BASE, micro.STREAM_ENTRY))
+    ranks = load_rules(spec_of(BASE, ranks=2))
+    assert set(names(stream)) - set(names(pool)) == {"DrawByIndex"}
+    assert set(names(ranks)) - set(names(pool)) == {"EqualWeights"}
+    assert names(ranks)[-1] == "EqualWeights", "rules that communicate are checked last"
+    assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (1, 2, 1)
+
+
+def test_every_file_in_the_folder_is_a_rule() -> None:
+    assert set(rule_names()) >= {"model_architecture", "numeric_settings", "import_threads", "import_time", "draw_size"}
+    assert set(rule_names()) >= {"draw_by_index", "idle_step", "equal_weights"}
+    for name in rule_names():
+        rule = load_rule(name)
+        assert issubclass(rule, Rule)
+        assert re.sub("(?<!^)(?=[A-Z])", "_", rule.__name__).lower() == name
+
+
+@pytest.mark.parametrize(("name", "text"), list(rule_docs()), ids=rule_names())
+def test_a_rule_says_what_is_forbidden_why_and_what_to_do_instead(name: str, text: str) -> None:
+    first, *paragraphs = text.split("\n\n")
+    assert first.endswith("."), name
+    assert [paragraph.partition(":")[0] for paragraph in paragraphs] == ["Forbidden", "Why", "Instead"], name
+
+
+def test_rules_are_listed_without_torch() -> None:
+    program = (
+        "import sys; from harness.worker.rules import rule_docs; list(rule_docs()); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
