@@ -33,7 +33,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/check_links.py
+	$(BIN)/python -m tools.check_links
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
