@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: demo test check leaderboard format clean
+.PHONY: demo test check leaderboard map pages format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
@@ -34,6 +34,15 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.check_links
+	$(BIN)/python -m tools.draw_map --check
+
+# Generated pages and pictures; a test fails if one is stale.
+map: $(VENV)/installed
+	$(BIN)/python -m tools.draw_map
+
+pages: map
+	$(BIN)/python -m tools.make_methods
+	$(BIN)/python -m tools.make_calibration
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
