@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 BOX_WIDTH, BOX_HEIGHT, POINT_WIDTH = 172, 66, 14
-COLUMN_GAP, ROW_GAP, MARGIN = 18, 46, 16
+COLUMN_GAP, ROW_GAP, MARGIN, CAPTION_LINE = 18, 46, 16, 15
 #: Passes over the rows that order them, and passes that then move nodes towards their neighbours.
 ORDERINGS, MOVES = 24, 12
 
@@ -51,7 +51,9 @@ def svg(graph: Graph) -> str:
     rows = _order_rows(graph.rows, list(paths.values()), sideways)
     x = _place(rows, list(paths.values()))
     right = max(x[node] + _width(node) // 2 for node in x)
-    width, height = right + MARGIN, len(rows) * (BOX_HEIGHT + ROW_GAP) - ROW_GAP + 2 * MARGIN + 22
+    width, bottom = right + MARGIN, _top(len(rows) - 1) + BOX_HEIGHT
+    caption = textwrap.wrap(graph.caption, width // 6)
+    height = bottom + 2 * MARGIN + CAPTION_LINE * len(caption)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
         ' font-family="Helvetica, Arial, sans-serif">',
@@ -68,9 +70,12 @@ def svg(graph: Graph) -> str:
             f'<path d="{steps}" fill="none" stroke="#57606a" stroke-width="1.2"{dash} marker-end="url(#head)"/>'
         )
     lines += [_box(graph.boxes[name], x[name], _top(row_of[name])) for row in graph.rows for name in row]
-    caption = escape(graph.caption)
-    lines += [f'<text x="{MARGIN}" y="{height - 10}" font-size="11" fill="#57606a">{caption}</text>', "</svg>", ""]
-    return "\n".join(lines)
+    lines += [
+        f'<text x="{MARGIN}" y="{bottom + MARGIN + CAPTION_LINE * (index + 1)}" font-size="11" fill="#57606a">'
+        f"{escape(line)}</text>"
+        for index, line in enumerate(caption)
+    ]
+    return "\n".join([*lines, "</svg>", ""])
 
 
 def _nodes_along(arrow: Arrow, row_of: Mapping[str, int]) -> list[Node]:
