@@ -16,29 +16,30 @@ from tools.layered_graph import Box, Graph, svg
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_map_and_the_list_of_files_are_not_stale() -> None:
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return draw_map.folder_graph(ROOT)
+
+
+def test_the_map_and_the_list_of_files_are_not_stale(graph: Graph) -> None:
     for path, content in draw_map.generated(ROOT).items():
         assert (ROOT / path).read_text() == content, f"stale: {path}; run `make map` and commit it"
+    assert (ROOT / draw_map.PICTURE).read_text() == svg(graph), "equal code must give equal bytes"
 
 
-def test_equal_code_gives_equal_bytes() -> None:
-    assert draw_map.generated(ROOT) == draw_map.generated(ROOT)
-
-
-def test_the_picture_shows_every_folder_of_the_harness() -> None:
+def test_the_picture_shows_every_folder_of_the_harness(graph: Graph) -> None:
     folders = {path.parent.name for path in (ROOT / "harness").glob("*/__init__.py")}
-    assert folders <= set(draw_map.folder_graph(ROOT).boxes)
+    assert folders <= set(graph.boxes)
 
 
 def test_the_list_names_every_file_of_the_harness() -> None:
     listed = draw_map.file_list(ROOT)
     for path in (ROOT / "harness").rglob("*.py"):
-        if path.name not in {"__init__.py"}:
+        if path.name != "__init__.py":
             assert f"`{path.relative_to(ROOT / 'harness').as_posix()}`" in listed
 
 
-def test_arrows_are_imports_and_starts_of_processes() -> None:
-    graph = draw_map.folder_graph(ROOT)
+def test_arrows_are_imports_and_starts_of_processes(graph: Graph) -> None:
     imports = draw_map.folder_imports()
     assert set(graph.arrows) <= imports
     assert ("execution", "worker") in graph.dashed
@@ -64,6 +65,7 @@ def test_first_sentence(docstring: str, sentence: str) -> None:
     assert draw_map.first_sentence(docstring) == sentence
 
 
+@pytest.mark.slow
 def test_check_fails_when_something_is_stale(tmp_path: Path) -> None:
     for name in ("harness", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
