@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: demo test check leaderboard format clean
+.PHONY: demo test check leaderboard map pages format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
@@ -33,7 +33,16 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/check_links.py
+	$(BIN)/python -m tools.check_links
+	$(BIN)/python -m tools.draw_map --check
+
+# Generated pages and pictures; a test fails if one is stale.
+map: $(VENV)/installed
+	$(BIN)/python -m tools.draw_map
+
+pages: map
+	$(BIN)/python -m tools.make_methods
+	$(BIN)/python -m tools.make_calibration
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from harness.calibration.streams import add_tolerance, loosen_targets
 from harness.contract.workload import FINE_RESOLUTION, WorkloadFacts
 from harness.plugins.registry import load_registry
 from harness.storage.records import read_all
+from tools import make_calibration
 from workloads import calibrated
 
 FOLDER = Path(__file__).resolve().parents[2] / "calibration"
@@ -27,13 +27,8 @@ def read(path: Path) -> Calibration:
 
 
 def test_the_page_is_not_stale() -> None:
-    spec = importlib.util.spec_from_file_location("make_calibration", FOLDER.parent / "docs" / "make_calibration.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    kept = (FOLDER.parent / "docs" / "calibration.md").read_text()
-    assert kept == module.page(), "stale: python docs/make_calibration.py, and commit"
+    committed = make_calibration.PAGE.read_text()
+    assert committed == make_calibration.page(), "stale: run python -m tools.make_calibration and commit the page"
 
 
 def test_there_are_calibrations() -> None:

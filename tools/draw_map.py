@@ -1,0 +1,199 @@
+"""Draws the structure of `harness/` from its real imports, and lists its files in harness/README.md.
+
+usage: python -m tools.draw_map [--check]
+
+Writes harness/map.svg and the generated block of harness/README.md. With `--check` it writes nothing, names what is
+stale, and ends with exit code 1 if anything is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import grimp
+
+from tools.layered_graph import Box, Graph, svg
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "harness"
+PICTURE, PAGE = Path(PACKAGE, "map.svg"), Path(PACKAGE, "README.md")
+BEGIN, END = "<!-- files: python -m tools.draw_map -->\n", "<!-- end of files -->\n"
+CAPTION = (
+    "An arrow: files of the upper folder import files of the lower one. Imports that a chain of arrows implies are not"
+    " drawn. Dashed: started or loaded by name."
+)
+#: Functions whose first argument may name a module that is to be started or imported.
+STARTERS = {"command", "import_module"}
+
+Arrow = tuple[str, str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write what is stale, or only name it."""
+    if arguments not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    stale = [(path, content) for path, content in generated(ROOT).items() if content != _read(ROOT / path)]
+    for path, content in stale:
+        if arguments:
+            print(f"stale: {path}; run `make map` and commit it", file=sys.stderr)
+        else:
+            (ROOT / path).write_text(content, encoding="utf-8")
+            print(f"written: {path}")
+    return 1 if arguments and stale else 0
+
+
+def generated(root: Path) -> Mapping[Path, str]:
+    """The content of each generated file: path in the repository -> text."""
+    before, rest = _read(root / PAGE).split(BEGIN)
+    _, after = rest.split(END)
+    return {PICTURE: svg(folder_graph(root)), PAGE: f"{before}{BEGIN}\n{file_list(root)}\n{END}{after}"}
+
+
+def folder_graph(root: Path) -> Graph:
+    """Folders in the layers of the import contract, with the arrows that no chain of other arrows implies."""
+    rows = layers(root)
+    row_of = {name: index for index, row in enumerate(rows) for name in row}
+    imports = folder_imports()
+    if unknown := {name for arrow in imports for name in arrow} - set(row_of):
+        raise SystemExit(f"{', '.join(sorted(unknown))}: in {PACKAGE}/ and in no layer of the import contract")
+    down = sorted(arrow for arrow in imports if row_of[arrow[0]] <= row_of[arrow[1]])
+    up = imports - set(down)
+    return Graph(
+        boxes={name: _box(root, name) for name in row_of},
+        rows=rows,
+        arrows=[arrow for arrow in down if not _implied(arrow, down)],
+        dashed=sorted({*up, *folder_starts(root)} - set(down)),
+        caption=CAPTION,
+    )
+
+
+def layers(root: Path) -> list[list[str]]:
+    """The layers of the import contract in pyproject.toml, from top to bottom."""
+    settings = tomllib.loads(_read(root / "pyproject.toml"))["tool"]["importlinter"]
+    contract = next(each for each in settings["contracts"] if each["type"] == "layers")
+    return [re.findall(r"\w+", layer) for layer in contract["layers"]]
+
+
+def folder_imports() -> set[Arrow]:
+    """Which folder imports from which, imports for type checking left out."""
+    graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
+    arrows = {
+        (_folder(module), _folder(imported))
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+    }
+    return {(a, b) for a, b in arrows if a != b and PACKAGE not in (a, b)}
+
+
+def folder_starts(root: Path) -> set[Arrow]:
+    """Which folder starts or loads modules of which by their name."""
+    arrows = set()
+    for path in python_files(root):
+        tree = ast.parse(_read(path))
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) in STARTERS]
+        names = [node.args[0] for node in nodes if node.args]
+        names += [value for node in ast.walk(tree) if isinstance(node, ast.Dict) for value in node.values]
+        folder = _folder(_module(root, path))
+        for node in names:
+            if isinstance(node, ast.Constant) and str(node.value).startswith(f"{PACKAGE}."):
+                arrows.add((folder, _folder(str(node.value))))
+    return {(a, b) for a, b in arrows if a != b and a != PACKAGE}
+
+
+def file_list(root: Path) -> str:
+    """Every folder and file, each with the first sentence of its docstring, as Markdown."""
+    names = [name for row in layers(root) for name in row]
+    single = [name for name in names if not (root / PACKAGE / name).is_dir()]
+    lines = ["| file | what it is |", "|---|---|"]
+    lines += [f"| `{name}.py` | {_sentence(root / PACKAGE / f'{name}.py')} |" for name in sorted(single)]
+    for name in [name for name in names if name not in single]:
+        lines += [f"| **`{name}/`** | **{_sentence(root / PACKAGE / name / '__init__.py')}** |"]
+        for path in _files(root / PACKAGE / name):
+            label = path.relative_to(root / PACKAGE).as_posix()
+            if path.name != "__init__.py":
+                lines.append(f"| `{label}` | {_sentence(path)} |")
+            elif path.parent.name != name:
+                lines.append(f"| `{label.removesuffix('__init__.py')}` | {_sentence(path)} |")
+    return "\n".join(lines) + "\n"
+
+
+def python_files(root: Path) -> Iterator[Path]:
+    """Every Python file of the package."""
+    return (path for path in _files(root / PACKAGE) if path.suffix == ".py")
+
+
+def first_sentence(docstring: str) -> str:
+    """The first sentence of a docstring, on one line and without its full stop."""
+    paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
+    return re.split(r"\.(?=\s+[A-Z`]|$)", paragraph, maxsplit=1)[0]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Python and data files below a folder: those of the folder itself first, then its subfolders by name."""
+    paths = [path for path in folder.rglob("*") if path.suffix in {".py", ".yaml"}]
+    return sorted(
+        paths, key=lambda path: (path.parent.relative_to(folder).parts, path.name != "__init__.py", path.name)
+    )
+
+
+def _sentence(path: Path) -> str:
+    """What a file says of itself: its docstring, or the comment at its head."""
+    text = _read(path)
+    if path.suffix == ".py":
+        docstring = ast.get_docstring(ast.parse(text)) or ""
+    else:
+        head = re.match(r"(?:#.*\n)+", text)
+        docstring = re.sub(r"^# ?", "", head.group(), flags=re.MULTILINE) if head else ""
+    if not docstring:
+        raise SystemExit(f"{path}: no docstring to list it by")
+    return first_sentence(docstring).replace("|", "\\|")
+
+
+def _box(root: Path, name: str) -> Box:
+    folder = root / PACKAGE / name
+    if folder.is_dir():
+        return Box(title=f"{name}/", text=_sentence(folder / "__init__.py").partition(":")[0])
+    return Box(title=f"{name}.py", text=re.split("[:;]", _sentence(folder.with_suffix(".py")))[0])
+
+
+def _implied(arrow: Arrow, arrows: Sequence[Arrow]) -> bool:
+    """Whether a chain of other arrows leads from the arrow's start to its end."""
+    start, end = arrow
+    seen, ahead = {start}, [start]
+    while ahead:
+        here = ahead.pop()
+        for a, b in arrows:
+            if a == here and (a, b) != arrow and b not in seen:
+                if b == end:
+                    return True
+                seen.add(b)
+                ahead.append(b)
+    return False
+
+
+def _called(node: ast.Call) -> str:
+    return str(getattr(node.func, "attr", "") or getattr(node.func, "id", ""))
+
+
+def _module(root: Path, path: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts)
+
+
+def _folder(module: str) -> str:
+    """The folder (or single file) of the package that a module lies in; the package itself for its `__init__`."""
+    name = module.split(".")[1:2]
+    return name[0] if name and name != ["__init__"] else PACKAGE
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

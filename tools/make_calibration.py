@@ -1,0 +1,118 @@
+"""Writes the tables of docs/calibration.md from `calibration/*.json`.
+
+usage: python -m tools.make_calibration            (a test fails if the tables are stale)
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.calibration.results import Calibration, Level
+from harness.plugins.registry import Registry, load_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "calibration.md"
+FOLDER = ROOT / "calibration"
+POOL_COLUMNS = (
+    "workload",
+    "best reference",
+    "easy target",
+    "**main target**",
+    "hard target",
+    "anchor reaches the main target",
+    "resolution",
+)
+STREAM_COLUMNS = (
+    "workload",
+    "best reference",
+    "targets by the rule",
+    "tolerance factor",
+    "fresh seeds that reach the end",
+    "evaluations that count",
+    "resolution",
+)
+BEGIN, END = "<!-- table: python -m tools.make_calibration -->\n", "<!-- end of table -->\n"
+
+
+def tables() -> str:
+    """The tables of pools and of streams, as Markdown."""
+    calibrations = [msgspec.json.decode(path.read_bytes(), type=Calibration) for path in sorted(FOLDER.glob("*.json"))]
+    registry = load_registry()
+    pools = [_pool_row(calibration, registry) for calibration in calibrations if not calibration.stages]
+    streams = [_stream_row(calibration, registry) for calibration in calibrations if calibration.stages]
+    return "\n".join([*_table(POOL_COLUMNS, pools), "", *_table(STREAM_COLUMNS, streams), ""])
+
+
+def page() -> str:
+    """The page with up-to-date tables."""
+    before, rest = PAGE.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}{tables()}{END}{after}"
+
+
+def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
+    level = calibration.levels["main"]
+    values = [f"{calibration.levels[name].value:g}" for name in ("easy", "main", "hard")]
+    return [
+        f"`{calibration.workload}`",
+        _best(calibration),
+        values[0],
+        f"**{values[1]}**",
+        values[2],
+        _examples_to_target(level),
+        _resolution(calibration, registry),
+    ]
+
+
+def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
+    values = ", ".join(f"{stage.value:g}" for stage in calibration.stages)
+    tolerance = "none suffices" if calibration.slack is None else f"{calibration.slack:g}"
+    reach = str(len(calibration.checks)) if calibration.checks else "–"
+    evaluations = "–" if calibration.evaluations is None else f"{calibration.evaluations:g}"
+    return [
+        f"`{calibration.workload}`",
+        _best(calibration),
+        values,
+        tolerance,
+        reach,
+        evaluations,
+        _resolution(calibration, registry),
+    ]
+
+
+def _resolution(calibration: Calibration, registry: Registry) -> str:
+    """The resolution from the runs; if they reported no standard error, the one in the workload's facts, starred."""
+    if calibration.resolution is not None:
+        return _percent(calibration.resolution)
+    known = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
+    return "unknown" if known is None else f"{_percent(known)}*"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _best(calibration: Calibration) -> str:
+    setting = next(s for s in calibration.settings if s.submission == calibration.best)
+    return f"`{calibration.best.partition('@')[0]}`, lr {setting.hparams['lr']:g}"
+
+
+def _examples_to_target(level: Level) -> str:
+    hits = [n for n in level.examples if n is not None]
+    return f"{len(hits)} of {len(level.examples)}, median {statistics.median(hits):,.0f} examples"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(heading) + " |",
+        "|" + "---|" * len(heading),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

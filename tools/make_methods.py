@@ -1,0 +1,146 @@
+"""Writes docs/methods.md from the plugins' entries: every method, its papers, its needs, and the evidence for it.
+
+usage: python -m tools.make_methods            (a test fails if the page is stale)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.contract.entries import PartEntry, Source, SubmissionEntry
+from harness.planning.compose import compose
+from harness.plugins.registry import Registry, load_registry
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "methods.md"
+LEVELS = ROOT / "tools" / "levels.yaml"
+DISTRIBUTION = "algorace"
+#: The page whose tables hold the comparison; a row begins with its arm.
+COMPARISON = "docs/comparison.md"
+ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
+#: Method -> its evidence: (level, the file that holds it).
+Levels = Mapping[str, Sequence[tuple[str, str]]]
+KINDS = {
+    "schedule": "Learning-rate schedules",
+    "optimizer": "Optimizers",
+    "averaging": "Weight averaging",
+    "order": "Data order",
+    "replay": "Replay",
+    "gradient": "Gradients",
+    "penalty": "Penalties",
+    "after_step": "After the step",
+}
+HEAD = """# Methods
+
+Generated from the plugins' entries by `python -m tools.make_methods`; do not edit.
+
+The column *level* says what evidence there is for a method:
+
+- *listed*: the method is in the package, passes the contract suite and cites its papers.
+- *vectors*: it agrees with numbers from an independent source (a paper, another implementation) in the linked test.
+- *reproduced*: the paper's qualitative result holds here, in the kind of setting that the paper used.
+- *compared*: it was tuned like all other methods and is in the linked table. A part counts as compared if a submission
+  that contains it was compared.
+
+One level does not imply another: a method that was compared has not thereby reproduced its paper's result.
+
+`bench show NAME` prints everything about a method: its papers with the sections and equations, hyperparameters, search
+range, needs and, for a schedule, its curve.
+"""
+
+
+def levels(registry: Registry) -> Levels:
+    """The levels of tools/levels.yaml, and `compared` for what the tables of the comparison hold."""
+    evidence: dict[str, list[tuple[str, str]]] = {}
+    for level, places in read_levels().items():
+        for place, names in places.items():
+            for name in names:
+                evidence.setdefault(name, []).append((level, place))
+    for name in compared(registry, (ROOT / COMPARISON).read_text()):
+        evidence.setdefault(name, []).append(("compared", COMPARISON))
+    return evidence
+
+
+def compared(registry: Registry, comparison: str) -> Sequence[str]:
+    """The names of the arms that have run in the tables of that page, and of their parts."""
+    arms = {arm: registry.submission(arm) for arm in ARM.findall(comparison)}
+    return sorted({*arms, *(part for entry in arms.values() for part in entry.parts)})
+
+
+def read_levels() -> dict[str, Any]:
+    """tools/levels.yaml: level -> file -> methods; for `reproduced`, method -> the result that was reproduced."""
+    return dict(yaml.safe_load(LEVELS.read_text()))
+
+
+def page(registry: Registry) -> str:
+    """The page as Markdown."""
+    evidence = levels(registry)
+    reproduced = [
+        f"- `{name}`: {result} ([{place}](../{place}))."
+        for place, results in read_levels()["reproduced"].items()
+        for name, result in results.items()
+    ]
+    lines = [HEAD, "Reproduced results:", "", *reproduced, ""]
+    for kind, title in KINDS.items():
+        parts = [part for part in registry.parts() if part.kind == kind and part.distribution == DISTRIBUTION]
+        if parts:
+            rows = [_part_row(part, evidence) for part in sorted(parts, key=lambda part: part.name)]
+            lines += [f"## {title}", "", *_table(("part", "summary", "papers", "needs", "level"), rows), ""]
+    entries = [entry for entry in registry.submissions() if entry.distribution == DISTRIBUTION]
+    rows = [_submission_row(entry, registry, evidence) for entry in entries]
+    lines += ["## Submissions", "", "Named compositions of parts, and submissions with a step of their own.", ""]
+    lines += [
+        *_table(("submission", "summary", "parts", "papers beside its parts'", "needs", "level"), sorted(rows)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _part_row(part: PartEntry, evidence: Levels) -> list[str]:
+    return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.needs), _level(part.id, evidence)]
+
+
+def _submission_row(entry: SubmissionEntry, registry: Registry, evidence: Levels) -> list[str]:
+    parts = ", ".join(f"`{name.partition(':')[2]}`" for name in entry.parts) or "its own step"
+    needs = compose(entry, registry).needs
+    return [
+        f"`{entry.name}`",
+        entry.summary,
+        parts,
+        _papers(entry.sources),
+        _needs(needs),
+        _level(entry.name, evidence),
+    ]
+
+
+def _papers(sources: Sequence[Source]) -> str:
+    return "; ".join(
+        source.title + (f" ([{source.arxiv}](https://arxiv.org/abs/{source.arxiv}))" if source.arxiv else "")
+        for source in sources
+    )
+
+
+def _needs(needs: Iterable[str]) -> str:
+    return ", ".join(sorted(needs)) or "–"
+
+
+def _level(name: str, evidence: Levels) -> str:
+    return ", ".join(f"[{level}](../{place})" for level, place in evidence.get(name, ())) or "listed"
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return [
+        "| " + " | ".join(heading) + " |",
+        "|" + "---|" * len(heading),
+        *("| " + " | ".join(row) + " |" for row in cells),
+    ]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(load_registry()))
