@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from harness.contract.entries import PartEntry, Source, SubmissionEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.planning.compose import compose
 from harness.plugins.registry import Registry, load_registry
 
@@ -23,16 +24,6 @@ COMPARISON = "docs/comparison.md"
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
 #: Method -> what was shown of it: (level, where it is shown).
 Levels = Mapping[str, Sequence[tuple[str, str]]]
-KINDS = {
-    "schedule": "Learning-rate schedules",
-    "optimizer": "Optimizers",
-    "averaging": "Weight averaging",
-    "order": "Data order",
-    "replay": "Replay",
-    "gradient": "Gradients",
-    "penalty": "Penalties",
-    "after_step": "After the step",
-}
 HEAD = """# Methods
 
 Made from the plugins' entries by `python docs/make_methods.py`; do not edit.
@@ -80,11 +71,18 @@ def page(registry: Registry) -> str:
         for name, what in results.items()
     ]
     lines = [HEAD, "What was reproduced:", "", *repeated, ""]
-    for kind, title in KINDS.items():
-        parts = [part for part in registry.parts() if part.kind == kind and part.distribution == OURS]
+    for kind in PART_KINDS.values():
+        parts = [part for part in registry.parts() if part.kind == kind.name and part.distribution == OURS]
         if parts:
             rows = [_part_row(part, shown) for part in sorted(parts, key=lambda part: part.name)]
-            lines += [f"## {title}", "", *_table(("part", "what", "papers", "needs", "level"), rows), ""]
+            lines += [
+                f"## {kind.title}",
+                "",
+                f"A part of kind `{kind.name}` {kind.purpose}.",
+                "",
+                *_table(("part", "what", "papers", "needs", "level"), rows),
+                "",
+            ]
     rows = [_submission_row(entry, registry, shown) for entry in registry.submissions() if entry.distribution == OURS]
     lines += ["## Submissions", "", "Named compositions, and what is more than its parts.", ""]
     lines += [*_table(("submission", "what", "parts", "papers of its own", "needs", "level"), sorted(rows)), ""]
@@ -92,7 +90,7 @@ def page(registry: Registry) -> str:
 
 
 def _part_row(part: PartEntry, shown: Levels) -> list[str]:
-    return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.needs), _level(part.id, shown)]
+    return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.all_needs), _level(part.id, shown)]
 
 
 def _submission_row(entry: SubmissionEntry, registry: Registry, shown: Levels) -> list[str]:

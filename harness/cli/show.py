@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -14,7 +14,8 @@ from harness.cli.resolve import NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, Drawing, Request, drawing
 from harness.contract import hyperparameters
 from harness.contract.domains import Space
-from harness.contract.entries import PartEntry, PartKind, Source, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown
 from harness.planning.compose import Composition, compose
@@ -141,7 +142,7 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
     kind, colon, rest = name.partition(":")
-    if colon and kind in get_args(PartKind):
+    if colon and kind in PART_KINDS:
         return registry.part(kind, rest)
     if any(name in (entry.name, *entry.aliases) for entry in registry.parts()):
         submissions = {entry.name for entry in registry.submissions()}
@@ -235,7 +236,7 @@ def _show_submission(composition: Composition) -> None:
 def _show_part(entry: PartEntry) -> None:
     rows = [
         *([["also called", ", ".join(entry.aliases)]] if entry.aliases else []),
-        ["needs", ", ".join(sorted(entry.needs)) or "nothing"],
+        ["needs", ", ".join(sorted(entry.all_needs)) or "nothing"],
         ["from", entry.distribution],
     ]
     click.echo(f"{entry.id}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar, Space
+from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "gradient", "penalty", "after_step"]
 #: What a submission may declare that it needs; a workload or ruleset that does not give it makes it ineligible.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
@@ -63,14 +61,14 @@ class PartEntry(Data, frozen=True, kw_only=True):
         summary: one line.
         space: its hyperparameters; the names are the callable's keyword arguments.
         checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
-        needs: what it needs of workload and ruleset (see `NEEDS`).
+        needs: what it needs of workload and ruleset (see `NEEDS`), beside what its kind implies.
         excludes: kinds of parts that it does not go with.
         aliases: other names it may be asked for by; compositions and records have `name`.
         sources: papers.
         distribution: filled in by the loader.
     """
 
-    kind: PartKind
+    kind: PartKindName
     name: str
     load: str
     summary: str
@@ -78,13 +76,18 @@ class PartEntry(Data, frozen=True, kw_only=True):
     space: Space = {}
     checks: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
-    excludes: frozenset[PartKind] = frozenset()
+    excludes: frozenset[PartKindName] = frozenset()
     sources: tuple[Source, ...] = ()
     distribution: str = ""
 
     @property
     def id(self) -> str:
         return f"{self.kind}:{self.name}"
+
+    @property
+    def all_needs(self) -> frozenset[str]:
+        """What it declares to need, and what every part of its kind needs."""
+        return self.needs | PART_KINDS[self.kind].implied_needs
 
 
 class SubmissionEntry(Data, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
-from harness.contract.entries import PartKind
+from harness.contract.part_kinds import PartKindName
 from harness.contract.workload import WorkloadFacts
 
 Clock = Literal["process", "wall"]
@@ -60,7 +60,7 @@ class Seeds(Data, frozen=True, kw_only=True):
 class PartRef(Data, frozen=True, kw_only=True):
     """A part as a run needs it."""
 
-    kind: PartKind
+    kind: PartKindName
     name: str
     load: str
 

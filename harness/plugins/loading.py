@@ -114,7 +114,7 @@ def format_error(error: BaseException, within: str = "") -> str:
     Args:
         within: a folder; the innermost frame inside it is named, rather than one in a library that it called.
 
-    >>> one_line(ValueError("two\\nlines"))
+    >>> format_error(ValueError("two\\nlines"))
     'ValueError: two lines'
     """
     if isinstance(error, SyntaxError):

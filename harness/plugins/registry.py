@@ -8,11 +8,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, overload
 
 import msgspec
 
-from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, PartKind, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.errors import PluginError, UsageError, nearest
 from harness.plugins import cache, entry_points, loading
 from harness.plugins.cache import CachedPlugin, CacheRequest, PluginContents, PluginRequest
@@ -127,7 +128,7 @@ class Registry:
             prefer: the distribution whose part is meant when several have one of that name: that of the
                 submission it stands in, so that an installation cannot change what another one's parts are.
         """
-        if kind is not None and kind not in get_args(PartKind):
+        if kind is not None and kind not in PART_KINDS:
             kind, name = None, f"{kind}:{name}"  # it was a distribution
         pool = [part for part in self.parts() if kind in (None, part.kind)]
         own = [part for part in pool if prefer and part.distribution == prefer and name in _find_spelling(part)[0]]
@@ -194,7 +195,7 @@ class Registry:
         if label == "submission":
             parts = [part.id for part in self.parts() if asked in _find_spelling(part)[0]]
             return f"{' and '.join(parts)} is a part, to be composed: OPTIMIZER+{asked}; " if parts else ""
-        if label != "part" and label not in get_args(PartKind):
+        if label != "part" and label not in PART_KINDS:
             return ""
         named = [entry.name for entry in self.submissions() if asked == entry.name or asked in entry.name.split("-")]
         return f"submissions of that name: {', '.join(named)}; " if named else ""

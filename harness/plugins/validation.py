@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
 from harness.contract import hyperparameters
 from harness.contract.domains import Choice, Domain, Fixed, LogUniform
-from harness.contract.entries import (
-    NEEDS,
-    DatasetEntry,
-    ExecutorEntry,
-    PartEntry,
-    PartKind,
-    SubmissionEntry,
-    WorkloadEntry,
-)
+from harness.contract.entries import NEEDS, DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import WorkloadFacts
 from harness.errors import BenchError
 
@@ -105,13 +98,14 @@ def _method(entry: PartEntry | SubmissionEntry) -> Iterator[str]:
 
 
 def _submission(entry: SubmissionEntry) -> Iterator[str]:
-    kinds = get_args(PartKind)
     for part in entry.parts:
         kind, colon, rest = part.partition(":")
-        if not colon or not rest or kind not in kinds:
-            yield f"the part {part!r} must be of the form kind:name, with a kind of {', '.join(kinds)}"
-    if entry.load is None and not any(part.startswith("optimizer:") for part in entry.parts):
-        yield "it has neither `load` nor an optimizer among its `parts`"
+        if not colon or not rest or kind not in PART_KINDS:
+            yield f"the part {part!r} must be of the form kind:name, with a kind of {', '.join(PART_KINDS)}"
+    kinds = {part.partition(":")[0] for part in entry.parts}
+    for row in PART_KINDS.values():
+        if entry.load is None and row.required and row.name not in kinds:
+            yield f"it has neither `load` nor a part of kind {row.name} among its `parts`"
 
 
 def _facts(facts: WorkloadFacts) -> Iterator[str]:
@@ -192,7 +186,7 @@ def _domain(domain: Domain) -> str:
 def find_duplicates(names: Iterable[str]) -> str | None:
     """The first name that occurs twice.
 
-    >>> repeated(["a", "b", "a"])
+    >>> find_duplicates(["a", "b", "a"])
     'a'
     """
     seen: set[str] = set()

@@ -686,7 +686,7 @@ def test_facts_are_validated(changed: dict[str, Any], problem: str | None) -> No
         ({"summary": " "}, "the summary"),
         ({"load": "m.f"}, "load='m.f'"),
         ({"load": "/some where/file.py:Name"}, None),
-        ({"load": None}, "neither `load` nor an optimizer"),
+        ({"load": None}, "neither `load` nor a part of kind optimizer"),
         ({"load": None, "parts": ("optimizer:adamw",)}, None),
         ({"parts": ("wsd",)}, "the part 'wsd'"),
         ({"parts": ("colour:red",)}, "the part 'colour:red'"),
