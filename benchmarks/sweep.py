@@ -167,7 +167,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
     """Throughput of two at once over one at a time, and processor seconds of a trial beside another over alone."""
     worker = where / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
-    worker_process.WORKER = (sys.executable, str(worker))
+    worker_process.WORKER = [sys.executable, str(worker)]
     turns = _turns(sizes.seconds)
     wall, own = {}, {}
     for jobs in (1, 2):

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.contract import part_kinds
-from harness.contract.entries import NEEDS, PartEntry, SubmissionEntry
+from harness.contract.entries import NEEDS, PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.errors import UsageError
 from harness.planning.compose import compose, ineligible
@@ -69,7 +69,7 @@ def test_a_shipped_part_declares_what_its_kind_implies(part: PartEntry) -> None:
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_a_part_needs_what_its_kind_implies(kind: str, workload: micro.WorkloadEntry, reason: str) -> None:
+def test_a_part_needs_what_its_kind_implies(kind: str, workload: WorkloadEntry, reason: str) -> None:
     entry = SubmissionEntry(name="s", summary="s", parts=("optimizer:p", f"{kind}:p"))
     assert ineligible(compose(entry, OnePart(kind)), workload.facts, ruleset("quick")) == reason
 

@@ -112,7 +112,7 @@ def test_wrong_options_are_usage_errors(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=words):
-        run(stub_specs(1), tmp_path, **options)
+        run(stub_specs(1), tmp_path, None, **options)
 
 
 def test_a_job_that_slurm_refuses_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
