@@ -22,8 +22,8 @@ class BenchError(Exception):
         what: the thing that was asked for and what is wrong with it; one line without a full stop.
         fix: what to do next, a command where there is one; one line without a full stop.
 
-    >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="free some space, or name another folder"))
-    curve.svg cannot be written: the disk is full (free some space, or name another folder)
+    >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="name another folder"))
+    curve.svg cannot be written: the disk is full (name another folder)
     """
 
     exit_code = EXIT_FAILED
