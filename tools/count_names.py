@@ -29,36 +29,41 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Share of function names that say what they do, at least; share of local names that are fillers, at most.
 NAMES_GOAL, FILLERS_GOAL = 0.65, 0.01
 
-VERBS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+VERBS = _words(
     """
-    abort accept accumulate acquire add advance aggregate allocate anchor append apply ask assemble assert assign attach
-    average begin bind block broadcast build calibrate call cancel cap cat charge check checkpoint choose clean clear
-    clip close collect combine compare compile complain complete compose compute confirm connect convert copy count
-    create cut decide decode delete deliver derive describe detach detect die diff discard discover divide download
-    draw drop emit encode end enforce escape estimate evaluate exclude execute exit expand expect explain export
-    extract fail fetch fill filter find finish fit flatten flush follow forget format forward freeze gather generate
-    get give group guard halve handle hash hide hold identify ignore import include infer initialise initialize insert
-    inspect install interleave interpolate interrupt invoke isolate iter iterate join judge keep kill launch let limit
-    link list load locate lock look loosen make mark match measure merge migrate mix move name normalise normalize note
-    notify observe open order pack pair parse pass pause peek pick plan poll pop predict prepare print probe profile
-    project promote prune publish pull push put quarantine raise rank read recall receive recognise recompute record
-    redirect reduce refuse register reject release relocate remember remove rename render repeat replace replay report
-    request require reset resize resolve restart restore resume retry return reuse rewrite round run sample save scale
-    scan schedule score search seed select send serve set shard share show shrink shuffle shut simulate skip sort split
-    stack start stamp stop store strip submit subtract sum summarise summarize supervise swap sync synchronise
-    synchronize take tell terminate test time track train transform trim try tune unflatten unlock unpack update use
-    validate verify visit wait walk warm warn watch weigh wrap write yield
-    """.split()
+    abort accept accumulate acquire add advance aggregate allocate allow anchor append apply ask assemble assert
+    assign attach average begin bind block broadcast build calibrate call cancel cap cat charge check checkpoint
+    choose clean clear clip close collect combine compare compile complain complete compose compute confirm connect
+    convert copy count create cut decide decode delete deliver derive describe detach detect die diff discard discover
+    divide download draw drop emit encode end enforce escape estimate evaluate exclude execute exit expand expect
+    explain export extract fail fetch fill filter find finish fit flatten flush follow forget format forward freeze
+    gather generate get give group guard halve handle hash hide hold identify ignore import include infer initialise
+    initialize insert inspect install interleave interpolate interrupt invoke isolate iter iterate join judge keep
+    kill launch let limit link list load locate lock look loosen make mark match measure merge migrate mix move name
+    need normalise normalize note notify observe open order pack pair parse pass pause peek pick plan poll pop predict
+    prepare print probe profile project promote prune publish pull push put quarantine raise rank read recall receive
+    recognise recompute record redirect reduce refuse register reject release relocate remember remove rename render
+    repeat replace replay report request require reset resize resolve restart restore resume retry return reuse
+    rewrite round run sample save scale scan schedule score search seed select send serve set shard share show shrink
+    shuffle shut simulate skip sort split stack start stamp stop store strip submit subtract sum summarise summarize
+    supervise swap sync synchronise synchronize take tell terminate test time track train transform trim try tune
+    unflatten unlock unpack update use validate verify visit wait walk want warm warn watch weigh wrap write yield
+    """
 )
 #: First words of questions: the function returns whether something holds.
-QUESTIONS = frozenset("can has is may must should was".split())
+QUESTIONS = _words("can has is may must should was")
 
 #: General nouns, and the types that a value called so may have. Their plurals may be containers of these.
 NOUNS = {
     frozenset({"Path"}): "file folder path",
     frozenset({"str"}): """
         cell character command digest folder fix hash header hint id key label line message name note part path phrase
-        prefix problem reason slug suffix summary text title unit version warning word
+        prefix problem reason slug state suffix summary text title unit version warning word
     """,
     frozenset({"float", "Tensor", "NDArray", "Floats"}): """
         coverage difference error factor interval loss mean median quantile rate ratio resolution score second share
@@ -72,21 +77,17 @@ NOUNS = {
     frozenset({"list", "tuple"}): "bound cell column curve group row",
     frozenset({"range"}): "row",
 }
-CONTAINERS = frozenset(
-    "list tuple dict set frozenset Mapping Sequence Iterable Iterator Generator NDArray Floats Tensor".split()
-)
-PREPOSITIONS = frozenset("after as at before below between by for from in of on over per than to under with".split())
+CONTAINERS = _words("list tuple dict set frozenset Mapping Sequence Iterable Iterator Generator NDArray Floats Tensor")
+PREPOSITIONS = _words("after as at before below between by for from in of on over per than to under with")
 #: Words of a return type that say nothing of what it is.
-EMPTY = frozenset("any callable generic iterable iterator mapping none object sequence".split()) | frozenset(
-    "bool bytes dict float frozenset int list set str tuple type".split()
-)
+EMPTY = _words("any bool callable generic int iterable iterator mapping none object sequence str type")
 PROPERTIES = frozenset({"property", "cached_property", "setter"})
-FILLERS = frozenset(
+FILLERS = _words(
     """
     asked everything found given got gone how it kept left made mine more nothing one other others ours own
     rest said same shown some something stuff such taken tell that theirs them there these they thing things this
     those told tried two wanted what when where whether which whoever whole whose why
-    """.split()
+    """
 )
 
 
@@ -135,7 +136,9 @@ def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
             print(f"{local.place}: filler {local.name}")
     good, bad = 1 - len(missed) / max(1, len(names)), len(fillers) / max(1, len(local_names))
     verbs = sum(name.rule == "verb" for name in names) / max(1, len(names))
-    print(f"{good:.1%} of {len(names)} function names say what they do, {verbs:.1%} by a verb (at least {NAMES_GOAL:.0%})")
+    print(
+        f"{good:.1%} of {len(names)} function names say what they do (at least {NAMES_GOAL:.0%}), {verbs:.1%} by a verb"
+    )
     print(f"{bad:.2%} of {len(local_names)} local names are fillers (at most {FILLERS_GOAL:.0%})")
     if good >= NAMES_GOAL and bad <= FILLERS_GOAL:
         return 0
@@ -192,7 +195,7 @@ def is_verb(word: str, returns: str) -> bool:
     """Whether a name that begins with a word begins with a verb: `load`; `is`, or `keeps` where it returns a bool."""
     if word in VERBS or word in QUESTIONS:
         return True
-    return returns == "bool" and (singular(word) in VERBS or word.removesuffix("s") in {*VERBS, "allow", "need", "want"})
+    return returns == "bool" and word.removesuffix("s") in VERBS
 
 
 def is_noun_of(noun: str, identifiers: set[str]) -> bool:

@@ -16,7 +16,7 @@ from harness.planning import schedule_curve
 from harness.planning.compose import Composition
 from harness.planning.trials import batch_size
 from harness.plugins import loading
-from harness.plugins.loading import keywords_for
+from harness.plugins.loading import select_keywords
 from harness.report import curve as picture
 from harness.report import text
 
@@ -81,7 +81,7 @@ class Drawing:
 
     def text(self) -> str:
         """The curves in characters, and the rows that were asked for."""
-        chosen = keywords_for(self.schedule, self.hparams)
+        chosen = select_keywords(self.schedule, self.hparams)
         values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(chosen.items()))
         planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
         lines = [f"schedule over {self.plan.horizon:,} updates{planned}{f' ({values})' if values else ''}"]

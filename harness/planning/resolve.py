@@ -9,7 +9,8 @@ from harness.contract.part_kinds import PART_KINDS
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.roles import REFERENCE_TAG
-from harness.plugins.registry import Registry, entry_from_class, entry_from_path
+from harness.plugins.registry import Registry
+from harness.plugins.unpackaged import entry_from_class, entry_from_path
 
 
 def split_names(values: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.errors import PluginError
 from harness.plugins import loading
+from harness.plugins.source_hash import source_hash
 from harness.worker.protocols import Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
 
@@ -23,7 +24,7 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
             source is no longer what was planned, and its record would be filed under another's hash.
     """
     loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
-    if ref.source_hash and loading.source_hash(loads) != ref.source_hash:
+    if ref.source_hash and source_hash(loads) != ref.source_hash:
         for load in loads:
             loading.load_object(load)  # where one is gone, that is what to say
         fix = "give the command again: what has ended keeps the source it had, the rest runs with this one"

@@ -18,7 +18,7 @@ from harness.contract.entries import Source
 from harness.contract.part_kinds import PART_KINDS
 from harness.contract.schedule import Factors, Progress, planned_updates
 from harness.errors import UsageError
-from harness.plugins.loading import keywords_for
+from harness.plugins.loading import select_keywords
 from harness.worker.batch_norm import BatchStatistics
 from harness.worker.data.batch import Batch
 from harness.worker.protocols import Averager, Order, Replayer, Task, Work
@@ -124,7 +124,7 @@ class RecipeSubmission:
 
     def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
         assert callable(part), f"the part {part!r} was not resolved"
-        chosen = keywords_for(part, hparams)
+        chosen = select_keywords(part, hparams)
         self._unused -= set(chosen)
         return functools.partial(part, **chosen)
 
