@@ -41,18 +41,19 @@ VERBS = _words(
     choose clean clear clip close collect combine compare compile complain complete compose compute confirm connect
     convert copy count create cut decide decode delete deliver derive describe detach detect die diff discard discover
     divide download draw drop emit encode end enforce escape estimate evaluate exclude execute exit expand expect
-    explain export extract fail fetch fill filter find finish fit flatten flush follow forget format forward freeze
-    gather generate get give group guard halve handle hash hide hold identify ignore import include infer initialise
-    initialize insert inspect install interleave interpolate interrupt invoke isolate iter iterate join judge keep
-    kill launch let limit link list load locate lock look loosen make mark match measure merge migrate mix move name
-    need normalise normalize note notify observe open order pack pair parse pass pause peek pick plan poll pop predict
-    prepare print probe profile project promote prune publish pull push put quarantine raise rank read recall receive
-    recognise recompute record redirect reduce refuse register reject release relocate remember remove rename render
-    repeat replace replay report request require reset resize resolve restart restore resume retry return reuse
-    rewrite round run sample save scale scan schedule score search seed select send serve set shard share show shrink
-    shuffle shut simulate skip sort split stack start stamp stop store strip submit subtract sum summarise summarize
-    supervise swap sync synchronise synchronize take tell terminate test time track train transform trim try tune
-    unflatten unlock unpack update use validate verify visit wait walk want warm warn watch weigh wrap write yield
+    explain export extract fail fetch fill filter find finish fit fix flatten flush follow forget format forward
+    freeze gather generate get give group guard halve handle hash hide hold identify ignore import include infer
+    initialise initialize insert inspect install interleave interpolate interrupt invoke isolate iter iterate join
+    judge keep kill launch let limit link list load locate lock look loosen make mark match measure merge migrate mix
+    move name need normalise normalize note notify observe open order pack pair parse pass pause peek pick plan poll
+    pop predict prepare print probe profile project promote prune publish pull push put quarantine raise rank read
+    recall receive recognise recompute record redirect reduce refuse register reject release relocate remember remove
+    rename render repeat replace replay report request require reset resize resolve restart restore resume retry
+    return reuse rewrite round run sample save scale scan schedule score search seed select send serve set shard share
+    show shrink shuffle shut simulate skip sort spell split stack start stamp stop store strip submit subtract sum
+    summarise summarize supervise swap sync synchronise synchronize take tell terminate test time track train
+    transform trim try tune unflatten unlock unpack update use validate verify visit wait walk want warm warn watch
+    weigh wrap write yield
     """
 )
 #: First words of questions: the function returns whether something holds.

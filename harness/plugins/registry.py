@@ -90,19 +90,19 @@ class Registry:
             UsageError: no plugin offers it, or several do.
             PluginError: a broken plugin offered it when it last worked.
         """
-        return self._lookup("workload", name, self.workloads())
+        return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
         """The submission of that name; raises as `workload` does."""
-        return self._lookup("submission", name, self.submissions())
+        return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
         """The executor of that name; raises as `workload` does."""
-        return self._lookup("executor", name, self.executors())
+        return self._look_up("executor", name, self.executors())
 
     def dataset(self, name: str) -> DatasetEntry:
         """The dataset of that name; raises as `workload` does."""
-        return self._lookup("dataset", name, self.datasets())
+        return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
         """The part of that name; raises as `workload` does.
@@ -118,7 +118,7 @@ class Registry:
         candidates = [part for part in self.parts() if kind in (None, part.kind)]
         preferred = [part for part in candidates if prefer and part.distribution == prefer]
         preferred = [part for part in preferred if name in _spellings(part).plain]
-        return self._lookup("part" if kind is None else kind, name, preferred or candidates)
+        return self._look_up("part" if kind is None else kind, name, preferred or candidates)
 
     # --- looking up -------------------------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class Registry:
         entries = [entry for plugin in self.plugins for entry in plugin.entries if isinstance(entry, kind)]
         return tuple(sorted(entries, key=lambda entry: (entry.name, entry.distribution)))
 
-    def _lookup(self, label: str, name: str, candidates: Sequence[_EntryT]) -> _EntryT:
+    def _look_up(self, label: str, name: str, candidates: Sequence[_EntryT]) -> _EntryT:
         # First as a plain name, since some names contain colons.
         for form in ("plain", "qualified"):
             matches = [entry for entry in candidates if name in getattr(_spellings(entry), form)]
