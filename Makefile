@@ -34,6 +34,7 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/check_links.py
+	$(BIN)/python tools/count_names.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

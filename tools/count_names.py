@@ -170,7 +170,7 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
         decorators: names of its decorators.
         owner: the class that it belongs to.
 
-    >>> rule_for("load_registry", "Registry"), rule_for("keeps", "bool"), rule_for("dataset_path", "Path")
+    >>> rule_for("load_registry", "Registry"), rule_for("keeps", "bool"), rule_for("content_hash", "str")
     ('verb', 'verb', 'noun')
     >>> rule_for("submission", "SubmissionEntry"), rule_for("of", "Self", ["classmethod"], "Selection")
     ('type', 'factory')
