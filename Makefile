@@ -35,6 +35,7 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.check_links
 	$(BIN)/python -m tools.draw_map --check
+	$(BIN)/python -m tools.count_names
 
 # Generated pages and pictures; a test fails if one is stale.
 map: $(VENV)/installed

@@ -120,14 +120,24 @@ class Session:
         """`lm-124m-synthetic` with every trick on but those that `changes` turns off."""
         sizes = self.sizes
         batch = sizes.sequences if PARTED else sizes.micro
-        arguments = {"toy": sizes.toy, "batch": batch, "micro": sizes.micro if PARTED else 0, "steps": sizes.steps}
+        arguments: dict[str, Any] = {
+            "toy": sizes.toy,
+            "batch": batch,
+            "micro": sizes.micro if PARTED else 0,
+            "steps": sizes.steps,
+        }
         arguments |= {"intervals": 1 + sizes.intervals, "dtype": "bfloat16", "compiled": self.compiled}
         return words(**(arguments | changes))
 
     def pictures(self, **changes: Any) -> WorkloadEntry:
         """`resnet-cifar10`, likewise."""
         sizes = self.sizes
-        arguments = {"toy": sizes.toy, "batch": sizes.images, "steps": sizes.image_steps, "channels_last": True}
+        arguments: dict[str, Any] = {
+            "toy": sizes.toy,
+            "batch": sizes.images,
+            "steps": sizes.image_steps,
+            "channels_last": True,
+        }
         arguments |= {"intervals": 1 + sizes.intervals, "dtype": "bfloat16", "compiled": self.compiled}
         return pictures(**(arguments | changes))
 

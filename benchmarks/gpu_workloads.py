@@ -108,7 +108,8 @@ def flops_per_token(model: nn.Module, config: Any) -> float:
     see sequences of T tokens, and of causal attention the half that is not masked counts.
     """
     parameters = sum(p.numel() for p in model.parameters())
-    return 6.0 * parameters + 6.0 * config.layers * config.width * config.context
+    attention: int = config.layers * config.width * config.context
+    return 6.0 * (parameters + attention)
 
 
 # --- resnet-cifar10 -----------------------------------------------------------------------------
@@ -180,30 +181,34 @@ def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Ca
     kinds = workload.parameter_kinds(model)
     decayed = [p for n, p in model.named_parameters() if kinds[n] not in ("norm", "bias")]
     others = [p for n, p in model.named_parameters() if kinds[n] in ("norm", "bias")]
-    groups = [{"params": decayed, "weight_decay": hp["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": hp["weight_decay"]},
+        {"params": others, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(
         groups, lr=float(hp["lr"]), betas=(float(hp["beta1"]), float(hp["beta2"])), eps=float(hp["eps"]), fused=True
     )
     loss_of = torch.compile(workload.loss, fullgraph=True, dynamic=False) if compiled else workload.loss
     documents = (len(tokens_T) - 1) // length
     horizon = max(1, facts.budget.horizon // batch_size)
-    state = {"step": 0, "order": torch.empty(0, dtype=torch.int64, device=device)}
+    updates, order_N = 0, torch.empty(0, dtype=torch.int64, device=device)
 
     def step() -> None:
-        if len(state["order"]) < batch_size:
-            state["order"] = torch.randperm(documents, device=device)
-        chosen_B, state["order"] = state["order"][:batch_size], state["order"][batch_size:]
+        nonlocal updates, order_N
+        if len(order_N) < batch_size:
+            order_N = torch.randperm(documents, device=device)
+        chosen_B, order_N = order_N[:batch_size], order_N[batch_size:]
         tokens_BT = tokens_T[chosen_B[:, None] * length + offsets_T].long()
-        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, state["step"] / horizon)))
+        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, updates / horizon)))
         for group in optimizer.param_groups:
             group["lr"] = float(hp["lr"]) * factor
         optimizer.zero_grad(set_to_none=True)
         for part_BT in torch.split(tokens_BT, micro):
             with _autocast(facts.precision.dtype, device):
                 loss = loss_of(model, Batch(tokens_BT=part_BT))
-            (loss * (len(part_BT) / batch_size)).backward()
+            (loss * (len(part_BT) / batch_size)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        state["step"] += 1
+        updates += 1
 
     return step
 

@@ -67,7 +67,8 @@ def kill(options: argparse.Namespace, runs: Path, chance: random.Random, length:
         if target is not None:
             os.kill(target, signal.SIGKILL)
         else:
-            victim, _ = "supervisor", process.kill()
+            victim = "supervisor"
+            process.kill()
         process.wait()
     return f"{victim} at {delay:.1f} s"
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import msgspec
 from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import ExecutionOptions, RunSpec
-from harness.execution.resources import usable_cores
+from harness.execution.resources import list_usable_cores
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
@@ -45,10 +45,10 @@ def main() -> int:
     parser.add_argument("--executors", default="local,ray")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=0.02, help="of each workload's budget")
-    parser.add_argument("--carry-out", nargs=4, metavar=("PLAN", "RUNS", "EXECUTOR", "ADDRESS"), help=argparse.SUPPRESS)
+    parser.add_argument("--run-plan", nargs=4, metavar=("PLAN", "RUNS", "EXECUTOR", "ADDRESS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.run_trial:
-        return run_trial(*options.run_trial)
+    if options.run_plan:
+        return run_plan(*options.run_plan)
     specs = sweep(options.share)
     chance = random.Random(options.seed)
     failures = 0
@@ -104,10 +104,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def command(plan_file: Path, runs: Path, executor: str, address: str) -> list[str]:
-    return [sys.executable, __file__, "--carry-out", str(plan_file), str(runs), executor, address]
+    return [sys.executable, __file__, "--run-plan", str(plan_file), str(runs), executor, address]
 
 
-def run_trial(plan_file: str, runs: str, executor: str, address: str) -> int:
+def run_plan(plan_file: str, runs: str, executor: str, address: str) -> int:
     """The supervisor: what `bench run` does with a plan."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     specs = msgspec.json.decode(Path(plan_file).read_bytes(), type=list[RunSpec])
@@ -130,13 +130,14 @@ def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, c
         time.sleep(0.2)
     # Anywhere in the trials that run then.
     time.sleep(chance.uniform(0.0, 3.0))
-    what = {"worker": end_worker, "node": end_node}.get(kind, lambda *_: "")(runs, nodes)
+    enders: dict[str, Callable[[Path, Any], str]] = {"worker": end_worker, "node": end_node}
+    detail = enders[kind](runs, nodes) if kind in enders else ""
     if kind != "supervisor":
         # What was started again in its place is disturbed next; the supervisor must see the first end before.
         time.sleep(chance.uniform(2.0, 6.0))
     process.kill()
     process.wait()
-    return f"{kind}{what} ended when there were {ended(runs)} records"
+    return f"{kind}{detail} ended when there were {ended(runs)} records"
 
 
 def end_worker(runs: Path, _: Any) -> str:
@@ -165,17 +166,17 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(max(2, len(usable_cores()))):
+    for _ in range(max(2, len(list_usable_cores()))):
         nodes.add_node(num_cpus=1)
     try:
         yield nodes
     finally:
-        nodes.shutdown()
+        nodes.shutdown()  # type: ignore[no-untyped-call]
 
 
 def ended(runs: Path) -> int:
     """How many trials have ended, while others are running."""
-    endings = [stored.ending(path) for path in runs.glob("run-*/record.json")]
+    endings = [stored.read_ending(path) for path in runs.glob("run-*/record.json")]
     return sum(ending is not None and ending.status != "interrupted" for ending in endings)
 
 

@@ -82,7 +82,8 @@ def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], ours: Make, 
         for side in (0, 1) if step % 2 else (1, 0):
             taken[side].append(_step(*sides[side], gradients, 1.0 if step % 4 < 2 else -1.0))
     # The first steps make state.
-    return statistics.median(a / b for a, b in zip(*(seconds[3:] for seconds in taken), strict=True))
+    ours_s, theirs_s = (seconds[3:] for seconds in taken)
+    return statistics.median(a / b for a, b in zip(ours_s, theirs_s, strict=True))
 
 
 def _step(

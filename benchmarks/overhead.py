@@ -98,7 +98,10 @@ def _bare_step(spec: RunSpec) -> Callable[[], None]:
     hp = spec.hparams
     decayed = [p for n, p in model.named_parameters() if kinds[n] not in ("norm", "bias")]
     others = [p for n, p in model.named_parameters() if kinds[n] in ("norm", "bias")]
-    groups = [{"params": decayed, "weight_decay": hp["weight_decay"]}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": hp["weight_decay"]},
+        {"params": others, "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(
         groups, lr=float(hp["lr"]), betas=(float(hp["beta1"]), float(hp["beta2"])), eps=float(hp["eps"]), fused=True
     )

@@ -17,7 +17,7 @@ from harness.contract import hyperparameters
 from harness.contract.entries import PartEntry
 from harness.contract.schedule import Factors, Progress
 from harness.plugins import loading
-from harness.plugins.loading import keywords_for
+from harness.plugins.loading import select_keywords
 from harness.plugins.registry import load_registry
 
 LIMIT = 5.0
@@ -44,7 +44,7 @@ def bound(part: PartEntry) -> Callable[[Progress], Factors | float]:
     """The schedule with its defaults, as a recipe calls it."""
     schedule = loading.load_object(part.load)
     values = {name: hyperparameters.default(domain) for name, domain in part.space.items()}
-    return functools.partial(schedule, **keywords_for(schedule, values))
+    return functools.partial(schedule, **select_keywords(schedule, values))
 
 
 def fastest(schedule: Callable[[Progress], Factors | float], updates: int, repetitions: int) -> float:

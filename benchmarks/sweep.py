@@ -38,7 +38,8 @@ from harness.execution.local import execute
 from harness.hardware import detect
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
-from harness.plugins.registry import entry_from_path, load_registry
+from harness.plugins.registry import load_registry
+from harness.plugins.unpackaged import entry_from_path
 from harness.report.progress import Plain
 from harness.storage import layout
 from harness.storage.records import encode, read_record
@@ -167,7 +168,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
     """Throughput of two at once over one at a time, and processor seconds of a trial beside another over alone."""
     worker = where / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
-    worker_process.WORKER = (sys.executable, str(worker))
+    worker_process.WORKER = [sys.executable, str(worker)]
     turns = _turns(sizes.seconds)
     wall, own = {}, {}
     for jobs in (1, 2):

@@ -13,11 +13,17 @@ EXIT_INTERRUPTED = 130
 
 
 class BenchError(Exception):
-    """A failure with a one-line explanation and, where there is one, a fix.
+    """A failure that is explained in one line, with the next thing to do. Base class of all errors of the benchmark.
+
+    Every error names what was asked for, says what is wrong with it, and says what to do. The command line prints it
+    as `what (fix)` and exits with `exit_code`.
 
     Args:
-        what: what was asked and what is wrong with it, one sentence.
-        fix: the next thing to do, one sentence or one command.
+        what: the thing that was asked for and what is wrong with it; one line without a full stop.
+        fix: what to do next, a command where there is one; one line without a full stop.
+
+    >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="name another folder"))
+    curve.svg cannot be written: the disk is full (name another folder)
     """
 
     exit_code = EXIT_FAILED
@@ -32,35 +38,62 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """The request itself is wrong: unknown name, bad value, unknown key."""
+    """The request is wrong: an unknown name, a value that is not allowed, two options that exclude each other.
+
+    >>> print(UsageError("lr=-1 is out of range", fix="allowed: above 0"))
+    lr=-1 is out of range (allowed: above 0)
+    """
 
     exit_code = EXIT_USAGE
 
 
 class PluginError(BenchError):
-    """A plugin is broken: it does not import, hangs, or yields something invalid."""
+    """A plugin is broken: it cannot be imported, hangs, or yields an invalid entry.
+
+    >>> print(PluginError("bench_parts is not marked with @hookimpl", fix="from harness.api import hookimpl"))
+    bench_parts is not marked with @hookimpl (from harness.api import hookimpl)
+    """
 
     exit_code = EXIT_BROKEN
 
 
 class StoreError(BenchError):
-    """A file of ours cannot be read or written: unwritable, full, corrupt, edited, locked."""
+    """A file that the harness wrote or is to write cannot be used: no permission, disk full, locked, corrupt, edited.
+
+    >>> print(StoreError("runs/run-1f is locked by process 4711", fix="wait for it to end, or name another --runs"))
+    runs/run-1f is locked by process 4711 (wait for it to end, or name another --runs)
+    """
 
 
 class DamagedError(StoreError):
-    """A file of ours is not what was written: cut off, garbled or edited."""
+    """A file that the harness wrote has other content now: it was cut off, garbled or edited.
+
+    >>> print(DamagedError("record.json was edited: its hash differs", fix="--force runs the trial again"))
+    record.json was edited: its hash differs (--force runs the trial again)
+    """
 
 
 class RejectedError(BenchError):
-    """The submission broke a rule of the benchmark; the trial ends as `rejected`."""
+    """The submission broke a rule of the benchmark; its trial ends with the status `rejected`.
+
+    >>> print(RejectedError("step() drew no data", fix="call work.draw() in every step"))
+    step() drew no data (call work.draw() in every step)
+    """
 
 
 class DataError(BenchError):
-    """A dataset is missing, damaged or not in the format that was expected."""
+    """A dataset, or a file with data to import, is missing, damaged or in another format than expected.
+
+    >>> print(DataError("the dataset mnist is missing", fix="bench data get mnist"))
+    the dataset mnist is missing (bench data get mnist)
+    """
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The hint `; did you mean 'x'?`: names that this is a word of, or else the nearest; nothing when none is close.
+    """The hint `; did you mean 'x'?` with the names that contain this one as a word, or else the nearest one.
+
+    Returns:
+        The hint, or an empty string where no name is close.
 
     >>> nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"
@@ -68,13 +101,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
     known = sorted(known)
-    close = [one for one in known if name in one.split("-")][:3]
+    close = [candidate for candidate in known if name in candidate.split("-")][:3]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that nobody offers: what exists and the nearest one."""
+    """The error for a name that does not exist, with the nearest name and all known ones.
+
+    >>> print(unknown("ruleset", "quik", ["quick", "external"]))
+    unknown ruleset 'quik'; did you mean 'quick'? (known: external, quick)
+    """
     names = sorted(known)
     listed = ", ".join(names) if names else "none"
     return UsageError(f"unknown {kind} {name!r}{nearest(name, names)}", fix=f"known: {listed}")

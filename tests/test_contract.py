@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from harness.contract import hyperparameters
+from harness.contract.domains import Choice
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.contract.schedule import Factors, Progress
@@ -36,7 +37,13 @@ WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu"]
 #: Every submission may run on one of these: a pool with scores and a stream with boundaries are always among them.
 PLACES = [*WORKLOADS, micro.ENTRY, micro.STREAM_ENTRY]
 SUBMISSIONS = list(REGISTRY.submissions())
-by_name = {"ids": lambda entry: entry.name}
+
+
+def name_of(entry: Any) -> str:
+    name: str = entry.name
+    return name
+
+
 #: What every workload is tried with: two that use what its kind of data offers.
 TRIED = {
     "pool": ("muon-wsd", "wsd-ema"),
@@ -84,7 +91,7 @@ def _data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=WORKLOADS, **by_name)
+@pytest.fixture(scope="module", params=WORKLOADS, ids=name_of)
 def made(request: pytest.FixtureRequest, _data: None) -> tuple[WorkloadEntry, Workload, Any]:
     """A workload with its entry and its training data."""
     entry: WorkloadEntry = request.param
@@ -131,7 +138,7 @@ class TestWorkload:
         stage = len(entry.facts.stages) - 1 if entry.facts.stages else None
         before = {name: value.clone() for name, value in model.state_dict().items()}
         with torch.no_grad():
-            results = {split: workload.evaluate(model, split, stage) for split in ("feedback", "score", "audit")}  # type: ignore[arg-type]
+            results = {split: workload.evaluate(model, split, stage) for split in ("feedback", "score", "audit")}
             assert workload.evaluate(model, "score", stage) == results["score"]
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
         wanted = {t.metric for t in entry.facts.targets} | {t.metric for s in entry.facts.stages for t in s.targets}
@@ -141,7 +148,7 @@ class TestWorkload:
     def test_every_model_option_builds(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
         entry, workload, _ = made
         for name, domain in entry.facts.model_options.items():
-            values = domain.values if isinstance(domain, hyperparameters.Choice) else (hyperparameters.default(domain),)
+            values = domain.values if isinstance(domain, Choice) else (hyperparameters.default(domain),)
             for value in values:
                 workload.build_model(0, **{name: value})
         workload.build_model(0)
@@ -186,7 +193,7 @@ class TestPair:
         assert outcome(run_here(spec, tmp_path / "broken")) == outcome(whole)
 
 
-@pytest.mark.parametrize("submission", SUBMISSIONS, **by_name)
+@pytest.mark.parametrize("submission", SUBMISSIONS, ids=name_of)
 class TestSubmission:
     def test_its_defaults_are_valid_everywhere_it_may_run(self, submission: SubmissionEntry) -> None:
         for workload in PLACES:
@@ -202,7 +209,7 @@ class TestSubmission:
             plan_trials(workload, submission, REGISTRY, settings)
 
 
-@pytest.mark.parametrize("part", [p for p in REGISTRY.parts() if p.kind == "schedule"], **by_name)
+@pytest.mark.parametrize("part", [p for p in REGISTRY.parts() if p.kind == "schedule"], ids=name_of)
 def test_schedules_are_pure_and_bounded(part: Any) -> None:
     """Equal progress gives equal factors, in [0, 1] between the start and the end."""
     schedule = loading.load_object(part.load)

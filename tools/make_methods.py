@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from harness.contract.entries import PartEntry, Source, SubmissionEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.planning.compose import compose
 from harness.plugins.registry import Registry, load_registry
 
@@ -25,16 +26,6 @@ COMPARISON = "docs/comparison.md"
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
 #: Method -> its evidence: (level, the file that holds it).
 Levels = Mapping[str, Sequence[tuple[str, str]]]
-KINDS = {
-    "schedule": "Learning-rate schedules",
-    "optimizer": "Optimizers",
-    "averaging": "Weight averaging",
-    "order": "Data order",
-    "replay": "Replay",
-    "gradient": "Gradients",
-    "penalty": "Penalties",
-    "after_step": "After the step",
-}
 HEAD = """# Methods
 
 Generated from the plugins' entries by `python -m tools.make_methods`; do not edit.
@@ -86,11 +77,12 @@ def page(registry: Registry) -> str:
         for name, result in results.items()
     ]
     lines = [HEAD, "Reproduced results:", "", *reproduced, ""]
-    for kind, title in KINDS.items():
-        parts = [part for part in registry.parts() if part.kind == kind and part.distribution == DISTRIBUTION]
+    for kind in PART_KINDS.values():
+        parts = [part for part in registry.parts() if part.kind == kind.name and part.distribution == DISTRIBUTION]
         if parts:
             rows = [_part_row(part, evidence) for part in sorted(parts, key=lambda part: part.name)]
-            lines += [f"## {title}", "", *_table(("part", "summary", "papers", "needs", "level"), rows), ""]
+            lines += [f"## {kind.title}", "", f"A part of kind `{kind.name}` {kind.purpose}.", ""]
+            lines += [*_table(("part", "summary", "papers", "needs", "level"), rows), ""]
     entries = [entry for entry in registry.submissions() if entry.distribution == DISTRIBUTION]
     rows = [_submission_row(entry, registry, evidence) for entry in entries]
     lines += ["## Submissions", "", "Named compositions of parts, and submissions with a step of their own.", ""]
@@ -102,7 +94,7 @@ def page(registry: Registry) -> str:
 
 
 def _part_row(part: PartEntry, evidence: Levels) -> list[str]:
-    return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.needs), _level(part.id, evidence)]
+    return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.all_needs), _level(part.id, evidence)]
 
 
 def _submission_row(entry: SubmissionEntry, registry: Registry, evidence: Levels) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `bench` and exit; a user's mistake is one line, never a traceback."""
+    """Run `bench` and exit. A user's mistake is answered with one line, never with a traceback."""
     sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -23,29 +23,29 @@ def invoke(arguments: list[str]) -> int:
     try:
         code = app.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
-        _complain(str(error))
+        _print_error(str(error))
         return error.exit_code
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        _complain(error.format_message())
+        _print_error(error.format_message())
         return EXIT_USAGE
     except KeyboardInterrupt:
-        _complain("stopped")
+        _print_error("stopped")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
+        # The reader of stdout has closed the pipe; nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except Exception as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
-        _complain(f"internal error: {type(error).__name__}: {error} (BENCH_DEBUG=1 shows where)")
+        _print_error(f"internal error: {type(error).__name__}: {error} (BENCH_DEBUG=1 shows where)")
         return EXIT_BROKEN
     return code if isinstance(code, int) else EXIT_OK
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"bench: {message}", file=sys.stderr)

@@ -8,9 +8,9 @@ import click
 
 from harness import __version__
 from harness.cli import config
-from harness.errors import unknown
+from harness.errors import UsageError, unknown
 
-#: Command → (module:attribute, what it does). The text stands here so that `bench --help` imports no command.
+#: Command → (module:attribute, summary). Summaries are here so that `bench --help` imports no command.
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank submissions by their results."),
@@ -20,18 +20,18 @@ COMMANDS = {
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Make a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
-    "results": ("harness.cli.results:results", "Record files: pack, unpack, verify."),
-    "list": ("harness.cli.catalogue:list_", "List workloads, submissions and parts."),
+    "results": ("harness.cli.results:results", "Pack, unpack and verify record files."),
+    "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
-    "data": ("harness.cli.data:data", "Datasets: list, fetch, import, verify."),
+    "data": ("harness.cli.data:data", "List, fetch, import and verify datasets."),
     "hardware": ("harness.cli.hardware:command", "Print the hardware classes of this machine, and the declared ones."),
-    "plugins": ("harness.cli.catalogue:plugins", "List plugins, the broken ones with their error."),
+    "plugins": ("harness.cli.plugins:command", "List plugins, with the errors of the broken ones."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported on use."""
+    """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -70,6 +70,6 @@ def app(context: click.Context, blocked: tuple[str, ...]) -> None:
     """
     for name in blocked:
         if not name.startswith("no:"):
-            raise click.UsageError(f"-p {name}: write -p no:{name} to block the plugin {name}")
+            raise UsageError(f"-p {name} must begin with no:", fix=f"-p no:{name} blocks the plugin {name}")
     context.obj = [name.removeprefix("no:") for name in blocked]
-    context.default_map = config.default_map()
+    context.default_map = config.read_default_map()

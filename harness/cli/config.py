@@ -1,4 +1,4 @@
-"""Settings from the project file: flag > environment > project file > default."""
+"""Settings of the project file. A flag overrides the environment, that the project file, that the default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.errors import UsageError, unknown
 
 PROJECT_FILE = "bench.yaml"
 
-#: Keys of the project file, and the commands whose option of that name they set.
+#: The keys of the project file, and the commands whose option of that name they set.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
@@ -22,13 +22,18 @@ KEYS = {
     "runs": ("run", "leaderboard", "best", "compare", "diff", "report"),
     "results": ("leaderboard", "best", "compare", "diff", "report"),
 }
+#: Keys whose value is a whole number; that of the others is text.
+_NUMBERS = frozenset({"studies", "seed", "threads"})
 
 
-def default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
-    """The project file's settings, as click takes them.
+def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
+    """The settings of the project file as click's `default_map`: option values by command.
+
+    Args:
+        path: the file; `bench.yaml` in the current folder when None. An absent file has no settings.
 
     Raises:
-        UsageError: the file is not YAML, not a mapping, or has an unknown key.
+        UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of a wrong type.
     """
     path = path or Path(PROJECT_FILE)
     if not path.exists():
@@ -38,26 +43,27 @@ def default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        problem = f"{path} cannot be read: {' '.join(str(error).split())}"
+        raise UsageError(problem, fix=f"{PROJECT_FILE} must be YAML, such as: seed: 7") from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path} must be a mapping of keys to values, not a {type(content).__name__}")
+        problem = f"{path} must be a mapping of keys to values, not a {type(content).__name__}"
+        raise UsageError(problem, fix=f"known keys: {', '.join(sorted(KEYS))}")
     commands: dict[str, dict[str, Any]] = {}
     for key, value in content.items():
         if key not in KEYS:
-            complaint = unknown("key", str(key), KEYS)
-            raise UsageError(f"{path}: {complaint.what}", fix=complaint.fix)
-        wanted = int if key in ("studies", "seed", "threads") else str
-        if type(value) is not wanted:
-            kind = "a whole number" if wanted is int else "text"
-            raise UsageError(f"{path}: {key}: {value!r} must be {kind}")
+            unknown_key = unknown("key", str(key), KEYS)
+            raise UsageError(f"{path}: {unknown_key.what}", fix=unknown_key.fix)
+        if type(value) is not (int if key in _NUMBERS else str):
+            problem = f"{path}: {key}: {value!r} must be {'a whole number' if key in _NUMBERS else 'text'}"
+            raise UsageError(problem, fix=f"such as {key}: {1 if key in _NUMBERS else 'NAME'}")
         for command in KEYS[key]:
             commands.setdefault(command, {})[key] = value
     return commands
 
 
-def shown(context: click.Context) -> list[tuple[str, str, str]]:
-    """Every option of a command: (name, value, where it comes from)."""
-    names = {
+def option_rows(context: click.Context) -> list[tuple[str, str, str]]:
+    """Every option of a command as (name, value, where the value comes from)."""
+    origins = {
         "COMMANDLINE": "flag",
         "ENVIRONMENT": "environment",
         "DEFAULT_MAP": PROJECT_FILE,
@@ -67,5 +73,5 @@ def shown(context: click.Context) -> list[tuple[str, str, str]]:
     rows = []
     for name, value in sorted(context.params.items()):
         source = context.get_parameter_source(name)
-        rows.append((name, str(value), names.get(source.name, "default") if source else "default"))
+        rows.append((name, str(value), origins.get(source.name, "default") if source else "default"))
     return rows

@@ -9,22 +9,26 @@ from typing import Any
 import click
 import msgspec
 
+#: Version of the JSON that commands print.
 SCHEMA = 1
 
 
 def json_out(data: Any) -> None:
-    """Print plain data or structs as JSON."""
+    """Print plain data or structs as JSON to stdout."""
     text = msgspec.json.format(msgspec.json.encode(data, order="deterministic"), indent=2)
     click.echo(text.decode())
 
 
 def note(message: str) -> None:
-    """A line for the user, beside the data."""
+    """Print a line for the user to stderr."""
     click.echo(message, err=True)
 
 
 def lively(stream: Any = None) -> bool:
-    """Whether a stream may carry colour and redrawing (a terminal, `NO_COLOR` and `FORCE_COLOR` honoured)."""
+    """Whether a stream (stderr when None) may get colours: it is a terminal, or `FORCE_COLOR` is set.
+
+    `NO_COLOR` forbids colours.
+    """
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):

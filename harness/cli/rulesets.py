@@ -1,4 +1,4 @@
-"""`bench rulesets`: the rules there are."""
+"""`bench rulesets`: the rulesets under which trials can run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ def command(as_json: bool) -> None:
     if as_json:
         json_out({"schema": SCHEMA, "rulesets": list(known)})
         return
-    rows = [["ruleset", "trials", "studies", "budget", "ranked", ""]]
-    for one in known:
-        studies = f"{one.tuning_studies}+{one.studies}" if one.tuning_studies else str(one.studies)
-        ranked = "yes" if one.ranked else "no"
-        rows.append(
-            [f"{one.name}@{one.version}", str(one.trials), studies, f"{one.budget_factor:g}×", ranked, one.summary]
+    table = [["ruleset", "trials", "studies", "budget", "ranked", ""]]
+    for ruleset in known:
+        studies = f"{ruleset.tuning_studies}+{ruleset.studies}" if ruleset.tuning_studies else str(ruleset.studies)
+        table.append(
+            [
+                f"{ruleset.name}@{ruleset.version}",
+                str(ruleset.trials),
+                studies,
+                f"{ruleset.budget_factor:g}×",
+                "yes" if ruleset.ranked else "no",
+                ruleset.summary,
+            ]
         )
-    click.echo(text.columns(rows))
+    click.echo(text.columns(table))

@@ -88,7 +88,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     Giving the same command again keeps what has finished and goes on with what has not.
     """
     if show_config:
-        click.echo(text.columns([list(row) for row in config.shown(context)]))
+        click.echo(text.columns([list(row) for row in config.option_rows(context)]))
         return EXIT_OK
     if sweep is not None:
         values = sweeps.apply(context, sweeps.read(sweep), values)

@@ -1,4 +1,4 @@
-"""From a submission or a bare schedule and what was asked about it to the points of its curve."""
+"""The curve of a schedule: that of a submission, or a schedule by itself, with the hyperparameters of the request."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from harness.planning import schedule_curve
 from harness.planning.compose import Composition
 from harness.planning.trials import batch_size
 from harness.plugins import loading
-from harness.plugins.loading import keywords_for
-from harness.report import curve as picture
+from harness.plugins.loading import select_keywords
+from harness.report import curve as plotting
 from harness.report import text
 
-#: What is planned for where neither `--horizon` nor a workload says: updates, examples in one, tokens in an example.
+#: The plan without `--horizon` and without a workload: updates, examples per update, tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Points of a curve that nobody named any of.
+#: Intervals between the points of a curve that are printed without `--at`.
 _ROWS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked: the values of `bench show`'s options."""
+class CurveRequest:
+    """The request for a curve: the values of the options of `bench show`."""
 
-    settings: Mapping[str, Scalar | str] = field(default_factory=dict)
+    overrides: Mapping[str, Scalar | str] = field(default_factory=dict)
     horizon: int | None = None
     at: tuple[int, ...] | None = None
     facts: WorkloadFacts | None = None
     tasks: int | None = None
 
     @property
-    def asked(self) -> bool:
-        """Whether anything was asked that only a curve can answer."""
-        return bool(self.settings) or any(v is not None for v in (self.horizon, self.at, self.facts, self.tasks))
+    def needs_curve(self) -> bool:
+        """Whether an option was given that only a curve can answer."""
+        return bool(self.overrides) or any(v is not None for v in (self.horizon, self.at, self.facts, self.tasks))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """A schedule with its hyperparameters and its plan."""
+class ScheduleCurve:
+    """A schedule with its hyperparameters and its plan; `at` are the updates to print, None for a regular grid."""
 
     schedule: schedule_curve.Schedule
     hparams: HParams
@@ -52,7 +52,7 @@ class Drawing:
     at: tuple[int, ...] | None
 
     def json(self) -> dict[str, Any]:
-        """`schedule` has a row per update: `step`, `factor`, and `momentum` and `weight_decay` where it drives them."""
+        """The curve as data. `schedule` has rows of `step`, `factor`, and `momentum` and `weight_decay` where set."""
         steps = self.at
         if steps is None:
             steps = tuple(dict.fromkeys(round(i * self.plan.horizon / _ROWS) for i in range(_ROWS + 1)))
@@ -63,30 +63,30 @@ class Drawing:
             "schedule": self._rows(steps),
         }
 
-    def panels(self, points: int = 1000) -> list[picture.Panel]:
-        """The curve of each factor, over the whole budget."""
+    def panels(self, points: int = 1000) -> list[plotting.Panel]:
+        """A panel for each factor that the schedule sets, over the whole budget."""
         last = self.plan.horizon
         steps = [round(i * last / points) for i in range(points + 1)] if last > points else list(range(last + 1))
-        found = self._factors(steps)
+        factors = self._factors(steps)
         values: dict[str, list[float | None]] = {
-            "learning rate / peak": [one.lr for one in found],
-            "momentum": [one.momentum for one in found],
-            "weight decay / initial": [one.weight_decay for one in found],
+            "learning rate / peak": [f.lr for f in factors],
+            "momentum": [f.momentum for f in factors],
+            "weight decay / initial": [f.weight_decay for f in factors],
         }
         return [
-            picture.Panel(label=label, x=steps, y=[y for y in ys if y is not None])
+            plotting.Panel(label=label, x=steps, y=[y for y in ys if y is not None])
             for label, ys in values.items()
             if None not in ys
         ]
 
     def text(self) -> str:
-        """The curves in characters, and the rows that were asked for."""
-        chosen = keywords_for(self.schedule, self.hparams)
-        values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(chosen.items()))
+        """The curves drawn with characters, and the rows of `at`."""
+        hparams = select_keywords(self.schedule, self.hparams)
+        values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(hparams.items()))
         planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
         lines = [f"schedule over {self.plan.horizon:,} updates{planned}{f' ({values})' if values else ''}"]
         for panel in self.panels():
-            lines += [f"  {panel.label}", *(f"  {line}" for line in picture.characters(panel))]
+            lines += [f"  {panel.label}", *(f"  {line}" for line in plotting.characters(panel))]
         if self.at:
             rows = self._rows(self.at)
             table = [["  " + name for name in rows[0]], *([f"{v:.6g}" for v in row.values()] for row in rows)]
@@ -96,71 +96,72 @@ class Drawing:
     def _rows(self, steps: Iterable[int]) -> list[dict[str, float]]:
         steps = tuple(steps)
         rows = []
-        for step, one in zip(steps, self._factors(steps), strict=True):
-            named = {"step": step, "factor": one.lr, "momentum": one.momentum, "weight_decay": one.weight_decay}
-            rows.append({name: value for name, value in named.items() if value is not None})
+        for step, factors in zip(steps, self._factors(steps), strict=True):
+            row = {"step": step, "factor": factors.lr, "momentum": factors.momentum}
+            row["weight_decay"] = factors.weight_decay
+            rows.append({name: value for name, value in row.items() if value is not None})
         return rows
 
     def _factors(self, steps: Iterable[int]) -> list[Factors]:
         return schedule_curve.curve(self.schedule, self.hparams, self.plan, steps)
 
 
-def drawing(what: PartEntry | Composition, request: Request) -> Drawing | None:
-    """The schedule of a submission, or a bare one; None where a submission has none but its own step.
+def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> ScheduleCurve | None:
+    """The curve of a schedule by itself, or of a submission's; None where a submission has no schedule.
 
     Raises:
         UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
         PluginError: the schedule cannot be loaded.
     """
-    schedule = loading.load_object(what.load) if isinstance(what, PartEntry) else _schedule(what)
+    schedule = loading.load_object(source.load) if isinstance(source, PartEntry) else _load_schedule(source)
     if schedule is None:
         return None
-    space = dict(what.space)
-    values = schedule_curve.default_hparams(what, schedule) if isinstance(what, PartEntry) else {}
-    space["batch_size"] = _batch_size(space, request.facts)
-    # A part's own defaults go first, and are held to its domains like anything set by hand.
-    values = hyperparameters.resolve(space, {**_allowed(values, space), **request.settings}, (), {})
-    plan = replace(_plan(values, request), holds="horizon" in what.needs)
-    for check in what.checks:
+    space = dict(source.space)
+    values = schedule_curve.default_hparams(source, schedule) if isinstance(source, PartEntry) else {}
+    space["batch_size"] = _batch_size_domain(space, request.facts)
+    # The defaults of the function come before those of its domains, and are validated like overrides.
+    values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
+    plan = replace(_plan(values, request), holds="horizon" in source.needs)
+    for check in source.checks:
         hyperparameters.require(check, values, {"horizon": plan.planned, "task": plan.shortest_task})
-    if isinstance(what, PartEntry) and "batch_size" not in what.space:
+    if isinstance(source, PartEntry) and "batch_size" not in source.space:
         values.pop("batch_size")
-    return Drawing(schedule=schedule, hparams=values, plan=plan, at=request.at)
+    return ScheduleCurve(schedule=schedule, hparams=values, plan=plan, at=request.at)
 
 
-def _allowed(values: HParams, space: Space) -> HParams:
-    """Those defaults of a function that its part's domains allow."""
-    allowed: HParams = {}
+def _select_valid(values: HParams, space: Space) -> HParams:
+    """The values that their domains allow."""
+    valid: HParams = {}
     for name, value in values.items():
         try:
-            allowed[name] = hyperparameters.validate(name, value, space[name])
+            valid[name] = hyperparameters.validate(name, value, space[name])
         except UsageError:
             continue
-    return allowed
+    return valid
 
 
-def _batch_size(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Every submission has a batch size: the workload's choice, or any."""
+def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
+    """The batch sizes of a workload; without a workload any, with that of the space as the default."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
-    asked = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
-    return Fixed(int(asked), limits=(1, None))
+    default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
+    return Fixed(int(default), limits=(1, None))
 
 
-def _schedule(composition: Composition) -> schedule_curve.Schedule | None:
-    """The schedule among the parts, or in the recipe; a submission of parts without one has a constant rate."""
+def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
+    """The schedule among the parts or in the recipe; a constant one for parts without one, None for a class."""
     for part in composition.parts:
         if part.kind == "schedule":
-            found: schedule_curve.Schedule = loading.load_object(part.load)
-            return found
+            schedule: schedule_curve.Schedule = loading.load_object(part.load)
+            return schedule
     if composition.entry.load is None:
         return lambda progress: 1.0
-    inside = getattr(loading.load_object(composition.entry.load), "schedule", None)
-    return inside if callable(inside) else None
+    recipe_schedule = getattr(loading.load_object(composition.entry.load), "schedule", None)
+    return recipe_schedule if callable(recipe_schedule) else None
 
 
-def _plan(values: HParams, request: Request) -> schedule_curve.Plan:
-    """The plan for a workload's budget, or for as many updates as were named."""
+def _plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
+    """The plan for the horizon of the request, or for the budget of its workload."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, tasks = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:
@@ -171,7 +172,7 @@ def _plan(values: HParams, request: Request) -> schedule_curve.Plan:
     total = sum(tasks)
     ends = [round(horizon * sum(tasks[: i + 1]) / total) for i in range(len(tasks))]
     if tasks and horizon < len(tasks):
-        raise UsageError(f"{horizon} updates are too few for {len(tasks)} tasks")
+        raise UsageError(f"{horizon} updates are too few for {len(tasks)} tasks", fix=f"--horizon {len(tasks)} or more")
     return schedule_curve.Plan(
         horizon=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),

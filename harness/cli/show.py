@@ -1,31 +1,32 @@
-"""`bench show`: what a workload, a submission or a part is, and the curve of its schedule."""
+"""`bench show`: describes a workload, a submission or a part, and draws the curve of its schedule."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
-from harness.cli.catalogue import submission_json
+from harness.cli.list import submission_json
 from harness.cli.output import SCHEMA, json_out, note
 from harness.cli.resolve import NameType, open_registry, parse_assignments
-from harness.cli.schedule import HORIZON, Drawing, Request, drawing
+from harness.cli.schedule import HORIZON, CurveRequest, ScheduleCurve, resolve_curve
 from harness.contract import hyperparameters
 from harness.contract.domains import Space
-from harness.contract.entries import PartEntry, PartKind, Source, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown
 from harness.planning.compose import Composition, compose
 from harness.planning.resolve import resolve_submission, resolve_workloads
 from harness.plugins.registry import Registry
-from harness.report import curve as picture
+from harness.report import curve as plotting
 from harness.report import text
 
 
 class Steps(click.ParamType[tuple[int, ...]]):
-    """`0,50,100`: updates."""
+    """Updates, separated by commas: `0,50,100`."""
 
     name = "steps"
 
@@ -35,7 +36,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", value):
-            self.fail(f"{value!r} is no list of updates such as 0,50,100", param, ctx)
+            self.fail(f"{value!r} is not a list of updates such as 0,50,100", param, ctx)
         return tuple(int(step) for step in value.split(","))
 
 
@@ -43,9 +44,11 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.argument("name", type=NameType("submission"))
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option("--horizon", type=click.IntRange(min=1), metavar="N", help="Updates in the budget (default 1000).")
-@click.option("--at", type=Steps(), metavar="T,T…", help="The factors at these updates.")
+@click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates.")
 @click.option("--workload", "-w", metavar="NAME", help="Take budget, batch size, tokens and stages from a workload.")
-@click.option("--tasks", type=click.IntRange(min=1), metavar="N", help="As a stream of N tasks of equal length.")
+@click.option(
+    "--tasks", type=click.IntRange(min=1), metavar="N", help="Show the schedule on a stream of N tasks of equal length."
+)
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -72,65 +75,70 @@ def show(
     bench show rex --set warmup=100 --horizon 1000 --at 0,50,100,1000 --json
     bench show schedule:uba --set phi=1 --plot uba.svg
 
-    A schedule's factors multiply the peak learning rate. A submission plans for `horizon_fraction` of the budget; a
-    bare part for all of it, and its hyperparameters have its function's defaults (no warmup, an end at 0).
+    A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for
+    `horizon_fraction` of the budget. A schedule by itself is planned for all of the budget, and its hyperparameters
+    have the defaults of its function (no warmup, an end at 0).
     """
     registry = open_registry(blocked)
-    entry = _find(name, registry)
+    entry = _find_entry(name, registry)
     facts = resolve_workloads(workload, registry)[0].facts if workload else None
-    request = Request(settings=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks)
-    asked = request.asked or plot is not None
-    drawn = _drawing(entry, registry, request, asked)
+    request = CurveRequest(
+        overrides=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks
+    )
+    required = request.needs_curve or plot is not None
+    curve = _curve(entry, registry, request, required)
     if plot is not None:
-        assert drawn is not None
-        picture.write(drawn.panels(), plot, title=name)
+        assert curve is not None
+        plotting.write(curve.panels(), plot, title=name)
         note(f"wrote {plot}")
     if as_json:
-        json_out({"schema": SCHEMA, **_json(entry, registry), **(drawn.json() if drawn else {})})
+        json_out({"schema": SCHEMA, **_entry_json(entry, registry), **(curve.json() if curve else {})})
     else:
-        _show(entry, registry)
-        if drawn:
-            click.echo(drawn.text())
+        _show_entry(entry, registry)
+        if curve:
+            click.echo(curve.text())
 
 
-def _drawing(
-    entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry, request: Request, asked: bool
-) -> Drawing | None:
-    """The schedule's curve; None where there is none, unless it was asked for.
+def _curve(
+    entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry, request: CurveRequest, required: bool
+) -> ScheduleCurve | None:
+    """The curve of the schedule; None where there is none.
+
+    Args:
+        required: raise where there is none.
 
     Raises:
-        UsageError: it was asked for and there is none, or its hyperparameters are not valid.
-        PluginError: it was asked for and cannot be loaded, or fails.
+        UsageError: it is required and there is none, or its hyperparameters are not valid.
+        PluginError: it is required and the schedule cannot be loaded, or raises.
     """
-    found, reason = None, ""
+    curve, reason = None, ""
     if isinstance(entry, WorkloadEntry) or (isinstance(entry, PartEntry) and entry.kind != "schedule"):
         reason = "only submissions and schedules have one"
         if isinstance(entry, PartEntry):
-            _check(entry, request)  # what is wrong with a value is worth more than that there is no curve
+            _check_hyperparameters(entry, request)  # an invalid value is reported first
     else:
-        what = entry if isinstance(entry, PartEntry) else compose(entry, registry)
         try:
-            found = drawing(what, request)
-            reason = "it has no schedule apart from its own step"
-            if found is not None:
-                found.panels()  # a schedule that fails does so before anything is printed
+            curve = resolve_curve(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
+            reason = "its step decides on the learning rate, without a schedule"
+            if curve is not None:
+                curve.panels()  # a schedule that raises does so before anything is printed
         except BenchError as error:
-            if asked:
+            if required:
                 raise
-            found = None
+            curve = None
             note(f"no curve: {error}")
-    if asked and found is None:
-        raise UsageError(f"{entry.name} has no learning-rate curve: {reason}", fix="leave --set, --at and --plot away")
-    return found
+    if required and curve is None:
+        raise UsageError(f"{entry.name} has no learning-rate curve: {reason}", fix="leave out --set, --at and --plot")
+    return curve
 
 
-def _check(part: PartEntry, request: Request) -> None:
-    """Refuse the hyperparameters that planning for so many updates would refuse."""
-    hyperparameters.resolve(part.space, request.settings, part.checks, {"horizon": request.horizon or HORIZON})
+def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
+    """Raise for hyperparameters that planning for this horizon would refuse."""
+    hyperparameters.resolve(part.space, request.overrides, part.checks, {"horizon": request.horizon or HORIZON})
 
 
-def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
-    """The entry of that name; workloads, submissions and parts share one namespace for a reader."""
+def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
+    """The workload, submission or part of a name."""
     if name.partition(":")[0].endswith(".py"):
         try:
             return resolve_submission(name, registry)
@@ -140,24 +148,24 @@ def _find(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | Pa
         return resolve_submission(name, registry)
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
         return registry.workload(name)
-    kind, colon, rest = name.partition(":")
-    if colon and kind in get_args(PartKind):
-        return registry.part(kind, rest)
+    kind, colon, part_name = name.partition(":")
+    if colon and kind in PART_KINDS:
+        return registry.part(kind, part_name)
     if any(name in (entry.name, *entry.aliases) for entry in registry.parts()):
         submissions = {entry.name for entry in registry.submissions()}
         if name not in submissions:
             return registry.part(None, name)
-    everything = {entry.name for entry in registry.workloads()} | {entry.name for entry in registry.submissions()}
-    everything |= {entry.id for entry in registry.parts()}
-    if name not in everything and not {":", "+"} & set(name):
-        raise unknown("workload, submission or part", name, everything)
+    names = {entry.name for entry in registry.workloads()} | {entry.name for entry in registry.submissions()}
+    names |= {entry.id for entry in registry.parts()}
+    if name not in names and not {":", "+"} & set(name):
+        raise unknown("workload, submission or part", name, names)
     return resolve_submission(name, registry)
 
 
 # --- JSON ---------------------------------------------------------------------------------------
 
 
-def _json(entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry) -> dict[str, Any]:
+def _entry_json(entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry) -> dict[str, Any]:
     if isinstance(entry, WorkloadEntry):
         return {"workload": entry}
     if isinstance(entry, PartEntry):
@@ -168,7 +176,7 @@ def _json(entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry
 # --- text ---------------------------------------------------------------------------------------
 
 
-def _show(entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry) -> None:
+def _show_entry(entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry) -> None:
     if isinstance(entry, WorkloadEntry):
         _show_workload(entry)
     elif isinstance(entry, PartEntry):
@@ -185,15 +193,15 @@ def _show_workload(entry: WorkloadEntry) -> None:
         *([["smaller sibling", entry.sibling]] if entry.sibling else []),
         ["example", facts.example],
         ["needs data", ", ".join(entry.needs_data) or "nothing"],
-        ["target", _targets(facts.targets)],
+        ["target", _format_targets(facts.targets)],
         ["target from", ", ".join(facts.reference) or "not calibrated"],
-        *(row for stage in facts.stages for row in _stage(stage)),
+        *(row for stage in facts.stages for row in _stage_rows(stage)),
         ["budget", f"{facts.budget.horizon:,} examples, {facts.budget.gradient_examples:,} gradient-examples"],
         ["batch sizes", ", ".join(map(str, facts.batch_sizes))],
         ["evaluated", f"every {facts.eval_every:,} examples"],
         ["precision", facts.precision.dtype],
         *([["replay buffer", f"{facts.replay_capacity:,} examples"]] if facts.replay_capacity else []),
-        ["resolution", _resolution(facts)],
+        ["resolution", _format_resolution(facts)],
         ["from", entry.distribution],
     ]
     click.echo(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
@@ -201,18 +209,18 @@ def _show_workload(entry: WorkloadEntry) -> None:
     _show_sources(entry.sources)
 
 
-def _stage(stage: Stage) -> list[list[str]]:
-    rows = [[f"stage {stage.name}", _targets(stage.targets)]]
-    # Floors of many tasks are often one value.
-    alike: dict[tuple[str, float, str], list[Target]] = {}
+def _stage_rows(stage: Stage) -> list[list[str]]:
+    rows = [[f"stage {stage.name}", _format_targets(stage.targets)]]
+    # The floors of many tasks often have one value: they are printed together.
+    by_value: dict[tuple[str, float, str], list[Target]] = {}
     for floor in stage.floors:
-        alike.setdefault((floor.goal, floor.value, floor.unit), []).append(floor)
-    if alike:
-        rows.append(["  floors", "; ".join(_target(same[0], *same[1:]) for same in alike.values())])
+        by_value.setdefault((floor.goal, floor.value, floor.unit), []).append(floor)
+    if by_value:
+        rows.append(["  floors", "; ".join(map(_format_target_group, by_value.values()))])
     return rows
 
 
-def _resolution(facts: WorkloadFacts) -> str:
+def _format_resolution(facts: WorkloadFacts) -> str:
     known = "not known" if facts.resolution is None else f"{facts.resolution:.1%}"
     return known + (" (coarse)" if facts.coarse else "")
 
@@ -235,7 +243,7 @@ def _show_submission(composition: Composition) -> None:
 def _show_part(entry: PartEntry) -> None:
     rows = [
         *([["also called", ", ".join(entry.aliases)]] if entry.aliases else []),
-        ["needs", ", ".join(sorted(entry.needs)) or "nothing"],
+        ["needs", ", ".join(sorted(entry.all_needs)) or "nothing"],
         ["from", entry.distribution],
     ]
     click.echo(f"{entry.id}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
@@ -247,13 +255,13 @@ def _show_part(entry: PartEntry) -> None:
 def _show_space(space: Space, title: str) -> None:
     if space:
         rows = [
-            ["  " + name, _value(hyperparameters.default(d)), hyperparameters.describe(d)]
+            ["  " + name, _format_value(hyperparameters.default(d)), hyperparameters.describe(d)]
             for name, d in sorted(space.items())
         ]
         click.echo(f"{title}\n{text.columns(rows)}")
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -266,16 +274,17 @@ def _show_sources(sources: tuple[Source, ...]) -> None:
     if sources:
         click.echo("sources")
         for source in dict.fromkeys(sources):
-            more = "; ".join(filter(None, (source.arxiv and f"arXiv {source.arxiv}", source.equation)))
-            click.echo(f"  {source.title}{f' ({more})' if more else ''}")
+            details = "; ".join(filter(None, (source.arxiv and f"arXiv {source.arxiv}", source.equation)))
+            click.echo(f"  {source.title}{f' ({details})' if details else ''}")
 
 
-def _targets(targets: tuple[Target, ...]) -> str:
-    return ", ".join(map(_target, targets))
+def _format_targets(targets: tuple[Target, ...]) -> str:
+    return ", ".join(_format_target_group([target]) for target in targets)
 
 
-def _target(target: Target, *alike: Target) -> str:
-    """With all digits that it was given: a run is held to them. Those `alike` have the same value for other metrics."""
+def _format_target_group(targets: list[Target]) -> str:
+    """Targets of equal goal, value and unit; the value with all its digits, since runs are compared with them."""
+    target = targets[0]
     sign = "≤" if target.goal == "min" else "≥"
-    metrics = ", ".join(one.metric for one in (target, *alike))
+    metrics = ", ".join(target.metric for target in targets)
     return f"{metrics} {sign} {target.value:.15g}{' ' + target.unit if target.unit else ''}"

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from harness.cli.output import lively, note
 from harness.execution.watchers import CombinedWatcher
-from harness.plugins.observers import Observers
-from harness.plugins.registry import Registry, observer_plugins
+from harness.plugins.observers import Observers, load_observers
+from harness.plugins.registry import Registry
 from harness.report.progress import LiveView, Plain
 
 
@@ -20,7 +20,7 @@ def watch_trials(registry: Registry, total: int) -> Iterator[CombinedWatcher]:
     Args:
         total: trials in all.
     """
-    manager, warnings = observer_plugins(registry)
+    manager, warnings = load_observers(registry)
     for warning in warnings:
         note(f"warning: {warning}")
     # Redrawing is for terminals alone, whatever FORCE_COLOR says of colour.

@@ -1,1 +1,1 @@
-"""Plain data that every part of the harness speaks: entries, specifications, records, events, hooks."""
+"""The plain data that the parts of the harness exchange: entries, specifications, records, events, hooks."""

@@ -6,4 +6,4 @@ import msgspec
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of everything that crosses a process boundary or is stored."""
+    """Base class of all data that is stored or crosses a process boundary: immutable, without unknown fields."""

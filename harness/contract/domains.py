@@ -11,13 +11,13 @@ HParams: TypeAlias = dict[str, Scalar]
 
 
 class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_fields=True):
-    """A positive real, searched log-uniformly in [low, high]; any value > 0 is valid by hand.
+    """A positive real, searched log-uniformly in [low, high]; an override may be any value > 0.
 
     Args:
         low: lower end of the search range, > 0.
         high: upper end of the search range.
-        default: value used when nothing is tuned; the geometric middle when None.
-        limits: hard bounds (inclusive, None for no bound) on values set by hand; any positive number when None.
+        default: the value where nothing is tuned; the geometric mean of low and high when None.
+        limits: bounds on overrides (inclusive, None for no bound); any positive number is allowed when None.
     """
 
     low: float
@@ -27,7 +27,7 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
 
 
 class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=True):
-    """A real, searched uniformly in [low, high]; `limits` are the hard bounds, [low, high] itself when None."""
+    """A real, searched uniformly in [low, high]; `limits` are the bounds on overrides, [low, high] when None."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
 
 
 class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=True):
-    """A whole number, searched uniformly in [low, high]; `limits` are the hard bounds, [low, high] itself when None."""
+    """An integer, searched uniformly in [low, high]; `limits` are the bounds on overrides, [low, high] when None."""
 
     low: int
     high: int
@@ -45,17 +45,17 @@ class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=
 
 
 class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=True):
-    """One of a fixed list of values; the first is the default unless named."""
+    """One of a fixed list of values; the first is the default where `default` is None."""
 
     values: tuple[Scalar, ...]
     default: Scalar | None = None
 
 
 class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True):
-    """A hyperparameter that is not tuned: its default, and the hard bounds for setting it by hand.
+    """A hyperparameter that is not tuned: its default, and the bounds on overrides.
 
-    A number without `limits` may take any value; a string or a boolean takes values of its own type, or only those
-    of `values` where they are listed.
+    Without `limits` a number may be overridden by any finite number. A string or a boolean may be overridden by a value
+    of its type, or only by one of `values` where these are listed.
     """
 
     default: Scalar

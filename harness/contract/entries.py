@@ -1,22 +1,20 @@
-"""What plugins yield: entries for workloads, parts, submissions, executors and datasets."""
+"""Entries: what plugins yield for their workloads, parts, submissions, executors and datasets."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar, Space
+from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-PartKind = Literal["optimizer", "schedule", "averaging", "order", "replay", "gradient", "penalty", "after_step"]
-#: What a submission may declare that it needs; a workload or ruleset that does not give it makes it ineligible.
+#: What a submission may declare to need. It is ineligible where the workload or the ruleset does not give it.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )
 
 
 class Source(Data, frozen=True, kw_only=True):
-    """Where a method comes from: a paper, and the equation or section in it."""
+    """Where a method comes from: a paper and the equation or section in it."""
 
     title: str
     arxiv: str | None = None
@@ -28,15 +26,15 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
 
     Args:
         facts: the workload as data.
-        load: `package.module:Class`, imported only in the worker.
-        arguments: keyword arguments for the class (variants of one class).
-        aliases: other names it may be asked for by; records have `facts.name`.
+        load: import path of the class, `package.module:Class`; imported only in the worker.
+        arguments: keyword arguments of the class, which tell variants of one class apart.
+        aliases: other names that a user may give; records have `facts.name`.
         summary: one line.
         sources: papers.
         sibling: the workload on the tier below.
-        needs_data: the datasets that must be present: `name`, files of one as `name/pattern`, or so many training
-            tokens of one as `name:4.1B`.
-        distribution: filled in by the loader.
+        needs_data: the datasets it needs: `name` for a whole one, `name/pattern` for some of its files, `name:4.1B` for
+            a number of training tokens of it.
+        distribution: the distribution that yields it; filled in by the loader.
     """
 
     facts: WorkloadFacts
@@ -58,19 +56,19 @@ class PartEntry(Data, frozen=True, kw_only=True):
     """What `bench_parts` yields: one optimizer, schedule, averager … that a recipe is composed of.
 
     Args:
-        kind, name: identity; `kind:name` names the part.
-        load: `package.module:callable`.
+        kind, name: identity; `kind:name` names the part (for kinds see `harness.contract.part_kinds`).
+        load: import path of the callable, `package.module:callable`.
         summary: one line.
         space: its hyperparameters; the names are the callable's keyword arguments.
         checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
-        needs: what it needs of workload and ruleset (see `NEEDS`).
-        excludes: kinds of parts that it does not go with.
-        aliases: other names it may be asked for by; compositions and records have `name`.
+        needs: what it needs of workload and ruleset (see `NEEDS`), beside what its kind implies.
+        excludes: kinds of parts that it cannot be combined with.
+        aliases: other names that a user may give; compositions and records have `name`.
         sources: papers.
-        distribution: filled in by the loader.
+        distribution: the distribution that yields it; filled in by the loader.
     """
 
-    kind: PartKind
+    kind: PartKindName
     name: str
     load: str
     summary: str
@@ -78,13 +76,18 @@ class PartEntry(Data, frozen=True, kw_only=True):
     space: Space = {}
     checks: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
-    excludes: frozenset[PartKind] = frozenset()
+    excludes: frozenset[PartKindName] = frozenset()
     sources: tuple[Source, ...] = ()
     distribution: str = ""
 
     @property
     def id(self) -> str:
         return f"{self.kind}:{self.name}"
+
+    @property
+    def all_needs(self) -> frozenset[str]:
+        """The needs that it declares, and those that its kind implies."""
+        return self.needs | PART_KINDS[self.kind].implied_needs
 
 
 class SubmissionEntry(Data, frozen=True, kw_only=True):
@@ -93,16 +96,17 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
     Args:
         name, version: identity; the version is bumped when a change alters results.
         summary: one line.
-        load: `package.module:Name` of a `Recipe` or of a class with the level-2 protocol; None when
-            the submission is just its `parts`.
+        load: import path of a `Recipe` or of a class that implements `Submission`, `package.module:Name`; None when the
+            submission consists of its `parts`.
         parts: `kind:name` of the parts it is composed of.
         needs: what it needs of workload and ruleset, beside what its parts need.
-        space: its hyperparameters, over those of its parts (same names override).
-        points: settings that are tried, in this order, in place of points drawn from its space.
+        space: its hyperparameters; a domain here replaces one of the same name in its parts.
+        points: settings to try, in this order, instead of points drawn from its space.
         checks: relations that must hold, beside those of its parts.
-        model_options: options it requests of the model where a workload offers them.
-        sources, tags: papers and free words for filtering.
-        distribution: filled in by the loader.
+        model_options: options of the model that it requests; the workload must offer them.
+        sources: papers.
+        tags: words to filter by.
+        distribution: the distribution that yields it; filled in by the loader.
     """
 
     name: str
@@ -121,7 +125,7 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
 
 
 class ExecutorEntry(Data, frozen=True, kw_only=True):
-    """What `bench_executors` yields: a place where trials run."""
+    """What `bench_executors` yields: a place where trials run, and the import path of its function."""
 
     name: str
     load: str
@@ -134,13 +138,13 @@ class DatasetFile(Data, frozen=True, kw_only=True):
 
     Args:
         name: its name in the dataset's folder.
-        sha256: of the published file, in hex; empty where no trustworthy value is known.
-        content_sha256: of what a published gzip file unpacks to. A copy with this content is as good as the published
-            file whoever packed it, whatever its size.
-        size: of the published file in bytes; 0 where it is not known.
-        urls: where it can be had, the preferred place first.
-        member: when the urls name a tar archive, the path of the file inside it.
-        tokens: training tokens in it, for those who want so many of them; 0 for what is needed whatever their number.
+        sha256: SHA-256 of the published file, in hex; empty where no trustworthy value is known.
+        content_sha256: SHA-256 of the content of a published gzip file. A copy with this content is accepted however it
+            was compressed and whatever its size.
+        size: bytes of the published file; 0 where unknown.
+        urls: where to download it, the preferred place first.
+        member: the path of the file inside the tar archive that `urls` name; empty where they name the file itself.
+        tokens: training tokens in it, for requests of a number of tokens; 0 for a file that every request needs.
     """
 
     name: str
@@ -156,14 +160,16 @@ class DatasetEntry(Data, frozen=True, kw_only=True):
     """What `bench_datasets` yields: files that are fetched, folders that a user provides, and how to check them.
 
     Args:
-        name, title: identity, and what it is in one line.
+        name: identity.
+        title: what it is, one line.
         licence: the terms it is published under.
-        files: everything that `bench data get` fetches.
-        folders: trees that nobody may redistribute; `bench data import` links them.
-        check: `package.module:function`, called with the path of each file or folder; raises `DataError` when
-            the format is wrong. It decides alone where no checksum is known.
-        homepage, note: where it comes from, and what one should know.
-        distribution: filled in by the loader.
+        files: the files that `bench data get` downloads.
+        folders: folders that may not be redistributed; `bench data import` links a user's copy.
+        check: import path of a function, `package.module:function`. It is called with the path of each file or folder
+            and raises `DataError` when the format is wrong. Where no checksum is known it is the only check.
+        homepage: where the dataset is published.
+        note: what a user should know about it.
+        distribution: the distribution that yields it; filled in by the loader.
     """
 
     name: str

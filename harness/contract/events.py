@@ -11,11 +11,11 @@ from harness.contract.run import Counters, Point
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """One line of the worker's pipe."""
+    """One line of the pipe from worker to supervisor."""
 
 
 class Ready(Event, frozen=True, kw_only=True, tag="ready"):
-    """The workload, model and submission stand; `resumed_from` is the number of steps in the checkpoint."""
+    """Workload, model and submission are built; `resumed_from` is the step of the checkpoint, None in a new run."""
 
     environment: Environment
     usage: Usage
@@ -24,7 +24,7 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
 
 
 class ClockEdge(Event, frozen=True, kw_only=True, tag="clock"):
-    """The clock started (`running`) or stopped, with its readings."""
+    """The clock started (`running`) or stopped, with its readings in seconds."""
 
     running: bool
     seconds: float
@@ -32,25 +32,25 @@ class ClockEdge(Event, frozen=True, kw_only=True, tag="clock"):
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
-    """A new point."""
+    """The run was evaluated."""
 
     point: Point
 
 
 class Watched(Event, frozen=True, kw_only=True, tag="watched"):
-    """The GPUs of the run (at first), and new readings of them; the supervisor's own, no worker sends it."""
+    """The GPUs of the run and new samples of their state; made by the supervisor, never sent by a worker."""
 
     log: DeviceLog
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):
-    """Something a user should know."""
+    """A warning for the user."""
 
     message: str
 
 
 class Done(Event, frozen=True, kw_only=True, tag="done"):
-    """The run is over."""
+    """The run has ended."""
 
     status: Status
     reason: str = ""
@@ -63,6 +63,6 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
     profile: dict[str, float] = {}
 
 
-#: What a worker may send.
+#: The events that a worker may send.
 WorkerEvent: TypeAlias = Ready | ClockEdge | Evaluated | Warned | Done
 AnyEvent: TypeAlias = WorkerEvent | Watched

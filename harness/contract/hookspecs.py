@@ -1,4 +1,4 @@
-"""Every hook a plugin may implement; all of them yield or receive plain data.
+"""The hooks that a plugin may implement; they yield or receive plain data.
 
 A plugin is a module named by an entry point in the group `bench`:
 
@@ -25,13 +25,13 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def bench_workloads() -> Iterable[WorkloadEntry]:  # type: ignore[empty-body]
-    """Yield the workloads of this plugin; nothing heavy is imported until one is run.
+    """Yield the workloads of this plugin. Entries are plain data; a workload's class is imported only when it runs.
 
     Example::
 
         @hookimpl
         def bench_workloads():
-            yield WorkloadEntry(facts=MY_FACTS, load="bench_mine.task:MyTask", summary="a task of mine")
+            yield WorkloadEntry(facts=MY_FACTS, load="bench_mine.task:MyTask", summary="my task")
     """
 
 
@@ -53,7 +53,7 @@ def bench_submissions() -> Iterable[SubmissionEntry]:  # type: ignore[empty-body
 
 @hookspec
 def bench_parts() -> Iterable[PartEntry]:  # type: ignore[empty-body]
-    """Yield the parts of this plugin: optimizers, schedules, averagers … that recipes are composed of.
+    """Yield the parts of this plugin: optimizers, schedules, averagers … of which recipes are composed.
 
     Example::
 
@@ -84,7 +84,7 @@ def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
         @hookimpl
         def bench_datasets():
             yield DatasetEntry(
-                name="my-corpus", title="a corpus of mine", licence="CC0-1.0",
+                name="my-corpus", title="my corpus", licence="CC0-1.0",
                 files=(DatasetFile(name="corpus.txt", sha256="9f86d0…", urls=("https://example.org/corpus.txt",)),),
             )
     """
@@ -92,7 +92,7 @@ def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_run_started(spec: RunSpec) -> None:
-    """A trial starts or resumes. Called in the supervisor; an exception is reported and ignored.
+    """Called in the supervisor when a trial starts or resumes. An exception is reported and ignored.
 
     Example::
 
@@ -104,7 +104,7 @@ def bench_run_started(spec: RunSpec) -> None:
 
 @hookspec
 def bench_evaluated(spec: RunSpec, point: Point) -> None:
-    """A trial was evaluated. Called in the supervisor, off the clock, with frozen data.
+    """Called in the supervisor, off the clock, when a trial was evaluated. An exception is reported and ignored.
 
     Example::
 
@@ -116,7 +116,7 @@ def bench_evaluated(spec: RunSpec, point: Point) -> None:
 
 @hookspec
 def bench_run_finished(record: Record) -> None:
-    """A trial has ended, in whatever way, and its record is written.
+    """Called in the supervisor when a trial has ended, however, and its record is written.
 
     Example::
 

@@ -14,7 +14,7 @@ from harness.errors import UsageError, unknown
 
 
 def default(domain: Domain) -> Scalar:
-    """The value used when nothing is tuned.
+    """The value where nothing is tuned.
 
     >>> default(LogUniform(1e-4, 1e-2))
     0.001
@@ -32,45 +32,45 @@ def default(domain: Domain) -> Scalar:
 
 
 def parse(name: str, text: str, domain: Domain) -> Scalar:
-    """The value that a user typed, in the domain's type.
+    """Convert text to a value of the domain.
 
     Raises:
-        UsageError: it is not of that type, or outside the domain.
+        UsageError: the text is not of the domain's type, or the value is outside the domain.
     """
-    return validate(name, _typed(name, text, domain), domain)
+    return validate(name, _convert(name, text, domain), domain)
 
 
 def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
-    """`value` in the domain's own type, if it is allowed there by hand.
+    """Convert a value to the domain's type and check that an override may have it.
 
     Raises:
-        UsageError: naming the hyperparameter, the value and what is allowed.
+        UsageError: the value is not allowed; the message names the hyperparameter, the value and what is allowed.
     """
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and domain.values is not None):
         allowed = domain.values or ()
         if value not in allowed:
-            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"one of {_listed(allowed)}")
+            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"one of {_join(allowed)}")
         return value
     if isinstance(domain, Fixed) and isinstance(domain.default, str | bool):
         if type(value) is not type(domain.default):
-            raise UsageError(f"{name}={_show(value)} must be a {type(domain.default).__name__}")
+            example = "such as " + ("true" if isinstance(domain.default, bool) else repr(domain.default))
+            raise UsageError(f"{name}={_show(value)} must be a {type(domain.default).__name__}", fix=example)
         return value
     if isinstance(value, str | bool):
-        raise UsageError(f"{name}={_show(value)} must be a number")
-    whole = isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int))
-    if whole and math.isfinite(value) and value != int(value):
-        raise UsageError(f"{name}={_show(value)} must be a whole number")
-    low, high = hard_limits(domain)
-    open_below = isinstance(domain, LogUniform) and domain.limits is None
+        raise UsageError(f"{name}={_show(value)} must be a number", fix=f"allowed: {_describe_numbers(domain)}")
+    is_integer = isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int))
+    if is_integer and math.isfinite(value) and value != int(value):
+        raise UsageError(f"{name}={_show(value)} must be a whole number", fix=f"allowed: {_describe_numbers(domain)}")
     if not math.isfinite(value):
-        raise UsageError(f"{name}={_show(value)} must be a finite number")
-    if value < low or value > high or (open_below and value <= low):
-        raise UsageError(f"{name}={_show(value)} is out of range", fix=f"allowed: {_range(low, high, open_below)}")
-    return int(value) if whole else float(value)
+        raise UsageError(f"{name}={_show(value)} must be a finite number", fix=f"allowed: {_describe_numbers(domain)}")
+    low, high = hard_limits(domain)
+    if value < low or value > high or (_excludes_low(domain) and value <= low):
+        raise UsageError(f"{name}={_show(value)} is out of range", fix=f"allowed: {_describe_numbers(domain)}")
+    return int(value) if is_integer else float(value)
 
 
 def hard_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, float]:
-    """The bounds on a number set by hand; wider than the search range of a `LogUniform`."""
+    """The bounds on an override; those of a `LogUniform` are wider than its search range."""
     if domain.limits is not None:
         low, high = domain.limits
         return (-math.inf if low is None else low), (math.inf if high is None else high)
@@ -82,21 +82,21 @@ def hard_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, 
 
 
 def resolve(
-    space: Space, given: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
+    space: Space, overrides: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
 ) -> HParams:
-    """Every hyperparameter with its value: what was given over the defaults, all of it validated.
+    """Every hyperparameter with its value: the override where there is one, else the default.
 
     Args:
-        space: the hyperparameters there are.
-        given: values set by hand; text is parsed.
+        space: the hyperparameters.
+        overrides: values by name; text is parsed.
         checks: relations that must hold.
-        context: further names the relations may use (`horizon` and the shortest `task`, in updates).
+        context: further names that the relations may use (`horizon` and the shortest `task`, in updates).
 
     Raises:
         UsageError: an unknown name, a bad value, or a relation that does not hold.
     """
     values: HParams = {name: default(domain) for name, domain in space.items()}
-    for name, value in given.items():
+    for name, value in overrides.items():
         if name not in space:
             raise unknown("hyperparameter", name, space)
         values[name] = parse(name, value, space[name]) if isinstance(value, str) else validate(name, value, space[name])
@@ -133,32 +133,31 @@ def steps(value: float, horizon: float) -> float:
 
 
 def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
-    """Check a relation such as `"steps(warmup) + steps(decay) <= horizon"`; skipped where a name is unknown (None).
+    """Check a relation such as `"steps(warmup) + steps(decay) <= horizon"`; it is skipped where a name in it is None.
 
     Raises:
-        UsageError: it does not hold; the message states it with the values.
-        ValueError: it is not such a relation.
+        UsageError: the relation does not hold; the message states it with the values.
+        ValueError: the text is not a relation.
     """
     names: dict[str, Any] = {**values, **context}
-    tree, used = _parsed(check)
+    tree, used = _parse_cached(check)
     if any(names.get(name) is None for name in used):
         return
     if not _evaluate(tree.body, names):
         stated = ", ".join(f"{name}={_show(names[name])}" for name in used)
         share = float(values.get("horizon_fraction", 1.0))
+        planned = f"; horizon is {share:g} of the budget's updates, by horizon_fraction"
         raise UsageError(
             f"these hyperparameters do not go together: {check} does not hold for {stated}",
-            fix=f"horizon is {share:g} of the budget's updates, by horizon_fraction"
-            if "horizon" in used and share != 1
-            else None,
+            fix=f"change one of them{planned if 'horizon' in used and share != 1 else ''}",
         )
 
 
 def parse_check(check: str) -> ast.Expression:
-    """The relation as a tree of comparisons, arithmetic, names, numbers and `steps`, `min`, `max`.
+    """The syntax tree of a relation: comparisons, arithmetic, names, numbers and `steps`, `min`, `max`.
 
     Raises:
-        ValueError: it holds anything else.
+        ValueError: the text contains anything else.
     """
     try:
         tree = ast.parse(check, mode="eval")
@@ -175,8 +174,8 @@ def parse_check(check: str) -> ast.Expression:
 
 
 @functools.cache
-def _parsed(check: str) -> tuple[ast.Expression, tuple[str, ...]]:
-    """A relation and the names in it; kept, since a plan of thousands of trials asks for the same few again."""
+def _parse_cached(check: str) -> tuple[ast.Expression, tuple[str, ...]]:
+    """A relation and the names in it; cached, since all trials of a plan have the same few relations."""
     tree = parse_check(check)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return tree, tuple(sorted(names - set(_FUNCTIONS)))
@@ -202,12 +201,12 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
             values = [_evaluate(argument, names) for argument in node.args]
             return steps(values[0], names["horizon"]) if function == "steps" else _FUNCTIONS[function](*values)
         case ast.Compare():
-            left = _evaluate(node.left, names)
+            operand = _evaluate(node.left, names)
             for op, comparator in zip(node.ops, node.comparators, strict=True):
-                right = _evaluate(comparator, names)
-                if not _COMPARE[type(op)](left, right):
+                next_operand = _evaluate(comparator, names)
+                if not _COMPARE[type(op)](operand, next_operand):
                     return False
-                left = right
+                operand = next_operand
             return True
     raise ValueError(f"not a relation: {ast.dump(node)}")
 
@@ -216,16 +215,16 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
 
 
 def describe(domain: Domain) -> str:
-    """A domain in a few words.
+    """A domain in words.
 
     >>> describe(LogUniform(1e-4, 1e-2))
     'log-uniform 0.0001 to 0.01'
     """
     match domain:
         case Choice():
-            return f"one of {_listed(domain.values)}"
+            return f"one of {_join(domain.values)}"
         case Fixed(values=tuple(values)):
-            return f"fixed, or one of {_listed(values)}"
+            return f"fixed, or one of {_join(values)}"
         case Fixed():
             return "fixed"
         case LogUniform():
@@ -236,32 +235,40 @@ def describe(domain: Domain) -> str:
             return f"whole number {domain.low} to {domain.high}"
 
 
-def _typed(name: str, text: str, domain: Domain) -> Scalar:
+def _convert(name: str, text: str, domain: Domain) -> Scalar:
+    """Text as a value of the type of the domain's default."""
     sample = domain.values[0] if isinstance(domain, Choice) else default(domain)
     if isinstance(sample, bool):
         if text.lower() not in ("true", "false"):
-            raise UsageError(f"{name}={text} must be true or false")
+            raise UsageError(f"{name}={text} must be true or false", fix=f"{name}=true or {name}=false")
         return text.lower() == "true"
     if isinstance(sample, str):
         return text
     try:
         number = float(text)
     except ValueError:
-        raise UsageError(f"{name}={text} must be a number") from None
+        raise UsageError(f"{name}={text} must be a number", fix=f"such as {name}={_show(sample)}") from None
     if isinstance(sample, int) and number.is_integer():
         return int(number)
     return number
 
 
-def _range(low: float, high: float, open_below: bool) -> str:
+def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
+    """The numbers that an override may be, in words."""
+    low, high = hard_limits(domain)
     if low == -math.inf:
-        return f"at most {high:g}"
+        return f"at most {high:g}" if high != math.inf else "any finite number"
     if high == math.inf:
-        return f"{'above' if open_below else 'at least'} {low:g}"
-    return f"{'above ' if open_below else ''}{low:g} to {high:g}"
+        return f"{'above' if _excludes_low(domain) else 'at least'} {low:g}"
+    return f"{'above ' if _excludes_low(domain) else ''}{low:g} to {high:g}"
 
 
-def _listed(values: Iterable[Scalar]) -> str:
+def _excludes_low(domain: Domain) -> bool:
+    """Whether the lower bound itself is not allowed: a `LogUniform` without limits takes any positive number."""
+    return isinstance(domain, LogUniform) and domain.limits is None
+
+
+def _join(values: Iterable[Scalar]) -> str:
     return ", ".join(_show(value) for value in values)
 
 

@@ -1,4 +1,4 @@
-"""The outcome of a trial: its record, with what is known of machine and software."""
+"""The record of a trial: its outcome, its evaluations, and the machine and software it ran on."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def is_retryable(status: Status) -> bool:
 
 
 class Device(Data, frozen=True, kw_only=True):
-    """What a driver says of a GPU once and for all; None where it does not say.
+    """The properties of a GPU that do not change; None where the driver does not report one.
 
     Args:
-        name: its model, in the driver's own words.
-        memory_mib: all of its memory.
+        name: the model, as the driver names it.
+        memory_mib: total memory in MiB.
         driver: the driver's version.
-        power_limit_w: the power that it may draw.
-        max_sm_mhz, max_memory_mhz: the highest clocks of its processors and of its memory.
-        partitioned: whether it is divided (MIG), so that a run may have a part of it.
+        power_limit_w: the power limit in watts.
+        max_sm_mhz, max_memory_mhz: the maximal clocks of its multiprocessors and of its memory, in MHz.
+        partitioned: whether it is partitioned (MIG), so that a run may have a part of it.
     """
 
     name: str
@@ -64,9 +64,9 @@ class GpuSample(Data, frozen=True, kw_only=True):
 
     Args:
         device: its index in the driver's order.
-        seconds: of the run's clock, which stood still.
-        sm_mhz, memory_mhz, power_w, temperature_c: in MHz, watts and °C; None where the driver does not say.
-        slowed: why clocks were below their maximum, in words.
+        seconds: the reading of the run's clock, which was stopped.
+        sm_mhz, memory_mhz, power_w, temperature_c: in MHz, watts and °C; None where the driver does not report one.
+        slowed: the reasons why its clocks were below their maximum.
     """
 
     device: int
@@ -79,12 +79,12 @@ class GpuSample(Data, frozen=True, kw_only=True):
 
 
 class DeviceLog(Data, frozen=True, kw_only=True):
-    """The GPUs of a run, and what they were like whenever its clock stood still.
+    """The GPUs of a run, and samples of their state from the moments at which its clock was stopped.
 
     Args:
-        by: how the driver was asked.
+        by: the interface to the driver.
         devices: one per rank.
-        readings: in order of time.
+        readings: the samples in order of time.
     """
 
     by: str
@@ -93,7 +93,7 @@ class DeviceLog(Data, frozen=True, kw_only=True):
 
 
 class Environment(Data, frozen=True, kw_only=True):
-    """What the worker saw of its machine and software."""
+    """The machine and the software of the worker."""
 
     python: str
     torch: str
@@ -109,7 +109,7 @@ class Environment(Data, frozen=True, kw_only=True):
 
 
 class Usage(Data, frozen=True, kw_only=True):
-    """Resources of a run: memory and state sizes in bytes, parameters as a count, times in seconds off the clock."""
+    """The resources of a run: memory and states in bytes, the number of parameters, seconds spent off the clock."""
 
     peak_memory_bytes: int = 0
     optimizer_state_bytes: int = 0
@@ -120,22 +120,23 @@ class Usage(Data, frozen=True, kw_only=True):
 
 
 class Record(Data, frozen=True, kw_only=True):
-    """The outcome of one trial; every trial ends as one, whatever happens.
+    """The outcome of one trial. Every trial ends as a record, whatever happens to it.
 
     Args:
         run_id: hash of the spec, the submission's source, hardware and threads.
-        status, reason: how it ended, and why in one sentence.
+        status: how it ended.
+        reason: why, in one sentence.
         points: every evaluation, in order.
         hit: index into `points` of the first evaluation that met the target (on a stream: that ended the
             last stage with all floors held); None for a miss.
         stage_hits: for a stream, the index of the evaluation that ended each stage.
         counters: totals at the end.
         final_weights, crossing_weights: SHA-256 of the evaluated weights at the end and at the hit.
-        profile: seconds by phase, when asked for.
-        deaths: times in a row that the worker was killed without progress.
-        devices: the GPUs it ran on, with readings off the clock; None on a CPU, and in records from before these.
+        profile: seconds by phase; empty unless `spec.profile`.
+        deaths: how often in a row the worker was killed without progress.
+        devices: the GPUs it ran on, with samples of their state; None on a CPU, and in records of earlier versions.
         started, finished: UTC, ISO 8601.
-        content_hash: SHA-256 of everything else; detects accidents, not forgers.
+        content_hash: SHA-256 of everything else; detects accidents, not forgery.
     """
 
     schema: int = SCHEMA_VERSION
@@ -160,12 +161,12 @@ class Record(Data, frozen=True, kw_only=True):
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):
-    """How a trial stands after a command, for summaries: light, since a plan may have ten thousand.
+    """The state of a trial after a command, for summaries; small, since a plan may have ten thousand trials.
 
     Args:
         run_id, spec: the trial.
-        status, reason: its record's.
-        kept: it had ended before; nothing was run.
+        status, reason: those of its record.
+        kept: whether it had ended before, so that nothing was run.
         path: its folder.
     """
 

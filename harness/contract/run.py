@@ -1,4 +1,4 @@
-"""One trial as data: rules, seeds, specification, counters and evaluations."""
+"""One trial as data: ruleset, seeds, specification, counters and evaluations."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from typing import Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
-from harness.contract.entries import PartKind
+from harness.contract.part_kinds import PartKindName
 from harness.contract.workload import WorkloadFacts
 
 Clock = Literal["process", "wall"]
-#: What a trial is for; seeds of different purposes never meet.
+#: What a trial is for. Trials of different purposes never share a seed.
 Purpose = Literal["score", "tuning", "target", "envelope"]
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
-    """How trials are made and what counts, as data; stored whole in every record.
+    """The rules under which trials are planned, stopped and ranked; stored whole in every record.
 
     Args:
         name, version: identity.
         summary: one line.
         trials: settings tried per study.
         studies: independent repetitions that are scored.
-        tuning_studies: repetitions before those, on seeds of their own, from which something is chosen.
-        budget_factor: multiplies the workload's budget.
-        tuning: where the settings come from: `defaults` (the submission's own), `space` (drawn quasi-randomly
-            from its search space) or `rates` (its defaults at learning rates a factor apart).
-        hides: what a submission may not know, of `NEEDS` (`horizon` in `anytime`).
+        tuning_studies: repetitions before those, on seeds of their own, on which a setting or a stop is chosen.
+        budget_factor: factor on the workload's budget.
+        tuning: where the settings come from: `defaults` (the submission's defaults), `space` (drawn quasi-randomly
+            from its search space) or `rates` (its defaults at learning rates a constant factor apart).
+        hides: the needs of `NEEDS` that are not met (`horizon` in `anytime`).
         stopping: when a run ends, beside the end of its budget, by the name of a `StoppingRule`: `first-hit` at the
             target; `share` at `stop_share` of the horizon, target or not; `chosen` at the point that the tuning
             studies chose; `drawn` at a budget drawn for each study.
         stop_share: for `share`, a multiple of 1 / (evaluations in the horizon); rounded to an evaluation.
-        ranked: whether its tables rank.
+        ranked: whether tables of its runs rank submissions.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
 
 
 class Seeds(Data, frozen=True, kw_only=True):
-    """Seeds of one trial, drawn from (root, workload, study, trial, role) and never from the submission's name."""
+    """The seeds of one trial, derived from (root, workload, study, trial, role), never from the submission's name."""
 
     model: int
     data: int
@@ -58,15 +58,15 @@ class Seeds(Data, frozen=True, kw_only=True):
 
 
 class PartRef(Data, frozen=True, kw_only=True):
-    """A part as a run needs it."""
+    """A part of a submission in a run: what to import."""
 
-    kind: PartKind
+    kind: PartKindName
     name: str
     load: str
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A submission as a run needs it: what to import and what it was."""
+    """A submission in a run: what to import, and the hash of its source when the run was planned."""
 
     name: str
     version: str
@@ -83,7 +83,7 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A workload as a run needs it: its facts, and what to import."""
+    """A workload in a run: its facts and what to import."""
 
     facts: WorkloadFacts
     load: str
@@ -92,28 +92,29 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
 
 
 class RunSpec(Data, frozen=True, kw_only=True):
-    """One trial, completely: what `plan` decides and the worker carries out.
+    """The complete specification of one trial: what planning decides and the worker executes.
 
     Args:
         workload, submission: what runs.
         hparams: every hyperparameter with its value.
-        overridden: names of those set by hand; such a run explores and is never ranked.
+        overridden: names of the hyperparameters that the user overrode; such a run is never ranked.
         ruleset: the rules it runs under.
-        purpose: `score` for what tables show; `tuning` for what settings and stops are chosen on; `target` for
-            what targets are made of; `envelope` for the reference of `anytime`, which knows its horizon.
-        study, trial: which repetition and which setting.
-        seeds: every source of randomness.
-        stop: examples drawn after which the run ends whatever its metrics, instead of at the target; a multiple
-            of the workload's `eval_every`; on a stream every stage ends at the same share of its cap. None ends it
-            at the first hit.
-        prune: whether a hopeless run is ended early; never ranked.
+        purpose: `score` for runs that tables show; `tuning` for runs on which settings and stops are chosen; `target`
+            for runs from which targets are calculated; `envelope` for the reference of `anytime`, which knows its
+            horizon.
+        study: index of the repetition.
+        trial: index of the setting within the study.
+        seeds: the seed of every source of randomness.
+        stop: examples drawn after which the run ends whatever its metrics; a multiple of the workload's `eval_every`.
+            On a stream every stage ends at the same share of its cap. None ends the run at the first hit.
+        prune: whether a run that cannot reach the target any more is ended early; never ranked.
         ranks: processes that share the run, each with a device of its own.
         device: `cpu`, `cuda`, `mps` …
         threads: intra-op threads.
         hardware: the hardware class.
-        smoke: a few steps only; never ranked.
-        profile: time is taken apart, which costs time; never ranked.
-        deterministic: deterministic kernels on a GPU.
+        smoke: whether the run has a few steps only; never ranked.
+        profile: whether seconds are measured by phase, which itself takes time; never ranked.
+        deterministic: whether a GPU uses deterministic kernels.
     """
 
     workload: WorkloadRef
@@ -138,31 +139,31 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """Which seconds are scored: a busy machine stretches wall seconds on a CPU several times over."""
+        """The seconds that are scored: on a CPU processor seconds, since other load may multiply wall seconds."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
     def seconds_allowed(self) -> float:
-        """Scored seconds that the budget allows on this hardware class."""
+        """The scored seconds that the budget allows on this hardware class."""
         seconds = self.workload.facts.budget.seconds
         return seconds.get(self.hardware, seconds["default"])
 
     def allows(self, point: Point) -> bool:
-        """Whether an evaluation lies within the budget of seconds and gradient-examples; a hit outside it is none."""
+        """Whether an evaluation is within the budget of seconds and gradient-examples; a later hit does not count."""
         cap = self.workload.facts.budget.gradient_examples
         return point.scored(self.clock) <= self.seconds_allowed and point.gradient_examples <= cap
 
 
 class Counters(Data, frozen=True, kw_only=True):
-    """What a run has consumed so far.
+    """The totals of a run so far.
 
     Args:
         examples: fresh examples drawn.
         gradient_examples: examples × backward passes.
-        forward_examples: examples × forward passes, the backward ones included.
+        forward_examples: examples × forward passes, those with a backward pass included.
         steps: updates.
         seconds: wall seconds on the clock.
-        process_seconds: processor seconds on the clock, all threads.
+        process_seconds: processor seconds on the clock, summed over threads.
     """
 
     examples: int = 0
@@ -174,7 +175,7 @@ class Counters(Data, frozen=True, kw_only=True):
 
 
 class Point(Data, frozen=True, kw_only=True):
-    """One evaluation: what had been consumed, and the metrics of the weights at that moment."""
+    """One evaluation: the totals of the run, and the metrics of the weights at that moment."""
 
     examples: int
     gradient_examples: int
@@ -187,17 +188,17 @@ class Point(Data, frozen=True, kw_only=True):
     stage: int = 0
 
     def scored(self, clock: Clock) -> float:
-        """Seconds as scored."""
+        """The seconds that are scored."""
         return self.process_seconds if clock == "process" else self.seconds
 
     @property
     def cost(self) -> int:
-        """Examples as scored: the larger of drawn and gradient-examples."""
+        """The examples that are scored: the larger of examples drawn and gradient-examples."""
         return max(self.examples, self.gradient_examples)
 
 
 class Job(Data, frozen=True, kw_only=True):
-    """What a worker is told: the trial, the folder it may write to, and where data lies."""
+    """The job of a worker: the trial, the folder that it may write to, and whether to resume from a checkpoint."""
 
     spec: RunSpec
     folder: str
@@ -205,14 +206,14 @@ class Job(Data, frozen=True, kw_only=True):
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):
-    """How trials are to be carried out: what `bench run` passes to an executor beside the trials.
+    """How to execute trials: what `bench run` passes to an executor beside the trials.
 
     Args:
-        force: start every trial anew; what is there is kept under `superseded/`.
-        retry_failed: start anew those that crashed, were rejected or ran out of memory or time.
+        force: start every trial anew; earlier runs are moved to `superseded/`.
+        retry_failed: start anew the trials that crashed, were rejected or ran out of memory or time.
         jobs: trials at once; as many as fit when None.
-        in_process: run in this process, for a debugger.
-        options: the executor's own, such as the address of a cluster.
+        in_process: run trials in this process, for a debugger.
+        options: options of the executor, such as the address of a cluster.
     """
 
     force: bool = False

@@ -1,4 +1,4 @@
-"""What a schedule is given and what it returns, and how many updates it plans for."""
+"""The argument and the result of a schedule, and the number of updates that it plans for."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import msgspec
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
-    """Where a run stands, for a schedule.
+    """The progress of a run, as a schedule is called with it.
 
     Args:
         step: 0-based index of the update about to be made.
-        horizon: T, the number of updates the schedule plans for (`horizon_fraction` applied); None when unknown.
+        horizon: T, the number of updates that the schedule plans for (`horizon_fraction` applied); None where unknown.
         examples: fresh examples drawn so far.
         tokens: tokens drawn so far.
         batch_size: examples per update.
         task_index: the current stage of a stream whose boundaries are visible; otherwise None.
         task_step: 0-based index of the update within that stage; otherwise None.
-        task_horizon: updates planned for that stage (its cap, `horizon_fraction` applied); None when unknown.
+        task_horizon: updates planned for that stage (its cap, `horizon_fraction` applied); None where unknown.
     """
 
     step: int
@@ -30,12 +30,12 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Factors(msgspec.Struct, frozen=True, gc=False):
-    """What a schedule says of one update.
+    """What a schedule returns for one update.
 
     Args:
         lr: multiplier of the peak learning rate.
-        momentum: the momentum (or beta1) itself, where the schedule drives it.
-        weight_decay: multiplier of the weight decay, where the schedule drives it.
+        momentum: the momentum (or beta1) itself; None where the schedule does not set it.
+        weight_decay: multiplier of the weight decay; None where the schedule does not set it.
     """
 
     lr: float

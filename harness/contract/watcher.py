@@ -1,4 +1,4 @@
-"""The interface of whatever follows runs: the progress display, observers."""
+"""The interface for following trials while they run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Watcher(Protocol):
     def finished(self, record: Record) -> None: ...
 
     def kept(self, summary: TrialSummary) -> None:
-        """The trial had ended before; nothing was run."""
+        """The trial had ended before this command; nothing was run."""
         ...
 
 

@@ -60,11 +60,11 @@ class Stage(Data, frozen=True, kw_only=True):
 
     Args:
         name: what the stage is called in records.
-        targets: all must be met at one evaluation for the stream to move on.
-        floors: must hold, besides the targets, when the last stage ends.
+        targets: targets that must all be met at one evaluation before the stream moves on.
+        floors: targets that must hold, besides, when the last stage ends.
         max_examples: fresh examples after which the stage, and so the run, is exhausted.
-        min_examples: fresh examples before which the stage does not end: a task that a lucky handful of steps
-            could meet must still be seen for long enough to be remembered.
+        min_examples: fresh examples before which the stage does not end. Without it a stage whose target is met after a
+            few steps would be too short to be remembered.
     """
 
     name: str
@@ -75,12 +75,12 @@ class Stage(Data, frozen=True, kw_only=True):
 
 
 class Budget(Data, frozen=True, kw_only=True):
-    """What a run may spend.
+    """The budget of a run.
 
     Args:
         horizon: examples drawn (on a stream: the sum of the stages' caps).
         gradient_examples: cap on examples × backward passes.
-        seconds: scored seconds allowed, by hardware class; `default` (required) is for every class not listed.
+        seconds: scored seconds allowed, by hardware class; `default` (required) is for all classes not listed.
     """
 
     horizon: int
@@ -89,7 +89,7 @@ class Budget(Data, frozen=True, kw_only=True):
 
 
 class Precision(Data, frozen=True, kw_only=True):
-    """Numeric format of forward and backward, owned by the workload and checked at every pause."""
+    """The numeric format of forward and backward passes. The workload sets it; it is checked at every pause."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False
@@ -97,7 +97,7 @@ class Precision(Data, frozen=True, kw_only=True):
 
 
 class WorkloadFacts(Data, frozen=True, kw_only=True):
-    """Everything about a workload that is data: what planning, records and scores need without torch.
+    """A workload as plain data: what planning, records and scores need of it without importing torch.
 
     Args:
         name, version: identity; the version is bumped when a change alters results.
@@ -105,20 +105,20 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         access: `pool` (random access, the submission may choose the order) or `stream` (one pass, staged).
         targets: all must be met at one evaluation; the first is the primary one.
         stages: for a stream; otherwise empty.
-        budget: what a run may spend.
-        batch_sizes: what a submission may choose from (the first is the default); each divides `eval_every`.
+        budget: the budget of a run.
+        batch_sizes: the batch sizes that a submission may choose from, the default first; each divides `eval_every`.
         eval_every: examples drawn between evaluations.
-        precision: numeric format of forward and backward.
-        model_options: what a submission may request of the model, as domains.
-        example: what one example is, in words (`8x8 image`, `sequence of 64 characters`).
+        precision: the numeric format of forward and backward passes.
+        model_options: the options of the model that a submission may request, with their domains.
+        example: a description of one example (`8x8 image`, `sequence of 64 characters`).
         tokens_per_example: tokens in an example (1 for images).
         scores: names of the per-example scores of the pool.
         replay_capacity: examples that the harness's replay buffer holds (streams).
         boundaries: whether stage boundaries are visible to the submission (streams).
-        resolution: one standard error of the score metric as a share of the reference's time, when known.
-        coarse: the evaluations are too few or too noisy (see `is_coarse`); left out of the anchored mean.
-        reference: names of the runs the target comes from.
-        levels: other targets that tables can be recomputed at: `easy`, `hard`.
+        resolution: one standard error of the score metric as a share of the reference's time; None where unknown.
+        coarse: whether evaluations are too few or too noisy (see `is_coarse`); left out of the anchored mean.
+        reference: names of the runs from which the target was calculated.
+        levels: further targets, `easy` and `hard`, at which tables can be recomputed.
     """
 
     name: str
@@ -159,8 +159,10 @@ class Shard(Data, frozen=True, kw_only=True):
     count: int = 1
 
     def rows(self, n: int, unit: int = 1) -> range:
-        """Which of `n` examples, consecutive; cut only between pieces of `unit` examples, so that what is computed
-        on a piece does not depend on the number of ranks. Empty where there are fewer pieces than ranks.
+        """The indices of this shard among `n` examples, consecutive; empty where there are fewer pieces than ranks.
+
+        Examples are cut only between pieces of `unit` examples, so that a result per piece does not depend on the
+        number of ranks.
         """
         pieces = -(-n // unit)
         start, stop = (pieces * k // self.count * unit for k in (self.index, self.index + 1))

@@ -8,6 +8,7 @@ from typing import Protocol
 from harness.contract import hyperparameters
 from harness.contract.domains import Space, Uniform
 from harness.contract.entries import PartEntry, SubmissionEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
@@ -45,8 +46,10 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
         if kinds.count(kind) > 1:
             both = " and ".join(part.name for part in parts if part.kind == kind)
             raise UsageError(f"{entry.name!r} has two parts of kind {kind}: {both}", fix="keep one of them")
-    if entry.load is None and "optimizer" not in kinds:
-        raise UsageError(f"{entry.name!r} has no optimizer", fix="put one in front: OPTIMIZER+" + "+".join(entry.parts))
+    for row in PART_KINDS.values():
+        if entry.load is None and row.required and row.name not in kinds:
+            fix = f"put one in front: {row.name.upper()}+{'+'.join(entry.parts)}"
+            raise UsageError(f"{entry.name!r} has no {row.name}", fix=fix)
     for part in parts:
         for other in parts:
             if other.kind in part.excludes:
@@ -63,7 +66,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
                 )
             owner[name] = part
             space[name] = domain
-    needs = entry.needs.union(*(part.needs for part in parts))
+    needs = entry.needs.union(*(part.all_needs for part in parts))
     space |= entry.space
     if "horizon" in needs:
         space.setdefault("horizon_fraction", HORIZON_FRACTION)

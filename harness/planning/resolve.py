@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.roles import REFERENCE_TAG
-from harness.plugins.registry import Registry, entry_from_class, entry_from_path
+from harness.plugins.registry import Registry
+from harness.plugins.unpackaged import entry_from_class, entry_from_path
 
 
 def split_names(values: Iterable[str]) -> list[str]:
@@ -33,8 +35,9 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
         return entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
         return registry.submission(name)
-    optimizers = [part for part in registry.parts() if part.kind == "optimizer"]
-    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in optimizers):
+    # A part of the one kind that a submission must have is a submission by itself: an optimizer at a constant rate.
+    alone = [part for part in registry.parts() if PART_KINDS[part.kind].required]
+    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in alone):
         return compose.parse_parts(name)
     if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
         return entry_from_class(name)

@@ -15,7 +15,7 @@ from harness.contract.entries import PartEntry
 from harness.contract.schedule import Factors, Progress, planned_updates
 from harness.errors import PluginError
 from harness.plugins import loading
-from harness.plugins.loading import keywords_for
+from harness.plugins.loading import select_keywords
 
 Schedule: TypeAlias = Callable[..., "Factors | float"]
 
@@ -85,7 +85,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
     >>> curve(lambda p: p.step / p.horizon, {}, Plan(horizon=4), [1, 4, 9])[1].lr
     1.0
     """
-    chosen = keywords_for(schedule, hparams)
+    chosen = select_keywords(schedule, hparams)
     factors_at_steps = []
     for step in steps:
         try:

@@ -20,7 +20,7 @@ from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
 from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
-from harness.plugins import loading
+from harness.plugins.source_hash import source_hash
 
 #: Points passed over for each one taken before a space is taken to be wrong.
 MAX_REJECTED_DRAWS = 50
@@ -248,5 +248,5 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         needs=composition.needs,
         model_options=entry.model_options,
         distribution=entry.distribution,
-        source_hash=loading.source_hash(loads),
+        source_hash=source_hash(loads),
     )

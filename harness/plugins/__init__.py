@@ -1,1 +1,1 @@
-"""Finding, reading, validating and loading plugins."""
+"""Finds, reads, validates and loads plugins."""

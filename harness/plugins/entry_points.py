@@ -1,4 +1,4 @@
-"""Which plugins are installed, found without importing any of them."""
+"""Finds the installed plugins without importing them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from pathlib import Path
 
 from harness.contract.hookspecs import ENTRY_POINT_GROUP
 from harness.plugins import cache, loading
-from harness.plugins.cache import CacheRequest, PluginRequest
+from harness.plugins.cache import StampedRequest
+from harness.plugins.contents import ReadRequest
+from harness.plugins.locating import locate_top
 
 SELECTION_VARIABLE = "BENCH_PLUGINS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntryPoint:
-    """One entry point in the group, with the distribution it belongs to.
+    """An entry point of the group `bench`, with the distribution that declares it.
 
     Args:
         value: `package.module`, or `package.module:object`.
-        error: what is wrong with the metadata, if anything.
+        error: what is wrong with the metadata; None where nothing is.
     """
 
     distribution: str
@@ -34,45 +36,47 @@ class EntryPoint:
 
     @property
     def id(self) -> str:
-        """What a user calls it."""
+        """The name that a user gives it."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def title(self) -> str:
-        """What pluggy calls it."""
+        """The name under which pluggy registers it."""
         return f"{self.distribution} {self.version}:{self.name}"
 
     @property
     def key(self) -> str:
-        """What the cache calls it; not by version, so that a broken upgrade is measured by what worked before."""
+        """Its key in the cache. It has no version, so that what an earlier version offered is still known."""
         return "\n".join(("plugin", sys.prefix, self.distribution, self.name, self.value))
 
-    def wanted(self) -> PluginRequest:
-        """The request to read it, and the state of its package's files."""
+    def request(self) -> StampedRequest:
+        """The request to read it, with the state of its package's files."""
         top = re.split(r"[.:\s\[]", self.value)[0]
-        request = CacheRequest(action="plugin", target=self.value, title=self.title)
-        return PluginRequest(request=request, stamp=cache.stamp([self.version, self.value, *_package_files(top)]))
+        request = ReadRequest(action="plugin", target=self.value, title=self.title)
+        return StampedRequest(request=request, stamp=cache.stamp([self.version, self.value, *_iter_file_states(top)]))
 
 
 def discover() -> tuple[EntryPoint, ...]:
-    """Every entry point in the group, sorted; of two copies of a distribution the first on the path counts, as in
-    an import."""
-    found: dict[str, list[EntryPoint]] = {}
+    """Every entry point of the group, sorted.
+
+    Of two copies of a distribution the first on the path counts, as for an import.
+    """
+    by_distribution: dict[str, list[EntryPoint]] = {}
     for distribution in metadata.distributions():
         try:
             text = distribution.read_text("entry_points.txt") or ""
         except (OSError, UnicodeDecodeError):
             continue
-        # Before anything is parsed: hundreds of distributions have nothing for us.
+        # Checked before anything is parsed, since most distributions have no entry point in the group.
         if f"[{ENTRY_POINT_GROUP}]" in text:
-            name, version = _identity(distribution)
-            found.setdefault(normalised(name), _entry_points(distribution, name, version))
-    flat = {(one.distribution, one.name, one.value): one for group in found.values() for one in group}
-    return tuple(flat[key] for key in sorted(flat))
+            name, version = _name_and_version(distribution)
+            by_distribution.setdefault(normalise(name), _entry_points(distribution, name, version))
+    points = {(p.distribution, p.name, p.value): p for group in by_distribution.values() for p in group}
+    return tuple(points[key] for key in sorted(points))
 
 
-def _identity(distribution: metadata.Distribution) -> tuple[str, str]:
-    """Name and version; a METADATA file that is broken or missing is no reason to lose the plugin."""
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Name and version; placeholders where METADATA is broken or missing, so that the plugin is still listed."""
     try:
         return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "0"
     except Exception:
@@ -91,26 +95,27 @@ def _entry_points(distribution: metadata.Distribution, name: str, version: str) 
         return [EntryPoint(distribution=name, version=version, name="?", value="?", error=problem)]
 
 
-def normalised(name: str) -> str:
-    """A distribution's name as package indexes compare them.
+def normalise(name: str) -> str:
+    """A distribution's name in the form in which package indexes compare names.
 
-    >>> normalised("Bench_Mine")
+    >>> normalise("Bench_Mine")
     'bench-mine'
     """
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _package_files(top: str) -> Iterator[str]:
-    folders, origin = loading.locate_top(top)
+def _iter_file_states(top: str) -> Iterator[str]:
+    """The state of every Python file of a top-level package."""
+    folders, origin = locate_top(top)
     if origin is not None:
         yield cache.file_state(origin)
     for folder in folders:
-        yield from _python_files(folder)
+        yield from _iter_folder_states(folder)
     if origin is None and not folders:
         yield f"{top} missing"
 
 
-def _python_files(folder: str | Path) -> Iterator[str]:
+def _iter_folder_states(folder: str | Path) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -121,7 +126,7 @@ def _python_files(folder: str | Path) -> Iterator[str]:
         if entry.name.endswith(".py"):
             yield cache.file_state(Path(entry.path))
         elif entry.is_dir(follow_symlinks=False):
-            yield from _python_files(entry.path)
+            yield from _iter_folder_states(entry.path)
 
 
 # --- blocking and allowing ------------------------------------------------------------------------------------------
@@ -129,14 +134,14 @@ def _python_files(folder: str | Path) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which plugins to read: all but the blocked ones, and only the allowed ones when any are named."""
+    """The choice of plugins to read: all but the blocked ones; only the allowed ones where any are named."""
 
     blocked: frozenset[str]
     allowed: frozenset[str]
 
     @classmethod
     def of(cls, block: Sequence[str]) -> Selection:
-        """From the command line and the environment; `no:NAME` blocks, `NAME` allows."""
+        """The choice of the command line (`block`) and of `BENCH_PLUGINS`, where `no:NAME` blocks and `NAME` allows."""
         listed = [name.strip() for name in os.environ.get(SELECTION_VARIABLE, "").split(",") if name.strip()]
         blocked = {name.removeprefix("no:") for name in (*block, *(name for name in listed if name.startswith("no:")))}
         return cls(
@@ -144,17 +149,17 @@ class Selection:
             allowed=frozenset(name for name in listed if not name.startswith("no:")),
         )
 
-    def keeps(self, plugin: EntryPoint) -> bool:
+    def allows(self, plugin: EntryPoint) -> bool:
         """Whether a plugin is to be read."""
         names = _names(plugin)
         return not names & self.blocked and (not self.allowed or bool(names & self.allowed))
 
-    def unmatched(self, plugins: Iterable[EntryPoint]) -> list[str]:
-        """Names that no plugin has: misspelt, or not installed here."""
-        there = {name for plugin in plugins for name in _names(plugin)}
-        return sorted((self.blocked | self.allowed) - there)
+    def unmatched_names(self, plugins: Iterable[EntryPoint]) -> list[str]:
+        """The names in the choice that no plugin has: misspelt, or not installed here."""
+        installed = {name for plugin in plugins for name in _names(plugin)}
+        return sorted((self.blocked | self.allowed) - installed)
 
 
 def _names(plugin: EntryPoint) -> set[str]:
-    distributions = {plugin.distribution, normalised(plugin.distribution)}
-    return {plugin.name} | distributions | {f"{one}:{plugin.name}" for one in distributions}
+    distributions = {plugin.distribution, normalise(plugin.distribution)}
+    return {plugin.name} | distributions | {f"{distribution}:{plugin.name}" for distribution in distributions}

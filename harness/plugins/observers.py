@@ -1,18 +1,49 @@
-"""Plugins that follow runs: the observer hooks, called with frozen data, never able to break a run."""
+"""Plugins that observe runs: their hooks are called with frozen data and can never break a run."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
 import pluggy
 
+from harness.contract import hookspecs
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
+from harness.plugins import loading
+from harness.plugins.registry import Registry
+
+#: The hooks that observe runs.
+OBSERVER_HOOKS = frozenset({"bench_run_started", "bench_evaluated", "bench_run_finished"})
+
+
+def load_observers(registry: Registry) -> tuple[pluggy.PluginManager, list[str]]:
+    """Import the plugins that observe runs, and no others, into this process.
+
+    Returns:
+        A plugin manager with those that could be imported, and a warning for each that could not.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    warnings = []
+    for plugin in registry.plugins:
+        if plugin.error is not None or not OBSERVER_HOOKS.intersection(plugin.hooks):
+            continue
+        title = f"{plugin.distribution} {plugin.version}:{plugin.name}"
+        if manager.has_plugin(title):
+            title += f" ({plugin.module})"  # a distribution may use the name of an entry point twice
+        try:
+            manager.register(loading.load_entry_point(plugin.module), name=title)
+        except (Exception, SystemExit) as error:
+            with contextlib.suppress(Exception):  # it may be half registered
+                manager.unregister(name=title)
+            warnings.append(f"the observer {plugin.id} is left out: {loading.format_error(error)}")
+    return manager, warnings
 
 
 class Observers:
-    """Implements `harness.execution.supervisor.Watcher` by calling the observer hooks.
+    """A watcher (`harness.contract.watcher.Watcher`) that calls the observer hooks.
 
     Args:
         manager: the plugins that implement them.
@@ -36,11 +67,11 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
-        """Call each plugin apart, so that one that raises does not silence the others; each says so once."""
+        """Call the hook of each plugin by itself: one that raises does not stop the others and is reported once."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                wanted = {name: data[name] for name in implementation.argnames}
-                implementation.function(**wanted)
+                arguments = {name: data[name] for name in implementation.argnames}
+                implementation.function(**arguments)
             except Exception as error:
                 if implementation.plugin_name not in self._failed:
                     self._failed.add(implementation.plugin_name)

@@ -1,22 +1,15 @@
-"""What an entry must be to enter the tables, checked when it is registered and never later."""
+"""Validates entries when they are registered, so that nothing later has to."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
 from harness.contract import hyperparameters
 from harness.contract.domains import Choice, Domain, Fixed, LogUniform
-from harness.contract.entries import (
-    NEEDS,
-    DatasetEntry,
-    ExecutorEntry,
-    PartEntry,
-    PartKind,
-    SubmissionEntry,
-    WorkloadEntry,
-)
+from harness.contract.entries import NEEDS, DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import WorkloadFacts
 from harness.errors import BenchError
 from harness.system.files import is_file_name
@@ -25,32 +18,33 @@ Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry |
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+:-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAME_RULE = "must be lower-case letters, digits and any of . _ + : -"
 _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
 
 def validate_entry(entry: Entry) -> list[str]:
-    """What is wrong with an entry, one sentence each; empty when nothing is.
+    """The problems of an entry, one clause each; empty where it is valid.
 
-    Field types are not checked here: they are when the entry is normalised.
+    Types of fields are not checked here but when the entry is decoded.
     """
     if isinstance(entry, DatasetEntry):
-        return list(_dataset(entry))
-    problems = list(_identity(entry))
+        return list(_check_dataset(entry))
+    problems = list(_check_identity(entry))
     if isinstance(entry, WorkloadEntry | PartEntry):
-        problems += [f"the alias {name!r} is no plain name" for name in entry.aliases if not NAME.fullmatch(name)]
+        problems += [f"the alias {name!r} {_NAME_RULE}" for name in entry.aliases if not NAME.fullmatch(name)]
     if isinstance(entry, WorkloadEntry):
-        problems += _facts(entry.facts)
+        problems += _check_facts(entry.facts)
     elif isinstance(entry, PartEntry):
-        problems += _method(entry)
+        problems += _check_method(entry)
     elif isinstance(entry, SubmissionEntry):
-        problems += _method(entry)
-        problems += _submission(entry)
+        problems += _check_method(entry)
+        problems += _check_parts(entry)
     return problems
 
 
-def _identity(entry: WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry) -> Iterator[str]:
+def _check_identity(entry: WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry) -> Iterator[str]:
     if not NAME.fullmatch(entry.name):
-        yield f"the name {entry.name!r} must be lower-case letters, digits and any of . _ + : -"
+        yield f"the name {entry.name!r} {_NAME_RULE}"
     version = entry.facts.version if isinstance(entry, WorkloadEntry) else getattr(entry, "version", "1")
     if not version or "@" in version or version != version.strip():
         yield f"the version {version!r} must be a word without @"
@@ -60,20 +54,20 @@ def _identity(entry: WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry
         yield f"load={entry.load!r} must be of the form package.module:Name"
 
 
-def _dataset(entry: DatasetEntry) -> Iterator[str]:
+def _check_dataset(entry: DatasetEntry) -> Iterator[str]:
     names = [file.name for file in entry.files] + list(entry.folders)
     if not NAME.fullmatch(entry.name):
-        yield f"the name {entry.name!r} must be lower-case letters, digits and any of . _ + -"
+        yield f"the name {entry.name!r} {_NAME_RULE}"
     for name in (entry.name, *names):
         if not is_file_name(name):
-            yield f"{name!r} is not a plain file name"
-    if (twice := find_duplicates(names)) is not None:
-        yield f"it has {twice!r} twice"
+            yield f"{name!r} must be a file name of letters, digits and any of . _ + -"
+    if (duplicate := find_duplicate(names)) is not None:
+        yield f"it has {duplicate!r} twice"
     if not names:
-        yield "it has no files and no folders"
-    for what, line in (("title", entry.title), ("licence", entry.licence)):
+        yield "it must have a file or a folder"
+    for field, line in (("title", entry.title), ("licence", entry.licence)):
         if not line.strip() or "\n" in line:
-            yield f"the {what} must be one line"
+            yield f"the {field} must be one line"
     if entry.check and not _LOAD.fullmatch(entry.check):
         yield f"check={entry.check!r} must be of the form package.module:function"
     for file in entry.files:
@@ -81,7 +75,7 @@ def _dataset(entry: DatasetEntry) -> Iterator[str]:
             if digest and not _SHA256.fullmatch(digest):
                 yield f"the {field} of {file.name} must be 64 hexadecimal digits in lower case"
         if file.content_sha256 and not file.sha256:
-            yield f"{file.name} has a content_sha256 and no sha256"
+            yield f"{file.name} has a content_sha256 and must have a sha256, too"
         if file.size < 0:
             yield f"the size of {file.name} must not be negative"
         if file.tokens < 0:
@@ -91,29 +85,30 @@ def _dataset(entry: DatasetEntry) -> Iterator[str]:
                 yield f"the URL {url!r} must begin with http:// or https://"
 
 
-def _method(entry: PartEntry | SubmissionEntry) -> Iterator[str]:
+def _check_method(entry: PartEntry | SubmissionEntry) -> Iterator[str]:
     """Problems of hyperparameters, checks and needs."""
-    yield from _space(entry.space)
+    yield from _check_space(entry.space)
     for check in entry.checks:
         try:
             hyperparameters.parse_check(check)
         except ValueError as error:
             yield str(error)
     if unknown := sorted(entry.needs - NEEDS):
-        yield f"needs {', '.join(map(repr, unknown))}: known needs are {', '.join(sorted(NEEDS))}"
+        yield f"unknown needs {', '.join(map(repr, unknown))}: known are {', '.join(sorted(NEEDS))}"
 
 
-def _submission(entry: SubmissionEntry) -> Iterator[str]:
-    kinds = get_args(PartKind)
+def _check_parts(entry: SubmissionEntry) -> Iterator[str]:
     for part in entry.parts:
-        kind, colon, rest = part.partition(":")
-        if not colon or not rest or kind not in kinds:
-            yield f"the part {part!r} must be of the form kind:name, with a kind of {', '.join(kinds)}"
-    if entry.load is None and not any(part.startswith("optimizer:") for part in entry.parts):
-        yield "it has neither `load` nor an optimizer among its `parts`"
+        kind, _, name = part.partition(":")
+        if not name or kind not in PART_KINDS:
+            yield f"the part {part!r} must be of the form kind:name, with a kind of {', '.join(PART_KINDS)}"
+    kinds = {part.partition(":")[0] for part in entry.parts}
+    for row in PART_KINDS.values():
+        if entry.load is None and row.required and row.name not in kinds:
+            yield f"it must have `load`, or a part of kind {row.name} among its `parts`"
 
 
-def _facts(facts: WorkloadFacts) -> Iterator[str]:
+def _check_facts(facts: WorkloadFacts) -> Iterator[str]:
     every, horizon = facts.eval_every, facts.budget.horizon
     if every < 1 or horizon < 1:
         yield f"eval_every={every} and the horizon {horizon} must be positive"
@@ -132,31 +127,31 @@ def _facts(facts: WorkloadFacts) -> Iterator[str]:
     if facts.tokens_per_example < 1 or facts.replay_capacity < 0:
         yield "tokens_per_example must be positive and replay_capacity not negative"
     if not facts.targets:
-        yield "it has no target"
+        yield "it must have a target"
     for level, targets in facts.levels.items():
         if level not in ("easy", "hard"):
             yield f"levels are 'easy' and 'hard', not {level!r}"
         elif facts.stages:
-            yield "a stream's targets steer its stages, so it has no other levels"
+            yield "a stream cannot have other levels, since its targets end its stages"
         elif [(t.metric, t.goal) for t in targets] != [(t.metric, t.goal) for t in facts.targets]:
-            yield f"the {level} targets must have the metrics and goals of its targets"
-    yield from _stages(facts)
-    yield from _space(facts.model_options)
+            yield f"the {level} targets must have the same metrics and goals as the targets"
+    yield from _check_stages(facts)
+    yield from _check_space(facts.model_options)
 
 
-def _stages(facts: WorkloadFacts) -> Iterator[str]:
+def _check_stages(facts: WorkloadFacts) -> Iterator[str]:
     if facts.access == "pool":
         if facts.stages:
-            yield "a pool has no stages"
+            yield "a pool cannot have stages"
         return
     if not facts.stages:
         yield "a stream needs at least one stage"
     names = [stage.name for stage in facts.stages]
-    if twice := find_duplicates(names):
-        yield f"the stage {twice!r} stands there twice"
+    if (duplicate := find_duplicate(names)) is not None:
+        yield f"it has the stage {duplicate!r} twice"
     for stage in facts.stages:
         if not stage.targets:
-            yield f"the stage {stage.name!r} has no target"
+            yield f"the stage {stage.name!r} must have a target"
         if stage.max_examples < 1:
             yield f"the stage {stage.name!r} must allow at least one example"
     caps = sum(stage.max_examples for stage in facts.stages)
@@ -164,18 +159,18 @@ def _stages(facts: WorkloadFacts) -> Iterator[str]:
         yield f"the horizon {facts.budget.horizon} must be the sum of the stages' max_examples, {caps}"
 
 
-def _space(space: Mapping[str, Domain]) -> Iterator[str]:
+def _check_space(space: Mapping[str, Domain]) -> Iterator[str]:
     for name, domain in space.items():
         if not name.isidentifier():
             yield f"the hyperparameter {name!r} must be a Python name"
-        elif problem := _domain(domain):
+        elif problem := _find_problem(domain):
             yield f"the hyperparameter {name}: {problem}"
 
 
-def _domain(domain: Domain) -> str:
+def _find_problem(domain: Domain) -> str:
     if isinstance(domain, Choice):
         if not domain.values:
-            return "a choice needs values"
+            return "a choice must have values"
     elif not isinstance(domain, Fixed):
         if domain.low > domain.high:
             return f"low={domain.low:g} is above high={domain.high:g}"
@@ -188,10 +183,10 @@ def _domain(domain: Domain) -> str:
     return ""
 
 
-def find_duplicates(names: Iterable[str]) -> str | None:
-    """The first name that occurs twice.
+def find_duplicate(names: Iterable[str]) -> str | None:
+    """The first name that occurs twice; None where there is none.
 
-    >>> repeated(["a", "b", "a"])
+    >>> find_duplicate(["a", "b", "a"])
     'a'
     """
     seen: set[str] = set()

@@ -11,6 +11,7 @@ import torch
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.errors import PluginError
 from harness.plugins import loading
+from harness.plugins.source_hash import source_hash
 from harness.worker.protocols import Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
 
@@ -23,7 +24,7 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
             planned, so that its record would be filed under another source's hash.
     """
     loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
-    if ref.source_hash and loading.source_hash(loads) != ref.source_hash:
+    if ref.source_hash and source_hash(loads) != ref.source_hash:
         for load in loads:
             loading.load_object(load)  # if a module is gone, this raises the better error
         fix = "give the command again: finished runs keep the source that they had, the others run with this one"

@@ -8,24 +8,23 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from harness.contract.domains import HParams, Space
-from harness.contract.entries import PartKind, Source
+from harness.contract.entries import Source
+from harness.contract.part_kinds import PART_KINDS
 from harness.contract.schedule import Factors, Progress, planned_updates
 from harness.errors import UsageError
-from harness.plugins.loading import keywords_for
+from harness.plugins.loading import select_keywords
 from harness.worker.batch_norm import BatchStatistics
 from harness.worker.data.batch import Batch
 from harness.worker.protocols import Averager, Order, Replayer, Task, Work
 
 #: A part is a callable, or the name of an installed one (`"wsd"`).
 Part: TypeAlias = Callable[..., Any] | str
-
-_KINDS: tuple[PartKind, ...] = get_args(PartKind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ class Recipe:
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts that are names of installed parts, as `kind:name`."""
-        return tuple(f"{kind}:{part}" for kind in _KINDS if isinstance(part := getattr(self, kind), str))
+        return tuple(f"{kind}:{part}" for kind in PART_KINDS if isinstance(part := getattr(self, kind), str))
 
     def resolved(self, installed: Mapping[str, Callable[..., Any]]) -> Recipe:
         """This recipe with its named parts replaced by callables (`kind:name` → callable)."""
@@ -128,7 +127,7 @@ class RecipeSubmission:
 
     def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
         assert callable(part), f"the part {part!r} was not resolved"
-        keywords = keywords_for(part, hparams)
+        keywords = select_keywords(part, hparams)
         self._unused -= set(keywords)
         return functools.partial(part, **keywords)
 

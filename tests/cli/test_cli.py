@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,11 @@ class Result(NamedTuple):
     err: str
 
 
+Bench = Callable[..., Result]
+
+
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
     """Run `bench` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
@@ -61,7 +65,7 @@ def test_planning_imports_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_list_has_the_promised_shape(bench) -> None:  # type: ignore[no-untyped-def]
+def test_the_list_has_the_promised_shape(bench: Bench) -> None:
     listed = json.loads(bench("list", "--json").out)
     assert set(listed) == {"schema", "workloads", "submissions", "parts"}
     keys = {
@@ -79,7 +83,7 @@ def test_the_list_has_the_promised_shape(bench) -> None:  # type: ignore[no-unty
     assert {"adamw-cosine", "wsd", "sgd-nesterov", "replay"} <= {s["name"] for s in listed["submissions"]}
 
 
-def test_run_leaderboard_and_again(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_run_leaderboard_and_again(bench: Bench, tmp_path: Path) -> None:
     first = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--json")
     assert first.code == 0, first.err
     (record,) = json.loads(first.out)["records"]
@@ -95,7 +99,7 @@ def test_run_leaderboard_and_again(bench, tmp_path: Path) -> None:  # type: igno
     assert "1 left out (smoke: never ranked)" in board.out
 
 
-def test_the_leaderboard_reads_runs_and_results(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_leaderboard_reads_runs_and_results(bench: Bench, tmp_path: Path) -> None:
     assert bench("run", "-s", "replay", "-w", "continual-digits", "--studies", "2").code == 0
     board = bench("leaderboard", "--json")
     (one,) = json.loads(board.out)["boards"]
@@ -157,7 +161,7 @@ def test_the_leaderboard_reads_runs_and_results(bench, tmp_path: Path) -> None: 
         (["fly"], ["fly"]),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(bench, arguments: list[str], words: list[str]) -> None:  # type: ignore[no-untyped-def]
+def test_a_mistake_is_one_line_and_exit_code_2(bench: Bench, arguments: list[str], words: list[str]) -> None:
     result = bench(*arguments)
     assert result.code == 2, result.err
     for word in words:
@@ -168,7 +172,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(bench, arguments: list[str], word
     assert not (Path("runs")).exists(), "nothing was run"
 
 
-def test_missing_data_skip_a_tier_and_stop_a_name(bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_missing_data_skip_a_tier_and_stop_a_name(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nothing"))
     tier = bench("run", "-s", "wsd", "-w", "tier:cpu", "--dry-run", "--json")
     assert tier.code == 0, tier.err
@@ -183,7 +189,9 @@ def test_missing_data_skip_a_tier_and_stop_a_name(bench, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(("name", "sibling"), [("lm-124m-synthetic", "lm-tiny"), ("lm-124m", "lm-shakespeare")])
-def test_a_gpu_workload_names_its_sibling(bench, monkeypatch: pytest.MonkeyPatch, name: str, sibling: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_gpu_workload_names_its_sibling(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, sibling: str
+) -> None:
     monkeypatch.setattr("harness.hardware.detect.gpu_name", lambda: "")
     result = bench("run", "-s", "wsd", "-w", name)
     assert result.code == 2
@@ -194,7 +202,7 @@ def test_a_gpu_workload_names_its_sibling(bench, monkeypatch: pytest.MonkeyPatch
     assert bench("run", "-s", "wsd", "-w", "lm-124m-synthetic", "--allow-slow", "--dry-run").code == 0
 
 
-def test_the_project_file_is_read_and_checked(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_project_file_is_read_and_checked(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bench.yaml").write_text("seed: 7\nstudies: 2\n")
     shown = bench("run", "-s", "wsd", "-w", "lm-tiny", "--show-config", "--studies", "3")
     lines = {line.split()[0]: line.split()[1:] for line in shown.out.splitlines()}
@@ -216,7 +224,9 @@ def test_the_project_file_is_read_and_checked(bench, tmp_path: Path) -> None:  #
         assert word in result.err
 
 
-def test_the_environment_is_between_flag_and_file(bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_environment_is_between_flag_and_file(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bench.yaml").write_text("seed: 7\n")
     monkeypatch.setenv("BENCH_SEED", "8")
     shown = bench("run", "-s", "wsd", "-w", "lm-tiny", "--show-config")
@@ -224,7 +234,7 @@ def test_the_environment_is_between_flag_and_file(bench, tmp_path: Path, monkeyp
     assert any(line.split() == ["seed", "8", "environment"] for line in shown.out.splitlines())
 
 
-def test_a_failed_trial_is_exit_code_1_and_a_path(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_failed_trial_is_exit_code_1_and_a_path(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "import torch\nfrom harness.api import Recipe\n"
         "def optimizer(parameters):\n    raise ValueError('no good')\n"
@@ -238,7 +248,7 @@ def test_a_failed_trial_is_exit_code_1_and_a_path(bench, tmp_path: Path) -> None
     assert record.reason == "ValueError: no good (bad.py:4)"
 
 
-def test_a_damaged_record_is_named_and_left_out(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_record_is_named_and_left_out(bench: Bench, tmp_path: Path) -> None:
     bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
     (path,) = (tmp_path / "runs").glob("*/record.json")
     path.write_text(path.read_text().replace('"steps": 8', '"steps": "eight"'))
@@ -248,13 +258,13 @@ def test_a_damaged_record_is_named_and_left_out(bench, tmp_path: Path) -> None: 
     assert str(path.parent.name) in result.err
 
 
-def test_no_results_is_one_line(bench) -> None:  # type: ignore[no-untyped-def]
+def test_no_results_is_one_line(bench: Bench) -> None:
     result = bench("leaderboard")
     assert result.code == 1
     assert result.err.startswith("bench: no results")
 
 
-def test_in_process_runs_here(bench) -> None:  # type: ignore[no-untyped-def]
+def test_in_process_runs_here(bench: Bench) -> None:
     result = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--in-process", "--profile")
     assert result.code == 0, result.err
     assert "forward" in result.out
@@ -262,7 +272,7 @@ def test_in_process_runs_here(bench) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("name", ["wsd", "lm-tiny", "continual-digits", "schedule:cosine", "adamw", "nesterov+wsd"])
-def test_show_describes_everything(bench, name: str) -> None:  # type: ignore[no-untyped-def]
+def test_show_describes_everything(bench: Bench, name: str) -> None:
     text = bench("show", name)
     assert text.code == 0, text.err
     assert name in text.out
@@ -312,7 +322,7 @@ def test_commands_are_frozen() -> None:
     }  # fmt: skip
 
 
-def test_the_project_file_wants_the_right_types(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_project_file_wants_the_right_types(bench: Bench, tmp_path: Path) -> None:
     for content in (b"runs: 5\n", b"studies: two\n", b"threads: 1.5\n", b"seed: true\n", b"\xff\xfe\n"):
         (tmp_path / "bench.yaml").write_bytes(content)
         result = bench("run", "-s", "wsd", "-w", "lm-tiny", "--dry-run")
@@ -320,7 +330,7 @@ def test_the_project_file_wants_the_right_types(bench, tmp_path: Path) -> None: 
         assert "bench.yaml" in result.err
 
 
-def test_a_trial_that_dies_at_once_has_its_name_and_number(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_trial_that_dies_at_once_has_its_name_and_number(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "from harness.api import Recipe\ndef optimizer(parameters):\n    raise ValueError('no')\n"
         "Bad = Recipe(optimizer=optimizer)\n"
@@ -331,7 +341,7 @@ def test_a_trial_that_dies_at_once_has_its_name_and_number(bench, tmp_path: Path
     assert "worker.log" in result.out
 
 
-def test_edited_sources_are_never_compared_as_one(bench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) -> None:
     source = (FIXTURES / "my_optimizer.py").read_text()
     for text in (source, source + "\n# edited\n"):
         (tmp_path / "m.py").write_text(text)
@@ -343,7 +353,7 @@ def test_edited_sources_are_never_compared_as_one(bench, tmp_path: Path) -> None
     assert bench("compare", name, name).code == 0
 
 
-def test_colour_may_be_forced_but_never_cursor_movement(bench, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_colour_may_be_forced_but_never_cursor_movement(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     result = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
     assert "\x1b[" not in result.err
@@ -351,13 +361,13 @@ def test_colour_may_be_forced_but_never_cursor_movement(bench, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("arguments", "word"), [(["lst"], "'list'"), (["show", "lm-tny"], "'lm-tiny'")])
-def test_the_nearest_name_is_named(bench, arguments: list[str], word: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_nearest_name_is_named(bench: Bench, arguments: list[str], word: str) -> None:
     result = bench(*arguments)
     assert result.code == 2
     assert word in result.err
 
 
-def test_show_describes_a_workload_file(bench) -> None:  # type: ignore[no-untyped-def]
+def test_show_describes_a_workload_file(bench: Bench) -> None:
     result = bench("show", str(FIXTURES.parent / "micro.py") + ":Micro")
     assert result.code == 0, result.err
     assert result.out.startswith("micro: ")

@@ -660,9 +660,9 @@ def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"name": "To/y"}, "not a plain file name"),
-        ({"files": ()}, "no files and no folders"),
-        ({"files": (DatasetFile(name="../a"),)}, "'../a' is not a plain file name"),
+        ({"name": "To/y"}, "must be a file name"),
+        ({"files": ()}, "must have a file or a folder"),
+        ({"files": (DatasetFile(name="../a"),)}, "'../a' must be a file name"),
         ({"files": (DatasetFile(name="a"), DatasetFile(name="a"))}, "it has 'a' twice"),
         ({"files": (DatasetFile(name="a", sha256="ABC"),)}, "must be 64 hexadecimal digits"),
         (

@@ -22,12 +22,13 @@ from harness.contract.run import Counters, Job, Point
 from harness.execution import worker_process
 from harness.worker.process import main
 
+ENVIRONMENT = Environment(python="3", torch="none", platform="stub", hardware_name="stub", cpu_count=1, threads=1)
 COMMAND = (sys.executable, "-m", "tests.execution.stub")
 
 
 def install() -> None:
     """From here on supervisors of this process start this worker."""
-    worker_process.WORKER = COMMAND
+    worker_process.WORKER = list(COMMAND)
 
 
 def run_job(job: Job, emit: Callable[..., None]) -> None:
@@ -36,7 +37,7 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
     folder = Path(job.folder)
     path = folder / "checkpoint.pt"
     points = msgspec.json.decode(path.read_bytes(), type=list[Point]) if path.exists() else []
-    emit(Ready(environment=_environment(), usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
+    emit(Ready(environment=ENVIRONMENT, usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
     seconds = points[-1].process_seconds if points else 0.0
     evaluations = int(hparams.get("evaluations", 5))
     for index in range(len(points), evaluations):
@@ -78,10 +79,6 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
 def _value(job: Job, index: int) -> float:
     text = f"{job.spec.submission.name}/{job.spec.seeds.model}/{index}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
-
-
-def _environment() -> Environment:
-    return Environment(python="3", torch="none", platform="stub", hardware_name="stub", cpu_count=1, threads=1)
 
 
 if __name__ == "__main__":

@@ -182,7 +182,8 @@ def test_a_trial_gets_a_core_for_each_thread_of_each_rank() -> None:
     again = machine.allocate(spec)
     assert again is not None
     assert again.slot.cores == (10, 11)
-    again.release(), several.release()
+    again.release()
+    several.release()
 
 
 @linux

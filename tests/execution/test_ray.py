@@ -51,7 +51,7 @@ def cluster() -> Iterator[Any]:
         )  # fmt: skip
     yield cluster
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
     for name, value in kept.items():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
@@ -193,4 +193,4 @@ def test_a_node_of_another_hardware_class_runs_nothing(nodes: list[Any], tmp_pat
 )
 def test_wrong_options_are_usage_errors(options: dict[str, str], words: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=words):
-        run(stub_specs(1), tmp_path, **options)
+        run(stub_specs(1), tmp_path, None, **options)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract.events import Done
+from harness.contract.events import Done, WorkerEvent
 from harness.contract.record import TrialSummary
-from harness.contract.run import ExecutionOptions, RunSpec
+from harness.contract.run import ExecutionOptions, Job, RunSpec
 from harness.errors import StoreError, UsageError
 from harness.execution.scheduler import LostTrial, Result, run_all
 from harness.execution.state import Interrupted
@@ -49,10 +49,10 @@ class Scripted:
             yield run_id(spec), results.pop(0)
             return
 
-        def reaches(job: object, receive: Callable[[Done], None]) -> None:
+        def reaches(job: Job, receive: Callable[[WorkerEvent], None]) -> None:
             receive(Done(status="exhausted"))
 
-        record, kept = run_trial(spec, self.runs, Remember(), self.started[-1][1], reaches)  # type: ignore[arg-type]
+        record, kept = run_trial(spec, self.runs, Remember(), self.started[-1][1], reaches)
         yield run_id(spec), trial_summary(spec, self.runs, record, kept)
 
     def stop(self) -> None:
@@ -136,7 +136,7 @@ def test_ctrl_c_stops_what_runs(tmp_path: Path) -> None:
         os.kill(os.getpid(), 2)
         return []
 
-    backend.ended = interrupted  # type: ignore[method-assign]
+    backend.wait_for_ended = interrupted  # type: ignore[method-assign]
     with pytest.raises(Interrupted):
         carried_out(backend, stub_specs(3))
     assert backend.stopped

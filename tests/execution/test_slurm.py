@@ -38,8 +38,8 @@ def _stub_in_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[TrialSummary]:
-    options = ExecutionOptions(jobs=2, options={"cluster": "local", **options})
-    return list(execute(specs, runs, watcher or Remember(), options))
+    execution = ExecutionOptions(jobs=2, options={"cluster": "local", **options})
+    return list(execute(specs, runs, watcher or Remember(), execution))
 
 
 def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_wrong_options_are_usage_errors(
 ) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match=words):
-        run(stub_specs(1), tmp_path, **options)
+        run(stub_specs(1), tmp_path, None, **options)
 
 
 def test_a_job_that_slurm_refuses_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from harness.execution.supervisor import supervise
 from harness.storage import layout, records
 from harness.worker import checkpoint
 from tests import micro
+from tests.execution import stub
 from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 
 
@@ -120,7 +121,7 @@ def test_news_that_came_late_is_no_disagreement(
         second_clock, "_thread_wait_seconds", lambda path: waits["reader" if "thread-self" in path else "worker"]
     )
     times = iter((10.0, 12.8))
-    monkeypatch.setattr(second_clock.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
     clock = second_clock.SecondClock(os.getpid())
     clock.record_edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
     waits.update(reader=reader, worker=worker)
@@ -332,8 +333,8 @@ def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Pat
         if len(trials) > 1:
             receive(Done(status="out-of-memory", reason="for the time being"))
         else:
-            receive(Ready(environment=None, usage=Usage(), points=tuple(trials[0].points), resumed_from=4))
-            trials[0].died(-signal.SIGKILL, "")
+            receive(Ready(environment=stub.ENVIRONMENT, usage=Usage(), points=tuple(trials[0].points), resumed_from=4))
+            trials[0].set_death(-signal.SIGKILL, "")
 
     with folder.lock():
         record = supervise(folder, spec, Remember(), transport=transport, persist=True)
@@ -351,7 +352,7 @@ def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> Non
     )
     for death in range(DEATHS_ALLOWED):
         trial.end = None
-        trial.receive(Ready(environment=None, usage=Usage(), points=points[:2], resumed_from=1))
+        trial.receive(Ready(environment=stub.ENVIRONMENT, usage=Usage(), points=points[:2], resumed_from=1))
         trial.receive(Evaluated(point=points[2]))
         trial.set_death(-signal.SIGKILL, "")
         assert trial.deaths == death + 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -17,7 +18,12 @@ from harness.contract import domains, entries, hyperparameters, workload
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, UsageError
 from harness.plugins import cache as plugin_cache
 from harness.plugins import loading
-from harness.plugins.registry import Registry, entry_from_class, entry_from_path, load_registry, observer_plugins
+from harness.plugins.contents import PluginContents, ReadRequest
+from harness.plugins.observers import load_observers
+from harness.plugins.reading import read_in_children
+from harness.plugins.registry import Registry, load_registry
+from harness.plugins.source_hash import source_hash
+from harness.plugins.unpackaged import entry_from_class, entry_from_path
 from harness.plugins.validation import validate_entry
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +80,18 @@ def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a child was started")
 
     monkeypatch.setattr(plugin_cache, "read_in_children", refuse)
+
+
+def record_requests(monkeypatch: pytest.MonkeyPatch) -> list[ReadRequest]:
+    """A list that gets every request that a child process reads from now on."""
+    requested: list[ReadRequest] = []
+
+    def record(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
+        requested.extend(requests)
+        return read_in_children(requests, limit)
+
+    monkeypatch.setattr(plugin_cache, "read_in_children", record)
+    return requested
 
 
 def only(registry: Registry) -> str:
@@ -142,7 +160,7 @@ BROKEN = {
     "misspelt": (f"{API}@hookimpl\ndef bench_submision(): ...", "did you mean 'bench_submissions'"),
     "arguments": (f"{API}@hookimpl\ndef bench_evaluated(spec, colour): ...", "colour"),
     "undecorated": ("def bench_submissions():\n    return []", "is not marked with @hookimpl"),
-    "no hooks": ("x = 1", "implements none of the hooks"),
+    "no hooks": ("x = 1", "it implements no hook (one of bench_workloads, "),
 }
 
 
@@ -260,19 +278,58 @@ def test_a_changed_file_is_read_again_and_only_it(site: Site, monkeypatch: pytes
     (package / "names.py").write_text("NAME = 'old'\n")
     site.add("bench-good", yielding("mine"))
     assert load_registry().submission("old").name == "old"
-    asked: list[plugin_cache.CacheRequest] = []
-    real = plugin_cache.read_in_children
-
-    def spy(requests: Sequence[plugin_cache.CacheRequest], limit: float) -> list[plugin_cache.PluginContents]:
-        asked.extend(requests)
-        return real(requests, limit)
-
-    monkeypatch.setattr(plugin_cache, "read_in_children", spy)
+    requested = record_requests(monkeypatch)
     (package / "names.py").write_text("NAME = 'newer'\n")
     assert load_registry().submission("newer").name == "newer"
-    assert [one.target for one in asked] == ["bench_pack.plugin"]
+    assert [request.target for request in requested] == ["bench_pack.plugin"]
     load_registry(refresh=True)
-    assert len(asked) == 3
+    assert len(requested) == 3
+
+
+def _edit(package: Path) -> None:
+    file = package / "plugins" / "validation.py"
+    file.write_text(file.read_text() + "# edited\n")
+
+
+def _add(package: Path) -> None:
+    (package / "contract" / "more").mkdir()
+    (package / "contract" / "more" / "kinds.py").write_text("")
+
+
+def _remove(package: Path) -> None:
+    (package / "plugins" / "observers.py").unlink()
+
+
+@pytest.mark.parametrize("change", [_edit, _add, _remove], ids=["edited", "added", "removed"])
+def test_other_code_that_reads_plugins_voids_the_cache(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    """What it read before may be read differently: a stamp of the plugin's files alone would not see that."""
+    package = tmp_path / "harness"
+    for folder in ("contract", "plugins"):
+        shutil.copytree(ROOT / "harness" / folder, package / folder)
+    monkeypatch.setattr(plugin_cache, "__file__", str(package / "plugins" / "cache.py"))
+    monkeypatch.setattr(plugin_cache, "_reader_hash", plugin_cache._reader_hash.__wrapped__)
+    site.add("bench-good", yielding("mine"))
+    load_registry()
+    requested = record_requests(monkeypatch)
+    load_registry()
+    assert requested == [], "nothing has changed"
+    change(package)
+    assert load_registry().submission("mine").name == "mine"
+    assert [request.target for request in requested] == ["bench_good"]
+    load_registry()
+    assert len(requested) == 1, "what was read is cached under the new stamp"
+
+
+def test_another_version_of_the_harness_voids_the_cache(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add("bench-good", yielding("mine"))
+    load_registry()
+    requested = record_requests(monkeypatch)
+    monkeypatch.setattr(plugin_cache, "__version__", "99.0")
+    monkeypatch.setattr(plugin_cache, "_reader_hash", plugin_cache._reader_hash.__wrapped__)
+    load_registry()
+    assert [request.target for request in requested] == ["bench_good"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 0, "readings": {}}', b"\xff\xfe", b"[1]"])
@@ -354,7 +411,7 @@ def test_equal_names_from_two_distributions_are_refused(site: Site) -> None:
     assert "bench-one:same or bench-two:same" in str(caught.value)
     assert registry.submission("bench-two:same").distribution == "bench-two"
     assert registry.submission("bench-one:same").name == "bench-one:same"  # an exact name goes first
-    with pytest.raises(UsageError, match="say bench-one:order:p or bench-two:order:p"):
+    with pytest.raises(UsageError, match="write bench-one:order:p or bench-two:order:p"):
         registry.part("order", "p")
     for kind, name in (("bench-two", "order:p"), (None, "bench-two:p"), ("order", "bench-two:p")):
         assert registry.part(kind, name).distribution == "bench-two"
@@ -374,7 +431,7 @@ def bench_parts():
     with pytest.raises(UsageError, match="twice, in bench-one:a and bench-one:b") as caught:
         registry.submission("same")
     assert "-p no:bench-one:a" in str(caught.value)
-    with pytest.raises(UsageError, match="say order:p or replay:p"):
+    with pytest.raises(UsageError, match="write order:p or replay:p"):
         registry.part(None, "p")
     assert load_registry(block=["bench-one:a"]).submission("same").name == "same"
 
@@ -423,7 +480,7 @@ def test_plugins_are_blocked_and_allowed(
     monkeypatch.setattr(
         plugin_cache,
         "read_in_children",
-        lambda requests, limit: [plugin_cache.PluginContents(error="unread") for _ in requests],
+        lambda requests, limit: [PluginContents(error="unread") for _ in requests],
     )
     block = [{"one": "bench-one"}.get(name, name) for name in block]
     registry = load_registry(block=block)
@@ -453,7 +510,7 @@ def test_only_observers_are_imported_and_a_failing_one_is_a_warning(
     registry = load_registry()
     assert all(plugin.error is None for plugin in registry.plugins)
     monkeypatch.setenv("BENCH_MOOD", "bad")
-    manager, warnings = observer_plugins(registry)
+    manager, warnings = load_observers(registry)
     assert [name for name, plugin in manager.list_name_plugin() if plugin] == ["bench-watch 1.0:plugin"]
     assert len(warnings) == 1
     assert "bench-moody:plugin" in warnings[0]
@@ -542,10 +599,10 @@ def test_a_workload_in_a_file(site: Site, tmp_path: Path) -> None:
         ("import json\njson.loads('{')", "", "(my_optimizer.py, line 2)"),
         ("exit(3)", "", "SystemExit: 3"),
         ("import os; os._exit(3)", "", "exit code 3"),
-        ("x = 1", "", "it defines no Recipe"),
+        ("x = 1", "", "it does not define a submission (expected a Recipe, a class with step(), eval_weights() and "),
         (f"class Mine:\n{STEP}", ":Mien", "it has no 'Mien'; did you mean 'Mine'?"),
-        ("x = 1", ":x", "x is none"),
-        (f"class A:\n    needs = {{'magic'}}\n{STEP}", "", "needs 'magic': known needs are"),
+        ("x = 1", ":x", "x is not a submission (expected a Recipe, "),
+        (f"class A:\n    needs = {{'magic'}}\n{STEP}", "", "unknown needs 'magic': known are"),
         (f"class A:\n    checks = 'lr < 1'\n{STEP}", "", "Expected `array`, got `str` - at `$.checks`"),
         ("import beside", "", "beside.py beside it is not imported"),
     ],
@@ -581,7 +638,7 @@ def test_a_bare_class_is_a_submission(site: Site, request: pytest.FixtureRequest
     for bad in ({"weight_decay": -1.0}, {"eps": -1.0}, {"beta2": 1.0}):
         with pytest.raises(UsageError, match=next(iter(bad))):
             hyperparameters.resolve(entry.space, bad, (), {})
-    for load, message in {"os:path": "no torch.optim.Optimizer", "os.nothing:X": "os.nothing:X: Module"}.items():
+    for load, message in {"os:path": "not a torch optimizer class", "os.nothing:X": "os.nothing:X: Module"}.items():
         with pytest.raises(UsageError, match=message):
             entry_from_class(load)
     request.getfixturevalue("no_children")
@@ -617,19 +674,19 @@ def test_the_source_hash_follows_the_files_that_matter(site: Site, tmp_path: Pat
     }.items():
         (package / name).write_text(source)
     loads = ["bench_hashed.method:f", "torch.optim:Adam", "no_such_module:f"]
-    first = loading.source_hash(loads)
-    assert first == loading.source_hash(reversed(loads))
+    first = source_hash(loads)
+    assert first == source_hash(reversed(loads))
     for name, counts in {"other.py": False, "helper.py": True, "deep/leaf.py": True, "__init__.py": True}.items():
-        before = loading.source_hash(loads)
+        before = source_hash(loads)
         (package / name).write_text("raise AssertionError('changed')")
-        assert (loading.source_hash(loads) != before) is counts, name
+        assert (source_hash(loads) != before) is counts, name
     text = write(tmp_path, "x = 1")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     copy = write(elsewhere, "x = 1")
-    assert loading.source_hash([f"{text}:x"]) == loading.source_hash([f"{copy}:x"])
+    assert source_hash([f"{text}:x"]) == source_hash([f"{copy}:x"])
     write(elsewhere, "x = 2")
-    assert loading.source_hash([f"{text}:x"]) != loading.source_hash([f"{copy}:x"])
+    assert source_hash([f"{text}:x"]) != source_hash([f"{copy}:x"])
 
 
 # --- validation -------------------------------------------------------------------------------------------------------
@@ -667,10 +724,10 @@ STAGE = workload.Stage(name="a", targets=facts().targets, max_examples=320)
             "at least the horizon",
         ),
         ({"budget": workload.Budget(horizon=640, gradient_examples=640, seconds={})}, "for 'default'"),
-        ({"targets": ()}, "no target"),
-        ({"stages": (STAGE,)}, "a pool has no stages"),
+        ({"targets": ()}, "it must have a target"),
+        ({"stages": (STAGE,)}, "a pool cannot have stages"),
         ({"access": "stream"}, "at least one stage"),
-        ({"access": "stream", "stages": (STAGE, STAGE)}, "'a' stands there twice"),
+        ({"access": "stream", "stages": (STAGE, STAGE)}, "it has the stage 'a' twice"),
         ({"access": "stream", "stages": (STAGE,)}, "must be the sum of the stages' max_examples, 320"),
         ({"model_options": {"dropout": domains.Uniform(0.5, 0.1)}}, "low=0.5 is above high=0.1"),
     ],
@@ -686,7 +743,7 @@ def test_facts_are_validated(changed: dict[str, Any], problem: str | None) -> No
         ({"summary": " "}, "the summary"),
         ({"load": "m.f"}, "load='m.f'"),
         ({"load": "/some where/file.py:Name"}, None),
-        ({"load": None}, "neither `load` nor an optimizer"),
+        ({"load": None}, "it must have `load`, or a part of kind optimizer"),
         ({"load": None, "parts": ("optimizer:adamw",)}, None),
         ({"parts": ("wsd",)}, "the part 'wsd'"),
         ({"parts": ("colour:red",)}, "the part 'colour:red'"),
@@ -697,7 +754,7 @@ def test_facts_are_validated(changed: dict[str, Any], problem: str | None) -> No
         ({"space": {"lr": domains.LogUniform(0.0, 1.0)}}, "must be positive on a logarithmic scale"),
         ({"space": {"lr": domains.LogUniform(0.1, 1.0, default=-1.0)}}, "default=-1 is out of range"),
         ({"space": {"n": domains.Integer(1, 4, default=9)}}, "default=9 is out of range"),
-        ({"space": {"c": domains.Choice(())}}, "a choice needs values"),
+        ({"space": {"c": domains.Choice(())}}, "a choice must have values"),
         ({"space": {"c": domains.Choice(("a",), default="b")}}, "default=b is not allowed"),
     ],
 )

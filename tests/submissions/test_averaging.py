@@ -79,9 +79,9 @@ def test_merged_weights_are_those_of_the_decay_they_stand_for(shape: str) -> Non
     model, n = Scalar(), 8
     moves = torch.randn(n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     average = Wsm(model, merge_count=n, merge_every=1, merge_shape=shape)
-    gamma = {
+    gamma: dict[str, Callable[[float], float]] = {
         "linear": lambda x: 1 - x,
-        "1-sqrt": lambda x: 1 - x**0.5,
+        "1-sqrt": lambda x: 1 - math.sqrt(x),
         "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
     }
     decayed = sum(float(move) * gamma[shape](i / n) for i, move in enumerate(moves))

@@ -98,7 +98,7 @@ def test_muon_in_batches_is_muon_one_by_one(nesterov: bool, together: int, monke
     shapes = [(64, 48), (48, 64), (64, 48), (32, 32), (32, 32), (16, 3, 3, 3), (96, 32), (32, 96), (8, 8)]
     ours = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]
-    options = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1, "nesterov": nesterov}
+    options: dict[str, Any] = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1, "nesterov": nesterov}
     batched = FlattenedMuon(ours, batched=True, **options)
     single = FlattenedMuon(theirs, batched=False, **options)
     assert not FlattenedMuon(ours, **options).batched, "on the processor results stay what they were"
@@ -122,7 +122,7 @@ def test_muon_takes_the_same_step_where_channels_are_innermost() -> None:
     plain = nn.Parameter(torch.randn(16, 3, 3, 3, generator=generator))
     innermost = nn.Parameter(plain.detach().clone(memory_format=torch.channels_last))
     assert not innermost.is_contiguous()
-    options = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1}
+    options: dict[str, Any] = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.1}
     one, other = FlattenedMuon([plain], **options), FlattenedMuon([innermost], **options)
     for _ in range(3):
         plain.grad = torch.randn(plain.shape, generator=generator)

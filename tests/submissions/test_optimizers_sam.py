@@ -31,7 +31,8 @@ class Passes:
     """Stands in for the harness's work: a backward pass of the quadratic, counted."""
 
     def __init__(self, model: Quadratic) -> None:
-        self.model, self.at = model, []
+        self.model = model
+        self.at: list[torch.Tensor] = []
 
     def backward(self, batch: Any, scale: float = 1.0) -> torch.Tensor:
         self.at.append(self.model.x.detach().clone())
@@ -42,7 +43,7 @@ class Passes:
 
 
 def sharpness(model: nn.Module) -> Sharpness:
-    task: Any = SimpleNamespace(parameters=[Parameter(name, p, "other") for name, p in model.named_parameters()])
+    task: Any = SimpleNamespace(parameters=[Parameter(name, p, "matrix") for name, p in model.named_parameters()])
     return Sharpness(model, task, rho=0.05)
 
 

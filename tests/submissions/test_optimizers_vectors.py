@@ -18,7 +18,7 @@ from harness.plugins.registry import load_registry
 PARTS: dict[str, PartEntry] = {part.name: part for part in load_registry().parts() if part.kind == "optimizer"}
 GRADIENTS = ([0.1, -0.2], [0.3, 0.1], [-0.05, 0.4])
 CURVATURE = torch.tensor([1.0, 10.0], dtype=torch.float64)
-ADAM = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAM: dict[str, Any] = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
 
 def made(name: str, values: Any, dtype: torch.dtype = torch.float64, **hparams: Any) -> tuple[nn.Parameter, Any]:
@@ -226,7 +226,7 @@ class TestMatrices:
         generator = torch.Generator().manual_seed(0)
         gradients = torch.randn(6, 3, 4, generator=generator, dtype=torch.float64)
         start = torch.randn(3, 4, generator=generator, dtype=torch.float64)
-        hparams = {"lr": 0.1, "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1, "every": every}
+        hparams: dict[str, Any] = {"lr": 0.1, "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1, "every": every}
         found = steps(*made("soap", start, **hparams), gradients)
         w, m, v = start.clone(), torch.zeros(3, 4).double(), torch.zeros(3, 4).double()
         left, right = 0.05 * gradients[0] @ gradients[0].T, 0.05 * gradients[0].T @ gradients[0]
@@ -251,7 +251,7 @@ class TestMatrices:
     def test_galore_is_adam_on_the_projected_gradient(self) -> None:
         generator = torch.Generator().manual_seed(0)
         gradients = torch.randn(5, 6, 4, generator=generator)
-        hparams = {"lr": 0.1, "beta1": 0.9, "beta2": 0.95, "rank": 0.5, "scale": 0.25, "every": 3}
+        hparams: dict[str, Any] = {"lr": 0.1, "beta1": 0.9, "beta2": 0.95, "rank": 0.5, "scale": 0.25, "every": 3}
         found = steps(*made("galore", torch.ones(6, 4), torch.float32, weight_decay=0.1, **hparams), gradients)
         w, m, v, wanted = torch.ones(6, 4), torch.zeros(6, 2), torch.zeros(6, 2), []
         for t, g in enumerate(gradients, 1):
@@ -305,7 +305,7 @@ def test_adamod_bounds_its_step_sizes_by_their_mean() -> None:
         s = 0.7 * s + 0.3 * size
         return [m, v, s], x - 1e-2 * 0.1 * x - min(size, s) * m
 
-    hparams = {**ADAM, "beta2": 0.99, "beta3": 0.7, "weight_decay": 0.1}
+    hparams: dict[str, Any] = {**ADAM, "beta2": 0.99, "beta3": 0.7, "weight_decay": 0.1}
     assert close(steps(*made("adamod", [1.0, 2.0], **hparams)), by_formula(rule, [0.0, 0.0, 0.0]), 1e-9)
 
 
@@ -322,7 +322,7 @@ def test_ademamix_lets_its_slow_mean_rise(horizon: int | None) -> None:
         size = (m / (1 - 0.9**t) + alpha * slow_mean) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
         return [m, v, slow_mean], x - 1e-2 * (size + 0.1 * x)
 
-    hparams = {**ADAM, "beta3": 0.99, "alpha": 5.0, "weight_decay": 0.1, "horizon": horizon}
+    hparams: dict[str, Any] = {**ADAM, "beta3": 0.99, "alpha": 5.0, "weight_decay": 0.1, "horizon": horizon}
     assert close(steps(*made("ademamix", [1.0, 2.0], **hparams)), by_formula(rule, [0.0, 0.0, 0.0]), 1e-9)
 
 
@@ -346,8 +346,8 @@ def test_fadam_clips_by_the_root_mean_square() -> None:
 def test_schedule_free_radam_does_nothing_until_its_variance_is_known() -> None:
     """Against the algorithm written out: y the point of the gradient, z the iterate, x the average."""
     p, optimizer = made("schedule-free-radam", [1.0, 1.0], lr=0.1, beta1=0.9, beta2=0.99, weight_decay=0.0)
-    x, y, z, v, total = (torch.ones(2).double() for _ in range(5))
-    v, total, longest = v * 0, 0.0, 2 / (1 - 0.99) - 1
+    x, y, z = (torch.ones(2).double() for _ in range(3))
+    v, total, longest = torch.zeros(2).double(), 0.0, 2 / (1 - 0.99) - 1
     for t in range(1, 12):
         p.grad = CURVATURE * p.detach()
         optimizer.step()

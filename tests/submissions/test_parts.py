@@ -13,7 +13,7 @@ from submissions.averaging.ema import Ema
 from submissions.quality_ascending import QualityAscending
 
 
-def scalar(value: float) -> nn.Module:
+def scalar(value: float) -> nn.Linear:
     model = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         model.weight.fill_(value)
@@ -25,11 +25,11 @@ def test_ema_of_a_sequence() -> None:
     average = Ema(model, ema_decay=0.9)
     for value in (1, 3, 2, 5, 4, 6, 8, 7):
         with torch.no_grad():
-            model.weight.fill_(value)  # type: ignore[operator,union-attr]
+            model.weight.fill_(value)
         average.update()
     with average.swapped():
-        assert model.weight.item() == pytest.approx(3.2814772, abs=1e-6)  # type: ignore[operator,union-attr]
-    assert model.weight.item() == 7.0  # type: ignore[operator,union-attr]
+        assert model.weight.item() == pytest.approx(3.2814772, abs=1e-6)
+    assert model.weight.item() == 7.0
 
 
 def test_ema_agrees_with_torch() -> None:
@@ -37,7 +37,7 @@ def test_ema_agrees_with_torch() -> None:
 
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-    ours, theirs = Ema(model, ema_decay=0.95), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.95))
+    ours, theirs = Ema(model, ema_decay=0.95), AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.95))  # type: ignore[no-untyped-call]
     for _ in range(20):
         with torch.no_grad():
             for p in model.parameters():
@@ -51,17 +51,17 @@ def test_ema_agrees_with_torch() -> None:
 
 def test_ema_writes_in_place_and_puts_back_after_an_error() -> None:
     model = scalar(2.0)
-    memory = model.weight.data_ptr()  # type: ignore[operator,union-attr]
+    memory = model.weight.data_ptr()
     average = Ema(model, ema_decay=0.5)
     average.update()
     with torch.no_grad():
-        model.weight.fill_(4.0)  # type: ignore[operator,union-attr]
+        model.weight.fill_(4.0)
     with average.swapped():
-        assert model.weight.data_ptr() == memory  # type: ignore[operator,union-attr]
-        assert model.weight.item() == 2.0  # type: ignore[operator,union-attr]
+        assert model.weight.data_ptr() == memory
+        assert model.weight.item() == 2.0
     with pytest.raises(RuntimeError, match="evaluation failed"), average.swapped():
         raise RuntimeError("evaluation failed")
-    assert model.weight.item() == 4.0  # type: ignore[operator,union-attr]
+    assert model.weight.item() == 4.0
 
 
 def task(quality: torch.Tensor, horizon: int, **scores: torch.Tensor) -> Task:

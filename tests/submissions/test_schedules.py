@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -161,13 +161,18 @@ def torch_values(make: Callable[[torch.optim.Optimizer], Any], count: int, lr: f
 
 
 def test_one_cycle_is_torch_s() -> None:
-    for options in ({}, {"pct_start": 0.2, "three_phase": True}, {"anneal_strategy": "linear", "div_factor": 10}):
+    variants: list[dict[str, Any]] = [
+        {},
+        {"pct_start": 0.2, "three_phase": True},
+        {"anneal_strategy": "linear", "div_factor": 10},
+    ]
+    for options in variants:
         theirs = torch_values(
-            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=200, **options),  # type: ignore[arg-type] # noqa: B023
+            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=200, **options),  # noqa: B023
             200,
         )
         named = {"shape" if k == "anneal_strategy" else k: v for k, v in options.items()}
-        ours = [one_cycle(Progress(step=t, horizon=200), **named) for t in range(200)]  # type: ignore[arg-type]
+        ours = [one_cycle(Progress(step=t, horizon=200), **named) for t in range(200)]
         assert [f.lr for f in ours] == pytest.approx([v["lr"] for v in theirs], abs=1e-9)
         assert [f.momentum for f in ours] == pytest.approx([v["momentum"] for v in theirs], abs=1e-9)
 
@@ -196,7 +201,7 @@ def test_one_cycle_has_the_published_values() -> None:
 
 
 @pytest.mark.parametrize("shape", ["triangular", "triangular2", "exp_range"])
-def test_triangles_are_torch_s(shape: str) -> None:
+def test_triangles_are_torch_s(shape: Literal["triangular", "triangular2", "exp_range"]) -> None:
     theirs = torch_values(
         lambda o: torch.optim.lr_scheduler.CyclicLR(
             o,
@@ -205,7 +210,7 @@ def test_triangles_are_torch_s(shape: str) -> None:
             step_size_up=30,
             mode=shape,
             gamma=0.99,
-            cycle_momentum=False,  # type: ignore[arg-type]
+            cycle_momentum=False,
         ),
         200,
     )
@@ -287,7 +292,7 @@ def test_uba_is_a_cosine_at_2_and_constant_at_0() -> None:
 def test_cosine_power_is_its_formula_and_a_cosine_at_1() -> None:
     def formula(t: int, p: float) -> float:
         c = 0.5 * (1 + math.cos(math.pi * t / 1000))
-        return 1e-3 + (1 - 1e-3) * (p ** (c + 1) - p) / (p**2 - p)
+        return 1e-3 + (1 - 1e-3) * (math.pow(p, c + 1) - p) / (p * p - p)
 
     for p in (2.0, 10.0, 100.0):
         found = values(partial(cosine_power, final=1e-3, p=p), STEPS)
@@ -299,7 +304,7 @@ def test_cosine_power_is_its_formula_and_a_cosine_at_1() -> None:
 
 def test_inverse_sqrt_is_that_of_the_transformer() -> None:
     def noam(t: int, warmup: int) -> float:
-        return min((t + 1) ** -0.5, (t + 1) * warmup**-1.5) / warmup**-0.5
+        return min(math.pow(t + 1, -0.5), (t + 1) * math.pow(warmup, -1.5)) / math.pow(warmup, -0.5)
 
     for warmup in (1, 100, 400):
         found = values(partial(inverse_sqrt, warmup=warmup), range(1000), horizon=None)

@@ -19,6 +19,7 @@ from harness.errors import UsageError
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins import loading
+from harness.plugins.locating import locate
 from harness.plugins.registry import load_registry
 from tests import micro
 
@@ -122,7 +123,7 @@ def test_bare_it_has_no_warmup_and_an_end_at_0(part: PartEntry) -> None:
 @pytest.mark.parametrize("part", PARTS, **by_name)
 def test_a_schedule_imports_no_torch(part: PartEntry) -> None:
     module = part.load.partition(":")[0]
-    source = Path(str(loading.locate(module))).read_text()
+    source = Path(str(locate(module))).read_text()
     assert "torch" not in {
         line.split()[1].partition(".")[0] for line in source.splitlines() if "import" in line.split()[:1]
     }

@@ -66,7 +66,7 @@ def cosine_power(x: float, final: float, p: float = 10.0) -> float:
     c = (1 + math.cos(math.pi * x)) / 2
     if p == 1:
         return final + (1 - final) * c
-    return final + (1 - final) * (p ** (c + 1) - p) / (p**2 - p)
+    return final + (1 - final) * (math.pow(p, c + 1) - p) / (p * p - p)
 
 
 def slow_fast(x: float, final: float, rate: float = 5.0) -> float:
@@ -95,7 +95,7 @@ def wsd(
     since = min(t, T) - (T - D)
     if shape == "half-life":
         half: float = r["half_life"]
-        return max(final, 0.5 ** (since / half))
+        return max(final, math.pow(0.5, since / half))
     return COOLDOWNS[shape](since / D, final)
 
 
@@ -195,7 +195,7 @@ def clr(
     s, t = step_size * T if step_size < 1 else step_size, min(t, T)
     number = math.floor(1 + t / (2 * s))
     x = abs(t / s - 2 * number + 1)
-    k = {"triangular": 1.0, "triangular2": 1 / 2 ** (number - 1), "exp_range": gamma**t}[shape]
+    k = {"triangular": 1.0, "triangular2": math.pow(2, 1 - number), "exp_range": math.pow(gamma, t)}[shape]
     return base + (1 - base) * max(0.0, 1 - x) * k
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def examples(n: int) -> Tensor:
 
 
 def in_turn(plain: nn.BatchNorm2d, x_BCHW: Tensor, sizes: list[int]) -> Tensor:
-    return torch.cat([plain(part) for part in x_BCHW.split(sizes)])
+    return torch.cat([plain(part) for part in x_BCHW.split(sizes)])  # type: ignore[no-untyped-call]
 
 
 #: Examples in a group and in a batch, and the groups that come of it.
@@ -153,9 +154,10 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(BenchError, match=r"ghost_bn=16 with norm=none.*norm=batch, or leave ghost_bn"):
         ResnetDigits().build_model(0, ghost_bn=16, norm="none")
     assert ResnetDigits().build_model(0, ghost_bn=0, norm="none") is not None
-    for bad in ({"ghost_bn": 4, "norm": "group"}, {"ghost_bn": -1}):
+    refused: list[dict[str, Any]] = [{"ghost_bn": 4, "norm": "group"}, {"ghost_bn": -1}]
+    for options in refused:
         with pytest.raises(ValueError, match="ghost_bn"):
-            ResnetConfig(**bad)  # type: ignore[arg-type]
+            ResnetConfig(**options)
 
 
 # --- in the harness -------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ def test_statistics_taken_anew_are_means_over_groups() -> None:
     norm = model.get_submodule("stem_norm")
     assert isinstance(norm, GhostBatchNorm2d)
     with torch.no_grad():
-        variances = [model.get_submodule("stem")(part).var(dim=(0, 2, 3)) for part in batch["x_BCHW"].split(16)]
+        variances = [model.get_submodule("stem")(part).var(dim=(0, 2, 3)) for part in batch["x_BCHW"].split(16)]  # type: ignore[no-untyped-call]
     with found.refreshed():
         torch.testing.assert_close(norm.running_var, torch.stack(variances).mean(0), rtol=1e-4, atol=1e-6)
         assert norm.num_batches_tracked == 2

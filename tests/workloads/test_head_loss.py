@@ -58,7 +58,7 @@ def test_in_bf16_it_is_nearer_to_the_truth_than_the_plain_loss() -> None:
         assert (a - exact).norm() < 0.02 * exact.norm()
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers the largest tensor that any operation makes."""
 
     elements = 0
@@ -73,10 +73,10 @@ class Largest(TorchDispatchMode):
 
 def test_the_logits_of_a_batch_never_exist() -> None:
     x_ND, weight_VD, targets_N = inputs()
-    with Largest() as seen:
+    with Largest() as seen:  # type: ignore[no-untyped-call]
         plain(x_ND, weight_VD, targets_N, 0.0).backward()  # type: ignore[no-untyped-call]
     assert seen.elements == N * V
-    with Largest() as seen:
+    with Largest() as seen:  # type: ignore[no-untyped-call]
         head_loss(x_ND, weight_VD, targets_N, rows=4).backward()  # type: ignore[no-untyped-call]
     assert seen.elements == V * D  # the weight and its gradient
     assert 4 * V < V * D < N * V
@@ -112,7 +112,7 @@ def test_it_is_one_graph(autocast: bool) -> None:
     for loss in (compiled, work.loss):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             value = loss(model, batch)
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         found.append([value.detach(), *[p.grad for p in model.parameters()]])
         model.zero_grad()
     for a, b in zip(*found, strict=True):

@@ -157,7 +157,7 @@ def test_generated_fashion_is_trained_on_and_split(small_fashion: Path) -> None:
     batch = pool.gather(torch.tensor([0, 13]))
     assert batch["x_BCHW"].shape == (2, 1, 28, 28)
     assert batch["labels_B"].tolist() == [0, 3]
-    parts = {split: torch.cat([b["x_BCHW"] for b in work.held_out(split)]) for split in ("score", "feedback", "audit")}  # type: ignore[arg-type]
+    parts = {split: torch.cat([b["x_BCHW"] for b in work.held_out(split)]) for split in ("score", "feedback", "audit")}
     assert {split: len(x) for split, x in parts.items()} == {"score": 80, "feedback": 20, "audit": 100}
     assert len(torch.unique(torch.cat(list(parts.values())).flatten(1), dim=0)) == 200
 
@@ -241,7 +241,7 @@ class TestRealFashion(Contract):
         _, workload, pool = made
         assert isinstance(workload, ImageClassifier)
         assert len(pool) == 60_000
-        sizes = {split: sum(b.n for b in workload.held_out(split)) for split in ("score", "feedback", "audit")}  # type: ignore[arg-type]
+        sizes = {split: sum(b.n for b in workload.held_out(split)) for split in ("score", "feedback", "audit")}
         assert sizes == {"score": 4_000, "feedback": 1_000, "audit": 5_000}
         pixels = pool.gather(torch.arange(5_000))["x_BCHW"]
         assert abs(pixels.mean()) < 0.02
@@ -419,7 +419,7 @@ def test_resnet50_trains_on_a_tree(small_tree: Path) -> None:
     pool = workload.train_data(0)
     assert len(pool) == 2 * 97
     assert all(math.isfinite(loss) for loss in two_steps(workload, pool))
-    sizes = {split: sum(b.n for b in workload.held_out(split)) for split in ("score", "feedback", "audit")}  # type: ignore[arg-type]
+    sizes = {split: sum(b.n for b in workload.held_out(split)) for split in ("score", "feedback", "audit")}
     assert sizes == {"score": 6, "feedback": 2, "audit": 4}
     metrics = workload.evaluate(workload.build_model(0).eval(), "score")
     assert set(metrics) == {"cross_entropy", "se", "accuracy"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def made(entry: WorkloadEntry) -> Workload:
-    classes = {"ContinualMnist": ContinualMnist, "CurriculumMnist": CurriculumMnist}
-    workload: Workload = classes[entry.load.rpartition(":")[2]](**entry.arguments)  # type: ignore[arg-type]
+    classes: dict[str, Any] = {"ContinualMnist": ContinualMnist, "CurriculumMnist": CurriculumMnist}
+    workload: Workload = classes[entry.load.rpartition(":")[2]](**entry.arguments)
     return workload
 
 
@@ -46,21 +47,23 @@ def test_parts_are_disjoint(tiny: Path) -> None:
     sizes = {part: len(mnist.load(part).labels_B) for part in ("train", "feedback", "score", "audit")}
     assert sizes == {"train": 500, "feedback": 20, "score": 80, "audit": 200}
     rows = torch.cat([mnist.load(part).x_BCHW.flatten(1) for part in ("train", "feedback", "score", "audit")])
-    assert len(rows.unique(dim=0)) == 800
+    assert len(rows.unique(dim=0)) == 800  # type: ignore[no-untyped-call]
 
 
 def test_the_parts_do_not_depend_on_the_order_in_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path
 ) -> None:
     other = mnist_files.write(tmp_path / "shuffled", shuffle=True)
-    before = {part: mnist.load(part) for part in ("train", "feedback", "score", "audit")}
+    parts: tuple[mnist.Part, ...] = ("train", "feedback", "score", "audit")
+    before = {part: mnist.load(part) for part in parts}
     assert not (tiny / "train-labels-idx1-ubyte.gz").samefile(other / "train-labels-idx1-ubyte.gz")
     monkeypatch.setattr(mnist, "dataset_path", lambda entry: other)
     for part, digits in before.items():
         again = mnist.load(part)
         assert torch.equal(again.x_BCHW, digits.x_BCHW)
         assert torch.equal(again.labels_B, digits.labels_B)
-    assert len(before["score"].labels_B.unique()) == 10, "a part is no run of equal digits"
+    digits_seen = before["score"].labels_B.unique()  # type: ignore[no-untyped-call]
+    assert len(digits_seen) == 10, "a part is not a run of equal digits"
 
 
 def test_missing_data_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +188,7 @@ def test_permuted_tasks_are_reorderings_of_different_images(tiny: Path) -> None:
         assert rows <= original
         assert all(not rows & others for others in seen)
         seen.append(rows)
-    assert len(work._permutations_TP.unique(dim=0)) == 5
+    assert len(work._permutations_TP.unique(dim=0)) == 5  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

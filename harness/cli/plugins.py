@@ -1,0 +1,39 @@
+"""`bench plugins`: the installed plugins, with the errors of the broken ones."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.output import SCHEMA, json_out
+from harness.errors import EXIT_BROKEN, EXIT_OK
+from harness.plugins.registry import load_registry
+from harness.report import text
+
+
+@click.command("plugins")
+@click.option("--refresh", is_flag=True, help="Read every plugin again, including those that failed before.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
+    """List plugins, with the errors of the broken ones."""
+    registry = load_registry(block=blocked, refresh=refresh)
+    if as_json:
+        rows = [
+            {
+                "distribution": p.distribution,
+                "version": p.version,
+                "name": p.name,
+                "module": p.module,
+                "hooks": list(p.hooks),
+                "error": p.error,
+            }
+            for p in registry.plugins
+        ]
+        json_out({"schema": SCHEMA, "plugins": rows})
+    else:
+        table = [["distribution", "version", "plugin", "hooks"]]
+        for p in registry.plugins:
+            hooks = ", ".join(hook.removeprefix("bench_") for hook in p.hooks)
+            table.append([p.distribution, p.version, p.name, f"BROKEN: {p.error}" if p.error else hooks])
+        click.echo(text.columns(table))
+    return EXIT_BROKEN if any(p.error for p in registry.plugins) else EXIT_OK

@@ -1,0 +1,36 @@
+"""Finds the files of modules without importing them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+
+def locate(module: str) -> Path | None:
+    """The file of a module, found without importing the module or its parents; None where it cannot be found.
+
+    `find_spec` imports the parents of a dotted name. Therefore only the top-level name is looked up, which also finds
+    editable installs, and the path of the module is derived from that of the package.
+    """
+    top, *submodules = module.split(".")
+    folders, origin = locate_top(top)
+    if not submodules:
+        return origin
+    for folder in folders:
+        base = Path(folder, *submodules)
+        for candidate in (base / "__init__.py", base.with_name(f"{base.name}.py")):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
+    """The folders of a top-level package (none for a single module), and the file that its import executes, if any."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return (), None
+    if spec is None:
+        return (), None
+    origin = Path(spec.origin) if spec.has_location and spec.origin else None
+    return tuple(spec.submodule_search_locations or ()), origin

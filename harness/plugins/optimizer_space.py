@@ -1,0 +1,67 @@
+"""The hyperparameters of an optimizer class, from its signature."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+from harness.contract.domains import Fixed, LogUniform, Scalar, Space
+from harness.errors import PluginError
+
+#: Arguments that mean the same in all optimizers, and the values that they may have.
+_LIMITS = {
+    "momentum": (0.0, 0.999999),
+    "betas": (0.0, 0.999999),
+    "weight_decay": (0.0, math.inf),
+    "eps": (0.0, math.inf),
+}
+
+
+def signature_space(optimizer: Any) -> Space:
+    """The search space of an optimizer class: its learning rate is searched, other scalars stay at their defaults.
+
+    `betas` are `beta1`, `beta2` and so on.
+
+    Raises:
+        PluginError: it needs more arguments than parameters and a learning rate; or its `step` needs a closure, as that
+            of `torch.optim.LBFGS` does: how often an update computes the loss is for a submission to decide.
+    """
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise PluginError(
+            f"{optimizer.__name__} computes the loss within its step, so it cannot run by itself",
+            fix="write a submission class whose `step` calls `work.backward` in the closure",
+        )
+    space: Space = {}
+    # The first argument is the parameters.
+    for parameter in list(inspect.signature(optimizer).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default = parameter.default
+        if parameter.name == "lr":
+            is_rate = isinstance(default, float) and 0 < default < math.inf
+            space["lr"] = LogUniform(1e-4, 1e-1, default=float(default) if is_rate else 1e-3)
+        elif default is parameter.empty:
+            raise PluginError(
+                f"{optimizer.__name__} needs the argument {parameter.name!r}", fix="write a Recipe that gives it"
+            )
+        elif parameter.name == "betas" and isinstance(default, tuple):
+            space |= {f"beta{k}": _fix_at("betas", beta) for k, beta in enumerate(default, 1)}
+        elif _is_scalar(default):
+            # `weight_decay: float = 0` takes real numbers although its default is an integer.
+            is_real = parameter.annotation in (float, "float") and not isinstance(default, str | bool)
+            space[parameter.name] = _fix_at(parameter.name, float(default) if is_real else default)
+    return space
+
+
+def _fix_at(name: str, default: Scalar) -> Fixed:
+    """An argument at its default, within the limits of its name; without them where its default is outside them."""
+    low, high = _LIMITS.get(name, (math.inf, -math.inf))
+    if isinstance(default, str | bool) or not low <= default <= high:
+        return Fixed(default)
+    return Fixed(float(default), limits=(low, None if high == math.inf else high))
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, Scalar) and not (isinstance(value, float) and not math.isfinite(value))

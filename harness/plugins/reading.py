@@ -1,0 +1,137 @@
+"""Reads plugins in child processes with a time limit, so that one that hangs or crashes costs one message."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.plugins.contents import PluginContents, ReadRequest
+from harness.system import python_process
+
+TIMEOUT_VARIABLE = "BENCH_PLUGIN_TIMEOUT"
+_DEFAULT_TIMEOUT_S = 20.0
+_POLL_INTERVAL_S = 0.005
+
+
+def time_limit() -> float:
+    """The seconds that a child process may take.
+
+    Raises:
+        UsageError: the environment variable is not a positive number.
+    """
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    try:
+        limit = float(text or _DEFAULT_TIMEOUT_S)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < 1e6:
+        problem = f"{TIMEOUT_VARIABLE}={text} must be a positive number of seconds"
+        raise UsageError(problem, fix=f"{TIMEOUT_VARIABLE}={_DEFAULT_TIMEOUT_S:g}, or leave it unset")
+    return limit
+
+
+def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
+    """Read each request in a process of its own, several at once; a failure there becomes `PluginContents.error`.
+
+    Args:
+        limit: seconds per process.
+    """
+    answers: dict[int, PluginContents] = {}
+    waiting = list(enumerate(requests))
+    running: dict[int, _Child] = {}
+    capacity = max(4, os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory(prefix="algorace-", ignore_cleanup_errors=True) as folder:
+        try:
+            while waiting or running:
+                while waiting and len(running) < capacity:
+                    index, request = waiting.pop(0)
+                    running[index] = _Child(request, limit, Path(folder, str(index)))
+                ended = [index for index, child in running.items() if child.has_ended()]
+                for index in ended:
+                    answers[index] = running.pop(index).read_answer()
+                if not ended:
+                    time.sleep(_POLL_INTERVAL_S)
+        finally:
+            for child in running.values():
+                child.kill()
+    return [answers[index] for index in range(len(requests))]
+
+
+class _Child:
+    """One process that reads one plugin. It answers in a file, since a plugin may print to stdout."""
+
+    def __init__(self, request: ReadRequest, limit: float, folder: Path) -> None:
+        folder.mkdir()
+        self._limit = limit
+        self._answer, self._errors = folder / "answer.json", folder / "stderr"
+        job = msgspec.structs.replace(request, path=python_process.import_path(), limit=limit)
+        (folder / "request.json").write_bytes(msgspec.json.encode(job))
+        with open(self._errors, "wb") as errors:
+            self._process = self._start(folder, errors)
+        self._deadline = time.monotonic() + limit
+        self._timed_out = False
+
+    @staticmethod
+    def _start(folder: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            python_process.command("harness.plugins.child", str(folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=python_process.environment(),
+            start_new_session=True,  # so that the processes it starts can be killed with it
+        )
+
+    def has_ended(self) -> bool:
+        """Whether the process has ended; it is killed when its time is up."""
+        if self._process.poll() is not None:
+            return True
+        if time.monotonic() < self._deadline:
+            return False
+        self._timed_out = True
+        self.kill()
+        return True
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def read_answer(self) -> PluginContents:
+        """The answer of a process that has ended; without one, how it ended."""
+        if self._answer.exists():
+            try:
+                return msgspec.json.decode(self._answer.read_bytes(), type=PluginContents)
+            except msgspec.MsgspecError as error:
+                return PluginContents(error=f"its entries cannot be decoded: {error}")
+        code = self._process.returncode
+        if self._timed_out:
+            return PluginContents(
+                error=f"it took longer than {self._limit:g} s to import", fix=f"{TIMEOUT_VARIABLE} sets the limit"
+            )
+        if code < 0:
+            return PluginContents(error=f"importing it ended the process with {_signal_name(-code)}")
+        return PluginContents(error=f"importing it ended the process with exit code {code}{self._last_error_line()}")
+
+    def _last_error_line(self) -> str:
+        """`: ` and the last line that the process wrote to stderr; nothing where it wrote none."""
+        lines = self._errors.read_text(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last[:200]}" if last else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,37 @@
+"""What every test session does: it records the errors that the code under test constructs, for a check at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.error_messages import ErrorRecorder
+
+HERE = Path(__file__).resolve().parent
+#: The module whose tests judge the whole session, so that they run after everything else.
+LAST = "test_error_messages.py"
+_recorder = ErrorRecorder()
+
+
+def pytest_configure() -> None:
+    _recorder.install()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name == LAST)
+
+
+@pytest.fixture(scope="session")
+def recorded_errors() -> ErrorRecorder:
+    """The errors that the session's code has constructed so far."""
+    return _recorder
+
+
+@pytest.fixture
+def is_whole_suite(request: pytest.FixtureRequest) -> bool:
+    """Whether every test is being run: nothing but the folder of tests, or one above it, was named."""
+    options = request.config.option
+    named = [Path(argument).resolve() for argument in request.config.args]
+    selects = options.keyword or options.markexpr or options.deselect or getattr(options, "lf", False)
+    return not selects and any(HERE.is_relative_to(path) for path in named)

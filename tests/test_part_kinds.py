@@ -1,0 +1,86 @@
+"""The table of part kinds is the only place that lists them: recipes, entries and documents follow it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from harness.contract import part_kinds
+from harness.contract.entries import NEEDS, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
+from harness.errors import UsageError
+from harness.planning.compose import compose, find_ineligibility
+from harness.planning.rulesets import ruleset
+from harness.plugins.registry import load_registry
+from harness.worker.recipe import Recipe
+from tests import micro
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class OnePart:
+    """A registry with an optimizer and one more part, which declares no needs."""
+
+    def __init__(self, kind: str) -> None:
+        self._entries = {name: PartEntry(kind=name, name="p", load="m:f", summary="s") for name in ("optimizer", kind)}
+
+    def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
+        assert kind is not None
+        return self._entries[kind]
+
+
+def test_every_kind_is_a_field_of_a_recipe() -> None:
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    assert fields[: len(PART_KINDS)] == list(PART_KINDS), "the parts come first, in the order of the table"
+    required = {f.name for f in dataclasses.fields(Recipe) if f.default is f.default_factory is dataclasses.MISSING}
+    assert required == {name for name, kind in PART_KINDS.items() if kind.required}
+
+
+def test_an_entry_of_another_kind_is_refused() -> None:
+    assert get_args(part_kinds.PartKindName) == tuple(PART_KINDS)
+    text = msgspec.json.encode(PartEntry(kind="order", name="p", load="m:f", summary="s"))
+    assert msgspec.json.decode(text, type=PartEntry).kind == "order"
+    with pytest.raises(msgspec.ValidationError, match="kind"):
+        msgspec.json.decode(text.replace(b'"order"', b'"sequence"'), type=PartEntry)
+
+
+def test_implied_needs_are_needs() -> None:
+    assert frozenset().union(*(kind.implied_needs for kind in PART_KINDS.values())) <= NEEDS
+
+
+@pytest.mark.parametrize("part", load_registry().parts(), ids=lambda part: part.id)
+def test_a_shipped_part_declares_what_its_kind_implies(part: PartEntry) -> None:
+    """So that the table changes no run id: the needs of a submission stand in it."""
+    assert part.all_needs == part.needs
+
+
+@pytest.mark.parametrize(
+    ("kind", "workload", "reason"),
+    [
+        ("order", micro.STREAM_ENTRY, "needs random access to its training data"),
+        ("order", micro.ENTRY, ""),
+        ("replay", micro.ENTRY, "needs a replay buffer"),
+        ("replay", micro.STREAM_ENTRY, ""),
+        ("penalty", micro.ENTRY, ""),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_part_needs_what_its_kind_implies(kind: str, workload: WorkloadEntry, reason: str) -> None:
+    entry = SubmissionEntry(name="s", summary="s", parts=("optimizer:p", f"{kind}:p"))
+    assert find_ineligibility(compose(entry, OnePart(kind)), workload.facts, ruleset("quick")) == reason
+
+
+def test_a_submission_of_parts_has_every_required_kind() -> None:
+    entry = SubmissionEntry(name="s", summary="s", parts=("order:p",))
+    with pytest.raises(UsageError, match="'s' has no optimizer") as error:
+        compose(entry, OnePart("order"))
+    assert error.value.fix == "put one in front: OPTIMIZER+order:p"
+
+
+@pytest.mark.parametrize("kind", PART_KINDS.values(), ids=PART_KINDS)
+def test_the_documents_have_a_row_for_every_kind(kind: part_kinds.PartKind) -> None:
+    assert f"| `{kind.name}` | {kind.called_with} | {kind.returns} |" in (ROOT / "docs" / "authors.md").read_text()
