@@ -13,6 +13,7 @@ from harness.cli.resolve import open_registry
 from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown
 from harness.planning.roles import REFERENCE_TAG
+from harness.planning.stopping_rules import stopping_rule
 from harness.storage import layout
 from harness.storage.records import iter_records, read_record
 from harness.storage.shards import find_packed
@@ -58,7 +59,7 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
-        if spec.ruleset.stopping in ("chosen", "drawn"):
+        if stopping_rule(spec.ruleset.stopping).has_own_tables:
             if staged is not None:
                 staged.append(record)
         elif spec.purpose == "score" and spec.stop is None:

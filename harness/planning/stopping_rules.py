@@ -16,6 +16,7 @@ from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import unknown
 from harness.scoring import anytime, fixed_stop
+from harness.scoring.result_table import ResultTable
 
 
 class StoppingRule:
@@ -27,6 +28,8 @@ class StoppingRule:
     name: ClassVar[str] = "first-hit"
     #: Whether results are something else than a time to target and are tabulated apart from the leaderboard.
     has_own_tables: ClassVar[bool] = False
+    #: The key of these results in JSON; only with `has_own_tables`.
+    json_key: ClassVar[str] = ""
     #: Whether tuning trials over the whole budget come first, from which the stop of all others is chosen.
     chooses_stop: ClassVar[bool] = False
 
@@ -58,6 +61,14 @@ class StoppingRule:
         """The stop in examples that tuning trials suggest for so many fresh studies; only with `chooses_stop`."""
         raise AssertionError(f"{self.name} chooses no stop")
 
+    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+        """Tables of the results; only with `has_own_tables`.
+
+        Args:
+            records: of any kind of stopping; those of other kinds are left out.
+        """
+        raise AssertionError(f"results of {self.name} are in the leaderboard")
+
 
 class StopAtShare(StoppingRule):
     """Trials end at `stop_share` of the budget, target or not (`share`)."""
@@ -83,7 +94,8 @@ class _OneTrialOnPools(StoppingRule):
 class ChosenStop(_OneTrialOnPools):
     """Trials on fresh seeds end at a stop that was chosen on tuning seeds (`chosen`); see `scoring.fixed_stop`."""
 
-    name = "chosen"
+    name = fixed_stop.STOPPING
+    json_key = "fixed_stop"
     chooses_stop = True
 
     def find_problem(self, ruleset: Ruleset) -> str:
@@ -94,11 +106,15 @@ class ChosenStop(_OneTrialOnPools):
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
         return fixed_stop.choose_stop(tuning, studies)
 
+    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+        return fixed_stop.tabulate_claims(fixed_stop.claims(records))
+
 
 class DrawnBudget(_OneTrialOnPools):
     """Trials end at a budget that is drawn for each study and hidden (`drawn`); see `scoring.anytime`."""
 
-    name = "drawn"
+    name = anytime.STOPPING
+    json_key = "anytime"
 
     def horizon(self, facts: WorkloadFacts, seed: int, study: int) -> int | None:
         digest = hashlib.sha256(f"{seed}/{facts.name}/{study}/budget".encode()).digest()
@@ -106,6 +122,9 @@ class DrawnBudget(_OneTrialOnPools):
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
         return anytime.envelope_horizons(facts.budget.horizon, facts.eval_every)
+
+    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+        return anytime.tabulate_scores(anytime.scores(records))
 
 
 #: Every kind of stopping by the name that rulesets and records give it.

@@ -12,12 +12,16 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.run import RunSpec
 from harness.contract.workload import Target
+from harness.scoring.result_table import ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
 
+#: The kind of stopping whose records this module scores.
+STOPPING = "drawn"
 #: Shares of the drawn budget at which the weights are evaluated.
 STOPS = (1 / 8, 1 / 4, 1 / 2, 1.0)
 #: The budget is drawn uniformly between the workload's budget times these two factors.
@@ -125,7 +129,7 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
 
     Two sources under one name are two submissions; of several runs of one seed the earliest counts.
     """
-    drawn = [r for r in records if r.spec.ruleset.stopping == "drawn" and not (r.spec.overridden or r.spec.smoke)]
+    drawn = [r for r in records if r.spec.ruleset.stopping == STOPPING and not (r.spec.overridden or r.spec.smoke)]
     ambiguous = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
     references: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
@@ -210,3 +214,36 @@ def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], t
         if at:
             metrics[at] = points[at][target.metric]
     return metrics
+
+
+def tabulate_scores(rows: Sequence[AnytimeScore]) -> list[ResultTable]:
+    """Scores as one table for each hardware class, ruleset and workload."""
+    return [_tabulate(table) for table in split_into_tables(rows)]
+
+
+def _tabulate(rows: Sequence[AnytimeScore]) -> ResultTable:
+    first, cells = rows[0], []
+    for score in rows:
+        studies = f"{min(score.studies):.3f} – {max(score.studies):.3f}" if score.studies else None
+        clipped = f"{score.clipped} stops outside the reference's envelope" if score.clipped else ""
+        cells.append((score.submission, len(score.studies), score.score, studies, score.reason or clipped))
+    return ResultTable(
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the reference over the budget spent",
+        heading=("submission", "n", "score", "studies", "remark"),
+        formats=("", "d", ".3f", ">", ""),
+        rows=tuple(cells),
+        data=tuple(_score_data(score) for score in rows),
+    )
+
+
+def _score_data(score: AnytimeScore) -> dict[str, Any]:
+    return {
+        "submission": score.submission,
+        "workload": score.workload,
+        "hardware": score.hardware,
+        "ruleset": score.ruleset,
+        "score": score.score,
+        "studies": list(score.studies),
+        "clipped": score.clipped,
+        "reason": score.reason,
+    }

@@ -10,12 +10,15 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.workload import Target
+from harness.scoring.result_table import NUMBER, ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
 
+#: The kind of stopping whose records this module scores.
+STOPPING = "chosen"
 #: The mean meets the target when a one-sided t test says so at this level.
 LEVEL = 0.01
 #: Fresh seeds below which there is no verdict.
@@ -103,7 +106,7 @@ def claims(records: Iterable[Record]) -> list[StopClaim]:
     chosen = [
         record
         for record in records
-        if record.spec.ruleset.stopping == "chosen"
+        if record.spec.ruleset.stopping == STOPPING
         and record.spec.purpose == "score"
         and not (record.spec.overridden or record.spec.smoke)
     ]
@@ -161,3 +164,45 @@ def one_sided(values: Sequence[float], target: Target) -> float:
         return 0.0 if target.met({target.metric: values[0]}) else 1.0
     side: Literal["less", "greater"] = "less" if target.goal == "min" else "greater"
     return float(stats.ttest_1samp(values, target.value, alternative=side).pvalue)
+
+
+def tabulate_claims(rows: Sequence[StopClaim]) -> list[ResultTable]:
+    """Claims as one table for each hardware class, ruleset and workload."""
+    return [_tabulate(table) for table in split_into_tables(rows)]
+
+
+def _tabulate(rows: Sequence[StopClaim]) -> ResultTable:
+    first, cells = rows[0], []
+    for claim in rows:
+        spread = f" ± {statistics.stdev(claim.values):.2g}" if len(claim.values) > 1 else ""
+        mean = None if math.isnan(claim.mean) else f"{claim.mean:.4f}{spread}"
+        seconds = statistics.median(claim.seconds) if claim.seconds else None
+        verdict = claim.reason or ("met" if claim.met else "not met")
+        cells.append((claim.submission, claim.n, claim.stop, seconds, mean, claim.p, verdict))
+    return ResultTable(
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: mean {first.metric} at a chosen stop, "
+        f"target {first.target:.3g}, one-sided p < {LEVEL:g}",
+        heading=("submission", "n", "examples", "seconds", "mean ± sd", "p", "target"),
+        formats=("", "d", ",d", NUMBER, ">", ".2g", ""),
+        rows=tuple(cells),
+        data=tuple(_claim_data(claim) for claim in rows),
+    )
+
+
+def _claim_data(claim: StopClaim) -> dict[str, Any]:
+    return {
+        "submission": claim.submission,
+        "workload": claim.workload,
+        "hardware": claim.hardware,
+        "ruleset": claim.ruleset,
+        "metric": claim.metric,
+        "target": claim.target,
+        "stop": claim.stop,
+        "n": claim.n,
+        "values": list(claim.values),
+        "mean": claim.mean,
+        "p": claim.p,
+        "met": claim.met,
+        "seconds": claim.time,
+        "reason": claim.reason,
+    }
