@@ -26,6 +26,7 @@ Studies = Mapping[str, Mapping[str, Mapping[int, float]]]
 RULESETS: dict[str, str] = {"external": "external_tuning", "self-tuning": "self_tuning"}
 FRAMEWORKS = ("jax", "pytorch")
 MEASUREMENTS = "eval_measurements.csv"
+_FIX = "download the trial's logs again, or remove its folder"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
     metric = b"validation/" + target.metric.encode()
     missing = [name.decode() for name in (b"score", metric) if name not in header]
     if not header or missing:
-        raise DataError(f"no column {' and no '.join(missing)}" if header else "the file is empty")
+        raise DataError(f"no column {' and no '.join(missing)}" if header else "the file is empty", fix=_FIX)
     time_column, metric_column, width = header.index(b"score"), header.index(metric), len(header)
     sign = 1.0 if target.goal == "max" else -1.0
     goal = sign * target.value
@@ -78,7 +79,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
         except ValueError:
             continue
     if not whole:
-        raise DataError("the file has a header and no whole row")
+        raise DataError("the file has a header and no whole row", fix=_FIX)
     return None
 
 
@@ -96,7 +97,7 @@ def _seconds(field: bytes, index: int) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise DataError(f"row {index} meets the target at the time {field.decode(errors='replace')!r}")
+        raise DataError(f"row {index} meets the target at the time {field.decode(errors='replace')!r}", fix=_FIX)
     return seconds
 
 
@@ -153,8 +154,11 @@ def _study_time(
         except FileNotFoundError:
             skipped.append(Skipped(item=f"{where}/{trial.name}", reason=f"no {MEASUREMENTS}"))
             continue
-        except (OSError, DataError) as error:
+        except OSError as error:
             skipped.append(Skipped(item=f"{where}/{trial.name}", reason=str(error)))
+            continue
+        except DataError as error:
+            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=error.what))
             continue
         count += 1
         if hit is not None:
