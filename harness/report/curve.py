@@ -87,7 +87,7 @@ def write(panels: Sequence[Panel], path: Path, title: str) -> None:
         else:
             _by_matplotlib(panels, path, title)
     except OSError as error:
-        raise BenchError(f"cannot write {path}: {error.strerror or error}") from error
+        raise BenchError(f"cannot write {path}: {error.strerror or error}", fix="name another file") from error
 
 
 def svg(panels: Sequence[Panel], title: str) -> str:

@@ -235,7 +235,7 @@ def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
+        raise DataError(f"cannot read {path}: {error}", fix="expected a CSV file with a header") from None
 
 
 def _read_json(path: Path) -> pd.DataFrame:
@@ -246,4 +246,4 @@ def _read_json(path: Path) -> pd.DataFrame:
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
         return pd.DataFrame(rows)
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
+        raise DataError(f"cannot read {path}: {error}", fix="expected JSON, a row per line or a list of rows") from None

@@ -245,10 +245,11 @@ def profile_scores(
     """
     check_table(times)
     if not base:
-        raise UsageError("no base workload to score on")
+        raise UsageError("there is no base workload to score on", fix="name at least one")
     for variant, parent in held_out.items():
         if parent not in base:
-            raise UsageError(f"held-out {variant} belongs to {parent}, which is not among the base workloads")
+            problem = f"held-out {variant} belongs to {parent}, which is not among the base workloads"
+            raise UsageError(problem, fix=f"add {parent} to them, or leave out {variant}")
     table = penalised_times(times, base=base, held_out=held_out, limit=limit)
     best = {w: min(row[w] for row in table.values()) for w in base}
     return {

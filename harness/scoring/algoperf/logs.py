@@ -49,6 +49,10 @@ class Logs:
         return {s: {w: workload_time(list(k.values())) for w, k in row.items()} for s, row in self.studies.items()}
 
 
+#: What to do about a file of measurements that cannot be used.
+_REPLACE = "download the log again, or remove the trial"
+
+
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """First row of an `eval_measurements.csv` that meets a target; None when no row does.
 
@@ -63,7 +67,8 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
     metric = b"validation/" + target.metric.encode()
     missing = [name.decode() for name in (b"score", metric) if name not in header]
     if not header or missing:
-        raise DataError(f"no column {' and no '.join(missing)}" if header else "the file is empty")
+        problem = f"no column {' and no '.join(missing)}" if header else "the file is empty"
+        raise DataError(problem, fix=_REPLACE)
     time_column, metric_column, width = header.index(b"score"), header.index(metric), len(header)
     sign = 1.0 if target.goal == "max" else -1.0
     goal = sign * target.value
@@ -78,7 +83,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
         except ValueError:
             continue
     if not whole:
-        raise DataError("the file has a header and no whole row")
+        raise DataError("the file has a header and no whole row", fix=_REPLACE)
     return None
 
 
@@ -96,7 +101,8 @@ def _seconds(field: bytes, index: int) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise DataError(f"row {index} meets the target at the time {field.decode(errors='replace')!r}")
+        problem = f"row {index} meets the target at the time {field.decode(errors='replace')!r}"
+        raise DataError(problem, fix="a time must be a positive number of seconds")
     return seconds
 
 
@@ -154,7 +160,8 @@ def _study_time(
             skipped.append(Skipped(item=f"{where}/{trial.name}", reason=f"no {MEASUREMENTS}"))
             continue
         except (OSError, DataError) as error:
-            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=str(error)))
+            reason = error.what if isinstance(error, DataError) else str(error)
+            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=reason))
             continue
         count += 1
         if hit is not None:

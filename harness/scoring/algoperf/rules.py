@@ -127,7 +127,8 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
             metric, value = entry["target_metric_name"], float(entry["validation_target_value"])
         except (TypeError, KeyError, ValueError):
             raise DataError(
-                f"{path}: workloads.{workload} needs 'target_metric_name' and a number 'validation_target_value'"
+                f"{path}: workloads.{workload} needs 'target_metric_name' and a number 'validation_target_value'",
+                fix="see AlgoPerf's workload_targets.json",
             ) from None
         targets[workload] = make_target(workload, str(metric), value)
     names = content.get("base_workloads")
@@ -167,6 +168,10 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
+#: The form of a table, for messages.
+_TABLE = "expected a header, and rows of a name and a time for each workload; inf for a miss"
+
+
 def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """A table of times: first column the submission, then one column per workload; `inf` is a miss, blank is absent.
 
@@ -177,19 +182,20 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
+        raise DataError(f"cannot read {path}: {error}", fix=_TABLE) from None
     if len(rows) < 2:
-        raise DataError(f"{path} has no rows")
+        raise DataError(f"{path} has no rows", fix=_TABLE)
     columns, table = [c.strip() for c in rows[0][1:]], dict[str, dict[str, float]]()
     for number, (name, *fields) in enumerate(rows[1:], start=2):
         if len(fields) != len(columns):
-            raise DataError(f"{path}, row {number} has {len(fields) + 1} fields, the header {len(columns) + 1}")
+            problem = f"{path}, row {number} has {len(fields) + 1} fields, the header {len(columns) + 1}"
+            raise DataError(problem, fix=_TABLE)
         if name in table:
-            raise DataError(f"{path}, row {number} names {name!r} a second time")
+            raise DataError(f"{path}, row {number} names {name!r} a second time", fix="remove one of the rows")
         try:
             table[name] = {c: float(f) for c, f in zip(columns, fields, strict=True) if f.strip()}
         except ValueError as error:
-            raise DataError(f"{path}, row {number} ({name}): {error}") from None
+            raise DataError(f"{path}, row {number} ({name}): {error}", fix=_TABLE) from None
     return table
 
 
@@ -197,12 +203,12 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
+        raise DataError(f"cannot read {path}: {error}", fix="expected a JSON file") from None
 
 
 def _names(path: str | os.PathLike[str], value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise DataError(f"{path}: expected a list of workload names")
+        raise DataError(f"{path} must have a list of workload names", fix='such as ["wmt", "ogbg"]')
     return tuple(dict.fromkeys(value))
 
 
