@@ -244,7 +244,7 @@ def reference_families(
         families = [resolve_submission(name, registry) for name in split_names([names])]
         for family in families:
             if reason := compose.find_ineligibility(compose.compose(family, registry), entry.facts, ruleset):
-                raise UsageError(f"{family.name} cannot run on {entry.name}: {reason}")
+                raise UsageError(f"{family.name} cannot run on {entry.name}: {reason}", fix="name another reference")
         return families
     families = []
     for family in registry.submissions():

@@ -36,7 +36,7 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             example = "lr=3e-4" if flag == "--set" else "address=auto"
-            raise UsageError(f"{flag} {pair}: write NAME=VALUE, such as {flag} {example}")
+            raise UsageError(f"{flag} {pair} must be of the form NAME=VALUE", fix=f"such as {flag} {example}")
         values[name.strip()] = value.strip()
     return values
 

@@ -39,6 +39,10 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
+#: The shortest sweep, for messages.
+_EXAMPLE = "such as submissions: [wsd], workloads: [lm-tiny]"
+
+
 def read(path: Path) -> Sweep:
     """The sweep in a file.
 
@@ -50,11 +54,11 @@ def read(path: Path) -> Sweep:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", fix="--sweep must name a YAML file") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", fix=_EXAMPLE) from None
     if not isinstance(content, dict):
-        raise UsageError(f"{path} must be a mapping of keys to values", fix="submissions: [wsd], workloads: [lm-tiny]")
+        raise UsageError(f"{path} must be a mapping of keys to values", fix=_EXAMPLE)
     for key in content:
         if key not in Sweep.__struct_fields__:
             complaint = unknown("key", str(key), Sweep.__struct_fields__)
@@ -65,7 +69,7 @@ def read(path: Path) -> Sweep:
     try:
         return msgspec.convert(content, Sweep)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{path}: {error}", fix=_EXAMPLE) from None
 
 
 def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:

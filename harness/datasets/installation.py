@@ -147,7 +147,8 @@ def link_folder(entry: DatasetEntry, folder: Path, name: str) -> FileState:
     source = (folder.expanduser() / name).absolute()
     state = folder_state(entry, name, source)
     if not state.good:
-        raise DataError(f"dataset {entry.name}: {state.detail or f'there is no folder {name} in {folder}'}")
+        problem = state.detail or f"there is no folder {name} in {folder}"
+        raise DataError(f"dataset {entry.name}: {problem}", fix=f"name the folder that contains {name}")
     target = file_path(entry, name)
     if target.is_symlink():
         target.unlink()

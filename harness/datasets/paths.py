@@ -37,7 +37,8 @@ def file_path(entry: DatasetEntry, name: str) -> Path:
 
 def _require_file_name(name: str, entry: DatasetEntry) -> str:
     if not is_file_name(name) or name == PROVENANCE:
-        raise PluginError(f"dataset {entry.name!r} has a bad file name: {name!r}")
+        problem = f"dataset {entry.name!r} has a file whose name is not a plain file name: {name!r}"
+        raise PluginError(problem, fix="letters, digits and any of . _ + -")
     return name
 
 

@@ -51,7 +51,8 @@ def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
     if not total:
         raise UsageError(f"{entry.name} is not counted in tokens", fix="choose files by name with --only PATTERN")
     if tokens > total:
-        raise UsageError(f"{entry.name} has {total:,} training tokens, fewer than {tokens:,}")
+        problem = f"{entry.name} has {total:,} training tokens, fewer than {tokens:,}"
+        raise UsageError(problem, fix=f"ask for at most {total:,}")
     names, selected = [], 0
     for file in entry.files:
         if not file.tokens or selected < tokens:

@@ -26,6 +26,7 @@ from harness.datasets.verification import hash_file, judge_file
 from harness.errors import DataError, UsageError
 from harness.system.files import is_file_name
 
+_CHECK_PERMISSIONS = "check that it exists and that you may read it"
 _ACCEPT = "--accept-checksum accepts a file of the right format that differs from the published one"
 
 
@@ -63,7 +64,7 @@ class FolderSource:
         self._folder = folder.expanduser()
         self._link = link
         if not self._folder.is_dir():
-            raise DataError(f"{folder} is not a folder")
+            raise DataError(f"{folder} is not a folder", fix="name a folder that has the files of the dataset")
         self._candidates = self._search()
 
     def close(self) -> None:
@@ -117,7 +118,7 @@ class FolderSource:
         try:
             return hash_file(path, file.name, installer.progress)
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+            raise DataError(f"cannot read {path}: {error.strerror or error}", fix=_CHECK_PERMISSIONS) from None
 
     def _refuse_guess(self, file: DatasetFile, candidates: list[Path]) -> None:
         # Several datasets have a train-images-idx3-ubyte.gz of the same format.
@@ -133,14 +134,15 @@ class FolderSource:
             with open(path, "rb") as source:
                 digest = copy_stream(source, part, file.name, path.stat().st_size, installer.progress)
         except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+            raise DataError(f"cannot read {path}: {error.strerror or error}", fix=_CHECK_PERMISSIONS) from None
         return installer.install(file, part, digest, str(path))
 
     def _extract_member(self, file: DatasetFile, installer: Installer) -> FileState:
         for name in _archive_names(file):
             for archive in sorted(self._folder.rglob(name)):
                 return _extract(self._entry, archive, file, installer, str(archive))
-        raise DataError(f"dataset {self._entry.name}: there is no {file.name} below {self._folder}")
+        problem = f"dataset {self._entry.name}: there is no {file.name} below {self._folder}"
+        raise DataError(problem, fix=f"bench data get {self._entry.name} downloads it")
 
 
 class WebSource:

@@ -71,7 +71,7 @@ def run_all(
             yield from _Scheduler(backend, runs, watcher, options).run(specs)
         except KeyboardInterrupt:
             backend.stop()
-            raise Interrupted("stopped", fix="give the same command again to go on") from None
+            raise Interrupted("stopped by the user", fix="give the same command again to go on") from None
         finally:
             backend.stop()
 

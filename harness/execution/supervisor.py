@@ -67,7 +67,7 @@ def supervise(
         folder.remove_checkpoints()
     watcher.finished(record)
     if interrupted:
-        raise Interrupted("stopped", fix="give the same command again to go on")
+        raise Interrupted("stopped by the user", fix="give the same command again to go on")
     return record
 
 

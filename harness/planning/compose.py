@@ -53,7 +53,8 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     for part in parts:
         for other in parts:
             if other.kind in part.excludes:
-                raise UsageError(f"{part.id} goes with no {other.kind} part, not with {other.name}", fix="leave it out")
+                problem = f"{part.id} cannot be combined with a part of kind {other.kind}"
+                raise UsageError(problem, fix=f"leave out {other.name}")
     space: Space = {}
     owner: dict[str, PartEntry] = {}
     for part in parts:

@@ -47,9 +47,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", fix="--ruleset must name a ruleset or a file"
+        ) from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {error}") from None
+        problem = f"{path} is not YAML: {' '.join(str(error).split())}"
+        raise UsageError(problem, fix="see harness/planning/rulesets.yaml") from None
     if not isinstance(content, dict):
         raise UsageError(
             f"{path} must be a mapping of the fields of a ruleset", fix="see harness/planning/rulesets.yaml"

@@ -91,7 +91,8 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
         try:
             factors = schedule(plan.progress(step), **chosen)
         except Exception as error:
-            raise PluginError(f"the schedule fails at update {step}: {loading.format_error(error)}") from error
+            problem = f"the schedule raises at update {step}: {loading.format_error(error)}"
+            raise PluginError(problem, fix="it must return a factor for every update") from error
         factors_at_steps.append(factors if isinstance(factors, Factors) else Factors(float(factors)))
     return factors_at_steps
 

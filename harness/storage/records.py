@@ -42,6 +42,10 @@ def content_hash(payload: bytes) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
+#: What to do about a record that is not what was written.
+_RESTORE = "restore it, or remove it and run the trial again"
+
+
 def decode(payload: bytes, where: str, *, known_hash: str | None = None) -> Record:
     """A record from JSON, strictly validated.
 
@@ -56,10 +60,10 @@ def decode(payload: bytes, where: str, *, known_hash: str | None = None) -> Reco
         record = _RECORDS.decode(payload)
     except msgspec.DecodeError as error:
         _require_known_schema(_schema_of(payload), where)
-        raise DamagedError(f"record {where} is damaged: {error}") from None
+        raise DamagedError(f"record {where} is damaged: {error}", fix=_RESTORE) from None
     _require_known_schema(record.schema, where)
     if record.content_hash != (known_hash or content_hash(payload)):
-        raise DamagedError(f"record {where} was edited: its content does not match its hash")
+        raise DamagedError(f"record {where} was edited: its content does not match its hash", fix=_RESTORE)
     return record
 
 

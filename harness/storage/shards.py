@@ -149,9 +149,11 @@ def read_index(shard: Path) -> ShardIndex:
         raise StoreError(f"shard {shard} has no index", fix=f"bench results pack {shard.parent} writes it")
     index = read_struct(path, ShardIndex)
     if index.schema != 1:
-        raise StoreError(f"index {path} has schema {index.schema}; this version reads schema 1")
+        problem = f"index {path} has schema {index.schema}; this version reads schema 1"
+        raise StoreError(problem, fix="update algorace, or pack the records again")
     if index.shard != shard.name:
-        raise DamagedError(f"index {path} describes another shard: {index.shard}")
+        problem = f"index {path} describes another shard: {index.shard}"
+        raise DamagedError(problem, fix="restore the shard and its index together")
     for packed in index.records:
         require_record_name(packed.file, path)
     return index
@@ -167,7 +169,8 @@ def require_record_name(name: str, where: Path) -> None:
         DamagedError: the name is not a plain file name, or not a record's.
     """
     if not is_file_name(name) or not layout.is_published_record(name):
-        raise DamagedError(f"{where}: {name!r} is not a file name of a record (letters, digits and any of . _ + -)")
+        problem = f"{where}: {name!r} is not a file name of a record"
+        raise DamagedError(problem, fix="letters, digits and any of . _ + -")
 
 
 def read_shard(path: Path) -> Iterator[PackedLine]:

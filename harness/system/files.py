@@ -94,7 +94,7 @@ def read_struct(path: Path, expected: type[T]) -> T:
     try:
         return msgspec.json.decode(read_file(path), type=expected)
     except msgspec.DecodeError as error:
-        raise DamagedError(f"{path} is damaged: {error}") from None
+        raise DamagedError(f"{path} is damaged: {error}", fix="restore it, or remove it") from None
 
 
 def unused_path(path: Path) -> Path:
@@ -117,7 +117,8 @@ def sync_folder(folder: Path) -> None:
 
 def read_error(path: Path, error: OSError) -> StoreError:
     """The error for a failed read; names the file."""
-    return StoreError(f"cannot read {path}: {error.strerror or error}")
+    problem = f"cannot read {path}: {error.strerror or error}"
+    return StoreError(problem, fix="check that it exists and that you may read it")
 
 
 def write_error(path: Path, error: OSError) -> StoreError:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from harness.errors import PluginError, StoreError
+from harness.errors import DamagedError, PluginError, StoreError
 from harness.system.files import unused_path, write_atomically, write_error
 from harness.worker import torch_errors
 
@@ -75,12 +75,16 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return None, warnings
 
 
+#: What is done about a checkpoint that cannot be used.
+_EARLIER = "the run resumes from an earlier one, or starts anew"
+
+
 def _read(path: Path) -> dict[str, Any]:
     header, _, payload = path.read_bytes().partition(b"\n")
     if not header.startswith(_MAGIC):
-        raise StoreError("it is not a checkpoint of this version")
+        raise DamagedError("it is not a checkpoint of this version", fix=_EARLIER)
     if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
-        raise StoreError("its SHA-256 does not match its content")
+        raise DamagedError("its SHA-256 does not match its content", fix=_EARLIER)
     # weights_only: a checkpoint is data and must never run code when it is read.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return state

@@ -139,7 +139,7 @@ def test_rulesets_are_listed_whole(bench: Bench) -> None:
 def test_an_executor_option_without_a_value_is_said_so(bench: Bench) -> None:
     code, _, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--executor-option", "address")
     assert code == 2
-    assert "--executor-option address: write NAME=VALUE" in err
+    assert "--executor-option address must be of the form NAME=VALUE" in err
 
 
 def test_in_process_takes_one_trial(bench: Bench) -> None:

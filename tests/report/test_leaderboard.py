@@ -7,6 +7,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -23,7 +24,7 @@ from tests.report.conftest import Bench
 REFERENCE = ("--reference", "alpha")
 
 
-def tables_of(bench: Bench, *more: str) -> dict[str, dict]:
+def tables_of(bench: Bench, *more: str) -> dict[str, Any]:
     done = bench("leaderboard", "--json", *more)
     assert done.code == 0, done.err
     return {table["hardware"]: table for table in json.loads(done.out)["tables"]}

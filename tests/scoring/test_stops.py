@@ -152,9 +152,9 @@ def test_the_envelope_never_gets_worse() -> None:
 
 def test_the_envelope_is_read_backwards() -> None:
     curve = anytime.envelope(reference(ENVELOPE))
-    assert curve.budget(0.8) == (pytest.approx(40.0), False)
+    assert curve.budget(0.8) == pytest.approx((40.0, False))
     # Half of the way from 0.8 to 0.4, halfway between 40 and 80 on a logarithmic axis.
-    assert curve.budget(0.6) == (pytest.approx(40 * math.sqrt(2)), False)
+    assert curve.budget(0.6) == pytest.approx((40 * math.sqrt(2), False))
     assert curve.budget(9.9) == (10.0, True)
     assert curve.budget(0.01) == (320.0, True)
 

@@ -26,7 +26,7 @@ def test_axes() -> None:
     assert time_to_target.target_result(run) == time_to_target.TargetResult(status="hit", value=3.0, lower=2.0, index=2)
     values = {
         by: time_to_target.target_result(run, by).value for by in ("time", "wall", "process", "examples", "steps")
-    }  # type: ignore[arg-type]
+    }
     assert values == {"time": 3.0, "wall": 6.0, "process": 3.0, "examples": 60.0, "steps": 3.0}
     on_gpu = record(spec(device="cuda"))
     assert time_to_target.target_result(on_gpu).value == 6.0

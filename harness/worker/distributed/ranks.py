@@ -99,7 +99,8 @@ class RankProcesses:
         while not self._store.check(keys):
             with self._changed:
                 if self._lost_ranks or self._changed.wait(0.05):
-                    raise BenchError(next(iter(self._lost_ranks.values())).reason)
+                    reason = next(iter(self._lost_ranks.values())).reason
+                    raise BenchError(reason, fix="worker.log has the output of every rank")
         self._group = join_group(0, self._job, self._store)
         return self._group
 

@@ -72,5 +72,5 @@ def test_workloads_and_breaks() -> None:
 )
 def test_refuses(runs: list[float], options: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        resample_gates(runs, **options)  # type: ignore[arg-type]
+        resample_gates(runs, **options)
     assert caught.value.fix
