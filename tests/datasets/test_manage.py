@@ -669,7 +669,7 @@ def test_the_default_folder_is_the_platforms_cache(monkeypatch: pytest.MonkeyPat
             {"files": (DatasetFile(name="a", sha256="a" * 64, content_sha256="b"),)},
             "the content_sha256 of a must be 64",
         ),
-        ({"files": (DatasetFile(name="a", content_sha256="b" * 64),)}, "a has a content_sha256 and no sha256"),
+        ({"files": (DatasetFile(name="a", content_sha256="b" * 64),)}, "a has a content_sha256 and must have a sha256"),
         ({"files": (DatasetFile(name="a", size=-1),)}, "must not be negative"),
         ({"files": (DatasetFile(name="a", urls=("file:///a",)),)}, "must begin with http"),
         ({"licence": ""}, "the licence must be one line"),

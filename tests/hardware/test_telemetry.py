@@ -229,7 +229,7 @@ def test_a_worker_cannot_send_readings() -> None:
     event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
     decoder = msgspec.json.Decoder(WorkerEvent)
     done = event_reader.decode_event(decoder, msgspec.json.encode(event))
-    assert "no event" in getattr(done, "reason", "")
+    assert "invalid event" in getattr(done, "reason", "")
 
 
 def test_readings_go_on_after_an_interruption() -> None:
