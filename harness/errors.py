@@ -89,15 +89,15 @@ class DataError(BenchError):
     """
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """The hint `; did you mean 'x'?` with the names that contain this one as a word, or else the nearest one.
 
     Returns:
         The hint, or an empty string where no name is close.
 
-    >>> nearest("wsdd", ["wsd", "adamw-cosine"])
+    >>> suggest_nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"
-    >>> nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
+    >>> suggest_nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
     "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
     known = sorted(known)
@@ -106,12 +106,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest name and all known ones.
 
-    >>> print(unknown("ruleset", "quik", ["quick", "external"]))
+    >>> print(unknown_name_error("ruleset", "quik", ["quick", "external"]))
     unknown ruleset 'quik'; did you mean 'quick'? (known: external, quick)
     """
     names = sorted(known)
     listed = ", ".join(names) if names else "none"
-    return UsageError(f"unknown {kind} {name!r}{nearest(name, names)}", fix=f"known: {listed}")
+    return UsageError(f"unknown {kind} {name!r}{suggest_nearest(name, names)}", fix=f"known: {listed}")

@@ -8,7 +8,7 @@ import click
 
 from harness import __version__
 from harness.cli import config
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 
 #: Command → (module:attribute, summary). Summaries are here so that `bench --help` imports no command.
 COMMANDS = {
@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown("command", args[0], COMMANDS)
+            raise unknown_name_error("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

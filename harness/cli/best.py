@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, json_out
+from harness.cli.output import SCHEMA, print_json
 from harness.cli.record_folders import check_workloads, folder_options, records
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
@@ -48,7 +48,7 @@ def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> i
     command = _command_words(first.spec)
     if as_json:
         result = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.result.value}
-        json_out({"schema": SCHEMA, **result, "hparams": first.spec.hparams, "command": " ".join(command)})
+        print_json({"schema": SCHEMA, **result, "hparams": first.spec.hparams, "command": " ".join(command)})
         return EXIT_OK
     # Seconds of two hardware classes cannot be compared, so the count is of one class.
     rivals = sum(summary.spec.hardware == first.spec.hardware for summary in hits)

@@ -19,7 +19,7 @@ from harness.calibration.runner import (
     reference_families,
     setting_submission,
 )
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
 from harness.cli.resolve import NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
@@ -105,7 +105,7 @@ def command(
         _write(out, result)
         results.append(result)
     if as_json:
-        json_out({"schema": SCHEMA, "calibrations": results})
+        print_json({"schema": SCHEMA, "calibrations": results})
     else:
         for result in results:
             _print(result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import json_out, note
+from harness.cli.output import note, print_json
 from harness.cli.record_folders import check_workloads, find_run, folder_options, of_submission, one_group, records
 from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -47,7 +47,7 @@ def compare(
     # A submission against itself has the same records on both sides: a ratio of 1 and no verdict.
     result = compare_records(of_submission(both, a), of_submission(both, b), by)
     if as_json:
-        json_out(comparison.comparison_json(result))
+        print_json(comparison.comparison_json(result))
     else:
         click.echo(comparison.comparison_text(result))
     if limit is not None and result.slower_than(limit):
@@ -68,6 +68,6 @@ def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
     """
     first, second = (find_run(name, runs, results) for name in (a, b))
     if as_json:
-        json_out(run_diff.diff_json(first, second))
+        print_json(run_diff.diff_json(first, second))
     else:
         click.echo(run_diff.diff_text(first, second))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 
 PROJECT_FILE = "bench.yaml"
 
@@ -51,7 +51,7 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
     commands: dict[str, dict[str, Any]] = {}
     for key, value in content.items():
         if key not in KEYS:
-            unknown_key = unknown("key", str(key), KEYS)
+            unknown_key = unknown_name_error("key", str(key), KEYS)
             raise UsageError(f"{path}: {unknown_key.what}", fix=unknown_key.fix)
         if type(value) is not (int if key in _NUMBERS else str):
             problem = f"{path}: {key}: {value!r} must be {'a whole number' if key in _NUMBERS else 'text'}"

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from harness.cli.output import SCHEMA, json_out, lively, note
+from harness.cli.output import SCHEMA, note, print_json, supports_color
 from harness.contract.entries import DatasetEntry
 from harness.datasets import manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
@@ -57,7 +57,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
     if as_json:
         rows = [_entry_json(entry) for entry in entries]
-        json_out({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
+        print_json({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
         return
     table = [["name", "installed", "size", "licence", "title"]]
     table += [[e.name, _installed_share(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
@@ -219,7 +219,7 @@ def _damaged(entry: DatasetEntry) -> list[str]:
 def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
     if as_json:
         rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in results]
-        json_out({"schema": SCHEMA, "datasets": rows})
+        print_json({"schema": SCHEMA, "datasets": rows})
         return
     table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in results for s in states]
     if table:
@@ -232,7 +232,7 @@ def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
 @contextmanager
 def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
     """A progress bar per file on a terminal; elsewhere one line per file."""
-    if not lively(sys.stderr):
+    if not supports_color(sys.stderr):
         yield _Lines(entry, verb)
         return
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
 from harness.errors import EXIT_OK
 from harness.hardware import classes, detect
 from harness.report import text
@@ -27,7 +27,7 @@ def command(threads: int, as_json: bool) -> int:
     """
     here = _here(threads)
     if as_json:
-        json_out({"schema": SCHEMA, "here": here, "declared": _declared()})
+        print_json({"schema": SCHEMA, "here": here, "declared": _declared()})
         return EXIT_OK
     click.echo("this machine")
     rows = [["class", "for", "declared", "recognised by"]]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import json_out, lively
+from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import MAKES_SOME, check_workloads, folder_options, records, references
 from harness.contract.record import Record
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
 from harness.report.grid import PLAIN, Palette
@@ -60,7 +60,7 @@ def leaderboard(
     boards = build_leaderboards(summaries, query)
     form = "json" if as_json else form
     if form == "json":
-        json_out({**renderers.as_json(boards, problems), **stops.as_json()})
+        print_json({**renderers.as_json(boards, problems), **stops.as_json()})
     elif form == "md":
         click.echo(renderers.as_markdown(boards, problems, stops.grids()), nl=False)
     elif form == "csv":
@@ -68,7 +68,7 @@ def leaderboard(
     elif form == "html":
         click.echo(renderers.as_html(boards, stops.grids()), nl=False)
     elif renderers.has_content(boards) or stops.grids():
-        coloured = lively(sys.stdout)
+        coloured = supports_color(sys.stdout)
         shown = renderers.as_text(boards, stops.grids(), palette=COLOURED if coloured else PLAIN)
         click.echo(shown, color=coloured)
     else:
@@ -88,7 +88,7 @@ def leaderboard_query(
         raise UsageError(f"--by {by} --target {level}: a metric at a budget has no target", fix="omit --target")
     axes: dict[str, Axis] = {axis: axis for axis in RANKED_AXES}
     if metric is None and by not in axes:
-        raise unknown("--by", by, [*axes, "metric@budget"])
+        raise unknown_name_error("--by", by, [*axes, "metric@budget"])
     return LeaderboardQuery(
         by=axes.get(by, "time"),
         metric=metric,

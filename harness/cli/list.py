@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from harness.cli import resolve
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
 from harness.errors import BenchError
 from harness.planning.compose import Composition, compose
@@ -24,7 +24,7 @@ def command(blocked: list[str], tier: str | None, as_json: bool) -> None:
     registry = resolve.open_registry(blocked)
     workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier)]
     if as_json:
-        json_out(
+        print_json(
             {
                 "schema": SCHEMA,
                 "workloads": [_workload_json(entry) for entry in workloads],

@@ -13,7 +13,7 @@ import msgspec
 SCHEMA = 1
 
 
-def json_out(data: Any) -> None:
+def print_json(data: Any) -> None:
     """Print plain data or structs as JSON to stdout."""
     text = msgspec.json.format(msgspec.json.encode(data, order="deterministic"), indent=2)
     click.echo(text.decode())
@@ -24,7 +24,7 @@ def note(message: str) -> None:
     click.echo(message, err=True)
 
 
-def lively(stream: Any = None) -> bool:
+def supports_color(stream: Any = None) -> bool:
     """Whether a stream (stderr when None) may get colours: it is a terminal, or `FORCE_COLOR` is set.
 
     `NO_COLOR` forbids colours.

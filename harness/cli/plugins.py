@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.output import SCHEMA, json_out
+from harness.cli.output import SCHEMA, print_json
 from harness.errors import EXIT_BROKEN, EXIT_OK
 from harness.plugins.registry import load_registry
 from harness.report import text
@@ -29,7 +29,7 @@ def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
             }
             for p in registry.plugins
         ]
-        json_out({"schema": SCHEMA, "plugins": rows})
+        print_json({"schema": SCHEMA, "plugins": rows})
     else:
         table = [["distribution", "version", "plugin", "hooks"]]
         for p in registry.plugins:

@@ -11,7 +11,7 @@ import click
 from harness.cli.output import note
 from harness.cli.resolve import open_registry
 from harness.contract.record import Record
-from harness.errors import StoreError, UsageError, unknown
+from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.planning.stopping_rules import stopping_rule
 from harness.storage import layout
@@ -76,7 +76,7 @@ def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
     """
     for name in sorted(names):
         if name not in known:
-            raise unknown("workload among the results", name, known)
+            raise unknown_name_error("workload among the results", name, known)
 
 
 def references(blocked: Sequence[str] | None, named: str | None) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None
         if chosen is None and len(names) > 1:
             raise UsageError(f"records of several {kinds}", fix=f"{flag} one of {', '.join(sorted(names))}")
         if chosen is not None and chosen not in names:
-            raise unknown(kind, chosen, names)
+            raise unknown_name_error(kind, chosen, names)
     return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
@@ -118,7 +118,7 @@ def of_submission(candidates: Sequence[Record], name: str) -> list[Record]:
     ]
     versions = sorted({r.spec.submission.id for r in chosen})
     if not chosen:
-        raise unknown("submission among the results", name, {r.spec.submission.name for r in candidates})
+        raise unknown_name_error("submission among the results", name, {r.spec.submission.name for r in candidates})
     if len(versions) > 1:
         raise UsageError(f"{name} has records of several versions", fix=f"one of {', '.join(versions)}")
     sources = sorted({f"{plain}#{r.spec.submission.source_hash[:6]}" for r in chosen})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.storage import packing, verification
 from harness.storage.shards import FolderReport
@@ -72,7 +72,7 @@ def _show(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: boo
             note(problem)
     total = sum(report.records for report in done)
     if as_json:
-        json_out({"schema": SCHEMA, "folder": str(folder), "records": total, "folders": done})
+        print_json({"schema": SCHEMA, "folder": str(folder), "records": total, "folders": done})
     else:
         shards = sum(len(report.shards) for report in done)
         click.echo(f"{verb} {_count(total, 'record')}, {_count(shards, 'shard')}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.output import SCHEMA, json_out
+from harness.cli.output import SCHEMA, print_json
 from harness.planning import rulesets
 from harness.report import text
 
@@ -15,7 +15,7 @@ def command(as_json: bool) -> None:
     """List the rulesets."""
     known = rulesets.rulesets().values()
     if as_json:
-        json_out({"schema": SCHEMA, "rulesets": list(known)})
+        print_json({"schema": SCHEMA, "rulesets": list(known)})
         return
     table = [["ruleset", "trials", "studies", "budget", "ranked", ""]]
     for ruleset in known:

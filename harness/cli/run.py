@@ -13,7 +13,7 @@ import click
 
 from harness.cli import config
 from harness.cli import sweep as sweeps
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
 from harness.cli.resolve import NameType, open_registry, parse_assignments
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_success
@@ -106,7 +106,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
         return EXIT_OK
     summaries = _run(registry, phased_plan, options)
     if options.as_json:
-        json_out({"schema": SCHEMA, "records": [read_summarized(summary) for summary in summaries]})
+        print_json({"schema": SCHEMA, "records": [read_summarized(summary) for summary in summaries]})
     else:
         _print_summary(summaries, options.runs)
     return EXIT_OK if all(is_success(summary.status) for summary in summaries) else EXIT_FAILED
@@ -224,7 +224,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     estimates = Estimates([folder for folder in (options.runs, Path("results")) if folder.is_dir()])
     if options.as_json:
         planned = [{"run_id": run_id(spec), "seconds": estimates.of(spec), "spec": spec} for spec in specs]
-        json_out({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
+        print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
         return
     rows = [["run", "submission", "workload", "for", "study", "trial", "device", "about", "hyperparameters"]]
     for spec in specs:

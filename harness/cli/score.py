@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import json_out
+from harness.cli.output import print_json
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import algoperf_tables
@@ -38,6 +38,6 @@ def score(
         logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference, without=dropped
     )
     if as_json:
-        json_out(result.to_json())
+        print_json(result.to_json())
         return
     click.echo(algoperf_tables.scores_text(result, all_skipped=all_skipped))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from harness.cli.list import submission_json
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
 from harness.cli.resolve import NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, CurveRequest, ScheduleCurve, resolve_curve
 from harness.contract import hyperparameters
@@ -17,7 +17,7 @@ from harness.contract.domains import Space
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import Stage, Target, WorkloadFacts
-from harness.errors import BenchError, UsageError, unknown
+from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
 from harness.planning.resolve import resolve_submission, resolve_workloads
 from harness.plugins.registry import Registry
@@ -92,7 +92,7 @@ def show(
         plotting.write(curve.panels(), plot, title=name)
         note(f"wrote {plot}")
     if as_json:
-        json_out({"schema": SCHEMA, **_entry_json(entry, registry), **(curve.json() if curve else {})})
+        print_json({"schema": SCHEMA, **_entry_json(entry, registry), **(curve.json() if curve else {})})
     else:
         _show_entry(entry, registry)
         if curve:
@@ -158,7 +158,7 @@ def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntr
     names = {entry.name for entry in registry.workloads()} | {entry.name for entry in registry.submissions()}
     names |= {entry.id for entry in registry.parts()}
     if name not in names and not {":", "+"} & set(name):
-        raise unknown("workload, submission or part", name, names)
+        raise unknown_name_error("workload, submission or part", name, names)
     return resolve_submission(name, registry)
 
 

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from harness.contract.base import Data
 from harness.contract.domains import Scalar
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 
 
 class Sweep(Data, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ def read(path: Path) -> Sweep:
         raise UsageError(f"{path} must be a mapping of keys to values", fix=_EXAMPLE)
     for key in content:
         if key not in Sweep.__struct_fields__:
-            complaint = unknown("key", str(key), Sweep.__struct_fields__)
+            complaint = unknown_name_error("key", str(key), Sweep.__struct_fields__)
             raise UsageError(f"{path}: {complaint.what}", fix=complaint.fix)
     for key in ("submissions", "workloads"):
         if isinstance(content.get(key), str):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.cli.output import lively, note
+from harness.cli.output import note, supports_color
 from harness.execution.watchers import CombinedWatcher
 from harness.plugins.observers import Observers, load_observers
 from harness.plugins.registry import Registry
@@ -24,6 +24,6 @@ def watch_trials(registry: Registry, total: int) -> Iterator[CombinedWatcher]:
     for warning in warnings:
         note(f"warning: {warning}")
     # Redrawing is for terminals alone, whatever FORCE_COLOR says of colour.
-    view = LiveView(total) if lively() and sys.stderr.isatty() else Plain(total)
+    view = LiveView(total) if supports_color() and sys.stderr.isatty() else Plain(total)
     with view:
         yield CombinedWatcher([view, Observers(manager)])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space, Uniform
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 
 
 def default(domain: Domain) -> Scalar:
@@ -98,7 +98,7 @@ def resolve(
     values: HParams = {name: default(domain) for name, domain in space.items()}
     for name, value in overrides.items():
         if name not in space:
-            raise unknown("hyperparameter", name, space)
+            raise unknown_name_error("hyperparameter", name, space)
         values[name] = parse(name, value, space[name]) if isinstance(value, str) else validate(name, value, space[name])
     for check in checks:
         require(check, values, context)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from harness.contract.entries import DatasetEntry
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 
 
 def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
@@ -20,7 +20,7 @@ def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
     names = [file.name for file in entry.files] + list(entry.folders)
     for pattern in only:
         if not any(fnmatchcase(name, pattern) for name in names):
-            error = unknown("file", pattern, names)
+            error = unknown_name_error("file", pattern, names)
             raise UsageError(f"{entry.name}: {error.what}", fix=error.fix)
     return [name for name in names if not only or any(fnmatchcase(name, pattern) for pattern in only)]
 

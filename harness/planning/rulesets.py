@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.contract.run import Ruleset
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
 
 _FILE = Path(__file__).with_name("rulesets.yaml")
@@ -37,7 +37,7 @@ def ruleset(name: str) -> Ruleset:
         return msgspec.structs.replace(defined, ranked=False)
     known = rulesets()
     if name not in known:
-        raise unknown("ruleset", name, known)
+        raise unknown_name_error("ruleset", name, known)
     return known[name]
 
 
@@ -73,7 +73,7 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
         "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }
     if ruleset.stopping not in STOPPING_RULES:
-        complaint = unknown("kind of stopping", ruleset.stopping, STOPPING_RULES)
+        complaint = unknown_name_error("kind of stopping", ruleset.stopping, STOPPING_RULES)
         raise UsageError(f"{path}: ruleset {name!r}: {complaint.what}", fix=complaint.fix)
     problem = next((text for text, applies in problems.items() if applies), "")
     if problem := problem or stopping_rule(ruleset.stopping).find_problem(ruleset):

@@ -14,7 +14,7 @@ from typing import ClassVar
 from harness.contract.record import Record
 from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
-from harness.errors import unknown
+from harness.errors import unknown_name_error
 from harness.scoring import anytime, fixed_stop
 from harness.scoring.result_table import ResultTable
 
@@ -140,5 +140,5 @@ def stopping_rule(name: str) -> StoppingRule:
         UsageError: there is none.
     """
     if name not in STOPPING_RULES:
-        raise unknown("kind of stopping", name, STOPPING_RULES)
+        raise unknown_name_error("kind of stopping", name, STOPPING_RULES)
     return STOPPING_RULES[name]

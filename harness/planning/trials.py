@@ -14,7 +14,7 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
@@ -187,7 +187,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
     for name in assigned:
         if name not in space:
             # What is set by hand is set for every submission named: say which one lacks it.
-            raise unknown(f"hyperparameter of {composition.entry.name}", name, space)
+            raise unknown_name_error(f"hyperparameter of {composition.entry.name}", name, space)
     values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
     shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None

@@ -22,7 +22,7 @@ import pluggy
 from harness.contract import hookspecs
 from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.workload import WorkloadFacts
-from harness.errors import PluginError, nearest
+from harness.errors import PluginError, suggest_nearest
 from harness.plugins import loading
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.locating import locate_top
@@ -120,7 +120,7 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         if match := re.match(r"unknown hook '(\w+)'", str(error)):
-            problem = f"unknown hook {match[1]!r}{nearest(match[1], HOOKS)}"
+            problem = f"unknown hook {match[1]!r}{suggest_nearest(match[1], HOOKS)}"
             raise PluginError(problem, fix=f"known: {', '.join(HOOKS)}") from error
         fix = "harness/contract/hookspecs.py has the signature of each hook"
         raise PluginError(_one_line(str(error)), fix=fix) from error
@@ -305,7 +305,9 @@ def _pick_one(
         raise PluginError(f"{name} is not {noun}", fix=f"expected {expected}")
     if name is not None:
         public = [candidate for candidate, _ in _public_names(module, None)]
-        raise PluginError(f"it has no {name!r}{nearest(name, public)}", fix=f"known: {', '.join(public) or 'none'}")
+        raise PluginError(
+            f"it has no {name!r}{suggest_nearest(name, public)}", fix=f"known: {', '.join(public) or 'none'}"
+        )
     raise PluginError(f"it does not define {noun}", fix=f"expected {expected}")
 
 

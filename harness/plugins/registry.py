@@ -12,7 +12,7 @@ import msgspec
 
 from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
-from harness.errors import PluginError, UsageError, nearest
+from harness.errors import PluginError, UsageError, suggest_nearest
 from harness.plugins import cache, entry_points
 from harness.plugins.cache import CachedPlugin
 from harness.plugins.contents import PluginContents
@@ -167,7 +167,7 @@ class Registry:
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
         # Among parts of one kind the kind is left out: it is known, and it would hide the nearest name.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
-        near = nearest(name.lower(), {entry.name for entry in candidates})
+        near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""
         fix = f"{path}{self._hint_at_others(label, name)}known: {', '.join(listed) or 'none'}"
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:

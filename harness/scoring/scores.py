@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.errors import UsageError, unknown
+from harness.errors import UsageError, unknown_name_error
 
 #: submission -> workload -> time to target (any positive unit); inf is a miss, an absent workload acts as a miss.
 Table = Mapping[str, Mapping[str, float]]
@@ -176,7 +176,7 @@ def reference_times(times: Table, reference: str) -> Mapping[str, float]:
         UsageError: the table has no such submission.
     """
     if reference not in times:
-        raise unknown("reference", reference, times)
+        raise unknown_name_error("reference", reference, times)
     return times[reference]
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from harness.contract.base import Data
 from harness.contract.run import Ruleset
-from harness.errors import unknown
+from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
 
 #: `loss`: the score metric at the end of the budget. `target`: examples drawn at the first evaluation at the target.
@@ -152,7 +152,7 @@ class Design(Data, frozen=True, kw_only=True):
         ):
             for name in names:
                 if name not in known:
-                    raise unknown(f"{kind} of the study", name, known)
+                    raise unknown_name_error(f"{kind} of the study", name, known)
         selected = []
         for stage in self.stages:
             chosen = tuple(arm for arm in stage.arms if not arms or arm in arms)

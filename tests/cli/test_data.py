@@ -12,7 +12,7 @@ import pytest
 from harness import cli
 from harness.cli import data as command
 from harness.contract.entries import DatasetEntry, DatasetFile
-from harness.errors import unknown
+from harness.errors import unknown_name_error
 from tests.web import Site, serve
 from workloads.datasets import FASHION_MNIST
 
@@ -36,7 +36,7 @@ class FakeRegistry:
     def dataset(self, name: str) -> DatasetEntry:
         found = {entry.name: entry for entry in self._entries}
         if name not in found:
-            raise unknown("dataset", name, found)
+            raise unknown_name_error("dataset", name, found)
         return found[name]
 
 

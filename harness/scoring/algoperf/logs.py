@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.contract.workload import Target
-from harness.errors import DataError, unknown
+from harness.errors import DataError, unknown_name_error
 from harness.scoring.scores import Skipped, workload_time
 
 RulesetName = Literal["external", "self-tuning"]
@@ -181,7 +181,7 @@ def read_logs(
         UsageError: an unknown ruleset.
     """
     if ruleset not in RULESETS:
-        raise unknown("ruleset", ruleset, RULESETS)
+        raise unknown_name_error("ruleset", ruleset, RULESETS)
     root = Path(logs_dir)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder", fix="give the folder that holds one folder per submission")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.workload import Target
-from harness.errors import DataError, UsageError, unknown
+from harness.errors import DataError, UsageError, unknown_name_error
 from harness.scoring.algoperf.logs import RULESETS, Logs, RulesetName, Studies, read_logs
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
 from harness.scoring.scores import Anchored, Profile, Skipped, Table, anchored_scores, profile_scores, reference_times
@@ -96,7 +96,7 @@ def make_target(workload: str, metric: str, value: float) -> Target:
         UsageError: the metric has no direction in that table, or the value is not a finite number.
     """
     if metric not in METRIC_GOALS:
-        raise unknown(f"metric of {workload}", metric, METRIC_GOALS)
+        raise unknown_name_error(f"metric of {workload}", metric, METRIC_GOALS)
     if not math.isfinite(value):
         raise UsageError(f"the target of {workload} is {value!r}", fix="give a finite number")
     return Target(metric=metric, goal=METRIC_GOALS[metric], value=value)
@@ -236,7 +236,7 @@ def score_table(
         UsageError: an empty table, a time that is not positive, an unknown reference or variant.
     """
     if ruleset not in RULESETS:
-        raise unknown("ruleset", ruleset, RULESETS)
+        raise unknown_name_error("ruleset", ruleset, RULESETS)
     pairs = held_out_bases(held_out, base)
     profiles = profile_scores(times, base=base, held_out=pairs, limit=limit)
     ranked = sorted(profiles, key=lambda name: (-profiles[name].score, name))
@@ -311,7 +311,7 @@ def score_logs(
 def _without(logs: Logs, names: Sequence[str]) -> Logs:
     for name in names:
         if name not in logs.studies:
-            raise unknown("submission", name, logs.studies)
+            raise unknown_name_error("submission", name, logs.studies)
     studies = {name: row for name, row in logs.studies.items() if name not in names}
     dropped = tuple(Skipped(item=name, reason="left out on request") for name in names)
     return replace(logs, studies=studies, skipped=(*logs.skipped, *dropped))
