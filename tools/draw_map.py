@@ -19,6 +19,19 @@ import grimp
 
 from tools.layered_graph import Box, Graph, svg
 
+#: The folders in the order in which a trial passes through them; those that serve all others come last.
+PIPELINE = (
+    "cli",
+    "planning",
+    "execution",
+    "worker",
+    "storage",
+    "scoring",
+    "report",
+    "calibration",
+    "gating",
+    "contract",
+)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "harness"
 PICTURE, PAGE = Path(PACKAGE, "map.svg"), Path(PACKAGE, "README.md")
@@ -112,7 +125,8 @@ def file_list(root: Path) -> str:
     single = [name for name in names if not (root / PACKAGE / name).is_dir()]
     lines = ["| file | what it is |", "|---|---|"]
     lines += [f"| `{name}.py` | {_sentence(root / PACKAGE / f'{name}.py')} |" for name in sorted(single)]
-    for name in [name for name in names if name not in single]:
+    folders = [name for name in names if name not in single]
+    for name in sorted(folders, key=lambda name: (PIPELINE.index(name) if name in PIPELINE else len(PIPELINE), name)):
         lines += [f"| **`{name}/`** | **{_sentence(root / PACKAGE / name / '__init__.py')}** |"]
         for path in _files(root / PACKAGE / name):
             label = path.relative_to(root / PACKAGE).as_posix()

@@ -1,4 +1,4 @@
-"""Settings of the project file. A flag overrides the environment, that the project file, that the default."""
+"""Settings of the project file `bench.yaml`, below flags and environment variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands share for the names that a user types: the registry, shell completion, NAME=VALUE."""
+"""The plugin registry, `NAME=VALUE` flags and shell completion, shared by commands."""
 
 from __future__ import annotations
 

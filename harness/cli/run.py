@@ -1,4 +1,4 @@
-"""`bench run`: submissions on workloads, each trial to its record."""
+"""`bench run`: its options, and the summary that it prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep file: the options of `bench run` as YAML, so that a plan can be kept, given again and shared."""
+"""A sweep file: a whole plan for `bench run` in YAML, one key per option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hardware classes as data: results of one class share a table."""
+"""Hardware classes, declared as data (`8xH100`): which devices belong to each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hardware of this machine: classes, GPUs, processor, drivers; without torch."""
+"""Detects the processor and GPUs of this machine, and the hardware class of a run on them."""
 
 from __future__ import annotations
 

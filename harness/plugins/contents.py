@@ -1,4 +1,4 @@
-"""What the reading process is asked for, and what it answers: plain data that crosses the process boundary."""
+"""The request to the process that reads a plugin, and its answer, as plain data."""
 
 from __future__ import annotations
 

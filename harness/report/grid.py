@@ -1,4 +1,4 @@
-"""A table as strings, and how it looks as text, Markdown and HTML."""
+"""A table of strings, and its rendering as text, Markdown and HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaderboards as whole outputs: text, Markdown, CSV, HTML and JSON, all of the same ranking."""
+"""Renders leaderboards in every format: text, Markdown, CSV, HTML, JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A leaderboard as grids: its ranking with the scores, then each workload with hits, examples, steps and statuses."""
+"""Splits a leaderboard into tables: the ranking with its scores, then one table per workload."""
 
 from __future__ import annotations
 

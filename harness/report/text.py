@@ -1,4 +1,4 @@
-"""Plain text for terminals and pipes, without importing a drawing library."""
+"""Plain-text layout: tables that fit the terminal, wrapping, numbers, sparklines."""
 
 from __future__ import annotations
 

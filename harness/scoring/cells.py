@@ -1,4 +1,4 @@
-"""Medians over studies, as they stand in the cells of a table."""
+"""The cells of a leaderboard: medians over studies."""
 
 from __future__ import annotations
 

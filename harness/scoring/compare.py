@@ -1,4 +1,4 @@
-"""Two submissions compared pair by pair: faster, slower or inconclusive, and how many more seeds would settle it."""
+"""Compares two submissions pair by pair: faster, slower or inconclusive."""
 
 from __future__ import annotations
 

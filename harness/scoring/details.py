@@ -1,4 +1,4 @@
-"""A leaderboard's rows on each workload: hits, seconds, examples and steps to the target, and how the runs ended."""
+"""The rows of a leaderboard's table for one workload: hits, seconds, examples, steps, statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A leaderboard's query, and the summary of each record that its tables are made of."""
+"""The query of a leaderboard, and the summary of a record from which its tables are made."""
 
 from __future__ import annotations
 

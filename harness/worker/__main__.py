@@ -1,4 +1,4 @@
-"""The worker process: a job on standard input, events on a pipe, everything else into its log.
+"""Entry point of the worker process; see `process.py`.
 
 usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor)
 """

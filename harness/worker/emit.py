@@ -1,4 +1,4 @@
-"""The type of what receives a run's events."""
+"""The type of the function that receives a run's events."""
 
 from __future__ import annotations
 

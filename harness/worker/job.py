@@ -1,4 +1,4 @@
-"""From a job to its last event."""
+"""Runs a job to its last event, whatever a plugin does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a pass over a batch is computed; here in one piece, on one device."""
+"""Computes forward and backward passes over a batch in one piece, on one device."""
 
 from __future__ import annotations
 

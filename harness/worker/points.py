@@ -1,4 +1,4 @@
-"""The numbers of a point as they can be stored."""
+"""Converts the numbers of an evaluation to ones that JSON can store."""
 
 from __future__ import annotations
 

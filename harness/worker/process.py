@@ -1,4 +1,4 @@
-"""The worker process: a job on standard input, events on a pipe, everything else into its log."""
+"""The worker process: reads a job on standard input, sends events through a pipe, ends with its supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many more pairs a gate will take, at the present estimate and spread."""
+"""Forecasts how many more pairs a gate needs, from the present estimate and spread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: data in stages, each seen in turn."""
+"""Streams: the tasks of a continual workload, one stage after the other, in one pass."""
 
 from __future__ import annotations
 
