@@ -44,6 +44,7 @@ map: $(VENV)/installed
 pages: map
 	$(BIN)/python -m tools.make_methods
 	$(BIN)/python -m tools.make_calibration
+	$(BIN)/python -m tools.make_rules
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import grimp
 
+from tools.generated_block import replace_block
 from tools.layered_graph import Box, Graph, svg
 
 #: The folders in the order in which a trial passes through them; those that serve all others come last.
@@ -35,7 +36,6 @@ PIPELINE = (
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "harness"
 PICTURE, PAGE = Path(PACKAGE, "map.svg"), Path(PACKAGE, "README.md")
-BEGIN, END = "<!-- files: python -m tools.draw_map -->\n", "<!-- end of files -->\n"
 CAPTION = (
     "An arrow: files of the upper folder import files of the lower one. Imports that a chain of arrows implies are not"
     " drawn. Dashed: started or loaded by name."
@@ -63,9 +63,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def generated(root: Path) -> Mapping[Path, str]:
     """The content of each generated file: path in the repository -> text."""
-    before, rest = _read(root / PAGE).split(BEGIN)
-    _, after = rest.split(END)
-    return {PICTURE: svg(folder_graph(root)), PAGE: f"{before}{BEGIN}\n{file_list(root)}\n{END}{after}"}
+    page = replace_block(_read(root / PAGE), "files", "python -m tools.draw_map", file_list(root))
+    return {PICTURE: svg(folder_graph(root)), PAGE: page}
 
 
 def folder_graph(root: Path) -> Graph:
@@ -134,7 +133,7 @@ def file_list(root: Path) -> str:
                 lines.append(f"| `{label}` | {_sentence(path)} |")
             elif path.parent.name != name:
                 lines.append(f"| `{label.removesuffix('__init__.py')}` | {_sentence(path)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def python_files(root: Path) -> Iterator[Path]:

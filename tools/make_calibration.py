@@ -13,6 +13,7 @@ import msgspec
 
 from harness.calibration.results import Calibration, Level
 from harness.plugins.registry import Registry, load_registry
+from tools.generated_block import replace_block
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "calibration.md"
@@ -35,7 +36,6 @@ STREAM_COLUMNS = (
     "evaluations that count",
     "resolution",
 )
-BEGIN, END = "<!-- table: python -m tools.make_calibration -->\n", "<!-- end of table -->\n"
 
 
 def tables() -> str:
@@ -44,14 +44,12 @@ def tables() -> str:
     registry = load_registry()
     pools = [_pool_row(calibration, registry) for calibration in calibrations if not calibration.stages]
     streams = [_stream_row(calibration, registry) for calibration in calibrations if calibration.stages]
-    return "\n".join([*_table(POOL_COLUMNS, pools), "", *_table(STREAM_COLUMNS, streams), ""])
+    return "\n".join([*_table(POOL_COLUMNS, pools), "", *_table(STREAM_COLUMNS, streams)])
 
 
 def page() -> str:
     """The page with up-to-date tables."""
-    before, rest = PAGE.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}{tables()}{END}{after}"
+    return replace_block(PAGE.read_text(), "tables", "python -m tools.make_calibration", tables())
 
 
 def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:

@@ -1,0 +1,36 @@
+"""Writes the list of rules in docs/rules.md from the docstrings of `harness/worker/rules/`.
+
+usage: python -m tools.make_rules            (a test fails if the list is stale)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.worker.rules import rule_docs
+from tools.generated_block import replace_block
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
+
+
+def page() -> str:
+    """The page with an up-to-date list."""
+    return replace_block(PAGE.read_text(encoding="utf-8"), "rules", "python -m tools.make_rules", rules())
+
+
+def rules() -> str:
+    """Every rule as Markdown: its first sentence as a heading, then what is forbidden, why, and what to do instead."""
+    return "\n\n".join(_rule(docstring) for _, docstring in rule_docs())
+
+
+def _rule(docstring: str) -> str:
+    summary, *paragraphs = docstring.strip().split("\n\n")
+    items = []
+    for paragraph in paragraphs:
+        label, _, text = " ".join(paragraph.split()).partition(": ")
+        items.append(f"- *{label}:* {text}")
+    return "\n".join([f"### {' '.join(summary.split()).removesuffix('.')}", "", *items])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
