@@ -406,11 +406,11 @@ from harness.errors import BenchError
 from harness.contract.run import RunSpec
 from tests.helpers import run_worker
 from harness.storage.layout import run_id
-from harness.execution.supervisor import termination_as_interrupt
+from harness.execution.supervisor import interrupt_on_termination
 spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RunSpec)
 assert run_id(spec) == "{run_id}"
 try:
-    with termination_as_interrupt():
+    with interrupt_on_termination():
         print(run_worker(spec, Path(sys.argv[2])).status)
 except BenchError as error:
     print(error.exit_code)
