@@ -1,6 +1,6 @@
 """The file of a checkpoint: written atomically, verified when it is read, with the previous one kept.
 
-Its content is `harness.worker.run_state`'s.
+`harness.worker.run_state` defines its content.
 """
 
 from __future__ import annotations
