@@ -24,16 +24,16 @@ POOL_COLUMNS = (
     "easy target",
     "**main target**",
     "hard target",
-    "anchor reaches the main target",
+    "`adamw-cosine` at the main target",
     "resolution",
 )
 STREAM_COLUMNS = (
     "workload",
     "best reference",
-    "targets by the rule",
+    "targets from the rule",
     "tolerance factor",
-    "fresh seeds that reach the end",
-    "evaluations that count",
+    "new seeds that reach the end",
+    "evaluations at which a stage can end",
     "resolution",
 )
 
@@ -68,7 +68,7 @@ def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
     values = ", ".join(f"{stage.value:g}" for stage in calibration.stages)
-    tolerance = "none suffices" if calibration.slack is None else f"{calibration.slack:g}"
+    tolerance = "no factor is large enough" if calibration.slack is None else f"{calibration.slack:g}"
     reach = str(len(calibration.checks)) if calibration.checks else "–"
     evaluations = "–" if calibration.evaluations is None else f"{calibration.evaluations:g}"
     return [
@@ -101,7 +101,7 @@ def _best(calibration: Calibration) -> str:
 
 def _examples_to_target(level: Level) -> str:
     hits = [n for n in level.examples if n is not None]
-    return f"{len(hits)} of {len(level.examples)}, median {statistics.median(hits):,.0f} examples"
+    return f"{len(hits)} of {len(level.examples)} seeds, median {statistics.median(hits):,.0f} examples"
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -28,20 +28,22 @@ ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
 Levels = Mapping[str, Sequence[tuple[str, str]]]
 HEAD = """# Methods
 
-Generated from the plugins' entries by `python -m tools.make_methods`; do not edit.
+`python -m tools.make_methods` generates this page from the plugins' entries. Do not edit it.
 
-The column *level* says what evidence there is for a method:
+The column *evidence* shows which evidence exists for a method:
 
-- *listed*: the method is in the package, passes the contract suite and cites its papers.
-- *vectors*: it agrees with numbers from an independent source (a paper, another implementation) in the linked test.
-- *reproduced*: the paper's qualitative result holds here, in the kind of setting that the paper used.
-- *compared*: it was tuned like all other methods and is in the linked table. A part counts as compared if a submission
-  that contains it was compared.
+- *listed*: the method is in the package, passes the contract tests and cites its papers.
+- *vectors*: the method agrees with numbers from an independent source (a paper or another implementation) in the linked
+  test.
+- *reproduced*: the qualitative result of the paper holds here, in the kind of setting that the paper used.
+- *compared*: the method was tuned like all other methods and is in the linked table. A part counts as compared if a
+  submission that contains it was compared.
 
-One level does not imply another: a method that was compared has not thereby reproduced its paper's result.
+The kinds of evidence are independent. For example, a method that was compared has not thereby reproduced the result of
+its paper.
 
-`bench show NAME` prints everything about a method: its papers with the sections and equations, hyperparameters, search
-range, needs and, for a schedule, its curve.
+`bench show NAME` prints all information about a method: its papers with sections and equations, its hyperparameters,
+their search ranges, its needs and, for a schedule, its curve.
 """
 
 
@@ -76,18 +78,18 @@ def page(registry: Registry) -> str:
         for place, results in read_levels()["reproduced"].items()
         for name, result in results.items()
     ]
-    lines = [HEAD, "Reproduced results:", "", *reproduced, ""]
+    lines = [HEAD, "These results of papers were reproduced:", "", *reproduced, ""]
     for kind in PART_KINDS.values():
         parts = [part for part in registry.parts() if part.kind == kind.name and part.distribution == DISTRIBUTION]
         if parts:
             rows = [_part_row(part, evidence) for part in sorted(parts, key=lambda part: part.name)]
             lines += [f"## {kind.title}", "", f"A part of kind `{kind.name}` {kind.purpose}.", ""]
-            lines += [*_table(("part", "summary", "papers", "needs", "level"), rows), ""]
+            lines += [*_table(("part", "summary", "papers", "needs", "evidence"), rows), ""]
     entries = [entry for entry in registry.submissions() if entry.distribution == DISTRIBUTION]
     rows = [_submission_row(entry, registry, evidence) for entry in entries]
-    lines += ["## Submissions", "", "Named compositions of parts, and submissions with a step of their own.", ""]
+    lines += ["## Submissions", "", "A submission is a named composition of parts or a class with its own step.", ""]
     lines += [
-        *_table(("submission", "summary", "parts", "papers beside its parts'", "needs", "level"), sorted(rows)),
+        *_table(("submission", "summary", "parts", "papers not cited by its parts", "needs", "evidence"), sorted(rows)),
         "",
     ]
     return "\n".join(lines)
