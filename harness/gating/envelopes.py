@@ -8,7 +8,7 @@ import msgspec
 
 from harness.contract.run import RunSpec
 from harness.errors import StoreError
-from harness.gating.setup import GateSetup, GateWorkload, Runner, find_reference, gate_budget, plan_to_end
+from harness.gating.setup import GateWorkload, Offer, Runner, find_reference, gate_budget, plan_to_end
 from harness.scoring.gate_envelope import SEEDS, SHARES, GateEnvelope, fit_envelope
 from harness.system.files import write_atomically
 
@@ -40,9 +40,15 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
     return envelope if (envelope.workload, envelope.metric, envelope.budget) == wanted else None
 
 
-def plan_envelope(setup: GateSetup, workload: GateWorkload) -> tuple[RunSpec, ...]:
-    """The reference at four horizons around the gate budget, three seeds each; empty where no reference can run."""
-    reference = find_reference(workload.entry.facts, setup.offer)
+def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, threads: int = 1) -> tuple[RunSpec, ...]:
+    """The reference at four horizons around the gate budget, three seeds each; empty where no reference can run.
+
+    Args:
+        offer: where references and parts are looked up.
+        seed: root of all seeds.
+        threads: intra-op threads of a run.
+    """
+    reference = find_reference(workload.entry.facts, offer)
     if reference is None:
         return ()
     return tuple(
@@ -51,8 +57,8 @@ def plan_envelope(setup: GateSetup, workload: GateWorkload) -> tuple[RunSpec, ..
         for spec in plan_to_end(
             workload,
             reference,
-            setup.offer,
-            setup.settings(workload),
+            offer,
+            workload.settings(seed, threads),
             purpose="gate-envelope",
             studies=SEEDS,
             horizon=horizon,

@@ -168,7 +168,7 @@ class GateSession:
         found = {}
         for workload in setup.workloads:
             try:
-                envelope = self.envelope(setup, workload)
+                envelope = self.envelope(workload)
             except UsageError as error:
                 return {}, f"{workload.name} has no envelope: {error.what}"
             if envelope is None:
@@ -176,31 +176,27 @@ class GateSession:
             found[workload.name] = envelope
         return found, ""
 
-    def envelope(self, setup: GateSetup, workload: GateWorkload) -> GateEnvelope | None:
+    def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
         """The envelope of a workload, made where it is missing; None where no reference can run.
 
         Raises:
             UsageError: the reference's runs give none.
         """
-        envelope = read_envelope(self._options.envelopes, workload)
-        specs = plan_envelope(setup, workload) if envelope is None else ()
-        if specs:
-            path = envelope_path(self._options.envelopes, workload)
-            left = [spec for spec in specs if not self.is_finished(spec)]
-            self._note(
-                f"{workload.name}: no envelope in {path}; {len(left)} runs of {specs[0].submission.name} make it once, "
-                f"{self.cost(left)}"
-            )
-            run: Runner = lambda specs: self.run(specs, f"envelope of {workload.name}")  # noqa: E731
-            envelope = make_envelope(self._options.envelopes, workload, specs, run)
-        if envelope is not None and specs == () and envelope.hardware != self._hardware(setup, workload):
-            self._note(f"{workload.name}: its envelope was made on {envelope.hardware}")
-        return envelope
-
-    def _hardware(self, setup: GateSetup, workload: GateWorkload) -> str:
-        return next(
-            spec.hardware for _, spec in setup.plan_pair(0) if spec.workload.facts.name == workload.entry.facts.name
+        folder, options = self._options.envelopes, self._options
+        specs = plan_envelope(workload, self._registry, seed=options.seed, threads=options.threads)
+        envelope = read_envelope(folder, workload)
+        if envelope is not None:
+            if specs and envelope.hardware != specs[0].hardware:
+                self._note(f"{workload.name}: its envelope was made on {envelope.hardware}")
+            return envelope
+        if not specs:
+            return None
+        missing = [spec for spec in specs if not self.is_finished(spec)]
+        self._note(
+            f"{workload.name}: no envelope in {envelope_path(folder, workload)}; it is made once from {len(specs)} "
+            f"runs of {specs[0].submission.name}, {len(missing)} of them to run: {self.cost(missing)}"
         )
+        return make_envelope(folder, workload, specs, lambda runs: self.run(runs, f"envelope of {workload.name}"))
 
     # --- gates --------------------------------------------------------------------------------------
 
@@ -209,7 +205,7 @@ class GateSession:
         envelopes, fallback = self.envelopes(setup)
         specs = [spec for _, spec in setup.plan_pair(0)]
         budgets = ", ".join(f"{w.name} to {w.budget:,} examples" for w in setup.workloads)
-        self._note(f"gate: {setup.a.name} (A) against {setup.b.name} (B), {budgets}; a pair costs {self.cost(specs)}")
+        self._note(f"gate: {setup.a.name} (A) against {setup.b.name} (B), {budgets}; a pair: {self.cost(specs)}")
         result = run_gate(setup, limits, envelopes, self.run, is_finished=self.is_finished, on_pair=self._on_pair)
         return GateEnding(result=result, fallback=fallback)
 
@@ -302,7 +298,7 @@ class GateSession:
         """In words, what these runs cost."""
         minutes = GateCosts([self._options.runs, Path("results")]).minutes(specs)
         if minutes is None:
-            return "what no earlier run tells"
+            return "cost unknown, no earlier run there"
         return f"about {minutes:.1f} minutes of one core"
 
 

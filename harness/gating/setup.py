@@ -55,6 +55,10 @@ class GateWorkload:
     def name(self) -> str:
         return self.entry.name
 
+    def settings(self, seed: int, threads: int) -> PlanSettings:
+        """How runs on it are planned."""
+        return PlanSettings(ruleset=GATE_RULESET, seed=seed, threads=threads, device=self.device)
+
 
 @dataclass(frozen=True, kw_only=True)
 class GateSetup:
@@ -114,16 +118,12 @@ class GateSetup:
             workload,
             entry,
             self.offer,
-            self.settings(workload),
+            workload.settings(self.seed, self.threads),
             purpose=self.purpose,
             studies=1,
             first_study=study,
             horizon=workload.budget,
         )
-
-    def settings(self, workload: GateWorkload) -> PlanSettings:
-        """How runs on a workload are planned."""
-        return PlanSettings(ruleset=GATE_RULESET, seed=self.seed, threads=self.threads, device=workload.device)
 
 
 def plan_to_end(

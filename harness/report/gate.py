@@ -16,6 +16,8 @@ from harness.scoring.sequential.verdict import GateVerdict
 SCHEMA = 1
 #: Broken runs that the text lists.
 LISTED = 10
+#: Ratios this near to 1 have a third decimal.
+CLOSE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +213,9 @@ def _ratio(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "0"
     ratio = math.exp(min(value, 700.0))
-    return f"{ratio:.2f}" if ratio < 100 else text.number(ratio)
+    if ratio >= 100:
+        return text.number(ratio)
+    return f"{ratio:.3f}" if abs(ratio - 1) < CLOSE else f"{ratio:.2f}"
 
 
 def _interval(verdict: GateVerdict) -> str:

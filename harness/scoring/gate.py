@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -12,6 +12,7 @@ from harness.contract.record import Record
 from harness.errors import BenchError, UsageError
 from harness.scoring.gate_envelope import FINISHED, GateEnvelope
 from harness.scoring.sequential.differences import mean_over_workloads, pair_log_multipliers
+from harness.scoring.sequential.evidence import least_pairs
 from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
@@ -150,6 +151,8 @@ def judge_pairs(
         alpha: error of `better` and `worse` together.
         min_effect: log ratio from which an effect counts.
 
+    Over several workloads `better` waits until there are pairs enough to show that one of them is worse.
+
     Raises:
         UsageError: no pairs, a metric that never changes, or a workload on which both sides broke every time.
     """
@@ -167,6 +170,11 @@ def judge_pairs(
     needed: int | None = 0
     if not verdict.overall.decided:
         needed = forecast_pairs(mean_over_workloads(differences), alpha=alpha, min_effect=min_effect)
+    missing = least_pairs(alpha / len(names)) - len(pairs)
+    if verdict.overall.outcome == "better" and missing > 0:
+        # So few pairs could not have shown after Holm that a workload is worse.
+        overall = replace(verdict.overall, outcome="undecided", note="too few pairs to see whether a workload is worse")
+        verdict, needed = replace(verdict, overall=overall), missing
     return GateLook(
         verdict=verdict,
         differences={name: tuple(values) for name, values in differences.items()},
