@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from harness import cli
 from harness.contract.domains import Fixed
 from harness.contract.entries import SubmissionEntry
-from harness.contract.run import RunSpec
+from harness.contract.run import Counters, RunSpec
 from harness.gating import session
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import Registry
+from harness.storage.records import encode
 from tests.gating.builders import FakeRunner
 
 SOURCE = Path(__file__).resolve().parents[1] / "fixtures" / "my_optimizer.py"
@@ -236,6 +238,22 @@ def test_a_file_edited_in_the_middle(bench: Bench) -> None:
     result = bench("gate", "./mine.py", "-w", "resnet-digits", "--no-envelope")
     assert result.code == 2
     assert "mine was edited after 3 pairs: its runs would be of two sources" in result.err
+
+
+def test_tables_and_estimates_leave_the_runs_of_gates_out(bench: Bench) -> None:
+    bench.losses = by_name(0.9)
+    assert bench(*GATE).code == 0
+    for identity, record in bench.runner.finished.items():
+        ended = msgspec.structs.replace(record, counters=Counters(examples=7168, seconds=56.0), status="reached")
+        folder = Path("runs", identity)
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_bytes(encode(ended))
+    result = bench("leaderboard", "--runs", "runs", "--results", "none")
+    assert "no finished runs" in result.out + result.err
+    _, _, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--dry-run")
+    assert "no earlier record for 1" in err
+    # A gate prices its own runs by them: two of 56 seconds and their start.
+    assert "a pair: about 2.0 minutes of one core" in bench(*GATE).err
 
 
 # --- series -----------------------------------------------------------------------------------------
