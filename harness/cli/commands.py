@@ -21,10 +21,10 @@ def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE and name not in changes:
             continue
         value = changes.get(name, context.params[name])
-        values = [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
+        values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
         if isinstance(parameter, click.Argument):
             words += values
         elif isinstance(parameter, click.Option):
             flag = parameter.opts[0] if len(parameter.opts) == 1 else min(parameter.opts, key=len)
-            words += [flag] if parameter.is_flag else [word for one in values for word in (flag, one)]
+            words += [flag] if parameter.is_flag else [word for item in values for word in (flag, item)]
     return shlex.join(words)

@@ -106,7 +106,11 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         max_minutes=values["max_minutes"],
     )
     if values["confirm"]:
-        _refuse(bool(a or workloads or values["series"]), "--confirm takes what the series has kept", "give it alone")
+        _refuse(
+            bool(a or workloads or values["against"] or values["series"]),
+            "--confirm takes what the series has kept",
+            "give it alone",
+        )
         return _confirm(session, _series_file(values["confirm"], values), limits, context, as_json)
     if a is None:
         raise UsageError("no submission named", fix="bench gate A --against B -w WORKLOAD")
@@ -128,9 +132,9 @@ def _exit_code(outcome: str) -> int:
     return {"better": EXIT_OK, "undecided": EXIT_UNDECIDED}.get(outcome, EXIT_FAILED)
 
 
-def _refuse(condition: bool, what: str, fix: str) -> None:
+def _refuse(condition: bool, problem: str, fix: str) -> None:
     if condition:
-        raise UsageError(what, fix=fix)
+        raise UsageError(problem, fix=fix)
 
 
 def _series_file(name: str, values: dict[str, Any]) -> SeriesFile:

@@ -16,6 +16,8 @@ from harness.scoring.sequential.evidence import least_pairs
 from harness.scoring.sequential.verdict import ALPHA
 from harness.scoring.stats import MARGIN
 
+#: Pairs that a gate may have at most; the seeds of a series are reckoned by it.
+MOST_PAIRS = 1000
 #: By side the submission as its first pair ran it.
 Sources = Mapping[Side, SubmissionRef]
 
@@ -31,7 +33,7 @@ class GateLimits:
         max_minutes: wall minutes of this call at most; no limit when None.
 
     Raises:
-        UsageError: an unusable alpha or min_effect, no pairs, or no time.
+        UsageError: an unusable alpha or min_effect, no pairs, too many, or no time.
     """
 
     alpha: float = ALPHA
@@ -45,6 +47,10 @@ class GateLimits:
             raise UsageError(
                 f"--max-pairs {self.max_pairs}: nothing can be decided without pairs",
                 fix=f"give at least {least_pairs(self.alpha)}, the fewest that can decide",
+            )
+        if self.max_pairs > MOST_PAIRS:
+            raise UsageError(
+                f"--max-pairs {self.max_pairs:,}: a gate has {MOST_PAIRS:,} pairs at most", fix="give fewer"
             )
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise UsageError(f"--max-minutes {self.max_minutes:g}: nothing can run", fix="give more than 0")

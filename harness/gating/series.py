@@ -21,12 +21,13 @@ import msgspec
 from harness.contract.base import Data
 from harness.contract.run import SubmissionRef
 from harness.errors import StoreError, UsageError
+from harness.gating.gate import MOST_PAIRS
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import write_atomically, write_error
 
 #: Pairs that a candidate may have: its seeds are those numbers after its own number times this.
-BLOCK = 1000
+BLOCK = MOST_PAIRS
 FOLDER = Path(".bench-series")
 
 

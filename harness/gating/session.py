@@ -16,7 +16,7 @@ from harness.execution.run_trials import run_trials
 from harness.execution.trial import finished_summary
 from harness.gating.costs import GateCosts
 from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
-from harness.gating.gate import GateLimits, GateProgress, GateResult, run_gate
+from harness.gating.gate import MOST_PAIRS, GateLimits, GateProgress, GateResult, run_gate
 from harness.gating.series import (
     BLOCK,
     SeriesCandidate,
@@ -165,7 +165,7 @@ class GateSession:
         """The envelopes of a gate's workloads, made where they are missing; and why they are not used, if so."""
         if not self._options.use_envelope:
             return {}, "--no-envelope was given"
-        found = {}
+        envelopes = {}
         for workload in setup.workloads:
             try:
                 envelope = self.envelope(workload)
@@ -173,8 +173,8 @@ class GateSession:
                 return {}, f"{workload.name} has no envelope: {error.what}"
             if envelope is None:
                 return {}, f"{workload.name} has no envelope: no reference can run there"
-            found[workload.name] = envelope
-        return found, ""
+            envelopes[workload.name] = envelope
+        return envelopes, ""
 
     def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
         """The envelope of a workload, made where it is missing; None where no reference can run.
@@ -230,7 +230,8 @@ class GateSession:
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
-            allowed = min(limits.max_pairs, BLOCK) if turn.candidate.open else BLOCK
+            # A turn that is over is shown as it ended, however many pairs are allowed now.
+            allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),
                 replace(limits, alpha=turn.candidate.level, max_pairs=allowed),

@@ -19,6 +19,8 @@ from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_worklo
 Side = Literal["A", "B"]
 #: Pairs with equal weights that make two submissions identical: one could be a run that never left its start.
 IDENTICAL_PAIRS = 2
+#: What the reason of a run says whose submission was edited between planning and start.
+EDITED = "was edited after its trials had been planned"
 #: Pairs after which it is an error that both sides broke every time.
 BROKEN_PAIRS = 2
 
@@ -69,12 +71,18 @@ def judge_run(record: Record, side: Side) -> GateRun:
 
     Raises:
         BenchError: the run was interrupted.
-        UsageError: a metric to be minimised that is not positive: its logarithm does not exist.
+        UsageError: a metric to be minimised that is not positive: its logarithm does not exist; or a run that broke
+            because its submission was edited, which is not its owner's fault.
     """
     spec = record.spec
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
     if record.status == "interrupted":
         raise BenchError(f"{record.run_id} was interrupted", fix="give the same command again to go on")
+    if record.status == "crashed" and EDITED in record.reason:
+        raise UsageError(
+            f"{record.run_id} broke because {spec.submission.name} was edited while it started",
+            fix="--retry-failed runs it again",
+        )
     values = [point.metrics.get(target.metric, math.nan) for point in record.points]
     metric, reason = values[-1] if values else math.nan, record.reason
     broke = record.status not in FINISHED or not math.isfinite(metric)

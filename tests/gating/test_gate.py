@@ -13,6 +13,7 @@ import pytest
 
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
+from harness.execution.state import Interrupted
 from harness.gating import setup as setups
 from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
 from harness.gating.gate import GateLimits, GateProgress, GateResult, run_gate
@@ -76,6 +77,22 @@ def test_a_second_call_runs_only_what_is_missing() -> None:
     assert second.pairs[:4] == first.pairs
 
 
+def test_after_an_interruption_it_goes_on_with_the_run_that_is_missing() -> None:
+    class Interrupting(FakeRunner):
+        def __call__(self, specs: Any) -> Any:
+            if len(self.ran) == 6:
+                super().__call__(specs[:1])
+                raise Interrupted("stopped")
+            return super().__call__(specs)
+
+    runner = Interrupting(losses(0.9))
+    with pytest.raises(Interrupted):
+        gate(runner)
+    assert len(runner.ran) == 7
+    assert gate(runner).outcome == "better"
+    assert len(runner.ran) == len({run_id(spec) for spec in runner.ran}) == 12
+
+
 def test_one_pair_is_undecided_and_says_why() -> None:
     result = gate(FakeRunner(losses(0.5)), max_pairs=1)
     assert result.outcome == "undecided"
@@ -86,6 +103,8 @@ def test_one_pair_is_undecided_and_says_why() -> None:
 def test_no_pairs_and_no_time_are_refused() -> None:
     with pytest.raises(UsageError, match=r"--max-pairs 0: .* \(give at least 6"):
         GateLimits(max_pairs=0)
+    with pytest.raises(UsageError, match="a gate has 1,000 pairs at most"):
+        GateLimits(max_pairs=1001)
     with pytest.raises(UsageError, match="--max-minutes 0"):
         GateLimits(max_minutes=0)
     with pytest.raises(UsageError, match="alpha"):

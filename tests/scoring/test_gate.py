@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from harness.contract.record import Record
 from harness.errors import BenchError, UsageError
 from harness.planning import seeds
-from harness.scoring.gate import GateLook, GatePair, judge_pairs, judge_run
+from harness.scoring.gate import EDITED, GateLook, GatePair, judge_pairs, judge_run
 from harness.scoring.gate_envelope import fit_envelope
 from tests.gating.builders import ENVELOPE, finish, pair
 from tests.scoring import builders
@@ -95,6 +96,15 @@ def test_metrics_without_a_logarithm() -> None:
 def test_an_interrupted_run_stops_the_gate() -> None:
     with pytest.raises(BenchError, match="was interrupted"):
         judge_run(finish(builders.spec(), 1.0, status="interrupted"), "A")
+
+
+def test_a_run_that_broke_by_an_edit_counts_against_nobody() -> None:
+    from harness.worker import loading
+
+    source = Path(str(loading.__file__)).read_text()
+    assert EDITED in source, "the worker's words"
+    with pytest.raises(UsageError, match="--retry-failed runs it again"):
+        judge_run(finish(builders.spec(), None, status="crashed", reason=f"PluginError: a@1 {EDITED}"), "A")
 
 
 def test_a_stream_that_ends_before_its_last_stage_broke() -> None:
