@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from harness.cli.commands import repeat_command
-from harness.cli.output import json_out, lively, note
+from harness.cli.output import note, print_json, supports_color
 from harness.cli.resolve import NameType, open_registry
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -21,8 +21,8 @@ from harness.gating.gate import GateLimits, GateProgress
 from harness.gating.series import FOLDER, SeriesFile
 from harness.gating.session import GateEnding, GateOptions, GateSession
 from harness.planning.resolve import split_names
-from harness.plugins.observers import Observers
-from harness.plugins.registry import Registry, observer_plugins
+from harness.plugins.observers import Observers, load_observers
+from harness.plugins.registry import Registry
 from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progress_line
 from harness.report.gate_status import GateStatus
 from harness.scoring.gate_envelope import GateEnvelope
@@ -122,7 +122,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         ending = session.gate(session.setup(a, values["against"], workloads, budget=values["budget"]), limits)
         report = _report(ending, context)
     if as_json:
-        json_out(gate_json(report))
+        print_json(gate_json(report))
     else:
         click.echo(gate_text(report))
     return _exit_code(ending.result.outcome)
@@ -150,13 +150,13 @@ def _open_session(registry: Registry, values: dict[str, Any]) -> GateSession:
         execution=ExecutionOptions(jobs=values["jobs"], retry_failed=values["retry_failed"]),
         **{name: values[name] for name in same},
     )
-    manager, warnings = observer_plugins(registry)
+    manager, warnings = load_observers(registry)
     for warning in warnings:
         note(f"warning: {warning}")
 
     @contextmanager
     def watch(label: str, total: int) -> Iterator[CombinedWatcher]:
-        with GateStatus(label, total, lively() and sys.stderr.isatty()) as status:
+        with GateStatus(label, total, supports_color() and sys.stderr.isatty()) as status:
             yield CombinedWatcher([status, Observers(manager)])
 
     def show(progress: GateProgress) -> None:
@@ -173,7 +173,7 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
             raise UsageError(f"no reference can run on {workload.name}", fix="gate there with --no-envelope")
         made.append(envelope)
     if as_json:
-        json_out({"schema": SCHEMA, "envelopes": made})
+        print_json({"schema": SCHEMA, "envelopes": made})
         return EXIT_OK
     for envelope in made:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
@@ -192,7 +192,7 @@ def _confirm(session: GateSession, file: SeriesFile, limits: GateLimits, context
             {"candidate": number, "submission": candidate.a.asked, **gate_json(report)}
             for number, candidate, report in retests
         ]
-        json_out({"schema": SCHEMA, "series": file.name, "confirmed": entries})
+        print_json({"schema": SCHEMA, "series": file.name, "confirmed": entries})
     for number, _, report in () if as_json else retests:
         click.echo(f"candidate {number}: {gate_text(report)}")
     if not retests:

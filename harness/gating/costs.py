@@ -11,7 +11,7 @@ import msgspec
 
 from harness.contract.run import RunSpec
 from harness.planning.estimate import STARTUP_S
-from harness.storage.records import record_files
+from harness.storage.records import iter_json
 
 
 class _NamedWorkload(msgspec.Struct):
@@ -55,10 +55,10 @@ class GateCosts:
     def __init__(self, folders: Iterable[Path]) -> None:
         decoder = msgspec.json.Decoder(_PricedRun)
         self._rates: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for path in record_files(folder for folder in folders if folder.is_dir()):
+        for stored in iter_json((folder for folder in folders if folder.is_dir()), []):
             try:
-                run = decoder.decode(path.read_bytes())
-            except (OSError, msgspec.DecodeError):
+                run = decoder.decode(stored.content)
+            except msgspec.DecodeError:
                 continue
             seconds = run.counters.seconds + run.usage.evaluation_seconds + run.usage.checkpoint_seconds
             if run.counters.examples:

@@ -11,10 +11,10 @@ from harness.errors import UsageError
 from harness.gating.setup import GateSetup, Runner
 from harness.scoring.gate import GateLook, GatePair, GateRun, Side, judge_pairs, judge_run
 from harness.scoring.gate_envelope import GateEnvelope
+from harness.scoring.sample_size import MARGIN
 from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.evidence import least_pairs
 from harness.scoring.sequential.verdict import ALPHA
-from harness.scoring.stats import MARGIN
 
 #: Pairs that a gate may have at most; the seeds of a series are reckoned by it.
 MOST_PAIRS = 1000

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from harness.contract.record import Record
+from harness.contract.record import Record, is_complete
 from harness.errors import BenchError, UsageError
-from harness.scoring.gate_envelope import FINISHED, GateEnvelope
+from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sequential.differences import mean_over_workloads, pair_log_multipliers
 from harness.scoring.sequential.evidence import least_pairs
 from harness.scoring.sequential.forecast import forecast_pairs
@@ -85,7 +85,7 @@ def judge_run(record: Record, side: Side) -> GateRun:
         )
     values = [point.metrics.get(target.metric, math.nan) for point in record.points]
     metric, reason = values[-1] if values else math.nan, record.reason
-    broke = record.status not in FINISHED or not math.isfinite(metric)
+    broke = not is_complete(record.status) or not math.isfinite(metric)
     if not broke and facts.stages and record.points[-1].stage + 1 < len(facts.stages):
         broke, reason = True, f"ended in stage {record.points[-1].stage + 1} of {len(facts.stages)}: {reason}"
     if not broke and metric <= 0:

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 from harness.contract.base import Data
-from harness.contract.record import Record
+from harness.contract.record import Record, is_complete
 from harness.contract.workload import Goal
 from harness.errors import UsageError
 
-#: Statuses of a run whose last metric counts.
-FINISHED = frozenset({"reached", "exhausted"})
 #: Horizons of the reference in gate budgets, and its seeds at each.
 SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
@@ -118,7 +116,7 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
     by_horizon: dict[int, list[float]] = defaultdict(list)
     for record in records:
-        if record.status in FINISHED and record.points and target.metric in record.points[-1].metrics:
+        if is_complete(record.status) and record.points and target.metric in record.points[-1].metrics:
             metric = record.points[-1].metrics[target.metric]
             if not metric > 0:
                 raise UsageError(f"{facts.id}: {target.metric} is {metric!r}, and has no logarithm")
