@@ -77,7 +77,7 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         [50, 100, 200]
         """
         if not metric > 0:
-            raise UsageError(f"{self.metric} is {metric!r}, and only positive metrics have a logarithm")
+            raise UsageError(f"{self.metric} is {metric!r}, which has no logarithm", fix="compare positive metrics")
         knots = self.knots()
         if len(knots) < 2:
             raise UsageError(
@@ -119,10 +119,16 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
         if is_complete(record.status) and record.points and target.metric in record.points[-1].metrics:
             metric = record.points[-1].metrics[target.metric]
             if not metric > 0:
-                raise UsageError(f"{facts.id}: {target.metric} is {metric!r}, and has no logarithm")
+                raise UsageError(
+                    f"{facts.id}: {target.metric} of the reference is {metric!r}, which has no logarithm",
+                    fix="--no-envelope compares the metric itself",
+                )
             by_horizon[record.spec.workload.facts.budget.horizon].append(math.log(metric))
     if len(by_horizon) < 2:
-        raise UsageError(f"the reference {spec.submission.id} finished at {len(by_horizon)} horizons on {facts.id}")
+        raise UsageError(
+            f"the reference {spec.submission.id} finished at {len(by_horizon)} horizons on {facts.id}",
+            fix="see its runs, or --no-envelope to compare the metric itself",
+        )
     horizons = sorted(by_horizon)
     envelope = GateEnvelope(
         workload=facts.id,
