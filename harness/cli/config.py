@@ -15,11 +15,11 @@ PROJECT_FILE = "bench.yaml"
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
-    "seed": ("run",),
-    "device": ("run",),
-    "threads": ("run",),
-    "executor": ("run",),
-    "runs": ("run", "leaderboard", "best", "compare", "diff", "report"),
+    "seed": ("run", "gate"),
+    "device": ("run", "gate"),
+    "threads": ("run", "gate"),
+    "executor": ("run", "gate"),
+    "runs": ("run", "gate", "leaderboard", "best", "compare", "diff", "report"),
     "results": ("leaderboard", "best", "compare", "diff", "report"),
 }
 #: Keys whose value is a whole number; that of the others is text.

@@ -11,7 +11,7 @@ from harness.contract.workload import WorkloadFacts
 
 Clock = Literal["process", "wall"]
 #: What a trial is for. Trials of different purposes never share a seed.
-Purpose = Literal["score", "tuning", "target", "envelope"]
+Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm"]
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
@@ -101,7 +101,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         ruleset: the rules it runs under.
         purpose: `score` for runs that tables show; `tuning` for runs on which settings and stops are chosen; `target`
             for runs from which targets are calculated; `envelope` for the reference of `anytime`, which knows its
-            horizon.
+            horizon; `gate` for the pairs of `bench gate`, `gate-envelope` for its reference, `confirm` for the
+            retests of a series.
         study: index of the repetition.
         trial: index of the setting within the study.
         seeds: the seed of every source of randomness.

@@ -15,6 +15,8 @@ from harness.storage import records
 
 #: Wall seconds of a trial outside its clock, evaluations and checkpoints: starting the interpreter, importing torch.
 STARTUP_S = 4.0
+#: Purposes whose trials are shorter or longer than the workload's budget.
+GATE_PURPOSES = frozenset({"gate", "gate-envelope", "confirm"})
 
 
 class _Name(msgspec.Struct):
@@ -29,6 +31,7 @@ class _Spec(msgspec.Struct):
     submission: _Name
     workload: _Workload
     hardware: str
+    purpose: str = "score"
     smoke: bool = False
 
 
@@ -68,6 +71,9 @@ class Estimates:
             except msgspec.DecodeError:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
+                continue
+            # Gates run to budgets of their own, a fraction of the workload's.
+            if cost.spec.purpose in GATE_PURPOSES:
                 continue
             off = cost.usage
             wall = cost.counters.seconds + off.evaluation_seconds + off.checkpoint_seconds + off.import_seconds

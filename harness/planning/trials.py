@@ -67,6 +67,7 @@ def plan_trials(
     *,
     purpose: Purpose = "score",
     studies: int | None = None,
+    first_study: int = 0,
     points: Sequence[HParams] | None = None,
     stop: int | None = None,
     horizon: int | None = None,
@@ -76,6 +77,7 @@ def plan_trials(
     Args:
         purpose: what the trials are for; their seeds depend on it.
         studies: repetitions; the settings' or the ruleset's when None.
+        first_study: number of the first repetition; the seeds follow from the number.
         points: the settings to try in every study; the ruleset's when None.
         stop: examples after which a trial ends; the ruleset's when None.
         horizon: another budget than the workload's, in examples; the runs end there.
@@ -113,7 +115,8 @@ def plan_trials(
         deterministic=settings.deterministic,
     )
     specs = []
-    for study in range(studies or settings.studies or settings.ruleset.studies):
+    count = studies or settings.studies or settings.ruleset.studies
+    for study in range(first_study, first_study + count):
         budget = horizon or rule.horizon(facts, settings.seed, study)
         template = common if budget is None else _replace_horizon(common, budget)
         specs += [

@@ -315,6 +315,10 @@ def test_commands_are_frozen() -> None:
     }  # fmt: skip
     assert set(options["compare"]) >= {"--workload", "--by", "--fail-if-slower-than", "--json"}
     assert set(options["score"]) >= {"--algoperf", "--ruleset", "--targets", "--held-out", "--json"}
+    assert set(options["gate"]) >= {
+        "--against", "--workload", "--budget", "--min-effect", "--alpha", "--max-pairs", "--max-minutes", "--series",
+        "--confirm", "--envelope", "--no-envelope", "--json",
+    }  # fmt: skip
     assert set(options["run"]) >= {
         "--submission", "--workload", "--ruleset", "--studies", "--seed", "--set", "--device", "--threads", "--runs",
         "--executor", "--force", "--smoke", "--profile", "--deterministic", "--allow-slow", "--in-process", "--dry-run",

@@ -1,0 +1,30 @@
+"""A command as the user would give it again, with some options changed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+import click
+from click.core import ParameterSource
+
+
+def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
+    """The command line of this call, with what was given in it and these options.
+
+    Args:
+        changes: by parameter name the value that takes the place of what was given.
+    """
+    words = ["bench", context.info_name or ""]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE and name not in changes:
+            continue
+        value = changes.get(name, context.params[name])
+        values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+        if isinstance(parameter, click.Argument):
+            words += values
+        elif isinstance(parameter, click.Option):
+            flag = parameter.opts[0] if len(parameter.opts) == 1 else min(parameter.opts, key=len)
+            words += [flag] if parameter.is_flag else [word for item in values for word in (flag, item)]
+    return shlex.join(words)

@@ -1,0 +1,238 @@
+"""`bench gate`: whether one submission is better than another, decided while the runs go on."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.commands import repeat_command
+from harness.cli.output import note, print_json, supports_color
+from harness.cli.resolve import NameType, open_registry
+from harness.contract.run import ExecutionOptions
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.execution.watchers import CombinedWatcher
+from harness.gating.gate import GateLimits, GateProgress
+from harness.gating.series import FOLDER, SeriesFile
+from harness.gating.session import GateEnding, GateOptions, GateSession
+from harness.planning.resolve import split_names
+from harness.plugins.observers import Observers, load_observers
+from harness.plugins.registry import Registry
+from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progress_line
+from harness.report.gate_status import GateStatus
+from harness.scoring.gate_envelope import GateEnvelope
+
+#: Exit code of a gate that is not decided.
+EXIT_UNDECIDED = 4
+#: Pairs that the command which goes on adds at least.
+MORE_PAIRS = 10
+
+
+class Percent(click.ParamType[float]):
+    """A percentage of at least 0, such as `3` or `3%`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            number = math.nan
+        if not 0 <= number < math.inf:
+            self.fail(f"{value!r} must be a percentage of at least 0, such as 3", param, ctx)
+        return number
+
+
+@click.command("gate")
+@click.argument("a", required=False, type=NameType("submission"))
+@click.option("--against", type=NameType("submission"), help="What A is compared with; the reference when not given.")
+@click.option(
+    "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
+    help="Names (a,b) or a file; the gate set of the CPU tier when not given.",
+)  # fmt: skip
+@click.option("--budget", type=int, metavar="EXAMPLES", help="The gate budget; a quarter of the horizon by default.")
+@click.option("--min-effect", type=Percent(), default=3.0, show_default="3 %", help="Effects below count as none.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false verdict.")
+@click.option("--max-pairs", type=int, default=40, show_default=True, help="Pairs at most, earlier calls included.")
+@click.option("--max-minutes", type=float, help="Minutes of this call at most.")
+@click.option("--no-envelope", is_flag=True, help="Compare the metric itself, not the compute that reaches it.")
+@click.option(
+    "--envelope", "only_envelopes", multiple=True, type=NameType("workload"), metavar="WORKLOAD",
+    help="Make the envelopes of these workloads and nothing else.",
+)  # fmt: skip
+@click.option(
+    "--envelopes", type=click.Path(path_type=Path), default=Path("calibration/gate"), show_default=True,
+    help="Folder of the envelopes.",
+)  # fmt: skip
+@click.option("--series", metavar="NAME", help="Gate A as the next candidate of this series.")
+@click.option("--confirm", metavar="NAME", help="Retest what this series has kept on seeds that it has not seen.")
+@click.option(
+    "--series-file", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
+    help="State of the series; .bench-series/NAME.json by default.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
+@click.option("--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True)
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+    help="Folder of local runs; those that have ended are used.",
+)  # fmt: skip
+@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
+@click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
+@click.option("--retry-failed", is_flag=True, help="Start anew what crashed, was rejected or ran out of something.")
+@click.option("--allow-slow", is_flag=True, help="Run a GPU workload on the CPU.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any) -> int:
+    """Say whether submission A is better than another, after as few pairs of runs as that takes.
+
+    Exit code: 0 better, 1 worse, equivalent or identical, 4 undecided, 2 wrong usage. Giving the command again goes on.
+    """
+    registry = open_registry(context.obj)
+    session = _open_session(registry, values)
+    workloads = split_names(values["workloads"])
+    if values["only_envelopes"]:
+        _refuse(a is not None, "--envelope makes envelopes and gates nothing", "leave A out")
+        return _make_envelopes(session, split_names(values["only_envelopes"]), values["budget"], as_json)
+    limits = GateLimits(
+        alpha=values["alpha"],
+        min_effect=math.log1p(values["min_effect"] / 100),
+        max_pairs=values["max_pairs"],
+        max_minutes=values["max_minutes"],
+    )
+    if values["confirm"]:
+        _refuse(
+            bool(a or workloads or values["against"] or values["series"]),
+            "--confirm takes what the series has kept",
+            "give it alone",
+        )
+        return _confirm(session, _series_file(values["confirm"], values), limits, context, as_json)
+    if a is None:
+        raise UsageError("no submission named", fix="bench gate A --against B -w WORKLOAD")
+    if values["series"]:
+        file = _series_file(values["series"], values)
+        ending = session.gate_in_series(file, a, values["against"], workloads, limits)
+        report = _report(ending, context, file.name)
+    else:
+        ending = session.gate(session.setup(a, values["against"], workloads, budget=values["budget"]), limits)
+        report = _report(ending, context)
+    if as_json:
+        print_json(gate_json(report))
+    else:
+        click.echo(gate_text(report))
+    return _exit_code(ending.result.outcome)
+
+
+def _exit_code(outcome: str) -> int:
+    return {"better": EXIT_OK, "undecided": EXIT_UNDECIDED}.get(outcome, EXIT_FAILED)
+
+
+def _refuse(condition: bool, problem: str, fix: str) -> None:
+    if condition:
+        raise UsageError(problem, fix=fix)
+
+
+def _series_file(name: str, values: dict[str, Any]) -> SeriesFile:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"a series cannot be called {name!r}", fix="use letters, digits, - and _")
+    return SeriesFile(values["series_file"] or FOLDER / f"{name}.json", name)
+
+
+def _open_session(registry: Registry, values: dict[str, Any]) -> GateSession:
+    same = ("runs", "envelopes", "budget", "seed", "threads", "device", "allow_slow", "executor")
+    options = GateOptions(
+        use_envelope=not values["no_envelope"],
+        execution=ExecutionOptions(jobs=values["jobs"], retry_failed=values["retry_failed"]),
+        **{name: values[name] for name in same},
+    )
+    manager, warnings = load_observers(registry)
+    for warning in warnings:
+        note(f"warning: {warning}")
+
+    @contextmanager
+    def watch(label: str, total: int) -> Iterator[CombinedWatcher]:
+        with GateStatus(label, total, supports_color() and sys.stderr.isatty()) as status:
+            yield CombinedWatcher([status, Observers(manager)])
+
+    def show(progress: GateProgress) -> None:
+        note(progress_line(progress.look, progress.minutes_needed))
+
+    return GateSession(registry, options, watch=watch, note=note, on_pair=show)
+
+
+def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | None, as_json: bool) -> int:
+    made: list[GateEnvelope] = []
+    for workload in session.workloads(names, budget):
+        envelope = session.envelope(workload)
+        if envelope is None:
+            raise UsageError(f"no reference can run on {workload.name}", fix="gate there with --no-envelope")
+        made.append(envelope)
+    if as_json:
+        print_json({"schema": SCHEMA, "envelopes": made})
+        return EXIT_OK
+    for envelope in made:
+        points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
+        click.echo(
+            f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points} (provisional)"
+        )
+    return EXIT_OK
+
+
+def _confirm(session: GateSession, file: SeriesFile, limits: GateLimits, context: click.Context, as_json: bool) -> int:
+    """Exit code 0 where every kept candidate is better than the original; 1 for one that is not, 4 for undecided."""
+    retests = [(number, candidate, _report(end, context)) for number, candidate, end in session.confirm(file, limits)]
+    outcomes = [report.verdict.outcome for _, _, report in retests]
+    if as_json:
+        entries = [
+            {"candidate": number, "submission": candidate.a.asked, **gate_json(report)}
+            for number, candidate, report in retests
+        ]
+        print_json({"schema": SCHEMA, "series": file.name, "confirmed": entries})
+    for number, _, report in () if as_json else retests:
+        click.echo(f"candidate {number}: {gate_text(report)}")
+    if not retests:
+        note(f"the series {file.name} has kept nothing: there is nothing to confirm")
+    codes = set(map(_exit_code, outcomes))
+    return next((code for code in (EXIT_FAILED, EXIT_UNDECIDED) if code in codes), EXIT_OK)
+
+
+def _report(ending: GateEnding, context: click.Context, series: str = "") -> GateReport:
+    result = ending.result
+    look = result.progress.look
+    command = ""
+    if result.outcome == "undecided" and not look.over:
+        pairs = look.pairs + max(MORE_PAIRS, look.pairs_needed or 0)
+        command = repeat_command(context, {"max_pairs": str(max(pairs, context.params["max_pairs"]))})
+    return GateReport(
+        a=result.setup.a.name,
+        b=result.setup.b.name,
+        budgets={workload.entry.facts.id: workload.budget for workload in result.setup.workloads},
+        envelopes=result.envelopes,
+        fallback=ending.fallback,
+        pairs=result.pairs,
+        look=look,
+        stopped=result.stopped,
+        minutes=result.minutes,
+        minutes_needed=result.progress.minutes_needed,
+        command=command,
+        series=_series_fields(ending, series),
+    )
+
+
+def _series_fields(ending: GateEnding, name: str) -> dict[str, Any]:
+    if ending.turn is None or ending.log is None:
+        return {}
+    candidates = ending.log.candidates
+    return {
+        "name": name,
+        "candidate": ending.turn.number,
+        "level": ending.turn.candidate.level,
+        "keep": candidates[ending.turn.number - 1].kept,
+        "tested": sum(not candidate.open for candidate in candidates),
+        "kept": sum(candidate.kept for candidate in candidates),
+    }

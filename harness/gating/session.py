@@ -1,0 +1,316 @@
+"""What the command does: from names to a setup, to envelopes, to a gate, alone or in a series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.contract.entries import SubmissionEntry
+from harness.contract.record import Record
+from harness.contract.run import ExecutionOptions, Purpose, RunSpec
+from harness.contract.watcher import Watcher
+from harness.errors import UsageError
+from harness.execution.run_trials import run_trials
+from harness.execution.trial import finished_summary
+from harness.gating.costs import GateCosts
+from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
+from harness.gating.gate import MOST_PAIRS, GateLimits, GateProgress, GateResult, run_gate
+from harness.gating.series import (
+    BLOCK,
+    SeriesCandidate,
+    SeriesFile,
+    SeriesLog,
+    SeriesTurn,
+    SeriesWorkloads,
+    hash_source,
+)
+from harness.gating.setup import GateSetup, GateWorkload, Runner, default_workloads, find_reference, gate_budget
+from harness.planning.requirements import runnable_workloads
+from harness.planning.resolve import resolve_submission
+from harness.plugins.registry import Registry
+from harness.scoring.gate_envelope import GateEnvelope
+from harness.storage.layout import run_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """How a gate's runs are planned and where they run.
+
+    Args:
+        runs: folder of local runs.
+        envelopes: folder of the gate workloads' envelopes.
+        use_envelope: whether differences go through envelopes.
+        budget: the gate budget in examples; by the workload when None.
+        seed: root of all seeds.
+        threads, device, allow_slow: as for `bench run`.
+        executor, execution: where trials run, and how.
+    """
+
+    runs: Path
+    envelopes: Path
+    use_envelope: bool = True
+    budget: int | None = None
+    seed: int = 0
+    threads: int = 1
+    device: str | None = None
+    allow_slow: bool = False
+    executor: str = "local"
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateEnding:
+    """A gate that has ended.
+
+    Args:
+        result: how.
+        fallback: why log metrics were compared, or an empty string.
+        turn, log: of the series, where it was gated in one.
+    """
+
+    result: GateResult
+    fallback: str
+    turn: SeriesTurn | None = None
+    log: SeriesLog | None = None
+
+
+class GateSession:
+    """Plans and runs gates.
+
+    Args:
+        registry: the plugins.
+        options: how runs are planned and where they run.
+        watch: from a label and the number of trials to their watcher.
+        note: told in one line what will happen and what it costs.
+        on_pair: told after every pair.
+        run: in place of `run_trials`, for tests.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        options: GateOptions,
+        *,
+        watch: Callable[[str, int], AbstractContextManager[Watcher]],
+        note: Callable[[str], None],
+        on_pair: Callable[[GateProgress], None],
+        run: Runner | None = None,
+    ) -> None:
+        self._registry, self._options = registry, options
+        self._watch, self._note, self._on_pair = watch, note, on_pair
+        self._run = run
+
+    # --- what runs ----------------------------------------------------------------------------------
+
+    def setup(
+        self,
+        a: str,
+        b: str | None,
+        workloads: Sequence[str],
+        *,
+        budget: int | None = None,
+        purpose: Purpose = "gate",
+        first_study: int = 0,
+    ) -> GateSetup:
+        """The gate of these names, checked.
+
+        Args:
+            b: the reference of the first workload when None.
+            workloads: the gate set of the CPU tier when empty.
+            budget: in examples; by the workload when None.
+
+        Raises:
+            UsageError: an unknown name, or a submission that cannot run on one of the workloads.
+            DataError: a workload lacks its data.
+        """
+        chosen = self.workloads(workloads, budget)
+        setup = GateSetup(
+            a=resolve_submission(a, self._registry),
+            b=resolve_submission(b, self._registry) if b else self._reference(chosen[0]),
+            workloads=chosen,
+            offer=self._registry,
+            seed=self._options.seed,
+            threads=self._options.threads,
+            purpose=purpose,
+            first_study=first_study,
+        )
+        setup.check()
+        return setup
+
+    def workloads(self, names: Sequence[str], budget: int | None) -> tuple[GateWorkload, ...]:
+        """The workloads of these names with their gate budgets; the gate set of the CPU tier for no names."""
+        options, skipped = self._options, list[str]()
+        asked = names or default_workloads(self._registry.workloads())
+        if not asked:
+            raise UsageError("no workload installed is fit for a gate by default", fix="name one with -w")
+        chosen = tuple(
+            GateWorkload(entry=entry, device=device, budget=gate_budget(entry.facts, budget))
+            for entry, device in runnable_workloads(asked, self._registry, options.device, options.allow_slow, skipped)
+        )
+        for line in skipped:
+            self._note(line)
+        return chosen
+
+    def _reference(self, workload: GateWorkload) -> SubmissionEntry:
+        reference = find_reference(workload.entry.facts, self._registry)
+        if reference is None:
+            raise UsageError(f"no reference can run on {workload.name}", fix="name a submission with --against")
+        return reference
+
+    # --- envelopes ----------------------------------------------------------------------------------
+
+    def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
+        """The envelopes of a gate's workloads, made where they are missing; and why they are not used, if so."""
+        if not self._options.use_envelope:
+            return {}, "--no-envelope was given"
+        envelopes = {}
+        for workload in setup.workloads:
+            try:
+                envelope = self.envelope(workload)
+            except UsageError as error:
+                return {}, f"{workload.name} has no envelope: {error.what}"
+            if envelope is None:
+                return {}, f"{workload.name} has no envelope: no reference can run there"
+            envelopes[workload.name] = envelope
+        return envelopes, ""
+
+    def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
+        """The envelope of a workload, made where it is missing; None where no reference can run.
+
+        Raises:
+            UsageError: the reference's runs give none.
+        """
+        folder, options = self._options.envelopes, self._options
+        specs = plan_envelope(workload, self._registry, seed=options.seed, threads=options.threads)
+        envelope = read_envelope(folder, workload)
+        if envelope is not None:
+            if specs and envelope.hardware != specs[0].hardware:
+                self._note(f"{workload.name}: its envelope was made on {envelope.hardware}")
+            return envelope
+        if not specs:
+            return None
+        missing = [spec for spec in specs if not self.is_finished(spec)]
+        self._note(
+            f"{workload.name}: no envelope in {envelope_path(folder, workload)}; it is made once from {len(specs)} "
+            f"runs of {specs[0].submission.name}, {len(missing)} of them to run: {self.cost(missing)}"
+        )
+        return make_envelope(folder, workload, specs, lambda runs: self.run(runs, f"envelope of {workload.name}"))
+
+    # --- gates --------------------------------------------------------------------------------------
+
+    def gate(self, setup: GateSetup, limits: GateLimits) -> GateEnding:
+        """Run a gate until it is over."""
+        envelopes, fallback = self.envelopes(setup)
+        specs = [spec for _, spec in setup.plan_pair(0)]
+        budgets = ", ".join(f"{w.name} to {w.budget:,} examples" for w in setup.workloads)
+        self._note(f"gate: {setup.a.name} (A) against {setup.b.name} (B), {budgets}; a pair: {self.cost(specs)}")
+        result = run_gate(setup, limits, envelopes, self.run, is_finished=self.is_finished, on_pair=self._on_pair)
+        return GateEnding(result=result, fallback=fallback)
+
+    def gate_in_series(
+        self, file: SeriesFile, a: str, b: str | None, workloads: Sequence[str], limits: GateLimits
+    ) -> GateEnding:
+        """Gate the next candidate of a series, or go on with the one that is open.
+
+        Raises:
+            UsageError: the series was begun with another alpha, min-effect or seed.
+            StoreError: another gate of it is running.
+        """
+        setup = self.setup(a, b, workloads, budget=self._options.budget)
+        planned = {side: spec.submission for side, spec in setup.plan_pair(0)}
+        gated_on = SeriesWorkloads(
+            ids=tuple(f"{w.entry.facts.id}:{w.budget}" for w in setup.workloads),
+            names=tuple(workloads),
+            budget=self._options.budget,
+        )
+        with file.locked():
+            new = SeriesLog(alpha=limits.alpha, min_effect=limits.min_effect, seed=self._options.seed)
+            log = file.read() or new
+            _check_same_series(file, log, new)
+            log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
+            # A turn that is over is shown as it ended, however many pairs are allowed now.
+            allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
+            ending = self.gate(
+                replace(setup, first_study=turn.first_study),
+                replace(limits, alpha=turn.candidate.level, max_pairs=allowed),
+            )
+            if turn.candidate.open:
+                log = file.end(log, turn, ending.result.outcome)
+        return replace(ending, turn=turn, log=log)
+
+    def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
+        """Gate every kept candidate of a series against its original, on seeds that no gate has seen.
+
+        Raises:
+            UsageError: there is no such series, or a copy of a candidate was edited.
+        """
+        log = file.read()
+        if log is None:
+            raise UsageError(f"there is no series in {file.path}", fix=f"bench gate A --series {file.name} begins one")
+        endings = []
+        for number, candidate in enumerate(log.candidates, start=1):
+            if not candidate.kept:
+                continue
+            original = log.candidates[0].b
+            setup = self.setup(
+                file.spelling(candidate.a),
+                file.spelling(original),
+                candidate.names,
+                budget=candidate.budget,
+                purpose="confirm",
+                first_study=number * BLOCK,
+            )
+            for side, spec in setup.plan_pair(0):
+                recorded = candidate.a if side == "A" else original
+                if hash_source(spec.submission) != recorded.source:
+                    raise UsageError(
+                        f"{recorded.asked} of {file.name} is not the source that was gated (candidate {number})",
+                        fix=f"restore {file.spelling(recorded)}",
+                    )
+            endings.append((number, candidate, self.gate(setup, replace(limits, alpha=log.alpha))))
+        return endings
+
+    # --- runs ---------------------------------------------------------------------------------------
+
+    def run(self, specs: Sequence[RunSpec], label: str = "") -> list[Record]:
+        """The records of these runs, in the order of the specs; those that have ended are not run again."""
+        if self._run is not None:
+            return list(self._run(specs))
+        records = {}
+        with self._watch(label, len(specs)) as watcher:
+            for record in run_trials(
+                specs,
+                self._options.runs,
+                executor=self._options.executor,
+                options=self._options.execution,
+                watcher=watcher,
+                registry=self._registry,
+            ):
+                records[record.run_id] = record
+        return [records[run_id(spec)] for spec in specs]
+
+    def is_finished(self, spec: RunSpec) -> bool:
+        """Whether a run has ended in an earlier call."""
+        return finished_summary(spec, run_id(spec), self._options.runs, self._options.execution) is not None
+
+    def cost(self, specs: Sequence[RunSpec]) -> str:
+        """In words, what these runs cost."""
+        minutes = GateCosts([self._options.runs, Path("results")]).minutes(specs)
+        if minutes is None:
+            return "cost unknown, no earlier run there"
+        return f"about {minutes:.1f} minutes of one core"
+
+
+def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:
+    for name, was, asked in (
+        ("--alpha", log.alpha, new.alpha),
+        ("--seed", log.seed, new.seed),
+        ("--min-effect", log.min_effect, new.min_effect),
+    ):
+        if was != asked:
+            raise UsageError(
+                f"the series {file.name} was begun with another {name}",
+                fix=f"leave {name} as it was, or begin a series of another name",
+            )

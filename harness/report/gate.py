@@ -1,0 +1,233 @@
+"""What people and programs read of a gate: the line after each pair, the result as text, the result as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.report import text
+from harness.scoring.gate import GateLook, GatePair, GateRun
+from harness.scoring.gate_envelope import GateEnvelope
+from harness.scoring.sequential.verdict import GateVerdict
+
+#: Version of the JSON.
+SCHEMA = 1
+#: Broken runs that the text lists.
+LISTED = 10
+#: Ratios this near to 1 have a third decimal.
+CLOSE = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateReport:
+    """A gate that has ended, as it is shown.
+
+    Args:
+        a, b: the submissions' names.
+        budgets: by workload's id the examples at which its runs ended.
+        envelopes: by workload's name; empty where log metrics were compared.
+        fallback: why log metrics were compared, or an empty string.
+        pairs: every pair, in order.
+        look: what they say.
+        stopped: why an undecided gate stopped, or an empty string.
+        minutes: wall minutes of this call.
+        minutes_needed: wall minutes of the further pairs, or None.
+        command: what goes on; an empty string where nothing is left to do.
+        series: what `--series` adds, or nothing.
+    """
+
+    a: str
+    b: str
+    budgets: Mapping[str, int]
+    envelopes: Mapping[str, GateEnvelope]
+    fallback: str
+    pairs: Sequence[GatePair]
+    look: GateLook
+    stopped: str
+    minutes: float
+    minutes_needed: float | None
+    command: str
+    series: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> GateVerdict:
+        return self.look.verdict.overall
+
+    @property
+    def unit(self) -> str:
+        """What the ratios are ratios of."""
+        return "compute multiplier" if self.envelopes else "metric ratio"
+
+
+def progress_line(look: GateLook, minutes_needed: float | None) -> str:
+    """One line on a gate after a pair."""
+    verdict = look.verdict.overall
+    wealth = max(verdict.e_better, verdict.e_worse)
+    parts = [
+        f"pair {verdict.pairs}: {_leader(verdict.estimate)}",
+        f"{_ratio(verdict.estimate)}× {_interval(verdict)}",
+        f"evidence {text.number(wealth)} of {text.number(1 / verdict.alpha)}",
+    ]
+    if look.verdict.overall.decided:
+        parts.append(verdict.outcome)
+    elif look.over:
+        parts.append(f"worse on {', '.join(look.verdict.worse)}")
+    elif look.pairs_needed is None:
+        parts.append("further pairs not known yet")
+    else:
+        time = "" if minutes_needed is None else f", {text.seconds(60 * minutes_needed)}"
+        parts.append(f"about {look.pairs_needed} more {'pair' if look.pairs_needed == 1 else 'pairs'}{time}")
+    return ", ".join(parts)
+
+
+def gate_text(report: GateReport) -> str:
+    """The result for people."""
+    verdict = report.verdict
+    where = ", ".join(report.budgets)
+    pairs = f"{verdict.pairs} {'pair' if verdict.pairs == 1 else 'pairs'}"
+    lines = [f"{verdict.outcome}: {report.a} (A) against {report.b} (B) on {where}, {pairs}"]
+    lines.append(
+        f"{report.unit} {_ratio(verdict.estimate)}× {_interval(verdict)}, "
+        f"evidence {text.number(max(verdict.e_better, verdict.e_worse))} of {text.number(1 / verdict.alpha)}"
+    )
+    lines += [f"  {line}" for line in _workload_lines(report)]
+    if report.fallback:
+        lines.append(f"compared: the metric itself, since {report.fallback}; min-effect is in percent of the metric")
+    elif report.look.outside:
+        lines.append(f"{report.look.outside} runs lie outside the envelope; their multipliers are extrapolated")
+    lines += [f"broke: {_broken_line(run)}" for run in report.look.broken[:LISTED]]
+    if len(report.look.broken) > LISTED:
+        lines.append(f"broke: {len(report.look.broken) - LISTED} more")
+    lines += [f"note: {remark}" for remark in (verdict.note, report.stopped) if remark]
+    if report.series:
+        lines.append(_series_line(report.series))
+    if report.command:
+        needed = report.look.pairs_needed
+        cost = "" if not needed else f" (about {needed} more pairs{_minutes(report.minutes_needed)})"
+        lines.append(f"goes on{cost}: {report.command}")
+    return "\n".join(lines)
+
+
+def gate_json(report: GateReport) -> dict[str, Any]:
+    """The result for programs; ratios are multipliers, and null where they are infinite or unknown."""
+    verdict = report.verdict
+    return {
+        "schema": SCHEMA,
+        "verdict": verdict.outcome,
+        "a": report.a,
+        "b": report.b,
+        "unit": report.unit,
+        "estimate": _multiplier(verdict.estimate),
+        "interval": [_multiplier(verdict.low), _multiplier(verdict.high)],
+        "alpha": verdict.alpha,
+        "min_effect": math.expm1(verdict.min_effect),
+        "evidence": {"better": verdict.e_better, "worse": verdict.e_worse, "needed": 1 / verdict.alpha},
+        "pairs": verdict.pairs,
+        "ties": verdict.ties,
+        "pairs_needed": report.look.pairs_needed,
+        "minutes": report.minutes,
+        "minutes_needed": report.minutes_needed,
+        "workloads": [_workload_json(report, identity) for identity in report.budgets],
+        "broken": [
+            {
+                "side": run.side,
+                "submission": run.submission,
+                "workload": run.workload,
+                "study": run.study,
+                "status": run.status,
+                "reason": run.reason,
+                "run_id": run.run_id,
+            }
+            for run in report.look.broken
+        ],
+        "outside_envelope": report.look.outside,
+        "fallback": report.fallback,
+        "notes": [remark for remark in (verdict.note, report.stopped) if remark],
+        "runs": [_pair_json(pair) for pair in report.pairs],
+        "series": dict(report.series) or None,
+        "command": report.command,
+    }
+
+
+def _workload_json(report: GateReport, identity: str) -> dict[str, Any]:
+    name = identity.partition("@")[0]
+    verdict, envelope = report.look.verdict.workloads[name], report.envelopes.get(name)
+    return {
+        "workload": identity,
+        "budget": report.budgets[identity],
+        "verdict": verdict.outcome,
+        "estimate": _multiplier(verdict.estimate),
+        "interval": [_multiplier(verdict.low), _multiplier(verdict.high)],
+        "p_worse": report.look.verdict.p_worse[name],
+        "envelope": None
+        if envelope is None
+        else {"reference": envelope.reference, "provisional": envelope.provisional, "hardware": envelope.hardware},
+    }
+
+
+def _pair_json(pair: GatePair) -> dict[str, Any]:
+    return {
+        name: {"study": a.study, "a": a.run_id, "b": b.run_id, "metric_a": a.metric, "metric_b": b.metric}
+        for name, (a, b) in pair.items()
+    }
+
+
+def _workload_lines(report: GateReport) -> list[str]:
+    """A line for each workload: its budget and envelope, and where there are several its own ratio."""
+    rows = []
+    for identity, budget in report.budgets.items():
+        name = identity.partition("@")[0]
+        verdict, envelope = report.look.verdict.workloads[name], report.envelopes.get(name)
+        row = [identity, f"at {budget:,} examples"]
+        if len(report.budgets) > 1:
+            row.append(f"{_ratio(verdict.estimate)}× {_interval(verdict)}")
+        if envelope is not None:
+            kind = "provisional envelope" if envelope.provisional else "envelope"
+            row.append(f"{kind} of {envelope.reference}")
+        rows.append(row)
+    return text.columns(rows).splitlines()
+
+
+def _broken_line(run: GateRun) -> str:
+    reason = f": {run.reason}" if run.reason else ""
+    return f"{run.side} ({run.submission}) on {run.workload}, seed {run.study}, {run.status}{reason} ({run.run_id})"
+
+
+def _series_line(series: Mapping[str, Any]) -> str:
+    kept = "kept" if series["keep"] else "not kept"
+    return (
+        f"series {series['name']}: candidate {series['candidate']} at level {series['level']:.3g}: {kept}; "
+        f"{series['kept']} of {series['tested']} kept so far"
+    )
+
+
+def _leader(estimate: float) -> str:
+    if estimate == 0:
+        return "even"
+    return f"{'A' if estimate > 0 else 'B'} ahead"
+
+
+def _ratio(value: float) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "0"
+    ratio = math.exp(min(value, 700.0))
+    if ratio >= 100:
+        return text.number(ratio)
+    return f"{ratio:.3f}" if abs(ratio - 1) < CLOSE else f"{ratio:.2f}"
+
+
+def _interval(verdict: GateVerdict) -> str:
+    if math.isinf(verdict.low) and math.isinf(verdict.high):
+        return "(no interval yet)"
+    return f"({_ratio(verdict.low)} – {_ratio(verdict.high)})"
+
+
+def _multiplier(value: float) -> float | None:
+    """exp of a log ratio; None where it is infinite on either side."""
+    return None if math.isinf(value) else math.exp(min(value, 700.0))
+
+
+def _minutes(minutes: float | None) -> str:
+    return "" if minutes is None else f", {text.seconds(60 * minutes)}"

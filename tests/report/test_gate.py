@@ -1,0 +1,58 @@
+"""What is shown of a gate: the line after a pair, the line while runs train."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+
+from harness.report.gate import progress_line
+from harness.report.gate_status import GateStatus
+from harness.scoring.gate import GateLook, GatePair, judge_pairs
+from tests.gating.builders import ENVELOPE, finish, pair
+from tests.scoring import builders
+
+
+def look(pairs: list[GatePair]) -> GateLook:
+    return judge_pairs(pairs, {"w": ENVELOPE}, alpha=0.05, min_effect=math.log(1.03))
+
+
+def pairs(n: int, ratio: float = 0.99) -> list[GatePair]:
+    return [pair(ratio * (1.9 + 0.01 * k) * (1 + 0.001 * (k % 3)), 1.9 + 0.01 * k, k) for k in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "minutes", "line"),
+    [
+        (pairs(1), None, "1: A ahead, 1.11× (no interval yet), evidence 0.876 of 20, further pairs not known yet"),
+        (pairs(3), 2.0, "3: A ahead, 1.09× (no interval yet), evidence 3 of 20, about 3 more pairs, 2 min 00 s"),
+        (pairs(7), 0.0, "7: A ahead, 1.09× (1.08 – 1.11), evidence 42.1 of 20, better"),
+        ([pair(2, 2)], None, "1: even, 1.000× (no interval yet), evidence 0.5 of 20, further pairs not known yet"),
+    ],
+)  # fmt: skip
+def test_a_line_after_each_pair(losses: list[GatePair], minutes: float | None, line: str) -> None:
+    assert progress_line(look(losses), minutes) == f"pair {line}"
+
+
+def test_breaks_leave_a_side_open() -> None:
+    line = progress_line(look([pair(1.9, None, k) for k in range(6)]), 0.0)
+    assert line.startswith("pair 6: A ahead, ∞×")
+    assert line.endswith("better")
+
+
+def test_the_status_is_redrawn_on_a_terminal_alone() -> None:
+    spec = builders.spec("a", builders.facts("w"), stop=100)
+    record = finish(spec, 1.5)
+    for lively, label in ((True, ""), (False, ""), (False, "envelope of w")):
+        stream = io.StringIO()
+        with GateStatus(label, 2, lively, stream) as status:
+            status.started(spec, ())
+            status.evaluated(spec, record.points[-1])
+            status.finished(record)
+            status.warned(spec, "slow")
+        shown = stream.getvalue()
+        assert ("\r" in shown) is lively
+        assert "warning: a on w: slow\n" in shown
+        assert ("running a on w: 0 of 2 runs ended, 50% of the examples" in shown) is lively
+        assert ("envelope of w: 1 of 2 runs have ended\n" in shown) is bool(label)
