@@ -18,10 +18,10 @@ def value_reached(
 ) -> float | None:
     """The best value that at least this share of the runs reach within so many examples; None if too few ran."""
     best = [best_value(record, target, examples, stage) for record in fresh]
-    return value_of_share([value for value in best if value is not None], target, seeds_share, len(fresh))
+    return value_at_fraction([value for value in best if value is not None], target, seeds_share, len(fresh))
 
 
-def value_of_share(values: Sequence[float], target: Target, share: float, n: int) -> float | None:
+def value_at_fraction(values: Sequence[float], target: Target, share: float, n: int) -> float | None:
     """The best value that at least this share of `n` runs are as good as; None if fewer ran."""
     needed = math.ceil(share * n - 1e-9)
     ordered = sorted(values, reverse=target.goal == "max")
@@ -48,7 +48,7 @@ def round_to_easier_side(value: float, target: Target, digits: int = 3) -> float
     return float(f"{rounded * unit:.{digits}g}")
 
 
-def first_hit(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
+def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
     """Examples and scored seconds at the first evaluation within a limit that is as good as a value."""
     for point in record.points[1:]:
         if point.examples > limit:

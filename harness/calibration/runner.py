@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.pools import SEED_FRACTION
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
@@ -152,7 +152,7 @@ class Calibrator:
         studies: int,
     ) -> Calibration:
         """Send further fresh seeds through the stream at easier and easier targets, until enough reach the end."""
-        allowed_misses = studies - math.ceil(SEEDS_SHARE * studies - 1e-9)
+        allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
 
         def holds(tolerance_factor: float) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from harness.calibration.curves import metric_errors, round_to_easier_side, span_of_error, value_of_share, value_reached
-from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.curves import metric_errors, round_to_easier_side, span_of_error, value_at_fraction, value_reached
+from harness.calibration.pools import SEED_FRACTION
 from harness.calibration.results import Calibration, StageLevel
 from harness.contract.record import Record
 from harness.contract.workload import Stage, Target, WorkloadFacts
@@ -22,7 +22,7 @@ def calibrate_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[
     levels = []
     for index, stage in enumerate(facts.stages):
         target = stage.targets[0]
-        value = value_reached(fresh, target, SEEDS_SHARE, math.inf, index)
+        value = value_reached(fresh, target, SEED_FRACTION, math.inf, index)
         if value is None:
             break
         floors = {floor.metric: _final_value(fresh, floor) for floor in stage.floors}
@@ -125,5 +125,5 @@ def least_tolerance(holds: Callable[[float], bool]) -> float | None:
 def _final_value(fresh: Sequence[Record], floor: Target) -> float:
     """The value of a floor's metric that enough runs end above."""
     ends = [record.points[-1].metrics.get(floor.metric, math.nan) for record in fresh]
-    value = value_of_share([end for end in ends if not math.isnan(end)], floor, SEEDS_SHARE, len(fresh))
+    value = value_at_fraction([end for end in ends if not math.isnan(end)], floor, SEED_FRACTION, len(fresh))
     return math.nan if value is None else round_to_easier_side(value, floor)

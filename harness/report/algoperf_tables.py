@@ -40,7 +40,7 @@ def _scores_table(result: AlgoPerfScores, width: int | None) -> str:
                 f"{result.anchored.scores[name]:.3f}" if result.anchored else "",
             ]
         )
-    return text.fit_table(rows, right=frozenset({0, 2, 3, 4, 5}), lead=2, width=width)
+    return text.fit_table(rows, right_aligned=frozenset({0, 2, 3, 4, 5}), leading_columns=2, width=width)
 
 
 def _times_table(result: AlgoPerfScores, width: int | None) -> str:
@@ -50,4 +50,4 @@ def _times_table(result: AlgoPerfScores, width: int | None) -> str:
     for workload in (*result.base, *result.held_out):
         times = [result.time_to_target[name].get(workload) for name in submissions]
         rows.append([workload, *(NO_VALUE if t is None or math.isinf(t) else f"{t:,.0f}" for t in times)])
-    return text.fit_table(rows, right=frozenset(range(1, len(submissions) + 1)), width=width)
+    return text.fit_table(rows, right_aligned=frozenset(range(1, len(submissions) + 1)), width=width)

@@ -29,7 +29,7 @@ def comparison_text(result: Comparison, width: int | None = None) -> str:
     if result.overall:
         lines.append(_conclusion(result, result.overall))
     title = text.wrap(f"A = {result.a}, B = {result.b}, by {result.by}", width)
-    shown = text.fit_table(table, right=frozenset({4, 5, 6}), width=width)
+    shown = text.fit_table(table, right_aligned=frozenset({4, 5, 6}), width=width)
     notes = [text.wrap(line, width) for line in lines]
     return "\n".join([title, shown, *(["", *notes] if notes else [])])
 

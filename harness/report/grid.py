@@ -52,9 +52,9 @@ def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) ->
     def decorate(row: int, line: str) -> str:
         if row == 0:
             return palette.heading(line)
-        return palette.leader(line) if row == 1 and grid.leader else line
+        return palette.leader(line) if row == 1 and grid.first_row_leads else line
 
-    table = text.fit_table([grid.heading, *grid.rows], right=grid.right, lead=grid.lead, width=width, style=decorate)
+    table = text.fit_table([grid.heading, *grid.rows], right_aligned=grid.right_aligned, leading_columns=grid.leading_columns, width=width, style=decorate)
     return palette.lines(palette.title, text.wrap(grid.title, width)) + "\n" + table
 
 
@@ -64,7 +64,7 @@ def grid_markdown(grid: Grid) -> list[str]:
     def row(values: Sequence[str]) -> str:
         return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
 
-    rule = "|" + "|".join("--:" if i in grid.right else "---" for i in range(len(grid.heading))) + "|"
+    rule = "|" + "|".join("--:" if i in grid.right_aligned else "---" for i in range(len(grid.heading))) + "|"
     return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
 
 
@@ -73,7 +73,7 @@ def grid_html(grid: Grid) -> str:
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (
-            f"<{tag}{' class=r' if i in grid.right else ''}>{html.escape(v)}</{tag}>" for i, v in enumerate(values)
+            f"<{tag}{' class=r' if i in grid.right_aligned else ''}>{html.escape(v)}</{tag}>" for i, v in enumerate(values)
         )
         return f"<tr>{''.join(cells)}</tr>"
 

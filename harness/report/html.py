@@ -18,14 +18,14 @@ from harness.report import leaderboard
 from harness.report.grid import Grid
 from harness.report.leaderboard_grids import detail_grids, title, workload_cell
 from harness.report.score_columns import SCORE_COLUMNS
-from harness.report.stopping_tables import Stops, tuning_grids
+from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
 #: Evaluations drawn of each run; more would only make the file larger.
-MOST_POINTS = 300
+MAX_POINTS = 300
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
@@ -46,7 +46,7 @@ def page(
     scripts = plotting_scripts()
     data = payload(records, query)
     data["problems"] = list(problems)
-    more = Stops([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
+    more = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
     data["more"] += [_grid(grid) for grid in more]
     assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
     # The data never contain `<`, so no text in a record can end the script element.
@@ -113,12 +113,12 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
-    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right)}
+    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned)}
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
     """A leaderboard's JSON, and with it what the page shows: cells as text, and how its columns sort."""
-    columns = [column for column in SCORE_COLUMNS if column.applies(board)]
+    columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     plain = leaderboard.leaderboard_json(board)
     for fields, row in zip(plain["rows"], board.rows, strict=True):
         fields["ratios"] = {workload: finite_or_none(ratio) for workload, ratio in row.ratios.items()}
@@ -130,7 +130,7 @@ def _table(board: Leaderboard) -> dict[str, Any]:
         "id": f"{board.hardware}|{board.ruleset}",
         "title": title(board),
         "columns": [
-            {"key": c.key, "heading": c.heading, "right": c.right, "highest_first": c.highest_first} for c in columns
+            {"key": c.key, "heading": c.heading, "right": c.right_aligned, "highest_first": c.highest_first} for c in columns
         ],
         "details": [_grid(grid) for grid in detail_grids(board)],
         "below": leaderboard.notes(board),
@@ -170,11 +170,11 @@ def _run(record: Record, summary: RunSummary) -> dict[str, Any]:
 
 
 def _thin_points(record: Record) -> list[Any]:
-    """At most `MOST_POINTS` evaluations, among them the last one and the hit."""
+    """At most `MAX_POINTS` evaluations, among them the last one and the hit."""
     points = record.points
-    if len(points) <= MOST_POINTS:
+    if len(points) <= MAX_POINTS:
         return list(points)
-    keep = {round(i * (len(points) - 1) / (MOST_POINTS - 2)) for i in range(MOST_POINTS - 1)}
+    keep = {round(i * (len(points) - 1) / (MAX_POINTS - 2)) for i in range(MAX_POINTS - 1)}
     if record.hit is not None:
         keep.add(record.hit)
     return [points[i] for i in sorted(keep) if i < len(points)]

@@ -42,8 +42,8 @@ def ranking_grid(board: Leaderboard) -> Grid:
     ]
     left_aligned = {1}
     for column in SCORE_COLUMNS:
-        if column.applies(board):
-            left_aligned |= set() if column.right else {len(columns)}
+        if column.shown(board):
+            left_aligned |= set() if column.right_aligned else {len(columns)}
             columns.append([column.heading, *(column.text(row, board) for row in board.rows)])
     for facts in board.workloads:
         name = facts.id + (" (coarse)" if facts.coarse else "")
@@ -53,9 +53,9 @@ def ranking_grid(board: Leaderboard) -> Grid:
         title=title(board),
         heading=heading,
         rows=rows,
-        right=frozenset(range(len(columns))) - left_aligned,
-        lead=LEAD,
-        leader=bool(board.rows) and _leads_alone(board.rows[0]),
+        right_aligned=frozenset(range(len(columns))) - left_aligned,
+        leading_columns=LEAD,
+        first_row_leads=bool(board.rows) and _leads_alone(board.rows[0]),
     )
 
 
@@ -104,9 +104,9 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
         title=_detail_title(details),
         heading=heading,
         rows=rows,
-        right=frozenset({0, 2, 3, 4, 5}),
-        lead=LEAD,
-        leader=bool(details.rows) and details.rows[0].ranks == (1, 1),
+        right_aligned=frozenset({0, 2, 3, 4, 5}),
+        leading_columns=LEAD,
+        first_row_leads=bool(details.rows) and details.rows[0].ranks == (1, 1),
     )
 
 

@@ -94,7 +94,7 @@ def diff_text(a: Record, b: Record, width: int | None = None) -> str:
         rows = [["  " + name, _shortened(in_a), _shortened(in_b)] for name, (in_a, in_b) in fields.items()]
         blocks.append(f"{section}\n{text.fit_table([['', 'A', 'B'], *rows], width=width, split=False)}")
     heading = ["  metric", "run", "first", "best", "last", "curve", "at most"]
-    blocks.append("curves\n" + text.fit_table([heading, *_curves(a, b)], lead=2, width=width))
+    blocks.append("curves\n" + text.fit_table([heading, *_curves(a, b)], leading_columns=2, width=width))
     return "\n\n".join(blocks)
 
 

@@ -24,7 +24,7 @@ class ScoreColumn:
         spread: the ends of the value's interval or range, for a column that has them.
         csv: the value as CSV has it, where that differs from JSON.
         right: whether cells are aligned to the right.
-        applies: whether people see the column in a table; CSV and JSON always have it.
+        shown: whether people see the column in a table; CSV and JSON always have it.
         highest_first: whether the report page sorts by it from the highest value down.
     """
 
@@ -35,7 +35,7 @@ class ScoreColumn:
     spread: Callable[[LeaderboardRow], Spread | None] | None = None
     csv: Callable[[LeaderboardRow], Any] | None = None
     right: bool = True
-    applies: Callable[[Leaderboard], bool] = lambda board: True
+    shown: Callable[[Leaderboard], bool] = lambda board: True
     highest_first: bool = False
 
     def json_fields(self, row: LeaderboardRow) -> dict[str, Any]:
@@ -88,7 +88,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         value=lambda row: row.anchored,
         text=_anchored,
         spread=lambda row: row.anchored_spread,
-        applies=_ranks_times,
+        shown=_ranks_times,
         highest_first=True,
     ),
     ScoreColumn(
@@ -96,7 +96,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         heading="profile",
         value=lambda row: row.profile,
         text=lambda row, board: NO_VALUE if row.profile is None else f"{row.profile:.4f}",
-        applies=_ranks_times,
+        shown=_ranks_times,
         highest_first=True,
     ),
     ScoreColumn(
@@ -104,15 +104,15 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         heading="speed-up",
         value=lambda row: row.speedup.value if row.speedup else None,
         text=_speedup,
-        applies=_ranks_times,
+        shown=_ranks_times,
         highest_first=True,
     ),
     ScoreColumn(
         key="mean_place",
-        heading="mean place",
-        value=lambda row: row.place,
-        text=lambda row, board: NO_VALUE if row.place is None else f"{row.place:.2f}",
-        applies=_ranks_metrics,
+        heading="mean rank",
+        value=lambda row: row.mean_rank,
+        text=lambda row, board: NO_VALUE if row.mean_rank is None else f"{row.mean_rank:.2f}",
+        shown=_ranks_metrics,
     ),
     ScoreColumn(
         key="peak_memory_bytes",
@@ -125,6 +125,6 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         heading="trust",
         value=lambda row: row.trust,
         text=lambda row, board: row.trust,
-        right=False,
+        right_aligned=False,
     ),
 ]

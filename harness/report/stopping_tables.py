@@ -15,7 +15,7 @@ from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_t
 from harness.scoring.tuning import TuningCurve
 
 
-class Stops:
+class StoppingResults:
     """Results of the stopping rules whose results are not times to a target.
 
     Args:
@@ -43,7 +43,7 @@ def _grid(table: ResultTable) -> Grid:
         title=table.title,
         heading=list(table.heading),
         rows=[[_format(cell, spec) for cell, spec in zip(row, table.formats, strict=True)] for row in table.rows],
-        right=frozenset(i for i, spec in enumerate(table.formats) if spec),
+        right_aligned=frozenset(i for i, spec in enumerate(table.formats) if spec),
     )
 
 
@@ -82,7 +82,7 @@ def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
                 title=f"{first.workload}, {first.hardware}, {first.ruleset}: median best time of k trials",
                 heading=["submission", "trials", *(f"k = {k}" for k in range(1, most + 1))],
                 rows=rows,
-                right=frozenset(range(1, most + 2)),
+                right_aligned=frozenset(range(1, most + 2)),
             )
         )
     return grids

@@ -53,7 +53,7 @@ def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
 def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), gap: str = _GAP) -> str:
     """Rows as aligned columns; the columns in `right` are aligned to the right.
 
-    >>> print(columns([["name", "n"], ["wsd", "10"]], right=frozenset({1})))
+    >>> print(columns([["name", "n"], ["wsd", "10"]], right_aligned=frozenset({1})))
     name   n
     wsd   10
     """
@@ -99,11 +99,11 @@ def fit_table(
         style: decorates each line.
 
     >>> table = [["rank", "name", "seconds", "memory"], ["1", "wsd", "12.5", "3 MiB"], ["2", "sgd", "14.1", "2 MiB"]]
-    >>> print(fit_table(table, right=frozenset({0, 2, 3}), lead=2, width=80))
+    >>> print(fit_table(table, right_aligned=frozenset({0, 2, 3}), leading_columns=2, width=80))
     rank  name  seconds  memory
        1  wsd      12.5   3 MiB
        2  sgd      14.1   2 MiB
-    >>> print(fit_table(table, lead=2, width=20))
+    >>> print(fit_table(table, leading_columns=2, width=20))
     wsd
       rank: 1
       seconds: 12.5

@@ -121,7 +121,7 @@ def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
     return with_source(ref).id if ref.id in ambiguous else ref.id
 
 
-def first_of_each(runs: Iterable[R]) -> list[R]:
+def earliest_runs(runs: Iterable[R]) -> list[R]:
     """Of several runs to one stop on the same seeds the earliest, so that trying again gains nothing."""
     first: dict[tuple[object, ...], R] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):

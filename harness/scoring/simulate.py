@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.scoring.compare import compare_times
 from harness.scoring.medians import median_interval
-from harness.scoring.sample_size import MARGIN, needed_n
+from harness.scoring.sample_size import MIN_EFFECT, required_pairs_from_pilot
 from harness.scoring.stats import interval, paired_log_ratios
 from harness.scoring.ties import rank_ties
 
@@ -112,7 +112,7 @@ def false_ranks(
 
 
 def power(
-    setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MARGIN, seed: int = 0
+    setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MIN_EFFECT, seed: int = 0
 ) -> tuple[float, float]:
     """The pairs needed according to a pilot (median), and how often that many fresh pairs detect the slow-down."""
     import numpy as np
@@ -121,7 +121,7 @@ def power(
     needed, detected = [], 0
     for _ in range(repeats):
         a, b = times(rng, setting, (pilot,), effect), times(rng, setting, (pilot,))
-        n = needed_n(paired_log_ratios(a.tolist(), b.tolist())) or pilot
+        n = required_pairs_from_pilot(paired_log_ratios(a.tolist(), b.tolist())) or pilot
         fresh = [times(rng, setting, (n,), shift).tolist() for shift in (effect, 0.0)]
         result = compare_times({"w": dict(enumerate(fresh[0]))}, {"w": dict(enumerate(fresh[1]))})
         needed.append(n)

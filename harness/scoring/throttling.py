@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from harness.contract.record import DeviceLog
 
 #: States in which a GPU protects itself; seconds measured then are not those of its hardware class.
-SLOWDOWNS = frozenset({"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"})
+THROTTLING_STATES = frozenset({"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"})
 #: Below this share of the readings a state is ignored: a GPU may cross a threshold for a moment.
 SHARE = 0.05
 
@@ -25,11 +25,11 @@ def slowdown(log: DeviceLog | None) -> str:
     """
     if log is None or not log.readings:
         return ""
-    counts = Counter(state for reading in log.readings for state in reading.slowed if state in SLOWDOWNS)
+    counts = Counter(state for reading in log.readings for state in reading.slowed if state in THROTTLING_STATES)
     frequent = {state: count for state, count in counts.items() if count >= SHARE * len(log.readings)}
     if not frequent:
         return ""
-    slow = [reading for reading in log.readings if SLOWDOWNS & set(reading.slowed)]
+    slow = [reading for reading in log.readings if THROTTLING_STATES & set(reading.slowed)]
     states = ", ".join(
         f"{state} in {count} of {len(log.readings)} readings" for state, count in sorted(frequent.items())
     )

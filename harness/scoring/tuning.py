@@ -35,10 +35,10 @@ class TuningCurve:
     hits: tuple[float, ...]
 
 
-def best_of(times: Sequence[float], k: int) -> tuple[float, float]:
+def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
     """Median of the smallest of k values drawn from `times` without replacement, and the chance that it is finite.
 
-    >>> best_of([1.0, 2.0, 3.0, math.inf], 2)
+    >>> best_of_k([1.0, 2.0, 3.0, math.inf], 2)
     (1.0, 1.0)
     """
     ordered, n = sorted(times), len(times)
@@ -65,7 +65,7 @@ def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
         most[key] = spec.ruleset.trials
     tuning_curves = []
     for key, values in sorted(times.items()):
-        points = [best_of(values, k) for k in range(1, min(most[key], len(values)) + 1)]
+        points = [best_of_k(values, k) for k in range(1, min(most[key], len(values)) + 1)]
         hardware, ruleset, workload, submission = key
         tuning_curves.append(
             TuningCurve(

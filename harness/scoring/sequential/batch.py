@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.evidence import log_evidence
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.scale import past_scales
 from harness.scoring.sequential.verdict import ALPHA, GateOutcome, judge_position
 from harness.scoring.stats import hodges_lehmann
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Reached = NDArray[np.bool_]
 
 #: Gates worked on at a time, so that the pairwise distances fit into the cache.
-ROWS = 1000
+GATES_PER_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class GateRuns:
         return sum(outcome in outcomes for outcome in self.outcomes) / len(self.outcomes)
 
 
-def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float = MARGIN) -> GateRuns:
+def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT) -> GateRuns:
     """`decide` after every pair of every row until it is not `undecided`, without computing any interval's ends.
 
     The evidence falls in the centre, so three centres (−min_effect, 0 and min_effect) tell where the interval lies.
@@ -59,8 +59,8 @@ def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float
     x = np.asarray(differences, dtype=float)
     outcomes: list[GateOutcome] = []
     pairs: list[int] = []
-    for start in range(0, len(x), ROWS):
-        rows = x[start : start + ROWS]
+    for start in range(0, len(x), GATES_PER_BATCH):
+        rows = x[start : start + GATES_PER_BATCH]
         bounds = _bound_intervals(rows, -math.log(alpha), min_effect)
         for i, row in enumerate(rows):
             outcome, n = _first_decision(row, bounds[:, i], min_effect)
@@ -73,8 +73,8 @@ def _bound_intervals(rows: Floats, threshold: float, min_effect: float) -> Reach
     """(6, gates, pairs): whether each of −min_effect, 0, min_effect lies below the interval; whether it lies above."""
     import numpy as np
 
-    spreads = past_spreads(rows)
-    sides = [log_evidence(rows, centre=centre, spreads=spreads) for centre in (-min_effect, 0.0, min_effect)]
+    scales = past_scales(rows)
+    sides = [log_evidence(rows, centre=centre, scales=scales) for centre in (-min_effect, 0.0, min_effect)]
     log_wealth = np.array([side.better for side in sides] + [side.worse for side in sides])
     return np.asarray(np.maximum.accumulate(log_wealth, axis=-1) >= threshold)
 

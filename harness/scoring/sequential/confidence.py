@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.scoring.sequential.differences import check_differences, check_gate
-from harness.scoring.sequential.evidence import CUT, log_evidence
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.evidence import MAX_SCORE, log_evidence
+from harness.scoring.sequential.scale import past_scales
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,18 +37,18 @@ class CentreInterval(NamedTuple):
 
 
 def confidence_sequence(
-    differences: Sequence[float], *, alpha: float = 0.05, spreads: Floats | None = None
+    differences: Sequence[float], *, alpha: float = 0.05, scales: Floats | None = None
 ) -> CentreInterval:
     """The interval for the centre after all these pairs, the intersection of those after each of them.
 
     If each difference is symmetric about the centre, the centre lies in it at every look with probability 1 − alpha. It
-    is (−inf, inf) until enough pairs (`least_pairs`: six at 5 %) agree. Breaks may leave one side open; both ends are
+    is (−inf, inf) until enough pairs (`fewest_deciding_pairs`: six at 5 %) agree. Breaks may leave one side open; both ends are
     +inf where breaks of B alone exclude every finite centre.
 
     Args:
         differences: one per pair, in the order of the pairs; ±inf for a pair in which one side broke.
         alpha: error of both ends together.
-        spreads: `past_spreads(differences)` where it has been computed already.
+        scales: `past_scales(differences)` where it has been computed already.
 
     Raises:
         UsageError: no differences, NaN, or alpha outside (0, 1).
@@ -61,24 +61,24 @@ def confidence_sequence(
     check_differences(differences)
     check_gate(alpha, 0.0)
     x = np.asarray(differences, dtype=float)
-    spreads = past_spreads(x) if spreads is None else spreads
-    low = _lower_end(x, spreads, -math.log(alpha))
+    scales = past_scales(x) if scales is None else scales
+    low = _lower_end(x, scales, -math.log(alpha))
     # The mirrored differences give the other end; 0.0 - x turns -0.0 into 0.0.
-    return CentreInterval(low=low, high=0.0 - _lower_end(-x, spreads, -math.log(alpha)))
+    return CentreInterval(low=low, high=0.0 - _lower_end(-x, scales, -math.log(alpha)))
 
 
-def _lower_end(x: Floats, spreads: Floats, threshold: float) -> float:
+def _lower_end(x: Floats, scales: Floats, threshold: float) -> float:
     """The largest centre against which `better` has reached the threshold; it falls in the centre."""
     import numpy as np
 
     def excluded(centre: float) -> bool:
-        return bool(log_evidence(x, centre=centre, spreads=spreads).better.max() >= threshold)
+        return bool(log_evidence(x, centre=centre, scales=scales).better.max() >= threshold)
 
     finite = x[np.isfinite(x)]
     if not finite.size:
         return math.inf if excluded(0.0) else -math.inf
     # Beyond this margin every finite difference has the largest score there is, and nothing changes any more.
-    margin = CUT * float(np.nanmax(spreads, initial=0.0)) + float(np.abs(finite).max()) + 1.0
+    margin = MAX_SCORE * float(np.nanmax(scales, initial=0.0)) + float(np.abs(finite).max()) + 1.0
     left, right = float(finite.min()) - margin, float(finite.max()) + margin
     if not excluded(left):
         return -math.inf

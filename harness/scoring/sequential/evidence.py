@@ -13,7 +13,7 @@ and breaks (infinite) are all covered. Differences that are not symmetric about 
 their mean or median is θ: of gates on exponential differences with mean 0, a tenth decides within 40 pairs
 (`docs/measured/sequential.txt`). Two runs of one law, whose labels could be swapped, are always symmetric about 0.
 
-Every factor grows with dᵢ − θ, and the spreads do not depend on θ. So the evidence that the centre lies above θ falls
+Every factor grows with dᵢ − θ, and the scales do not depend on θ. So the evidence that the centre lies above θ falls
 in θ: what speaks against θ speaks at least as much against every smaller centre.
 
 Source: Admissible Anytime-Valid Sequential Inference Must Rely on Nonnegative Martingales, Ramdas, Ruf, Larsson and
@@ -29,7 +29,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.scoring.sequential.differences import check_gate
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.scale import past_scales
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: (weight, δ): the effects, in spreads, on which the bettor's wealth is placed. Half of it is on effects so large that
+#: (weight, δ): the effects, in scales, on which the bettor's wealth is placed. Half of it is on effects so large that
 #: six pairs settle them, a tenth on a quarter of a spread, which takes two hundred.
 BETS = ((0.5, 3.0), (0.2, 1.0), (0.2, 0.5), (0.1, 0.25))
 #: Share of the wealth that may be staked at most: no single sign, and no break, ends a bettor's game.
-STAKE = 0.98
-#: Differences count as this many spreads at most, breaks too: an outlier is no more than a clear sign.
-CUT = 2.0
+MAX_STAKE = 0.98
+#: Differences count as this many scales at most, breaks too: an outlier is no more than a clear sign.
+MAX_SCORE = 2.0
 
 
 class Evidence(NamedTuple):
@@ -58,7 +58,7 @@ class Evidence(NamedTuple):
     worse: Floats
 
 
-def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, spreads: ArrayLike | None = None) -> Evidence:
+def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: ArrayLike | None = None) -> Evidence:
     """The e-process of "symmetric about `centre`" after each pair, in two halves.
 
     Each half reaches 1/α with probability α/2 at most, at any look, so that α is the error of both together.
@@ -66,7 +66,7 @@ def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, spreads: Ar
     Args:
         differences: (..., n), in the order of the pairs; ±inf for a pair in which one side broke.
         centre: θ, a number or (...).
-        spreads: (..., n), `past_spreads(differences)` where it has been computed already.
+        scales: (..., n), `past_scales(differences)` where it has been computed already.
 
     >>> import numpy as np
     >>> np.exp(log_evidence([1.0] * 6).better).round(2).tolist()
@@ -74,61 +74,61 @@ def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, spreads: Ar
     """
     import numpy as np
 
-    scores = standard_scores(differences, centre=centre, spreads=spreads)
+    scores = standard_scores(differences, centre=centre, scales=scales)
     halves = (mix_bets(np.cumsum(log_factors(sign * scores), axis=-1)) - np.log(2) for sign in (1.0, -1.0))
     return Evidence(*halves)
 
 
-def standard_scores(differences: ArrayLike, *, centre: ArrayLike = 0.0, spreads: ArrayLike | None = None) -> Floats:
-    """z: differences from the centre in spreads of the pairs before, cut at ±`CUT`; (..., n).
+def standard_scores(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: ArrayLike | None = None) -> Floats:
+    """z: differences from the centre in scales of the pairs before, cut at ±`MAX_SCORE`; (..., n).
 
     While no spread is known a finite difference counts as one spread; a spread of 0 makes it a clear sign.
     """
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
-    scale = past_spreads(x) if spreads is None else np.asarray(spreads, dtype=float)
+    scale = past_scales(x) if scales is None else np.asarray(scales, dtype=float)
     away = x - np.asarray(centre, dtype=float)[..., None]
     return scale_scores(away, np.broadcast_to(scale, away.shape))
 
 
 def scale_scores(away: Floats, scale: Floats) -> Floats:
-    """`away` in units of `scale` (equal shapes), cut at ±`CUT`.
+    """`away` in units of `scale` (equal shapes), cut at ±`MAX_SCORE`.
 
-    Where the scale is NaN a finite difference counts as 1; where it is 0, and for a break, as `CUT`.
+    Where the scale is NaN a finite difference counts as 1; where it is 0, and for a break, as `MAX_SCORE`.
     """
     import numpy as np
 
     signs = np.sign(away)
     # A ratio beyond the largest float is beyond the cut too.
     with np.errstate(over="ignore"):
-        ratios = np.divide(away, scale, out=signs * CUT, where=scale > 0)
-    return np.where(np.isnan(scale) & np.isfinite(away), signs, np.clip(ratios, -CUT, CUT))
+        ratios = np.divide(away, scale, out=signs * MAX_SCORE, where=scale > 0)
+    return np.where(np.isnan(scale) & np.isfinite(away), signs, np.clip(ratios, -MAX_SCORE, MAX_SCORE))
 
 
-def least_pairs(alpha: float) -> int:
+def fewest_deciding_pairs(alpha: float) -> int:
     """The fewest pairs that can decide a gate at this error: so many breaks of one side.
 
     Raises:
         UsageError: alpha outside (0, 1).
 
-    >>> least_pairs(0.05), least_pairs(0.001)
+    >>> fewest_deciding_pairs(0.05), fewest_deciding_pairs(0.001)
     (6, 12)
     """
     import numpy as np
 
     check_gate(alpha, 0.0)
-    scores = np.full(math.ceil(-2 * math.log(alpha)) + 8, CUT)
+    scores = np.full(math.ceil(-2 * math.log(alpha)) + 8, MAX_SCORE)
     log_wealth = mix_bets(np.cumsum(log_factors(scores), axis=-1)) - np.log(2)
     return int(np.argmax(log_wealth >= -math.log(alpha))) + 1
 
 
 def log_factors(scores: Floats) -> Floats:
-    """log(1 + `STAKE` · tanh(δ z)) for each δ of `BETS`: (..., n) -> (bets, ..., n)."""
+    """log(1 + `MAX_STAKE` · tanh(δ z)) for each δ of `BETS`: (..., n) -> (bets, ..., n)."""
     import numpy as np
 
     effects = np.array([effect for _, effect in BETS]).reshape(-1, *[1] * np.ndim(scores))
-    return np.asarray(np.log1p(STAKE * np.tanh(effects * scores)))
+    return np.asarray(np.log1p(MAX_STAKE * np.tanh(effects * scores)))
 
 
 def mix_bets(log_wealth: Floats) -> Floats:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_differences, check_gate
 from harness.scoring.sequential.evidence import log_factors, mix_bets, scale_scores, standard_scores
-from harness.scoring.sequential.spread import MIN_FINITE, shamos_spread
+from harness.scoring.sequential.scale import MIN_FINITE, shamos_scale
 from harness.scoring.sequential.verdict import ALPHA, decide
 from harness.scoring.stats import hodges_lehmann
 
@@ -24,7 +24,7 @@ CONTINUATIONS = 200
 
 
 def forecast_pairs(
-    differences: Sequence[float], *, alpha: float = ALPHA, min_effect: float = MARGIN, limit: int = 200
+    differences: Sequence[float], *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT, limit: int = 200
 ) -> int | None:
     """Median of the further pairs until the gate decides, if the present estimate and spread are the true ones.
 
@@ -57,7 +57,7 @@ def forecast_pairs(
     finite = x[np.isfinite(x)]
     if len(x) < MIN_FINITE or len(finite) == 1 or limit < 1:
         return None
-    spread = float(shamos_spread(finite)) if finite.size else math.nan
+    spread = float(shamos_scale(finite)) if finite.size else math.nan
     future = _draw_future(x, hodges_lehmann(finite.tolist()) if finite.size else 0.0, spread, limit)
     ended = _decisions(x, future, spread, -math.log(alpha), min_effect)
     first = np.where(ended.any(axis=1), ended.argmax(axis=1) + 1, limit + 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.scoring.hit_rates import Rate, hit_rate
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.batch import run_gates
 from harness.scoring.sequential.verdict import ALPHA
 
@@ -42,7 +42,7 @@ def resample_gates(
     gates: int = 2000,
     max_pairs: int = 40,
     alpha: float = ALPHA,
-    min_effect: float = MARGIN,
+    min_effect: float = MIN_EFFECT,
     seed: int = 0,
 ) -> Resolution:
     """Gates between runs of one submission, drawn from those that are stored.

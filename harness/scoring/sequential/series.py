@@ -22,7 +22,7 @@ from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.verdict import ALPHA
 
 #: Σ 1 / ((t + 1) ln²(t + 1)) over t ≥ 1, rounded up, so that the shares γ sum to 1 at most.
-SHARES_TOTAL = 2.10975
+DISCOUNT_TOTAL = 2.10975
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +51,18 @@ class SeriesState:
             )
 
 
-def series_share(t: int) -> float:
-    """γ_t, the share of α that candidate t gets: 1 / (`SHARES_TOTAL` · (t + 1) · ln²(t + 1)).
+def series_discount(t: int) -> float:
+    """γ_t, the share of α that candidate t gets: 1 / (`DISCOUNT_TOTAL` · (t + 1) · ln²(t + 1)).
 
     Raises:
         UsageError: t below 1.
 
-    >>> round(series_share(1), 4), round(series_share(2), 4), round(series_share(100), 6)
+    >>> round(series_discount(1), 4), round(series_discount(2), 4), round(series_discount(100), 6)
     (0.4933, 0.1309, 0.00022)
     """
     if t < 1:
         raise UsageError(f"there is no candidate {t}", fix="count candidates from 1")
-    return 1.0 / (SHARES_TOTAL * (t + 1) * math.log(t + 1) ** 2)
+    return 1.0 / (DISCOUNT_TOTAL * (t + 1) * math.log(t + 1) ** 2)
 
 
 def series_level(state: SeriesState) -> float:
@@ -71,7 +71,7 @@ def series_level(state: SeriesState) -> float:
     >>> round(series_level(SeriesState()), 5), round(series_level(SeriesState(tested=4, kept=1)), 5)
     (0.02466, 0.00246)
     """
-    return state.alpha * series_share(state.tested + 1) * (state.kept + 1)
+    return state.alpha * series_discount(state.tested + 1) * (state.kept + 1)
 
 
 def record_candidate(state: SeriesState, *, kept: bool) -> SeriesState:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.confidence import CentreInterval, confidence_sequence
 from harness.scoring.sequential.differences import check_differences, check_gate
 from harness.scoring.sequential.evidence import log_evidence
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.scale import past_scales
 from harness.scoring.stats import hodges_lehmann
 
 GateOutcome: TypeAlias = Literal["better", "worse", "equivalent", "identical", "undecided"]
@@ -20,7 +20,7 @@ GateOutcome: TypeAlias = Literal["better", "worse", "equivalent", "identical", "
 #: Error of a gate, both sides together.
 ALPHA = 0.05
 #: Log of the largest e-value in a verdict; larger ones are cut to it, since a float ends at about exp(709).
-LARGEST_LOG = 700.0
+MAX_LOG_E_VALUE = 700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class GateVerdict:
 
 
 def decide(
-    differences: Sequence[float], *, alpha: float = ALPHA, min_effect: float = MARGIN, identical: bool = False
+    differences: Sequence[float], *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT, identical: bool = False
 ) -> GateVerdict:
     """The verdict after all these pairs.
 
@@ -94,10 +94,10 @@ def decide(
             "the records are flagged as identical, but a pair differs",
             fix="compare the records again, or leave `identical` out",
         )
-    spreads = past_spreads(differences)
-    interval = confidence_sequence(differences, alpha=alpha, spreads=spreads)
+    scales = past_scales(differences)
+    interval = confidence_sequence(differences, alpha=alpha, scales=scales)
     estimate = hodges_lehmann(differences)
-    evidence = log_evidence(differences, centre=(-min_effect, 0.0, min_effect), spreads=spreads)
+    evidence = log_evidence(differences, centre=(-min_effect, 0.0, min_effect), scales=scales)
     peaks = evidence.better.max(axis=-1), evidence.worse.max(axis=-1)
     below, above = (tuple(bool(peak >= -math.log(alpha)) for peak in side) for side in peaks)
     return GateVerdict(
@@ -109,8 +109,8 @@ def decide(
         estimate=estimate,
         low=interval.low,
         high=interval.high,
-        e_better=math.exp(min(LARGEST_LOG, float(peaks[0][1]))),
-        e_worse=math.exp(min(LARGEST_LOG, float(peaks[1][1]))),
+        e_better=math.exp(min(MAX_LOG_E_VALUE, float(peaks[0][1]))),
+        e_worse=math.exp(min(MAX_LOG_E_VALUE, float(peaks[1][1]))),
         alpha=alpha,
         min_effect=min_effect,
         note=_explain(interval, estimate, min_effect),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import ALPHA, GateVerdict, decide
 from harness.scoring.stats import holm
@@ -36,7 +36,7 @@ def decide_workloads(
     differences: Mapping[str, Sequence[float]],
     *,
     alpha: float = ALPHA,
-    min_effect: float = MARGIN,
+    min_effect: float = MIN_EFFECT,
     identical: bool = False,
 ) -> WorkloadsVerdict:
     """The verdict over workloads after all these seeds; `decide` has the arguments and what they mean.

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 #: Median of |x − y| for two standard normal numbers, √2 · Φ⁻¹(3/4): the spread of normal numbers is their deviation.
-NORMAL_MEDIAN = 0.9538725524
+NORMAL_MEDIAN_DISTANCE = 0.9538725524
 #: Differences under which the spread is unknown.
 MIN_FINITE = 2
 
 
-def shamos_spread(values: ArrayLike) -> Floats:
+def shamos_scale(values: ArrayLike) -> Floats:
     """Median of |x_i − x_j| over the pairs i < j of finite values, as a standard deviation of normal numbers.
 
     Infinite values are left out. Among the finite ones, up to 29 % may be wild before the spread is.
@@ -31,14 +31,14 @@ def shamos_spread(values: ArrayLike) -> Floats:
     Returns:
         (...): NaN under two finite values.
 
-    >>> print(f"{shamos_spread([0.0, 1.0, 3.0, float('inf')]):.4f}")
+    >>> print(f"{shamos_scale([0.0, 1.0, 3.0, float('inf')]):.4f}")
     2.0967
     """
-    return _median_distance(_distances(values)) / NORMAL_MEDIAN
+    return _median_distance(_distances(values)) / NORMAL_MEDIAN_DISTANCE
 
 
-def past_spreads(differences: ArrayLike) -> Floats:
-    """The spread of all pairs before each pair: entry i is `shamos_spread` of the first i differences.
+def past_scales(differences: ArrayLike) -> Floats:
+    """The spread of all pairs before each pair: entry i is `shamos_scale` of the first i differences.
 
     It is known before pair i is run, and it is the same for every centre: `evidence` rests on both.
 
@@ -48,18 +48,18 @@ def past_spreads(differences: ArrayLike) -> Floats:
     Returns:
         (..., n): NaN where fewer than two finite differences went before.
 
-    >>> past_spreads([0.0, 1.0, 3.0]).round(4).tolist()
+    >>> past_scales([0.0, 1.0, 3.0]).round(4).tolist()
     [nan, nan, 1.0484]
     """
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
     distances = _distances(x)
-    spreads = np.full(x.shape, math.nan)
+    scales = np.full(x.shape, math.nan)
     for i in range(MIN_FINITE, x.shape[-1]):
         # The distances among the first i values come first.
-        spreads[..., i] = _median_distance(distances[..., : i * (i - 1) // 2]) / NORMAL_MEDIAN
-    return spreads
+        scales[..., i] = _median_distance(distances[..., : i * (i - 1) // 2]) / NORMAL_MEDIAN_DISTANCE
+    return scales
 
 
 def _distances(values: ArrayLike) -> Floats:
