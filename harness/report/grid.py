@@ -54,7 +54,13 @@ def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) ->
             return palette.heading(line)
         return palette.leader(line) if row == 1 and grid.first_row_leads else line
 
-    table = text.fit_table([grid.heading, *grid.rows], right_aligned=grid.right_aligned, leading_columns=grid.leading_columns, width=width, style=decorate)
+    table = text.fit_table(
+        [grid.heading, *grid.rows],
+        right_aligned=grid.right_aligned,
+        leading_columns=grid.leading_columns,
+        width=width,
+        style=decorate,
+    )
     return palette.lines(palette.title, text.wrap(grid.title, width)) + "\n" + table
 
 
@@ -73,7 +79,8 @@ def grid_html(grid: Grid) -> str:
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (
-            f"<{tag}{' class=r' if i in grid.right_aligned else ''}>{html.escape(v)}</{tag}>" for i, v in enumerate(values)
+            f"<{tag}{' class=r' if i in grid.right_aligned else ''}>{html.escape(v)}</{tag}>"
+            for i, v in enumerate(values)
         )
         return f"<tr>{''.join(cells)}</tr>"
 

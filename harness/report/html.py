@@ -130,7 +130,8 @@ def _table(board: Leaderboard) -> dict[str, Any]:
         "id": f"{board.hardware}|{board.ruleset}",
         "title": title(board),
         "columns": [
-            {"key": c.key, "heading": c.heading, "right": c.right_aligned, "highest_first": c.highest_first} for c in columns
+            {"key": c.key, "heading": c.heading, "right": c.right_aligned, "highest_first": c.highest_first}
+            for c in columns
         ],
         "details": [_grid(grid) for grid in detail_grids(board)],
         "below": leaderboard.notes(board),

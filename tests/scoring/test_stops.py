@@ -224,8 +224,8 @@ def test_curves_pool_the_studies_and_stop_at_a_studys_trials() -> None:
     ]
     (curve,) = tuning.curves(score_run(record) for record in records)
     assert curve.trials == 4
-    assert curve.best == (6.0, 3.0)
-    assert curve.hits == (1.0, 1.0)
+    assert curve.best_times == (6.0, 3.0)
+    assert curve.hit_rates == (1.0, 1.0)
     (grid,) = tuning_grids([curve])
     assert grid.rows == [["a@1", "4", "6", "3"]]
 

@@ -1,4 +1,4 @@
-"""Spread of the pairs before each pair: a robust scale for the next bet that does not depend on the centre.
+"""Robust scale of the pairs before each pair, for the next bet; it does not depend on the centre.
 
 Source: Robust Measures of Association and Dispersion, Shamos 1976 (median of the absolute pairwise differences)
 """
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Median of |x − y| for two standard normal numbers, √2 · Φ⁻¹(3/4): the spread of normal numbers is their deviation.
+#: Median of |x − y| for two standard normal variables, √2 · Φ⁻¹(3/4). Dividing by it makes the scale an estimate of the
+#: standard deviation of normal values.
 NORMAL_MEDIAN_DISTANCE = 0.9538725524
-#: Differences under which the spread is unknown.
+#: Smallest number of finite differences for a scale.
 MIN_FINITE = 2
 
 
 def shamos_scale(values: ArrayLike) -> Floats:
-    """Median of |x_i − x_j| over the pairs i < j of finite values, as a standard deviation of normal numbers.
+    """Return the median of |x_i − x_j| over the pairs i < j of finite values, scaled to the normal standard deviation.
 
-    Infinite values are left out. Among the finite ones, up to 29 % may be wild before the spread is.
+    Infinite values are ignored. The breakdown point is 29 % of the finite values.
 
     Args:
-        values: (..., n)
+        values: array of shape (..., n).
 
     Returns:
-        (...): NaN under two finite values.
+        Array of shape (...); NaN where fewer than two values are finite.
 
     >>> print(f"{shamos_scale([0.0, 1.0, 3.0, float('inf')]):.4f}")
     2.0967
@@ -38,15 +39,15 @@ def shamos_scale(values: ArrayLike) -> Floats:
 
 
 def past_scales(differences: ArrayLike) -> Floats:
-    """The spread of all pairs before each pair: entry i is `shamos_scale` of the first i differences.
+    """Return the scale of all pairs before each pair: entry i is `shamos_scale` of the first i differences.
 
-    It is known before pair i is run, and it is the same for every centre: `evidence` rests on both.
+    `evidence` requires that the scale is known before pair i is run, and that it is equal for every centre.
 
     Args:
-        differences: (..., n)
+        differences: array of shape (..., n).
 
     Returns:
-        (..., n): NaN where fewer than two finite differences went before.
+        Array of shape (..., n); NaN where fewer than two previous differences are finite.
 
     >>> past_scales([0.0, 1.0, 3.0]).round(4).tolist()
     [nan, nan, 1.0484]
@@ -63,7 +64,10 @@ def past_scales(differences: ArrayLike) -> Floats:
 
 
 def _distances(values: ArrayLike) -> Floats:
-    """|x_i − x_j| in the order (1, 0), (2, 0), (2, 1), (3, 0), …: (..., n(n − 1)/2); NaN where either is infinite."""
+    """Return |x_i − x_j| in the order (1, 0), (2, 0), (2, 1), (3, 0), …; NaN where either value is infinite.
+
+    The shape of the result is (..., n(n − 1)/2).
+    """
     import numpy as np
 
     x = np.asarray(values, dtype=float)
@@ -73,14 +77,14 @@ def _distances(values: ArrayLike) -> Floats:
 
 
 def _median_distance(distances: Floats) -> Floats:
-    """The median of those that are not NaN: (..., m) -> (...)."""
+    """Return the median of the distances that are not NaN: shape (..., m) -> (...)."""
     import numpy as np
 
     missing = np.isnan(distances)
     if distances.shape[-1] and not missing.any():
         return np.asarray(np.median(distances, axis=-1))
-    # NaN sorts behind everything; the median is taken over what is before it.
+    # NaN is sorted last, so the first `counts` entries of each row are the values that are not NaN.
     ordered = np.concatenate([np.sort(distances, axis=-1), np.full((*distances.shape[:-1], 1), math.nan)], axis=-1)
-    known = (~missing).sum(axis=-1)[..., None]
-    ends = [np.take_along_axis(ordered, np.maximum(k, 0), axis=-1)[..., 0] for k in ((known - 1) // 2, known // 2)]
-    return np.asarray(ends[0] + ends[1]) / 2
+    counts = (~missing).sum(axis=-1)[..., None]
+    middle = [np.take_along_axis(ordered, np.maximum(k, 0), axis=-1)[..., 0] for k in ((counts - 1) // 2, counts // 2)]
+    return np.asarray(middle[0] + middle[1]) / 2

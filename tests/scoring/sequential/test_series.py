@@ -15,8 +15,8 @@ from harness.scoring.sequential.series import (
     SeriesState,
     exceeds_series_level,
     record_candidate,
-    series_level,
     series_discount,
+    series_level,
 )
 from harness.scoring.sequential.verdict import decide
 
@@ -73,7 +73,7 @@ def test_expected_false_discoveries_of_fair_bets() -> None:
 
 
 def test_refuses() -> None:
-    with pytest.raises(UsageError, match="3 candidates kept of 2") as caught:
+    with pytest.raises(UsageError, match="kept 3 of 2 candidates") as caught:
         SeriesState(tested=2, kept=3)
     assert caught.value.fix
     with pytest.raises(UsageError, match="alpha"):
