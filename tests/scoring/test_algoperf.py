@@ -166,7 +166,7 @@ def test_json_is_plain(from_logs: rules.AlgoPerfScores) -> None:
 def test_the_dirt_is_named(from_logs: rules.AlgoPerfScores) -> None:
     said = [str(s) for s in from_logs.skipped]
     assert "schedule_free_adamw/study_0/trial_1: stray folder: not <workload>_<jax|pytorch>" in said
-    assert "baseline/study_1/ogbg_gelu_jax: neither a base workload nor one of the held-outs" in said
+    assert "baseline/study_1/ogbg_gelu_jax: neither a base workload nor a held-out variant" in said
     assert "caspr_adaptive/criteo1tb: no logs; counts as a miss" in said
     assert "lawa_ema/librispeech_deepspeech: 3 of 5 studies; the median is over these studies" in said
 
