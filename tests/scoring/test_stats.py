@@ -120,7 +120,7 @@ def test_interval_inverts_the_test(values: list[float]) -> None:
 def test_exact_coverage_by_n() -> None:
     """No simulation: P(the interval misses) = 2 P(W < k) for a continuous symmetric distribution."""
     for n in range(6, 80):
-        k = stats._signed_rank_critical(n, 0.95)
+        k = stats._critical_rank_sum(n, 0.95)
         coverage = 1 - 2 * stats._subset_sum_cdf(tuple(range(1, n + 1)))[k - 1]
         assert 0.95 <= coverage <= 0.97, n
 
