@@ -189,8 +189,9 @@ def import_wandb(
     frame = _read_csv(path) if path.suffix == ".csv" else _read_json(path)
     missing = [name for name in ("_step", "_runtime") if name not in frame.columns]
     if missing:
-        source = "the history of the run instead of a chart" if "Step" in frame.columns else "the history of the run"
-        raise DataError(f"{path} has no column {', '.join(missing)}", fix=f"export {source} from W&B")
+        is_chart = "Step" in frame.columns
+        fix = "export the run's history from W&B" + (" instead of a chart" if is_chart else "")
+        raise DataError(f"{path} has no column {', '.join(missing)}", fix=fix)
     numeric = [str(c) for c in frame.select_dtypes("number").columns if not str(c).startswith("_")]
     names = list(metrics) if metrics is not None else numeric
     if not numeric:

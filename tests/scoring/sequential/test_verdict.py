@@ -42,7 +42,7 @@ def test_an_effect_below_the_smallest_is_not_better() -> None:
     result = decide([0.020, 0.022, 0.018, 0.021, 0.019, 0.035, 0.020])
     assert result.low > 0
     assert result.outcome in ("undecided", "equivalent")
-    assert "below the smallest effect" in result.note
+    assert "below the smallest relevant effect" in result.note
     assert decide([0.020, 0.022, 0.018, 0.021, 0.019, 0.035, 0.020], min_effect=0.0).outcome == "better"
 
 
