@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from harness.scoring.hit_rates import hit_rate
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.batch import GateRuns, run_gates
 from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
@@ -293,7 +293,7 @@ def show_forecasts(gates: int) -> None:
     """What is forecast after four pairs, against what it came to, medians over gates."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
-        x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MARGIN
+        x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
         forecasts = [forecast_pairs(row[:4].tolist()) for row in x]
         actual = [n - 4 for n in run_gates(x).pairs]
         middle = np.median([math.inf if n is None else n for n in forecasts])

@@ -296,7 +296,7 @@ class KeepsADefaultDict(Base):
 
 
 class Freezes(Base):
-    """Stops dropout, and one parameter, midway."""
+    """StoppingResults dropout, and one parameter, midway."""
 
     def update(self, work: Work) -> None:
         super().update(work)

@@ -1,1 +1,1 @@
-"""Targets, budgets and resolution of a workload from runs of tuned references."""
+"""Computes the targets and the resolution of a workload from runs of tuned references."""

@@ -1,4 +1,4 @@
-"""Best values, crossings and resolution on the curve of one run."""
+"""Best values, crossings and resolution from the curves of runs."""
 
 from __future__ import annotations
 
@@ -14,30 +14,41 @@ from harness.contract.workload import Target
 
 
 def value_reached(
-    fresh: Sequence[Record], target: Target, seeds_share: float, examples: float, stage: int | None = None
+    records: Sequence[Record], target: Target, seed_fraction: float, examples: float, stage: int | None = None
 ) -> float | None:
-    """The best value that at least this share of the runs reach within so many examples; None if too few ran."""
-    best = [best_value(record, target, examples, stage) for record in fresh]
-    return value_of_share([value for value in best if value is not None], target, seeds_share, len(fresh))
+    """Return the best value that a given fraction of the runs reach within a number of examples.
+
+    Args:
+        records: runs of one setting on several seeds.
+        target: target with the metric and its direction.
+        seed_fraction: fraction of the runs that must reach the value.
+        examples: largest number of examples drawn.
+        stage: index of the stage whose evaluations count; None for all evaluations.
+
+    Returns:
+        The value; None if too few runs have an evaluation.
+    """
+    best_values = [best_value(record, target, examples, stage) for record in records]
+    return value_at_fraction([value for value in best_values if value is not None], target, seed_fraction, len(records))
 
 
-def value_of_share(values: Sequence[float], target: Target, share: float, n: int) -> float | None:
-    """The best value that at least this share of `n` runs are as good as; None if fewer ran."""
-    needed = math.ceil(share * n - 1e-9)
+def value_at_fraction(values: Sequence[float], target: Target, fraction: float, n: int) -> float | None:
+    """Return the best value that a given fraction of `n` runs reach; None if `values` has too few."""
+    required = math.ceil(fraction * n - 1e-9)
     ordered = sorted(values, reverse=target.goal == "max")
-    return ordered[needed - 1] if len(ordered) >= needed else None
+    return ordered[required - 1] if len(ordered) >= required else None
 
 
 def best_value(record: Record, target: Target, examples: float, stage: int | None = None) -> float | None:
-    """The best value of a run within so many examples (of a stage); None without an evaluation."""
+    """Return the best value of a run (in a stage) within a number of examples; None without an evaluation."""
     points = running_best(record, target, examples, stage)
     return points[-1][1] if points else None
 
 
 def round_to_easier_side(value: float, target: Target, digits: int = 3) -> float:
-    """A value rounded to so many significant digits, never to the harder side.
+    """Round a value to a number of significant digits, in the direction of the easier target.
 
-    >>> easier(1.1063, Target(metric="loss", goal="min", value=2.0))
+    >>> round_to_easier_side(1.1063, Target(metric="loss", goal="min", value=2.0))
     1.11
     """
     if value == 0:
@@ -48,8 +59,15 @@ def round_to_easier_side(value: float, target: Target, digits: int = 3) -> float
     return float(f"{rounded * unit:.{digits}g}")
 
 
-def first_hit(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
-    """Examples and scored seconds at the first evaluation within a limit that is as good as a value."""
+def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
+    """Return examples and scored seconds at the first evaluation that reaches a value; None if none does.
+
+    Args:
+        record: record of the run.
+        target: target with the metric and its direction.
+        value: the value to reach.
+        limit: largest number of examples drawn.
+    """
     for point in record.points[1:]:
         if point.examples > limit:
             return None
@@ -60,7 +78,10 @@ def first_hit(record: Record, target: Target, value: float, limit: float) -> tup
 
 
 def running_best(record: Record, target: Target, limit: float, stage: int | None = None) -> list[tuple[int, float]]:
-    """(examples, best value so far) at every evaluation of a stage within a limit, the untrained model left out."""
+    """Return (examples, best value so far) at every evaluation (of a stage) within a limit of examples.
+
+    The evaluation of the untrained model is left out.
+    """
     curve: list[tuple[int, float]] = []
     for point in record.points[1:]:
         value = point.metrics.get(target.metric)
@@ -71,27 +92,33 @@ def running_best(record: Record, target: Target, limit: float, stage: int | None
     return curve
 
 
-def resolution(fresh: Sequence[Record], target: Target, value: float) -> float | None:
-    """One standard error of the score metric, as a share of the examples to the target; the median over runs.
+def resolution(records: Sequence[Record], target: Target, value: float) -> float | None:
+    """Return the resolution at a value: one standard error of the metric as a fraction of the examples to the value.
 
-    The error is turned into examples by each run's own curve: those between the value and the value one standard
-    error easier. Needs the workload to report `se` beside the metric.
+    The standard error is converted by each run's curve into the examples between the value that is one standard error
+    easier and the value itself. The result is the median over runs.
 
     Args:
-        fresh: the runs.
-        target: the metric and its direction.
-        value: that is to be met.
+        records: runs of one setting on several seeds.
+        target: target with the metric and its direction.
+        value: the value to reach.
+
+    Returns:
+        The resolution; None if the workload does not report its standard error (`se`) or no run reaches the value.
     """
-    shares = []
-    for record in fresh:
-        met = span_of_error(record, msgspec.structs.replace(target, value=value))
-        if met is not None and met[1] > 0 and metric_errors(record, target):
-            shares.append((met[1] - met[0]) / met[1])
-    return float(f"{statistics.median(shares):.2g}") if shares else None
+    fractions = []
+    for record in records:
+        span = span_of_error(record, msgspec.structs.replace(target, value=value))
+        if span is not None and span[1] > 0 and metric_errors(record, target):
+            fractions.append((span[1] - span[0]) / span[1])
+    return float(f"{statistics.median(fractions):.2g}") if fractions else None
 
 
 def span_of_error(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
-    """Examples at which a run meets a value one standard error easier (exact where none is known), and the value."""
+    """Return the examples at which a run reaches a value one standard error easier, and those at which it reaches it.
+
+    A metric without a reported standard error has the error 0. The result is None if the run does not reach the value.
+    """
     errors = metric_errors(record, target, stage)
     error = statistics.median(errors[-5:]) if errors else 0.0
     curve = running_best(record, target, math.inf, stage)
@@ -101,14 +128,14 @@ def span_of_error(record: Record, target: Target, stage: int | None = None) -> t
 
 
 def metric_errors(record: Record, target: Target, stage: int | None = None) -> list[float]:
-    """The standard errors of a metric at the evaluations: `se`, or `se/<k>` of a metric `<name>/<k>`."""
+    """Return the standard errors of a metric at the evaluations: `se`, or `se/<k>` for a metric `<name>/<k>`."""
     _, slash, task = target.metric.partition("/")
     name = f"se{slash}{task}"
     return [p.metrics[name] for p in record.points[1:] if name in p.metrics and stage in (None, p.stage)]
 
 
 def crossing_examples(curve: Sequence[tuple[int, float]], target: Target, value: float) -> float | None:
-    """Examples at which a monotone curve meets a value, linear between evaluations."""
+    """Return the examples at which a monotone curve reaches a value, by linear interpolation; None if it does not."""
     if curve and not target.better(value, curve[0][1]):
         return float(curve[0][0])
     for (n_0, v_0), (n_1, v_1) in itertools.pairwise(curve):

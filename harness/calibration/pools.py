@@ -1,4 +1,4 @@
-"""Targets of a pool workload from fresh seeds of tuned references."""
+"""Computes the targets of a pool workload from new seeds of tuned references."""
 
 from __future__ import annotations
 
@@ -7,50 +7,65 @@ from collections.abc import Sequence
 
 import msgspec
 
-from harness.calibration.curves import first_hit, resolution, round_to_easier_side, value_reached
+from harness.calibration.curves import cost_to_value, resolution, round_to_easier_side, value_reached
 from harness.calibration.results import Calibration, Level
 from harness.contract.record import Record
 from harness.contract.workload import Target, WorkloadFacts
 
-#: Share of the fresh seeds that reach a target, and of the budget by which they do.
-SEEDS_SHARE, BUDGET_SHARE = 0.9, 0.8
-#: The easier target is what they reach by this share of the budget. The harder one is the best reference's value, or,
-#: where that is the same or worse, the value that this share of the anchor's seeds reach.
-EASY_BUDGET_SHARE, HARD_SEEDS_SHARE = 0.6, 0.5
+#: Fraction of the new seeds that must reach a target.
+SEED_FRACTION = 0.9
+#: Fraction of the budget within which they must reach the main target and the hard target.
+BUDGET_FRACTION = 0.8
+#: Fraction of the budget within which they must reach the easy target.
+EASY_BUDGET_FRACTION = 0.6
+#: Fraction of the anchor's seeds that must reach the hard target if no other reference is better than the anchor.
+HARD_SEED_FRACTION = 0.5
 
 
 def calibrate_pool(
-    common: Calibration, facts: WorkloadFacts, best: Sequence[Record], anchor: Sequence[Record]
+    base: Calibration, facts: WorkloadFacts, best_runs: Sequence[Record], anchor_runs: Sequence[Record]
 ) -> Calibration:
+    """Compute the targets and the resolution of a pool workload.
+
+    Args:
+        base: calibration without targets.
+        facts: facts of the workload.
+        best_runs: runs of the best reference on new seeds.
+        anchor_runs: runs of the anchor on new seeds.
+
+    Returns:
+        The calibration with `levels`, `resolution` and `evaluations`; a level that too few runs reach is absent.
+    """
     target, horizon = facts.targets[0], facts.budget.horizon
     values = {
-        "easy": value_reached(anchor, target, SEEDS_SHARE, EASY_BUDGET_SHARE * horizon),
-        "main": value_reached(anchor, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
-        "hard": value_reached(best, target, SEEDS_SHARE, BUDGET_SHARE * horizon),
+        "easy": value_reached(anchor_runs, target, SEED_FRACTION, EASY_BUDGET_FRACTION * horizon),
+        "main": value_reached(anchor_runs, target, SEED_FRACTION, BUDGET_FRACTION * horizon),
+        "hard": value_reached(best_runs, target, SEED_FRACTION, BUDGET_FRACTION * horizon),
     }
     main, hard = values["main"], values["hard"]
     if main is not None and (hard is None or not target.better(hard, main)):
-        values["hard"] = value_reached(anchor, target, HARD_SEEDS_SHARE, BUDGET_SHARE * horizon)
+        values["hard"] = value_reached(anchor_runs, target, HARD_SEED_FRACTION, BUDGET_FRACTION * horizon)
     levels = {
-        name: _make_level(round_to_easier_side(value, target), anchor, target, BUDGET_SHARE * horizon)
+        name: _make_level(round_to_easier_side(value, target), anchor_runs, target, BUDGET_FRACTION * horizon)
         for name, value in values.items()
         if value is not None
     }
-    hits = [n / facts.eval_every for n in levels["main"].examples if n is not None] if "main" in levels else []
+    main_examples = levels["main"].examples if "main" in levels else ()
+    evaluations_to_target = [examples / facts.eval_every for examples in main_examples if examples is not None]
     return msgspec.structs.replace(
-        common,
+        base,
         metric=target.metric,
         goal=target.goal,
         levels=levels,
-        resolution=resolution(anchor, target, levels["main"].value) if "main" in levels else None,
-        evaluations=statistics.median(hits) if hits else None,
+        resolution=resolution(anchor_runs, target, levels["main"].value) if "main" in levels else None,
+        evaluations=statistics.median(evaluations_to_target) if evaluations_to_target else None,
     )
 
 
-def _make_level(value: float, fresh: Sequence[Record], target: Target, limit: float) -> Level:
-    hits = [first_hit(record, target, value, limit) for record in fresh]
+def _make_level(value: float, anchor_runs: Sequence[Record], target: Target, limit: float) -> Level:
+    costs = [cost_to_value(record, target, value, limit) for record in anchor_runs]
     return Level(
         value=value,
-        examples=tuple(None if hit is None else hit[0] for hit in hits),
-        seconds=tuple(None if hit is None else round(hit[1], 3) for hit in hits),
+        examples=tuple(None if cost is None else cost[0] for cost in costs),
+        seconds=tuple(None if cost is None else round(cost[1], 3) for cost in costs),
     )

@@ -1,4 +1,4 @@
-"""What a calibration found, as data: tuned settings, levels, stages."""
+"""The result of a calibration as data: tuned settings, target levels and stages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from harness.contract.workload import is_coarse
 
 
 class TunedSetting(Data, frozen=True, kw_only=True):
-    """A setting that was tried on the tuning seed.
+    """A setting that was run on the tuning seed.
 
     Args:
         submission: `name@version`.
-        hparams: its hyperparameters.
-        value: the best value of the primary metric within the share of the budget (on a stream: the mean over the
-            stages of the best value in each); None where the run broke.
-        examples: drawn in all.
-        run: its run_id.
+        hparams: hyperparameters of the setting.
+        value: best value of the primary metric; on a stream the mean over stages of the best value in each stage; None
+            where the run broke down.
+        examples: total number of examples drawn.
+        run: run ID of the trial.
     """
 
     submission: str
@@ -29,7 +29,13 @@ class TunedSetting(Data, frozen=True, kw_only=True):
 
 
 class Level(Data, frozen=True, kw_only=True):
-    """A target's value, and examples and scored seconds of each of the anchor's fresh seeds to it; None for a miss."""
+    """A target of a pool workload.
+
+    Args:
+        value: value of the target.
+        examples: examples to the target, one entry for each new seed of the anchor; None for a miss.
+        seconds: scored seconds to the target, in the same order; None for a miss.
+    """
 
     value: float
     examples: tuple[int | None, ...]
@@ -37,7 +43,13 @@ class Level(Data, frozen=True, kw_only=True):
 
 
 class StageLevel(Data, frozen=True, kw_only=True):
-    """A stage's value by the rule, and for each task's metric the final value that 90 % of the seeds meet."""
+    """The values of a stage of a stream.
+
+    Args:
+        name: name of the stage.
+        value: value of the stage's target by the rule, before it is loosened.
+        floors: metric with a floor -> value that 90 % of the new seeds have at the end of the stream.
+    """
 
     name: str
     value: float
@@ -48,22 +60,24 @@ class Calibration(Data, frozen=True, kw_only=True):
     """The runs and values that a workload's targets come from.
 
     Args:
-        workload: `name@version` that the runs were of.
-        hardware: their hardware class.
-        torch: the version of torch.
-        settings: all settings tried on the tuning seed, best first.
-        best, anchor: `name@version` of the best reference and of the one that anchors the scores.
-        metric, goal: of the target (pools).
-        horizon: the budget in examples.
-        levels: `easy`, `main`, `hard` (pools).
-        stages: the values of the rule for each stage (streams).
-        slack: the tolerance factor: the errors of the stages are multiplied by it to make targets; None before it was
-            searched, or where not even the largest holds.
-        checks: run_ids of the fresh seeds that went through the stream at those targets.
-        resolution: one standard error of the score metric as a share of the examples to the target.
-        evaluations: evaluations before the hit, the median over seeds; on a stream those at which a stage could have
-            ended.
-        runs: run_ids of the fresh seeds of both.
+        workload: `name@version` of the workload.
+        hardware: hardware class of the runs.
+        torch: version of torch.
+        settings: all settings that were run on the tuning seed, best first.
+        best: `name@version` of the best reference.
+        anchor: `name@version` of the reference that anchors the scores.
+        metric: name of the primary metric.
+        goal: direction of the primary metric, `min` or `max`.
+        horizon: budget in examples.
+        levels: `easy`, `main` or `hard` -> target (pools).
+        stages: values of the stages by the rule (streams).
+        slack: tolerance factor by which the stages' errors are multiplied to make targets (streams); None before the
+            search for it, or if no factor suffices.
+        checks: run IDs of the new seeds that were run at the loosened targets.
+        resolution: one standard error of the score metric as a fraction of the examples to the target.
+        evaluations: median over seeds of the number of evaluations before the hit; on a stream, of the number of
+            evaluations at which a stage could have ended.
+        runs: run IDs of the new seeds of the anchor and of the best reference.
     """
 
     schema: int = 1
@@ -86,5 +100,5 @@ class Calibration(Data, frozen=True, kw_only=True):
 
     @property
     def coarse(self) -> bool:
-        """Whether the workload stays outside the anchored mean."""
+        """Whether the workload is left out of the anchored score."""
         return is_coarse(self.resolution, self.evaluations)

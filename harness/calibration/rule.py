@@ -1,13 +1,12 @@
-"""Targets from runs of tuned references: the rule, applied to records.
+"""Applies the calibration rule to runs of tuned references.
 
-A value is what at least 90 % of fresh seeds of a tuned reference reach by 80 % of the budget, rounded to three digits,
-to the easier side. The target is the value of the reference that anchors the scores, at its best setting, so that
-scores have a time to be measured in; the value of the best of all references is the `hard` level (ADR 0006).
+The rule gives the value that at least 90 % of the new seeds of a reference reach by 80 % of the budget, rounded to
+three digits to the easier side. A pool's target is this value for the reference that anchors the scores, at its best
+setting, so that the anchor has a time. The value of the best reference is the `hard` level (ADR 0006).
 
-On a stream the rule is applied to every stage: in the runs from which its values come, all stages last equally long,
-whether their targets are met or not. But runs at such targets advance as soon as they may, with less training before
-the next stage, and have five chances to miss. So all stages are made easier together, by the least tolerance factor at
-which enough fresh seeds reach the end.
+On a stream the rule is applied to every stage, to runs in which all stages have equal length. Runs with targets advance
+as soon as a target is met. They have less training before the next stage, and can miss at every stage. So the targets
+of all stages are loosened by the smallest tolerance factor at which enough new seeds reach the end.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from harness.contract.record import Record, is_complete
 
 
 def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
-    """The settings tried on tuning seeds, best first."""
+    """Return the settings of runs on tuning seeds, best first."""
     tuned = [_tuned_setting(record) for record in records]
     goals = {record.spec.workload.facts.targets[0].goal for record in records if record.spec.workload.facts.targets}
     sign = -1.0 if goals == {"max"} else 1.0
@@ -50,26 +49,28 @@ def _tuned_setting(record: Record) -> TunedSetting:
     )
 
 
-def calibrate(tuning: Sequence[TunedSetting], best: Sequence[Record], anchor: Sequence[Record] = ()) -> Calibration:
-    """The calibration from records of fresh seeds.
+def calibrate(
+    tuning: Sequence[TunedSetting], best_runs: Sequence[Record], anchor_runs: Sequence[Record] = ()
+) -> Calibration:
+    """Calibrate a workload from records of new seeds.
 
     Args:
-        tuning: all settings tried, best first.
-        best: records of the best setting on one workload, on seeds of their own; not empty.
-        anchor: the same of the best setting of the submission that anchors the scores; empty where that is the best
-            one, or where it cannot meet any target (streams, whose floors need replay).
+        tuning: all settings that were tried, best first.
+        best_runs: runs of the best setting on new seeds; not empty.
+        anchor_runs: runs of the anchor's best setting on new seeds. Empty if that is the best setting, or if the anchor
+            cannot meet the targets (on streams, whose floors need replay).
     """
-    spec, facts = best[0].spec, best[0].spec.workload.facts
-    common = Calibration(
+    spec, facts = best_runs[0].spec, best_runs[0].spec.workload.facts
+    base = Calibration(
         workload=facts.id,
         hardware=spec.hardware,
-        torch=best[0].environment.torch if best[0].environment else "",
+        torch=best_runs[0].environment.torch if best_runs[0].environment else "",
         settings=tuple(tuning),
         best=spec.submission.id,
-        anchor=(anchor or best)[0].spec.submission.id,
+        anchor=(anchor_runs or best_runs)[0].spec.submission.id,
         horizon=facts.budget.horizon,
-        runs=tuple(record.run_id for record in (*anchor, *best)),
+        runs=tuple(record.run_id for record in (*anchor_runs, *best_runs)),
     )
-    return (
-        calibrate_stream(common, facts, best) if facts.stages else calibrate_pool(common, facts, best, anchor or best)
-    )
+    if facts.stages:
+        return calibrate_stream(base, facts, best_runs)
+    return calibrate_pool(base, facts, best_runs, anchor_runs or best_runs)

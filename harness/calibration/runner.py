@@ -1,4 +1,4 @@
-"""Runs the trials of a calibration: tunes references, reruns the best on fresh seeds, loosens targets of streams."""
+"""Runs the trials of a calibration: tunes references, runs the best on new seeds, and loosens a stream's targets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.pools import SEED_FRACTION
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
@@ -30,20 +30,20 @@ from harness.storage.layout import file_stem, run_id
 from harness.storage.records import encode
 from harness.system.files import read_struct, write_atomically
 
-#: Fresh seeds for a variant, which takes the setting of its base.
+#: Number of new seeds for a variant, which uses the setting of its base workload.
 VARIANT_STUDIES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions:
-    """How the trials of a calibration are run.
+    """Options of a calibration's trials.
 
     Args:
         runs: folder of local runs.
-        out: folder that keeps calibrations and the records that they came from.
-        executor: where trials run.
-        jobs: trials at once; as many as fit when None.
-        variants: whether variants of the workload are calibrated, too.
+        out: folder for calibrations and for the records of their runs.
+        executor: name of the executor.
+        jobs: number of trials that run at the same time; None for as many as fit.
+        variants: whether variants of the workload are calibrated too.
     """
 
     runs: Path
@@ -54,14 +54,14 @@ class CalibrationOptions:
 
 
 class Calibrator:
-    """Plans trials and runs them; every record is copied to the folder that is kept.
+    """Plans and runs the trials of calibrations, and copies every record to the calibration folder.
 
     Args:
-        registry: the plugins.
+        registry: registry of the plugins.
         plan_settings: ruleset, root seed and device of the trials.
-        options: where they run and what is kept.
-        watch: gives the watcher of so many trials.
-        note: told in one line what is run next.
+        options: folders, executor and number of parallel trials.
+        watch: function from a number of trials to their watcher.
+        note: function that prints a line about the next runs.
     """
 
     def __init__(
@@ -86,27 +86,29 @@ class Calibrator:
         studies: int,
         points: Sequence[HParams] | None = None,
     ) -> Sequence[RunSpec]:
-        """Trials of one submission; see `plan_trials`."""
+        """Plan the trials of one submission (see `plan_trials`)."""
         return plan_trials(
             workload, submission, self._registry, self._settings, purpose=purpose, studies=studies, points=points
         )
 
     def plan_tuning(self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry]) -> Sequence[RunSpec]:
-        """All settings of all references on the tuning seed."""
+        """Plan the trials of all settings of all references on the tuning seed."""
         studies = self._settings.ruleset.tuning_studies
         return [spec for family in families.values() for spec in self.plan(workload, family, "tuning", studies)]
 
     def calibrate_with_variants(
         self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry], tuning: Sequence[RunSpec]
     ) -> Iterator[Calibration]:
-        """The calibration of a workload, then those of its variants where they are wanted, as they are made.
+        """Yield the calibration of a workload, then those of its variants if the options include them.
 
         Raises:
             UsageError: no setting finished.
         """
         tuned = rank_settings(self.run(tuning))
         if tuned[0].value is None:
-            raise UsageError(f"no reference finished on {workload.name}", fix=f"see {self._options.runs}")
+            raise UsageError(
+                f"no reference finished on {workload.name}", fix=f"read the logs of the trials in {self._options.runs}"
+            )
         anchor = find_anchor_setting(tuned, families)
         yield self.calibrate(workload, families, tuned, anchor, self._settings.ruleset.studies)
         if self._options.variants:
@@ -121,25 +123,26 @@ class Calibrator:
         anchor: TunedSetting | None,
         studies: int,
     ) -> Calibration:
-        """Run fresh seeds of the best setting, and of the anchor's where that is another, and derive the targets."""
+        """Run new seeds of the best setting, and of the anchor's setting if it differs, and compute the targets."""
 
-        def run_fresh(setting: TunedSetting) -> list[Record]:
-            self._note(f"{workload.name}: fresh seeds of {setting.submission} {format_hparams(setting.hparams)}")
+        def run_new_seeds(setting: TunedSetting) -> list[Record]:
+            self._note(f"{workload.name}: new seeds of {setting.submission} {format_hparams(setting.hparams)}")
             family = families[setting.submission]
             return self.run(self.plan(workload, family, "target", studies, [setting.hparams]))
 
         best = tuned[0]
-        anchor_differs = anchor is not None and anchor.run != best.run
-        result = calibrate(tuned, run_fresh(best), run_fresh(anchor) if anchor_differs and anchor is not None else ())
-        complete = len(result.stages) == len(workload.facts.stages) > 0
-        if not complete:
+        best_runs = run_new_seeds(best)
+        anchor_runs = run_new_seeds(anchor) if anchor is not None and anchor.run != best.run else ()
+        result = calibrate(tuned, best_runs, anchor_runs)
+        has_all_stages = len(result.stages) == len(workload.facts.stages) > 0
+        if not has_all_stages:
             return result
         return self._find_tolerance(result, workload, families[best.submission], best, studies)
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
     ) -> Iterator[Calibration]:
-        """The same for held-out variants, which the setting of their base has to meet."""
+        """Yield the calibrations of held-out variants from runs at the setting of their base workload."""
         for variant in variants:
             yield self.calibrate(variant, families, [setting], None, VARIANT_STUDIES)
 
@@ -151,12 +154,12 @@ class Calibrator:
         setting: TunedSetting,
         studies: int,
     ) -> Calibration:
-        """Send further fresh seeds through the stream at easier and easier targets, until enough reach the end."""
-        allowed_misses = studies - math.ceil(SEEDS_SHARE * studies - 1e-9)
+        """Run further new seeds at increasing tolerance factors until enough seeds reach the end of the stream."""
+        allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
 
         def holds(tolerance_factor: float) -> bool:
-            self._note(f"{workload.name}: {studies} fresh seeds at {tolerance_factor:g} times the errors")
+            self._note(f"{workload.name}: {studies} new seeds at {tolerance_factor:g} times the errors")
             stages = loosen_targets(calibration, workload.facts.stages, tolerance_factor)
             records: list[Record] = []
             misses = 0
@@ -175,7 +178,7 @@ class Calibrator:
         return add_tolerance(calibration, factor, passed[factor] if factor else ())
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Records in the order of the specs, whichever trial ends first: targets must not depend on that."""
+        """Run trials, and return their records in the order of the specs, on which the targets may depend."""
         options = ExecutionOptions(jobs=self._options.jobs)
         records: dict[str, Record] = {}
         with self._watch(len(specs)) as watcher:
@@ -197,35 +200,35 @@ class Calibrator:
 
 
 def find_anchor_setting(tuned: Sequence[TunedSetting], families: Mapping[str, SubmissionEntry]) -> TunedSetting | None:
-    """The best setting of a submission that anchors the scores; None where none of them finished."""
+    """Return the best setting of a submission that anchors the scores; None if no such trial finished."""
     anchors = [name for name, family in families.items() if REFERENCE_TAG in family.tags]
     return next((setting for setting in tuned if setting.submission in anchors and setting.value is not None), None)
 
 
 def setting_submission(setting: TunedSetting, families: Mapping[str, SubmissionEntry], base: str) -> SubmissionEntry:
-    """The submission of a setting.
+    """Return the submission of a setting.
 
     Raises:
-        UsageError: it is not installed, or in another version.
+        UsageError: the submission is not installed, or has another version.
     """
     if setting.submission not in families:
         raise UsageError(
-            f"the best setting of {base} is of {setting.submission}; installed are {', '.join(families)}",
+            f"the best setting of {base} belongs to {setting.submission}, but installed are {', '.join(families)}",
             fix=f"bench calibrate {base}",
         )
     return families[setting.submission]
 
 
 def read_base_calibration(path: Path, base: str, variant: str) -> Calibration:
-    """The calibration of a variant's base.
+    """Read the calibration of a variant's base workload.
 
     Raises:
-        UsageError: the base has no calibration.
-        StoreError: the calibration cannot be read; names the file.
+        UsageError: the base workload has no calibration.
+        StoreError: the file of the calibration cannot be read.
     """
     if not path.is_file():
         raise UsageError(
-            f"{variant} takes the best setting of {base}, which has no calibration: {path} does not exist",
+            f"{variant} needs the best setting of {base}, which has no calibration: {path} does not exist",
             fix=f"bench calibrate {base}",
         )
     return read_struct(path, Calibration)
@@ -234,10 +237,17 @@ def read_base_calibration(path: Path, base: str, variant: str) -> Calibration:
 def reference_families(
     registry: Registry, entry: WorkloadEntry, names: str | None, plan_settings: PlanSettings
 ) -> list[SubmissionEntry]:
-    """The references of these names, or those tagged so that can run there; on a stream those that replay.
+    """Return the references to tune on a workload.
+
+    Args:
+        registry: registry of the plugins.
+        entry: entry of the workload.
+        names: names of the references, separated by commas. None for all submissions with the tag `family` that can run
+            on the workload; on a stream for those of them that replay.
+        plan_settings: settings with the ruleset.
 
     Raises:
-        UsageError: one that was named cannot run there, or there is none.
+        UsageError: a named reference cannot run on the workload, or no reference can.
     """
     ruleset = plan_settings.ruleset
     if names:
@@ -251,15 +261,15 @@ def reference_families(
         if FAMILY_TAG not in family.tags:
             continue
         composition = compose.compose(family, registry)
-        # Without replay a stream's floors are out of reach, so such a reference would say nothing of its targets.
+        # Without replay a reference cannot meet the floors of a stream, so its runs cannot give targets.
         replays_on_stream = ("replay" in composition.needs) == (entry.facts.access == "stream")
         if replays_on_stream and not compose.find_ineligibility(composition, entry.facts, ruleset):
             families.append(family)
     if not families:
-        raise UsageError(f"no reference can run on {entry.name}", fix="name some with --families")
+        raise UsageError(f"no reference can run on {entry.name}", fix="name references with --families")
     return families
 
 
 def format_hparams(hparams: HParams) -> str:
-    """Hyperparameters as `name=value` words."""
+    """Return hyperparameters as `name=value`, separated by spaces."""
     return " ".join(f"{name}={value}" for name, value in hparams.items())

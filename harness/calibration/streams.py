@@ -1,4 +1,4 @@
-"""Targets of a stream's stages from fresh seeds of a tuned reference, and the factor that loosens them together."""
+"""Computes the targets of a stream's stages from new seeds of a tuned reference, and their tolerance factor."""
 
 from __future__ import annotations
 
@@ -8,35 +8,50 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from harness.calibration.curves import metric_errors, round_to_easier_side, span_of_error, value_of_share, value_reached
-from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.curves import (
+    metric_errors,
+    round_to_easier_side,
+    span_of_error,
+    value_at_fraction,
+    value_reached,
+)
+from harness.calibration.pools import SEED_FRACTION
 from harness.calibration.results import Calibration, StageLevel
 from harness.contract.record import Record
 from harness.contract.workload import Stage, Target, WorkloadFacts
 
-#: Factors by which the errors at a stream's stages may be multiplied, in the order of trying; see `loosen_targets`.
+#: Tolerance factors in the order in which they are tried; the stages' errors are multiplied by one of them.
 TOLERANCE_FACTORS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
-def calibrate_stream(common: Calibration, facts: WorkloadFacts, fresh: Sequence[Record]) -> Calibration:
-    levels = []
+def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequence[Record]) -> Calibration:
+    """Compute the values of a stream's stages.
+
+    Args:
+        base: calibration without stages.
+        facts: facts of the workload.
+        best_runs: runs of the best reference on new seeds, with stages of equal length.
+
+    Returns:
+        The calibration with stages; it ends before the first stage that too few runs evaluated.
+    """
+    stage_levels = []
     for index, stage in enumerate(facts.stages):
         target = stage.targets[0]
-        value = value_reached(fresh, target, SEEDS_SHARE, math.inf, index)
+        value = value_reached(best_runs, target, SEED_FRACTION, math.inf, index)
         if value is None:
             break
-        floors = {floor.metric: _final_value(fresh, floor) for floor in stage.floors}
-        levels.append(StageLevel(name=stage.name, value=round_to_easier_side(value, target), floors=floors))
-    return msgspec.structs.replace(
-        common, metric=facts.targets[0].metric, goal=facts.targets[0].goal, stages=tuple(levels)
-    )
+        floors = {floor.metric: _final_value(best_runs, floor) for floor in stage.floors}
+        stage_levels.append(StageLevel(name=stage.name, value=round_to_easier_side(value, target), floors=floors))
+    primary = facts.targets[0]
+    return msgspec.structs.replace(base, metric=primary.metric, goal=primary.goal, stages=tuple(stage_levels))
 
 
 def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_factor: float) -> tuple[Stage, ...]:
-    """Stages with a calibration's values, loosened by a factor, as targets; caps and floors stay.
+    """Return the stages with a calibration's values, loosened by a factor, as targets; caps and floors are unchanged.
 
-    The factor multiplies the error: the distance from 1 of a metric to be maximised (all of them are shares), any other
-    metric itself.
+    The factor multiplies the error. The error of a metric to be maximised, which is a fraction, is its distance
+    from 1. The error of a metric to be minimised is the metric itself.
     """
     return tuple(
         msgspec.structs.replace(
@@ -52,61 +67,68 @@ def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_
 
 
 def add_tolerance(calibration: Calibration, tolerance_factor: float | None, checks: Sequence[Record]) -> Calibration:
-    """A calibration completed by its tolerance factor and by the resolution of the runs at the loosened targets.
+    """Add the tolerance factor, and the resolution of the runs at the loosened targets, to a calibration.
 
     Args:
-        calibration: without them.
-        tolerance_factor: None where no factor holds.
-        checks: fresh seeds that went through the stream at the loosened targets.
+        calibration: calibration without a tolerance factor.
+        tolerance_factor: the factor; None if no factor suffices.
+        checks: runs of new seeds at the loosened targets.
     """
     if tolerance_factor is None:
         return calibration
-    ends = [_useful_evaluations(record) for record in checks if record.status == "reached"]
+    evaluations = [_useful_evaluations(record) for record in checks if record.status == "reached"]
     return msgspec.structs.replace(
         calibration,
         slack=tolerance_factor,
         checks=tuple(record.run_id for record in checks),
-        evaluations=statistics.median(ends) if ends else None,
+        evaluations=statistics.median(evaluations) if evaluations else None,
         resolution=stream_resolution(checks),
     )
 
 
 def _useful_evaluations(record: Record) -> float:
-    """Evaluations of a run through a stream, less those before the fewest examples that its stages last."""
+    """Return the number of a run's evaluations at which a stage could end; minimal stage lengths are excluded."""
     facts = record.spec.workload.facts
     least = sum(stage.min_examples for stage in facts.stages)
     return (record.points[-1].examples - least) / facts.eval_every
 
 
 def stream_resolution(checks: Iterable[Record]) -> float | None:
-    """One standard error at every stage, as a share of the examples to the end of the last; the median over runs.
+    """Return the resolution of a stream: one standard error as a fraction of the examples to its end.
 
-    Added up over the stages: how many more examples a stage lasts than if its target and floors were each one standard
-    error easier. All stages are evaluated on the same held-out examples, so their errors need not cancel. Needs `se`
-    beside the target metric, and `se/<k>` beside a floor on `<metric>/<k>`, which counts as exact otherwise.
+    A stage's delay is the number of further examples that it lasts, compared with a target and floors that are one
+    standard error easier. The delays are added over the stages: all stages are evaluated on the same held-out examples,
+    so that their errors need not cancel. The result is the median over runs.
 
     Args:
-        checks: runs through the stream; those that do not reach its end are left out.
+        checks: runs at the loosened targets; runs that do not reach the end are left out. They must report the standard
+            error `se` of the target metric. A floor on `<metric>/<k>` without a reported `se/<k>` is treated as exact.
+
+    Returns:
+        The resolution; None if no run gives one.
     """
-    shares = []
+    fractions = []
     for record in checks:
         delays = [_stage_delay(record, index) for index in range(len(record.spec.workload.facts.stages))]
-        known = [delay for delay in delays if delay is not None]
-        if record.status == "reached" and len(known) == len(delays):
-            shares.append(sum(known) / record.points[-1].examples)
-    return float(f"{statistics.median(shares):.2g}") if shares else None
+        known_delays = [delay for delay in delays if delay is not None]
+        if record.status == "reached" and len(known_delays) == len(delays):
+            fractions.append(sum(known_delays) / record.points[-1].examples)
+    return float(f"{statistics.median(fractions):.2g}") if fractions else None
 
 
 def _stage_delay(record: Record, index: int) -> float | None:
-    """How many more examples a stage lasts than at values one standard error easier."""
+    """Return the number of further examples that a stage lasts, compared with conditions one standard error easier.
+
+    The result is None if the standard error of the target is unknown or the run does not meet the target.
+    """
     stage = record.spec.workload.facts.stages[index]
     begin = max((p.examples for p in record.points if p.stage < index), default=0)
     least = float(begin + stage.min_examples)
     spans = [span_of_error(record, condition, index) for condition in (*stage.targets, *stage.floors)]
     if spans[0] is None or not metric_errors(record, stage.targets[0], index):
         return None
-    known = [span for span in spans if span is not None]
-    return max(least, *(late for _, late in known)) - max(least, *(early for early, _ in known))
+    known_spans = [span for span in spans if span is not None]
+    return max(least, *(late for _, late in known_spans)) - max(least, *(early for early, _ in known_spans))
 
 
 def _loosen(value: float, target: Target, factor: float) -> float:
@@ -114,16 +136,16 @@ def _loosen(value: float, target: Target, factor: float) -> float:
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:
-    """The least of `TOLERANCE_FACTORS` that holds; None if none does.
+    """Return the smallest of `TOLERANCE_FACTORS` for which `holds` returns True; None if there is none.
 
-    Tried in order and not by bisection: an easier stage ends earlier, which leaves less training for the floors of the
-    last one, so that a larger factor may fail where a smaller one holds.
+    The factors are tried in order. Bisection is not valid: with a larger factor the stages end earlier, which leaves
+    less training for the floors, so a larger factor may fail where a smaller one suffices.
     """
     return next((factor for factor in TOLERANCE_FACTORS if holds(factor)), None)
 
 
-def _final_value(fresh: Sequence[Record], floor: Target) -> float:
-    """The value of a floor's metric that enough runs end above."""
-    ends = [record.points[-1].metrics.get(floor.metric, math.nan) for record in fresh]
-    value = value_of_share([end for end in ends if not math.isnan(end)], floor, SEEDS_SHARE, len(fresh))
+def _final_value(records: Sequence[Record], floor: Target) -> float:
+    """Return the value of a floor's metric that enough runs have at the end; NaN if too few report the metric."""
+    finals = [record.points[-1].metrics.get(floor.metric, math.nan) for record in records]
+    value = value_at_fraction([final for final in finals if not math.isnan(final)], floor, SEED_FRACTION, len(records))
     return math.nan if value is None else round_to_easier_side(value, floor)

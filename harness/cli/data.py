@@ -61,7 +61,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         return
     table = [["name", "installed", "size", "licence", "title"]]
     table += [[e.name, _installed_share(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
-    click.echo(text.columns(table, right=frozenset({2})))
+    click.echo(text.columns(table, right_aligned=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
 
 
@@ -223,7 +223,7 @@ def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
         return
     table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in results for s in states]
     if table:
-        click.echo(text.columns(table, right=frozenset({2})))
+        click.echo(text.columns(table, right_aligned=frozenset({2})))
 
 
 # --- progress -----------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def command(threads: int, as_json: bool) -> int:
     gpus = detect.all_gpus()
     if gpus:
         click.echo(f"\nGPUs, read through {detect.find_driver().name}")
-        click.echo(text.columns(_gpu_rows(), right=frozenset({2, 4, 5, 6})))
+        click.echo(text.columns(_gpu_rows(), right_aligned=frozenset({2, 4, 5, 6})))
     else:
         click.echo("\nno GPU: no driver of NVIDIA or AMD answers")
     click.echo("\ndeclared GPUs")
@@ -45,7 +45,7 @@ def command(threads: int, as_json: bool) -> int:
         low, high = card["memory_gib"]
         peak = f"{card['bfloat16_tflops']:g}"
         table.append([", ".join(card["classes"]), " or ".join(card["names"]), f"{low:g}–{high:g}", peak])
-    click.echo(text.columns(table, right=frozenset({3})))
+    click.echo(text.columns(table, right_aligned=frozenset({3})))
     for line in {detect.untested_warning(row["device"]) for row in here} - {""}:
         note(line)
     return EXIT_OK

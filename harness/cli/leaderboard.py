@@ -17,7 +17,7 @@ from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
 from harness.report.grid import PLAIN, Palette
-from harness.report.stopping_tables import Stops
+from harness.report.stopping_tables import StoppingResults
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, Level, parse_metric_budget, summarize
 from harness.scoring.time_to_target import RANKED_AXES, Axis
@@ -56,7 +56,7 @@ def leaderboard(
     summaries = [summarize(record, query) for record in records(runs, results, problems, staged)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
-    stops = Stops([record for record in staged if query.wants(record.spec.workload.facts)])
+    stops = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)])
     boards = build_leaderboards(summaries, query)
     form = "json" if as_json else form
     if form == "json":

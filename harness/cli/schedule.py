@@ -90,7 +90,7 @@ class ScheduleCurve:
         if self.at:
             rows = self._rows(self.at)
             table = [["  " + name for name in rows[0]], *([f"{v:.6g}" for v in row.values()] for row in rows)]
-            lines.append(text.columns(table, right=frozenset(range(len(rows[0])))))
+            lines.append(text.columns(table, right_aligned=frozenset(range(len(rows[0])))))
         return "\n".join(lines)
 
     def _rows(self, steps: Iterable[int]) -> list[dict[str, float]]:

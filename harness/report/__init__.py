@@ -1,1 +1,1 @@
-"""From numbers to what people read: text, Markdown, CSV, JSON, HTML, plots."""
+"""Renders results as text, Markdown, CSV, JSON, HTML and plots."""

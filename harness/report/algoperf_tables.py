@@ -1,4 +1,4 @@
-"""AlgoPerf's scores as tables: the ranking, and seconds to the target by workload."""
+"""Renders AlgoPerf scores as two tables: the ranking, and seconds to the target by workload."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from harness.scoring.algoperf.rules import AlgoPerfScores
 
 
 def scores_text(result: AlgoPerfScores, *, all_skipped: bool = False, width: int | None = None) -> str:
-    """Both tables, and what was left out.
+    """Return both tables, and lines about the items that were left out.
 
     Args:
         result: the scores.
-        all_skipped: name everything that was left out, one line each.
-        width: characters of a line; the terminal's when None.
+        all_skipped: whether every item that was left out has its own line.
+        width: characters per line; None for the terminal's width.
     """
     notes = [str(skip) for skip in result.skipped] if all_skipped else skipped_lines(result.skipped)
     if result.anchored:
@@ -28,11 +28,11 @@ def scores_text(result: AlgoPerfScores, *, all_skipped: bool = False, width: int
 
 def _scores_table(result: AlgoPerfScores, width: int | None) -> str:
     rows = [["rank", "submission", "profile score", "exact", "by single studies", "anchored"]]
-    for place, (name, profile) in enumerate(result.profiles.items(), 1):
+    for rank, (name, profile) in enumerate(result.profiles.items(), 1):
         ends = result.ranges.get(name) if result.ranges else None
         rows.append(
             [
-                rank_range(result.ties.ranks[name] if result.ties else (place, place)),
+                rank_range(result.ties.ranks[name] if result.ties else (rank, rank)),
                 name,
                 f"{profile.score:.4f}",
                 f"{profile.exact:.4f}",
@@ -40,14 +40,14 @@ def _scores_table(result: AlgoPerfScores, width: int | None) -> str:
                 f"{result.anchored.scores[name]:.3f}" if result.anchored else "",
             ]
         )
-    return text.fit_table(rows, right=frozenset({0, 2, 3, 4, 5}), lead=2, width=width)
+    return text.fit_table(rows, right_aligned=frozenset({0, 2, 3, 4, 5}), leading_columns=2, width=width)
 
 
 def _times_table(result: AlgoPerfScores, width: int | None) -> str:
-    """Workloads down, submissions across: their names are short beside those of fourteen workloads."""
+    """Return a table with one row per workload and one column per submission."""
     submissions = list(result.time_to_target)
     rows = [["workload", *submissions]]
     for workload in (*result.base, *result.held_out):
         times = [result.time_to_target[name].get(workload) for name in submissions]
         rows.append([workload, *(NO_VALUE if t is None or math.isinf(t) else f"{t:,.0f}" for t in times)])
-    return text.fit_table(rows, right=frozenset(range(1, len(submissions) + 1)), width=width)
+    return text.fit_table(rows, right_aligned=frozenset(range(1, len(submissions) + 1)), width=width)

@@ -1,4 +1,4 @@
-"""Two submissions compared: the verdict, a row for each workload, and how many more seeds would settle it."""
+"""Renders the comparison of two submissions: the verdict, a row per workload, and the number of seeds needed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "
 
 
 def comparison_text(result: Comparison, width: int | None = None) -> str:
-    """The verdict on A, a row for each workload, and what was left out.
+    """Return the verdict on A, a row for each workload, and lines about the items that were left out.
 
     Args:
         result: the comparison.
-        width: characters of a line; the terminal's when None.
+        width: characters per line; None for the terminal's width.
     """
     pairings = [*result.workloads, *([result.overall] if result.overall else [])]
     table = [_HEADING, *map(_row, pairings)]
@@ -29,7 +29,7 @@ def comparison_text(result: Comparison, width: int | None = None) -> str:
     if result.overall:
         lines.append(_conclusion(result, result.overall))
     title = text.wrap(f"A = {result.a}, B = {result.b}, by {result.by}", width)
-    shown = text.fit_table(table, right=frozenset({4, 5, 6}), width=width)
+    shown = text.fit_table(table, right_aligned=frozenset({4, 5, 6}), width=width)
     notes = [text.wrap(line, width) for line in lines]
     return "\n".join([title, shown, *(["", *notes] if notes else [])])
 
@@ -51,14 +51,14 @@ def _decided_by_misses(pairing: Pairing) -> bool:
 
 
 def _outlook(pairing: Pairing) -> str:
-    """What it would take to settle an inconclusive pairing."""
+    """Return what an inconclusive pairing needs for a verdict."""
     if pairing.n < 2 or _decided_by_misses(pairing):
         return f"at least {MIN_PAIRS} pairs with times are needed for a verdict"
     if pairing.more is None:
-        return "the number of seeds that would settle it is unknown"
+        return "the number of further seeds that a verdict needs is unknown"
     if pairing.more == 0:
-        return "a difference of 3 % would have shown"
-    return f"{pairing.more} more seeds would show a difference of 3 %"
+        return "there are enough seeds to detect a difference of 3 %"
+    return f"{pairing.more} more seeds are needed to detect a difference of 3 %"
 
 
 def _row(pairing: Pairing) -> list[str]:
@@ -74,7 +74,7 @@ def _ratio(value: float) -> str:
 
 
 def comparison_json(result: Comparison) -> dict[str, Any]:
-    """Plain data; an infinite ratio is null."""
+    """Return the comparison as plain data; an infinite ratio is null."""
     return {
         "schema": SCHEMA,
         "a": result.a,

@@ -1,4 +1,4 @@
-"""A curve as a picture: characters for a terminal, SVG and HTML, and other formats by matplotlib."""
+"""Draws curves as characters for a terminal, as SVG and HTML, and in other formats with matplotlib."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import BenchError, UsageError
 
-#: Pixels of a panel in an SVG, and of the margins left of it and above and below it.
+#: Width and height of a panel in an SVG, its left margin, and the margin above and below it; all in pixels.
 _WIDTH, _HEIGHT, _LEFT, _MARGIN = 560, 200, 64, 36
 #: The dots of a Braille character by column and row, as bits above U+2800.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -18,7 +18,13 @@ _FORMATS = (".svg", ".html", ".png", ".pdf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One curve: y over x; x ascends and begins at 0 or above."""
+    """One curve of y over x.
+
+    Args:
+        label: name of y.
+        x: ascending values, 0 or more.
+        y: one value for each x.
+    """
 
     label: str
     x: Sequence[int]
@@ -26,7 +32,7 @@ class Panel:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The values at the lower and upper edge; a curve that is flat or comes near zero is drawn from zero."""
+        """The values of y at the lower and upper edge; the axis of a flat curve or one close to zero starts at zero."""
         low, high = min(self.y), max(self.y)
         if 0 <= low < 0.5 * high or low == high > 0:
             low = 0.0
@@ -34,7 +40,7 @@ class Panel:
 
 
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
-    """The curve in Braille dots, with its bounds at the side and its first and last x below.
+    """Draw a curve with Braille characters, the bounds of y at the side and the first and last x below.
 
     >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
     >>> print("\\n".join(characters(rising, width=5, height=2)))
@@ -44,14 +50,15 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
     """
     low, high = panel.bounds
     cells = [[0] * width for _ in range(height)]
-    before: int | None = None
+    previous_row: int | None = None
     for column in range(2 * width):
         value = _nearest_value(panel, column / (2 * width - 1))
         row = round((high - value) / (high - low) * (4 * height - 1))
-        # A jump is a vertical line.
-        for y in {row, *(range(min(before, row) + 1, max(before, row)) if before is not None else ())}:
+        # A vertical line connects the dot with that of the previous column.
+        gap = () if previous_row is None else range(min(previous_row, row) + 1, max(previous_row, row))
+        for y in {row, *gap}:
             cells[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
-        before = row
+        previous_row = row
     edges = [f"{high:.4g}", *[""] * (height - 2), f"{low:.4g}"]
     margin = max(map(len, edges))
     rows = [
@@ -61,9 +68,9 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
     return [*rows, " " * (margin + 2) + f"{panel.x[0]:,}" + f"{panel.x[-1]:,}".rjust(width - len(f"{panel.x[0]:,}"))]
 
 
-def _nearest_value(panel: Panel, share: float) -> float:
-    """The value at a share of the way from the first to the last x, of the nearest point."""
-    index = round(share * (len(panel.x) - 1))
+def _nearest_value(panel: Panel, fraction: float) -> float:
+    """Return the value of the point nearest to a fraction of the curve; 0 is its first point and 1 its last."""
+    index = round(fraction * (len(panel.x) - 1))
     return panel.y[index]
 
 
@@ -71,12 +78,14 @@ def write(panels: Sequence[Panel], path: Path, title: str) -> None:
     """Write the curves to a file, in the format of its suffix.
 
     Raises:
-        UsageError: a suffix that is not a known format.
-        BenchError: matplotlib is needed and not installed, or the file cannot be written.
+        UsageError: the suffix is not a known format.
+        BenchError: the format needs matplotlib, which is not installed, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
-        raise UsageError(f"--plot {path}: unknown format {suffix!r}", fix=f"end the name in {', '.join(_FORMATS)}")
+        raise UsageError(
+            f"--plot {path}: unknown format {suffix!r}", fix=f"end the name with one of: {', '.join(_FORMATS)}"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".svg":
@@ -93,7 +102,7 @@ def write(panels: Sequence[Panel], path: Path, title: str) -> None:
 
 
 def svg(panels: Sequence[Panel], title: str) -> str:
-    """The curves as one SVG document, one below the other."""
+    """Return the curves as one SVG document, one below the other."""
     full_height = 24 + len(panels) * (_HEIGHT + 2 * _MARGIN)
     size = f'width="{_LEFT + _WIDTH + 24}" height="{full_height}"'
     lines = [
@@ -132,7 +141,7 @@ def _by_matplotlib(panels: Sequence[Panel], path: Path, title: str) -> None:
             f"{path.suffix} pictures need matplotlib, which is not installed",
             fix='pip install "algorace[plot]", or write an .svg',
         ) from None
-    # A figure without pyplot: no window, no global state, no display needed.
+    # Figure is used without pyplot, which would need a display and global state.
     figure = Figure(figsize=(6.5, 1 + 2.6 * len(panels)), layout="constrained")
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         axes.plot(panel.x, panel.y)

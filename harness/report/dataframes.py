@@ -1,4 +1,4 @@
-"""Records and logs of other tools as tidy data frames, and as Parquet files."""
+"""Loads records and logs of other tools as tidy data frames, and writes them as Parquet files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.storage import records
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of every frame made here, before hyperparameters and metrics.
+#: Columns of every frame, before the columns of hyperparameters and metrics.
 COLUMNS = (
     *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
     *("study", "trial", "root_seed", "status", "hit", "point"),
@@ -27,24 +27,24 @@ COLUMNS = (
 
 
 def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
-    """Load records as a tidy data frame: one row for each run and evaluation; a run without an evaluation has one row.
+    """Load records as a tidy data frame with one row for each evaluation of each run.
 
-    Columns, the same for every result:
+    A run without an evaluation has one row. Every frame has these columns:
 
     - `run_id`, `submission`, `version`, `workload`, `workload_version`, `hardware`, `ruleset`, `purpose`, `study`,
-      `trial`, `root_seed`: what was run;
-    - `status`: how the run ended; `hit`: whether it met its targets at any evaluation;
+      `trial`, `root_seed`: identity of the run;
+    - `status`: final status of the run; `hit`: whether it met its targets at any evaluation;
     - `point`: index of the evaluation in the run, from 0; NaN without an evaluation;
-    - `steps`, `examples` (drawn), `gradient_examples` (examples × backward passes): consumed at the evaluation;
-    - `seconds` (wall), `process_seconds`, `scored_seconds` (the clock that scores use): time at the evaluation, in s;
+    - `steps`, `examples` (drawn), `gradient_examples` (examples × backward passes): amounts at the evaluation;
+    - `seconds` (wall), `process_seconds`, `scored_seconds` (clock of the scores): times at the evaluation in seconds;
     - `lr`: learning rate; `stage`: index of a stream's stage;
     - `hparam.<name>` and `metric.<name>`: hyperparameters of the run and metrics of the evaluation.
 
-    `frame.attrs["left_out"]` lists the files that are not valid records, one line each.
+    `frame.attrs["left_out"]` lists the files that are not valid records, one line for each.
 
     Args:
-        folders: folders with records, searched recursively; by default `runs` and `results` in the current folder,
-            where they exist.
+        folders: folders with records, searched recursively; by default the folders `runs` and `results` of the current
+            folder, if they exist.
 
     Raises:
         DataError: a folder does not exist.
@@ -58,7 +58,9 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     paths = [Path(folder) for folder in folders] or [p for p in (Path("runs"), Path("results")) if p.is_dir()]
     for folder in paths:
         if not folder.is_dir():
-            raise DataError(f"{folder} is not a folder", fix="bench run makes records in a folder `runs`")
+            raise DataError(
+                f"{folder} is not a folder", fix="give a folder of records; `bench run` writes records to `runs`"
+            )
     problems: list[str] = []
     rows = [row for record in records.iter_records(paths, problems) for row in _rows(record)]
     frame = pd.DataFrame(rows)
@@ -104,7 +106,9 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
 
 
 def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a frame as Parquet.
+    """Write a frame as a Parquet file.
+
+    A column with both numbers and words is written as text.
 
     Raises:
         BenchError: pyarrow is not installed.
@@ -112,10 +116,10 @@ def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     if importlib.util.find_spec("pyarrow") is None:
         raise BenchError("Parquet files need pyarrow, which is not installed", fix='pip install "algorace[parquet]"')
     plain = frame.copy()
-    # A hyperparameter may be a number in one run and a word in another, which a Parquet column cannot hold.
+    # A hyperparameter may be a number in one run and a word in another. A Parquet column has only one type.
     for name in plain.columns:
-        kinds = {type(value) for value in plain[name].dropna()}
-        if len(kinds - {int, float}) > 0 and len(kinds) > 1:
+        types = {type(value) for value in plain[name].dropna()}
+        if len(types - {int, float}) > 0 and len(types) > 1:
             plain[name] = plain[name].map(lambda value: None if value is None else str(value))
     plain.attrs = {}
     plain.to_parquet(path)
@@ -134,23 +138,26 @@ def import_csv(
     step: str = "step",
     seconds: str = "seconds",
 ) -> pd.DataFrame:
-    """A CSV of steps, seconds and a metric as a frame like that of `load_results`.
+    """Read a CSV file with steps, seconds and a metric as a frame with the columns of `load_results`.
 
     Args:
-        path: the file.
-        metric: name of the metric's column.
-        submission, workload, study: names of the run.
-        step, seconds: names of the other two columns.
+        path: path of the file.
+        metric: name of the column with the metric.
+        submission: name of the submission in the frame.
+        workload: name of the workload in the frame.
+        study: index of the study in the frame.
+        step: name of the column with the steps.
+        seconds: name of the column with the times in seconds.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or has a step or time that is negative, not a number, or
-            smaller than the one before.
+        DataError: the file cannot be read, lacks a column, or has a step or time that is negative, is not a number, or
+            is smaller than the previous one.
     """
     frame = _read_csv(path)
     missing = [name for name in (step, metric, seconds) if name not in frame.columns]
     if missing:
         raise DataError(
-            f"{path} has no column {', '.join(missing)}", fix=f"it has {', '.join(map(str, frame.columns))}"
+            f"{path} has no column {', '.join(missing)}", fix=f"choose from: {', '.join(map(str, frame.columns))}"
         )
     return _import(path, frame, [metric], step, seconds, (submission, workload, study))
 
@@ -163,33 +170,39 @@ def import_wandb(
     metrics: Iterable[str] | None = None,
     study: int = 0,
 ) -> pd.DataFrame:
-    """A run's history as Weights & Biases exports it (CSV, JSON or JSON lines) as a frame like that of `load_results`.
+    """Read a run history exported from Weights & Biases (CSV, JSON or JSON lines).
 
-    `_step` and `_runtime` are steps and seconds. Their clock runs through evaluation, so these times are for inspection
-    and are not scores.
+    The frame has the columns of `load_results`. Steps come from `_step` and seconds from `_runtime`. These times
+    include evaluation, so they must not be used as scores.
 
     Args:
-        path: the file.
-        submission, workload, study: names of the run.
-        metrics: columns to take; by default every numeric column whose name does not begin with `_`.
+        path: path of the file.
+        submission: name of the submission in the frame.
+        workload: name of the workload in the frame.
+        metrics: names of the metric columns; None for every numeric column whose name does not begin with `_`.
+        study: index of the study in the frame.
 
     Raises:
-        DataError: the file cannot be read, is not a history, or lacks a metric.
+        DataError: the file cannot be read, is not a history, lacks a metric, or has no metric.
     """
     path = Path(path)
     frame = _read_csv(path) if path.suffix == ".csv" else _read_json(path)
     missing = [name for name in ("_step", "_runtime") if name not in frame.columns]
     if missing:
         is_chart = "Step" in frame.columns
-        fix = "this is a chart's export; export the run's history" if is_chart else "export the run's history from W&B"
+        fix = "export the run's history from W&B" + (" instead of a chart" if is_chart else "")
         raise DataError(f"{path} has no column {', '.join(missing)}", fix=fix)
     numeric = [str(c) for c in frame.select_dtypes("number").columns if not str(c).startswith("_")]
     names = list(metrics) if metrics is not None else numeric
+    if not numeric:
+        raise DataError(f"{path} has no numeric column for a metric", fix="export a history with a logged metric")
+    if not names:
+        raise DataError(f"no metric of {path} was selected", fix=f"name at least one of: {', '.join(numeric)}")
     unknown = [name for name in names if name not in numeric]
-    if unknown or not names:
-        raise DataError(f"{path} has no metric {', '.join(unknown)}", fix=f"it has {', '.join(numeric) or 'none'}")
-    logged = frame[frame[names].notna().any(axis="columns")]
-    return _import(path, logged, names, "_step", "_runtime", (submission, workload, study))
+    if unknown:
+        raise DataError(f"{path} has no metric {', '.join(unknown)}", fix=f"choose from: {', '.join(numeric)}")
+    rows_with_metrics = frame[frame[names].notna().any(axis="columns")]
+    return _import(path, rows_with_metrics, names, "_step", "_runtime", (submission, workload, study))
 
 
 def _import(
@@ -198,21 +211,22 @@ def _import(
     metrics: Sequence[str],
     step: str,
     seconds: str,
-    name: tuple[str, str, int],
+    run_labels: tuple[str, str, int],
 ) -> pd.DataFrame:
+    """Make a frame with the columns of `load_results`; `run_labels` are submission, workload and study."""
     import pandas as pd
 
     checked = {column: pd.to_numeric(frame[column], errors="coerce") for column in (step, seconds, *metrics)}
     for column in (step, seconds):
-        before = 0.0
+        previous = 0.0
         for line, value in enumerate(checked[column], start=2):
-            if not math.isfinite(value) or value < before:
+            if not math.isfinite(value) or value < previous:
                 raise DataError(
-                    f"{path}, line {line}: {column} is {value!r} after {before!r}",
-                    fix="it must be a number that never decreases",
+                    f"{path}, line {line}: {column} is {value!r} after {previous!r}",
+                    fix=f"correct the column {column}: its values must be numbers that never decrease",
                 )
-            before = float(value)
-    submission, workload, study = name
+            previous = float(value)
+    submission, workload, study = run_labels
     values: dict[str, Any] = {
         "run_id": f"import-{submission}-{workload}-{study}",
         "submission": submission,

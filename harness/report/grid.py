@@ -11,27 +11,35 @@ from harness.report import text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A table as strings.
+    """A table of strings.
 
     Args:
-        title: one line above it.
-        heading, rows: cells; all rows are as long as the heading.
-        right: columns that are aligned to the right.
-        lead: leading columns that every part of a split table repeats.
-        leader: whether the first row leads alone.
+        title: one line above the table.
+        heading: column headings.
+        rows: rows of cells, each as long as the heading.
+        right_aligned: indices of the columns that are aligned to the right.
+        leading_columns: number of columns that every part of a split table repeats.
+        first_row_leads: whether the first row alone has the best rank.
     """
 
     title: str
     heading: list[str]
     rows: list[list[str]]
-    right: frozenset[int]
-    lead: int = 1
-    leader: bool = False
+    right_aligned: frozenset[int]
+    leading_columns: int = 1
+    first_row_leads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Palette:
-    """How a terminal decorates parts of a page; plain text by default."""
+    """Functions that add terminal colours to a line; by default they return the line unchanged.
+
+    Args:
+        title: function for the title of a table.
+        heading: function for the heading of a table.
+        leader: function for the row of a submission that alone has the best rank.
+        note: function for the notes below a table.
+    """
 
     title: Callable[[str], str] = str
     heading: Callable[[str], str] = str
@@ -39,7 +47,7 @@ class Palette:
     note: Callable[[str], str] = str
 
     def lines(self, decorate: Callable[[str], str], paragraph: str) -> str:
-        """Each line decorated on its own, so that no colour runs over a line break."""
+        """Decorate each line of a paragraph separately, so that no colour extends over a line break."""
         return "\n".join(decorate(line) for line in paragraph.split("\n"))
 
 
@@ -47,33 +55,40 @@ PLAIN = Palette()
 
 
 def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) -> str:
-    """A grid as text that fits the terminal (see `text.fit_table`)."""
+    """Return a grid as text that fits the terminal (see `text.fit_table`)."""
 
     def decorate(row: int, line: str) -> str:
         if row == 0:
             return palette.heading(line)
-        return palette.leader(line) if row == 1 and grid.leader else line
+        return palette.leader(line) if row == 1 and grid.first_row_leads else line
 
-    table = text.fit_table([grid.heading, *grid.rows], right=grid.right, lead=grid.lead, width=width, style=decorate)
+    table = text.fit_table(
+        [grid.heading, *grid.rows],
+        right_aligned=grid.right_aligned,
+        leading_columns=grid.leading_columns,
+        width=width,
+        style=decorate,
+    )
     return palette.lines(palette.title, text.wrap(grid.title, width)) + "\n" + table
 
 
 def grid_markdown(grid: Grid) -> list[str]:
-    """The lines of a grid as a Markdown table, without its title."""
+    """Return the lines of a grid as a Markdown table, without its title."""
 
     def row(values: Sequence[str]) -> str:
         return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
 
-    rule = "|" + "|".join("--:" if i in grid.right else "---" for i in range(len(grid.heading))) + "|"
+    rule = "|" + "|".join("--:" if i in grid.right_aligned else "---" for i in range(len(grid.heading))) + "|"
     return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
 
 
 def grid_html(grid: Grid) -> str:
-    """A grid as an HTML table with its title as caption."""
+    """Return a grid as an HTML table with its title as caption."""
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (
-            f"<{tag}{' class=r' if i in grid.right else ''}>{html.escape(v)}</{tag}>" for i, v in enumerate(values)
+            f"<{tag}{' class=r' if i in grid.right_aligned else ''}>{html.escape(v)}</{tag}>"
+            for i, v in enumerate(values)
         )
         return f"<tr>{''.join(cells)}</tr>"
 

@@ -1,4 +1,4 @@
-"""One HTML file that works offline: tables, curves, hyperparameters, machines, failures, and the plotting library."""
+"""Renders the report: one HTML file with tables, curves and the plotting library, which works offline."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from harness.report import leaderboard
 from harness.report.grid import Grid
 from harness.report.leaderboard_grids import detail_grids, title, workload_cell
 from harness.report.score_columns import SCORE_COLUMNS
-from harness.report.stopping_tables import Stops, tuning_grids
+from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
-#: Evaluations drawn of each run; more would only make the file larger.
-MOST_POINTS = 300
+#: Largest number of evaluations of each run in the report, to limit the size of the file.
+MAX_POINTS = 300
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
 def page(
     records: Iterable[Record], query: LeaderboardQuery, problems: Sequence[str] = (), staged: Sequence[Record] = ()
 ) -> str:
-    """The report as HTML.
+    """Return the report as HTML.
 
     Args:
-        records: read once and not stored.
-        query: what the leaderboard shows.
-        problems: lines about files that are not valid records; read after the records.
-        staged: records of rulesets that choose or draw a stop; read after the records.
+        records: all records; they are read once and not stored.
+        query: query that the leaderboard answers.
+        problems: lines about files that are not valid records; they are read after the records.
+        staged: records of rulesets that choose or draw a stop; they are read after the records.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -46,10 +46,10 @@ def page(
     scripts = plotting_scripts()
     data = payload(records, query)
     data["problems"] = list(problems)
-    more = Stops([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
-    data["more"] += [_grid(grid) for grid in more]
+    stopping_grids = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
+    data["more"] += [_grid(grid) for grid in stopping_grids]
     assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
-    # The data never contain `<`, so no text in a record can end the script element.
+    # Every `<` in the data is escaped, so that no text in a record can end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         assets["page.html"]
@@ -61,7 +61,7 @@ def page(
 
 
 def plotting_scripts() -> list[str]:
-    """The plotting library's scripts, from its package.
+    """Return the scripts of the plotting library, from its Python package.
 
     Raises:
         BenchError: Bokeh is not installed.
@@ -82,7 +82,7 @@ def _asset(name: str) -> str:
 
 
 def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
-    """The data that the page's script draws."""
+    """Return the data that the script of the page draws."""
     summaries: list[RunSummary] = []
     runs: list[dict[str, Any]] = []
     workloads: dict[str, dict[str, Any]] = {}
@@ -113,12 +113,12 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
 
 
 def _grid(grid: Grid) -> dict[str, Any]:
-    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right)}
+    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned)}
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
-    """A leaderboard's JSON, and with it what the page shows: cells as text, and how its columns sort."""
-    columns = [column for column in SCORE_COLUMNS if column.applies(board)]
+    """Return a leaderboard's JSON with additional fields for the page: cells as text, and the order of each column."""
+    columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     plain = leaderboard.leaderboard_json(board)
     for fields, row in zip(plain["rows"], board.rows, strict=True):
         fields["ratios"] = {workload: finite_or_none(ratio) for workload, ratio in row.ratios.items()}
@@ -130,7 +130,8 @@ def _table(board: Leaderboard) -> dict[str, Any]:
         "id": f"{board.hardware}|{board.ruleset}",
         "title": title(board),
         "columns": [
-            {"key": c.key, "heading": c.heading, "right": c.right, "highest_first": c.highest_first} for c in columns
+            {"key": c.key, "heading": c.heading, "right": c.right_aligned, "highest_first": c.highest_first}
+            for c in columns
         ],
         "details": [_grid(grid) for grid in detail_grids(board)],
         "below": leaderboard.notes(board),
@@ -170,18 +171,18 @@ def _run(record: Record, summary: RunSummary) -> dict[str, Any]:
 
 
 def _thin_points(record: Record) -> list[Any]:
-    """At most `MOST_POINTS` evaluations, among them the last one and the hit."""
+    """Return at most `MAX_POINTS` evaluations, including the last one and the hit."""
     points = record.points
-    if len(points) <= MOST_POINTS:
+    if len(points) <= MAX_POINTS:
         return list(points)
-    keep = {round(i * (len(points) - 1) / (MOST_POINTS - 2)) for i in range(MOST_POINTS - 1)}
+    indices = {round(i * (len(points) - 1) / (MAX_POINTS - 2)) for i in range(MAX_POINTS - 1)}
     if record.hit is not None:
-        keep.add(record.hit)
-    return [points[i] for i in sorted(keep) if i < len(points)]
+        indices.add(record.hit)
+    return [points[i] for i in sorted(indices) if i < len(points)]
 
 
 def _rounded(value: float | None) -> float | None:
-    """A number with six digits; None where it is not finite."""
+    """Round a number to six significant digits; None if it is not finite."""
     return None if finite_or_none(value) is None else float(f"{value:.6g}")
 
 

@@ -1,4 +1,4 @@
-"""Splits a leaderboard into tables: the ranking with its scores, then one table per workload."""
+"""Makes the tables of a leaderboard: the ranking with its scores, and one table per workload."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 BROKE = "broke"
-#: What is counted, in words.
+#: Axis of a leaderboard -> its unit in titles; other axes are their own unit.
 AXES = {"time": "{clock} seconds", "wall": "wall seconds", "process": "process seconds"}
-#: Rank and submission: every part of a split table repeats them.
-LEAD = 2
+#: Number of columns that every part of a split table repeats: rank and submission.
+LEADING_COLUMNS = 2
 
 
 def title(board: Leaderboard) -> str:
-    """Hardware class, ruleset, what is counted; whether it ranks."""
+    """Return the title of a leaderboard: hardware class, ruleset, whether it is unranked, and its subject."""
     unranked = "" if board.ranked else ", unranked"
     return f"{board.hardware}, {board.ruleset}{unranked}: {subject(board)}"
 
 
 def subject(board: Leaderboard) -> str:
-    """What the leaderboard is about, such as `process seconds to target`."""
+    """Return what a leaderboard compares, such as `process seconds to target`."""
     if board.query.metric is not None:
         return f"metric at {board.query.metric}"
     level = "" if board.query.level == "main" else f"{board.query.level} "
@@ -35,15 +35,15 @@ def subject(board: Leaderboard) -> str:
 
 
 def ranking_grid(board: Leaderboard) -> Grid:
-    """The ranking: scores, and a cell for each workload."""
+    """Make the ranking table: scores, and a cell for each workload."""
     columns = [
         ["rank", *(rank_range(row.ranks) for row in board.rows)],
         ["submission", *(_name(row.submission, board) for row in board.rows)],
     ]
     left_aligned = {1}
     for column in SCORE_COLUMNS:
-        if column.applies(board):
-            left_aligned |= set() if column.right else {len(columns)}
+        if column.shown(board):
+            left_aligned |= set() if column.right_aligned else {len(columns)}
             columns.append([column.heading, *(column.text(row, board) for row in board.rows)])
     for facts in board.workloads:
         name = facts.id + (" (coarse)" if facts.coarse else "")
@@ -53,9 +53,9 @@ def ranking_grid(board: Leaderboard) -> Grid:
         title=title(board),
         heading=heading,
         rows=rows,
-        right=frozenset(range(len(columns))) - left_aligned,
-        lead=LEAD,
-        leader=bool(board.rows) and _leads_alone(board.rows[0]),
+        right_aligned=frozenset(range(len(columns))) - left_aligned,
+        leading_columns=LEADING_COLUMNS,
+        first_row_leads=bool(board.rows) and _leads_alone(board.rows[0]),
     )
 
 
@@ -68,7 +68,7 @@ def _name(submission: str, board: Leaderboard) -> str:
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """A median with its spread; a miss and a workload without a run have their marks."""
+    """Return a median with its interval or range as text; `missed` for a miss, and a dash without a run."""
     if cell is None:
         return NO_VALUE
     is_metric = board.query.metric is not None
@@ -82,7 +82,7 @@ def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
 
 
 def detail_grids(board: Leaderboard) -> list[Grid]:
-    """One grid for each workload, in the leaderboard's order and with its ranks."""
+    """Make one table for each workload, with the leaderboard's order and ranks."""
     return [_detail_grid(details, board) for details in board.details]
 
 
@@ -104,14 +104,14 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
         title=_detail_title(details),
         heading=heading,
         rows=rows,
-        right=frozenset({0, 2, 3, 4, 5}),
-        lead=LEAD,
-        leader=bool(details.rows) and details.rows[0].ranks == (1, 1),
+        right_aligned=frozenset({0, 2, 3, 4, 5}),
+        leading_columns=LEADING_COLUMNS,
+        first_row_leads=bool(details.rows) and details.rows[0].ranks == (1, 1),
     )
 
 
 def _detail_title(details: WorkloadDetails) -> str:
-    """A workload and its primary target, such as `lm-tiny@2: loss ≤ 1.1 nats per token`."""
+    """Return a workload and its primary target, such as `lm-tiny@2: loss ≤ 1.1 nats per token`."""
     name = details.workload.id + (" (coarse)" if details.workload.coarse else "")
     if not details.targets:
         return name
@@ -121,7 +121,7 @@ def _detail_title(details: WorkloadDetails) -> str:
 
 
 def detail_name(row: DetailRow, board: Leaderboard) -> str:
-    """A submission; with what was changed, for runs that are never ranked: `wsd@1 [lr=0.01]`."""
+    """Return the name of a submission; runs with overrides are listed with them, such as `wsd@1 [lr=0.01]`."""
     changes = [
         f"{name}={text.number(value) if isinstance(value, float) else value}" for name, value in row.overrides.items()
     ]
@@ -131,6 +131,6 @@ def detail_name(row: DetailRow, board: Leaderboard) -> str:
 
 
 def _statuses(row: DetailRow) -> str:
-    """How the runs ended, the most frequent first: `4 reached, 1 crashed`."""
+    """Return the final statuses of the runs, the most frequent first, such as `4 reached, 1 crashed`."""
     ordered = sorted(row.statuses.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {status}" for status, count in ordered)

@@ -1,4 +1,4 @@
-"""Progress of trials: a live view on a terminal, one plain line per evaluation elsewhere."""
+"""Shows the progress of trials: a live view on a terminal, and one line per evaluation elsewhere."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-#: Trials kept from earlier commands are listed up to this number, and counted beyond it.
-_FEW = 3
-#: Running trials are shown in detail up to this number, and on one line each beyond it.
-_DETAILED = 2
+#: Largest number of kept trials that are listed; more kept trials are counted by status.
+_MAX_LISTED = 3
+#: Largest number of running trials that are shown in detail; more running trials have one line each.
+_MAX_DETAILED = 2
 
 
 class _KeptTrials:
-    """Trials kept from earlier commands, collected until another line is printed: a plan may have thousands."""
+    """Trials kept from earlier commands, collected until another line is printed, because there may be thousands."""
 
     def __init__(self) -> None:
         self._summaries: list[TrialSummary] = []
@@ -36,10 +36,15 @@ class _KeptTrials:
         self._summaries.append(summary)
 
     def lines(self, index: int, total: int) -> list[str]:
-        """Lines about the trials collected since the last call; `index` is the number of the last of them."""
+        """Return lines about the trials collected since the last call.
+
+        Args:
+            index: number of the last collected trial.
+            total: number of all trials.
+        """
         summaries, self._summaries = self._summaries, []
         first = index - len(summaries) + 1
-        if len(summaries) > _FEW:
+        if len(summaries) > _MAX_LISTED:
             counts = Counter(summary.status for summary in summaries)
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
             return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from before)"]
@@ -50,13 +55,13 @@ class _KeptTrials:
 
 
 class Plain:
-    """One line per evaluation, without redrawing; for pipes, logs and dumb terminals.
+    """Prints one line per evaluation, for pipes, logs and terminals without cursor control.
 
     While several trials run, each line begins with the number of its trial.
 
     Args:
         total: number of trials.
-        stream: where lines are printed; stderr when None.
+        stream: stream to print to; None for stderr.
     """
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
@@ -84,7 +89,7 @@ class Plain:
         self._print(f"warning: {_title(spec)}: {message}")
 
     def finished(self, record: Record) -> None:
-        if record.run_id not in self._running:  # it ended before it started
+        if record.run_id not in self._running:  # The trial ended before its start was reported.
             self._print(f"[{self._number(record.run_id)}/{self._total}] {_title(record.spec)}")
         prefix = self._prefix(record.run_id)
         del self._running[record.run_id]
@@ -95,7 +100,7 @@ class Plain:
         self._kept.add(summary)
 
     def _number(self, identity: str) -> int:
-        """A trial's number, counted in the order of first events."""
+        """Return a trial's number; trials are numbered in the order of their first events."""
         self._print_kept()
         if identity not in self._running:
             self._index += 1
@@ -110,23 +115,30 @@ class Plain:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        # The reader of a pipe may close it (`| head`); the run continues.
+        # The reader of a pipe may close it (`| head`). The run must continue.
         with contextlib.suppress(OSError, ValueError):
             print(line, file=self._stream, flush=True)
 
 
 @dataclass
 class _Running:
-    """A trial that the live view shows."""
+    """A running trial of the live view.
+
+    Args:
+        number: number of the trial, from 1.
+        spec: specification of the trial.
+        points: evaluations so far.
+        started_at: monotonic time of the start in seconds.
+    """
 
     number: int
     spec: RunSpec
     points: list[Point]
-    began: float
+    started_at: float
 
 
 class LiveView:
-    """A view that redraws itself: running trials, in detail while they are few, and a line for each finished trial.
+    """A view that is redrawn: the running trials, in detail if they are few, and a line for each finished trial.
 
     Args:
         total: number of trials.
@@ -167,8 +179,8 @@ class LiveView:
     def finished(self, record: Record) -> None:
         number = self._number(record.run_id)
         self._running.pop(record.run_id, None)
-        good = record.status == "reached"
-        mark = "[green]✓[/]" if good else "[yellow]–[/]" if record.status == "exhausted" else "[red]✗[/]"
+        marks = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
+        mark = marks.get(record.status, "[red]✗[/]")
         self._live.console.print(
             f"{mark} [dim]{number}/{self._total}[/] [bold]{_escape(_title(record.spec))}[/] {_escape(_outcome(record))}"
         )
@@ -192,11 +204,11 @@ class LiveView:
         from rich.console import Group
         from rich.text import Text
 
-        # Another thread calls this while the trials change.
+        # Another thread calls this method while `_running` changes, so it works on a copy.
         running = list(self._running.values())
         if not running:
             return Text(f"  {self._index}/{self._total} starting …" if self._index < self._total else "", style="dim")
-        if len(running) <= _DETAILED:
+        if len(running) <= _MAX_DETAILED:
             return Group(*(self._block(trial) for trial in running))
         from rich.table import Table
 
@@ -206,7 +218,7 @@ class LiveView:
         return grid
 
     def _line(self, trial: _Running) -> tuple[RenderableType, ...]:
-        """One of many trials: its progress, and its distance from the target."""
+        """Return the row of one of many trials: its progress, its metric and its target."""
         from rich.text import Text
 
         number, title = Text(f"  {trial.number}/{self._total}", style="dim"), Text(_title(trial.spec), style="bold")
@@ -214,12 +226,12 @@ class LiveView:
             return number, title
         point, target = trial.points[-1], _target(trial.spec, trial.points[-1].stage)
         value = point.metrics.get(target.metric, float("nan"))
-        share, bar = _share(trial.spec, point, 16)
-        now = Text(f"{target.metric} {value:.4g}  target {text.target_bound(target)}")
-        return number, title, Text.assemble(*bar, f" {share:4.0%}"), now, Text(_clock(trial.spec, point))
+        fraction, bar = _budget_bar(trial.spec, point, 16)
+        metric = Text(f"{target.metric} {value:.4g}  target {text.target_bound(target)}")
+        return number, title, Text.assemble(*bar, f" {fraction:4.0%}"), metric, Text(_clock(trial.spec, point))
 
     def _block(self, trial: _Running) -> RenderableType:
-        """One of few trials: its curve, its target, its budget."""
+        """Return the block of one of few trials: its curve, its target and its budget."""
         from rich.table import Table
         from rich.text import Text
 
@@ -230,16 +242,16 @@ class LiveView:
         values = [p.metrics[target.metric] for p in points if target.metric in p.metrics]
         if values:
             grid.add_row("", Text(text.sparkline(values, 40), style="cyan"))
-            now = Text.assemble(
+            metric = Text.assemble(
                 f"{target.metric} ", (f"{values[-1]:.4g}", "bold"), f"  target {text.target_bound(target)}"
             )
-            grid.add_row("", now)
+            grid.add_row("", metric)
         if points:
-            share, bar = _share(spec, points[-1], 40)
-            elapsed = time.monotonic() - trial.began
-            known = share > 0.02 and elapsed > 1
-            remaining = f", at most {text.seconds(elapsed * (1 - share) / share)} left" if known else ""
-            grid.add_row("", Text.assemble(*bar, f" {share:.0%} of the budget"))
+            fraction, bar = _budget_bar(spec, points[-1], 40)
+            elapsed = time.monotonic() - trial.started_at
+            can_estimate = fraction > 0.02 and elapsed > 1
+            remaining = f", at most {text.seconds(elapsed * (1 - fraction) / fraction)} left" if can_estimate else ""
+            grid.add_row("", Text.assemble(*bar, f" {fraction:.0%} of the budget"))
             grid.add_row("", Text(f"{_clock(spec, points[-1])} on the clock{remaining}"))
         return grid
 
@@ -256,11 +268,11 @@ def _target(spec: RunSpec, stage: int) -> Target:
     return stages[stage].targets[0] if stages else spec.workload.facts.targets[0]
 
 
-def _share(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
-    """The share of the budget that is spent, and a bar that shows it."""
-    share = min(1.0, point.examples / spec.workload.facts.budget.horizon)
-    filled = round(share * width)
-    return share, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
+def _budget_bar(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
+    """Return the fraction of the budget that has been spent, and a bar of `width` characters for it."""
+    fraction = min(1.0, point.examples / spec.workload.facts.budget.horizon)
+    filled = round(fraction * width)
+    return fraction, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
 
 
 def _clock(spec: RunSpec, point: Point) -> str:

@@ -1,4 +1,4 @@
-"""Two runs side by side: how configuration, environment and outcome differ, and both curves."""
+"""Compares two runs: differences in configuration, environment and outcome, and both curves."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from harness.report.values import NO_VALUE
 from harness.scoring.throttling import slowdown
 
 SCHEMA = 1
-#: Values of more characters are cut where a word ends.
-_LONGEST = 44
+#: Largest number of characters of a value; longer values are cut at the end of a word.
+_MAX_CHARACTERS = 44
 
 
 def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
-    """What differs, by section: `configuration`, `environment`, `outcome`; field -> (in A, in B), None where absent."""
+    """Return the differences of two runs.
+
+    Returns:
+        section (`configuration`, `environment` or `outcome`) -> field -> (value of A, value of B); None where absent.
+    """
     sections = {}
     for name, fields_a, fields_b in (
         ("configuration", _plain(a.spec), _plain(b.spec)),
@@ -37,7 +41,7 @@ def _plain(value: Any) -> Any:
 
 
 def _machine(record: Record) -> dict[str, Any]:
-    """The environment, with the GPUs' models and the means of their readings."""
+    """Return the environment, the GPUs' models and the means of their readings."""
     log = record.devices
     if log is None:
         return _plain(record.environment) or {}
@@ -64,7 +68,7 @@ def _outcome(record: Record) -> dict[str, Any]:
 
 
 def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, names joined by dots.
+    """Flatten nested mappings into one, with names joined by dots.
 
     >>> _flatten({"a": {"b": 1}, "c": 2})
     {'a.b': 1, 'c': 2}
@@ -80,21 +84,22 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def diff_text(a: Record, b: Record, width: int | None = None) -> str:
-    """Differences by section, then the curves of every metric that both have, one line each.
+    """Return the differences by section, and one line for the curve of every metric of each run.
 
     Args:
-        a, b: the runs.
-        width: characters of a line; the terminal's when None.
+        a: record of run A.
+        b: record of run B.
+        width: characters per line; None for the terminal's width.
     """
     blocks = ["\n".join(text.wrap(line, width) for line in (f"A {_title(a)}", f"B {_title(b)}"))]
     for section, fields in differences(a, b).items():
         if not fields:
             blocks.append(f"{section}: no difference")
             continue
-        rows = [["  " + name, _shortened(in_a), _shortened(in_b)] for name, (in_a, in_b) in fields.items()]
+        rows = [["  " + name, _shorten(value_a), _shorten(value_b)] for name, (value_a, value_b) in fields.items()]
         blocks.append(f"{section}\n{text.fit_table([['', 'A', 'B'], *rows], width=width, split=False)}")
     heading = ["  metric", "run", "first", "best", "last", "curve", "at most"]
-    blocks.append("curves\n" + text.fit_table([heading, *_curves(a, b)], lead=2, width=width))
+    blocks.append("curves\n" + text.fit_table([heading, *_curves(a, b)], leading_columns=2, width=width))
     return "\n\n".join(blocks)
 
 
@@ -103,16 +108,16 @@ def _title(record: Record) -> str:
     return f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}, study {spec.study}, trial {spec.trial}"
 
 
-def _shortened(value: Any, longest: int = _LONGEST) -> str:
-    """A value in at most so many characters, cut at a space; a single long word, such as a hash, stays whole.
+def _shorten(value: Any, max_characters: int = _MAX_CHARACTERS) -> str:
+    """Return a value as text, cut at a space if it is too long; a single long word, such as a hash, is not cut.
 
-    >>> _shortened("a rather long reason", longest=14), _shortened("f" * 16, longest=8), _shortened(None)
+    >>> _shorten("a rather long reason", 14), _shorten("f" * 16, 8), _shorten(None)
     ('a rather …', 'ffffffffffffffff', '–')
     """
     shown = NO_VALUE if value is None else text.number(value) if isinstance(value, float) else str(value)
-    if len(shown) <= longest or " " not in shown[: longest - 1]:
+    if len(shown) <= max_characters or " " not in shown[: max_characters - 1]:
         return shown
-    return shown[: longest - 1].rpartition(" ")[0] + " …"
+    return shown[: max_characters - 1].rpartition(" ")[0] + " …"
 
 
 def _curves(a: Record, b: Record) -> list[list[str]]:
@@ -139,7 +144,7 @@ def _end(record: Record) -> str:
 
 
 def diff_json(a: Record, b: Record) -> dict[str, Any]:
-    """Differences as plain data, and both curves."""
+    """Return the differences and both curves as plain data."""
     return {
         "schema": SCHEMA,
         "a": a.run_id,

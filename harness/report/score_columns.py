@@ -1,4 +1,4 @@
-"""The score columns of a leaderboard: one list, from which every format takes them."""
+"""The score columns of a leaderboard, in one list that every output format uses."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from harness.scoring.stats import Spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreColumn:
-    """One column of scores, in text, Markdown, HTML, CSV, JSON and the report page.
+    """One column of scores in text, Markdown, HTML, CSV, JSON and the report page.
 
     Args:
-        key: its name in CSV and JSON; a spread adds `<key>_spread` to JSON, `<key>_low` and `<key>_high` to CSV.
-        heading: its name for people.
-        value: the number or word as JSON has it; None where there is none.
-        text: the same as people read it, with its spread.
-        spread: the ends of the value's interval or range, for a column that has them.
-        csv: the value as CSV has it, where that differs from JSON.
-        right: whether cells are aligned to the right.
-        applies: whether people see the column in a table; CSV and JSON always have it.
-        highest_first: whether the report page sorts by it from the highest value down.
+        key: name of the column in CSV and JSON. A column with `spread` also has `<key>_spread` in JSON, and `<key>_low`
+            and `<key>_high` in CSV.
+        heading: column heading in tables.
+        value: function that returns the value of a row for JSON, or None.
+        text: function that returns the value of a row as text, with its interval or range.
+        spread: function that returns the interval or range of the value; None for a column without one.
+        csv: function that returns the value of a row for CSV; None if CSV and JSON have the same value.
+        right_aligned: whether cells are aligned to the right.
+        shown: function that returns whether tables show the column; CSV and JSON always contain it.
+        highest_first: whether the report page sorts the column in descending order.
     """
 
     key: str
@@ -34,38 +35,38 @@ class ScoreColumn:
     text: Callable[[LeaderboardRow, Leaderboard], str]
     spread: Callable[[LeaderboardRow], Spread | None] | None = None
     csv: Callable[[LeaderboardRow], Any] | None = None
-    right: bool = True
-    applies: Callable[[Leaderboard], bool] = lambda board: True
+    right_aligned: bool = True
+    shown: Callable[[Leaderboard], bool] = lambda board: True
     highest_first: bool = False
 
     def json_fields(self, row: LeaderboardRow) -> dict[str, Any]:
-        """The column's fields in a row of JSON."""
+        """Return the column's fields in a row of JSON."""
         fields = {self.key: self.value(row)}
         if self.spread is not None:
             fields[f"{self.key}_spread"] = values.spread_json(self.spread(row))
         return fields
 
     def csv_fields(self, row: LeaderboardRow | None) -> dict[str, Any]:
-        """The column's fields in a row of CSV; empty for runs that are never ranked."""
-        read = self.csv or self.value
-        fields = {self.key: None if row is None else read(row)}
+        """Return the column's fields in a row of CSV; with row None, empty fields for runs that are never ranked."""
+        csv_value = self.csv or self.value
+        fields = {self.key: None if row is None else csv_value(row)}
         if self.spread is not None:
             ends = None if row is None else self.spread(row)
             fields |= {f"{self.key}_low": ends and ends.low, f"{self.key}_high": ends and ends.high}
         return fields
 
 
-def _ranks_times(board: Leaderboard) -> bool:
+def _is_ranked_by_time(board: Leaderboard) -> bool:
     return board.query.metric is None
 
 
-def _ranks_metrics(board: Leaderboard) -> bool:
+def _is_ranked_by_metric(board: Leaderboard) -> bool:
     return board.query.metric is not None
 
 
 def _n(row: LeaderboardRow, board: Leaderboard) -> str:
-    fewest, most = row.n
-    return str(fewest) if fewest == most else f"{fewest}–{most}"
+    min_studies, max_studies = row.n
+    return str(min_studies) if min_studies == max_studies else f"{min_studies}–{max_studies}"
 
 
 def _anchored(row: LeaderboardRow, board: Leaderboard) -> str:
@@ -79,7 +80,7 @@ def _speedup(row: LeaderboardRow, board: Leaderboard) -> str:
     return f"{row.speedup.value:.2f}×" + ("" if used == total else f" ({used} of {total})")
 
 
-#: Every column, from left to right. A new score is one more entry here.
+#: All columns, from left to right.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
     ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_n, csv=lambda row: row.n[0]),
     ScoreColumn(
@@ -88,7 +89,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         value=lambda row: row.anchored,
         text=_anchored,
         spread=lambda row: row.anchored_spread,
-        applies=_ranks_times,
+        shown=_is_ranked_by_time,
         highest_first=True,
     ),
     ScoreColumn(
@@ -96,7 +97,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         heading="profile",
         value=lambda row: row.profile,
         text=lambda row, board: NO_VALUE if row.profile is None else f"{row.profile:.4f}",
-        applies=_ranks_times,
+        shown=_is_ranked_by_time,
         highest_first=True,
     ),
     ScoreColumn(
@@ -104,15 +105,15 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         heading="speed-up",
         value=lambda row: row.speedup.value if row.speedup else None,
         text=_speedup,
-        applies=_ranks_times,
+        shown=_is_ranked_by_time,
         highest_first=True,
     ),
     ScoreColumn(
         key="mean_place",
-        heading="mean place",
-        value=lambda row: row.place,
-        text=lambda row, board: NO_VALUE if row.place is None else f"{row.place:.2f}",
-        applies=_ranks_metrics,
+        heading="mean rank",
+        value=lambda row: row.mean_rank,
+        text=lambda row, board: NO_VALUE if row.mean_rank is None else f"{row.mean_rank:.2f}",
+        shown=_is_ranked_by_metric,
     ),
     ScoreColumn(
         key="peak_memory_bytes",
@@ -125,6 +126,6 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         heading="trust",
         value=lambda row: row.trust,
         text=lambda row, board: row.trust,
-        right=False,
+        right_aligned=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Tables beside the leaderboard: results of stopping rules that have their own, and the gain from tuning."""
+"""Tables in addition to the leaderboard: results of stopping rules with their own tables, and tuning curves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_t
 from harness.scoring.tuning import TuningCurve
 
 
-class Stops:
-    """Results of the stopping rules whose results are not times to a target.
+class StoppingResults:
+    """Results of the stopping rules that do not measure a time to target.
 
     Args:
-        records: records of any rulesets; those with a time to target are ignored.
+        records: records of any rulesets; records of other stopping rules are ignored.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -28,13 +28,14 @@ class Stops:
         }
 
     def grids(self) -> list[Grid]:
-        """One table for each hardware class, ruleset and workload."""
+        """Return one table for each hardware class, ruleset and workload."""
         return [_grid(table) for tables in self.tables.values() for table in tables]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; a number that is not finite is null."""
+        """Return the results as plain data; a number that is not finite is null."""
         return {
-            key: [_without_nan(row) for table in tables for row in table.data] for key, tables in self.tables.items()
+            key: [_replace_nonfinite(row) for table in tables for row in table.data]
+            for key, tables in self.tables.items()
         }
 
 
@@ -43,7 +44,7 @@ def _grid(table: ResultTable) -> Grid:
         title=table.title,
         heading=list(table.heading),
         rows=[[_format(cell, spec) for cell, spec in zip(row, table.formats, strict=True)] for row in table.rows],
-        right=frozenset(i for i, spec in enumerate(table.formats) if spec),
+        right_aligned=frozenset(i for i, spec in enumerate(table.formats) if spec),
     )
 
 
@@ -55,7 +56,9 @@ def _format(cell: Cell, spec: str) -> str:
     return text.number(cell) if spec == NUMBER else format(cell, spec)
 
 
-def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+def _replace_nonfinite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace numbers that are not finite, also in lists, by None."""
+
     def convert(value: Any) -> Any:
         if isinstance(value, list):
             return [convert(item) for item in value]
@@ -65,24 +68,24 @@ def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
-    """The median best time of k trials, one table for each hardware class, ruleset and workload."""
+    """Make tables of the median best time of k trials, one for each hardware class, ruleset and workload."""
     grids = []
     for group in split_into_tables(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
-        most = max(len(c.best) for c in group)
+        max_trials = max(len(curve.best_times) for curve in group)
         rows = []
-        for c in sorted(group, key=lambda c: c.best[-1]):
+        for curve in sorted(group, key=lambda c: c.best_times[-1]):
             cells = [
-                (f"missed ({hits:.0%} hit)" if math.isinf(best) else text.number(best))
-                for best, hits in zip(c.best, c.hits, strict=True)
+                (f"missed ({hit_rate:.0%} hit)" if math.isinf(time) else text.number(time))
+                for time, hit_rate in zip(curve.best_times, curve.hit_rates, strict=True)
             ]
-            rows.append([c.submission, str(c.trials), *cells, *[""] * (most - len(cells))])
+            rows.append([curve.submission, str(curve.trials), *cells, *[""] * (max_trials - len(cells))])
         first = group[0]
         grids.append(
             Grid(
                 title=f"{first.workload}, {first.hardware}, {first.ruleset}: median best time of k trials",
-                heading=["submission", "trials", *(f"k = {k}" for k in range(1, most + 1))],
+                heading=["submission", "trials", *(f"k = {k}" for k in range(1, max_trials + 1))],
                 rows=rows,
-                right=frozenset(range(1, most + 2)),
+                right_aligned=frozenset(range(1, max_trials + 2)),
             )
         )
     return grids

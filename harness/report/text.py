@@ -1,4 +1,4 @@
-"""Plain-text layout: tables that fit the terminal, wrapping, numbers, sparklines."""
+"""Formats plain text: tables that fit the terminal, wrapped lines, numbers and sparklines."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from collections.abc import Callable, Sequence
 
 from harness.contract.workload import Target
 
-#: Characters of a line of a table where no terminal limits it: in pipes and files.
+#: Characters per line of a table that is written to a pipe or a file.
 WIDE = 140
-#: In a terminal narrower than this a table that does not fit becomes one block per row.
+#: Smallest width of a terminal in which a table is split by columns; in a narrower one every row becomes a block.
 NARROW = 72
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "  "
 _INDENT = "  "
 
-#: Decorates a line of a table, given the index of its row (0 is the heading); must not change what is seen.
+#: Function from the index of a row (0 is the heading) and a line of it to the line with colours.
 LineStyle = Callable[[int, str], str]
 
 
 def terminal_width() -> int | None:
-    """Characters of a line: `COLUMNS` where it is set, else the terminal's; None where stdout is not a terminal."""
+    """Return the characters per line: `COLUMNS` if it is set, else the terminal's; None if stdout is not a terminal."""
     if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
         return shutil.get_terminal_size((WIDE, 24)).columns
     return None
 
 
 def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
-    """A sentence on lines of the terminal's width, broken between words only; further lines are indented.
+    """Wrap a line between words to the width of the terminal; further lines are indented.
 
     Args:
-        line: without a line break.
-        width: characters of a line; the terminal's when None, and then no limit where there is no terminal.
-        indent: what further lines begin with.
+        line: text without a line break.
+        width: characters per line; None for the terminal's width, without a limit if there is no terminal.
+        indent: indentation of further lines.
 
     >>> print(wrap("note: every submission missed", width=16))
     note: every
@@ -50,21 +50,27 @@ def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
     )
 
 
-def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), gap: str = _GAP) -> str:
-    """Rows as aligned columns; the columns in `right` are aligned to the right.
+def columns(rows: Sequence[Sequence[str]], right_aligned: frozenset[int] = frozenset(), gap: str = _GAP) -> str:
+    """Return rows as aligned columns.
 
-    >>> print(columns([["name", "n"], ["wsd", "10"]], right=frozenset({1})))
+    Args:
+        rows: rows of cells, all of one length.
+        right_aligned: indices of the columns that are aligned to the right.
+        gap: text between columns.
+
+    >>> print(columns([["name", "n"], ["wsd", "10"]], right_aligned=frozenset({1})))
     name   n
     wsd   10
     """
-    return "\n".join(_aligned(rows, right, gap))
+    return "\n".join(_align_rows(rows, right_aligned, gap))
 
 
-def _aligned(rows: Sequence[Sequence[str]], right: frozenset[int], gap: str = _GAP) -> list[str]:
+def _align_rows(rows: Sequence[Sequence[str]], right_aligned: frozenset[int], gap: str = _GAP) -> list[str]:
     widths = _widths(rows)
     lines = (
         gap.join(
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if i in right_aligned else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     )
@@ -78,32 +84,32 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
 def fit_table(
     rows: Sequence[Sequence[str]],
     *,
-    right: frozenset[int] = frozenset(),
-    lead: int = 1,
+    right_aligned: frozenset[int] = frozenset(),
+    leading_columns: int = 1,
     width: int | None = None,
     split: bool = True,
     style: LineStyle | None = None,
 ) -> str:
-    """A table that fits the terminal, without breaking a cell.
+    """Return a table that fits the terminal, without breaking a cell.
 
-    A table that is too wide is split by columns into several, each of which repeats the first `lead` columns. In a
-    narrow terminal, and where not even one column fits beside these, every row becomes a block of lines `name: value`
-    below its last leading cell. Only a word that is longer than the line exceeds it.
+    A table that is too wide is split by columns into several tables, each of which repeats the leading columns. In a
+    narrow terminal, or if no column fits next to the leading columns, every row becomes a block: its last leading cell,
+    followed by lines `name: value`. A line is longer than the width only if one word is.
 
     Args:
-        rows: the heading, then the rows; all of one length.
-        right: columns that are aligned to the right.
-        lead: leading columns, such as rank and name.
-        width: characters of a line; the terminal's when None, or `WIDE` where there is no terminal.
-        split: whether columns may stand in different tables; otherwise a table that is too wide becomes blocks.
-        style: decorates each line.
+        rows: the heading and the rows, all of one length.
+        right_aligned: indices of the columns that are aligned to the right.
+        leading_columns: number of leading columns, such as rank and name.
+        width: characters per line; None for the terminal's width, or `WIDE` if there is no terminal.
+        split: whether a table that is too wide may be split by columns; otherwise its rows become blocks.
+        style: function that adds colours to each line; None for no colours.
 
     >>> table = [["rank", "name", "seconds", "memory"], ["1", "wsd", "12.5", "3 MiB"], ["2", "sgd", "14.1", "2 MiB"]]
-    >>> print(fit_table(table, right=frozenset({0, 2, 3}), lead=2, width=80))
+    >>> print(fit_table(table, right_aligned=frozenset({0, 2, 3}), leading_columns=2, width=80))
     rank  name  seconds  memory
        1  wsd      12.5   3 MiB
        2  sgd      14.1   2 MiB
-    >>> print(fit_table(table, lead=2, width=20))
+    >>> print(fit_table(table, leading_columns=2, width=20))
     wsd
       rank: 1
       seconds: 12.5
@@ -117,71 +123,71 @@ def fit_table(
     width = width or terminal_width() or WIDE
     if not rows:
         return ""
-    groups = _column_groups(_widths(rows), lead, width)
+    groups = _column_groups(_widths(rows), leading_columns, width)
     if groups is None or (len(groups) > 1 and (width < NARROW or not split)):
-        return _blocks(rows, lead, width, style)
+        return _blocks(rows, leading_columns, width, style)
     tables = []
     for group in groups:
         part = [[row[i] for i in group] for row in rows]
-        lines = _aligned(part, frozenset(i for i, column in enumerate(group) if column in right))
-        tables.append("\n".join(_styled(style, i, line) for i, line in enumerate(lines)))
+        lines = _align_rows(part, frozenset(i for i, column in enumerate(group) if column in right_aligned))
+        tables.append("\n".join(_apply_style(style, i, line) for i, line in enumerate(lines)))
     return "\n\n".join(tables)
 
 
-def _column_groups(widths: Sequence[int], lead: int, width: int) -> list[list[int]] | None:
-    """Columns of each table, the leading ones in all of them; None where no column fits beside these."""
-    leading = list(range(lead))
-    taken = sum(widths[i] + len(_GAP) for i in leading)
+def _column_groups(widths: Sequence[int], leading_columns: int, width: int) -> list[list[int]] | None:
+    """Return the column indices of each table, with the leading columns; None if no column fits next to them."""
+    leading = list(range(leading_columns))
+    leading_width = sum(widths[i] + len(_GAP) for i in leading)
     groups: list[list[int]] = []
-    room = 0
-    for i in range(lead, len(widths)):
-        needed = widths[i] + len(_GAP)
-        if groups and needed <= room:
+    free_width = 0
+    for i in range(leading_columns, len(widths)):
+        column_width = widths[i] + len(_GAP)
+        if groups and column_width <= free_width:
             groups[-1].append(i)
-            room -= needed
-        elif taken + widths[i] <= width:
+            free_width -= column_width
+        elif leading_width + widths[i] <= width:
             groups.append([*leading, i])
-            room = width - taken - widths[i]
+            free_width = width - leading_width - widths[i]
         else:
             return None
-    return groups or ([leading] if taken - len(_GAP) <= width else None)
+    return groups or ([leading] if leading_width - len(_GAP) <= width else None)
 
 
-def _blocks(rows: Sequence[Sequence[str]], lead: int, width: int, style: LineStyle | None) -> str:
+def _blocks(rows: Sequence[Sequence[str]], leading_columns: int, width: int, style: LineStyle | None) -> str:
     heading, *body = rows
-    order = [*range(lead - 1), *range(lead, len(heading))]
+    order = [*range(leading_columns - 1), *range(leading_columns, len(heading))]
     blocks = []
     for index, row in enumerate(body, 1):
-        lines = [row[lead - 1]]
+        lines = [row[leading_columns - 1]]
         for i in order:
             if row[i]:
                 line = f"{_INDENT}{heading[i].strip()}: {row[i].strip()}" if heading[i].strip() else _INDENT + row[i]
                 lines += wrap(line, width, indent=3 * _INDENT).split("\n")
-        blocks.append("\n".join(_styled(style, index, line) for line in lines))
+        blocks.append("\n".join(_apply_style(style, index, line) for line in lines))
     return "\n\n".join(blocks)
 
 
-def _styled(style: LineStyle | None, row: int, line: str) -> str:
+def _apply_style(style: LineStyle | None, row: int, line: str) -> str:
     return line if style is None else style(row, line)
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """A curve in one line of text; the highest value is a full block.
+    """Return a curve in one line of text; the largest value is a full block.
 
     >>> sparkline([3.0, 2.0, 1.0])
     '█▄▁'
     """
     if not values:
         return ""
-    chosen = [values[i * len(values) // width] for i in range(width)] if len(values) > width else list(values)
-    chosen[-1] = values[-1]
-    low, high = min(chosen), max(chosen)
+    sampled = [values[i * len(values) // width] for i in range(width)] if len(values) > width else list(values)
+    sampled[-1] = values[-1]
+    low, high = min(sampled), max(sampled)
     span = (high - low) or 1.0
-    return "".join(_BARS[int((v - low) / span * (len(_BARS) - 1))] for v in chosen)
+    return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in sampled)
 
 
 def target_bound(target: Target) -> str:
-    """A target's value and the side from which it must be reached.
+    """Return a target's value with the direction in which it must be reached.
 
     >>> target_bound(Target(metric="loss", goal="min", value=1.1))
     '≤ 1.1'
@@ -190,7 +196,8 @@ def target_bound(target: Target) -> str:
 
 
 def seconds(value: float) -> str:
-    """
+    """Return a duration in seconds as text.
+
     >>> seconds(3.21), seconds(75), seconds(7300)
     ('3.2 s', '1 min 15 s', '2 h 01 min')
     """
@@ -202,7 +209,8 @@ def seconds(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """
+    """Return a number with three significant digits as text; integers from 1,000 on keep all digits.
+
     >>> number(1234567), number(0.00314159), number(1.5)
     ('1,234,567', '0.00314', '1.5')
     """

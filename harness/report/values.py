@@ -1,4 +1,4 @@
-"""Values of tables as people read them and as JSON holds them."""
+"""Formats the values of tables for text and for JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
 
 MISSED = "missed"
-#: Where a table has no value.
+#: Text of a cell without a value.
 NO_VALUE = "–"
 
 
 def rank_range(ranks: tuple[int, int] | None) -> str:
-    """`2`, or `1–3` where pairs cannot be told apart, or `–` for runs that are never ranked.
+    """Return a rank as text: `2`, `1–3` for a range due to ties, or `–` for runs that are never ranked.
 
     >>> rank_range((2, 2)), rank_range((1, 3)), rank_range(None)
     ('2', '1–3', '–')
@@ -28,7 +28,12 @@ def rank_range(ranks: tuple[int, int] | None) -> str:
 
 
 def median(cell: Cell | None, digits: int, infinite: str = MISSED) -> str:
-    """A cell's median with its spread.
+    """Return a cell's median with its interval or range as text.
+
+    Args:
+        cell: the cell; None for a workload without a run.
+        digits: number of decimal digits.
+        infinite: text for an infinite value.
 
     >>> median(Cell(value=2.0, spread=Spread(low=1.0, high=float("inf"), kind="range"), studies=3, hits=2), 1)
     '2.0 {1.0 – missed}'
@@ -39,7 +44,7 @@ def median(cell: Cell | None, digits: int, infinite: str = MISSED) -> str:
 
 
 def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
-    """` [low – high]` for an interval, ` {low – high}` for a range; empty where both ends are equal or unknown.
+    """Return ` [low – high]` for an interval and ` {low – high}` for a range; empty if the ends are equal or unknown.
 
     >>> spread(Spread(low=1.0, high=2.0, kind="range"), 1)
     ' {1.0 – 2.0}'
@@ -54,19 +59,19 @@ def _number(value: float, digits: int, infinite: str) -> str:
     return infinite if math.isinf(value) else f"{value:,.{digits}f}"
 
 
-def skipped_lines(skipped: Sequence[Skipped], most: int = 3) -> list[str]:
-    """What was left out, one line for each reason, with the first names.
+def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
+    """Return one line for each reason, with the first `max_names` items that were left out for it.
 
-    >>> skipped_lines([Skipped(item="a", reason="smoke"), Skipped(item="b", reason="smoke")], most=1)
+    >>> skipped_lines([Skipped(item="a", reason="smoke"), Skipped(item="b", reason="smoke")], max_names=1)
     ['left out: 2 (smoke): a, and 1 more']
     """
     by_reason: dict[tuple[str, str], list[str]] = {}
     for skip in skipped:
         by_reason.setdefault(("incomplete" if skip.counted else "left out", skip.reason), []).append(skip.item)
     lines = []
-    for (fate, reason), items in by_reason.items():
-        more = f", and {len(items) - most} more" if len(items) > most else ""
-        lines.append(f"{fate}: {len(items)} ({reason}): {', '.join(items[:most])}{more}")
+    for (effect, reason), items in by_reason.items():
+        more = f", and {len(items) - max_names} more" if len(items) > max_names else ""
+        lines.append(f"{effect}: {len(items)} ({reason}): {', '.join(items[:max_names])}{more}")
     return lines
 
 
@@ -74,17 +79,17 @@ def skipped_lines(skipped: Sequence[Skipped], most: int = 3) -> list[str]:
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """A number that JSON has; None for a miss."""
+    """Return a number if JSON can represent it; None for a number that is not finite, such as a miss."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def spread_json(ends: Spread | None) -> dict[str, Any] | None:
-    """The ends of a spread, None for a miss, and its kind."""
+    """Return the ends and the kind of an interval or range as plain data; an infinite end is null."""
     if ends is None:
         return None
     return {"low": finite_or_none(ends.low), "high": finite_or_none(ends.high), "kind": ends.kind}
 
 
 def skipped_json(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
-    """What was left out, as plain data."""
+    """Return the items that were left out as plain data."""
     return [{"what": skip.item, "why": skip.reason, "counted": skip.counted} for skip in skipped]

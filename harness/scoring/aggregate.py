@@ -1,4 +1,4 @@
-"""Times of the studies of a table, by submission and workload."""
+"""Aggregates the runs of a table into times by submission and workload."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate:
-    """Records as a table.
+    """Times of the submissions of one table.
 
     Args:
-        by: what was consumed.
+        by: the unit of the times (seconds, examples or steps).
         times: submission id -> workload id -> median over studies.
-        studies: submission id -> workload id -> (root seed, study) -> best of its trials.
-        coarse: workloads outside the anchored mean (see `is_coarse`).
-        skipped: runs that were left out, studies that are incomplete, and why.
+        studies: submission id -> workload id -> (root seed, study) -> smallest time of the study's trials.
+        coarse: ids of workloads that the anchored score leaves out (see `is_coarse`).
+        skipped: runs that were left out and studies that are incomplete, with the reasons.
     """
 
     by: Axis
@@ -39,49 +39,52 @@ def aggregate(
     targets: Mapping[str, Sequence[Target]] | None = None,
     explore: bool = False,
 ) -> Aggregate:
-    """Records of one table as times per submission and workload.
+    """Aggregate records of one table into times by submission and workload.
 
     Args:
-        records: of one hardware class and ruleset (see `split_tables`); a generator is read once and not kept.
-        by: what to count.
-        targets: workload name -> other targets than its own.
-        explore: count smoke runs, profiled runs and runs with overrides too.
+        records: records of one hardware class and ruleset (see `split_tables`). They are read once, so a generator
+            keeps memory small.
+        by: the unit of the times.
+        targets: workload name -> targets to use instead of the workload's own.
+        explore: whether smoke runs, profiled runs and runs with overrides are scored too.
 
     Raises:
-        UsageError: records that may not be mixed, or no record that can be scored.
+        UsageError: the records cannot share a table, or no record can be scored.
     """
     runs, skipped = select_usable((score_run(record, by, targets) for record in records), explore=explore)
     return aggregate_runs(runs, by, skipped)
 
 
 def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:
-    """The same from usable runs (see `select_usable`) whose times are known already.
+    """Aggregate usable runs (see `select_usable`), whose times have been computed, into times by submission.
 
     Args:
-        runs: of one hardware class and ruleset.
-        by: what their times count, for the result.
-        skipped: runs that were left out before.
+        runs: runs of one hardware class and ruleset.
+        by: the unit of their times; it is copied to the result.
+        skipped: runs that `select_usable` left out; they are copied to the result.
 
     Raises:
-        UsageError: runs that may not be mixed, or no run.
+        UsageError: the runs cannot share a table, or there are none.
     """
     check_mixed(runs)
     if not runs:
         reasons = "; ".join(map(str, skipped[:3]))
-        raise UsageError("no record can be scored", fix=reasons or "bench run … makes records")
+        raise UsageError("no record can be scored", fix=reasons or "bench run … writes records")
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
     coarse = {run.spec.workload.facts.id for run in runs if run.spec.workload.facts.coarse}
     for run in runs:
         by_study = trials.setdefault(run.spec.submission.id, {}).setdefault(run.spec.workload.facts.id, {})
         by_study.setdefault(study_key(run.spec), []).append(run.result.value)
-    skipped = [*skipped, *_incomplete(trials, runs[0].spec.ruleset.trials)]
+    skipped = [*skipped, *_find_incomplete(trials, runs[0].spec.ruleset.trials)]
     studies = {s: {w: {k: study_time(v) for k, v in by.items()} for w, by in row.items()} for s, row in trials.items()}
     times = {s: {w: workload_time(list(by.values())) for w, by in row.items()} for s, row in studies.items()}
     return Aggregate(by=by, times=times, studies=studies, coarse=frozenset(coarse), skipped=tuple(skipped))
 
 
-def _incomplete(trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]]], expected: int) -> list[Skipped]:
-    """Studies with fewer trials than the ruleset gives, and workloads that a submission lacks."""
+def _find_incomplete(
+    trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]]], expected: int
+) -> list[Skipped]:
+    """Return the studies without the ruleset's number of trials, and the workloads that a submission has not run."""
     skipped = []
     workloads = dict.fromkeys(w for row in trials.values() for w in row)
     for submission, row in trials.items():

@@ -1,8 +1,8 @@
-"""`anytime`: how good the weights are at stops unknown to the submission, against a reference tuned for each horizon.
+"""`anytime` scores: quality of the weights at stops unknown to the submission, relative to a reference's envelope.
 
-At a stop s the metric is m. The reference, which knows its horizon, reaches m with a budget E(m), read off an isotonic
-envelope over its horizons; the stop's ratio is E(m) / s, and a study's score the geometric mean over its stops.
-A score of 1 is as good as knowing the budget.
+Let m be the metric at a stop s. The reference receives its horizon, and reaches m with a budget E(m). E comes from an
+isotonic fit of the reference's metric over its horizons (the envelope). The ratio of the stop is E(m) / s. The score of
+a study is the geometric mean of the ratios of its stops. A score of 1 equals the reference trained for each stop.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.run import RunSpec
 from harness.contract.workload import Target
 from harness.scoring.result_table import ResultTable, split_into_tables
-from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
+from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
 #: The kind of stopping whose records this module scores.
 STOPPING = "drawn"
-#: Shares of the drawn budget at which the weights are evaluated.
-STOPS = (1 / 8, 1 / 4, 1 / 2, 1.0)
-#: The budget is drawn uniformly between the workload's budget times these two factors.
-DRAWN = (0.5, 2.0)
-#: The reference's horizons as shares of the workload's: they span every stop that can be drawn.
-HORIZONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+#: Fractions of the drawn budget at which the weights are evaluated.
+STOP_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1.0)
+#: Bounds of the uniformly drawn factor by which the workload's budget is multiplied.
+BUDGET_FACTORS = (0.5, 2.0)
+#: The reference's horizons as fractions of the workload's horizon. They span every stop that can be drawn.
+HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The metric that the reference reaches, by horizon: increasing horizons, metrics that never get worse.
+    """The metric that the reference reaches as a monotone function of its horizon.
 
     Args:
-        target: names the metric and its better side.
-        horizons: examples.
-        values: the metric.
+        target: target with the metric and its direction.
+        horizons: horizons in examples, increasing.
+        values: the reference's metric at each horizon; it never becomes worse with a larger horizon.
     """
 
     target: Target
@@ -45,9 +45,10 @@ class Envelope:
     values: tuple[float, ...]
 
     def budget(self, metric: float) -> tuple[float, bool]:
-        """The horizon at which the reference reaches a metric, linear in its logarithm; and whether it is clipped.
+        """Return the horizon at which the reference reaches a metric, and whether the metric is outside the envelope.
 
-        A metric outside the envelope counts as its nearest end.
+        Between two horizons the logarithm of the horizon is interpolated linearly. A metric outside the envelope gets
+        the nearest horizon.
         """
         sign = 1.0 if self.target.goal == "min" else -1.0
         losses, loss = [sign * v for v in self.values], sign * metric
@@ -57,22 +58,25 @@ class Envelope:
             return self.horizons[-1], True
         for i in range(1, len(losses)):
             if loss >= losses[i]:
-                share = (losses[i - 1] - loss) / (losses[i - 1] - losses[i])
+                weight = (losses[i - 1] - loss) / (losses[i - 1] - losses[i])
                 low, high = math.log(self.horizons[i - 1]), math.log(self.horizons[i])
-                return math.exp(low + share * (high - low)), False
+                return math.exp(low + weight * (high - low)), False
         raise AssertionError("the values are in order")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnytimeScore:
-    """A submission on a workload.
+    """The score of a submission on a workload.
 
     Args:
-        submission, workload, hardware, ruleset: as in records.
-        studies: the score of each; 0 where training broke down.
-        clipped: stops whose metric lies outside the reference's envelope.
-        score: the geometric mean over studies; nan without an envelope.
-        reason: why there is no score, or an empty string.
+        submission: `name@version`, with the beginning of the source's hash where two sources have that name.
+        workload: `name@version`.
+        hardware: hardware class.
+        ruleset: `name@version`.
+        studies: score of each study; 0 where training broke down.
+        clipped: number of stops whose metric is outside the reference's envelope.
+        score: geometric mean over studies; nan without an envelope.
+        reason: why there is no score; empty where there is one.
     """
 
     submission: str
@@ -86,28 +90,33 @@ class AnytimeScore:
 
 
 def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
-    """The budget that a study draws: `horizon` times a factor uniform in `DRAWN`, at u in [0, 1).
+    """Return the budget of a study in examples: `horizon` times a factor between the two of `BUDGET_FACTORS`.
 
-    Rounded so that every one of `STOPS` falls on an evaluation.
+    The budget is rounded so that every stop of `STOP_FRACTIONS` is at an evaluation.
+
+    Args:
+        horizon: the workload's horizon in examples.
+        eval_every: number of examples between evaluations.
+        u: uniform random number in [0, 1).
 
     >>> drawn_horizon(28_672, 256, 0.0), drawn_horizon(28_672, 256, 0.2)
     (14336, 22528)
     """
-    unit = eval_every * round(1 / min(STOPS))
-    low, high = DRAWN
+    unit = eval_every * round(1 / min(STOP_FRACTIONS))
+    low, high = BUDGET_FACTORS
     return max(1, round(horizon * (low + (high - low) * u) / unit)) * unit
 
 
 def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
-    """The horizons of the reference's runs, each a whole number of evaluations."""
-    return tuple(max(1, round(horizon * share / eval_every)) * eval_every for share in HORIZONS)
+    """Return the horizons of the reference's runs in examples, each a multiple of the evaluation interval."""
+    return tuple(max(1, round(horizon * fraction / eval_every)) * eval_every for fraction in HORIZON_FRACTIONS)
 
 
-def envelope(records: Sequence[Record]) -> Envelope:
-    """The isotonic envelope over the reference's runs, the mean over seeds at each horizon.
+def fit_envelope(records: Sequence[Record]) -> Envelope:
+    """Fit an isotonic envelope to the reference's final metrics, averaged over the seeds of each horizon.
 
     Raises:
-        ValueError: fewer than six horizons.
+        ValueError: there are complete runs of fewer than six horizons.
     """
     from scipy.optimize import isotonic_regression
 
@@ -116,8 +125,8 @@ def envelope(records: Sequence[Record]) -> Envelope:
     for record in records:
         if is_complete(record.status) and target.metric in record.points[-1].metrics:
             by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
-    if len(by_horizon) < len(HORIZONS):
-        raise ValueError(f"{len(by_horizon)} of {len(HORIZONS)} horizons of the reference")
+    if len(by_horizon) < len(HORIZON_FRACTIONS):
+        raise ValueError(f"the reference has complete runs of {len(by_horizon)} of {len(HORIZON_FRACTIONS)} horizons")
     horizons = sorted(by_horizon)
     means = [statistics.fmean(by_horizon[h]) for h in horizons]
     fitted = isotonic_regression(means, increasing=target.goal == "max")
@@ -125,28 +134,28 @@ def envelope(records: Sequence[Record]) -> Envelope:
 
 
 def scores(records: Iterable[Record]) -> list[AnytimeScore]:
-    """Every submission on every workload, the best first.
+    """Return the score of every submission on every workload, the best first.
 
-    Two sources under one name are two submissions; of several runs of one seed the earliest counts.
+    Two sources with one name are two submissions. Of several runs with one seed the earliest is scored.
     """
     drawn = [r for r in records if r.spec.ruleset.stopping == STOPPING and not (r.spec.overridden or r.spec.smoke)]
     ambiguous = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
     references: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
-    for record in first_of_each(drawn):
+    for record in earliest_runs(drawn):
         spec, ref = record.spec, record.spec.submission
-        place = (*table_key(record), spec.workload.facts.id)
+        table_and_workload = (*table_key(record), spec.workload.facts.id)
         if spec.purpose == "envelope":
-            references[place].append(record)
+            references[table_and_workload].append(record)
         elif spec.purpose == "score":
-            groups[(*place, qualified_id(ref, ambiguous))].append(record)
+            groups[(*table_and_workload, qualified_id(ref, ambiguous))].append(record)
     scored = []
     for (hardware, ruleset, workload, submission), group in groups.items():
         curve: Envelope | None = None
         reason = "no runs of the reference"
         if reference := references.get((hardware, ruleset, workload)):
             try:
-                curve, reason = envelope(reference), ""
+                curve, reason = fit_envelope(reference), ""
             except ValueError as error:
                 reason = str(error)
         scored.append(_score(submission, workload, hardware, ruleset, group, curve, reason))
@@ -175,8 +184,8 @@ def _score(
         value, outside = study_score(record, curve)
         studies.append(value)
         clipped += outside
-    known = not reason and bool(studies)
-    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if known else math.nan
+    scorable = not reason and bool(studies)
+    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if scorable else math.nan
     return AnytimeScore(
         submission=submission,
         workload=workload,
@@ -184,18 +193,18 @@ def _score(
         ruleset=ruleset,
         studies=tuple(studies),
         clipped=clipped,
-        score=score if known else math.nan,
+        score=score if scorable else math.nan,
         reason=reason,
     )
 
 
 def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
-    """The geometric mean over a run's stops of E(m) / s, and how many lay outside the envelope.
+    """Return the geometric mean of E(m) / s over a run's stops, and the number of stops outside the envelope.
 
-    It is 0 for a run that broke down before its last stop.
+    The score of a run that broke down before its last stop is 0.
     """
     at = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
-    if len(at) < len(STOPS):
+    if len(at) < len(STOP_FRACTIONS):
         return 0.0, 0
     ratios, clipped = [], 0
     for stop, metric in at.items():
@@ -206,10 +215,19 @@ def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
 
 
 def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], target: Target) -> dict[int, float]:
-    """The metric at each stop: at the first evaluation that is not before it."""
+    """Return the metric at each stop, measured at the first evaluation that is not before the stop.
+
+    Args:
+        spec: specification of the run.
+        points: examples drawn -> metrics at that evaluation.
+        target: target with the name of the metric.
+
+    Returns:
+        Examples drawn at the evaluation -> metric; a stop that the run did not reach is absent.
+    """
     metrics = {}
-    for share in STOPS:
-        stop = round(share * (spec.stop or 0))
+    for fraction in STOP_FRACTIONS:
+        stop = round(fraction * (spec.stop or 0))
         at = min((n for n in points if n >= stop and target.metric in points[n]), default=None)
         if at:
             metrics[at] = points[at][target.metric]
@@ -217,7 +235,7 @@ def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], t
 
 
 def tabulate_scores(rows: Sequence[AnytimeScore]) -> list[ResultTable]:
-    """Scores as one table for each hardware class, ruleset and workload."""
+    """Tabulate scores, one table for each hardware class, ruleset and workload."""
     return [_tabulate(table) for table in split_into_tables(rows)]
 
 

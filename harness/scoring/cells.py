@@ -1,4 +1,4 @@
-"""The cells of a leaderboard: medians over studies."""
+"""The cells of a leaderboard: medians over studies, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class Cell:
     """The median over the studies of one submission on one workload.
 
     Args:
-        value: the median; inf is a miss, and in tables of metrics inf or -inf a run that broke.
-        spread: over studies, a 95 % interval or under six studies their range.
-        studies, hits: how many there are, and how many met the target (in tables of metrics: did not break).
-        early: some runs had stopped at their target before the budget (tables of metrics only).
+        value: the median. In tables of times inf is a miss; in tables of metrics inf or -inf is a run that broke down.
+        spread: 95 % interval of the median; for fewer than six studies their range.
+        studies: number of studies.
+        hits: number of studies that met the target; in tables of metrics, that did not break down.
+        early: whether a run stopped at its target before the budget (tables of metrics only).
     """
 
     value: float
@@ -32,10 +33,10 @@ class Cell:
 
 
 def cell_of_times(times: Sequence[float]) -> Cell:
-    """The cell of one time (or count of examples or steps) per study; inf is a miss.
+    """Make a cell from one time, or number of examples or steps, for each study; inf is a miss.
 
     Raises:
-        UsageError: no times, or NaN.
+        UsageError: there are no times, or one is NaN.
 
     >>> cell_of_times([1.0, 2.0, math.inf])
     Cell(value=2.0, spread=Spread(low=1.0, high=inf, kind='range'), studies=3, hits=2, early=False)
@@ -49,10 +50,10 @@ def cell_of_times(times: Sequence[float]) -> Cell:
 
 
 def cell_of_metrics(metrics: Sequence[MetricAt]) -> Cell:
-    """The cell of one metric at a budget per study.
+    """Make a cell from one metric at a budget for each study.
 
     Raises:
-        UsageError: no metrics, or NaN.
+        UsageError: there are no metrics, or one is NaN.
     """
     values = [metric.value for metric in metrics]
     return Cell(

@@ -1,4 +1,4 @@
-"""Compares two submissions pair by pair: faster, slower or inconclusive."""
+"""Compares two submissions by paired runs; the verdict is faster, slower or inconclusive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.hit_rates import Rate, hit_rate, restricted_mean
-from harness.scoring.sample_size import DEFAULT_PAIRS, needed_n
+from harness.scoring.sample_size import DEFAULT_PAIRS, required_pairs_from_pilot
 from harness.scoring.scores import Skipped, study_time
 from harness.scoring.selection import check_mixed, keep_newest_versions, select_usable
 from harness.scoring.stats import (
@@ -26,31 +26,35 @@ from harness.scoring.stats import (
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 Verdict = Literal["faster", "slower", "inconclusive"]
-#: What makes two runs a pair: hardware class, root seed, study and, where a study has one trial only, that trial.
+#: The block of a run; two runs of one block are a pair. A block is hardware class, root seed, study and, under rulesets
+#: with one trial per study, the trial.
 Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
 Blocks: TypeAlias = Mapping[str, Mapping[Any, float]]
-#: workload -> block -> the times of all its trials.
+#: workload -> block -> times of all trials of the block.
 Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """A compared with B over some pairs.
+    """The comparison of A with B on one workload, or over all workloads.
 
     Args:
-        workload: its id, or `overall`.
-        n: pairs.
-        verdict: on A: `faster`, `slower`, or `inconclusive`.
-        ratio: time of A over time of B, Hodges–Lehmann; below 1 means A is faster, inf or 0 that misses prevail.
-        spread: of the ratio; a 95 % interval, or under six pairs the range.
+        workload: id of the workload, or `overall`.
+        n: number of pairs.
+        verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1 A is faster; 0 or inf means that
+            misses of B or of A prevail.
+        spread: 95 % interval of the ratio; for fewer than six pairs the range.
         p: exact two-sided p-value of the sign-flip test.
-        p_holm: corrected over the workloads (overall: the same as `p`).
-        more: further pairs that would settle it; 0 where it is settled or where a 3 % difference would have shown,
-            None where it cannot be estimated.
-        both_missed: pairs in which both missed, which are ties.
-        hits_a, hits_b: share of runs that reached the target; None overall.
-        mean_a, mean_b: restricted mean time to budget; None overall, or where the budget has another unit.
+        p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
+        more: number of further pairs that a verdict needs; 0 where there is a verdict or where the pairs so far suffice
+            to detect a difference of 3 %; None where the number cannot be estimated.
+        both_missed: number of pairs in which both missed; they are ties.
+        hits_a: fraction of A's runs that reached the target; None for `overall`.
+        hits_b: fraction of B's runs that reached the target; None for `overall`.
+        mean_a: restricted mean time to budget of A; None for `overall`, or where the budget has another unit.
+        mean_b: restricted mean time to budget of B; None for `overall`, or where the budget has another unit.
     """
 
     workload: str
@@ -68,7 +72,7 @@ class Pairing:
     mean_b: float | None = None
 
     def __str__(self) -> str:
-        """The verdict in words, with n.
+        """Return the verdict and the number of pairs in words.
 
         >>> pairing = Pairing(workload="w", n=4, verdict="inconclusive", ratio=1.0, p=1.0, p_holm=1.0, more=6,
         ...                   spread=Spread(low=0.9, high=1.1, kind="range"))
@@ -80,14 +84,16 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A compared with B.
+    """The comparison of A with B.
 
     Args:
-        a, b: names.
-        by: what was compared.
-        workloads: one pairing each, corrected by Holm over them.
-        overall: over blocks, each the geometric mean of its ratios on all workloads; None without such a block.
-        skipped: runs, blocks and workloads that were left out, and why.
+        a: name of submission A.
+        b: name of submission B.
+        by: the unit of the times that were compared.
+        workloads: one pairing for each workload, with p-values corrected by Holm's procedure over the workloads.
+        overall: pairing over blocks with runs on every workload; the value of a block is the geometric mean of its
+            ratios over the workloads. None without such a block.
+        skipped: runs, blocks and workloads that were left out, with the reasons.
     """
 
     a: str
@@ -98,9 +104,12 @@ class Comparison:
     skipped: tuple[Skipped, ...]
 
     def slower_than(self, limit: float) -> bool:
-        """Whether the verdict on A is slower overall, and by more than this ratio: a gate for continuous integration.
+        """Whether the overall verdict on A is `slower` and the ratio exceeds the limit; for continuous integration.
 
-        An inconclusive comparison is not slower, whatever its ratio.
+        An inconclusive comparison returns False, even if its ratio exceeds the limit.
+
+        Args:
+            limit: time of A over time of B.
         """
         return self.overall is not None and self.overall.verdict == "slower" and self.overall.ratio > limit
 
@@ -115,20 +124,21 @@ def compare(
 ) -> Comparison:
     """Compare the records of two submissions, paired by hardware class, root seed and study.
 
-    The verdict comes from the exact sign-flip test on paired log ratios of times, corrected by Holm over workloads;
-    under six pairs it is always inconclusive. A pair in which both missed is a tie, and a single miss has the worst
-    rank. Of each workload the newest version counts. A study with several trials counts with its best one, and is a
-    pair only where both submissions have had as many. docs/statistics.md explains and validates the procedure.
+    The verdict comes from the exact sign-flip test on paired log ratios of times. Holm's procedure corrects over
+    workloads. With fewer than six pairs the verdict is `inconclusive`. A pair in which both missed is a tie; a pair in
+    which one missed has the worst rank. Only the newest version of a workload is compared. A study with several trials
+    is represented by its best trial, and is paired only if both submissions have the same number of trials in it.
+    docs/statistics.md explains and validates the procedure.
 
     Args:
-        a, b: records of one submission each, of one hardware class and ruleset, such as `harness.storage.records`
-            reads them; they may be of several workloads.
-        by: what is compared: `time` (scored seconds), `examples`, `steps`, or the seconds of one clock.
-        targets: workload name -> targets to use instead of its own; not for streams.
-        explore: count smoke runs, profiled runs and runs with overrides too.
+        a: records of submission A, on one or several workloads, of one hardware class and ruleset.
+        b: records of submission B, of the same hardware class and ruleset.
+        by: the unit of the times: `time` (scored seconds), `examples`, `steps`, or the seconds of one clock.
+        targets: workload name -> targets to use instead of the workload's own; not allowed for streams.
+        explore: whether smoke runs, profiled runs and runs with overrides are compared too.
 
     Raises:
-        UsageError: no pair, several submissions on one side, or records that may not be mixed.
+        UsageError: there is no pair, one side has several submissions, or the records cannot be compared.
 
     Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
     Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
@@ -139,9 +149,9 @@ def compare(
         runs, unusable = select_usable((score_run(record, by, targets) for record in records), explore=explore)
         usable.append(runs)
         skipped += unusable
-    newest, older = keep_newest_versions([*usable[0], *usable[1]])
+    newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]])
     check_mixed(newest)
-    skipped += older
+    skipped += skipped_versions
     ids = {run.run_id for run in newest}
     runs_a, runs_b = ([run for run in runs if run.run_id in ids] for runs in usable)
     names = _only_name(runs_a, "A"), _only_name(runs_b, "B")
@@ -160,38 +170,39 @@ def compare_times(
     budgets: Mapping[str, float] | None = None,
     skipped: Sequence[Skipped] = (),
 ) -> Comparison:
-    """Compare two tables of times by block.
+    """Compare two tables of times, paired by block.
 
     Args:
-        a, b: workload -> block -> time, inf for a miss.
-        names: names of the two.
-        by: what the times count, for the result.
-        budgets: workload -> budget in the same unit, for the restricted mean.
-        skipped: what was left out before.
+        a: times of A: workload -> block -> time, inf for a miss.
+        b: times of B: workload -> block -> time, inf for a miss.
+        names: names of A and B.
+        by: the unit of the times; it is copied to the result.
+        budgets: workload -> budget in the unit of the times, for the restricted mean; None for no restricted mean.
+        skipped: what the caller left out; it is copied to the result.
 
     Raises:
-        UsageError: no pair at all, or a time that is not positive.
+        UsageError: there is no pair, or a time is not positive.
     """
     skipped = list(skipped)
     for workload in dict.fromkeys((*a, *b)):
         if not (workload in a and workload in b):
-            only = names[0] if workload in a else names[1]
-            skipped.append(Skipped(item=workload, reason=f"only {only} has runs"))
+            only_name = names[0] if workload in a else names[1]
+            skipped.append(Skipped(item=workload, reason=f"only {only_name} has runs"))
     pairs: dict[str, list[Block]] = {}
     for workload in (w for w in a if w in b):
-        common = [block for block in a[workload] if block in b[workload]]
-        unpaired = len(a[workload]) + len(b[workload]) - 2 * len(common)
+        paired_blocks = [block for block in a[workload] if block in b[workload]]
+        unpaired = len(a[workload]) + len(b[workload]) - 2 * len(paired_blocks)
         if unpaired:
             skipped.append(Skipped(item=workload, reason=f"{unpaired} runs have no partner of the same seeds"))
-        if common:
-            pairs[workload] = common
+        if paired_blocks:
+            pairs[workload] = paired_blocks
     if not pairs:
         steps = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
         raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(steps))
     alpha = 0.05 / len(pairs)
     rows = []
-    for workload, common in pairs.items():
-        times_a, times_b = ([table[workload][block] for block in common] for table in (a, b))
+    for workload, paired_blocks in pairs.items():
+        times_a, times_b = ([table[workload][block] for block in paired_blocks] for table in (a, b))
         row = _pairing(workload, paired_log_ratios(times_a, times_b), alpha)
         rows.append(_with_misses(row, times_a, times_b, (budgets or {}).get(workload)))
     corrected = holm([row.p for row in rows])
@@ -201,11 +212,11 @@ def compare_times(
 
 
 def _pairing(workload: str, differences: Sequence[float], alpha: float) -> Pairing:
-    """A row without its verdict; `more` is what would be needed if it stays undecided."""
+    """Make a pairing with the verdict `inconclusive`, which `_decide` may change."""
     n = len(differences)
     test, ends = sign_flip_test(differences), interval(differences)
-    needed = needed_n(differences, alpha=alpha)
-    more = max(needed, MIN_PAIRS) - n if needed is not None else DEFAULT_PAIRS - n if n < DEFAULT_PAIRS else None
+    required = required_pairs_from_pilot(differences, alpha=alpha)
+    more = max(required, MIN_PAIRS) - n if required is not None else DEFAULT_PAIRS - n if n < DEFAULT_PAIRS else None
     return Pairing(
         workload=workload,
         n=n,
@@ -236,26 +247,28 @@ def _decide(row: Pairing, alpha: float = 0.05) -> Pairing:
 
 
 def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped: list[Skipped]) -> Pairing | None:
-    """The pairing over blocks that stand on every paired workload, each the mean of its log ratios.
+    """Return the pairing over the blocks that have a pair on every workload; None, and a reason, without such a block.
 
-    The mean per block takes the differences between workloads out of the noise.
+    The value of a block is the mean of its log ratios over workloads, so that differences between workloads do not add
+    to the variance.
     """
-    common = [block for block in next(iter(pairs.values())) if all(block in blocks for blocks in pairs.values())]
-    if not common:
+    full_blocks = [block for block in next(iter(pairs.values())) if all(block in blocks for blocks in pairs.values())]
+    if not full_blocks:
         skipped.append(Skipped(item="overall", reason="no block has a pair on every workload"))
         return None
     means = []
-    for block in common:
+    for block in full_blocks:
         logs = paired_log_ratios([a[w][block] for w in pairs], [b[w][block] for w in pairs])
-        # Misses of A and of B cancel one for one; the remaining ones decide the block.
-        net = sum(math.copysign(1, d) for d in logs if math.isinf(d))
+        # A miss of A cancels a miss of B. If misses remain, they decide the sign of the block.
+        net_misses = sum(math.copysign(1, d) for d in logs if math.isinf(d))
         finite = [d for d in logs if math.isfinite(d)]
-        means.append(math.copysign(math.inf, net) if net else math.fsum(finite) / len(finite) if finite else 0.0)
+        mean = math.fsum(finite) / len(finite) if finite else 0.0
+        means.append(math.copysign(math.inf, net_misses) if net_misses else mean)
     return _decide(_pairing("overall", means, 0.05))
 
 
 def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
-    """Times by workload and block; trials of a study with several share a block, since its best one is scored."""
+    """Return workload -> block -> times; all trials of a study are in one block, because only the best is scored."""
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
         spec = run.spec
@@ -266,20 +279,20 @@ def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]
 
 
 def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
-    """Studies in which one side has had more trials: the best of five cannot be compared with the best of one."""
+    """Return the studies in which the two sides have different numbers of trials; their best trials are not paired."""
     skipped = []
     for workload in a:
         pairs = [(times, b.get(workload, {}).get(block)) for block, times in a[workload].items()]
         counts = [(len(of_a), len(of_b)) for of_a, of_b in pairs if of_b is not None and len(of_a) != len(of_b)]
         for trials_a, trials_b in sorted(set(counts)):
             item = f"{workload}, {counts.count((trials_a, trials_b))} studies"
-            reason = f"{trials_a} trials against {trials_b}: not a pair until both are complete"
+            reason = f"A has {trials_a} trials and B {trials_b}, so they are not paired"
             skipped.append(Skipped(item=item, reason=reason))
     return skipped
 
 
 def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float]]:
-    """The best trial of each study, without studies in which the partner has had more trials or fewer."""
+    """Return the best time of each study, except studies in which the partner has another number of trials."""
     return {
         workload: {
             block: study_time(times)
@@ -291,7 +304,7 @@ def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
-    """Workload -> its budget in the unit compared, with the ruleset's factor, as specs hold it; steps have none."""
+    """Return workload -> budget in the unit `by`, the ruleset's factor included; empty where `by` has no budget."""
     readers: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda run: run.spec.seconds_allowed,
         "examples": lambda run: float(run.spec.workload.facts.budget.gradient_examples),
@@ -305,7 +318,7 @@ def _only_name(runs: Sequence[ScoredRun], side: str) -> str:
     names = list(dict.fromkeys(run.spec.submission.id for run in runs))
     if len(names) != 1:
         listed = ", ".join(names) or "no record that can be scored"
-        raise UsageError(f"side {side} must be one submission and holds {listed}", fix="name one submission per side")
+        raise UsageError(f"side {side} must be one submission, but has {listed}", fix="name one submission per side")
     return names[0]
 
 

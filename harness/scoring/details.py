@@ -1,4 +1,4 @@
-"""The rows of a leaderboard's table for one workload: hits, seconds, examples, steps, statuses."""
+"""Rows of a leaderboard's table of one workload: hits, seconds, examples, steps and statuses."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from harness.scoring.cells import Cell, cell_of_times
 from harness.scoring.selection import StudyKey, study_key
 from harness.scoring.summary import Level, RunSummary, targets_at
 
-#: Submission, its overrides, and whether hopeless runs were ended early: runs that share it share a row.
-_Variant = tuple[str, tuple[tuple[str, Scalar], ...], bool]
+#: Key of a row: submission, overrides, and whether hopeless runs were ended early (`--prune`).
+_RowKey = tuple[str, tuple[tuple[str, Scalar], ...], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetailRow:
-    """One submission on one workload.
+    """The runs of one submission on one workload.
 
     Args:
         submission: `name@version`.
-        overrides: hyperparameters that `--set` changed, with their values; such runs explore and have no rank.
-        prune: hopeless runs were ended early, so these have no rank either.
-        ranks: best and worst rank, those of the leaderboard; None where the runs are never ranked.
-        seconds, examples, steps: to the target, of the best trial of each study; seconds are those of the scored clock.
-        statuses: how the runs ended -> how many did, all trials counted.
+        overrides: hyperparameters set with `--set`, and their values; runs with overrides have no rank.
+        prune: whether hopeless runs were ended early; pruned runs have no rank.
+        ranks: best and worst rank of the submission in the leaderboard; None where the runs are never ranked.
+        seconds: scored seconds to the target of each study's best trial.
+        examples: examples to the target of each study's best trial.
+        steps: steps to the target of each study's best trial.
+        statuses: final status -> number of runs, all trials included.
     """
 
     submission: str
@@ -43,18 +45,18 @@ class DetailRow:
 
     @property
     def amounts(self) -> dict[str, Cell]:
-        """What was consumed on the way to the target, by name."""
+        """The amounts consumed until the target was met, by name."""
         return {"seconds": self.seconds, "examples": self.examples, "steps": self.steps}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadDetails:
-    """One workload of a leaderboard.
+    """The rows of one workload of a leaderboard.
 
     Args:
-        workload: its facts.
-        targets: those that the times are to; the first is the primary one.
-        rows: in the order of the leaderboard, those without a rank last; a submission without a run is absent.
+        workload: facts of the workload.
+        targets: targets that a run must meet; the first one is the primary target.
+        rows: ranked rows in the leaderboard's order, then rows without a rank; a submission without a run is absent.
     """
 
     workload: WorkloadFacts
@@ -69,58 +71,58 @@ def build_details(
     usable: Collection[str],
     level: Level = "main",
 ) -> tuple[WorkloadDetails, ...]:
-    """The details of every workload, in alphabetical order.
+    """Build the rows of every workload; workloads are in alphabetical order.
 
     Args:
-        summaries: runs of one hardware class and ruleset, of one version of each workload.
+        summaries: runs of one hardware class and ruleset, with one version of each workload.
         ranks: submission -> best and worst rank, in the leaderboard's order.
-        usable: run_ids of the runs that the leaderboard counts.
-        level: which of a workload's targets.
+        usable: run_ids of the runs that the leaderboard scores.
+        level: name of the targets (`easy`, `main` or `hard`).
     """
-    ranked: dict[str, dict[_Variant, list[RunSummary]]] = defaultdict(lambda: defaultdict(list))
-    unranked: dict[str, dict[_Variant, list[RunSummary]]] = defaultdict(lambda: defaultdict(list))
+    ranked: dict[str, dict[_RowKey, list[RunSummary]]] = defaultdict(lambda: defaultdict(list))
+    unranked: dict[str, dict[_RowKey, list[RunSummary]]] = defaultdict(lambda: defaultdict(list))
     facts: dict[str, WorkloadFacts] = {}
     for summary in summaries:
         spec = summary.spec
         groups = ranked if summary.run_id in usable and spec.submission.id in ranks else unranked
-        if groups is unranked and not _explores(summary):
+        if groups is unranked and not _is_shown_unranked(summary):
             continue
         facts[spec.workload.facts.id] = spec.workload.facts
-        groups[spec.workload.facts.id][_variant(summary)].append(summary)
-    places = {name: place for place, name in enumerate(ranks)}
+        groups[spec.workload.facts.id][_row_key(summary)].append(summary)
+    positions = {name: position for position, name in enumerate(ranks)}
     details = []
     for workload in sorted(facts):
-        rows = [_row(variant, runs, ranks[variant[0]]) for variant, runs in ranked[workload].items()]
-        rows.sort(key=lambda row: places[row.submission])
-        exploring = [_row(variant, runs, None) for variant, runs in unranked[workload].items()]
+        rows = [_row(key, runs, ranks[key[0]]) for key, runs in ranked[workload].items()]
+        rows.sort(key=lambda row: positions[row.submission])
+        exploring = [_row(key, runs, None) for key, runs in unranked[workload].items()]
         exploring.sort(key=lambda row: (row.seconds.value, -row.seconds.hits, row.submission, str(row.overrides)))
         targets = targets_at(facts[workload], level)
         details.append(WorkloadDetails(workload=facts[workload], targets=targets, rows=(*rows, *exploring)))
     return tuple(details)
 
 
-def _explores(summary: RunSummary) -> bool:
-    """Whether a run that is never ranked is shown without a rank: it explores, and its result is known."""
+def _is_shown_unranked(summary: RunSummary) -> bool:
+    """Whether a run without a rank is shown: it has overrides or is pruned, and its result is known."""
     spec = summary.spec
     return (
         bool(spec.overridden or spec.prune) and not (spec.smoke or spec.profile) and summary.result.status != "unknown"
     )
 
 
-def _variant(summary: RunSummary) -> _Variant:
+def _row_key(summary: RunSummary) -> _RowKey:
     spec = summary.spec
     overrides = tuple((name, spec.hparams[name]) for name in spec.overridden if name in spec.hparams)
     return spec.submission.id, overrides, spec.prune
 
 
-def _row(variant: _Variant, runs: Sequence[RunSummary], ranks: tuple[int, int] | None) -> DetailRow:
-    submission, overrides, prune = variant
-    best: dict[StudyKey, RunSummary] = {}
+def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None) -> DetailRow:
+    submission, overrides, prune = key
+    best_runs: dict[StudyKey, RunSummary] = {}
     for run in runs:
         study = study_key(run.spec)
-        if study not in best or run.result.value < best[study].result.value:
-            best[study] = run
-    hits: list[Point | None] = [run.hit for run in best.values()]
+        if study not in best_runs or run.result.value < best_runs[study].result.value:
+            best_runs[study] = run
+    hits: list[Point | None] = [run.hit for run in best_runs.values()]
     clock = runs[0].spec.clock
     return DetailRow(
         submission=submission,

@@ -1,6 +1,6 @@
-"""`fixed-stop`: a stop chosen on tuning seeds, then fresh seeds run to it, and their mean must meet the target.
+"""`fixed-stop` claims: the mean over new seeds meets the target at a stop that was chosen on tuning seeds.
 
-A first crossing rewards luck; the mean over runs that all end at a stop chosen beforehand does not.
+The first crossing of a target rewards noise in the evaluations. The mean at a stop chosen beforehand does not.
 """
 
 from __future__ import annotations
@@ -15,30 +15,34 @@ from typing import Any, Literal
 from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.workload import Target
 from harness.scoring.result_table import NUMBER, ResultTable, split_into_tables
-from harness.scoring.selection import ambiguous_names, first_of_each, qualified_id, table_key
+from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
 #: The kind of stopping whose records this module scores.
 STOPPING = "chosen"
-#: The mean meets the target when a one-sided t test says so at this level.
-LEVEL = 0.01
-#: Fresh seeds below which there is no verdict.
-LEAST = 8
+#: Significance level of the one-sided t test that the mean meets the target.
+SIGNIFICANCE_LEVEL = 0.01
+#: Smallest number of new seeds for a verdict.
+MIN_SEEDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopClaim:
-    """A submission on a workload at its stop.
+    """The claim of a submission on a workload at its stop.
 
     Args:
-        submission, workload, hardware, ruleset: as in records.
-        metric, target: the metric whose mean is tested, and the value it must meet.
-        stop: examples.
-        n: fresh seeds, those that broke down before the stop included.
-        values: the metric at the stop, of the seeds that came to it.
-        seconds: scored seconds at the stop, of the same seeds.
-        mean: of the values; nan without a value.
-        p: of the hypothesis that the mean does not meet the target; 1.0 where a seed broke down.
-        reason: why there is no verdict, or an empty string.
+        submission: `name@version`, with the beginning of the source's hash where two sources have that name.
+        workload: `name@version`.
+        hardware: hardware class.
+        ruleset: `name@version`.
+        metric: name of the tested metric.
+        target: value that the mean must meet.
+        stop: examples drawn at the stop.
+        n: number of new seeds, including those that broke down before the stop.
+        values: metric at the stop, one value for each seed that reached it.
+        seconds: scored seconds at the stop, one value for each seed that reached it.
+        mean: mean of `values`; nan without a value.
+        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a seed broke down.
+        reason: why there is no verdict; empty where there is one.
     """
 
     submission: str
@@ -58,24 +62,25 @@ class StopClaim:
     @property
     def met(self) -> bool:
         """Whether the claim holds."""
-        return not self.reason and self.p < LEVEL
+        return not self.reason and self.p < SIGNIFICANCE_LEVEL
 
     @property
     def time(self) -> float:
-        """Median scored seconds to the stop; inf where the claim does not hold."""
+        """Median of the scored seconds at the stop; inf where the claim does not hold."""
         return statistics.median(self.seconds) if self.met else math.inf
 
 
 def choose_stop(records: Sequence[Record], studies: int) -> int:
-    """The first evaluation at which `studies` fresh seeds can be expected to meet the target in the mean.
+    """Return the first evaluation, in examples, at which the mean of new seeds is expected to meet the target.
 
-    The mean of the tuning seeds must lie beyond the target by the margin that the test will demand of the fresh mean,
-    at the tuning seeds' spread, and by one standard error of their mean. Where no evaluation suffices the stop is the
-    end of the budget, so that the claim is made and fails in public.
+    The mean of the tuning seeds must be better than the target by a margin with two terms. The first is the margin that
+    the test requires of the new mean, for the standard deviation of the tuning seeds. The second is one standard error
+    of the tuning seeds' mean. If no evaluation suffices, the stop is the end of the budget, so that the failed claim is
+    reported.
 
     Args:
-        records: runs of one setting over the whole budget, on tuning seeds.
-        studies: fresh seeds that will be run.
+        records: runs of one setting on tuning seeds over the whole budget; not empty.
+        studies: number of new seeds that will be run.
     """
     from scipy import stats
 
@@ -86,33 +91,33 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
         for point in record.points[1:]:
             if target.metric in point.metrics:
                 curves[point.examples].append(point.metrics[target.metric])
-    quantile = float(stats.t.ppf(1 - LEVEL, studies - 1)) if studies > 1 else 0.0
+    quantile = float(stats.t.ppf(1 - SIGNIFICANCE_LEVEL, studies - 1)) if studies > 1 else 0.0
     sign = 1.0 if target.goal == "min" else -1.0
     for examples, values in sorted(curves.items()):
         if len(values) < n:
             continue
-        spread = statistics.stdev(values) if n > 1 else 0.0
-        margin = spread * (quantile / math.sqrt(studies) + 1 / math.sqrt(n))
+        sd = statistics.stdev(values) if n > 1 else 0.0
+        margin = sd * (quantile / math.sqrt(studies) + 1 / math.sqrt(n))
         if sign * (statistics.fmean(values) - target.value) + margin <= 0:
             return -(-examples // facts.eval_every) * facts.eval_every
     return facts.budget.horizon
 
 
 def claims(records: Iterable[Record]) -> list[StopClaim]:
-    """One claim for each submission, workload, hardware class, ruleset and stop, the quickest first.
+    """Return one claim for each submission, workload, hardware class, ruleset and stop, the fastest first.
 
-    Two sources under one name are two submissions; of several runs of one seed the earliest counts.
+    Two sources with one name are two submissions. Of several runs with one seed the earliest counts.
     """
-    chosen = [
+    scored = [
         record
         for record in records
         if record.spec.ruleset.stopping == STOPPING
         and record.spec.purpose == "score"
         and not (record.spec.overridden or record.spec.smoke)
     ]
-    ambiguous = ambiguous_names(chosen)
+    ambiguous = ambiguous_names(scored)
     groups: dict[tuple[str, str, str, str, int], list[Record]] = defaultdict(list)
-    for record in first_of_each(chosen):
+    for record in earliest_runs(scored):
         spec, ref = record.spec, record.spec.submission
         groups[(*table_key(record), spec.workload.facts.id, qualified_id(ref, ambiguous), spec.stop or 0)].append(
             record
@@ -132,8 +137,8 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
     reason = ""
     if pending:
         reason = f"{pending} of {len(group)} runs are not finished"
-    elif len(group) < LEAST:
-        reason = f"{len(group)} fresh seeds, {LEAST} are needed"
+    elif len(group) < MIN_SEEDS:
+        reason = f"{len(group)} new seeds, {MIN_SEEDS} are needed"
     return StopClaim(
         submission=submission,
         workload=workload,
@@ -146,16 +151,16 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
         values=values,
         seconds=tuple(record.points[-1].scored(record.spec.clock) for record in ended),
         mean=statistics.fmean(values) if values else math.nan,
-        # A run that broke down has no value to average, and a mean over the rest would reward breaking down.
-        p=1.0 if broken or len(values) < 2 else one_sided(values, target),
+        # A run that broke down has no value. The mean of the other runs would reward breaking down.
+        p=1.0 if broken or len(values) < 2 else one_sided_p(values, target),
         reason=reason,
     )
 
 
-def one_sided(values: Sequence[float], target: Target) -> float:
-    """p of Student's t test that the mean of `values` does not meet the target.
+def one_sided_p(values: Sequence[float], target: Target) -> float:
+    """Return the p-value of Student's one-sided t test of the hypothesis that the mean does not meet the target.
 
-    >>> round(one_sided([1.9, 2.1, 1.8, 2.0], Target(metric="loss", goal="min", value=2.0)), 4)
+    >>> round(one_sided_p([1.9, 2.1, 1.8, 2.0], Target(metric="loss", goal="min", value=2.0)), 4)
     0.2475
     """
     from scipy import stats
@@ -167,21 +172,21 @@ def one_sided(values: Sequence[float], target: Target) -> float:
 
 
 def tabulate_claims(rows: Sequence[StopClaim]) -> list[ResultTable]:
-    """Claims as one table for each hardware class, ruleset and workload."""
+    """Tabulate claims, one table for each hardware class, ruleset and workload."""
     return [_tabulate(table) for table in split_into_tables(rows)]
 
 
 def _tabulate(rows: Sequence[StopClaim]) -> ResultTable:
     first, cells = rows[0], []
     for claim in rows:
-        spread = f" ± {statistics.stdev(claim.values):.2g}" if len(claim.values) > 1 else ""
-        mean = None if math.isnan(claim.mean) else f"{claim.mean:.4f}{spread}"
+        sd = f" ± {statistics.stdev(claim.values):.2g}" if len(claim.values) > 1 else ""
+        mean = None if math.isnan(claim.mean) else f"{claim.mean:.4f}{sd}"
         seconds = statistics.median(claim.seconds) if claim.seconds else None
         verdict = claim.reason or ("met" if claim.met else "not met")
         cells.append((claim.submission, claim.n, claim.stop, seconds, mean, claim.p, verdict))
     return ResultTable(
         title=f"{first.workload}, {first.hardware}, {first.ruleset}: mean {first.metric} at a chosen stop, "
-        f"target {first.target:.3g}, one-sided p < {LEVEL:g}",
+        f"target {first.target:.3g}, one-sided p < {SIGNIFICANCE_LEVEL:g}",
         heading=("submission", "n", "examples", "seconds", "mean ± sd", "p", "target"),
         formats=("", "d", ",d", NUMBER, ">", ".2g", ""),
         rows=tuple(cells),

@@ -1,4 +1,4 @@
-"""Summaries of runs that may miss their target: the share of hits, and the restricted mean time."""
+"""Summaries of runs that may miss their target: hit rate and restricted mean time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from harness.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A share with its Wilson interval."""
+    """A fraction of runs with its Wilson interval.
+
+    Args:
+        value: the fraction.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: number of runs.
+    """
 
     value: float
     low: float
@@ -22,34 +29,45 @@ class Rate:
 
 @lru_cache(maxsize=4096)
 def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
-    """Share of runs that reached the target, with Wilson's interval.
+    """Return the fraction of runs that reached the target, with Wilson's interval.
+
+    Args:
+        hits: number of runs that reached the target.
+        n: number of runs.
+        level: confidence level of the interval.
 
     Raises:
-        UsageError: no runs, or more hits than runs.
+        UsageError: there are no runs, or more hits than runs.
     """
     from scipy.stats import binomtest
 
     if not 0 <= hits <= n or n == 0:
-        raise UsageError(f"cannot take the rate of {hits} hits in {n} runs", fix="give at least one run")
+        raise UsageError(
+            f"cannot compute the hit rate of {hits} hits in {n} runs", fix="give at least one run, and no more hits"
+        )
     ends = binomtest(hits, n).proportion_ci(level, method="wilson")
     return Rate(value=hits / n, low=float(ends.low), high=float(ends.high), n=n)
 
 
 def restricted_mean(times: Sequence[float], budget: float) -> float:
-    """Restricted mean time to budget: mean of min(time, budget), the mean time until hit or budget.
+    """Return the restricted mean time to budget, the mean of min(time, budget).
 
-    It is how long a run occupies a machine at most, since a miss may spend its examples before its time. It is not a
-    time to target, and does not replace one.
+    It is an upper bound of the mean time that a run occupies a machine, because a miss may use up its budget of
+    examples before its budget of seconds. It does not replace a time to target.
+
+    Args:
+        times: times to target, inf for a miss.
+        budget: budget in the unit of the times.
 
     Raises:
-        UsageError: no times, or a budget that is not a positive number.
+        UsageError: there are no times, or the budget is not a positive finite number.
 
     >>> restricted_mean([2.0, math.inf], 10.0)
     6.0
     """
     if not len(times) or not 0 < budget < math.inf:
         raise UsageError(
-            f"cannot take the restricted mean of {len(times)} times for the budget {budget!r}",
+            f"cannot compute the restricted mean of {len(times)} times for the budget {budget!r}",
             fix="give at least one time and a positive budget",
         )
     return math.fsum(min(t, budget) for t in times) / len(times)

@@ -1,6 +1,6 @@
-"""Records as leaderboards: a table per hardware class and ruleset, with ranks, scores, spreads and what is left out.
+"""Builds leaderboards, one per hardware class and ruleset: ranks, scores, intervals and reasons for omissions.
 
-This is the only place where submissions are ranked; `harness.report` renders the ranking and never computes one.
+Submissions are ranked only here. `harness.report` renders the ranking and does not compute one.
 """
 
 from __future__ import annotations
@@ -44,28 +44,30 @@ from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
 from harness.scoring.time_to_target import MetricAt
 
-#: Until somebody else has evaluated or repeated a run, its record is its author's word.
+#: Trust label of a record that nobody but its author has evaluated or repeated.
 SELF_REPORTED = "self-reported"
-#: What a missed workload counts where submissions without a score are put in order by their total time.
+#: Time of a missed workload in the total time that orders submissions with equal scores.
 _MISS = 1e18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
-    """One submission.
+    """The row of one submission.
 
     Args:
         submission: `name@version`.
         ranks: best and worst rank consistent with the significant pairwise differences.
-        n: fewest and most studies on a workload.
-        anchored, anchored_spread: primary score and its spread over studies; None without a reference.
-        profile: AlgoPerf's score, which depends on the field.
-        ratios: workload id -> time over the best one, as the profile takes it; inf is a miss.
-        speedup: over the reference; None without one.
-        place: mean place over workloads (tables of metrics only).
+        n: smallest and largest number of studies on a workload.
+        anchored: anchored score, the primary score; None without a reference.
+        anchored_spread: 95 % interval of the anchored score; for fewer than six studies the range. None without a
+            reference.
+        profile: AlgoPerf's profile score, which depends on the other submissions of the table.
+        ratios: workload id -> time over the best time of the table; inf is a miss.
+        speedup: speed-up over the reference; None without a reference.
+        mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run is absent.
-        memory: peak bytes; 0 where unknown.
-        trust: how far the records can be believed.
+        memory: peak memory in bytes; 0 where unknown.
+        trust: trust label of the records.
     """
 
     submission: str
@@ -76,7 +78,7 @@ class LeaderboardRow:
     profile: float | None = None
     ratios: Mapping[str, float] = field(default_factory=dict)
     speedup: Speedup | None = None
-    place: float | None = None
+    mean_rank: float | None = None
     cells: Mapping[str, Cell]
     memory: int = 0
     trust: str = SELF_REPORTED
@@ -84,21 +86,22 @@ class LeaderboardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:
-    """One table.
+    """The leaderboard of one hardware class and ruleset.
 
     Args:
-        hardware, ruleset: what its records share.
-        ranked: whether the ruleset ranks.
-        clock: which seconds are scored.
-        query: what was asked.
-        workloads: the columns.
-        anchored_workloads: ids of those in the anchored mean.
-        reference: the submission that anchors; None without one.
-        rows: best first.
-        ties: pairs that cannot be told apart.
-        details: the same rows on each workload, and the runs there that are never ranked.
-        left_out: runs and workloads, and why.
-        notes: what a reader should know.
+        hardware: hardware class.
+        ruleset: `name@version`.
+        ranked: whether the ruleset ranks submissions.
+        clock: clock of the scored seconds.
+        query: query that the leaderboard answers.
+        workloads: facts of the workloads, one column each.
+        anchored_workloads: ids of the workloads that enter the anchored score.
+        reference: name of the submission that anchors the scores; None without one.
+        rows: rows, the best first.
+        ties: pairs of submissions whose difference is not significant or contradicts the order.
+        details: rows of each workload, with the runs that are never ranked.
+        left_out: runs and workloads that were left out, with the reasons.
+        notes: remarks for the reader.
     """
 
     hardware: str
@@ -117,7 +120,7 @@ class Leaderboard:
 
 
 def build_leaderboards(summaries: Iterable[RunSummary], query: LeaderboardQuery) -> list[Leaderboard]:
-    """A table for each hardware class and ruleset, in alphabetical order."""
+    """Build a leaderboard for each hardware class and ruleset, in alphabetical order."""
     groups: dict[tuple[str, str], list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(table_key(summary), []).append(summary)
@@ -126,7 +129,14 @@ def build_leaderboards(summaries: Iterable[RunSummary], query: LeaderboardQuery)
 
 @dataclass(slots=True)
 class _Builder:
-    """A table in the making: its runs of the newest version of each workload, and those of them that count."""
+    """Intermediate state of one leaderboard.
+
+    Args:
+        summaries: runs of the newest version of each workload.
+        usable: run_ids of the runs that are scored.
+        left_out: runs and workloads that were left out, with the reasons.
+        notes: remarks for the reader.
+    """
 
     summaries: list[RunSummary]
     usable: frozenset[str] = frozenset()
@@ -137,7 +147,7 @@ class _Builder:
 def _build(key: tuple[str, str], members: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
     builder = _Builder([summary for summary in members if query.wants(summary.spec.workload.facts)])
     builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
-    _name_sources(builder)
+    _distinguish_sources(builder)
     runs, skipped = select_usable(summary.run for summary in builder.summaries)
     builder.usable = frozenset(run.run_id for run in runs)
     spec = members[0].spec
@@ -145,10 +155,10 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
     if runs:
         aggregate = aggregate_runs(runs, query.by, skipped)
         builder.left_out += aggregate.skipped
-        slowed = throttling_note(
+        note = throttling_note(
             ((describe(summary), summary.slowdown) for summary in builder.summaries), len(builder.summaries)
         )
-        builder.notes += [slowed] if slowed else []
+        builder.notes += [note] if note else []
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
         table = _rank_by_metric(table, builder) if query.metric else _rank_by_time(table, builder, aggregate)
@@ -160,17 +170,18 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
     return dataclasses.replace(table, details=details, left_out=tuple(builder.left_out), notes=tuple(builder.notes))
 
 
-def _name_sources(builder: _Builder) -> None:
-    """Two sources under one `name@version` are two submissions: the hash tells them apart."""
-    several = ambiguous_names(builder.summaries)
-    if not several:
+def _distinguish_sources(builder: _Builder) -> None:
+    """Add the source's hash to a submission's version where two sources have the same `name@version`."""
+    ambiguous = ambiguous_names(builder.summaries)
+    if not ambiguous:
         return
     for i, summary in enumerate(builder.summaries):
         ref = summary.spec.submission
-        if ref.id in several:
+        if ref.id in ambiguous:
             spec = msgspec.structs.replace(summary.spec, submission=with_source(ref))
             builder.summaries[i] = dataclasses.replace(summary, spec=spec)
-    builder.notes.append(f"several sources under one name, told apart by their hash: {', '.join(sorted(several))}")
+    names = ", ".join(sorted(ambiguous))
+    builder.notes.append(f"several sources with one name, each listed with its hash: {names}")
 
 
 def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
@@ -181,7 +192,7 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
 
 
 def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -> Leaderboard:
-    """Ranks by the anchored score; by the profile score where there is no reference."""
+    """Rank by the anchored score, or by the profile score without a reference."""
     times, ids = aggregate.times, [facts.id for facts in table.workloads]
     reference = _find_reference(table.query.references, times)
     anchored = _anchor(reference, aggregate, ids, table.query, builder)
@@ -191,23 +202,27 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     order = sorted(times, key=lambda s: (-scores[s], -profiles[s].exact, _total_time(times[s], ids), s))
     ties = rank_ties(aggregate.studies, order=order, workloads=counted or ids)
     if len(order) == 1:
-        builder.notes.append("a single submission: its profile score says nothing")
+        builder.notes.append("a single submission: its profile score has no meaning")
     if all(math.isinf(time) for row in times.values() for time in row.values()):
         builder.notes.append("every submission missed every target")
     rows = []
     for name in order:
         studies = aggregate.studies[name]
-        base = times[reference] if reference is not None else None
+        reference_times = times[reference] if reference is not None else None
         rows.append(
             LeaderboardRow(
                 submission=name,
                 ranks=ties.ranks[name],
                 n=(min(map(len, studies.values())), max(map(len, studies.values()))),
                 anchored=anchored.scores[name] if anchored else None,
-                anchored_spread=anchored_spread(studies, base, counted) if base is not None and counted else None,
+                anchored_spread=anchored_spread(studies, reference_times, counted)
+                if reference_times is not None and counted
+                else None,
                 profile=profiles[name].score,
                 ratios=profiles[name].ratios,
-                speedup=geometric_speedup(_sorted(times[name]), _sorted(base)) if base is not None else None,
+                speedup=geometric_speedup(_sorted(times[name]), _sorted(reference_times))
+                if reference_times is not None
+                else None,
                 cells={w: cell_of_times(list(studies[w].values())) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
             )
@@ -218,7 +233,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 def _anchor(
     reference: str | None, aggregate: Aggregate, ids: Sequence[str], query: LeaderboardQuery, builder: _Builder
 ) -> Anchored | None:
-    """The anchored scores; None, with a note that says why, where the reference anchors no workload."""
+    """Return the anchored scores; None, and a note with the reason, where no workload can be anchored."""
     if reference is None:
         names = ", ".join(query.references) or "no submission is tagged as one"
         builder.notes.append(f"no anchored score and no speed-up: no run of the reference ({names})")
@@ -238,12 +253,12 @@ def _sorted(times: Mapping[str, float]) -> dict[str, float]:
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
-    """Sum of times, to order what no score tells apart."""
+    """Return the sum of times, which orders submissions with equal scores."""
     return math.fsum(min(times.get(workload, _MISS), _MISS) for workload in workloads)
 
 
 def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
-    """The first of these names in the table, of several versions or sources the last."""
+    """Return the first name that the table has, with its last version or source; None if the table has none."""
     for name in names:
         matches = sorted(s for s in times if name in (s, s.rpartition("@")[0]))
         if matches:
@@ -255,30 +270,30 @@ def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | 
 
 
 def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
-    """Ranks by the mean of the places on each workload: metrics at a budget have no common unit."""
+    """Rank by the mean of the ranks on the workloads, because metrics of different workloads have no common unit."""
     goals = {facts.id: facts.targets[0].goal for facts in table.workloads if facts.targets}
     cells = _metric_cells(builder, goals)
-    places = {name: _mean_place(name, cells, goals) for name in cells}
-    order = sorted(places, key=lambda name: (places[name], name))
+    means = {name: _mean_rank(name, cells, goals) for name in cells}
+    order = sorted(means, key=lambda name: (means[name], name))
     rows = [
         LeaderboardRow(
             submission=name,
-            ranks=(1 + sum(places[o] < places[name] for o in order), sum(places[o] <= places[name] for o in order)),
+            ranks=(1 + sum(means[o] < means[name] for o in order), sum(means[o] <= means[name] for o in order)),
             n=(min(c.studies for c in cells[name].values()), max(c.studies for c in cells[name].values())),
-            place=places[name],
+            mean_rank=means[name],
             cells=cells[name],
             memory=_peak_memory(builder.summaries, name),
         )
         for name in order
     ]
-    builder.notes.append("ranks are mean places, without a test")
+    builder.notes.append("the order is that of the mean ranks, without a test")
     if any(cell.early for row in rows for cell in row.cells.values()):
-        builder.notes.append("*: some runs had stopped at their target before this budget")
+        builder.notes.append("*: some runs stopped at their target before this budget")
     return dataclasses.replace(table, rows=tuple(rows))
 
 
 def _metric_cells(builder: _Builder, goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:
-    """Submission -> workload -> the best trial's metric of each study."""
+    """Return submission -> workload -> cell of the metric of each study's best trial."""
     best: dict[str, dict[str, dict[StudyKey, MetricAt]]] = {}
     for summary in builder.summaries:
         spec, metric = summary.spec, summary.metric
@@ -296,12 +311,12 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
     return a < b if goal == "min" else a > b
 
 
-def _mean_place(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Mean over workloads of 1 + the number of better submissions; without a run, the place behind all."""
-    places = []
+def _mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
+    """Return the mean rank of a submission over workloads; on a workload that it did not run it has the last rank."""
+    ranks = []
     for workload, goal in goals.items():
         values = [row[workload].value for row in cells.values() if workload in row]
         cell = cells[name].get(workload)
         better = len(values) if cell is None else sum(_is_better(value, cell.value, goal) for value in values)
-        places.append(1 + better)
-    return statistics.fmean(places)
+        ranks.append(1 + better)
+    return statistics.fmean(ranks)

@@ -1,4 +1,4 @@
-"""The median over studies: its interval from order statistics, and its variance.
+"""Interval and variance of the median over studies.
 
 Source: Confidence Intervals Based on Interpolated Order Statistics, Hettmansperger and Sheather 1986, equation 2.2
 Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def median_variance(values: Sequence[float]) -> float:
-    """Variance of the median of finite values, from the values themselves.
+    """Estimate the variance of the median of finite values.
 
-    Each value has as weight the probability that it is the median of a resample, which overstates the variance in small
-    samples. A factor corrects that: 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, fitted to the true variances of
-    normal samples of n from 6 to 80. A test checks the coverage of intervals made from it.
+    The weight of each value is the probability that it is the median of a bootstrap resample. This estimate is too
+    large in small samples. It is multiplied by 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, a correction fitted to
+    the true variances for normal samples of n from 6 to 80. A test checks the coverage of the resulting intervals.
 
     Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
     """
@@ -32,12 +32,12 @@ def median_variance(values: Sequence[float]) -> float:
 
     n = len(values)
     ordered = np.sort(np.asarray(values, dtype=float))
-    if ordered[0] == ordered[-1]:  # rounding must not make a variance of equal values
+    if ordered[0] == ordered[-1]:  # Rounding could otherwise give equal values a positive variance.
         return 0.0
     weights = _median_weights(n)
     mean = float(weights @ ordered)
-    spread = float(weights @ (ordered - mean) ** 2)
-    return max(0.0, (1 - (0.7 if n % 2 else 0.9) / math.sqrt(n)) * spread)
+    variance = float(weights @ (ordered - mean) ** 2)
+    return max(0.0, (1 - (0.7 if n % 2 else 0.9) / math.sqrt(n)) * variance)
 
 
 @lru_cache
@@ -50,32 +50,36 @@ def _median_weights(n: int) -> NDArray[np.float64]:
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
-    """Interval for the median over studies; under six values, too few for an interval, their range.
+    """Return a confidence interval for the median over studies; for fewer than six values their range.
 
-    Order statistics give coverages in large steps; interpolating between two neighbours comes within about one percent
-    of the level for any continuous distribution. A miss is inf and may be an end.
+    Intervals between order statistics have coverages in large steps. Interpolating between two neighbouring order
+    statistics gives a coverage within about one percentage point of the level for any continuous distribution. An end
+    may be inf.
 
     Args:
-        values: one per study.
-        level: coverage asked for.
+        values: one value for each study, inf for a miss.
+        level: required coverage.
 
     Raises:
-        UsageError: no values, or NaN.
+        UsageError: there are no values, or one is NaN.
     """
     if not len(values) or any(math.isnan(v) for v in values):
-        raise UsageError("cannot take the median of no values or of NaN", fix="write inf for a miss")
+        raise UsageError(
+            "cannot compute the median of no values or of NaN", fix="give at least one value, and inf for a miss"
+        )
     x, n = sorted(values), len(values)
     if n < MIN_PAIRS:
         return Spread(low=x[0], high=x[-1], kind="range")
-    # cover[d]: chance that the median lies between the d-th smallest and the d-th largest value.
-    cover = [1 - 2 * math.fsum(math.comb(n, i) for i in range(d)) / 2**n for d in range(n // 2 + 2)]
-    d = max(i for i in range(1, n // 2 + 1) if cover[i] >= level or i == 1)
-    share = (cover[d] - level) / (cover[d] - cover[d + 1])
-    weight = max(0.0, (n - d) * share / (d + (n - 2 * d) * share))
-    return Spread(low=_between(x[d - 1], x[d], weight), high=_between(x[n - d], x[n - d - 1], weight), kind="interval")
+    # coverage[d] is the probability that the median lies between the d-th smallest and the d-th largest value.
+    coverage = [1 - 2 * math.fsum(math.comb(n, i) for i in range(d)) / 2**n for d in range(n // 2 + 2)]
+    d = max(i for i in range(1, n // 2 + 1) if coverage[i] >= level or i == 1)
+    fraction = (coverage[d] - level) / (coverage[d] - coverage[d + 1])
+    weight = max(0.0, (n - d) * fraction / (d + (n - 2 * d) * fraction))
+    low, high = _interpolate(x[d - 1], x[d], weight), _interpolate(x[n - d], x[n - d - 1], weight)
+    return Spread(low=low, high=high, kind="interval")
 
 
-def _between(outer: float, inner: float, weight: float) -> float:
+def _interpolate(outer: float, inner: float, weight: float) -> float:
     if outer == inner or weight == 0:
         return outer
     return outer if math.isinf(outer) else (1 - weight) * outer + weight * inner if math.isfinite(inner) else inner

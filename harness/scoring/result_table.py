@@ -1,4 +1,4 @@
-"""A table of results that are not times to a target, as values; reports format it."""
+"""A table of results that are not times to a target, as unformatted values."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-#: A cell: text as it stands, or a number that its column's format is applied to; None and nan are shown as a dash.
+#: A cell: text, or a number that is formatted by its column's format. None and nan are printed as a dash.
 Cell: TypeAlias = str | int | float | None
 
-#: The format of numbers of any size, with three significant digits.
+#: Name of the format with three significant digits, for numbers of any size.
 NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultTable:
-    """One table.
+    """A table of results.
 
     Args:
-        title: one line: workload, hardware class, ruleset, what is shown.
-        heading: names of the columns.
-        formats: per column the specification of a number (`.3f`, `NUMBER`), `>` for text aligned to the right, or empty
-            for text.
-        rows: as many cells as columns.
-        data: the same results as plain data, one mapping per row.
+        title: one line with the workload, hardware class, ruleset and the content of the table.
+        heading: column headings.
+        formats: for each column a number format (`.3f`, `NUMBER`), `>` for text aligned to the right, or an empty
+            string for text aligned to the left.
+        rows: rows of cells, one cell for each column.
+        data: the results as plain data, one mapping for each row.
     """
 
     title: str
@@ -34,8 +34,8 @@ class ResultTable:
     data: tuple[dict[str, Any], ...]
 
 
-class _OfOneTable(Protocol):
-    """What says to which table a row belongs."""
+class _TableRow(Protocol):
+    """A row with the three fields that select its table."""
 
     @property
     def hardware(self) -> str: ...
@@ -45,9 +45,9 @@ class _OfOneTable(Protocol):
     def workload(self) -> str: ...
 
 
-RowT = TypeVar("RowT", bound=_OfOneTable)
+RowT = TypeVar("RowT", bound=_TableRow)
 
 
 def split_into_tables(rows: Iterable[RowT]) -> list[list[RowT]]:
-    """Sorted rows as one list for each hardware class, ruleset and workload."""
+    """Split sorted rows into one list for each hardware class, ruleset and workload."""
     return [list(group) for _, group in groupby(rows, key=lambda row: (row.hardware, row.ruleset, row.workload))]

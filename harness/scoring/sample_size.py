@@ -1,4 +1,4 @@
-"""How many pairs settle a comparison.
+"""Number of pairs that a comparison of two submissions needs.
 
 Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
 """
@@ -13,54 +13,60 @@ from statistics import NormalDist
 from harness.errors import UsageError
 from harness.scoring.stats import MIN_PAIRS, interval
 
-#: Pairs that `compare` recommends before there is a spread to plan with.
+#: Number of pairs that `compare` recommends while the standard deviation is unknown.
 DEFAULT_PAIRS = 10
-#: log of the smallest ratio of times that is worth more seeds: 3 %.
-MARGIN = math.log(1.03)
+#: Smallest effect that a comparison is planned to detect, as the log of a ratio of times: 3 %.
+MIN_EFFECT = math.log(1.03)
+#: Asymptotic efficiency of the sign-flip test on ranks relative to the t test, for normal differences: 3/π.
+_RANK_EFFICIENCY = 0.955
 
 
-def pairs_for(spread: float, effect: float = MARGIN, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Pairs at which the signed-rank test finds an effect with the given power.
+def required_pairs(sd: float, effect: float = MIN_EFFECT, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Number of pairs at which the sign-flip test on ranks detects an effect with the given power.
 
     Args:
-        spread: standard deviation of one paired log ratio.
-        effect: true centre of the log ratios, > 0.
-        power: chance of finding it.
-        alpha: two-sided level; after Holm over m tests, alpha/m.
+        sd: standard deviation of one paired log ratio.
+        effect: true centre of the log ratios; must be positive.
+        power: probability that the test detects the effect.
+        alpha: two-sided significance level; alpha/m when Holm's procedure corrects over m tests.
 
     Raises:
-        UsageError: an effect that is not positive, or a spread that is not a finite number of 0 or more.
+        UsageError: the effect is not positive, or the standard deviation is negative or not finite.
 
-    >>> pairs_for(0.0), pairs_for(0.03)
+    >>> required_pairs(0.0), required_pairs(0.03)
     (6, 11)
     """
-    if not effect > 0 or not 0 <= spread < math.inf:
+    if not effect > 0 or not 0 <= sd < math.inf:
         raise UsageError(
-            f"cannot plan pairs for the spread {spread!r} and the effect {effect!r}",
-            fix="the effect must be positive, the spread finite and not negative",
+            f"cannot plan pairs for the standard deviation {sd!r} and the effect {effect!r}",
+            fix="give a positive effect and a finite standard deviation that is not negative",
         )
     smallest = max(MIN_PAIRS, math.ceil(math.log2(2 / alpha)))
     z = NormalDist().inv_cdf(1 - alpha / 2)
-    # 0.955 is the efficiency of ranks against means for normal noise; z²/2 is the cost of an unknown spread.
-    n = ((z + NormalDist().inv_cdf(power)) * spread / effect) ** 2 / 0.955 + z * z / 2
+    # The term z²/2 corrects the normal approximation for the estimated standard deviation.
+    n = ((z + NormalDist().inv_cdf(power)) * sd / effect) ** 2 / _RANK_EFFICIENCY + z * z / 2
     return max(smallest, math.ceil(n))
 
 
-def needed_n(
+def required_pairs_from_pilot(
     differences: Sequence[float], *, effect: float | None = None, power: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Total number of pairs that would settle a comparison, from the spread so far; None under two finite pairs.
+    """Total number of pairs that a comparison needs, planned from its first pairs.
 
-    The effect to be found is 3 %, or the distance of the interval (under six pairs: the range) from 0 where that is
-    larger; the observed effect itself would be too optimistic. The spread is the upper 80 % confidence limit of the
-    standard deviation, since a pilot of a few pairs underestimates it half of the time. A miss says nothing about
-    seconds, and its worst rank hides small differences, so the share of misses is charged twice.
+    The planned effect is 3 %. If the confidence interval (under six pairs: the range) excludes 0 by more than 3 %, its
+    end nearest to 0 is used instead. The observed effect itself would be too optimistic. The planned standard deviation
+    is its upper 80 % confidence limit, because a small pilot underestimates it half of the time. The result is divided
+    by the square of the fraction of pairs without a miss: such a pair has a time ratio, and a miss has the worst rank
+    and so hides small differences.
 
     Args:
-        differences: log ratios of the pairs so far.
-        effect: log ratio to find instead.
-        power: chance of finding it.
-        alpha: two-sided level.
+        differences: log ratios of the pairs so far; ±inf where one side missed.
+        effect: log ratio to detect; None to derive it from the pairs.
+        power: probability that the test detects the effect.
+        alpha: two-sided significance level.
+
+    Returns:
+        The number of pairs, those so far included; None when fewer than two differences are finite.
 
     Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
     """
@@ -70,19 +76,19 @@ def needed_n(
     if len(x) < 2:
         return None
     ends = interval(x.tolist())
-    certain = max(ends.low, -ends.high, 0.0)
-    effect = max(MARGIN, certain) if effect is None else effect
-    # One outlier must not demand thousands of seeds: ranks do not see how far out it is.
-    deviation = 1.4826 * float(np.median(np.abs(x - np.median(x))))
-    spread = min(float(x.std(ddof=1)), 2 * deviation or math.inf)
-    upper = spread * _upper_limit_factor(len(x))
-    share = len(x) / len(differences)
-    return math.ceil(pairs_for(upper, effect, power=power, alpha=alpha) / share**2)
+    nearest_end = max(ends.low, -ends.high, 0.0)
+    effect = max(MIN_EFFECT, nearest_end) if effect is None else effect
+    # The test uses ranks, so the distance of one outlier does not affect it and must not demand thousands of seeds.
+    mad_sd = 1.4826 * float(np.median(np.abs(x - np.median(x))))
+    sd = min(float(x.std(ddof=1)), 2 * mad_sd or math.inf)
+    sd_upper = sd * _upper_limit_factor(len(x))
+    finite_fraction = len(x) / len(differences)
+    return math.ceil(required_pairs(sd_upper, effect, power=power, alpha=alpha) / finite_fraction**2)
 
 
 @lru_cache(maxsize=512)
 def _upper_limit_factor(n: int) -> float:
-    """The upper 80 % confidence limit of a standard deviation from n normal values, over the observed one."""
+    """Ratio of the upper 80 % confidence limit of a standard deviation to its estimate from n normal values."""
     from scipy.stats import chi2
 
     return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))

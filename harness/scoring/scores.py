@@ -1,4 +1,4 @@
-"""Scores of a table of times: anchored score, AlgoPerf's profile score, speed-up over the reference.
+"""Scores of a table of times: anchored score, AlgoPerf's profile score and speed-up over the reference.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4.3
 Source: Benchmarking Optimization Software with Performance Profiles, arXiv cs/0102001, equation 1
@@ -13,19 +13,19 @@ from statistics import median
 
 from harness.errors import UsageError, unknown_name_error
 
-#: submission -> workload -> time to target (any positive unit); inf is a miss, an absent workload acts as a miss.
+#: submission -> workload -> time to target (any positive unit); inf is a miss. An absent workload counts as a miss.
 Table = Mapping[str, Mapping[str, float]]
 NO_HELD_OUT: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """Something that was left out or that is missing, and why.
+    """An item that was left out or is incomplete, with the reason.
 
     Args:
-        item: its name, which reads like a path.
-        reason: why, in words.
-        counted: whether it counts nevertheless, as a miss or as far as it goes.
+        item: name of the item in the form of a path, such as `submission/workload`.
+        reason: the reason in words.
+        counted: whether the item is scored nevertheless, as a miss or with the runs that it has.
     """
 
     item: str
@@ -38,11 +38,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One submission's performance profile.
+    """The performance profile of one submission.
 
     Args:
-        score: area under the profile over τ in [1, 4], from 100 points, as AlgoPerf publishes it; in [0, 1].
-        exact: the same area without the grid of points.
+        score: normalised area under the profile over τ in [1, 4], from 100 points as AlgoPerf publishes it; in [0, 1].
+        exact: normalised area under the profile, integrated exactly.
         ratios: base workload -> time over the best time, after the penalties; inf is a miss.
     """
 
@@ -51,7 +51,7 @@ class Profile:
     ratios: Mapping[str, float]
 
     def curve(self, taus: Iterable[float]) -> list[float]:
-        """ρ(τ), the share of base workloads within a factor τ of the best, at each τ.
+        """Return ρ(τ), the fraction of base workloads within a factor τ of the best time, for each τ.
 
         >>> Profile(score=0, exact=0, ratios={"a": 1.0, "b": 2.0}).curve([1, 2])
         [0.5, 1.0]
@@ -64,10 +64,10 @@ class Anchored:
     """Anchored scores of a table.
 
     Args:
-        scores: submission -> mean over the counted workloads, in [0, 1].
-        parts: submission -> workload -> its term in [0, 1].
-        workloads: the workloads that count.
-        left_out: those that do not count, and why.
+        scores: submission -> mean of the terms over `workloads`, in [0, 1].
+        parts: submission -> workload -> term in [0, 1].
+        workloads: workloads that enter the mean.
+        left_out: workloads that do not enter the mean, with the reasons.
     """
 
     scores: Mapping[str, float]
@@ -78,7 +78,13 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speedup:
-    """Geometric mean of reference time over own time; `value` is None where no workload was hit by both."""
+    """The speed-up of a submission over the reference.
+
+    Args:
+        value: geometric mean of the reference's time over the submission's; None where no workload was hit by both.
+        workloads: workloads that both hit.
+        left_out: workloads that one of them missed, with the reasons.
+    """
 
     value: float | None
     workloads: tuple[str, ...]
@@ -86,7 +92,7 @@ class Speedup:
 
 
 def study_time(trials: Iterable[float]) -> float:
-    """Time of a study: the smallest scored time of its trials; inf when all missed or there are none.
+    """Return the time of a study, the smallest time of its trials; inf when all missed or there are none.
 
     >>> study_time([3.0, math.inf, 2.0])
     2.0
@@ -95,7 +101,7 @@ def study_time(trials: Iterable[float]) -> float:
 
 
 def workload_time(studies: Collection[float]) -> float:
-    """Time on a workload: the median over studies, where a missed study counts as inf.
+    """Return the time on a workload, the median over studies; a missed study has the time inf.
 
     >>> workload_time([1.0, math.inf, 3.0]), workload_time([1.0, math.inf])
     (3.0, inf)
@@ -104,10 +110,10 @@ def workload_time(studies: Collection[float]) -> float:
 
 
 def check_table(times: Table) -> None:
-    """Refuse a table that is empty or has NaN, zero or negative times.
+    """Raise an error if a table is empty or has a time that is NaN, zero or negative.
 
     Raises:
-        UsageError: names the submission and the workload.
+        UsageError: the table cannot be scored; the message names the submission and the workload.
     """
     if not times:
         raise UsageError("the table of times is empty", fix="give at least one submission")
@@ -121,7 +127,7 @@ def check_table(times: Table) -> None:
 
 
 def anchored_term(time: float, reference: float) -> float:
-    """clip(log2(4·reference/time)/5, 0, 1): 0.4 at the reference's time, 1 at 8× its speed, 0 at a quarter of it.
+    """Return clip(log2(4·reference/time)/5, 0, 1): 0.4 at the reference's speed, 1 at 8 times, 0 at a quarter of it.
 
     >>> anchored_term(10.0, 10.0), anchored_term(5.0, 10.0), anchored_term(math.inf, 10.0)
     (0.4, 0.6, 0.0)
@@ -138,16 +144,16 @@ def anchored_scores(
     workloads: Iterable[str] | None = None,
     coarse: Collection[str] = (),
 ) -> Anchored:
-    """Mean over workloads of `anchored_term`; it does not move when the field of submissions does.
+    """Return the mean of `anchored_term` over workloads; it does not depend on the other submissions of the table.
 
     Args:
         times: submission -> workload -> time to target.
-        reference: workload -> time of the reference, in the same unit.
-        workloads: the workloads to count; by default every workload of the reference.
+        reference: workload -> time of the reference, in the unit of `times`.
+        workloads: workloads to average over; by default every workload of the reference.
         coarse: workloads to leave out, because their evaluations are too few or too noisy.
 
     Raises:
-        UsageError: a time is not positive, or no workload is left that the reference hit.
+        UsageError: a time is not positive, or the reference hit none of the workloads.
     """
     check_table({**times, "the reference": reference})
     counted, left_out = [], []
@@ -170,10 +176,10 @@ def anchored_scores(
 
 
 def reference_times(times: Table, reference: str) -> Mapping[str, float]:
-    """The row of the reference.
+    """Return the reference's row of a table.
 
     Raises:
-        UsageError: the table has no such submission.
+        UsageError: the table has no submission of this name.
     """
     if reference not in times:
         raise unknown_name_error("reference", reference, times)
@@ -181,19 +187,21 @@ def reference_times(times: Table, reference: str) -> Mapping[str, float]:
 
 
 def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]) -> Speedup:
-    """Geometric mean of reference/time over the workloads that both hit; the others are named, never imputed.
+    """Return the geometric mean of reference/time over the workloads that both hit; misses are not imputed.
 
     >>> geometric_speedup({"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 2.0}).value
     2.0
     """
     logs, used, left_out = [], [], []
     for workload in dict.fromkeys((*reference, *times)):
-        time, base = times.get(workload, math.inf), reference.get(workload, math.inf)
-        if math.isinf(time) or math.isinf(base):
-            missed = "both" if math.isinf(time) and math.isinf(base) else "the reference" if math.isinf(base) else "it"
-            left_out.append(Skipped(item=workload, reason=f"{missed} missed the target"))
+        time, reference_time = times.get(workload, math.inf), reference.get(workload, math.inf)
+        if math.isinf(time) and math.isinf(reference_time):
+            left_out.append(Skipped(item=workload, reason="both missed the target"))
+        elif math.isinf(time) or math.isinf(reference_time):
+            name = "the submission" if math.isinf(time) else "the reference"
+            left_out.append(Skipped(item=workload, reason=f"{name} missed the target"))
         else:
-            logs.append(math.log(base / time))
+            logs.append(math.log(reference_time / time))
             used.append(workload)
     value = math.exp(math.fsum(logs) / len(logs)) if logs else None
     return Speedup(value=value, workloads=tuple(used), left_out=tuple(left_out))
@@ -202,11 +210,20 @@ def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]
 def penalised_times(
     times: Table, *, base: Sequence[str], held_out: Mapping[str, str] = NO_HELD_OUT, limit: float = 4.0
 ) -> dict[str, dict[str, float]]:
-    """Base columns after AlgoPerf's held-out rules, in its order.
+    """Apply AlgoPerf's rules for held-out variants to a table, and return its base columns.
 
-    First a variant counts as missed where its base is missed; then any time over `limit` times the best one counts as
-    missed; then a base counts as missed where its variant is missed. The order matters: the best time on a variant is
-    taken among submissions that hit the base, and a variant over the limit costs its base.
+    The rules are applied in AlgoPerf's order, which affects the result:
+
+    1. Where the base is missed, its variant becomes a miss. So the best time on a variant is that of submissions that
+       hit the base.
+    2. A time above `limit` times the best one becomes a miss.
+    3. Where the variant is missed, its base becomes a miss. So a variant above the limit costs its base.
+
+    Args:
+        times: submission -> workload -> time to target.
+        base: base workloads.
+        held_out: variant -> its base workload.
+        limit: largest multiple of the best time that is not a miss; inf for no limit.
     """
     table = {name: {w: row.get(w, math.inf) for w in dict.fromkeys((*base, *held_out))} for name, row in times.items()}
     for row in table.values():
@@ -214,9 +231,9 @@ def penalised_times(
             if math.isinf(row[parent]):
                 row[variant] = math.inf
     for workload in dict.fromkeys((*base, *held_out)):
-        best = min(row[workload] for row in table.values())
+        best_time = min(row[workload] for row in table.values())
         for row in table.values():
-            if row[workload] > limit * best:
+            if row[workload] > limit * best_time:
                 row[workload] = math.inf
     for row in table.values():
         for variant, parent in held_out.items():
@@ -228,16 +245,18 @@ def penalised_times(
 def profile_scores(
     times: Table, *, base: Sequence[str], held_out: Mapping[str, str] = NO_HELD_OUT, limit: float = 4.0
 ) -> dict[str, Profile]:
-    """AlgoPerf's score of every submission: it depends on the field, since times are divided by the best one.
+    """Return AlgoPerf's performance profile of every submission.
+
+    Times are divided by the best time of the table, so the scores depend on the other submissions.
 
     Args:
-        times: submission -> workload -> time to target, held-out variants among the workloads.
-        base: workloads that the profile counts.
+        times: submission -> workload -> time to target, including the held-out variants.
+        base: workloads that enter the profile.
         held_out: variant -> its base workload.
-        limit: on each workload, times over this multiple of the best one are misses (inf: no such rule).
+        limit: largest multiple of the best time on a workload that is not a miss; inf for no limit.
 
     Raises:
-        UsageError: no base workload, a variant of an unknown base, or a time that is not positive.
+        UsageError: there is no base workload, a variant has an unknown base, or a time is not positive.
 
     >>> table = {"a": {"w": 10.0}, "b": {"w": 25.0}, "c": {"w": math.inf}}
     >>> {name: profile.exact for name, profile in profile_scores(table, base=["w"]).items()}
@@ -253,14 +272,14 @@ def profile_scores(
                 fix=f"add {parent} to the base workloads, or omit {variant}",
             )
     table = penalised_times(times, base=base, held_out=held_out, limit=limit)
-    best = {w: min(row[w] for row in table.values()) for w in base}
+    best_times = {w: min(row[w] for row in table.values()) for w in base}
     return {
-        name: _profile({w: row[w] / best[w] if math.isfinite(row[w]) else math.inf for w in base})
+        name: _profile({w: row[w] / best_times[w] if math.isfinite(row[w]) else math.inf for w in base})
         for name, row in table.items()
     }
 
 
-#: AlgoPerf integrates the profile over τ in [1, 4] whatever `limit` is.
+#: AlgoPerf integrates the profile over τ in [1, 4], independent of `limit`.
 _TAU_MAX = 4.0
 _TAUS = tuple(_TAU_MAX if i == 99 else 1 + (_TAU_MAX - 1) * i / 99 for i in range(100))
 

@@ -1,4 +1,4 @@
-"""Which records enter a table: grouping into tables, versions of workloads, sources of submissions, usable runs."""
+"""Selects the runs of a table by hardware class, ruleset, workload version, submission source and usability."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.errors import UsageError
 from harness.scoring.scores import Skipped
 from harness.scoring.time_to_target import ScoredRun
 
-#: (root seed, study): one independent repetition.
+#: Root seed and index of a study.
 StudyKey: TypeAlias = tuple[int, int]
 _FIX = "make one table for each"
 
 
 class RunLike(Protocol):
-    """A record, or anything made of one record."""
+    """A record, or a summary of one record."""
 
     @property
     def run_id(self) -> str: ...
@@ -34,17 +34,17 @@ R = TypeVar("R", bound=RunLike)
 
 
 def table_key(run: RunLike) -> tuple[str, str]:
-    """(hardware class, ruleset@version): runs that differ in it never share a table."""
+    """Return the hardware class and `ruleset@version` of a run; only runs with equal keys share a table."""
     return run.spec.hardware, f"{run.spec.ruleset.name}@{run.spec.ruleset.version}"
 
 
 def study_key(spec: RunSpec) -> StudyKey:
-    """The repetition that a trial belongs to."""
+    """Return the root seed and the study of a trial."""
     return spec.root_seed, spec.study
 
 
 def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
-    """Records by `table_key`, in the order of first appearance."""
+    """Group records by `table_key`, in the order of first appearance."""
     tables: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         tables.setdefault(table_key(record), []).append(record)
@@ -52,10 +52,11 @@ def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record
 
 
 def check_mixed(runs: Iterable[RunLike]) -> None:
-    """Refuse runs that may not share a table.
+    """Raise an error if the runs cannot share a table.
 
     Raises:
-        UsageError: two hardware classes, rulesets, versions of a workload, or two meanings of one version.
+        UsageError: the runs have two hardware classes, two rulesets, two versions of a workload, or two budgets or
+            targets of one version.
     """
     first: RunLike | None = None
     first_on: dict[str, RunLike] = {}
@@ -75,9 +76,9 @@ def check_mixed(runs: Iterable[RunLike]) -> None:
 
 
 def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
-    """The runs of the newest version of each workload, and those that were left out.
+    """Return the runs of the newest version of each workload, and the runs that were left out.
 
-    Where one version has runs with two budgets or targets, those of the latest run count.
+    If runs of one version have different budgets or targets, the budget and targets of the latest run are selected.
     """
     newest: dict[str, R] = {}
     for run in runs:
@@ -87,10 +88,14 @@ def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
     selected, skipped = [], []
     for run in runs:
         facts = run.spec.workload.facts
-        current = newest[facts.name].spec.workload.facts
-        if facts.version != current.version:
-            skipped.append(Skipped(item=describe(run), reason=f"{current.id} is newer"))
-        elif (facts.budget, facts.targets, facts.stages) != (current.budget, current.targets, current.stages):
+        newest_facts = newest[facts.name].spec.workload.facts
+        if facts.version != newest_facts.version:
+            skipped.append(Skipped(item=describe(run), reason=f"{newest_facts.id} is newer"))
+        elif (facts.budget, facts.targets, facts.stages) != (
+            newest_facts.budget,
+            newest_facts.targets,
+            newest_facts.stages,
+        ):
             skipped.append(Skipped(item=describe(run), reason=f"another budget or target of {facts.id}"))
         else:
             selected.append(run)
@@ -98,31 +103,31 @@ def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
 
 
 def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
-    """The workload's version, its numbers compared as numbers, then the time of the start."""
+    """Return a sort key: the workload's version, with its digits compared as numbers, then the start of the run."""
     pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version)
     return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], run.started
 
 
 def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:
-    """The `name@version` under which there are runs of more than one source."""
-    sources: dict[str, set[str]] = {}
+    """Return every `name@version` whose runs have more than one source hash."""
+    source_hashes: dict[str, set[str]] = {}
     for run in runs:
-        sources.setdefault(run.spec.submission.id, set()).add(run.spec.submission.source_hash)
-    return frozenset(name for name, hashes in sources.items() if len(hashes) > 1)
+        source_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.source_hash)
+    return frozenset(name for name, hashes in source_hashes.items() if len(hashes) > 1)
 
 
 def with_source(ref: SubmissionRef) -> SubmissionRef:
-    """The submission with the beginning of its source's hash in its version: two sources are two submissions."""
+    """Return the submission with the first six digits of its source hash appended to its version."""
     return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
 
 
 def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
-    """A submission's id, with its source where the id is one of `ambiguous` (see `ambiguous_names`)."""
+    """Return a submission's id, with its source hash if the id is in `ambiguous` (see `ambiguous_names`)."""
     return with_source(ref).id if ref.id in ambiguous else ref.id
 
 
-def first_of_each(runs: Iterable[R]) -> list[R]:
-    """Of several runs to one stop on the same seeds the earliest, so that trying again gains nothing."""
+def earliest_runs(runs: Iterable[R]) -> list[R]:
+    """Return the earliest run of each stop and set of seeds, so that repeating a run has no effect."""
     first: dict[tuple[object, ...], R] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec, ref, facts = run.spec, run.spec.submission, run.spec.workload.facts
@@ -133,13 +138,13 @@ def first_of_each(runs: Iterable[R]) -> list[R]:
 
 
 def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[list[ScoredRun], list[Skipped]]:
-    """The runs that are scored, in the order they were started, and those that are not with the reason.
+    """Return the runs that are scored, in the order of their start, and the others with the reasons.
 
-    Of two runs of one trial the earlier one is scored, so that repeating a trial until it is lucky gains nothing.
+    Of two runs of one trial the earlier one is scored, so that repeating a trial has no effect.
 
     Args:
         runs: any runs.
-        explore: score smoke runs, profiled runs and runs with overrides too.
+        explore: whether smoke runs, profiled runs and runs with overrides are scored too.
     """
     usable: list[ScoredRun] = []
     skipped: list[Skipped] = []
@@ -153,8 +158,8 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
         reason = None
         if run.run_id in ids:
             reason = "a second record with this id"
-        elif not explore and (exploring := _exploring(spec)):
-            reason = f"{exploring}: never ranked"
+        elif not explore and (exploration := _unranked_reason(spec)):
+            reason = f"{exploration}: never ranked"
         elif trial in trials:
             reason = f"a second run of study {spec.study}, trial {spec.trial}; {trials[trial]} was started earlier"
         elif run.result.status == "unknown":
@@ -168,14 +173,14 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
     return usable, skipped
 
 
-def _exploring(spec: RunSpec) -> str:
-    """Why a run is never ranked; empty for a run that may be."""
+def _unranked_reason(spec: RunSpec) -> str:
+    """Return why a run is never ranked; empty for a run that may be ranked."""
     if spec.prune:
         return "hopeless trials were ended early"
     return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
 
 
 def describe(run: RunLike) -> str:
-    """`submission/workload/study/trial (run_id)`, to name a run in messages."""
+    """Return the name of a run for messages: `submission/workload/study/trial (run_id)`."""
     spec = run.spec
     return f"{spec.submission.id}/{spec.workload.facts.id}/study {spec.study}/trial {spec.trial} ({run.run_id})"

@@ -1,4 +1,4 @@
-"""Simulations of the statistics on distributions whose truth is known: coverage, false verdicts, power."""
+"""Simulations that measure coverage, false verdicts and power on known distributions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.scoring.compare import compare_times
 from harness.scoring.medians import median_interval
-from harness.scoring.sample_size import MARGIN, needed_n
+from harness.scoring.sample_size import MIN_EFFECT, required_pairs_from_pilot
 from harness.scoring.stats import interval, paired_log_ratios
 from harness.scoring.ties import rank_ties
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedTable:
-    """The distribution of times: log(time) = noise · scale, and a run misses with some probability.
+    """The distribution of simulated times: log(time) is noise times `scale`, and runs miss at random.
 
     Args:
-        noise: a key of `NOISES`.
-        scale: spread of the log of one time; 0.03 is 3 % from seed to seed.
+        noise: name of a distribution in `NOISES`.
+        scale: standard deviation of log(time) if the noise has standard deviation 1; 0.03 means 3 % between seeds.
         misses: probability that a run misses.
     """
 
@@ -36,7 +36,7 @@ class SimulatedTable:
     misses: float = 0.0
 
 
-#: Log-times with median 0 and a spread of about 1: normal, heavy tails (infinite fourth moment), one-sided tails.
+#: Distributions of log-times with median 0 and a scale of about 1. The fourth moment of `heavy tails` is infinite.
 NOISES: dict[str, Draw] = {
     "log-normal": lambda rng, size: rng.standard_normal(size),
     "heavy tails": lambda rng, size: rng.standard_t(2.5, size) * 0.6,
@@ -44,8 +44,8 @@ NOISES: dict[str, Draw] = {
 }
 
 
-def times(rng: np.random.Generator, setting: SimulatedTable, size: tuple[int, ...], effect: float = 0.0) -> Floats:
-    """Times of runs in seconds, inf for a miss; `effect` is added to their logs."""
+def draw_times(rng: np.random.Generator, setting: SimulatedTable, size: tuple[int, ...], effect: float = 0.0) -> Floats:
+    """Draw times of runs in seconds, inf for a miss; `effect` is added to their logs."""
     import numpy as np
 
     result = np.exp(NOISES[setting.noise](rng, size) * setting.scale + effect)
@@ -55,53 +55,57 @@ def times(rng: np.random.Generator, setting: SimulatedTable, size: tuple[int, ..
 
 
 def interval_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0, effect: float = 0.05) -> float:
-    """Share of 95 % intervals from n pairs that hold the true log ratio."""
+    """Return the fraction of 95 % intervals from n pairs that contain the true log ratio `effect`."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    a, b = times(rng, setting, (repeats, n), effect), times(rng, setting, (repeats, n))
-    both = np.isinf(a) & np.isinf(b)
+    a, b = draw_times(rng, setting, (repeats, n), effect), draw_times(rng, setting, (repeats, n))
+    both_missed = np.isinf(a) & np.isinf(b)
     with np.errstate(invalid="ignore"):
-        differences = np.where(both, 0.0, np.log(a) - np.log(b))
+        differences = np.where(both_missed, 0.0, np.log(a) - np.log(b))
     ends = [interval(row) for row in differences.tolist()]
     return sum(e.low <= effect <= e.high for e in ends) / repeats
 
 
 def median_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0) -> float:
-    """Share of 95 % intervals from n studies that hold the true median, 1 second."""
+    """Return the fraction of 95 % intervals from n studies that contain the true median, 1 second."""
     import numpy as np
 
-    ends = [median_interval(row) for row in times(np.random.default_rng(seed), setting, (repeats, n)).tolist()]
+    ends = [median_interval(row) for row in draw_times(np.random.default_rng(seed), setting, (repeats, n)).tolist()]
     return sum(e.low <= 1.0 <= e.high for e in ends) / repeats
 
 
 def false_verdicts(
     setting: SimulatedTable, n: int, repeats: int, workloads: int = 3, seed: int = 0
 ) -> tuple[float, float]:
-    """A submission against its copy: share of false verdicts overall, and of tables with any on a workload."""
+    """Compare a submission with its copy repeatedly.
+
+    Returns:
+        The fraction of comparisons with an overall verdict, and the fraction with a verdict on any workload.
+    """
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    overall = on_any = 0
+    overall_verdicts = workload_verdicts = 0
     for _ in range(repeats):
-        draws = times(rng, setting, (2, workloads, n)).tolist()
+        draws = draw_times(rng, setting, (2, workloads, n)).tolist()
         tables = [{f"w{i}": dict(enumerate(row)) for i, row in enumerate(side)} for side in draws]
         result = compare_times(*tables)
-        overall += result.overall is not None and result.overall.verdict != "inconclusive"
-        on_any += any(row.verdict != "inconclusive" for row in result.workloads)
-    return overall / repeats, on_any / repeats
+        overall_verdicts += result.overall is not None and result.overall.verdict != "inconclusive"
+        workload_verdicts += any(row.verdict != "inconclusive" for row in result.workloads)
+    return overall_verdicts / repeats, workload_verdicts / repeats
 
 
 def false_ranks(
     setting: SimulatedTable, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0
 ) -> float:
-    """Copies of one submission, ranked by their median times: share of tables in which any two have different ranks."""
+    """Rank copies of one submission by median time; return the fraction of tables with two different ranks."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
     false_tables = 0
     for _ in range(repeats):
-        draws = times(rng, setting, (copies, workloads, n))
+        draws = draw_times(rng, setting, (copies, workloads, n))
         order = np.argsort(np.log(np.median(draws, axis=2)).mean(axis=1), kind="stable")
         studies = {
             f"s{i}": {f"w{j}": dict(enumerate(row)) for j, row in enumerate(draws[i].tolist())} for i in range(copies)
@@ -112,18 +116,22 @@ def false_ranks(
 
 
 def power(
-    setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MARGIN, seed: int = 0
+    setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MIN_EFFECT, seed: int = 0
 ) -> tuple[float, float]:
-    """The pairs needed according to a pilot (median), and how often that many fresh pairs detect the slow-down."""
+    """Plan comparisons from pilots of `pilot` pairs, and run each with new pairs.
+
+    Returns:
+        The median of the planned numbers of pairs, and the fraction of comparisons that detect the slow-down.
+    """
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    needed, detected = [], 0
+    planned, detected = [], 0
     for _ in range(repeats):
-        a, b = times(rng, setting, (pilot,), effect), times(rng, setting, (pilot,))
-        n = needed_n(paired_log_ratios(a.tolist(), b.tolist())) or pilot
-        fresh = [times(rng, setting, (n,), shift).tolist() for shift in (effect, 0.0)]
-        result = compare_times({"w": dict(enumerate(fresh[0]))}, {"w": dict(enumerate(fresh[1]))})
-        needed.append(n)
+        a, b = draw_times(rng, setting, (pilot,), effect), draw_times(rng, setting, (pilot,))
+        n = required_pairs_from_pilot(paired_log_ratios(a.tolist(), b.tolist())) or pilot
+        times_a, times_b = (draw_times(rng, setting, (n,), shift).tolist() for shift in (effect, 0.0))
+        result = compare_times({"w": dict(enumerate(times_a))}, {"w": dict(enumerate(times_b))})
+        planned.append(n)
         detected += result.workloads[0].verdict == "slower"
-    return float(np.median(needed)), detected / repeats
+    return float(np.median(planned)), detected / repeats

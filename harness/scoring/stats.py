@@ -1,6 +1,8 @@
-"""Statistics of paired runs: exact sign-flip tests, the intervals that invert them, seeds needed, misses as ranks.
+"""Statistics of paired runs: the exact sign-flip test, the interval that inverts it, and Holm's correction.
 
-Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945 (sign flips of signed ranks)
+The sign-flip test on ranks is Wilcoxon's signed-rank test with an exact distribution. A miss has the worst rank.
+
+Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
 Source: Estimates of Location Based on Rank Tests, Hodges and Lehmann 1963, equation 4.1
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
 """
@@ -22,15 +24,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Under this number of pairs there is no verdict: with 5, even five equal signs have p = 1/16.
+#: Smallest number of pairs for a verdict. With five pairs the smallest possible p-value is 1/16.
 MIN_PAIRS = 6
-#: Beyond this number of pairs a normal approximation replaces exact counting; it is good to four digits there.
+#: Largest number of pairs whose p-value is counted exactly. The normal approximation for more pairs has four correct
+#: digits.
 EXACT_PAIRS = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignFlip:
-    """A two-sided sign-flip test: p-value, pairs, pairs that are not ties, and whether all flips were counted."""
+    """The result of a two-sided sign-flip test.
+
+    Args:
+        p: p-value.
+        n: number of pairs.
+        informative: number of pairs that are not ties.
+        exact: whether the p-value is exact, instead of approximated or sampled.
+    """
 
     p: float
     n: int
@@ -40,7 +50,13 @@ class SignFlip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Two ends around an estimate: a 95 % `interval`, or under six values only their `range`."""
+    """The uncertainty of an estimate.
+
+    Args:
+        low: lower end.
+        high: upper end.
+        kind: `interval` for a 95 % confidence interval; `range` for the smallest and largest of fewer than six values.
+    """
 
     low: float
     high: float
@@ -48,14 +64,14 @@ class Spread:
 
 
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """log(a/b) per pair of times: 0 where both missed, ±inf (the worst rank) where one did.
+    """Return log(a/b) for each pair of times: 0 where both missed, ±inf (the worst rank) where one missed.
 
     Args:
         a: times in any unit, inf for a miss.
-        b: times of the same blocks.
+        b: times of the same blocks in the same unit, inf for a miss.
 
     Raises:
-        UsageError: unequal lengths, or a time that is not positive.
+        UsageError: the lengths differ, or a time is not positive.
 
     >>> paired_log_ratios([1.0, math.inf, math.inf], [1.0, 1.0, math.inf])
     [0.0, inf, 0.0]
@@ -75,20 +91,21 @@ def _log_ratio(x: float, y: float) -> float:
 
 
 def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "mean"] = "ranks") -> SignFlip:
-    """Two-sided test that paired differences are symmetric about 0.
+    """Test the hypothesis that paired differences are symmetric about 0; the test is two-sided.
 
-    The signs of the pairs are flipped in all 2^n ways, and the observed statistic is compared with the resulting
-    distribution. With `ranks` the statistic is the sum of signed ranks (Pratt: zeros are ranked, but have no sign). It
-    is counted exactly by dynamic programming up to n = 400, with any ties; ±inf take the worst ranks. With `mean` the
-    statistic is the sum itself, counted exactly by meeting in the middle up to n = 32, and estimated from 100,000
-    seeded flips beyond.
+    The observed statistic is compared with its distribution over all 2^n sign patterns.
+
+    - `ranks`: the statistic is the sum of signed ranks. Zeros are ranked and have no sign (Pratt's method); ±inf have
+      the worst ranks; ties get midranks. Up to 400 pairs the distribution is computed exactly by dynamic programming.
+    - `mean`: the statistic is the sum of the differences. Up to 32 pairs the distribution is computed exactly by a
+      meet-in-the-middle enumeration. For more pairs it is estimated from 100,000 seeded sign patterns.
 
     Args:
-        differences: log ratios; ±inf only with `ranks`.
-        statistic: what is summed.
+        differences: log ratios; ±inf is allowed only with `ranks`.
+        statistic: the statistic, `ranks` or `mean`.
 
     Raises:
-        UsageError: NaN, or an infinite difference with `mean`.
+        UsageError: a difference is NaN, or infinite with `mean`.
 
     >>> sign_flip_test([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).p
     0.03125
@@ -101,7 +118,7 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
     if statistic == "mean":
         if any(math.isinf(d) for d in differences):
             raise UsageError("a miss has no mean", fix="use statistic='ranks'")
-        p, exact = _mean_p([d for d in differences if d != 0])
+        p, exact = _mean_p_value([d for d in differences if d != 0])
         return SignFlip(p=p, n=len(differences), informative=len(signs), exact=exact)
     doubled = _doubled_ranks(differences)
     total = sum(doubled)
@@ -116,7 +133,7 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
 
 
 def _doubled_ranks(differences: Sequence[float]) -> list[int]:
-    """Twice the midranks of |d| among all pairs, zeros omitted; doubling makes them whole numbers."""
+    """Return twice the midranks of |d| for the nonzero differences; doubling makes the midranks integers."""
     from scipy.stats import rankdata
 
     ranks = rankdata([abs(d) for d in differences])
@@ -125,7 +142,7 @@ def _doubled_ranks(differences: Sequence[float]) -> list[int]:
 
 @lru_cache(maxsize=512)
 def _subset_sum_cdf(weights: tuple[int, ...]) -> list[float]:
-    """P(sum of a random subset ≤ s) for s = 0 … total, each weight in or out with probability ½."""
+    """Return P(sum of a random subset ≤ s) for s = 0 … total; the subset contains each weight with probability ½."""
     import numpy as np
 
     mass = np.zeros(sum(weights) + 1)
@@ -137,11 +154,12 @@ def _subset_sum_cdf(weights: tuple[int, ...]) -> list[float]:
     return cumulative
 
 
-def _mean_p(values: Sequence[float]) -> tuple[float, bool]:
+def _mean_p_value(values: Sequence[float]) -> tuple[float, bool]:
+    """Return the p-value of the test with the statistic `mean`, and whether it is exact."""
     import numpy as np
 
     x = np.asarray(values, dtype=float)
-    # Flips whose sum equals the observed one up to rounding count as extreme.
+    # Sign patterns whose sum equals the observed sum up to rounding count as extreme.
     threshold = abs(x.sum()) - 1e-9 * np.abs(x).sum()
     if len(x) <= 32:
         first, second = _flipped_sums(x[: len(x) // 2]), np.sort(_flipped_sums(x[len(x) // 2 :]))
@@ -159,6 +177,7 @@ def _mean_p(values: Sequence[float]) -> tuple[float, bool]:
 
 
 def _flipped_sums(x: Floats) -> Floats:
+    """Return the sums of all 2^n sign patterns of n values."""
     import numpy as np
 
     sums = np.zeros(1)
@@ -167,23 +186,23 @@ def _flipped_sums(x: Floats) -> Floats:
     return sums
 
 
-def _finite(differences: Sequence[float]) -> tuple[Floats, float]:
-    """Differences with ±inf replaced by a number large enough to keep the worst rank in every average."""
+def _replace_infinite(differences: Sequence[float]) -> tuple[Floats, float]:
+    """Replace ±inf by ±`bound`, a number so large that averages with it stay the most extreme; return both."""
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
     if np.isnan(x).any():
         raise UsageError("a paired difference is NaN", fix="omit the pair, and report it")
-    big = 1e6 * (1.0 + float(np.abs(x[np.isfinite(x)]).max(initial=0.0)))
-    return np.clip(x, -big, big), big
+    bound = 1e6 * (1.0 + float(np.abs(x[np.isfinite(x)]).max(initial=0.0)))
+    return np.clip(x, -bound, bound), bound
 
 
-def _restore(value: float, big: float) -> float:
-    return math.copysign(math.inf, value) if abs(value) > big / 1e3 else value
+def _restore_infinite(value: float, bound: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) > bound / 1e3 else value
 
 
-def _walsh(x: Floats) -> Floats:
-    """Averages of all pairs i ≤ j, sorted: n(n+1)/2 numbers."""
+def _walsh_averages(x: Floats) -> Floats:
+    """Return the n(n+1)/2 averages of all pairs i ≤ j, sorted."""
     import numpy as np
 
     i, j = np.triu_indices(len(x))
@@ -191,10 +210,10 @@ def _walsh(x: Floats) -> Floats:
 
 
 def hodges_lehmann(differences: Sequence[float]) -> float:
-    """Median of the averages of all pairs of differences; ±inf where misses prevail, and 0 where they cancel.
+    """Return the median of the averages of all pairs of differences; ±inf where misses prevail, 0 where they cancel.
 
     Raises:
-        UsageError: no differences, or NaN.
+        UsageError: there are no differences, or one is NaN.
 
     >>> hodges_lehmann([1.0, 2.0, 6.0])
     2.75
@@ -203,51 +222,52 @@ def hodges_lehmann(differences: Sequence[float]) -> float:
 
     if not len(differences):
         raise UsageError("no pair to estimate a ratio from", fix="run both on one workload with the same seeds")
-    x, big = _finite(differences)
-    return _restore(float(np.median(_walsh(x))), big)
+    x, bound = _replace_infinite(differences)
+    return _restore_infinite(float(np.median(_walsh_averages(x))), bound)
 
 
 def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
-    """Confidence interval for the centre of paired differences, from inverting the signed-rank sign-flip test.
+    """Return a confidence interval for the centre of paired differences by inverting the sign-flip test on ranks.
 
-    Its coverage is at least `level` for any symmetric distribution. Where the test cannot reach the level (under
-    six pairs at 95 %) the range of the differences is given instead, marked as such.
+    Its coverage is at least `level` for any symmetric distribution. If there are too few pairs for the level (fewer
+    than six at 95 %), the range of the differences is returned, with the kind `range`.
 
     Raises:
-        UsageError: no differences, or NaN.
+        UsageError: there are no differences, or one is NaN.
     """
     if not len(differences):
         raise UsageError("no pair to estimate an interval from", fix="run both on one workload with the same seeds")
-    x, big = _finite(differences)
+    x, bound = _replace_infinite(differences)
     n = len(x)
-    k = _signed_rank_critical(n, level)
+    k = _critical_rank_sum(n, level)
     if n < MIN_PAIRS or k == 0:
         return Spread(low=min(differences), high=max(differences), kind="range")
-    walsh = _walsh(x)
-    return Spread(low=_restore(float(walsh[k - 1]), big), high=_restore(float(walsh[-k]), big), kind="interval")
+    averages = _walsh_averages(x)
+    low, high = (_restore_infinite(float(averages[i]), bound) for i in (k - 1, -k))
+    return Spread(low=low, high=high, kind="interval")
 
 
 @lru_cache(maxsize=512)
-def _signed_rank_critical(n: int, level: float) -> int:
-    """How many Walsh averages may be cut from each end: the largest k with P(W < k) ≤ (1 - level)/2."""
+def _critical_rank_sum(n: int, level: float) -> int:
+    """Return the number of Walsh averages outside each end: the largest k with P(W < k) ≤ (1 - level)/2."""
     import numpy as np
 
     if n > EXACT_PAIRS:
-        spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        return int(n * (n + 1) / 4 + NormalDist().inv_cdf((1 - level) / 2) * spread)
+        sd = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+        return int(n * (n + 1) / 4 + NormalDist().inv_cdf((1 - level) / 2) * sd)
     return int(np.searchsorted(_subset_sum_cdf(tuple(range(1, n + 1))), (1 - level) / 2, side="right"))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected by Holm's procedure, in the same order.
+    """Return p-values corrected by Holm's procedure, in the order of the given ones.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
-    running = 0.0
+    running_max = 0.0
     for position, i in enumerate(order):
-        running = max(running, min(1.0, (len(order) - position) * p_values[i]))
-        adjusted[i] = running
+        running_max = max(running_max, min(1.0, (len(order) - position) * p_values[i]))
+        adjusted[i] = running_max
     return adjusted

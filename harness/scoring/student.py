@@ -1,4 +1,4 @@
-"""Student's t on paired differences: a stronger assumption than sign flips, for too few pairs for an exact test.
+"""Student's paired t test, for too few pairs for the sign-flip test; it assumes normal differences.
 
 Source: The Probable Error of a Mean, Student 1908
 """
@@ -15,12 +15,13 @@ from harness.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedT:
-    """A two-sided paired t test.
+    """The result of a two-sided paired t test.
 
     Args:
-        mean: of the differences.
-        low, high: the interval for the mean; None where there is none.
-        p: the p-value; 1 where nothing can be tested.
+        mean: mean of the differences.
+        low: lower end of the interval for the mean; None where there is no interval.
+        high: upper end of the interval for the mean; None where there is no interval.
+        p: p-value; 1 where the differences cannot be tested.
     """
 
     mean: float
@@ -30,17 +31,17 @@ class PairedT:
 
 
 def paired_t_test(differences: Sequence[float], level: float = 0.95) -> PairedT:
-    """Two-sided test that normal paired differences have the mean 0, with the interval for their mean.
+    """Test the hypothesis that normal paired differences have the mean 0; the test is two-sided.
 
-    Differences without spread are not tested: equal values are no sample of a normal distribution. Their interval is 0
-    where all of them are 0, and otherwise None.
+    Equal differences are not tested, because they are not a sample of a normal distribution: their p-value is 1. Both
+    ends of their interval are 0 if all differences are 0, and None otherwise.
 
     Args:
         differences: log ratios, all finite.
-        level: coverage of the interval.
+        level: coverage of the interval for the mean.
 
     Raises:
-        UsageError: fewer than two differences, or one that is not finite.
+        UsageError: there are fewer than two differences, or one is not finite.
 
     >>> round(paired_t_test([0.1, 0.2, 0.3]).p, 4)
     0.0742
@@ -49,7 +50,7 @@ def paired_t_test(differences: Sequence[float], level: float = 0.95) -> PairedT:
 
     n = len(differences)
     if n < 2:
-        raise UsageError(f"a paired t test needs at least two pairs, and there are {n}", fix="run more seeds")
+        raise UsageError(f"a paired t test needs at least two pairs, but got {n}", fix="run more seeds")
     if not all(map(math.isfinite, differences)):
         raise UsageError("a paired t test needs finite differences", fix="use sign_flip_test, which ranks misses")
     mean, error = statistics.fmean(differences), statistics.stdev(differences) / math.sqrt(n)

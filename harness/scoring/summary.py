@@ -1,4 +1,4 @@
-"""The query of a leaderboard, and the summary of a record from which its tables are made."""
+"""The query of a leaderboard, and the summaries of records from which its tables are built."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ Unit = Literal["time", "examples", "steps", "share"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricBudget:
-    """A budget at which metrics are compared: an amount of seconds, examples or steps, or a `share` of the horizon."""
+    """The budget at which metrics are compared.
+
+    Args:
+        amount: the amount in `unit`.
+        unit: `time` (scored seconds), `examples`, `steps`, or `share` (a fraction of the workload's horizon).
+    """
 
     amount: float
     unit: Unit
 
     def of(self, facts: WorkloadFacts) -> tuple[float, Axis]:
-        """The amount on one workload, and the axis that it is measured on."""
+        """Return the amount for one workload, and the axis on which it is measured."""
         if self.unit == "share":
             return self.amount * facts.budget.horizon, "examples"
         return self.amount, self.unit
@@ -38,15 +43,15 @@ class MetricBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardQuery:
-    """What a leaderboard shows.
+    """The query that a leaderboard answers.
 
     Args:
-        by: what is counted on the way to the target.
-        metric: compare metrics at this budget instead of times to target; None for times.
-        level: which of a workload's targets.
-        workloads: names; empty for all.
-        tier: only workloads of this tier.
-        references: names of submissions that may anchor the scores; the first that a table holds does.
+        by: the unit of the times to target.
+        metric: budget at which metrics are compared; None to compare times to target.
+        level: name of the targets (`easy`, `main` or `hard`).
+        workloads: names of the workloads to show; empty for all.
+        tier: tier of the workloads to show; None for all.
+        references: names of submissions that may anchor the scores; a table uses the first one that it contains.
     """
 
     by: Axis = "time"
@@ -63,15 +68,19 @@ class LeaderboardQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A record as tables need it: without its points, so that thousands of records need little memory.
+    """The part of a record that tables need, without its points, so that thousands of records need little memory.
 
     Args:
-        run_id, started, spec, status, reason: as in the record.
-        result: where it met the targets of the query.
-        hit: the point that met them; None for a miss.
-        metric: the metric at the budget of the query; None where it asks for none.
+        run_id: run ID of the record.
+        started: start of the run (ISO 8601).
+        spec: specification of the run.
+        status: final status of the run.
+        reason: reason of the status, in words.
+        result: result at the targets of the query.
+        hit: point at which the targets were met; None for a miss.
+        metric: metric at the budget of the query; None if the query has no such budget or the run no evaluation in it.
         memory: peak memory in bytes; 0 where unknown.
-        slowdown: what slowed its GPUs down, in words.
+        slowdown: GPU states that slowed the run down, in words; empty without one.
     """
 
     run_id: str
@@ -87,15 +96,15 @@ class RunSummary:
 
     @property
     def run(self) -> ScoredRun:
-        """The run and its result alone."""
+        """The run with its result, without the other fields."""
         return ScoredRun(self.run_id, self.started, self.spec, self.result)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
-    """A budget from the text after `metric@`: `budget`, `50%`, `10s`, `5000examples`, `200steps`.
+    """Parse the text after `metric@`: `budget`, `50%`, `10s`, `5000examples` or `200steps`.
 
     Raises:
-        UsageError: another text.
+        UsageError: the text has none of these forms.
 
     >>> parse_metric_budget("50%"), str(parse_metric_budget("10s"))
     (MetricBudget(amount=0.5, unit='share'), '10 seconds')
@@ -107,7 +116,7 @@ def parse_metric_budget(text: str) -> MetricBudget:
     if not match or float(match[1]) <= 0:
         raise UsageError(
             f"--by metric@{text}: {text!r} is not a budget",
-            fix="metric@budget, metric@50%, metric@10s, metric@5000examples",
+            fix="write metric@budget, metric@50%, metric@10s, metric@5000examples or metric@200steps",
         )
     amount = float(match[1])
     return MetricBudget(amount=amount / 100 if match[2] == "%" else amount, unit=units[match[2]])
@@ -142,7 +151,7 @@ def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
         return target_result(record, query.by)
     facts = record.spec.workload.facts
     if facts.stages:
-        return TargetResult(status="unknown", reason=f"{facts.id} is a stream: its targets steered the run")
+        return TargetResult(status="unknown", reason=f"{facts.id} is a stream: its targets ended its stages")
     targets = targets_at(facts, query.level)
     if not targets:
         return TargetResult(status="unknown", reason=f"{facts.id} has no {query.level} target")
@@ -150,5 +159,5 @@ def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
 
 
 def targets_at(facts: WorkloadFacts, level: Level) -> tuple[Target, ...]:
-    """A workload's targets at a level; empty where it has none there."""
+    """Return a workload's targets at a level; empty where it has none."""
     return facts.targets if level == "main" else facts.levels.get(level, ())

@@ -1,4 +1,4 @@
-"""Whether a run's GPUs were slowed down, in words."""
+"""Describes whether a run's GPUs were throttled."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Iterable
 
 from harness.contract.record import DeviceLog
 
-#: States in which a GPU protects itself; seconds measured then are not those of its hardware class.
-SLOWDOWNS = frozenset({"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"})
-#: Below this share of the readings a state is ignored: a GPU may cross a threshold for a moment.
-SHARE = 0.05
+#: GPU states with reduced clocks; seconds measured in them are not comparable with others of the hardware class.
+THROTTLING_STATES = frozenset(
+    {"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"}
+)
+#: Smallest fraction of the readings at which a state is reported; a GPU may cross a threshold briefly.
+MIN_FRACTION = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """The states that slowed a run's GPUs down, and how often; empty without such a state or without readings.
+    """Return the throttling states of a run's GPUs with their frequencies; empty without one or without readings.
 
-    A power limit is not a slowdown: many GPUs run at theirs under full load, so it belongs to their class.
+    A power limit is not reported, because many GPUs reach it at full load: it is a property of the hardware class.
 
     >>> from harness.contract.record import Device, GpuSample
     >>> hot = GpuSample(device=0, sm_mhz=900, temperature_c=91, slowed=("software thermal slowdown",))
@@ -25,32 +27,30 @@ def slowdown(log: DeviceLog | None) -> str:
     """
     if log is None or not log.readings:
         return ""
-    counts = Counter(state for reading in log.readings for state in reading.slowed if state in SLOWDOWNS)
-    frequent = {state: count for state, count in counts.items() if count >= SHARE * len(log.readings)}
+    counts = Counter(state for reading in log.readings for state in reading.slowed if state in THROTTLING_STATES)
+    frequent = {state: count for state, count in counts.items() if count >= MIN_FRACTION * len(log.readings)}
     if not frequent:
         return ""
-    slow = [reading for reading in log.readings if SLOWDOWNS & set(reading.slowed)]
+    throttled = [reading for reading in log.readings if THROTTLING_STATES & set(reading.slowed)]
     states = ", ".join(
         f"{state} in {count} of {len(log.readings)} readings" for state, count in sorted(frequent.items())
     )
-    degrees = [reading.temperature_c for reading in slow if reading.temperature_c is not None]
-    return f"{states}, down to {min(r.sm_mhz for r in slow)} MHz" + (f", up to {max(degrees)} °C" if degrees else "")
+    degrees = [reading.temperature_c for reading in throttled if reading.temperature_c is not None]
+    hottest = f", up to {max(degrees)} °C" if degrees else ""
+    return f"{states}, down to {min(reading.sm_mhz for reading in throttled)} MHz{hottest}"
 
 
-def throttling_note(runs: Iterable[tuple[str, str]], total: int, most: int = 3) -> str:
-    """One line for a table: which runs were slowed down; empty when no run was.
+def throttling_note(runs: Iterable[tuple[str, str]], total: int, max_names: int = 3) -> str:
+    """Return a line that names the throttled runs of a table; empty when no run was throttled.
 
     Args:
         runs: name and `slowdown` of each run.
-        total: runs in the table.
-        most: names that are listed.
+        total: number of runs in the table.
+        max_names: largest number of names in the line.
     """
-    slowed = [f"{name} ({states})" for name, states in runs if states]
-    if not slowed:
+    throttled = [f"{name} ({states})" for name, states in runs if states]
+    if not throttled:
         return ""
-    more = f", and {len(slowed) - most} more" if len(slowed) > most else ""
-    return (
-        f"{len(slowed)} of {total} runs were on a GPU that slowed itself down, so their seconds are too high: "
-        + ", ".join(slowed[:most])
-        + more
-    )
+    more = f", and {len(throttled) - max_names} more" if len(throttled) > max_names else ""
+    names = ", ".join(throttled[:max_names]) + more
+    return f"{len(throttled)} of {total} runs were on a throttled GPU, so their seconds are too high: {names}"

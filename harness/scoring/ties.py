@@ -1,7 +1,8 @@
-"""Which ranks are ties: every pair of submissions is compared study by study, and Holm corrects over all pairs.
+"""Ties in a ranking: every pair of submissions is tested over paired studies, with Holm's correction over all pairs.
 
-Under the hypothesis that two submissions do not differ, the sign of each paired log ratio is a coin toss, so the exact
-sign-flip test of `stats` holds, whatever the workloads' scales and spreads. It says nothing about other workloads.
+If two submissions do not differ, the sign of each paired log ratio is positive with probability ½. So the exact
+sign-flip test of `stats` is valid for workloads with different scales and variances. The result holds for the
+workloads of the table, and does not extend to others.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Ties:
     """The ties in a ranking.
 
     Args:
-        p_values: pair, better rank first -> p-value after Holm.
-        tied: pairs without a significant difference, and pairs whose difference contradicts their order.
+        p_values: pair of submissions, better rank first -> p-value after Holm's correction.
+        tied: pairs without a significant difference, and pairs whose significant difference contradicts their order.
         ranks: submission -> best and worst rank consistent with the significant pairwise differences.
     """
 
@@ -39,35 +40,38 @@ def rank_ties(
     workloads: Iterable[str],
     alpha: float = 0.05,
 ) -> Ties:
-    """Test every pair of a ranking; two submissions are tied unless their difference is significant after Holm.
+    """Test every pair of a ranking; two submissions are tied unless their difference is significant.
 
-    A score weighs workloads, the test counts pairs, and the two can disagree: a submission that is a little faster on
-    most workloads and misses another has the lower score. A difference that contradicts the order is a tie, too.
+    A score weighs workloads, whereas the test weighs pairs of studies, so the two can disagree. For example, a
+    submission that is slightly faster on most workloads and misses one has the lower score. A significant difference
+    that contradicts the order is therefore a tie.
 
     Args:
-        studies: submission -> workload -> study -> time to target; inf is a miss. A workload that a submission lacks
-            acts as a miss in every study; a study that one submission of a pair lacks is not paired.
+        studies: submission -> workload -> study -> time to target; inf is a miss. A workload that a submission did not
+            run counts as a miss in every study. A study that one submission of a pair did not run is not paired.
         order: submissions, best first.
-        workloads: the workloads that count.
-        alpha: level after Holm.
+        workloads: workloads to test over.
+        alpha: significance level after Holm's correction.
     """
     columns = tuple(workloads)
-    raw, against = {}, set()
+    uncorrected, contradictory = {}, set()
     for a, b in itertools.combinations(order, 2):
         differences = study_differences(studies[a], studies[b], columns)
-        enough = len(differences) >= MIN_PAIRS
-        raw[a, b] = sign_flip_test(differences).p if enough else 1.0
-        if raw[a, b] <= alpha and hodges_lehmann(differences) >= 0:
-            against.add((a, b))
-    adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
-    tied = tuple(pair for pair, p in adjusted.items() if p > alpha or pair in against)
+        uncorrected[a, b] = sign_flip_test(differences).p if len(differences) >= MIN_PAIRS else 1.0
+        if uncorrected[a, b] <= alpha and hodges_lehmann(differences) >= 0:
+            contradictory.add((a, b))
+    adjusted = dict(zip(uncorrected, holm(list(uncorrected.values())), strict=True))
+    tied = tuple(pair for pair, p in adjusted.items() if p > alpha or pair in contradictory)
     return Ties(p_values=adjusted, tied=tied, ranks=rank_ranges(order, frozenset(tied)))
 
 
 def study_differences(
     a: Mapping[str, Mapping[K, float]], b: Mapping[str, Mapping[K, float]], workloads: Iterable[str]
 ) -> list[float]:
-    """Log ratios a/b, one for each workload and study that both have; a workload that one lacks is its miss."""
+    """Return the log ratios a/b over all workloads and the studies that both have.
+
+    A workload that one submission did not run counts as its miss in every study.
+    """
     times_a, times_b = [], []
     for workload in workloads:
         studies_a, studies_b = a.get(workload, {}), b.get(workload, {})
@@ -79,11 +83,11 @@ def study_differences(
 
 
 def rank_ranges(order: Sequence[str], tied: Collection[tuple[str, str]]) -> dict[str, tuple[int, int]]:
-    """Best and worst possible rank of each name.
+    """Return the best and worst possible rank of each submission.
 
     Args:
-        order: names, best first.
-        tied: pairs (better, worse) without a significant difference.
+        order: submissions, best first.
+        tied: tied pairs, better rank first.
 
     >>> rank_ranges(["a", "b", "c"], {("a", "b")})
     {'a': (1, 2), 'b': (1, 2), 'c': (3, 3)}

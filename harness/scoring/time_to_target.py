@@ -1,4 +1,4 @@
-"""A run's result at its targets: the time, examples or steps to them, or the metric at a budget."""
+"""The result of a run: time, examples or steps to its targets, or its metric at a budget."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 
-#: `time` is the scored time: processor seconds on a CPU, wall seconds elsewhere.
+#: Unit of a result. `time` is the scored time: processor seconds on a CPU, wall seconds on other devices.
 Axis = Literal["time", "wall", "process", "examples", "steps"]
-#: The axes of leaderboards and comparisons; `wall` and `process` name one clock whatever is scored.
+#: The axes of leaderboards and comparisons. `wall` and `process` are the seconds of one clock, scored or not.
 RANKED_AXES: Final[tuple[Literal["time", "examples", "steps"], ...]] = ("time", "examples", "steps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetResult:
-    """Where a run met its targets.
+    """The result of a run at its targets.
 
     Args:
-        status: `hit`, `miss`, or `unknown` where the record does not say.
+        status: `hit`, `miss`, or `unknown` where the record does not determine it.
         value: amount consumed at the first evaluation that met all targets; inf unless `hit`.
-        lower: amount at the evaluation before; the crossing lies in (lower, value].
-        index: of the evaluation that hit; None unless `hit`.
-        reason: why it is a miss or unknown.
+        lower: amount consumed at the previous evaluation; the crossing is in (lower, value].
+        index: index of the evaluation that met all targets; None unless `hit`.
+        reason: why the result is a miss or unknown; empty for a hit.
     """
 
     status: Literal["hit", "miss", "unknown"]
@@ -38,7 +38,7 @@ class TargetResult:
 
 
 class ScoredRun(NamedTuple):
-    """A record's result without its points, so that thousands of records need little memory."""
+    """A run and its result, without the record's points, so that thousands of records need little memory."""
 
     run_id: str
     started: str
@@ -51,9 +51,9 @@ class MetricAt:
     """The primary metric at a budget.
 
     Args:
-        value: the metric; inf or -inf, whichever is worse, of a run that broke down before the budget.
-        at: where it was measured, in the budget's unit.
-        stopped_early: the run stopped at its hit before the budget.
+        value: the metric; for a run that broke down before the budget inf or -inf, whichever is worse.
+        at: amount consumed at the evaluation, in the budget's unit.
+        stopped_early: whether the run stopped at its hit before the budget.
     """
 
     value: float
@@ -62,7 +62,7 @@ class MetricAt:
 
 
 def amount(point: Point, spec: RunSpec, by: Axis) -> float:
-    """The amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
+    """Return the amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
     if by == "examples":
         return float(point.cost)
     if by == "steps":
@@ -73,21 +73,21 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
 
 
 def find_problem(record: Record) -> str | None:
-    """What makes a record unusable, in words; None for a usable record."""
-    before = 0.0
+    """Return why a record cannot be used, in words; None for a usable record."""
+    previous_seconds = 0.0
     facts = record.spec.workload.facts
-    # A diverged run ends at a NaN metric, which JSON cannot hold: it is absent there, and the run is a miss.
-    complete = not facts.stages and record.status != "diverged"
-    names = [target.metric for target in facts.targets] if complete else []
+    # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
+    has_all_metrics = not facts.stages and record.status != "diverged"
+    names = [target.metric for target in facts.targets] if has_all_metrics else []
     for i, point in enumerate(record.points):
         seconds, process = point.seconds, point.process_seconds
         if not 0 <= seconds < math.inf:
             return f"point {i} has seconds {seconds!r}"
         if not 0 <= process < math.inf:
             return f"point {i} has process_seconds {process!r}"
-        if seconds < before:
-            return f"point {i} is earlier than the one before it ({seconds!r} after {before!r} seconds)"
-        before = seconds
+        if seconds < previous_seconds:
+            return f"point {i} is earlier than the previous point ({seconds!r} after {previous_seconds!r} seconds)"
+        previous_seconds = seconds
         for name in names:
             if name not in point.metrics:
                 return f"point {i} has no metric {name!r}"
@@ -97,23 +97,23 @@ def find_problem(record: Record) -> str | None:
 
 
 def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | None:
-    """Index of the first point within the budget that meets all targets, recomputed; None for a miss.
+    """Recompute the index of the first point within the budget that meets all targets; None for a miss.
 
-    On a stream the targets decided when each stage ended, so the recorded hit is returned.
+    The targets of a stream decided when each stage ended, so the recorded index is returned.
 
     Args:
-        record: the run.
-        targets: other targets than the workload's own.
+        record: record of the run.
+        targets: targets to use instead of the workload's own; None for the workload's own.
 
     Raises:
-        UsageError: other targets for a stream.
+        UsageError: other targets were given for a stream.
     """
     facts = record.spec.workload.facts
     if facts.stages:
         if targets is not None:
             raise UsageError(
                 f"{facts.id} is a stream: its targets decided when each stage ended, so no others can be applied",
-                fix="recompute only workloads without stages",
+                fix="select workloads without stages, for example with --workload",
             )
         return record.hit
     targets = facts.targets if targets is None else targets
@@ -124,20 +124,26 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 
 
 def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
-    """Where a run met the targets, or why it did not.
+    """Return the result of a run at its targets.
 
-    Crash and divergence are misses. A run that stopped at its own target does not say when it would have met a harder
-    one, and an interrupted run says nothing: both are `unknown`, never misses.
+    A crashed or diverged run is a miss. A run that stopped at its own target before it met a harder one is `unknown`,
+    and so is an interrupted run.
+
+    Args:
+        record: record of the run.
+        by: the unit of the result.
+        targets: targets to use instead of the workload's own; None for the workload's own.
 
     Raises:
-        UsageError: other targets for a stream.
+        UsageError: other targets were given for a stream.
     """
     problem = find_problem(record)
     if problem:
         return TargetResult(status="unknown", reason=problem)
     index = hit_index(record, targets)
     if targets is None and index != record.hit and record.status != "rejected":
-        return TargetResult(status="unknown", reason=f"the record says hit {record.hit}, its points say {index}")
+        reason = f"the recorded hit is {record.hit}, but the first point that meets the targets is {index}"
+        return TargetResult(status="unknown", reason=reason)
     if record.status == "rejected":
         return TargetResult(status="miss", reason=f"rejected: {record.reason}".rstrip(": "))
     if index is not None:
@@ -154,12 +160,12 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
 
 
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
-    """The primary metric at the last evaluation within a budget; None where there is no such evaluation.
+    """Return the primary metric at the last evaluation within a budget; None where there is no such evaluation.
 
     Args:
-        record: the run.
-        budget: seconds, examples or steps, as `by` says.
-        by: what the budget counts.
+        record: record of the run.
+        budget: budget in the unit `by`.
+        by: the unit of the budget.
     """
     targets = record.spec.workload.facts.targets
     if find_problem(record) or record.status == "rejected" or not targets:
@@ -167,24 +173,24 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     within = [p for p in record.points if amount(p, record.spec, by) <= budget]
     at = amount(within[-1], record.spec, by) if within else 0.0
     value = within[-1].metrics.get(targets[0].metric) if within else None
-    ended = len(within) == len(record.points)
-    if ended and is_broken(record.status) and (value is None or at < budget):
-        # Its last metric before it broke down could rank above that of a run which went on.
+    ended_within = len(within) == len(record.points)
+    if ended_within and is_broken(record.status) and (value is None or at < budget):
+        # The last metric before the breakdown could be better than that of a run which continued.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
-    stopped = record.status == "reached" and ended and at < budget
-    return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped)
+    stopped_early = record.status == "reached" and ended_within and at < budget
+    return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped_early)
 
 
 def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> ScoredRun:
-    """A record's result in place of its points.
+    """Replace the points of a record by its result.
 
     Args:
-        record: the run.
-        by: what to count.
-        targets: workload name -> other targets than its own.
+        record: record of the run.
+        by: the unit of the result.
+        targets: workload name -> targets to use instead of the workload's own.
 
     Raises:
-        UsageError: other targets for a stream.
+        UsageError: other targets were given for a stream.
     """
-    chosen = targets.get(record.spec.workload.facts.name) if targets else None
-    return ScoredRun(record.run_id, record.started, record.spec, target_result(record, by, chosen))
+    own_targets = targets.get(record.spec.workload.facts.name) if targets else None
+    return ScoredRun(record.run_id, record.started, record.spec, target_result(record, by, own_targets))

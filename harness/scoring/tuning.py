@@ -1,7 +1,7 @@
-"""The gain from tuning: the best time of k trials, for every k up to the trials that were run.
+"""The gain from tuning: the median of the best time of k trials as a function of k.
 
-Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7; here for the median
-and without replacement, since a mean is undefined where some trials miss, and a miss is never imputed as a time.
+Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7. The median replaces
+the mean, which is undefined where trials miss. Trials are drawn without replacement.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from harness.scoring.time_to_target import ScoredRun
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningCurve:
-    """The best time of k trials of one submission on one workload, from the trials of all its studies.
+    """The tuning curve of one submission on one workload, from the trials of all its studies.
 
     Args:
-        hardware, ruleset, workload, submission: as in records.
+        hardware: hardware class.
+        ruleset: `name@version`.
+        workload: `name@version`.
+        submission: `name@version`.
         trials: number of trials.
-        best: for k = 1, 2, …: the median of the best of k trials; inf where k trials more often miss than hit.
-        hits: for the same k: the probability that at least one of k trials hits.
+        best_times: median of the best time of k trials, for k = 1, 2, …; inf where all k trials miss in more than half
+            of the cases.
+        hit_rates: probability that at least one of k trials hits, for k = 1, 2, ….
     """
 
     hardware: str
@@ -31,20 +35,20 @@ class TuningCurve:
     workload: str
     submission: str
     trials: int
-    best: tuple[float, ...]
-    hits: tuple[float, ...]
+    best_times: tuple[float, ...]
+    hit_rates: tuple[float, ...]
 
 
-def best_of(times: Sequence[float], k: int) -> tuple[float, float]:
-    """Median of the smallest of k values drawn from `times` without replacement, and the chance that it is finite.
+def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
+    """Return the median of the smallest of k values drawn without replacement, and the probability that it is finite.
 
-    >>> best_of([1.0, 2.0, 3.0, math.inf], 2)
+    >>> best_of_k([1.0, 2.0, 3.0, math.inf], 2)
     (1.0, 1.0)
     """
     ordered, n = sorted(times), len(times)
     median = math.inf
     for i, value in enumerate(ordered):
-        # At least one of k lies among the i + 1 smallest.
+        # Probability that at least one of k values is among the i + 1 smallest.
         if 1 - math.comb(n - i - 1, k) / math.comb(n, k) >= 0.5:
             median = value
             break
@@ -53,19 +57,22 @@ def best_of(times: Sequence[float], k: int) -> tuple[float, float]:
 
 
 def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
-    """One curve for each submission and workload under a ruleset with several trials; k up to a study's trials."""
+    """Return one curve for each submission and workload, for rulesets with several trials per study.
+
+    The largest k is the number of trials per study.
+    """
     times: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    most: dict[tuple[str, str, str, str], int] = {}
+    trials_per_study: dict[tuple[str, str, str, str], int] = {}
     tuned = [run for run in runs if run.spec.ruleset.trials > 1]
     for run in select_usable(tuned)[0]:
         spec = run.spec
         ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
         key = (spec.hardware, ruleset, spec.workload.facts.id, spec.submission.id)
         times[key].append(run.result.value)
-        most[key] = spec.ruleset.trials
+        trials_per_study[key] = spec.ruleset.trials
     tuning_curves = []
     for key, values in sorted(times.items()):
-        points = [best_of(values, k) for k in range(1, min(most[key], len(values)) + 1)]
+        points = [best_of_k(values, k) for k in range(1, min(trials_per_study[key], len(values)) + 1)]
         hardware, ruleset, workload, submission = key
         tuning_curves.append(
             TuningCurve(
@@ -74,8 +81,8 @@ def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
                 workload=workload,
                 submission=submission,
                 trials=len(values),
-                best=tuple(best for best, _ in points),
-                hits=tuple(hits for _, hits in points),
+                best_times=tuple(time for time, _ in points),
+                hit_rates=tuple(rate for _, rate in points),
             )
         )
     return tuning_curves

@@ -282,9 +282,9 @@ def test_a_table_says_which_runs_were_slowed_down() -> None:
     cool = builders.record(builders.spec("b"), devices=_log(()))
     query = LeaderboardQuery(by="time")
     (table,) = build_leaderboards([summarize(record, query) for record in (hot, cool)], query)
-    (line,) = [line for line in table.notes if "slowed" in line]
-    assert line.startswith("1 of 2 runs were on a GPU that slowed itself down")
+    (line,) = [line for line in table.notes if "throttled" in line]
+    assert line.startswith("1 of 2 runs were on a throttled GPU")
     assert hot.run_id in line
     assert cool.run_id not in line
     (table,) = build_leaderboards([summarize(cool, query)], query)
-    assert not [line for line in table.notes if "slowed" in line]
+    assert not [line for line in table.notes if "throttled" in line]

@@ -15,7 +15,7 @@ from harness.planning import rulesets, stopping_rules
 from harness.planning.phases import SubmissionOnWorkload, plan_phases
 from harness.planning.stopping_rules import STOPPING_RULES, StoppingRule, stopping_rule
 from harness.planning.trials import PlanSettings
-from harness.report.stopping_tables import Stops
+from harness.report.stopping_tables import StoppingResults
 from harness.scoring.result_table import ResultTable
 from tests import micro
 from tests.helpers import NoParts, submission
@@ -61,7 +61,7 @@ def test_a_new_kind_of_stopping_is_planned_and_tabulated() -> None:
     )
     (spec,) = plan_phases([pair], NoParts(), ())
     assert spec.stop == micro.FACTS.budget.horizon // 2
-    stops = Stops([])
+    stops = StoppingResults([])
     assert stops.as_json() == {"halves": [{"records": 0, "share": None}]}
     assert [(grid.title, grid.rows) for grid in stops.grids()] == [("halves", [["0", "0.50"]])]
 

@@ -68,5 +68,5 @@ def test_it_appears_on_the_report_page(boards: list[Leaderboard]) -> None:
 
 def test_a_column_that_does_not_apply_is_hidden_from_people_alone() -> None:
     boards = build_leaderboards([summarize(record, QUERY) for record in synthetic.field()], QUERY)
-    assert "mean place" not in leaderboard.as_text(boards)
+    assert "mean rank" not in leaderboard.as_text(boards)
     assert "mean_place" in leaderboard.as_csv(boards)

@@ -37,7 +37,7 @@ def words(rows: list[list[str]]) -> set[str]:
 @pytest.mark.parametrize("names", [["wsd@1", "adamw-cosine@1"], ["wsd@1", LONG]], ids=["short", "long"])
 def test_no_line_is_too_long_and_no_word_is_broken(width: int, names: list[str]) -> None:
     rows = table(names)
-    shown = fit_table(rows, right=frozenset(range(2, 11)), lead=2, width=width)
+    shown = fit_table(rows, right_aligned=frozenset(range(2, 11)), leading_columns=2, width=width)
     assert max(map(len, shown.splitlines())) <= width
     assert {word.removesuffix(":") for word in shown.split()} >= words(rows) - {"submission"}
     assert all(name in shown for name in names)
@@ -45,7 +45,7 @@ def test_no_line_is_too_long_and_no_word_is_broken(width: int, names: list[str])
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_a_wide_table_is_split_by_columns_and_repeats_rank_and_name(width: int) -> None:
-    parts = fit_table(table(["wsd@1", "sgd@1"]), lead=2, width=width).split("\n\n")
+    parts = fit_table(table(["wsd@1", "sgd@1"]), leading_columns=2, width=width).split("\n\n")
     assert len(parts) > 1
     for part in parts:
         heading, first, second = part.splitlines()
@@ -57,7 +57,7 @@ def test_a_wide_table_is_split_by_columns_and_repeats_rank_and_name(width: int) 
 
 @pytest.mark.parametrize(("width", "name"), [(60, "wsd@1"), (80, LONG)])
 def test_one_block_per_row_where_it_is_narrow_or_no_column_fits(width: int, name: str) -> None:
-    blocks = fit_table(table([name, "sgd@1"]), lead=2, width=width).split("\n\n")
+    blocks = fit_table(table([name, "sgd@1"]), leading_columns=2, width=width).split("\n\n")
     assert len(blocks) == 2
     lines = blocks[0].splitlines()
     assert lines[:3] == [name, "  rank: 1", "  workload-0@1 (coarse): 10.25 (4/5 hit) {10.11 – missed}"]
@@ -66,7 +66,7 @@ def test_one_block_per_row_where_it_is_narrow_or_no_column_fits(width: int, name
 
 def test_a_table_that_fits_stays_whole_whatever_the_width() -> None:
     small = [["rank", "name", "n"], ["1", "wsd", "5"]]
-    assert fit_table(small, lead=2, width=20) == text.columns(small)
+    assert fit_table(small, leading_columns=2, width=20) == text.columns(small)
     assert fit_table(small[:1], width=20) == "rank  name  n"
     assert fit_table([], width=20) == ""
 
@@ -95,7 +95,7 @@ def test_the_width_is_that_of_columns_or_of_the_terminal_or_wide(monkeypatch: py
     monkeypatch.setattr("sys.stdout", type("Pipe", (), {"isatty": lambda self: False})())
     assert text.terminal_width() is None
     assert text.wrap("a " * 500) == "a " * 500, "nothing is folded in a pipe"
-    lines = fit_table(table(["wsd@1"]), lead=2).splitlines()
+    lines = fit_table(table(["wsd@1"]), leading_columns=2).splitlines()
     assert 100 < max(map(len, lines)) <= text.WIDE
 
 

@@ -165,10 +165,10 @@ def test_json_is_plain(from_logs: rules.AlgoPerfScores) -> None:
 
 def test_the_dirt_is_named(from_logs: rules.AlgoPerfScores) -> None:
     said = [str(s) for s in from_logs.skipped]
-    assert "schedule_free_adamw/study_0/trial_1: stray folder: no <workload>_<jax|pytorch>" in said
-    assert "baseline/study_1/ogbg_gelu_jax: neither a base workload nor one of the held-outs" in said
-    assert "caspr_adaptive/criteo1tb: no logs; acts as a miss" in said
-    assert "lawa_ema/librispeech_deepspeech: 3 of 5 studies; the median is over those" in said
+    assert "schedule_free_adamw/study_0/trial_1: stray folder: not <workload>_<jax|pytorch>" in said
+    assert "baseline/study_1/ogbg_gelu_jax: neither a base workload nor a held-out variant" in said
+    assert "caspr_adaptive/criteo1tb: no logs; counts as a miss" in said
+    assert "lawa_ema/librispeech_deepspeech: 3 of 5 studies; the median is over these studies" in said
 
 
 def test_fast_enough(algoperf_logs: Path) -> None:
@@ -221,7 +221,7 @@ def test_dirt_of_every_kind(tmp_path: Path) -> None:
     said = {s.item: s.reason for s in result.skipped}
     where = "a/study_0/fastmri_jax"
     assert said[f"{where}/trial_2"] == "the file is empty"
-    assert said[f"{where}/trial_3"] == "the file has a header and no whole row"
+    assert said[f"{where}/trial_3"] == "the file has a header and no complete row"
     assert said[f"{where}/trial_4"] == "no eval_measurements.csv"
     assert said[f"{where}/trial_5"] == "no column validation/ssim"
     assert "at the time 'nan'" in said[f"{where}/trial_6"]

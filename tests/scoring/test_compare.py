@@ -128,7 +128,7 @@ def test_studies_of_several_trials_pair_by_their_best() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(UsageError, match="side A must be one submission"):
         compare([], runs("b", NOISE))
-    with pytest.raises(UsageError, match="side B must be one submission and holds b@1, c@1"):
+    with pytest.raises(UsageError, match="side B must be one submission, but has b@1, c@1"):
         compare(runs("a", NOISE), runs("b", NOISE) + runs("c", NOISE))
     with pytest.raises(UsageError, match="have no pair of runs"):
         compare(runs("a", NOISE), runs("b", NOISE, "v"))
@@ -175,13 +175,11 @@ def test_studies_with_more_trials_are_no_partners_of_those_with_fewer() -> None:
     b = [record(spec("b", study=i, ruleset=rules), seconds=1.1 * x) for i, x in enumerate(NOISE)]
     with pytest.raises(UsageError, match="no pair of runs") as refused:
         compare(a, b)
-    assert "8 studies: 2 trials against 1" in str(refused.value)
+    assert "8 studies: A has 2 trials and B 1" in str(refused.value)
     b += [record(spec("b", study=i, trial=1, ruleset=rules), seconds=1.0 * x) for i, x in enumerate(NOISE[:6])]
     result = compare(a, b)
     assert result.workloads[0].n == 6
-    assert [str(s) for s in result.skipped] == [
-        "w@1, 2 studies: 2 trials against 1: not a pair until both are complete"
-    ]
+    assert [str(s) for s in result.skipped] == ["w@1, 2 studies: A has 2 trials and B 1, so they are not paired"]
 
 
 def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:

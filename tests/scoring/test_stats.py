@@ -120,7 +120,7 @@ def test_interval_inverts_the_test(values: list[float]) -> None:
 def test_exact_coverage_by_n() -> None:
     """No simulation: P(the interval misses) = 2 P(W < k) for a continuous symmetric distribution."""
     for n in range(6, 80):
-        k = stats._signed_rank_critical(n, 0.95)
+        k = stats._critical_rank_sum(n, 0.95)
         coverage = 1 - 2 * stats._subset_sum_cdf(tuple(range(1, n + 1)))[k - 1]
         assert 0.95 <= coverage <= 0.97, n
 
@@ -155,17 +155,17 @@ def test_rates_and_restricted_means() -> None:
 
 def test_needed_n() -> None:
     quiet, loud = [0.01 * x for x in (-1, 0, 1, 2, -2, 1)], [0.1 * x for x in (-1, 0, 1, 2, -2, 1)]
-    few, many = sample_size.needed_n(quiet), sample_size.needed_n(loud)
+    few, many = sample_size.required_pairs_from_pilot(quiet), sample_size.required_pairs_from_pilot(loud)
     assert few is not None
     assert many is not None
     assert 6 <= few < many
-    assert sample_size.needed_n([0.1]) is None
-    assert sample_size.needed_n([INF, 0.1]) is None
-    assert sample_size.needed_n([0.0] * 6) == 6
+    assert sample_size.required_pairs_from_pilot([0.1]) is None
+    assert sample_size.required_pairs_from_pilot([INF, 0.1]) is None
+    assert sample_size.required_pairs_from_pilot([0.0] * 6) == 6
     with pytest.raises(UsageError):
-        sample_size.pairs_for(0.1, 0.0)
+        sample_size.required_pairs(0.1, 0.0)
     # A tenth of the level of a table of ten needs more seeds, and never fewer than can reach it.
-    assert sample_size.pairs_for(0.0, alpha=0.005) == 9
+    assert sample_size.required_pairs(0.0, alpha=0.005) == 9
 
 
 # --- simulations --------------------------------------------------------------------------------

@@ -15,13 +15,13 @@ from scipy import stats
 from harness.contract.record import Record
 from harness.contract.run import Counters, Point, Ruleset
 from harness.contract.workload import Budget, Target
-from harness.report.stopping_tables import Stops, tuning_grids
+from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.scoring import anytime, fixed_stop, tuning
 from harness.scoring.time_to_target import score_run
 from tests.scoring import builders
 
 CHOSEN = Ruleset(name="fixed-stop", version="1", summary="", trials=1, studies=8, tuning_studies=4, stopping="chosen")
-DRAWN = Ruleset(
+BUDGET_FACTORS = Ruleset(
     name="anytime", version="1", summary="", trials=1, studies=3, stopping="drawn", hides=frozenset({"horizon"})
 )
 LOSS = Target(metric="loss", goal="min", value=1.0)
@@ -126,8 +126,8 @@ def test_tuning_seeds_make_no_claim() -> None:
 def test_false_claims_are_rare() -> None:
     rng = random.Random(1)
     values = [[rng.gauss(1.0, 0.1) for _ in range(8)] for _ in range(4000)]
-    rate = sum(fixed_stop.one_sided(v, LOSS) < fixed_stop.LEVEL for v in values) / len(values)
-    assert rate == pytest.approx(fixed_stop.LEVEL, abs=0.005)
+    rate = sum(fixed_stop.one_sided_p(v, LOSS) < fixed_stop.SIGNIFICANCE_LEVEL for v in values) / len(values)
+    assert rate == pytest.approx(fixed_stop.SIGNIFICANCE_LEVEL, abs=0.005)
 
 
 # --- anytime ------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_false_claims_are_rare() -> None:
 
 def reference(values: dict[int, float]) -> list[Record]:
     return [
-        run([loss], horizon=horizon, ruleset=DRAWN, purpose="envelope", submission="ref", stop=horizon)
+        run([loss], horizon=horizon, ruleset=BUDGET_FACTORS, purpose="envelope", submission="ref", stop=horizon)
         for horizon, loss in values.items()
     ]
 
@@ -144,14 +144,14 @@ ENVELOPE = {10: 3.2, 20: 1.6, 40: 0.8, 80: 0.4, 160: 0.2, 320: 0.1}
 
 
 def test_the_envelope_never_gets_worse() -> None:
-    curve = anytime.envelope(reference({**ENVELOPE, 40: 1.8}))
+    curve = anytime.fit_envelope(reference({**ENVELOPE, 40: 1.8}))
     assert curve.horizons == (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
     assert curve.values[1] == curve.values[2] == pytest.approx(1.7)
     assert all(b <= a for a, b in itertools.pairwise(curve.values))
 
 
 def test_the_envelope_is_read_backwards() -> None:
-    curve = anytime.envelope(reference(ENVELOPE))
+    curve = anytime.fit_envelope(reference(ENVELOPE))
     assert curve.budget(0.8) == pytest.approx((40.0, False))
     # Half of the way from 0.8 to 0.4, halfway between 40 and 80 on a logarithmic axis.
     assert curve.budget(0.6) == pytest.approx((40 * math.sqrt(2), False))
@@ -161,7 +161,7 @@ def test_the_envelope_is_read_backwards() -> None:
 
 def test_an_envelope_needs_six_horizons() -> None:
     with pytest.raises(ValueError, match="5 of 6 horizons"):
-        anytime.envelope(reference(dict(list(ENVELOPE.items())[:5])))
+        anytime.fit_envelope(reference(dict(list(ENVELOPE.items())[:5])))
 
 
 def drawn(losses: dict[int, float], study: int = 0, **more: Any) -> Record:
@@ -171,7 +171,7 @@ def drawn(losses: dict[int, float], study: int = 0, **more: Any) -> Record:
         )
         for n, loss in losses.items()
     )
-    made = run([1.0], study=study, ruleset=DRAWN, stop=max(losses), **more)
+    made = run([1.0], study=study, ruleset=BUDGET_FACTORS, stop=max(losses), **more)
     return msgspec.structs.replace(made, points=points, hit=None, status="exhausted")
 
 
@@ -210,7 +210,7 @@ def test_the_best_of_k_is_that_of_all_subsets() -> None:
     times = [3.0, 1.0, math.inf, 2.0, 7.0, math.inf, 4.0]
     for k in range(1, 8):
         best = sorted(min(subset) for subset in itertools.combinations(times, k))
-        median, hits = tuning.best_of(times, k)
+        median, hits = tuning.best_of_k(times, k)
         assert median == best[math.ceil(len(best) / 2) - 1]
         assert hits == pytest.approx(sum(b < math.inf for b in best) / len(best))
 
@@ -224,8 +224,8 @@ def test_curves_pool_the_studies_and_stop_at_a_studys_trials() -> None:
     ]
     (curve,) = tuning.curves(score_run(record) for record in records)
     assert curve.trials == 4
-    assert curve.best == (6.0, 3.0)
-    assert curve.hits == (1.0, 1.0)
+    assert curve.best_times == (6.0, 3.0)
+    assert curve.hit_rates == (1.0, 1.0)
     (grid,) = tuning_grids([curve])
     assert grid.rows == [["a@1", "4", "6", "3"]]
 
@@ -236,7 +236,7 @@ def test_curves_pool_the_studies_and_stop_at_a_studys_trials() -> None:
 def test_tables_and_json_say_the_same() -> None:
     records = [run([1.2, 0.9 + 0.001 * k], study=k) for k in range(8)]
     records += [*reference(ENVELOPE), drawn({20: 1.6, 40: 0.8, 80: 0.4, 160: 0.2})]
-    stops = Stops(records)
+    stops = StoppingResults(records)
     claims, scores = stops.grids()
     assert claims.rows[0][0] == "a@1"
     assert claims.rows[0][-1] == "met"

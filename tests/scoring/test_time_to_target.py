@@ -73,10 +73,10 @@ def bad_point(**changes: object) -> Record:
     [
         (bad_point(seconds=math.nan), "point 1 has seconds nan"),
         (bad_point(process_seconds=-1.0), "point 1 has process_seconds -1.0"),
-        (bad_point(seconds=1.0), "earlier than the one before"),
+        (bad_point(seconds=1.0), "earlier than the previous point"),
         (bad_point(metrics={"accuracy": 1.0}), "point 1 has no metric 'loss'"),
         (record(hit=7), "hit is 7"),
-        (record(hit=1), "says hit 1, its points say 2"),
+        (record(hit=1), "recorded hit is 1, but the first point that meets the targets is 2"),
         (record(losses=[2.0], status="reached"), "stopped at its own target"),
         (record(losses=[0.5], seconds=0.0), "the hit at point 0 is at 0.0 time"),
     ],

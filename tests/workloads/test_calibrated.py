@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.calibration.pools import SEEDS_SHARE
+from harness.calibration.pools import SEED_FRACTION
 from harness.calibration.results import Calibration
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, loosen_targets
@@ -80,7 +80,7 @@ def test_the_records_say_so(path: Path) -> None:
     checks = [by_id[run] for run in made.checks]
     assert (add_tolerance(again, made.slack, checks) if made.stages else again) == made
     assert all(record.status == "reached" for record in checks) or len(checks) >= 10
-    assert sum(record.status == "reached" for record in checks) >= SEEDS_SHARE * len(checks)
+    assert sum(record.status == "reached" for record in checks) >= SEED_FRACTION * len(checks)
     for record in checks:
         assert record.spec.workload.facts.stages == loosen_targets(
             made, record.spec.workload.facts.stages, made.slack or 0

@@ -8,7 +8,7 @@
   const DEFAULTS = { t: data.tables[0]?.id ?? "", sort: "", dir: "asc", q: "", w: "", x: "time", hide: "", hp: "lr", theme: "auto" };
   let state = { ...DEFAULTS };
 
-  // Colour and dash belong to a submission, whatever else is in the table.
+  // A submission has the same colour and dash pattern in every table.
   const all = [...new Set(data.runs.map((r) => r.submission).concat(data.tables.flatMap((t) => t.rows.map((r) => r.submission))))].sort();
   const dark = () => (state.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : state.theme === "dark");
   const colour = (s) => (dark() ? ON_DARK : COLOURS)[Math.max(0, all.indexOf(s)) % COLOURS.length];
@@ -65,7 +65,7 @@
     for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.cell_texts[w] ?? "–") });
     return list;
   }
-  // The median stands on a line of its own, its spread below it.
+  // The interval or range is printed on a separate line below the median.
   function split(text) {
     const at = text.search(/ [[{(]/);
     const first = at < 0 ? text : text.slice(0, at);
@@ -113,14 +113,14 @@
     }
     for (const grid of [...p.xgrids, ...p.ygrids]) grid.grid_line_color = line;
     p.toolbar.logo = null;
-    // A finger that scrolls the page must not pan the chart.
+    // On a touch screen, scrolling the page must not pan the chart.
     if (coarse) p.toolbar.active_drag = p.toolbar.active_scroll = null; else p.toolbar.active_scroll = null;
     return p;
   }
   async function show(id, p) {
     const place = $(id);
     place.classList.toggle("empty", p === null);
-    try { (await views[id])?.remove(); } catch { /* it had not been drawn */ }
+    try { (await views[id])?.remove(); } catch { /* The chart was not drawn yet. */ }
     if (p === null) { delete views[id]; place.replaceChildren("Nothing to draw."); return; }
     place.replaceChildren();
     views[id] = Bokeh.Plotting.show(p, place);
@@ -131,7 +131,7 @@
   const bySubmission = (runs) => { const map = new Map(); for (const r of runs) map.set(r.submission, [...(map.get(r.submission) ?? []), r]); return [...map].sort(); };
   const median = (v) => { const s = [...v].sort((a, b) => a - b), m = s.length >> 1; return s.length % 2 ? s[m] : (s[m - 1] + s[m]) / 2; };
 
-  // One line per seed; the median by evaluation for as long as half of the seeds go on, and their range as a band.
+  // Draw one line per seed, the median of the seeds while at least half of them run, and their range as a band.
   function drawMetric() {
     const facts = data.workloads[workload()], runs = shownRuns().filter((r) => r.metric.some((v) => v !== null));
     $("c-metric").textContent = facts ? `${workload()}: ${facts.metric} against ${unit()}; dashed: the target, ${facts.goal === "min" ? "≤" : "≥"} ${number(facts.target)}${facts.unit ? " " + facts.unit : ""}` : "Metric";
@@ -160,7 +160,7 @@
     p.add_tools(hover(dots, [["", "@s"], ["study", "@k"], ["ended", "@status"], [unit(), "@x{0,0.[00]}"], [facts.metric, "@y{0.0000}"]]));
     return show("metric", p);
   }
-  // The first twentieth of a run spans most of the metric and tells little; the race is decided near the target.
+  // The first 5 % of a run span most of the metric's range and would compress the rest of the chart.
   function closeUp(runs, facts) {
     const values = runs.flatMap((r) => r.metric.slice(Math.floor(r.metric.length / 20))).concat(facts.target).filter((v) => v !== null);
     const every = runs.flatMap((r) => r.metric).filter((v) => v !== null);
@@ -203,7 +203,7 @@
   function drawProfile() {
     const t = table(), rows = (t?.rows ?? []).filter((r) => !hidden().has(r.submission) && Object.keys(r.ratios).length);
     if (!rows.length) return show("profile", null);
-    const p = figure("profile", ["τ (times the fastest)", "share of workloads"], { x_range: [1, 4], y_range: [-0.03, 1.05] }), drawn = [];
+    const p = figure("profile", ["τ (multiple of the best time)", "fraction of workloads"], { x_range: [1, 4], y_range: [-0.03, 1.05] }), drawn = [];
     for (const r of rows) {
       const ratios = Object.values(r.ratios), taus = [1, ...ratios.filter((v) => v !== null && v > 1 && v < 4).sort((a, b) => a - b), 4], x = [], y = [];
       const rho = (tau) => ratios.filter((v) => v !== null && v <= tau).length / ratios.length;

@@ -1,6 +1,7 @@
-"""AlgoPerf's published logs as times to target, by its own rules.
+"""Reads AlgoPerf's published logs, and computes times to target by AlgoPerf's rules.
 
-Reads `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`, and lists what it skipped.
+The files are `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`. Skipped files and folders
+are listed.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -21,7 +22,7 @@ from harness.errors import DataError, unknown_name_error
 from harness.scoring.scores import Skipped, workload_time
 
 RulesetName = Literal["external", "self-tuning"]
-#: submission -> workload -> study -> seconds to target (inf: missed).
+#: submission -> workload -> study -> seconds to target; inf is a miss.
 Studies = Mapping[str, Mapping[str, Mapping[int, float]]]
 RULESETS: dict[str, str] = {"external": "external_tuning", "self-tuning": "self_tuning"}
 FRAMEWORKS = ("jax", "pytorch")
@@ -31,7 +32,12 @@ _FIX = "download the trial's logs again, or remove its folder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """The first evaluation of a trial that met the target: its row number from 0, and seconds on the clock."""
+    """The first evaluation of a trial that met the target.
+
+    Args:
+        index: index of the row, from 0.
+        seconds: time of the evaluation in seconds.
+    """
 
     index: int
     seconds: float
@@ -39,25 +45,35 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
-    """The contents of a folder of logs: times by study, trials read, and what was skipped and why."""
+    """The contents of a folder of logs.
+
+    Args:
+        studies: times to target by submission, workload and study.
+        trials: number of trials read.
+        skipped: files and folders that were skipped or are missing, with the reasons.
+    """
 
     studies: Studies
     trials: int
     skipped: tuple[Skipped, ...]
 
     def times(self) -> dict[str, dict[str, float]]:
-        """Median over studies, in seconds; a workload without a single readable trial is absent."""
+        """Return submission -> workload -> median over studies in seconds; workloads without a trial are absent."""
         return {s: {w: workload_time(list(k.values())) for w, k in row.items()} for s, row in self.studies.items()}
 
 
 def first_hit(data: bytes, target: Target) -> Hit | None:
-    """First row of an `eval_measurements.csv` that meets a target; None when no row does.
+    """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Only two columns are read, and nothing after the hit. A row of the wrong length is a partial write and is skipped,
-    and so is a row without a number for the metric; both count in the evaluation index.
+    Rows of the wrong length (partial writes) and rows without a number for the metric are skipped. They count in the
+    index of the evaluation. Nothing after the hit is read.
+
+    Args:
+        data: content of the file.
+        target: target on the column `validation/<metric>`.
 
     Raises:
-        DataError: an empty file, a missing column, no whole row, or no usable time at the hit.
+        DataError: the file is empty, a column is missing, no row is complete, or the time at the hit is not positive.
     """
     rows = _rows(data)
     header = next(rows, [])
@@ -68,23 +84,23 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
     time_column, metric_column, width = header.index(b"score"), header.index(metric), len(header)
     sign = 1.0 if target.goal == "max" else -1.0
     goal = sign * target.value
-    whole = 0
+    complete_rows = 0
     for index, row in enumerate(rows):
         if len(row) != width:
             continue
-        whole += 1
+        complete_rows += 1
         try:
             if sign * float(row[metric_column]) >= goal:
                 return Hit(index=index, seconds=_seconds(row[time_column], index))
         except ValueError:
             continue
-    if not whole:
-        raise DataError("the file has a header and no whole row", fix=_FIX)
+    if not complete_rows:
+        raise DataError("the file has a header and no complete row", fix=_FIX)
     return None
 
 
 def _rows(data: bytes) -> Iterator[list[bytes]]:
-    """Rows as byte fields; rows without quotes are split at commas, several times as fast as by the csv module."""
+    """Split a file into rows of byte fields; without quotes, splitting at commas is much faster than the csv module."""
     if b'"' in data:
         text = data.decode("utf-8", errors="replace").splitlines()
         return ([field.encode() for field in row] for row in csv.reader(text))
@@ -102,30 +118,30 @@ def _seconds(field: bytes, index: int) -> float:
 
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
-    """Folders `<prefix>_<number>` in the order of their numbers; other folders are named as stray."""
+    """Return the folders `<prefix>_<number>` ordered by number; other folders are added to `skipped`."""
     numbered = []
     for entry in os.scandir(folder):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
         if entry.is_dir() and match:
             numbered.append((int(match[1]), Path(entry.path)))
         elif entry.is_dir() and not entry.name.startswith("."):
-            skipped.append(Skipped(item=f"{where}/{entry.name}", reason=f"stray folder: no {prefix}_<number>"))
+            skipped.append(Skipped(item=f"{where}/{entry.name}", reason=f"stray folder: not {prefix}_<number>"))
     return sorted(numbered)
 
 
 def _workloads(study: Path, where: str, counted: Collection[str], skipped: list[Skipped]) -> dict[str, Path]:
-    """Workload -> its folder in a study; other folders, and workloads that do not count, are named."""
+    """Return workload -> its folder in a study; other folders and workloads are added to `skipped`."""
     folders: dict[str, Path] = {}
     for entry in sorted(os.scandir(study), key=lambda e: e.name):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         workload, _, framework = entry.name.rpartition("_")
         if framework not in FRAMEWORKS:
-            reason = f"stray folder: no <workload>_<{'|'.join(FRAMEWORKS)}>"
+            reason = f"stray folder: not <workload>_<{'|'.join(FRAMEWORKS)}>"
         elif workload not in counted:
-            reason = "neither a base workload nor one of the held-outs"
+            reason = "neither a base workload nor a held-out variant"
         elif workload in folders:
-            reason = f"a second framework; {folders[workload].name} counts"
+            reason = f"a second framework; {folders[workload].name} is scored"
         else:
             folders[workload] = Path(entry.path)
             continue
@@ -136,13 +152,14 @@ def _workloads(study: Path, where: str, counted: Collection[str], skipped: list[
 def _study_time(
     folder: Path, where: str, target: Target, ruleset: str, skipped: list[Skipped]
 ) -> tuple[int, float | None]:
-    """Trials read, and the study's seconds: inf when all trials missed, None when no trial could be read.
+    """Return the number of trials read, and the time of the study in seconds.
 
-    The trial whose hit has the smallest evaluation index counts; of equal indices the one with the smaller time.
+    The time is that of the trial whose hit has the smallest evaluation index, and of equal indices the smaller time. It
+    is inf if all trials missed, and None if no trial could be read.
     """
     trials = _numbered(folder, "trial", where, skipped)
     if ruleset == "self-tuning" and len(trials) > 1:
-        # A second trial would be tuning off the clock.
+        # The time of a second trial would be tuning that is not measured.
         skipped += [
             Skipped(item=f"{where}/{p.name}", reason="self-tuning has one trial per study") for _, p in trials[1:]
         ]
@@ -169,16 +186,16 @@ def _study_time(
 def read_logs(
     logs_dir: str | os.PathLike[str], targets: Mapping[str, Target], ruleset: RulesetName = "external"
 ) -> Logs:
-    """Read a tree of published logs.
+    """Read a folder of published logs.
 
     Args:
-        logs_dir: the folder of submissions, or one that holds `external_tuning/` and `self_tuning/`.
-        targets: workloads that count -> target; folders of other workloads are named as skipped.
-        ruleset: `external`, or `self-tuning`, where a study has one trial.
+        logs_dir: folder with one folder per submission, or folder with `external_tuning/` and `self_tuning/`.
+        targets: workload -> target, for the workloads to score; other workloads are skipped.
+        ruleset: `external` or `self-tuning`; with `self-tuning` only the first trial of a study is read.
 
     Raises:
-        DataError: no such folder, or no readable trial in it.
-        UsageError: an unknown ruleset.
+        DataError: the folder does not exist, or has no readable trial.
+        UsageError: the ruleset is unknown.
     """
     if ruleset not in RULESETS:
         raise unknown_name_error("ruleset", ruleset, RULESETS)
@@ -203,26 +220,26 @@ def read_logs(
             skipped.append(Skipped(item=submission, reason="no readable trial; left out"))
     if not studies:
         expected = f"expected <submission>/study_<k>/<workload>_<framework>/trial_<n>/{MEASUREMENTS}"
-        raise DataError(f"no readable trial under {root}", fix="; ".join(map(str, skipped[:3])) or expected)
-    skipped += _gaps(studies, counts, list(targets))
+        raise DataError(f"no readable trial in {root}", fix="; ".join(map(str, skipped[:3])) or expected)
+    skipped += _find_gaps(studies, counts, list(targets))
     return Logs(studies=studies, trials=sum(counts.values()), skipped=tuple(skipped))
 
 
-def _gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workloads: Sequence[str]) -> list[Skipped]:
-    """Missing workloads, and studies and trials short of the most that any submission has."""
-    most_studies = max(len(k) for row in studies.values() for k in row.values())
-    most_trials = max(counts.values())
+def _find_gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workloads: Sequence[str]) -> list[Skipped]:
+    """Return missing workloads, and studies and trials fewer than the largest number that any submission has."""
+    max_studies = max(len(k) for row in studies.values() for k in row.values())
+    max_trials = max(counts.values())
     gaps = []
     for submission, row in studies.items():
         for workload in workloads:
             if workload not in row:
-                gaps.append(Skipped(item=f"{submission}/{workload}", reason="no logs; acts as a miss"))
+                gaps.append(Skipped(item=f"{submission}/{workload}", reason="no logs; counts as a miss"))
                 continue
-            if len(row[workload]) < most_studies:
-                reason = f"{len(row[workload])} of {most_studies} studies; the median is over those"
+            if len(row[workload]) < max_studies:
+                reason = f"{len(row[workload])} of {max_studies} studies; the median is over these studies"
                 gaps.append(Skipped(item=f"{submission}/{workload}", reason=reason))
             for study in row[workload]:
-                if counts[submission, workload, study] < most_trials:
-                    reason = f"{counts[submission, workload, study]} of {most_trials} trials"
+                if counts[submission, workload, study] < max_trials:
+                    reason = f"{counts[submission, workload, study]} of {max_trials} trials"
                     gaps.append(Skipped(item=f"{submission}/study_{study}/{workload}", reason=reason))
     return gaps

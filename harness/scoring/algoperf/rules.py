@@ -1,4 +1,4 @@
-"""AlgoPerf's published logs and tables as scores, by its own rules.
+"""Scores tables of times and AlgoPerf's published logs by AlgoPerf's rules.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -27,7 +27,7 @@ _TABLE_FIX = "give a CSV file with a header: the submission, then one column of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTable:
-    """Targets by workload, and the base workloads that the profile counts."""
+    """Targets by workload, and the base workloads that enter the profile."""
 
     targets: Mapping[str, Target]
     base: tuple[str, ...]
@@ -35,17 +35,18 @@ class TargetTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgoPerfScores:
-    """Scores of a table or of logs.
+    """Scores of a table of times or of logs.
 
     Args:
         ruleset: `external` or `self-tuning`.
-        base, held_out: workloads that count; variant -> base.
-        time_to_target: submission -> workload -> seconds; None where it missed or has no logs.
+        base: base workloads, which enter the profile.
+        held_out: held-out variant -> its base workload.
+        time_to_target: submission -> workload -> seconds; None where the submission missed or has no logs.
         profiles: submission -> profile, best first.
         anchored: anchored scores; None without a reference.
-        ranges: submission -> lowest and highest profile score by single studies (a range, not an interval).
-        ties: the ties in the ranking; None without studies to test.
-        skipped: what was left out or is missing, and why.
+        ranges: submission -> lowest and highest profile score over single studies (a range, not an interval).
+        ties: ties in the ranking; None if no studies were tested.
+        skipped: items that were left out or are missing, with the reasons.
     """
 
     ruleset: str
@@ -64,7 +65,7 @@ class AlgoPerfScores:
         return {name: profile.score for name, profile in self.profiles.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for `--json`; a miss is null."""
+        """Return the scores as plain data for `--json`; a miss is null."""
         plain: dict[str, Any] = {
             "schema": SCHEMA,
             "ruleset": self.ruleset,
@@ -90,10 +91,10 @@ class AlgoPerfScores:
 
 
 def make_target(workload: str, metric: str, value: float) -> Target:
-    """A target whose direction comes from `METRIC_GOALS`.
+    """Return a target with the metric's direction from `METRIC_GOALS`.
 
     Raises:
-        UsageError: the metric has no direction in that table, or the value is not a finite number.
+        UsageError: the metric is not in `METRIC_GOALS`, or the value is not a finite number.
     """
     if metric not in METRIC_GOALS:
         raise unknown_name_error(f"metric of {workload}", metric, METRIC_GOALS)
@@ -103,20 +104,20 @@ def make_target(workload: str, metric: str, value: float) -> Target:
 
 
 def default_targets() -> TargetTable:
-    """AlgoPerf's frozen targets of version 0.5."""
+    """Return AlgoPerf's frozen targets of version 0.5."""
     return TargetTable(
         targets={workload: make_target(workload, *entry) for workload, entry in TARGETS.items()}, base=BASE_WORKLOADS
     )
 
 
 def read_targets(path: str | os.PathLike[str]) -> TargetTable:
-    """Targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
+    """Read targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
 
-    `base_workloads` in the file says which ones the profile counts; without it the published eight do.
+    The file's list `base_workloads` names the base workloads; by default they are the eight published ones.
 
     Raises:
         DataError: the file is missing, is not JSON, or lacks a field.
-        UsageError: a metric whose direction is unknown.
+        UsageError: the direction of a metric is unknown.
     """
     content = _read_json(path)
     entries = content.get("workloads") if isinstance(content, dict) else None
@@ -135,7 +136,7 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
     names = content.get("base_workloads")
     base = _names(path, names) if names is not None else tuple(w for w in BASE_WORKLOADS if w in targets)
     if not base:
-        raise DataError(f"{path} names no base workload", fix="list them under 'base_workloads'")
+        raise DataError(f"{path} has no base workload", fix="list the base workloads in 'base_workloads'")
     missing = [w for w in base if w not in targets]
     if missing:
         raise DataError(f"{path}: no target for the base workload {', '.join(missing)}", fix="add it to 'workloads'")
@@ -143,7 +144,7 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
 
 
 def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Names of the held-out variants from a JSON list.
+    """Read the names of held-out variants from a JSON list.
 
     Raises:
         DataError: the file is missing or is not a list of names.
@@ -152,10 +153,10 @@ def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
-    """Variant -> base workload: the longest base that the variant's name starts with.
+    """Return variant -> base workload; the base is the longest base name that the variant's name starts with.
 
     Raises:
-        UsageError: a variant of no base workload.
+        UsageError: a variant has no base workload.
 
     >>> held_out_bases(["imagenet_resnet_silu"], ["imagenet_resnet", "ogbg"])
     {'imagenet_resnet_silu': 'imagenet_resnet'}
@@ -164,16 +165,26 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
     for name in names:
         parents = [w for w in base if name.startswith(f"{w}_")]
         if not parents:
-            raise UsageError(f"held-out workload {name!r} is a variant of no base workload", fix=f"base: {list(base)}")
+            raise UsageError(
+                f"held-out workload {name!r} is a variant of no base workload",
+                fix=f"begin its name with one of: {', '.join(base)}",
+            )
         pairs[name] = max(parents, key=len)
     return pairs
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
-    """A table of times: first column the submission, then one column per workload; `inf` is a miss, blank is absent.
+    """Read a table of times in seconds from a CSV file with a header.
+
+    The first column has the submission, and each further column has a workload. `inf` is a miss. An empty field means
+    that the submission was not run on the workload.
+
+    Returns:
+        submission -> workload -> seconds.
 
     Raises:
-        DataError: missing or empty file, a row of the wrong length, a field that is not a number, a repeated name.
+        DataError: the file is missing or empty, a row has the wrong length, a field is not a number, or a name is
+            repeated.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -181,7 +192,7 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", fix=_TABLE_FIX) from None
     if len(rows) < 2:
-        raise DataError(f"{path} has no rows below a header", fix=_TABLE_FIX)
+        raise DataError(f"{path} has no row after the header", fix=_TABLE_FIX)
     columns, table = [c.strip() for c in rows[0][1:]], dict[str, dict[str, float]]()
     for number, (name, *fields) in enumerate(rows[1:], start=2):
         if len(fields) != len(columns):
@@ -189,7 +200,7 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
                 f"{path}, row {number} has {len(fields) + 1} fields, the header {len(columns) + 1}", fix=_TABLE_FIX
             )
         if name in table:
-            raise DataError(f"{path}, row {number} names {name!r} a second time", fix="give each submission one row")
+            raise DataError(f"{path}, row {number} repeats {name!r}", fix="give each submission one row")
         try:
             table[name] = {c: float(f) for c, f in zip(columns, fields, strict=True) if f.strip()}
         except ValueError as error:
@@ -222,18 +233,18 @@ def score_table(
     limit: float = 4.0,
     reference: str | None = None,
 ) -> AlgoPerfScores:
-    """Scores of a table of seconds, by AlgoPerf's rules.
+    """Score a table of seconds by AlgoPerf's rules.
 
     Args:
-        times: submission -> workload -> seconds; inf is a miss, an absent workload acts as one.
-        ruleset: name for the output.
-        base: workloads that the profile counts.
-        held_out: variants; each costs its base where it is missed.
-        limit: times beyond this factor of the best are misses.
-        reference: submission whose times anchor the anchored scores; those are left out without it.
+        times: submission -> workload -> seconds; inf is a miss. An absent workload counts as a miss.
+        ruleset: name of the ruleset in the output.
+        base: workloads that enter the profile.
+        held_out: held-out variants; where a variant is missed, its base counts as missed.
+        limit: largest multiple of the best time that is not a miss.
+        reference: submission whose times anchor the anchored scores; None for no anchored scores.
 
     Raises:
-        UsageError: an empty table, a time that is not positive, an unknown reference or variant.
+        UsageError: the table is empty, a time is not positive, or the reference or a variant is unknown.
     """
     if ruleset not in RULESETS:
         raise unknown_name_error("ruleset", ruleset, RULESETS)
@@ -262,20 +273,20 @@ def score_logs(
     without: Sequence[str] = (),
     ties: bool = True,
 ) -> AlgoPerfScores:
-    """Scores of a tree of published logs, with ranges, ties and what was skipped.
+    """Score a folder of published logs, with ranges, ties and a list of skipped items.
 
     Args:
-        logs_dir: see `read_logs`.
+        logs_dir: folder of the logs (see `read_logs`).
         ruleset: `external` or `self-tuning`.
-        targets: AlgoPerf's targets file, or a table; by default the frozen ones of version 0.5.
-        held_out: a file with a list of variants, or their names; by default the six of version 0.5.
-        reference: submission that anchors the anchored scores; by default `baseline` where it is there.
-        without: submissions to leave out, to see how the profile score depends on the field.
-        ties: test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
+        targets: AlgoPerf's targets file, or a table of targets; by default the frozen targets of version 0.5.
+        held_out: file with a list of held-out variants, or their names; by default the six variants of version 0.5.
+        reference: submission that anchors the anchored scores; by default `baseline`, if the logs contain it.
+        without: submissions to leave out, which shows how the profile score depends on the other submissions.
+        ties: whether to test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
 
     Raises:
-        DataError: an unreadable file or folder.
-        UsageError: an unknown ruleset, reference, metric or variant.
+        DataError: a file or folder cannot be read.
+        UsageError: the ruleset, the reference, a metric or a variant is unknown.
     """
     table = targets if isinstance(targets, TargetTable) else read_targets(targets) if targets else default_targets()
     names = _held_out_names(held_out, table)
@@ -320,7 +331,7 @@ def _without(logs: Logs, names: Sequence[str]) -> Logs:
 def study_ranges(
     studies: Studies, *, base: Sequence[str], held_out: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
-    """Lowest and highest profile score when one study of every submission is scored at a time."""
+    """Return the lowest and highest profile score of each submission when only one study of each is scored."""
     numbers = sorted({k for row in studies.values() for by_study in row.values() for k in by_study})
     ends: dict[str, tuple[float, float]] = {}
     for number in numbers:

@@ -1,4 +1,4 @@
-"""AlgoPerf's frozen scoring targets of benchmark version 0.5, its base and held-out workloads, as data.
+"""AlgoPerf's frozen scoring targets, base workloads and held-out workloads of benchmark version 0.5.
 
 Source: AlgoPerf: Training Algorithms benchmark, scoring targets (Apache-2.0), mlcommons/algorithmic-efficiency
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-#: Which way each validation metric improves; stated here because nothing in the logs or target files says it.
+#: Direction in which each validation metric improves. AlgoPerf's logs and target files do not contain it.
 METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "accuracy": "max",
     "bleu": "max",
@@ -20,7 +20,7 @@ METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "wer": "min",
 }
 
-#: Workloads that the profile counts.
+#: Workloads that enter the profile.
 BASE_WORKLOADS = (
     "criteo1tb",
     "fastmri",
@@ -31,7 +31,7 @@ BASE_WORKLOADS = (
     "ogbg",
     "wmt",
 )
-#: Variants drawn for version 0.5.
+#: Held-out variants drawn for version 0.5.
 HELD_OUT_WORKLOADS = (
     "criteo1tb_embed_init",
     "fastmri_tanh",
@@ -40,7 +40,7 @@ HELD_OUT_WORKLOADS = (
     "ogbg_model_size",
     "wmt_glu_tanh",
 )
-#: workload -> (validation metric, value).
+#: workload -> (validation metric, target value).
 TARGETS: dict[str, tuple[str, float]] = {
     "cifar": ("accuracy", 0.85),
     "criteo1tb": ("loss", 0.123735),

@@ -1,4 +1,4 @@
-"""The verdicts of many gates at once, each looked at after every pair until it decides: for simulations."""
+"""Runs many gates at once, each until its first decision, for simulations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.evidence import log_evidence
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.scale import past_scales
 from harness.scoring.sequential.verdict import ALPHA, GateOutcome, judge_position
 from harness.scoring.stats import hodges_lehmann
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
-    Reached = NDArray[np.bool_]
+    Booleans = NDArray[np.bool_]
 
-#: Gates worked on at a time, so that the pairwise distances fit into the cache.
-ROWS = 1000
+#: Number of gates computed at a time, so that their pairwise distances fit into the processor's cache.
+GATES_PER_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,29 +29,31 @@ class GateRuns:
     """The outcomes of many gates.
 
     Args:
-        outcomes: of each gate.
-        pairs: at which it was decided; the number of pairs there were if it was not.
+        outcomes: outcome of each gate.
+        pairs: number of pairs at which each gate was decided; the number of all pairs for an undecided gate.
     """
 
     outcomes: tuple[GateOutcome, ...]
     pairs: tuple[int, ...]
 
     def rate(self, *outcomes: GateOutcome) -> float:
-        """Share of the gates with one of these outcomes."""
+        """Return the fraction of gates that have one of these outcomes."""
         return sum(outcome in outcomes for outcome in self.outcomes) / len(self.outcomes)
 
 
-def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float = MARGIN) -> GateRuns:
-    """`decide` after every pair of every row until it is not `undecided`, without computing any interval's ends.
+def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT) -> GateRuns:
+    """Return for each gate the outcome of `decide` after the first pair at which it is not `undecided`.
 
-    The evidence falls in the centre, so three centres (−min_effect, 0 and min_effect) tell where the interval lies.
+    The ends of the confidence sequences are not computed. The evidence decreases in the centre, so the evidence at the
+    centres −min_effect, 0 and min_effect determines the outcome.
 
     Args:
-        differences: (gates, pairs), no NaN.
-        alpha, min_effect: of each gate.
+        differences: array of shape (gates, pairs), without NaN.
+        alpha: error level of each gate.
+        min_effect: smallest effect of each gate, as a log ratio.
 
     Raises:
-        UsageError: an unusable alpha or min_effect.
+        UsageError: alpha or min_effect is out of range.
     """
     import numpy as np
 
@@ -59,33 +61,37 @@ def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float
     x = np.asarray(differences, dtype=float)
     outcomes: list[GateOutcome] = []
     pairs: list[int] = []
-    for start in range(0, len(x), ROWS):
-        rows = x[start : start + ROWS]
-        bounds = _bound_intervals(rows, -math.log(alpha), min_effect)
+    for start in range(0, len(x), GATES_PER_BATCH):
+        rows = x[start : start + GATES_PER_BATCH]
+        excluded = _excluded_centres(rows, -math.log(alpha), min_effect)
         for i, row in enumerate(rows):
-            outcome, n = _first_decision(row, bounds[:, i], min_effect)
+            outcome, n = _first_decision(row, excluded[:, i], min_effect)
             outcomes.append(outcome)
             pairs.append(n)
     return GateRuns(outcomes=tuple(outcomes), pairs=tuple(pairs))
 
 
-def _bound_intervals(rows: Floats, threshold: float, min_effect: float) -> Reached:
-    """(6, gates, pairs): whether each of −min_effect, 0, min_effect lies below the interval; whether it lies above."""
+def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Booleans:
+    """Return an array of shape (6, gates, pairs).
+
+    Entries 0 to 2: whether −min_effect, 0 and min_effect are below the confidence sequence. Entries 3 to 5: whether
+    they are above it.
+    """
     import numpy as np
 
-    spreads = past_spreads(rows)
-    sides = [log_evidence(rows, centre=centre, spreads=spreads) for centre in (-min_effect, 0.0, min_effect)]
+    scales = past_scales(rows)
+    sides = [log_evidence(rows, centre=centre, scales=scales) for centre in (-min_effect, 0.0, min_effect)]
     log_wealth = np.array([side.better for side in sides] + [side.worse for side in sides])
     return np.asarray(np.maximum.accumulate(log_wealth, axis=-1) >= threshold)
 
 
-def _first_decision(row: Floats, bounds: Reached, min_effect: float) -> tuple[GateOutcome, int]:
+def _first_decision(row: Floats, excluded: Booleans, min_effect: float) -> tuple[GateOutcome, int]:
     import numpy as np
 
-    # Nothing is decided while 0 and either of ±min_effect fit.
-    possible = bounds[1] | bounds[4] | (bounds[0] & bounds[5])
-    for n in np.flatnonzero(possible) + 1:
-        position = bounds[:, n - 1].tolist()
+    # A decision requires that 0 is excluded, or both of ±min_effect.
+    decidable = excluded[1] | excluded[4] | (excluded[0] & excluded[5])
+    for n in np.flatnonzero(decidable) + 1:
+        position = excluded[:, n - 1].tolist()
         outcome = judge_position(position[:3], position[3:], hodges_lehmann(row[:n].tolist()), min_effect)
         if outcome != "undecided":
             return outcome, int(n)

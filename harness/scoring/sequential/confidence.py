@@ -1,4 +1,4 @@
-"""The confidence sequence: at every look the centres against which the evidence has never reached 1/α.
+"""The confidence sequence: after every pair, the centres against which the evidence has never reached 1/α.
 
 Source: Time-Uniform, Nonparametric, Nonasymptotic Confidence Sequences, Howard, Ramdas, McAuliffe and Sekhon 2021,
     arXiv 1810.08240 (a confidence sequence is the inversion of tests that hold at every look)
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.scoring.sequential.differences import check_differences, check_gate
-from harness.scoring.sequential.evidence import CUT, log_evidence
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.evidence import MAX_SCORE, log_evidence
+from harness.scoring.sequential.scale import past_scales
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,38 +20,43 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Halvings of the bracket around an end; the ends are then exact to rounding.
-HALVINGS = 80
+#: Number of bisection steps for an end of the interval, enough for floating-point precision.
+BISECTION_STEPS = 80
 
 
 class CentreInterval(NamedTuple):
-    """The centres that are not excluded: from `low` to `high`, ±inf where a side is open; empty if low > high."""
+    """The interval of centres that are not excluded.
+
+    Args:
+        low: lower end; -inf where the interval is open below.
+        high: upper end; inf where the interval is open above. `low > high` means that the interval is empty.
+    """
 
     low: float
     high: float
 
     @property
     def empty(self) -> bool:
-        """Whether every centre is excluded: early and late pairs cannot come from one symmetric law."""
+        """Whether every centre is excluded, so that no symmetric distribution is consistent with all pairs."""
         return self.low > self.high
 
 
 def confidence_sequence(
-    differences: Sequence[float], *, alpha: float = 0.05, spreads: Floats | None = None
+    differences: Sequence[float], *, alpha: float = 0.05, scales: Floats | None = None
 ) -> CentreInterval:
-    """The interval for the centre after all these pairs, the intersection of those after each of them.
+    """Return the interval for the centre after all given pairs, the intersection of the intervals after each pair.
 
-    If each difference is symmetric about the centre, the centre lies in it at every look with probability 1 − alpha. It
-    is (−inf, inf) until enough pairs (`least_pairs`: six at 5 %) agree. Breaks may leave one side open; both ends are
-    +inf where breaks of B alone exclude every finite centre.
+    If each difference is symmetric about the centre, the probability that all intervals contain the centre is at least
+    1 − alpha. The interval is (−inf, inf) until enough pairs agree (`fewest_deciding_pairs`: six at 5 %). Breakdowns of
+    one side may leave one end infinite. Both ends are +inf where breakdowns of B exclude every finite centre.
 
     Args:
-        differences: one per pair, in the order of the pairs; ±inf for a pair in which one side broke.
-        alpha: error of both ends together.
-        spreads: `past_spreads(differences)` where it has been computed already.
+        differences: one difference for each pair, in the order of the pairs; ±inf where one side broke down.
+        alpha: error level of both ends together.
+        scales: `past_scales(differences)`; None to compute it.
 
     Raises:
-        UsageError: no differences, NaN, or alpha outside (0, 1).
+        UsageError: there are no differences, one is NaN, or alpha is outside (0, 1).
 
     >>> confidence_sequence([0.02] * 5), confidence_sequence([0.02] * 6)
     (CentreInterval(low=-inf, high=inf), CentreInterval(low=0.02, high=0.02))
@@ -61,32 +66,32 @@ def confidence_sequence(
     check_differences(differences)
     check_gate(alpha, 0.0)
     x = np.asarray(differences, dtype=float)
-    spreads = past_spreads(x) if spreads is None else spreads
-    low = _lower_end(x, spreads, -math.log(alpha))
-    # The mirrored differences give the other end; 0.0 - x turns -0.0 into 0.0.
-    return CentreInterval(low=low, high=0.0 - _lower_end(-x, spreads, -math.log(alpha)))
+    scales = past_scales(x) if scales is None else scales
+    low = _lower_end(x, scales, -math.log(alpha))
+    # The negated differences give the upper end. `0.0 - x` replaces -0.0 by 0.0.
+    return CentreInterval(low=low, high=0.0 - _lower_end(-x, scales, -math.log(alpha)))
 
 
-def _lower_end(x: Floats, spreads: Floats, threshold: float) -> float:
-    """The largest centre against which `better` has reached the threshold; it falls in the centre."""
+def _lower_end(x: Floats, scales: Floats, threshold: float) -> float:
+    """Return the largest centre against which the evidence `better` has reached the threshold."""
     import numpy as np
 
     def excluded(centre: float) -> bool:
-        return bool(log_evidence(x, centre=centre, spreads=spreads).better.max() >= threshold)
+        return bool(log_evidence(x, centre=centre, scales=scales).better.max() >= threshold)
 
     finite = x[np.isfinite(x)]
     if not finite.size:
         return math.inf if excluded(0.0) else -math.inf
-    # Beyond this margin every finite difference has the largest score there is, and nothing changes any more.
-    margin = CUT * float(np.nanmax(spreads, initial=0.0)) + float(np.abs(finite).max()) + 1.0
+    # Beyond this margin every finite difference has the maximal score, so the evidence is constant.
+    margin = MAX_SCORE * float(np.nanmax(scales, initial=0.0)) + float(np.abs(finite).max()) + 1.0
     left, right = float(finite.min()) - margin, float(finite.max()) + margin
     if not excluded(left):
         return -math.inf
     if excluded(right):
         return math.inf
-    for _ in range(HALVINGS):
+    for _ in range(BISECTION_STEPS):
         middle = (left + right) / 2
         left, right = (middle, right) if excluded(middle) else (left, middle)
-    # Where the evidence jumps, as with constant differences, it jumps at one of them.
+    # The evidence may be discontinuous, for example for equal differences. It then jumps at one of the differences.
     jumps = finite[(left < finite) & (finite <= right)]
     return float(jumps.min()) if jumps.size else right

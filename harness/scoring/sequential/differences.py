@@ -1,4 +1,4 @@
-"""Paired differences: the log multiplier of A over B at each seed, with breaks as the worst outcome."""
+"""Paired differences: the log multiplier of A over B at each seed; a breakdown is the worst outcome."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from harness.errors import UsageError
 
 
 def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """a − b per pair of log multipliers: 0 where both broke, −inf where A alone broke, +inf where B alone did.
+    """Return a − b for each pair of log multipliers: 0 where both runs broke down, ∓inf where only A or only B did.
 
     Args:
-        a: log multipliers of A, one per seed; higher is better, −inf for a run that missed or broke.
-        b: log multipliers of B at the same seeds.
+        a: log multipliers of A, one for each seed; higher is better, −inf for a run that missed or broke down.
+        b: log multipliers of B at the same seeds, in the same order.
 
     Raises:
-        UsageError: unequal lengths, NaN or +inf.
+        UsageError: the lengths differ, or a value is NaN or +inf.
 
     >>> pair_log_multipliers([0.5, -math.inf, -math.inf, 0.0], [0.25, 0.0, -math.inf, -math.inf])
     [0.25, -inf, 0.0, inf]
@@ -25,32 +25,31 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
         raise UsageError(f"cannot pair {len(a)} runs with {len(b)}", fix="give one run of each side per seed")
     for value in (*a, *b):
         if math.isnan(value) or value == math.inf:
-            raise UsageError(f"a log multiplier is {value!r}", fix="write -inf for a run that missed or broke")
+            raise UsageError(f"a log multiplier is {value!r}", fix="write -inf for a run that missed or broke down")
     return [0.0 if x == y else x - y for x, y in zip(a, b, strict=True)]
 
 
 def mean_over_workloads(differences: Mapping[str, Sequence[float]]) -> list[float]:
-    """The mean over workloads of each seed's differences.
+    """Return the mean over workloads of the differences of each seed.
 
-    An infinite difference makes the mean infinite. A seed at which A alone broke on one workload and B alone on another
-    is a tie (0): neither is worse.
+    An infinite difference makes the mean infinite. A seed with both +inf and −inf is a tie (0).
 
     Args:
-        differences: workload -> one difference per seed, the seeds in the same order everywhere.
+        differences: workload -> one difference for each seed, in the same order of seeds for every workload.
 
     Raises:
-        UsageError: no workloads, or workloads with different numbers of pairs.
+        UsageError: there are no workloads, or they have different numbers of pairs.
 
     >>> mean_over_workloads({"v": [1.0, 2.0, math.inf], "w": [3.0, -math.inf, -math.inf]})
     [2.0, -inf, 0.0]
     """
     counts = {workload: len(values) for workload, values in differences.items()}
     if not counts:
-        raise UsageError("no workload to decide on", fix="name at least one workload")
+        raise UsageError("there is no workload to decide on", fix="name at least one workload")
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{workload} {count}" for workload, count in counts.items())
         raise UsageError(
-            f"the workloads have different numbers of pairs ({listed})", fix="use the seeds that every workload has"
+            f"the workloads have different numbers of pairs ({listed})", fix="run the same seeds on every workload"
         )
     return [_mean(seed) for seed in zip(*differences.values(), strict=True)]
 
@@ -62,24 +61,22 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def check_differences(differences: Sequence[float]) -> None:
-    """Refuse differences from which nothing can be decided.
+    """Raise an error if the differences cannot be tested.
 
     Raises:
-        UsageError: no differences, or NaN.
+        UsageError: there are no differences, or one is NaN.
     """
     if not len(differences):
-        raise UsageError("no pair to decide from", fix="run at least one seed of A and of B")
+        raise UsageError("there is no pair to decide from", fix="run at least one seed of A and of B")
     if any(math.isnan(value) for value in differences):
-        raise UsageError(
-            "a paired difference is NaN", fix="count a run without a metric as broken (-inf), or leave its seed out"
-        )
+        raise UsageError("a paired difference is NaN", fix="write -inf for a run without a metric, or omit its seed")
 
 
 def check_gate(alpha: float, min_effect: float) -> None:
-    """Refuse an error level or a smallest effect that cannot be used.
+    """Raise an error if the error level or the smallest effect of a gate is out of range.
 
     Raises:
-        UsageError: alpha outside (0, 1), or a smallest effect that is negative or not finite.
+        UsageError: alpha is outside (0, 1), or the smallest effect is negative or not finite.
     """
     if not 0 < alpha < 1:
         raise UsageError(f"the error level alpha is {alpha!r}", fix="give a number between 0 and 1, for example 0.05")

@@ -1,4 +1,4 @@
-"""A/A resolution: gates resampled from stored runs of one submission, whose verdicts can only be false."""
+"""A/A resolution: gates between stored runs of one submission, for which `better` and `worse` are false verdicts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
 from harness.scoring.hit_rates import Rate, hit_rate
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.batch import run_gates
 from harness.scoring.sequential.verdict import ALPHA
 
@@ -23,10 +23,11 @@ class Resolution:
     """The outcomes of resampled A/A gates.
 
     Args:
-        gates, pairs: how many, and the most pairs of one.
-        false: share of `better` and `worse`, with its Wilson interval.
-        equivalent: share of `equivalent`.
-        median_pairs: median of the pairs until `equivalent`; None where no gate came to it.
+        gates: number of gates.
+        pairs: largest number of pairs of a gate.
+        false: fraction of gates with the outcome `better` or `worse`, with its Wilson interval.
+        equivalent: fraction of gates with the outcome `equivalent`.
+        median_pairs: median number of pairs until `equivalent`; None if no gate has this outcome.
     """
 
     gates: int
@@ -42,24 +43,25 @@ def resample_gates(
     gates: int = 2000,
     max_pairs: int = 40,
     alpha: float = ALPHA,
-    min_effect: float = MARGIN,
+    min_effect: float = MIN_EFFECT,
     seed: int = 0,
 ) -> Resolution:
-    """Gates between runs of one submission, drawn from those that are stored.
+    """Run gates between stored runs of one submission, drawn at random.
 
-    Each gate shuffles the runs and pairs neighbours, shuffling again where one pass gives too few pairs: no run meets
-    itself, and the sign of a pair is a fair coin by construction. The seeds differ within a pair, so the differences
-    are wider than those of a gate, whose two sides share the seed.
+    Each gate shuffles the runs and pairs neighbours. If one shuffle gives too few pairs, the runs are shuffled again.
+    A run is never paired with itself, and each sign is equally likely by construction. The two runs of a pair have
+    different seeds, so the differences vary more than those of a real gate, in which both sides have the same seed.
 
     Args:
-        log_multipliers: (runs,) or (runs, workloads): one value per run, −inf for a broken one.
-        gates: gates to draw.
-        max_pairs: pairs after which a gate ends.
-        alpha, min_effect: of each gate.
-        seed: of the draw.
+        log_multipliers: array of shape (runs,) or (runs, workloads); −inf for a run that missed or broke down.
+        gates: number of gates.
+        max_pairs: number of pairs after which a gate ends.
+        alpha: error level of each gate.
+        min_effect: smallest effect of each gate, as a log ratio.
+        seed: seed of the random draws.
 
     Raises:
-        UsageError: fewer than two runs, NaN or +inf, or no gates or pairs.
+        UsageError: there are fewer than two runs, a value is NaN or +inf, or `gates` or `max_pairs` is below 1.
     """
     import numpy as np
 
@@ -70,24 +72,24 @@ def resample_gates(
             f"cannot pair runs from an array of shape {np.shape(log_multipliers)}", fix="give two runs or more"
         )
     if np.isnan(values).any() or (values == np.inf).any():
-        raise UsageError("a log multiplier is NaN or inf", fix="write -inf for a run that missed or broke")
+        raise UsageError("a log multiplier is NaN or inf", fix="write -inf for a run that missed or broke down")
     if gates < 1 or max_pairs < 1:
         raise UsageError(f"cannot resample {gates} gates of {max_pairs} pairs", fix="give at least one of each")
     differences = _draw_differences(values, gates, max_pairs, np.random.default_rng(seed))
     runs = run_gates(differences, alpha=alpha, min_effect=min_effect)
-    false = sum(outcome in ("better", "worse") for outcome in runs.outcomes)
-    even = [n for n, outcome in zip(runs.pairs, runs.outcomes, strict=True) if outcome == "equivalent"]
+    false_verdicts = sum(outcome in ("better", "worse") for outcome in runs.outcomes)
+    equivalent_pairs = [n for n, outcome in zip(runs.pairs, runs.outcomes, strict=True) if outcome == "equivalent"]
     return Resolution(
         gates=gates,
         pairs=max_pairs,
-        false=hit_rate(false, gates),
-        equivalent=len(even) / gates,
-        median_pairs=float(np.median(even)) if even else None,
+        false=hit_rate(false_verdicts, gates),
+        equivalent=len(equivalent_pairs) / gates,
+        median_pairs=float(np.median(equivalent_pairs)) if equivalent_pairs else None,
     )
 
 
 def _draw_differences(values: Floats, gates: int, pairs: int, rng: np.random.Generator) -> Floats:
-    """(gates, pairs): means over workloads of the differences of neighbours in shuffled runs."""
+    """Draw differences of neighbours in shuffled runs, averaged over workloads, in the shape (gates, pairs)."""
     import numpy as np
 
     half = len(values) // 2
@@ -98,5 +100,5 @@ def _draw_differences(values: Floats, gates: int, pairs: int, rng: np.random.Gen
     with np.errstate(invalid="ignore"):
         differences = np.where(a == b, 0.0, a - b)
         means = differences.mean(axis=-1)
-    # Breaks on both sides of one seed, on different workloads, are a tie, as in `mean_over_workloads`.
+    # As in `mean_over_workloads`, a pair with both +inf and −inf on different workloads is a tie.
     return np.where(np.isnan(means), 0.0, means)

@@ -1,4 +1,4 @@
-"""The verdict of a gate on paired differences, valid at whatever pair it is asked for."""
+"""The verdict of a gate on paired differences, valid after every pair."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.confidence import CentreInterval, confidence_sequence
 from harness.scoring.sequential.differences import check_differences, check_gate
 from harness.scoring.sequential.evidence import log_evidence
-from harness.scoring.sequential.spread import past_spreads
+from harness.scoring.sequential.scale import past_scales
 from harness.scoring.stats import hodges_lehmann
 
 GateOutcome: TypeAlias = Literal["better", "worse", "equivalent", "identical", "undecided"]
 
-#: Error of a gate, both sides together.
+#: Default error level of a gate, for `better` and `worse` together.
 ALPHA = 0.05
-#: Log of the largest e-value in a verdict; larger ones are cut to it, since a float ends at about exp(709).
-LARGEST_LOG = 700.0
+#: Log of the largest e-value in a verdict. Larger e-values are clipped, because exp(x) overflows at x = 710.
+MAX_LOG_E_VALUE = 700.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdict:
-    """What the pairs say of A against B.
+    """The verdict of a gate on A, compared with B.
 
     Args:
         outcome: `better`, `worse`, `equivalent`, `identical` or `undecided`.
-        pairs: pairs seen.
-        ties: of them, those without a difference.
-        broken_a, broken_b: pairs in which A alone, or B alone, broke or missed.
-        estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf where breaks prevail.
-        low, high: confidence sequence of its centre; ±inf where a side is open, low > high where it is empty.
-        e_better, e_worse: the highest value that the evidence for either side has reached, against a centre of 0;
-            `better` and `worse` need 1/alpha, and 1/e bounds the chance of so much evidence under no effect.
-        alpha: error of `better` and `worse` together.
-        min_effect: log ratio from which an effect counts.
-        note: a remark for the reader, or an empty string.
+        pairs: number of pairs.
+        ties: number of pairs without a difference.
+        broken_a: number of pairs in which only A broke down or missed.
+        broken_b: number of pairs in which only B broke down or missed.
+        estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf where breakdowns prevail.
+        low: lower end of the confidence sequence of the centre; -inf where it is open below.
+        high: upper end of the confidence sequence; inf where it is open above. `low > high` means that it is empty.
+        e_better: largest e-value for `better` after any pair, for the centre 0. The outcome `better` needs 1/alpha; the
+            probability of an e-value this large without an effect is at most 1/e_better.
+        e_worse: largest e-value for `worse`, with the same meaning.
+        alpha: error level of `better` and `worse` together.
+        min_effect: smallest effect that is relevant, as a log ratio.
+        note: a remark for the reader; may be empty.
     """
 
     outcome: GateOutcome
@@ -57,32 +60,35 @@ class GateVerdict:
 
     @property
     def decided(self) -> bool:
-        """Whether the gate may stop."""
+        """Whether the gate has reached an outcome, so that it may stop."""
         return self.outcome != "undecided"
 
 
 def decide(
-    differences: Sequence[float], *, alpha: float = ALPHA, min_effect: float = MARGIN, identical: bool = False
+    differences: Sequence[float], *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT, identical: bool = False
 ) -> GateVerdict:
-    """The verdict after all these pairs.
+    """Return the verdict of a gate after all given pairs.
 
-    - `better`: the confidence sequence lies above 0 and the estimate is at least `min_effect`; `worse`: mirrored.
-    - `equivalent`: the sequence lies inside (−min_effect, min_effect).
-    - `identical`: the caller flags the records as identical, and no pair differs.
-    - `undecided`: anything else.
+    - `better`: the confidence sequence is above 0, and the estimate is at least `min_effect`.
+    - `worse`: the confidence sequence is below 0, and the estimate is at most −`min_effect`.
+    - `equivalent`: the confidence sequence is inside (−min_effect, min_effect).
+    - `identical`: the caller states that the records are identical, and no pair differs.
+    - `undecided`: none of these conditions holds.
 
-    If every difference is symmetric about 0 given the pairs before it, `better` or `worse` is returned at any look with
-    probability `alpha` at most. The verdict depends on the pairs and their order, not on when it was asked for.
+    If every difference is symmetric about 0 given the previous pairs, the probability that `better` or `worse` is
+    returned after any number of pairs is at most `alpha`. The verdict depends only on the pairs and their order.
 
     Args:
-        differences: log multiplier of A over B, one per pair, in the order of the pairs; positive: A is better; +inf
-            where B alone broke or missed, −inf where A alone did, 0 where both did (`pair_log_multipliers`).
-        alpha: error of `better` and `worse` together.
-        min_effect: log ratio from which an effect counts; with 0 nothing is `equivalent`.
-        identical: whether curves and weights of A and B are the same in every pair.
+        differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`).
+            A positive value means that A is better. The value is +inf where only B broke down or missed, −inf where
+            only A did, and 0 where both did.
+        alpha: error level of `better` and `worse` together.
+        min_effect: smallest effect that is relevant, as a log ratio; with 0 no gate is `equivalent`.
+        identical: whether curves and weights of A and B are equal in every pair.
 
     Raises:
-        UsageError: no differences, NaN, an unusable alpha or min_effect, or identical records that differ.
+        UsageError: there are no differences, one is NaN, alpha or min_effect is out of range, or `identical` is True
+            and a pair differs.
 
     >>> decide([0.05, 0.07, 0.04, 0.06, 0.05, 0.06]).outcome, decide([0.01] * 6).outcome
     ('better', 'equivalent')
@@ -92,13 +98,13 @@ def decide(
     if identical and any(differences):
         raise UsageError(
             "the records are flagged as identical, but a pair differs",
-            fix="compare the records again, or leave `identical` out",
+            fix="compare the records again, or omit `identical`",
         )
-    spreads = past_spreads(differences)
-    interval = confidence_sequence(differences, alpha=alpha, spreads=spreads)
+    scales = past_scales(differences)
+    interval = confidence_sequence(differences, alpha=alpha, scales=scales)
     estimate = hodges_lehmann(differences)
-    evidence = log_evidence(differences, centre=(-min_effect, 0.0, min_effect), spreads=spreads)
-    peaks = evidence.better.max(axis=-1), evidence.worse.max(axis=-1)
+    evidence = log_evidence(differences, centre=(-min_effect, 0.0, min_effect), scales=scales)
+    peaks = evidence.better.max(axis=-1), evidence.worse.max(axis=-1)  # log e-values at the three centres
     below, above = (tuple(bool(peak >= -math.log(alpha)) for peak in side) for side in peaks)
     return GateVerdict(
         outcome="identical" if identical else judge_position(below, above, estimate, min_effect),
@@ -109,8 +115,8 @@ def decide(
         estimate=estimate,
         low=interval.low,
         high=interval.high,
-        e_better=math.exp(min(LARGEST_LOG, float(peaks[0][1]))),
-        e_worse=math.exp(min(LARGEST_LOG, float(peaks[1][1]))),
+        e_better=math.exp(min(MAX_LOG_E_VALUE, float(peaks[0][1]))),
+        e_worse=math.exp(min(MAX_LOG_E_VALUE, float(peaks[1][1]))),
         alpha=alpha,
         min_effect=min_effect,
         note=_explain(interval, estimate, min_effect),
@@ -118,14 +124,14 @@ def decide(
 
 
 def judge_position(below: Sequence[bool], above: Sequence[bool], estimate: float, min_effect: float) -> GateOutcome:
-    """`better`, `worse`, `equivalent` or `undecided`, from where a confidence sequence lies and an estimate.
-
-    Three centres say where it lies, since the evidence falls in the centre.
+    """Return the outcome from the position of a confidence sequence and an estimate.
 
     Args:
-        below: whether each of −min_effect, 0 and min_effect lies below the sequence.
-        above: whether each lies above it; one that lies on both sides is excluded from both, the sequence being empty.
-        estimate, min_effect: log ratios.
+        below: whether each of −min_effect, 0 and min_effect is below the confidence sequence.
+        above: whether each of −min_effect, 0 and min_effect is above it. If the confidence sequence is empty, a value
+            may be both below and above it.
+        estimate: estimated log multiplier of A over B.
+        min_effect: smallest effect that is relevant, as a log ratio.
 
     >>> judge_position((True, True, False), (False, False, False), 0.04, 0.03)
     'better'
@@ -143,11 +149,11 @@ def judge_position(below: Sequence[bool], above: Sequence[bool], estimate: float
 
 def _explain(interval: CentreInterval, estimate: float, min_effect: float) -> str:
     if interval.empty:
-        return "no centre fits all pairs: early and late pairs differ, so start again with new seeds"
+        return "early and late pairs differ, so that no centre is consistent with all pairs; start again with new seeds"
     if math.isinf(estimate):
-        return f"{'B' if estimate > 0 else 'A'} broke so often that the estimate is infinite"
+        return f"{'B' if estimate > 0 else 'A'} broke down so often that the estimate is infinite"
     if math.isinf(interval.low) != math.isinf(interval.high):
-        return f"the interval is open {'above' if math.isinf(interval.high) else 'below'}, because of breaks"
+        return f"the interval is open {'above' if math.isinf(interval.high) else 'below'}, because runs broke down"
     if (interval.low > 0 or interval.high < 0) and abs(estimate) < min_effect:
-        return "there is an effect, but the estimate is below the smallest effect that counts"
+        return "there is an effect, but the estimate is below the smallest relevant effect"
     return ""

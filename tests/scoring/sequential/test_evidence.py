@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.scoring.sequential import evidence
-from harness.scoring.sequential.evidence import least_pairs, log_evidence, log_factors, mix_bets, scale_scores
+from harness.scoring.sequential.evidence import fewest_deciding_pairs, log_evidence, log_factors, mix_bets, scale_scores
 
 INF = math.inf
 sizes = st.lists(st.one_of(st.floats(0, 1e3), st.just(INF), st.integers(0, 2).map(float)), min_size=1, max_size=8)
@@ -59,7 +59,7 @@ def test_errors_counted_exactly(alpha: float) -> None:
 
 def test_factor_is_the_likelihood_ratio_of_a_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     """Normal law with mean δ and deviation 1: P(+ | size) over ½, from scipy's densities."""
-    monkeypatch.setattr(evidence, "STAKE", 1.0)
+    monkeypatch.setattr(evidence, "MAX_STAKE", 1.0)
     z = np.linspace(-2, 2, 41)
     for (_, effect), factors in zip(evidence.BETS, np.exp(log_factors(z)), strict=True):
         plus, minus = scipy.stats.norm.pdf(z, effect), scipy.stats.norm.pdf(-z, effect)
@@ -68,18 +68,18 @@ def test_factor_is_the_likelihood_ratio_of_a_sign(monkeypatch: pytest.MonkeyPatc
 
 def test_above_de_la_penas_supermartingale(monkeypatch: pytest.MonkeyPatch) -> None:
     """With fixed λ the product is exp(λS) / ∏ cosh(λd), never below exp(λS − λ²V/2)."""
-    monkeypatch.setattr(evidence, "STAKE", 1.0)
+    monkeypatch.setattr(evidence, "MAX_STAKE", 1.0)
     monkeypatch.setattr(evidence, "BETS", ((1.0, 0.7),))
     d = np.random.default_rng(0).normal(0.3, 0.6, 30).clip(-2, 2)
-    product = log_evidence(d, spreads=np.ones(30)).better + math.log(2)
+    product = log_evidence(d, scales=np.ones(30)).better + math.log(2)
     closed = np.cumsum(0.7 * d - np.log(np.cosh(0.7 * d)))
     assert product == pytest.approx(closed)
     assert (product >= np.cumsum(0.7 * d) - 0.7**2 * np.cumsum(d**2) / 2).all()
 
 
 def test_first_pair_by_hand() -> None:
-    staked = sum(weight * (1 + evidence.STAKE * math.tanh(effect)) for weight, effect in evidence.BETS)
-    lost = sum(weight * (1 - evidence.STAKE * math.tanh(effect)) for weight, effect in evidence.BETS)
+    staked = sum(weight * (1 + evidence.MAX_STAKE * math.tanh(effect)) for weight, effect in evidence.BETS)
+    lost = sum(weight * (1 - evidence.MAX_STAKE * math.tanh(effect)) for weight, effect in evidence.BETS)
     result = log_evidence([4.0])
     assert np.exp(result.better) == pytest.approx([staked / 2])
     assert np.exp(result.worse) == pytest.approx([lost / 2])
@@ -137,7 +137,7 @@ def test_ties_say_nothing_and_breaks_are_clear_signs() -> None:
     lost = log_evidence([0.1, 0.2, 0.15, 0.1, -INF])
     assert lost.better[-1] < lost.better[-2]
     # The largest bettor keeps a fiftieth of its wealth.
-    assert lost.better[-1] > lost.better[-2] + math.log(1 - evidence.STAKE)
+    assert lost.better[-1] > lost.better[-2] + math.log(1 - evidence.MAX_STAKE)
     assert np.isfinite(log_evidence([INF, -INF, INF, 0.0]).better).all()
 
 
@@ -157,7 +157,7 @@ def test_scores() -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 0.05, 1e-3, 1e-6, 1e-12])
 def test_least_pairs(alpha: float) -> None:
-    n = least_pairs(alpha)
+    n = fewest_deciding_pairs(alpha)
     better = log_evidence([INF] * n).better
     assert better[-1] >= -math.log(alpha)
     assert n == 1 or better[-2] < -math.log(alpha)
@@ -166,7 +166,7 @@ def test_least_pairs(alpha: float) -> None:
 
 def test_least_pairs_refuses() -> None:
     with pytest.raises(UsageError, match="alpha"):
-        least_pairs(0.0)
+        fewest_deciding_pairs(0.0)
 
 
 def test_mixture_of_wealth() -> None:

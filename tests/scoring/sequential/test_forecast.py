@@ -10,7 +10,7 @@ import pytest
 from harness.errors import UsageError
 from harness.scoring.sequential.batch import run_gates
 from harness.scoring.sequential.forecast import forecast_pairs
-from harness.scoring.sequential.spread import shamos_spread
+from harness.scoring.sequential.scale import shamos_scale
 from harness.scoring.stats import hodges_lehmann
 
 INF = math.inf
@@ -67,7 +67,7 @@ def test_comes_near_on_average() -> None:
     start = rng.normal(0.0, 1.0, 10)
     start += 0.5 - hodges_lehmann(start.tolist())
     expected = forecast_pairs(start.tolist(), min_effect=0.0)
-    more = rng.normal(0.5, float(shamos_spread(start)), (400, 80))
+    more = rng.normal(0.5, float(shamos_scale(start)), (400, 80))
     runs = run_gates(np.concatenate([np.tile(start, (400, 1)), more], axis=1), min_effect=0.0)
     actual = np.median([n - 10 for n in runs.pairs])
     assert expected == pytest.approx(actual, rel=0.3)

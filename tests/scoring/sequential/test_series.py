@@ -11,28 +11,28 @@ import pytest
 
 from harness.errors import UsageError
 from harness.scoring.sequential.series import (
-    SHARES_TOTAL,
+    DISCOUNT_TOTAL,
     SeriesState,
     exceeds_series_level,
     record_candidate,
+    series_discount,
     series_level,
-    series_share,
 )
 from harness.scoring.sequential.verdict import decide
 
 
 def test_shares_fall_and_sum_to_one() -> None:
-    shares = [series_share(t) for t in range(1, 200_001)]
+    shares = [series_discount(t) for t in range(1, 200_001)]
     assert all(a > b for a, b in itertools.pairwise(shares))
     # The rest of the sum lies between two integrals of 1 / (x ln² x), which is the derivative of -1 / ln x.
-    rest = [1 / math.log(m) / SHARES_TOTAL for m in (200_002, 200_001)]
+    rest = [1 / math.log(m) / DISCOUNT_TOTAL for m in (200_002, 200_001)]
     assert 0.99999 < math.fsum(shares) + rest[0] <= math.fsum(shares) + rest[1] <= 1.0
 
 
 def test_levels_follow_lond() -> None:
     state = SeriesState(alpha=0.1)
     for t, kept in enumerate([False, True, False, True, True], start=1):
-        assert series_level(state) == pytest.approx(0.1 * series_share(t) * (state.kept + 1))
+        assert series_level(state) == pytest.approx(0.1 * series_discount(t) * (state.kept + 1))
         state = record_candidate(state, kept=kept)
     assert state == SeriesState(alpha=0.1, tested=5, kept=3)
 
@@ -73,13 +73,13 @@ def test_expected_false_discoveries_of_fair_bets() -> None:
 
 
 def test_refuses() -> None:
-    with pytest.raises(UsageError, match="3 candidates kept of 2") as caught:
+    with pytest.raises(UsageError, match="kept 3 of 2 candidates") as caught:
         SeriesState(tested=2, kept=3)
     assert caught.value.fix
     with pytest.raises(UsageError, match="alpha"):
         SeriesState(alpha=0.0)
     with pytest.raises(UsageError, match="no candidate 0"):
-        series_share(0)
+        series_discount(0)
     for e_value in (-1.0, math.nan):
         with pytest.raises(UsageError, match="e-value"):
             exceeds_series_level(SeriesState(), e_value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential import verdict
 from harness.scoring.sequential.batch import run_gates
 from harness.scoring.sequential.verdict import decide, judge_position
@@ -42,19 +42,19 @@ def test_an_effect_below_the_smallest_is_not_better() -> None:
     result = decide([0.020, 0.022, 0.018, 0.021, 0.019, 0.035, 0.020])
     assert result.low > 0
     assert result.outcome in ("undecided", "equivalent")
-    assert "below the smallest effect" in result.note
+    assert "below the smallest relevant effect" in result.note
     assert decide([0.020, 0.022, 0.018, 0.021, 0.019, 0.035, 0.020], min_effect=0.0).outcome == "better"
 
 
 def test_estimate_alone_does_not_decide() -> None:
     wide = [0.5, -0.4, 0.9, -0.3, 0.6, 0.2, -0.1]
-    assert decide(wide).estimate > MARGIN
+    assert decide(wide).estimate > MIN_EFFECT
     assert decide(wide).outcome == "undecided"
 
 
 @pytest.mark.parametrize(
     ("value", "outcome"),
-    [(0.0, "equivalent"), (0.01, "equivalent"), (-0.029, "equivalent"), (MARGIN, "better"), (-0.05, "worse")],
+    [(0.0, "equivalent"), (0.01, "equivalent"), (-0.029, "equivalent"), (MIN_EFFECT, "better"), (-0.05, "worse")],
 )
 def test_constant_differences(value: float, outcome: str) -> None:
     assert decide([value] * 6).outcome == outcome
@@ -132,7 +132,7 @@ def test_stricter_levels_need_more_pairs() -> None:
 
 
 def test_evidence_beyond_floats_is_written_as_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "LARGEST_LOG", 2.0)
+    monkeypatch.setattr(verdict, "MAX_LOG_E_VALUE", 2.0)
     assert decide(CLEAR).e_better == math.exp(2.0)
     assert decide(CLEAR).outcome == "better"
 
