@@ -1,4 +1,4 @@
-"""The kinds of parts that a recipe is composed of: one table, from which everything else about kinds follows."""
+"""The table of the kinds of parts. Documentation, validation and recipes are derived from it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ class PartKind(Data, frozen=True, kw_only=True):
     """One kind of part.
 
     Args:
-        name: how a plugin names the kind; also the field of `Recipe` that a part of this kind fills.
-        title: the heading over its parts in the documents.
-        purpose: what a part of this kind decides, one line.
-        called_with: what the part is called with, beside its hyperparameters.
-        returns: what it returns.
-        implied_needs: needs that every part of this kind has, declared or not (see `harness.contract.entries.NEEDS`).
-        required: whether a submission that consists of parts alone must have one.
+        name: name of the kind in entries, and of the field of `Recipe` that holds a part of this kind.
+        title: heading of the kind's section in the documentation.
+        purpose: what a part of this kind does, in one line.
+        called_with: the positional arguments of a part, in words; hyperparameters are keyword arguments.
+        returns: what a part returns, in words.
+        implied_needs: needs of every part of this kind, in addition to declared ones (see
+            `harness.contract.entries.NEEDS`).
+        required: whether a submission that consists of parts alone must have a part of this kind.
     """
 
     name: str
@@ -92,11 +93,11 @@ _ROWS = (
         returns="a function called after every update",
     ),
 )
-#: Every kind by its name. A new kind is a new row here, and a field of `Recipe` that says when the part is called.
+#: Every kind by name. To add a kind, add a row above and a field of `Recipe`, and call the part in `RecipeSubmission`.
 PART_KINDS: Mapping[str, PartKind] = MappingProxyType({row.name: row for row in _ROWS})
 
 if TYPE_CHECKING:
     PartKindName: TypeAlias = str
 else:
-    #: The name of a kind: what an entry is decoded against follows from the table.
+    #: The name of a kind. msgspec validates entries against this type, which is built from the table.
     PartKindName = Literal[tuple(PART_KINDS)]

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from harness.contract.events import ClockEdge, Warned
+from harness.contract.events import ClockChanged, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
 from harness.worker import checkpoint, compile_cache, rng
@@ -192,7 +192,7 @@ def build_clock(device: torch.device, emit: Emit) -> Clock:
     return Clock(
         synchronizer(device),
         lambda running, seconds, process_seconds: emit(
-            ClockEdge(running=running, seconds=seconds, process_seconds=process_seconds)
+            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds)
         ),
     )
 
