@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.contract.events import AnyEvent, ClockChanged, Done, Evaluated, Ready, Warned, DevicesSampled
+from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, Ready, Warned
 from harness.contract.record import DeviceLog, Record, is_complete
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher

@@ -1,4 +1,4 @@
-"""How a run ended that raised an error."""
+"""Converts the error that ended a run to the run's last event."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
 
 def describe_failure(error: Exception, spec: RunSpec) -> Done:
-    """The last event of a run that an error ended: the status that it means, and a reason in one line.
+    """Return the last event of a run that an error ended, with the status and a reason in one line.
 
-    The traceback of an error that the harness does not know goes to standard error, which is the worker's log.
+    The traceback of an unexpected error is printed to standard error, which is the worker's log.
     """
     status: Status = "crashed"
     if isinstance(error, RejectedError):
@@ -42,5 +42,5 @@ def _describe_location(error: BaseException) -> str:
 
 
 def _is_disk_full(error: BenchError) -> bool:
-    """Whether a file could not be written. The trial is sound: it resumes from its checkpoint when there is room."""
+    """Return whether a file could not be written. The trial then resumes from its checkpoint when its command is run."""
     return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

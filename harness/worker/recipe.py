@@ -119,7 +119,7 @@ class RecipeSubmission:
         self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
         # Statistics need recomputing only where the weights that are evaluated are not those that are trained.
         swaps = self._averager is not None or any(_swaps_weights(o) for o in self._optimizers)
-        self._statistics = BatchStatistics.of(model) if swaps else None
+        self._statistics = BatchStatistics.from_model(model) if swaps else None
         self._step = 0
         self.lr = 0.0
 
@@ -215,7 +215,7 @@ class RecipeSubmission:
         try:
             with (
                 nullcontext() if self._averager is None else self._averager.swapped(),
-                nullcontext() if self._statistics is None else self._statistics.refreshed(),
+                nullcontext() if self._statistics is None else self._statistics.use_recomputed(),
             ):
                 yield
         finally:
