@@ -42,5 +42,5 @@ def _describe_location(error: BaseException) -> str:
 
 
 def _is_disk_full(error: BenchError) -> bool:
-    """Return whether a file could not be written. The trial then resumes from its checkpoint when its command is run."""
+    """Return whether a file could not be written. The trial can then resume from its checkpoint."""
     return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

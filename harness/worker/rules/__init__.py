@@ -29,7 +29,7 @@ def rule_docs() -> Iterator[tuple[str, str]]:
 def load_rules(spec: RunSpec) -> RuleChecker:
     """The rules that apply to a trial, in alphabetical order; those that communicate come last."""
     classes = (load_rule(name) for name in rule_names())
-    return RuleChecker([rule(spec) for rule in classes if rule.applies(spec)])
+    return RuleChecker([rule(spec) for rule in classes if rule.applies_to(spec)])
 
 
 def load_rule(name: str) -> type[Rule]:

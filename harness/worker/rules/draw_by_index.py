@@ -19,7 +19,7 @@ class DrawByIndex(Rule):
     """Looks at every draw on a stream."""
 
     @classmethod
-    def applies(cls, spec: RunSpec) -> bool:
+    def applies_to(cls, spec: RunSpec) -> bool:
         return spec.workload.facts.access == "stream"
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:

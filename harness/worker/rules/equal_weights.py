@@ -31,7 +31,7 @@ class EqualWeights(Rule):
     collective = True
 
     @classmethod
-    def applies(cls, spec: RunSpec) -> bool:
+    def applies_to(cls, spec: RunSpec) -> bool:
         return spec.ranks > 1
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
