@@ -159,7 +159,7 @@ class TrainingRun:
     def _metrics(self, split: Split) -> dict[str, float]:
         began = time.perf_counter()
         stage = self.state.position.stage if self.facts.stages else None
-        with self.work.uncounted():
+        with self.work.pause_counting():
             metrics = evaluate_split(self.workload, self.state.model, split, stage, self.group)
         self.state.add_usage(evaluation_seconds=time.perf_counter() - began)
         return metrics

@@ -48,7 +48,7 @@ class Workload(Protocol):
         ...
 
     def parameter_kinds(self, model: nn.Module) -> Mapping[str, Kind]:
-        """Return the kind of every parameter by its name in `named_parameters()`, where a tied parameter has one name."""
+        """Return the kind of every parameter by its name in `named_parameters()`."""
         ...
 
     def train_data(self, seed: int) -> Pool | Stream:
