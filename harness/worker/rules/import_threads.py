@@ -1,4 +1,4 @@
-"""No thread that the import of a submission starts is alive after the import.
+"""The import of a submission leaves no thread running.
 
 Forbidden: a thread that starts while the submission or one of its parts is imported or prepared, and that is alive
 afterwards.
