@@ -53,14 +53,14 @@ _ROWS = (
         title="Weight averaging",
         purpose="evaluates other weights than those that are trained",
         called_with="the model",
-        returns="an `Averager`: `update()`, `swapped()`, state",
+        returns="an `Averager` with `update()`, `swapped()` and state",
     ),
     PartKind(
         name="order",
         title="Data order",
         purpose="chooses the examples of every batch from the pool",
         called_with="the task",
-        returns="an `Order`: `take(n, examples)`, state",
+        returns="an `Order` with `take(n, examples)` and state",
         implied_needs=frozenset({"pool"}),
     ),
     PartKind(
@@ -68,7 +68,7 @@ _ROWS = (
         title="Replay",
         purpose="mixes stored examples of a stream into every batch",
         called_with="the task",
-        returns="a `Replayer`: `mix(fresh, buffer)`",
+        returns="a `Replayer` with `mix(fresh, replay)`",
         implied_needs=frozenset({"replay"}),
     ),
     PartKind(
@@ -76,21 +76,21 @@ _ROWS = (
         title="Gradients",
         purpose="computes the gradients in place of one backward pass",
         called_with="the model and the task",
-        returns="a function of `work` and a batch, in place of `work.backward(batch)`",
+        returns="a function (`work`, batch) that is called instead of `work.backward(batch)`",
     ),
     PartKind(
         name="penalty",
         title="Penalties",
         purpose="adds a term to the loss",
         called_with="the model",
-        returns="a function that returns a loss to add",
+        returns="a function that returns a term of the loss",
     ),
     PartKind(
         name="after_step",
         title="After the step",
         purpose="changes the weights after every update",
         called_with="the model",
-        returns="a function called after every update",
+        returns="a function that is called after every update",
     ),
 )
 #: Every kind by name. To add a kind, add a row above and a field of `Recipe`, and call the part in `RecipeSubmission`.
