@@ -120,8 +120,8 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
         known: the names that exist.
 
     >>> print(unknown_name_error("ruleset", "quik", ["quick", "external"]))
-    unknown ruleset 'quik'; did you mean 'quick'? (known: external, quick)
+    unknown ruleset 'quik'; did you mean 'quick'? (choose one of: external, quick)
     """
     names = sorted(known)
-    listed = ", ".join(names) if names else "none"
-    return UsageError(f"unknown {kind} {name!r}{suggest_nearest(name, names)}", fix=f"known: {listed}")
+    fix = f"choose one of: {', '.join(names)}" if names else f"no {kind} exists"
+    return UsageError(f"unknown {kind} {name!r}{suggest_nearest(name, names)}", fix=fix)

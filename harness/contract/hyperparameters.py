@@ -115,7 +115,7 @@ def resolve(
             raise unknown_name_error("hyperparameter", name, space)
         values[name] = parse(name, value, space[name]) if isinstance(value, str) else validate(name, value, space[name])
     for check in checks:
-        require(check, values, context)
+        check_relation(check, values, context)
     return dict(sorted(values.items()))
 
 
@@ -150,7 +150,7 @@ def steps(value: float, horizon: float) -> float:
     return value * horizon if value < 1 else value
 
 
-def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
+def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
     """Check that a relation such as `"steps(warmup) + steps(decay) <= horizon"` holds.
 
     The check is skipped if the value of a name in the relation is None.
@@ -173,8 +173,8 @@ def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, floa
         fraction = float(values.get("horizon_fraction", 1.0))
         explanation = f"; horizon is {fraction:g} of the budget's updates, because of horizon_fraction"
         raise UsageError(
-            f"these hyperparameters do not go together: {check} does not hold for {assignments}",
-            fix=f"change one of them{explanation if 'horizon' in used and fraction != 1 else ''}",
+            f"these hyperparameters are inconsistent: {check} does not hold for {assignments}",
+            fix=f"change one of these values{explanation if 'horizon' in used and fraction != 1 else ''}",
         )
 
 

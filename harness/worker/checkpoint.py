@@ -95,7 +95,7 @@ def _read(path: Path) -> dict[str, Any]:
     return state
 
 
-#: The types of values that `torch.load(weights_only=True)` accepts, beside dicts, lists and tuples.
+#: The types of values that `torch.load(weights_only=True)` accepts, in addition to dicts, lists and tuples.
 _PLAIN = (
     torch.Tensor,
     torch.nn.Parameter,

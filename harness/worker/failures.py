@@ -22,7 +22,7 @@ def describe_failure(error: Exception, spec: RunSpec) -> Done:
     if isinstance(error, RejectedError):
         return Done(status="rejected", reason=str(error))
     if isinstance(error, MemoryError):
-        return Done(status="out-of-memory", reason=str(error) or "this machine has no memory left")
+        return Done(status="out-of-memory", reason=str(error) or "the memory of this machine is exhausted")
     if isinstance(error, BenchError):
         return Done(status="interrupted" if _is_disk_full(error) else status, reason=str(error))
     traceback.print_exception(error)

@@ -272,7 +272,7 @@ class Work(Protocol):
 
 
 class Averager(Protocol):
-    """The `averaging` part of a recipe, which provides other weights for evaluation than those being trained.
+    """The `averaging` part of a recipe, which provides the weights for evaluation.
 
     An averager must average parameters only and write them in place, since an optimizer may have views of them. The
     recipe recomputes batch norm's running statistics for the evaluated weights.

@@ -29,7 +29,7 @@ Part: TypeAlias = Callable[..., Any] | str
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training algorithm as a list of parts. A part is called with those hyperparameters that are its arguments.
+    """A training algorithm as a list of parts. A part gets the hyperparameters that are its arguments.
 
     Every part except the schedule may also have an argument `horizon`: the number of planned updates, or None if the
     ruleset hides it. A part that requires the number declares the need `horizon`.

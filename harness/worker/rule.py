@@ -92,10 +92,12 @@ class RuleChecker:
         )
 
     def before_import(self) -> None:
+        """Call `before_import` of every rule."""
         for rule in self._rules:
             rule.before_import()
 
     def after_import(self, process_seconds: float) -> None:
+        """Call `after_import` of every rule."""
         for rule in self._rules:
             rule.after_import(process_seconds)
 

@@ -123,7 +123,7 @@ def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
         if job.spec.workload.facts.precision.compile:
             emit(
                 Warned(
-                    message="no C++ compiler (g++, or the program in CXX) was found: steps are not compiled and slower"
+                    message="no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled, which is slower"
                 )
             )
         return

@@ -66,7 +66,7 @@ def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | Non
     if is_last and is_over and met:
         return Verdict("reached", "the last stage's targets are met and every task is above its floor")
     if is_last and is_over and spec.stop is not None:
-        return Verdict("exhausted", "missed when the last stage's share was spent")
+        return Verdict("exhausted", "missed at the stop of the last stage")
     if point.examples - began >= stage.max_examples and (is_last or not is_over):
         return Verdict("exhausted", f"stage {stage.name!r} used its {stage.max_examples:,} examples")
     return None

@@ -80,7 +80,7 @@ class PoolSource:
         self._order = ShuffledOrder(len(pool), generator)
         self._device = device
         self._on_cpu = device.type == "cpu"
-        # On the CPU there is no copy to wait for, and a thread would only compete with the step.
+        # On the CPU nothing is copied, and a thread would only slow the step down.
         uses_prefetch = prefetchable(pool) and not self._on_cpu
         self._prefetch = Prefetch(pool.gather, self._order, device) if uses_prefetch else None
 
@@ -106,7 +106,7 @@ class PoolSource:
 
 
 class StreamSource:
-    """Draws from a stream in its own order.
+    """Draws from a stream in the stream's order.
 
     Args:
         stream: the training data.

@@ -1,4 +1,4 @@
-"""On several devices all ranks hold equal weights.
+"""On several devices, all ranks have equal weights.
 
 Forbidden: parameters or buffers that differ between ranks by more than 0.001 of their root mean square while the clock
 is stopped.
