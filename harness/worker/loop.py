@@ -142,7 +142,7 @@ class TrainingRun:
 
     def _evaluate_weights(self) -> Point:
         """Evaluate the weights in the model on the score split."""
-        metrics = self._metrics("score")
+        metrics = self._measure_metrics("score")
         loss = self.work.last_loss
         return Point(
             examples=self.work.examples,
@@ -156,7 +156,7 @@ class TrainingRun:
             stage=self.state.position.stage,
         )
 
-    def _metrics(self, split: Split) -> dict[str, float]:
+    def _measure_metrics(self, split: Split) -> dict[str, float]:
         began = time.perf_counter()
         stage = self.state.position.stage if self.facts.stages else None
         with self.work.pause_counting():
@@ -170,16 +170,16 @@ class TrainingRun:
         It gets none on a stream with hidden boundaries, since they would reveal the boundaries.
         """
         if "feedback" in self.spec.submission.needs and (not self.facts.stages or self.facts.boundaries):
-            self.state.task.feedback.append((point.examples, self._metrics("feedback")))
+            self.state.task.feedback.append((point.examples, self._measure_metrics("feedback")))
 
     def _decide(self, point: Point) -> tuple[Point, Verdict | None]:
         """Return the point to store and the verdict, both as rank 0 computes them from its clock."""
         position = self.state.position
         verdict = decide_end(self.spec, point, position.stage_began, position.points)
-        stored = finite_point(point)
+        stored_point = finite_point(point)
         if self.group.count == 1:
-            return stored, verdict
-        payload = self.group.broadcast(msgspec.json.encode((stored, verdict)))
+            return stored_point, verdict
+        payload = self.group.broadcast(msgspec.json.encode((stored_point, verdict)))
         return msgspec.json.decode(payload, type=tuple[Point, Verdict | None])
 
     def _is_next_stage_due(self, point: Point) -> bool:

@@ -62,8 +62,8 @@ def build_run(
         job: the trial and its folder.
         emit: receives events.
         group: the ranks of the run.
-        change_data: returns the data to use instead of the training data. The compile warm-up passes this argument,
-            and only without it is the compiler cache filled.
+        change_data: returns the data to use instead of the training data. Only the compile warm-up passes it. If it is
+            None, the compiler cache is filled first.
 
     Returns:
         The run, and the function that constructs the submission.
@@ -121,11 +121,7 @@ def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
     """Fill the trial's compiler cache off the clock, once for all ranks, if the loss is compiled."""
     if not compile_cache.uses_compiler(job.spec):
         if job.spec.workload.facts.precision.compile:
-            emit(
-                Warned(
-                    message="no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled, which is slower"
-                )
-            )
+            emit(Warned(message="no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled"))
         return
     if group.first and (failure := compile_cache.fill_compile_cache(job)):
         emit(Warned(message=f"{failure}; the loss is compiled on the clock (see worker.log)"))
