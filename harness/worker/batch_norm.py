@@ -34,9 +34,9 @@ class BatchStatistics:
     def __init__(self, model: nn.Module, norms: Sequence[nn.modules.batchnorm._BatchNorm]) -> None:
         self._model = model
         self._norms = norms
-        self._recent: deque[Batch] = deque(maxlen=BATCHES)
+        self._recent_batches: deque[Batch] = deque(maxlen=BATCHES)
         self._work: Work | None = None
-        self._recomputed: list[Tensor] = []
+        self._recomputed_statistics: list[Tensor] = []
 
     @classmethod
     def from_model(cls, model: nn.Module) -> BatchStatistics | None:
@@ -46,8 +46,8 @@ class BatchStatistics:
 
     def remember(self, batch: Batch, work: Work) -> None:
         """Keep a reference to the current training batch."""
-        self._recent.append(batch)
-        self._recomputed.clear()
+        self._recent_batches.append(batch)
+        self._recomputed_statistics.clear()
         self._work = work
 
     @contextmanager
@@ -56,17 +56,17 @@ class BatchStatistics:
 
         The last training batches are used. Without an update since the previous evaluation, its statistics are reused.
         """
-        if self._work is None or not (self._recent or self._recomputed):
+        if self._work is None or not (self._recent_batches or self._recomputed_statistics):
             yield
             return
         buffers = [b for norm in self._norms for b in norm.buffers(recurse=False)]
         previous_values = [b.clone() for b in buffers]
-        if self._recomputed:
-            _copy_into(self._recomputed, buffers)
+        if self._recomputed_statistics:
+            _copy_into(self._recomputed_statistics, buffers)
         else:
             self._recompute(self._work)
-            self._recent.clear()
-            self._recomputed = [b.clone() for b in buffers]
+            self._recent_batches.clear()
+            self._recomputed_statistics = [b.clone() for b in buffers]
         try:
             yield
         finally:
@@ -81,7 +81,7 @@ class BatchStatistics:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean over the batches
         with torch.no_grad():
-            for batch in self._recent:
+            for batch in self._recent_batches:
                 work.outputs(batch)
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum

@@ -222,8 +222,8 @@ class MicrobatchedPasses:
             return False
         self.micro_batch = (previous_size + 1) // 2
         self._warn(
-            f"the device's memory does not hold a pass over {previous_size:,} examples: {self.micro_batch:,} at a time "
-            f"from now on ({torch_errors.first_line(error)})"
+            f"a pass over {previous_size:,} examples does not fit into the device's memory: passes now use at most "
+            f"{self.micro_batch:,} examples ({torch_errors.first_line(error)})"
         )
         return True
 
@@ -248,7 +248,8 @@ class MicrobatchedPasses:
         if smallest < local_size:
             self.micro_batch = smallest
             self._warn(
-                f"the memory of another rank does not hold a pass over {local_size:,} examples: {smallest:,} at a time"
+                f"a pass over {local_size:,} examples does not fit into another rank's memory: passes now use at most "
+                f"{smallest:,} examples"
             )
 
     def _clear_gradients(self) -> None:
