@@ -38,7 +38,7 @@ import msgspec
 import torch
 
 from harness.contract.entries import WorkloadEntry
-from harness.contract.events import AnyEvent, ClockEdge, Warned
+from harness.contract.events import AnyEvent, ClockChanged, Warned
 from harness.contract.run import Job, RunSpec
 from harness.hardware import classes, detect
 from harness.planning import rulesets
@@ -162,7 +162,7 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
     def receive(event: AnyEvent) -> None:
         if isinstance(event, Warned):
             said.append(event.message)
-        if isinstance(event, ClockEdge) and not event.running:
+        if isinstance(event, ClockChanged) and not event.running:
             session.read(spec.workload.facts.name)  # off the clock, before the device has cooled down
 
     run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), receive)

@@ -1,8 +1,8 @@
 """AlgoRace: a benchmark of training algorithms.
 
-From Python: `harness.plan(…)` gives specifications, `harness.run_trials(…)` runs them to records,
-`harness.load_results(…)` reads records as a data frame, `harness.compare(…)` compares two submissions. Authors of
-plugins import `harness.api`.
+From Python: `harness.plan(…)` returns specifications of trials, `harness.run_trials(…)` runs them and returns their
+records, `harness.load_results(…)` reads records into a data frame, and `harness.compare(…)` compares two submissions.
+Authors of plugins import `harness.api`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "to_parquet",
 ]
 
-#: Where each name is defined; its module is imported when it is first used, so that `import harness` stays quick.
+#: The module that defines each name. The module is imported when the name is first used, so `import harness` is fast.
 _LAZY = {
     "compare": "harness.scoring.compare",
     "import_csv": "harness.report.dataframes",

@@ -1,4 +1,4 @@
-"""What a plugin author imports; names that need torch are resolved when they are first used."""
+"""The names that plugin authors import. A name that needs torch is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.worker.protocols import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
     from harness.worker.recipe import Recipe
 
+#: The module that defines each name that is imported when it is first used.
 _LAZY = {
     "Batch": "harness.worker.data.batch",
     "Pool": "harness.worker.data.pools",

@@ -1,4 +1,4 @@
-"""Errors that a user reads: what was asked, what is wrong, what to do."""
+"""The errors that users read: each says what was requested, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ EXIT_INTERRUPTED = 130
 
 
 class BenchError(Exception):
-    """A failure that is explained in one line, with the next thing to do. Base class of all errors of the benchmark.
+    """Base class of all errors of the benchmark: a problem in one line, and what the user can do about it.
 
-    Every error names what was asked for, says what is wrong with it, and says what to do. The command line prints it
-    as `what (fix)` and exits with `exit_code`.
+    The command line prints the error as `what (fix)` and exits with `exit_code`.
 
     Args:
-        what: the thing that was asked for and what is wrong with it; one line without a full stop.
-        fix: what to do next, a command where there is one; one line without a full stop.
+        what: the requested thing and what is wrong with it; one line without a full stop.
+        fix: what the user can do, as a command where there is one; one line without a full stop. None if nothing
+            more can be said.
 
-    >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="name another folder"))
-    curve.svg cannot be written: the disk is full (name another folder)
+    >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="choose another folder"))
+    curve.svg cannot be written: the disk is full (choose another folder)
     """
 
     exit_code = EXIT_FAILED
@@ -38,7 +38,7 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """The request is wrong: an unknown name, a value that is not allowed, two options that exclude each other.
+    """The request is invalid: an unknown name, a value that is not allowed, or two options that exclude each other.
 
     >>> print(UsageError("lr=-1 is out of range", fix="allowed: above 0"))
     lr=-1 is out of range (allowed: above 0)
@@ -48,7 +48,7 @@ class UsageError(BenchError):
 
 
 class PluginError(BenchError):
-    """A plugin is broken: it cannot be imported, hangs, or yields an invalid entry.
+    """A plugin is broken: it cannot be imported, it hangs, or it yields an invalid entry.
 
     >>> print(PluginError("bench_parts is not marked with @hookimpl", fix="from harness.api import hookimpl"))
     bench_parts is not marked with @hookimpl (from harness.api import hookimpl)
@@ -58,15 +58,15 @@ class PluginError(BenchError):
 
 
 class StoreError(BenchError):
-    """A file that the harness wrote or is to write cannot be used: no permission, disk full, locked, corrupt, edited.
+    """A file of the harness cannot be read or written: no permission, disk full, locked, corrupt, or edited.
 
-    >>> print(StoreError("runs/run-1f is locked by process 4711", fix="wait for it to end, or name another --runs"))
-    runs/run-1f is locked by process 4711 (wait for it to end, or name another --runs)
+    >>> print(StoreError("runs/run-1f is locked by process 4711", fix="wait until it ends, or choose another --runs"))
+    runs/run-1f is locked by process 4711 (wait until it ends, or choose another --runs)
     """
 
 
 class DamagedError(StoreError):
-    """A file that the harness wrote has other content now: it was cut off, garbled or edited.
+    """The content of a file changed after the harness wrote it: the file was truncated, corrupted or edited.
 
     >>> print(DamagedError("record.json was edited: its hash differs", fix="--force runs the trial again"))
     record.json was edited: its hash differs (--force runs the trial again)
@@ -74,7 +74,7 @@ class DamagedError(StoreError):
 
 
 class RejectedError(BenchError):
-    """The submission broke a rule of the benchmark; its trial ends with the status `rejected`.
+    """A submission broke a rule of the benchmark. Its trial ends with the status `rejected`.
 
     >>> print(RejectedError("step() drew no data", fix="call work.draw() in every step"))
     step() drew no data (call work.draw() in every step)
@@ -82,7 +82,7 @@ class RejectedError(BenchError):
 
 
 class DataError(BenchError):
-    """A dataset, or a file with data to import, is missing, damaged or in another format than expected.
+    """A dataset or an imported file is missing, damaged, or not in the expected format.
 
     >>> print(DataError("the dataset mnist is missing", fix="bench data get mnist"))
     the dataset mnist is missing (bench data get mnist)
@@ -90,10 +90,15 @@ class DataError(BenchError):
 
 
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
-    """The hint `; did you mean 'x'?` with the names that contain this one as a word, or else the nearest one.
+    """Return the hint `; did you mean 'x'?` for an unknown name.
+
+    Args:
+        name: the unknown name.
+        known: the names that exist. Names with `name` among their hyphenated words are suggested (at most three), or
+            else the most similar name.
 
     Returns:
-        The hint, or an empty string where no name is close.
+        The hint, or an empty string where no known name is similar.
 
     >>> suggest_nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"
@@ -107,11 +112,16 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest name and all known ones.
+    """Return the error for a name that does not exist. It suggests similar names and lists all known names.
+
+    Args:
+        kind: what the name refers to, such as `ruleset`.
+        name: the unknown name.
+        known: the names that exist.
 
     >>> print(unknown_name_error("ruleset", "quik", ["quick", "external"]))
-    unknown ruleset 'quik'; did you mean 'quick'? (known: external, quick)
+    unknown ruleset 'quik'; did you mean 'quick'? (choose one of: external, quick)
     """
     names = sorted(known)
-    listed = ", ".join(names) if names else "none"
-    return UsageError(f"unknown {kind} {name!r}{suggest_nearest(name, names)}", fix=f"known: {listed}")
+    fix = f"choose one of: {', '.join(names)}" if names else f"no {kind} exists"
+    return UsageError(f"unknown {kind} {name!r}{suggest_nearest(name, names)}", fix=fix)

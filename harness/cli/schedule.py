@@ -123,7 +123,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
     values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
     plan = replace(_plan(values, request), holds="horizon" in source.needs)
     for check in source.checks:
-        hyperparameters.require(check, values, {"horizon": plan.planned, "task": plan.shortest_task})
+        hyperparameters.check_relation(check, values, {"horizon": plan.planned, "task": plan.shortest_task})
     if isinstance(source, PartEntry) and "batch_size" not in source.space:
         values.pop("batch_size")
     return ScheduleCurve(schedule=schedule, hparams=values, plan=plan, at=request.at)

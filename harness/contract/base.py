@@ -1,4 +1,4 @@
-"""The base class of all plain data."""
+"""The base class of the harness's plain data types."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import msgspec
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base class of all data that is stored or crosses a process boundary: immutable, without unknown fields."""
+    """Base class of data that is stored or sent to another process. It is immutable and rejects unknown fields."""

@@ -1,4 +1,4 @@
-"""Hyperparameters and the domains they are drawn from."""
+"""The domains of hyperparameters: search ranges, defaults and bounds on overrides."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ HParams: TypeAlias = dict[str, Scalar]
 
 
 class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_fields=True):
-    """A positive real, searched log-uniformly in [low, high]; an override may be any value > 0.
+    """A positive real number, searched log-uniformly in [low, high].
 
     Args:
         low: lower end of the search range, > 0.
         high: upper end of the search range.
-        default: the value where nothing is tuned; the geometric mean of low and high when None.
-        limits: bounds on overrides (inclusive, None for no bound); any positive number is allowed when None.
+        default: value without tuning; if None, the geometric mean of `low` and `high`.
+        limits: inclusive lower and upper bounds on overrides, each None for no bound. If `limits` is None, an override
+            may be any positive number.
     """
 
     low: float
@@ -27,7 +28,14 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
 
 
 class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=True):
-    """A real, searched uniformly in [low, high]; `limits` are the bounds on overrides, [low, high] when None."""
+    """A real number, searched uniformly in [low, high].
+
+    Args:
+        low: lower end of the search range.
+        high: upper end of the search range.
+        default: value without tuning; if None, the mean of `low` and `high`.
+        limits: inclusive bounds on overrides, each None for no bound. If `limits` is None, they are [low, high].
+    """
 
     low: float
     high: float
@@ -36,7 +44,14 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
 
 
 class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=True):
-    """An integer, searched uniformly in [low, high]; `limits` are the bounds on overrides, [low, high] when None."""
+    """An integer, searched uniformly in [low, high].
+
+    Args:
+        low: lower end of the search range.
+        high: upper end of the search range.
+        default: value without tuning; if None, the mean of `low` and `high`, rounded down.
+        limits: inclusive bounds on overrides, each None for no bound. If `limits` is None, they are [low, high].
+    """
 
     low: int
     high: int
@@ -45,17 +60,20 @@ class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=
 
 
 class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=True):
-    """One of a fixed list of values; the first is the default where `default` is None."""
+    """One of a fixed list of values. The first value is the default if `default` is None."""
 
     values: tuple[Scalar, ...]
     default: Scalar | None = None
 
 
 class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True):
-    """A hyperparameter that is not tuned: its default, and the bounds on overrides.
+    """A hyperparameter that is not tuned. A user can still override its default.
 
-    Without `limits` a number may be overridden by any finite number. A string or a boolean may be overridden by a value
-    of its type, or only by one of `values` where these are listed.
+    Args:
+        default: value without an override; its type is the type of the hyperparameter.
+        limits: inclusive bounds on overrides of a number, each None for no bound. If `limits` is None, an override may
+            be any finite number.
+        values: values that an override may have; if None, any value of the type of `default` (within `limits`).
     """
 
     default: Scalar

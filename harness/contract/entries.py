@@ -1,4 +1,4 @@
-"""Entries: what plugins yield for their workloads, parts, submissions, executors and datasets."""
+"""Entries: the data that plugins yield for workloads, parts, submissions, executors and datasets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from harness.contract.domains import HParams, Scalar, Space
 from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-#: What a submission may declare to need. It is ineligible where the workload or the ruleset does not give it.
+#: The needs that a submission may declare. A submission is ineligible where the workload or the ruleset does not
+#: provide one of its needs.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )
 
 
 class Source(Data, frozen=True, kw_only=True):
-    """Where a method comes from: a paper and the equation or section in it."""
+    """The publication of a method.
+
+    Args:
+        title: the title of the paper.
+        arxiv: the arXiv number, such as `1412.6980`; None without one.
+        equation: the equation, algorithm or section in the paper; None for the whole paper.
+    """
 
     title: str
     arxiv: str | None = None
@@ -22,19 +29,19 @@ class Source(Data, frozen=True, kw_only=True):
 
 
 class WorkloadEntry(Data, frozen=True, kw_only=True):
-    """What `bench_workloads` yields.
+    """A workload, as the hook `bench_workloads` yields it.
 
     Args:
         facts: the workload as data.
-        load: import path of the class, `package.module:Class`; imported only in the worker.
-        arguments: keyword arguments of the class, which tell variants of one class apart.
-        aliases: other names that a user may give; records have `facts.name`.
-        summary: one line.
-        sources: papers.
-        sibling: the workload on the tier below.
-        needs_data: the datasets it needs: `name` for a whole one, `name/pattern` for some of its files, `name:4.1B` for
-            a number of training tokens of it.
-        distribution: the distribution that yields it; filled in by the loader.
+        load: import path of the class, `package.module:Class`. Only the worker imports it.
+        arguments: keyword arguments of the class. Variants of one class differ in them.
+        aliases: further names that users may write; records always contain `facts.name`.
+        summary: description in one line.
+        sources: papers that define the workload.
+        sibling: name of the workload of the same kind on the tier below; None without one.
+        needs_data: the required datasets: `name` for a whole dataset, `name/pattern` for some files of a dataset,
+            `name:4.1B` for a number of training tokens of a dataset.
+        distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
     facts: WorkloadFacts
@@ -53,19 +60,21 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
 
 
 class PartEntry(Data, frozen=True, kw_only=True):
-    """What `bench_parts` yields: one optimizer, schedule, averager … that a recipe is composed of.
+    """A part of recipes (an optimizer, a schedule, an averager …), as the hook `bench_parts` yields it.
 
     Args:
-        kind, name: identity; `kind:name` names the part (for kinds see `harness.contract.part_kinds`).
+        kind: kind of the part (see `harness.contract.part_kinds`).
+        name: name of the part, unique within its kind; `kind:name` identifies the part.
         load: import path of the callable, `package.module:callable`.
-        summary: one line.
-        space: its hyperparameters; the names are the callable's keyword arguments.
-        checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
-        needs: what it needs of workload and ruleset (see `NEEDS`), beside what its kind implies.
-        excludes: kinds of parts that it cannot be combined with.
-        aliases: other names that a user may give; compositions and records have `name`.
-        sources: papers.
-        distribution: the distribution that yields it; filled in by the loader.
+        summary: description in one line.
+        space: domains of the hyperparameters by name; the names are the callable's keyword arguments.
+        checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"` or
+            `"warmup + decay <= horizon"`.
+        needs: what the workload and the ruleset must provide (see `NEEDS`), in addition to what the kind implies.
+        excludes: kinds of parts that this part cannot be combined with.
+        aliases: further names that users may write; compositions and records always contain `name`.
+        sources: papers that define the method.
+        distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
     kind: PartKindName
@@ -86,27 +95,28 @@ class PartEntry(Data, frozen=True, kw_only=True):
 
     @property
     def all_needs(self) -> frozenset[str]:
-        """The needs that it declares, and those that its kind implies."""
+        """The declared needs and the needs that the kind implies."""
         return self.needs | PART_KINDS[self.kind].implied_needs
 
 
 class SubmissionEntry(Data, frozen=True, kw_only=True):
-    """What `bench_submissions` yields.
+    """A submission, as the hook `bench_submissions` yields it.
 
     Args:
-        name, version: identity; the version is bumped when a change alters results.
-        summary: one line.
-        load: import path of a `Recipe` or of a class that implements `Submission`, `package.module:Name`; None when the
-            submission consists of its `parts`.
-        parts: `kind:name` of the parts it is composed of.
-        needs: what it needs of workload and ruleset, beside what its parts need.
-        space: its hyperparameters; a domain here replaces one of the same name in its parts.
-        points: settings to try, in this order, instead of points drawn from its space.
-        checks: relations that must hold, beside those of its parts.
-        model_options: options of the model that it requests; the workload must offer them.
-        sources: papers.
-        tags: words to filter by.
-        distribution: the distribution that yields it; filled in by the loader.
+        name: name of the submission.
+        version: version of the submission; increased when a change alters results.
+        summary: description in one line.
+        load: import path of a `Recipe` or of a class that implements `Submission`, `package.module:Name`; None if the
+            submission consists of `parts` alone.
+        parts: the parts of the submission, as `kind:name`.
+        needs: what the workload and the ruleset must provide, in addition to the needs of the parts.
+        space: domains of the hyperparameters by name. A domain here replaces a part's domain of the same name.
+        points: hyperparameter settings to try in this order, instead of settings drawn from `space`.
+        checks: relations that the hyperparameters must satisfy, in addition to the checks of the parts.
+        model_options: model options that the submission requests; the workload must offer them.
+        sources: papers that define the method.
+        tags: words by which users filter submissions.
+        distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
     name: str
@@ -125,7 +135,14 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
 
 
 class ExecutorEntry(Data, frozen=True, kw_only=True):
-    """What `bench_executors` yields: a place where trials run, and the import path of its function."""
+    """An executor (a place where trials run), as the hook `bench_executors` yields it.
+
+    Args:
+        name: name of the executor, for `--executor`.
+        load: import path of the function that executes trials, `package.module:function`.
+        summary: description in one line.
+        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+    """
 
     name: str
     load: str
@@ -137,14 +154,15 @@ class DatasetFile(Data, frozen=True, kw_only=True):
     """One file of a dataset.
 
     Args:
-        name: its name in the dataset's folder.
-        sha256: SHA-256 of the published file, in hex; empty where no trustworthy value is known.
-        content_sha256: SHA-256 of the content of a published gzip file. A copy with this content is accepted however it
-            was compressed and whatever its size.
-        size: bytes of the published file; 0 where unknown.
-        urls: where to download it, the preferred place first.
-        member: the path of the file inside the tar archive that `urls` name; empty where they name the file itself.
-        tokens: training tokens in it, for requests of a number of tokens; 0 for a file that every request needs.
+        name: name of the file in the dataset's folder.
+        sha256: SHA-256 of the published file, in hex; empty if no trustworthy value is known.
+        content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A copy with
+            this content is accepted, even if it was compressed differently and has another size.
+        size: size of the published file in bytes; 0 if unknown.
+        urls: addresses to download the file from, the preferred one first.
+        member: path of the file inside the tar archive at `urls`; empty if `urls` are the addresses of the file itself.
+        tokens: number of training tokens in the file; 0 for a file that is always downloaded. A request for a number
+            of tokens downloads the first files with that many tokens.
     """
 
     name: str
@@ -157,19 +175,20 @@ class DatasetFile(Data, frozen=True, kw_only=True):
 
 
 class DatasetEntry(Data, frozen=True, kw_only=True):
-    """What `bench_datasets` yields: files that are fetched, folders that a user provides, and how to check them.
+    """A dataset, as the hook `bench_datasets` yields it: files to download, and folders that a user provides.
 
     Args:
-        name: identity.
-        title: what it is, one line.
-        licence: the terms it is published under.
+        name: name of the dataset.
+        title: description in one line.
+        licence: licence of the dataset.
         files: the files that `bench data get` downloads.
-        folders: folders that may not be redistributed; `bench data import` links a user's copy.
-        check: import path of a function, `package.module:function`. It is called with the path of each file or folder
-            and raises `DataError` when the format is wrong. Where no checksum is known it is the only check.
-        homepage: where the dataset is published.
-        note: what a user should know about it.
-        distribution: the distribution that yields it; filled in by the loader.
+        folders: names of folders that may not be redistributed; `bench data import` links a user's copy.
+        check: import path of a function, `package.module:function`. The function is called with the path of each file
+            or folder and raises `DataError` if the format is wrong. For a file without a known checksum it is the only
+            check. Empty for no check.
+        homepage: address of the dataset's web page.
+        note: further information for users; empty for none.
+        distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Events that a worker sends to its supervisor."""
+"""The events of a run. Each except `DevicesSampled` is one line that the worker sends to its supervisor."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from harness.contract.run import Counters, Point
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """One line of the pipe from worker to supervisor."""
+    """Base class of the events. An event is encoded as one line of JSON with its tag in the field `event`."""
 
 
 class Ready(Event, frozen=True, kw_only=True, tag="ready"):
-    """Workload, model and submission are built; `resumed_from` is the step of the checkpoint, None in a new run."""
+    """The workload, the model and the submission are built.
+
+    Args:
+        environment: the machine and the software of the worker.
+        usage: the resources used so far.
+        points: the evaluations restored from the checkpoint; empty in a new run.
+        resumed_from: number of updates in the checkpoint; None in a new run.
+    """
 
     environment: Environment
     usage: Usage
@@ -23,8 +30,14 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-class ClockEdge(Event, frozen=True, kw_only=True, tag="clock"):
-    """The clock started (`running`) or stopped, with its readings in seconds."""
+class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
+    """The clock started or stopped.
+
+    Args:
+        running: whether the clock runs after the change.
+        seconds: wall seconds on the clock so far.
+        process_seconds: processor seconds on the clock so far.
+    """
 
     running: bool
     seconds: float
@@ -32,25 +45,41 @@ class ClockEdge(Event, frozen=True, kw_only=True, tag="clock"):
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
-    """The run was evaluated."""
+    """The run was evaluated, with the result `point`."""
 
     point: Point
 
 
-class Watched(Event, frozen=True, kw_only=True, tag="watched"):
-    """The GPUs of the run and new samples of their state; made by the supervisor, never sent by a worker."""
+class DevicesSampled(Event, frozen=True, kw_only=True, tag="watched"):
+    """The supervisor sampled the state of the run's GPUs. The supervisor emits this event; a worker never sends it.
+
+    Args:
+        log: the GPUs, and the samples since the previous event of this type.
+    """
 
     log: DeviceLog
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):
-    """A warning for the user."""
+    """The run has a warning for the user: `message`, in one line."""
 
     message: str
 
 
 class Done(Event, frozen=True, kw_only=True, tag="done"):
-    """The run has ended."""
+    """The run has ended.
+
+    Args:
+        status: how the run ended.
+        reason: why the run ended, in one sentence.
+        hit: index, among the run's evaluations, of the first one that met the target; None for a miss.
+        stage_hits: on a stream, the index of the evaluation that ended each completed stage; empty on a pool.
+        counters: the totals at the end.
+        usage: the resources used.
+        final_weights: SHA-256 of the evaluated weights at the end; empty without such weights.
+        crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
+        profile: seconds by phase of a step; empty unless `spec.profile`.
+    """
 
     status: Status
     reason: str = ""
@@ -64,5 +93,6 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 
 #: The events that a worker may send.
-WorkerEvent: TypeAlias = Ready | ClockEdge | Evaluated | Warned | Done
-AnyEvent: TypeAlias = WorkerEvent | Watched
+WorkerEvent: TypeAlias = Ready | ClockChanged | Evaluated | Warned | Done
+#: All events, including the supervisor's own.
+AnyEvent: TypeAlias = WorkerEvent | DevicesSampled

@@ -1,6 +1,6 @@
-"""The hooks that a plugin may implement; they yield or receive plain data.
+"""The hooks that a plugin may implement. They yield or receive plain data.
 
-A plugin is a module named by an entry point in the group `bench`:
+A plugin is a module that an entry point in the group `bench` refers to:
 
     [project.entry-points.bench]
     mine = "bench_mine.plugin"
@@ -25,7 +25,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def bench_workloads() -> Iterable[WorkloadEntry]:  # type: ignore[empty-body]
-    """Yield the workloads of this plugin. Entries are plain data; a workload's class is imported only when it runs.
+    """Yield the workloads of this plugin. The harness imports a workload's class only to run it.
 
     Example::
 
@@ -53,7 +53,7 @@ def bench_submissions() -> Iterable[SubmissionEntry]:  # type: ignore[empty-body
 
 @hookspec
 def bench_parts() -> Iterable[PartEntry]:  # type: ignore[empty-body]
-    """Yield the parts of this plugin: optimizers, schedules, averagers … of which recipes are composed.
+    """Yield the parts of this plugin: optimizers, schedules, averagers and other components of recipes.
 
     Example::
 
@@ -77,7 +77,7 @@ def bench_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
-    """Yield the datasets of this plugin; workloads name them in `needs_data`.
+    """Yield the datasets of this plugin. A workload requires datasets through its entry's `needs_data`.
 
     Example::
 
@@ -92,7 +92,9 @@ def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_run_started(spec: RunSpec) -> None:
-    """Called in the supervisor when a trial starts or resumes. An exception is reported and ignored.
+    """Handle the start or resumption of a trial.
+
+    The supervisor calls this hook. It reports an exception and then ignores it.
 
     Example::
 
@@ -104,7 +106,9 @@ def bench_run_started(spec: RunSpec) -> None:
 
 @hookspec
 def bench_evaluated(spec: RunSpec, point: Point) -> None:
-    """Called in the supervisor, off the clock, when a trial was evaluated. An exception is reported and ignored.
+    """Handle an evaluation of a trial.
+
+    The supervisor calls this hook while the clock is stopped. It reports an exception and then ignores it.
 
     Example::
 
@@ -116,7 +120,9 @@ def bench_evaluated(spec: RunSpec, point: Point) -> None:
 
 @hookspec
 def bench_run_finished(record: Record) -> None:
-    """Called in the supervisor when a trial has ended, however, and its record is written.
+    """Handle the end of a trial, whatever its status.
+
+    The supervisor calls this hook after it has written the record. It reports an exception and then ignores it.
 
     Example::
 

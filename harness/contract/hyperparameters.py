@@ -1,4 +1,4 @@
-"""Hyperparameters: parsing, validation and relations between them, without importing what they configure."""
+"""Parses and validates hyperparameters, and checks the relations between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.errors import UsageError, unknown_name_error
 
 
 def default(domain: Domain) -> Scalar:
-    """The value where nothing is tuned.
+    """Return the value that a hyperparameter has without tuning and without an override.
 
     >>> default(LogUniform(1e-4, 1e-2))
     0.001
@@ -32,28 +32,38 @@ def default(domain: Domain) -> Scalar:
 
 
 def parse(name: str, text: str, domain: Domain) -> Scalar:
-    """Convert text to a value of the domain.
+    """Convert the text of an override to a value of the domain.
+
+    Args:
+        name: name of the hyperparameter, for error messages.
+        text: the text of the override.
+        domain: the domain of the hyperparameter.
 
     Raises:
-        UsageError: the text is not of the domain's type, or the value is outside the domain.
+        UsageError: the text does not have the domain's type, or an override may not have this value.
     """
     return validate(name, _convert(name, text, domain), domain)
 
 
 def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
-    """Convert a value to the domain's type and check that an override may have it.
+    """Convert the value of an override to the domain's type and check that it is allowed.
+
+    Args:
+        name: name of the hyperparameter, for error messages.
+        value: the value of the override.
+        domain: the domain of the hyperparameter.
 
     Raises:
-        UsageError: the value is not allowed; the message names the hyperparameter, the value and what is allowed.
+        UsageError: the value is not allowed. The message contains the hyperparameter, the value and the allowed values.
     """
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and domain.values is not None):
         allowed = domain.values or ()
         if value not in allowed:
-            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"one of {_join(allowed)}")
+            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"choose one of: {_join(allowed)}")
         return value
     if isinstance(domain, Fixed) and isinstance(domain.default, str | bool):
         if type(value) is not type(domain.default):
-            example = "such as " + ("true" if isinstance(domain.default, bool) else repr(domain.default))
+            example = "for example: " + ("true" if isinstance(domain.default, bool) else repr(domain.default))
             raise UsageError(f"{name}={_show(value)} must be a {type(domain.default).__name__}", fix=example)
         return value
     if isinstance(value, str | bool):
@@ -63,14 +73,17 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
         raise UsageError(f"{name}={_show(value)} must be a whole number", fix=f"allowed: {_describe_numbers(domain)}")
     if not math.isfinite(value):
         raise UsageError(f"{name}={_show(value)} must be a finite number", fix=f"allowed: {_describe_numbers(domain)}")
-    low, high = hard_limits(domain)
+    low, high = override_limits(domain)
     if value < low or value > high or (_excludes_low(domain) and value <= low):
         raise UsageError(f"{name}={_show(value)} is out of range", fix=f"allowed: {_describe_numbers(domain)}")
     return int(value) if is_integer else float(value)
 
 
-def hard_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, float]:
-    """The bounds on an override; those of a `LogUniform` are wider than its search range."""
+def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, float]:
+    """Return the lower and upper bound on an override, infinite for no bound.
+
+    Without `limits`, the bounds of a `LogUniform` are wider than its search range.
+    """
     if domain.limits is not None:
         low, high = domain.limits
         return (-math.inf if low is None else low), (math.inf if high is None else high)
@@ -84,16 +97,17 @@ def hard_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, 
 def resolve(
     space: Space, overrides: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
 ) -> HParams:
-    """Every hyperparameter with its value: the override where there is one, else the default.
+    """Return the value of every hyperparameter, in alphabetical order: its override, or else its default.
 
     Args:
-        space: the hyperparameters.
-        overrides: values by name; text is parsed.
-        checks: relations that must hold.
-        context: further names that the relations may use (`horizon` and the shortest `task`, in updates).
+        space: domains of the hyperparameters by name.
+        overrides: overriding values by name; text is parsed.
+        checks: relations that the values must satisfy.
+        context: further names in the relations (`horizon`, and `task` for the shortest task), each a number of updates
+            or None if unknown.
 
     Raises:
-        UsageError: an unknown name, a bad value, or a relation that does not hold.
+        UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
     """
     values: HParams = {name: default(domain) for name, domain in space.items()}
     for name, value in overrides.items():
@@ -101,7 +115,7 @@ def resolve(
             raise unknown_name_error("hyperparameter", name, space)
         values[name] = parse(name, value, space[name]) if isinstance(value, str) else validate(name, value, space[name])
     for check in checks:
-        require(check, values, context)
+        check_relation(check, values, context)
     return dict(sorted(values.items()))
 
 
@@ -115,7 +129,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
-    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # shares that make up a whole do so but for rounding
+    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # rounding errors must not break `warmup + decay <= horizon`
     ast.Gt: operator.gt,
     ast.GtE: lambda a, b: a >= b or math.isclose(a, b),
     ast.Eq: operator.eq,
@@ -124,7 +138,11 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 def steps(value: float, horizon: float) -> float:
-    """A duration in updates: below 1 it is a share of the horizon, from 1 on a number of updates.
+    """Return a duration in updates.
+
+    Args:
+        value: the duration: below 1 a fraction of the horizon, from 1 on a number of updates.
+        horizon: number of updates that the schedule plans for.
 
     >>> steps(0.1, 500), steps(100, 500)
     (50.0, 100)
@@ -132,11 +150,18 @@ def steps(value: float, horizon: float) -> float:
     return value * horizon if value < 1 else value
 
 
-def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
-    """Check a relation such as `"steps(warmup) + steps(decay) <= horizon"`; it is skipped where a name in it is None.
+def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
+    """Check that a relation such as `"steps(warmup) + steps(decay) <= horizon"` holds.
+
+    The check is skipped if the value of a name in the relation is None.
+
+    Args:
+        check: the text of the relation.
+        values: values of the hyperparameters by name.
+        context: values of further names, in updates; None if unknown.
 
     Raises:
-        UsageError: the relation does not hold; the message states it with the values.
+        UsageError: the relation does not hold. The message contains the relation and the values.
         ValueError: the text is not a relation.
     """
     names: dict[str, Any] = {**values, **context}
@@ -144,20 +169,22 @@ def require(check: str, values: Mapping[str, Scalar], context: Mapping[str, floa
     if any(names.get(name) is None for name in used):
         return
     if not _evaluate(tree.body, names):
-        stated = ", ".join(f"{name}={_show(names[name])}" for name in used)
-        share = float(values.get("horizon_fraction", 1.0))
-        planned = f"; horizon is {share:g} of the budget's updates, by horizon_fraction"
+        assignments = ", ".join(f"{name}={_show(names[name])}" for name in used)
+        fraction = float(values.get("horizon_fraction", 1.0))
+        explanation = f"; horizon is {fraction:g} of the budget's updates, because of horizon_fraction"
         raise UsageError(
-            f"these hyperparameters do not go together: {check} does not hold for {stated}",
-            fix=f"change one of them{planned if 'horizon' in used and share != 1 else ''}",
+            f"these hyperparameters are inconsistent: {check} does not hold for {assignments}",
+            fix=f"change one of these values{explanation if 'horizon' in used and fraction != 1 else ''}",
         )
 
 
 def parse_check(check: str) -> ast.Expression:
-    """The syntax tree of a relation: comparisons, arithmetic, names, numbers and `steps`, `min`, `max`.
+    """Return the syntax tree of a relation.
+
+    A relation consists of comparisons, arithmetic, names, numbers and the functions `steps`, `min` and `max`.
 
     Raises:
-        ValueError: the text contains anything else.
+        ValueError: the text is not a relation.
     """
     try:
         tree = ast.parse(check, mode="eval")
@@ -175,7 +202,7 @@ def parse_check(check: str) -> ast.Expression:
 
 @functools.cache
 def _parse_cached(check: str) -> tuple[ast.Expression, tuple[str, ...]]:
-    """A relation and the names in it; cached, since all trials of a plan have the same few relations."""
+    """Return a relation's syntax tree and the names in it; cached, since a plan's trials share the same relations."""
     tree = parse_check(check)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return tree, tuple(sorted(names - set(_FUNCTIONS)))
@@ -215,7 +242,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
 
 
 def describe(domain: Domain) -> str:
-    """A domain in words.
+    """Return a domain in words.
 
     >>> describe(LogUniform(1e-4, 1e-2))
     'log-uniform 0.0001 to 0.01'
@@ -236,7 +263,7 @@ def describe(domain: Domain) -> str:
 
 
 def _convert(name: str, text: str, domain: Domain) -> Scalar:
-    """Text as a value of the type of the domain's default."""
+    """Convert text to the type of the domain's default."""
     sample = domain.values[0] if isinstance(domain, Choice) else default(domain)
     if isinstance(sample, bool):
         if text.lower() not in ("true", "false"):
@@ -247,15 +274,15 @@ def _convert(name: str, text: str, domain: Domain) -> Scalar:
     try:
         number = float(text)
     except ValueError:
-        raise UsageError(f"{name}={text} must be a number", fix=f"such as {name}={_show(sample)}") from None
+        raise UsageError(f"{name}={text} must be a number", fix=f"for example: {name}={_show(sample)}") from None
     if isinstance(sample, int) and number.is_integer():
         return int(number)
     return number
 
 
 def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
-    """The numbers that an override may be, in words."""
-    low, high = hard_limits(domain)
+    """Return the range of allowed overrides in words."""
+    low, high = override_limits(domain)
     if low == -math.inf:
         return f"at most {high:g}" if high != math.inf else "any finite number"
     if high == math.inf:
@@ -264,7 +291,7 @@ def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
 
 
 def _excludes_low(domain: Domain) -> bool:
-    """Whether the lower bound itself is not allowed: a `LogUniform` without limits takes any positive number."""
+    """Return whether the lower bound itself is not allowed: 0 is not, for a `LogUniform` without limits."""
     return isinstance(domain, LogUniform) and domain.limits is None
 
 

@@ -1,4 +1,4 @@
-"""The kinds of parts that a recipe is composed of: one table, from which everything else about kinds follows."""
+"""The table of the kinds of parts. Documentation, validation and recipes are derived from it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ class PartKind(Data, frozen=True, kw_only=True):
     """One kind of part.
 
     Args:
-        name: how a plugin names the kind; also the field of `Recipe` that a part of this kind fills.
-        title: the heading over its parts in the documents.
-        purpose: what a part of this kind decides, one line.
-        called_with: what the part is called with, beside its hyperparameters.
-        returns: what it returns.
-        implied_needs: needs that every part of this kind has, declared or not (see `harness.contract.entries.NEEDS`).
-        required: whether a submission that consists of parts alone must have one.
+        name: name of the kind in entries, and of the field of `Recipe` that holds a part of this kind.
+        title: heading of the kind's section in the documentation.
+        purpose: what a part of this kind does, in one line.
+        called_with: the positional arguments of a part, in words; hyperparameters are keyword arguments.
+        returns: what a part returns, in words.
+        implied_needs: needs of every part of this kind, in addition to declared ones (see
+            `harness.contract.entries.NEEDS`).
+        required: whether a submission that consists of parts alone must have a part of this kind.
     """
 
     name: str
@@ -52,14 +53,14 @@ _ROWS = (
         title="Weight averaging",
         purpose="evaluates other weights than those that are trained",
         called_with="the model",
-        returns="an `Averager`: `update()`, `swapped()`, state",
+        returns="an `Averager` with `update()`, `swapped()` and state",
     ),
     PartKind(
         name="order",
         title="Data order",
         purpose="chooses the examples of every batch from the pool",
         called_with="the task",
-        returns="an `Order`: `take(n, examples)`, state",
+        returns="an `Order` with `take(n, examples)` and state",
         implied_needs=frozenset({"pool"}),
     ),
     PartKind(
@@ -67,7 +68,7 @@ _ROWS = (
         title="Replay",
         purpose="mixes stored examples of a stream into every batch",
         called_with="the task",
-        returns="a `Replayer`: `mix(fresh, buffer)`",
+        returns="a `Replayer` with `mix(fresh, replay)`",
         implied_needs=frozenset({"replay"}),
     ),
     PartKind(
@@ -75,28 +76,28 @@ _ROWS = (
         title="Gradients",
         purpose="computes the gradients in place of one backward pass",
         called_with="the model and the task",
-        returns="a function of `work` and a batch, in place of `work.backward(batch)`",
+        returns="a function (`work`, batch) that is called instead of `work.backward(batch)`",
     ),
     PartKind(
         name="penalty",
         title="Penalties",
         purpose="adds a term to the loss",
         called_with="the model",
-        returns="a function that returns a loss to add",
+        returns="a function that returns a term of the loss",
     ),
     PartKind(
         name="after_step",
         title="After the step",
         purpose="changes the weights after every update",
         called_with="the model",
-        returns="a function called after every update",
+        returns="a function that is called after every update",
     ),
 )
-#: Every kind by its name. A new kind is a new row here, and a field of `Recipe` that says when the part is called.
+#: Every kind by name. To add a kind, add a row above and a field of `Recipe`, and call the part in `RecipeSubmission`.
 PART_KINDS: Mapping[str, PartKind] = MappingProxyType({row.name: row for row in _ROWS})
 
 if TYPE_CHECKING:
     PartKindName: TypeAlias = str
 else:
-    #: The name of a kind: what an entry is decoded against follows from the table.
+    #: The name of a kind. msgspec validates entries against this type, which is built from the table.
     PartKindName = Literal[tuple(PART_KINDS)]

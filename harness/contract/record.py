@@ -1,4 +1,4 @@
-"""The record of a trial: its outcome, its evaluations, and the machine and software it ran on."""
+"""The record of a trial: its outcome, its evaluations, its machine and its software."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from harness.contract.base import Data
 from harness.contract.run import Counters, Point, RunSpec
 
 SCHEMA_VERSION = 1
+#: How a trial ended; docs/rules.md defines each value.
 Status = Literal[
     "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
 ]
 
 
 def is_finished(status: Status) -> bool:
-    """Whether the trial has ended; an interrupted one continues when its command is run again."""
+    """Return whether the trial has ended. An interrupted trial resumes when its command is run again."""
     return status != "interrupted"
 
 
 def is_complete(status: Status) -> bool:
-    """Whether the run came to its target or to the end of its budget of examples."""
+    """Return whether the run reached its target or used its budget of examples."""
     return status in ("reached", "exhausted")
 
 
 def is_success(status: Status) -> bool:
-    """Whether nothing failed: the run is complete, or was ended early because it was hopeless (`--prune`)."""
+    """Return whether the run ended without a failure: it is complete, or `--prune` ended it early."""
     return is_complete(status) or status == "pruned"
 
 
 def is_broken(status: Status) -> bool:
-    """Whether training broke down before the end of the budget; its last metric says nothing about the budget."""
+    """Return whether training failed before the end of the budget, so that its last metric is not the final one."""
     return status in ("diverged", "out-of-memory", "crashed")
 
 
 def is_retryable(status: Status) -> bool:
-    """Whether `--retry-failed` starts the trial anew; a run that diverged would diverge again."""
+    """Return whether `--retry-failed` starts the trial again. A diverged run is not retried: it would diverge again."""
     return status in ("crashed", "rejected", "out-of-memory", "timeout")
 
 
 class Device(Data, frozen=True, kw_only=True):
-    """The properties of a GPU that do not change; None where the driver does not report one.
+    """The constant properties of a GPU.
 
     Args:
-        name: the model, as the driver names it.
-        memory_mib: total memory in MiB.
-        driver: the driver's version.
-        power_limit_w: the power limit in watts.
-        max_sm_mhz, max_memory_mhz: the maximal clocks of its multiprocessors and of its memory, in MHz.
-        partitioned: whether it is partitioned (MIG), so that a run may have a part of it.
+        name: name of the GPU model, as the driver reports it.
+        memory_mib: total memory in MiB; 0 if the driver does not report it.
+        driver: version of the driver; empty if unknown.
+        power_limit_w: power limit in watts; None if the driver does not report it.
+        max_sm_mhz: maximum clock of the multiprocessors in MHz; None if the driver does not report it.
+        max_memory_mhz: maximum clock of the memory in MHz; None if the driver does not report it.
+        partitioned: whether the GPU is partitioned (MIG), so that a run may use a part of it.
     """
 
     name: str
@@ -60,13 +62,16 @@ class Device(Data, frozen=True, kw_only=True):
 
 
 class GpuSample(Data, frozen=True, kw_only=True):
-    """A GPU's state at one moment.
+    """The state of a GPU at one moment, while the run's clock was stopped.
 
     Args:
-        device: its index in the driver's order.
-        seconds: the reading of the run's clock, which was stopped.
-        sm_mhz, memory_mhz, power_w, temperature_c: in MHz, watts and °C; None where the driver does not report one.
-        slowed: the reasons why its clocks were below their maximum.
+        device: index of the GPU in the driver's order.
+        seconds: wall seconds on the run's clock.
+        sm_mhz: clock of the multiprocessors in MHz.
+        memory_mhz: clock of the memory in MHz; None if the driver does not report it.
+        power_w: power draw in watts; None if the driver does not report it.
+        temperature_c: temperature in °C; None if the driver does not report it.
+        slowed: the reasons why the clocks were below their maximum; empty without a reason.
     """
 
     device: int
@@ -79,12 +84,12 @@ class GpuSample(Data, frozen=True, kw_only=True):
 
 
 class DeviceLog(Data, frozen=True, kw_only=True):
-    """The GPUs of a run, and samples of their state from the moments at which its clock was stopped.
+    """The GPUs of a run, and samples of their state while the clock was stopped.
 
     Args:
-        by: the interface to the driver.
-        devices: one per rank.
-        readings: the samples in order of time.
+        by: name of the interface to the driver.
+        devices: the GPUs, one per rank.
+        readings: the samples in the order of time.
     """
 
     by: str
@@ -93,7 +98,21 @@ class DeviceLog(Data, frozen=True, kw_only=True):
 
 
 class Environment(Data, frozen=True, kw_only=True):
-    """The machine and the software of the worker."""
+    """The machine and the software of the worker.
+
+    Args:
+        python: version of Python.
+        torch: version of torch.
+        platform: operating system and architecture.
+        hardware_name: name of the processor.
+        cpu_count: number of logical processors of the machine.
+        threads: number of intra-op threads.
+        device_name: name of the GPU; empty on a CPU.
+        driver: version of the GPU's driver; empty on a CPU.
+        cuda: version of CUDA; empty on a CPU.
+        distributions: versions of the relevant Python distributions by name.
+        git: commit of the working directory, followed by `+` if it has changes; empty outside a repository.
+    """
 
     python: str
     torch: str
@@ -109,7 +128,16 @@ class Environment(Data, frozen=True, kw_only=True):
 
 
 class Usage(Data, frozen=True, kw_only=True):
-    """The resources of a run: memory and states in bytes, the number of parameters, seconds spent off the clock."""
+    """The resources that a run used.
+
+    Args:
+        peak_memory_bytes: peak memory of a rank in bytes: GPU memory on a GPU, memory of the process elsewhere.
+        optimizer_state_bytes: size of the tensors in the submission's state in bytes, without the model.
+        parameters: number of the model's parameters.
+        import_seconds: CPU seconds for importing the submission, off the clock.
+        evaluation_seconds: wall seconds for evaluations, off the clock.
+        checkpoint_seconds: wall seconds for writing checkpoints and weights, off the clock.
+    """
 
     peak_memory_bytes: int = 0
     optimizer_state_bytes: int = 0
@@ -120,23 +148,30 @@ class Usage(Data, frozen=True, kw_only=True):
 
 
 class Record(Data, frozen=True, kw_only=True):
-    """The outcome of one trial. Every trial ends as a record, whatever happens to it.
+    """The outcome of one trial. Every trial that ends has a record, also if it failed.
 
     Args:
-        run_id: hash of the spec, the submission's source, hardware and threads.
-        status: how it ended.
-        reason: why, in one sentence.
-        points: every evaluation, in order.
-        hit: index into `points` of the first evaluation that met the target (on a stream: that ended the
-            last stage with all floors held); None for a miss.
-        stage_hits: for a stream, the index of the evaluation that ended each stage.
-        counters: totals at the end.
-        final_weights, crossing_weights: SHA-256 of the evaluated weights at the end and at the hit.
-        profile: seconds by phase; empty unless `spec.profile`.
-        deaths: how often in a row the worker was killed without progress.
-        devices: the GPUs it ran on, with samples of their state; None on a CPU, and in records of earlier versions.
-        started, finished: UTC, ISO 8601.
-        content_hash: SHA-256 of everything else; detects accidents, not forgery.
+        schema: version of the record format.
+        run_id: hash of the spec, the submission's source, the hardware class and the number of threads.
+        spec: the specification of the trial.
+        status: how the trial ended.
+        reason: why the trial ended, in one sentence.
+        points: the evaluations in the order of time.
+        hit: index into `points` of the first evaluation that met the target (on a stream: of the evaluation that
+            ended the last stage with all floors met); None for a miss.
+        stage_hits: on a stream, the index into `points` of the evaluation that ended each completed stage; empty on a
+            pool.
+        counters: the totals at the end.
+        usage: the resources used.
+        environment: the machine and the software of the worker; None if the worker did not start.
+        final_weights: SHA-256 of the evaluated weights at the end; empty without such weights.
+        crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
+        profile: seconds by phase of a step; empty unless `spec.profile`.
+        deaths: number of times in a row that the worker was killed without progress.
+        devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
+        started: time of the start, UTC in ISO 8601.
+        finished: time of the end, UTC in ISO 8601.
+        content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
     """
 
     schema: int = SCHEMA_VERSION
@@ -161,13 +196,15 @@ class Record(Data, frozen=True, kw_only=True):
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):
-    """The state of a trial after a command, for summaries; small, since a plan may have ten thousand trials.
+    """The state of a trial after a command. It is smaller than a record, since a plan may have ten thousand trials.
 
     Args:
-        run_id, spec: the trial.
-        status, reason: those of its record.
-        kept: whether it had ended before, so that nothing was run.
-        path: its folder.
+        run_id: identifier of the trial.
+        spec: the specification of the trial.
+        status: the record's status.
+        reason: the record's reason.
+        kept: whether the trial ended in an earlier command and was not run again.
+        path: path of the trial's folder.
     """
 
     run_id: str

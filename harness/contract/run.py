@@ -1,4 +1,4 @@
-"""One trial as data: ruleset, seeds, specification, counters and evaluations."""
+"""The data types of a trial: ruleset, seeds, specification, counters and evaluations."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from harness.contract.domains import HParams, Scalar
 from harness.contract.part_kinds import PartKindName
 from harness.contract.workload import WorkloadFacts
 
+#: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
-#: What a trial is for. Trials of different purposes never share a seed.
+#: The purpose of a trial. Trials with different purposes have different seeds.
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm"]
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
-    """The rules under which trials are planned, stopped and ranked; stored whole in every record.
+    """The rules by which trials are planned, stopped and ranked. Every record contains its complete ruleset.
 
     Args:
-        name, version: identity.
-        summary: one line.
-        trials: settings tried per study.
-        studies: independent repetitions that are scored.
-        tuning_studies: repetitions before those, on seeds of their own, on which a setting or a stop is chosen.
-        budget_factor: factor on the workload's budget.
-        tuning: where the settings come from: `defaults` (the submission's defaults), `space` (drawn quasi-randomly
-            from its search space) or `rates` (its defaults at learning rates a constant factor apart).
-        hides: the needs of `NEEDS` that are not met (`horizon` in `anytime`).
-        stopping: when a run ends, beside the end of its budget, by the name of a `StoppingRule`: `first-hit` at the
-            target; `share` at `stop_share` of the horizon, target or not; `chosen` at the point that the tuning
-            studies chose; `drawn` at a budget drawn for each study.
-        stop_share: for `share`, a multiple of 1 / (evaluations in the horizon); rounded to an evaluation.
-        ranked: whether tables of its runs rank submissions.
+        name: name of the ruleset.
+        version: version of the ruleset.
+        summary: description in one line.
+        trials: number of hyperparameter settings that each study tries.
+        studies: number of scored studies.
+        tuning_studies: number of earlier studies, with seeds of their own, that choose a setting or a stop.
+        budget_factor: factor by which the workload's budget is multiplied.
+        tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
+            submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
+        hides: names from `NEEDS` that the ruleset does not provide (`horizon` in `anytime`).
+        stopping: name of the `StoppingRule` that ends a run before its budget is spent: `first-hit` at the first
+            hit; `share` at `stop_share` of the horizon, whether or not the target is met; `chosen` at the stop that
+            the tuning studies chose; `drawn` at a random budget per study.
+        stop_share: for `share`, the fraction of the horizon, rounded to an evaluation.
+        ranked: whether tables rank the submissions.
     """
 
     name: str
@@ -49,7 +51,14 @@ class Ruleset(Data, frozen=True, kw_only=True):
 
 
 class Seeds(Data, frozen=True, kw_only=True):
-    """The seeds of one trial, derived from (root, workload, study, trial, role), never from the submission's name."""
+    """The seeds of one trial, derived from (root seed, workload, study, trial, role) and never from the submission.
+
+    Args:
+        model: seed of the model's initial weights.
+        data: seed of the training data and of the default order.
+        submission: seed of the submission's generator and of global randomness during training.
+        replay: seed of the replay buffer.
+    """
 
     model: int
     data: int
@@ -58,7 +67,7 @@ class Seeds(Data, frozen=True, kw_only=True):
 
 
 class PartRef(Data, frozen=True, kw_only=True):
-    """A part of a submission in a run: what to import."""
+    """A reference to a part: its kind, its name and the import path of its callable (`load`)."""
 
     kind: PartKindName
     name: str
@@ -66,7 +75,11 @@ class PartRef(Data, frozen=True, kw_only=True):
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A submission in a run: what to import, and the hash of its source when the run was planned."""
+    """A reference to a submission, as the trial was planned. The fields are those of `SubmissionEntry`.
+
+    Args:
+        source_hash: SHA-256 of the submission's source at planning; empty if it is not checked.
+    """
 
     name: str
     version: str
@@ -83,7 +96,7 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A workload in a run: its facts and what to import."""
+    """A reference to a workload, as the trial was planned. The fields are those of `WorkloadEntry`."""
 
     facts: WorkloadFacts
     load: str
@@ -92,29 +105,31 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
 
 
 class RunSpec(Data, frozen=True, kw_only=True):
-    """The complete specification of one trial: what planning decides and the worker executes.
+    """The complete specification of one trial, which planning creates and the worker executes.
 
     Args:
-        workload, submission: what runs.
-        hparams: every hyperparameter with its value.
-        overridden: names of the hyperparameters that the user overrode; such a run is never ranked.
-        ruleset: the rules it runs under.
-        purpose: `score` for runs that tables show; `tuning` for runs on which settings and stops are chosen; `target`
-            for runs from which targets are calculated; `envelope` for the reference of `anytime`, which knows its
-            horizon; `gate` for the pairs of `bench gate`, `gate-envelope` for its reference, `confirm` for the
-            retests of a series.
-        study: index of the repetition.
-        trial: index of the setting within the study.
-        seeds: the seed of every source of randomness.
-        stop: examples drawn after which the run ends whatever its metrics; a multiple of the workload's `eval_every`.
-            On a stream every stage ends at the same share of its cap. None ends the run at the first hit.
-        prune: whether a run that cannot reach the target any more is ended early; never ranked.
-        ranks: processes that share the run, each with a device of its own.
-        device: `cpu`, `cuda`, `mps` …
-        threads: intra-op threads.
-        hardware: the hardware class.
-        smoke: whether the run has a few steps only; never ranked.
-        profile: whether seconds are measured by phase, which itself takes time; never ranked.
+        workload: the workload.
+        submission: the submission.
+        hparams: values of all hyperparameters by name.
+        overridden: names of the hyperparameters that the user overrode. A run with overrides is never ranked.
+        ruleset: the ruleset.
+        purpose: `score` for runs in tables; `tuning` for runs that choose settings and stops; `target` for runs that
+            determine targets; `envelope` for the reference runs of `anytime`, which see the horizon; `gate` for the
+            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series.
+        study: index of the study, from 0.
+        trial: index of the setting within the study, from 0.
+        root_seed: seed from which all other seeds are derived.
+        seeds: the derived seeds.
+        stop: number of examples drawn at which the run ends, whether or not the target is met; a multiple of the
+            workload's `eval_every`. On a stream, every stage ends at the same fraction of its cap. None if the run
+            ends at the first hit.
+        prune: whether a run is ended early if it is unlikely to reach the target. Such a run is never ranked.
+        ranks: number of processes that share the run, each with its own device.
+        device: torch device: `cpu`, `cuda`, `mps` …
+        threads: number of intra-op threads.
+        hardware: name of the hardware class.
+        smoke: whether the run makes only a few steps. Such a run is never ranked.
+        profile: whether seconds are measured by phase, which slows the run down. Such a run is never ranked.
         deterministic: whether a GPU uses deterministic kernels.
     """
 
@@ -140,17 +155,17 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """The seconds that are scored: on a CPU processor seconds, since other load may multiply wall seconds."""
+        """The seconds that are scored: processor seconds on a CPU, where other load may multiply wall seconds."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
     def seconds_allowed(self) -> float:
-        """The scored seconds that the budget allows on this hardware class."""
+        """The scored seconds that the budget allows on the hardware class of the trial."""
         seconds = self.workload.facts.budget.seconds
         return seconds.get(self.hardware, seconds["default"])
 
     def allows(self, point: Point) -> bool:
-        """Whether an evaluation is within the budget of seconds and gradient-examples; a later hit does not count."""
+        """Return whether an evaluation is within the budget of seconds and gradient-examples."""
         cap = self.workload.facts.budget.gradient_examples
         return point.scored(self.clock) <= self.seconds_allowed and point.gradient_examples <= cap
 
@@ -159,12 +174,12 @@ class Counters(Data, frozen=True, kw_only=True):
     """The totals of a run so far.
 
     Args:
-        examples: fresh examples drawn.
-        gradient_examples: examples × backward passes.
-        forward_examples: examples × forward passes, those with a backward pass included.
-        steps: updates.
+        examples: number of examples drawn.
+        gradient_examples: number of examples × backward passes.
+        forward_examples: number of examples × forward passes, with or without a backward pass.
+        steps: number of updates.
         seconds: wall seconds on the clock.
-        process_seconds: processor seconds on the clock, summed over threads.
+        process_seconds: processor seconds on the clock, summed over threads and ranks.
     """
 
     examples: int = 0
@@ -176,7 +191,19 @@ class Counters(Data, frozen=True, kw_only=True):
 
 
 class Point(Data, frozen=True, kw_only=True):
-    """One evaluation: the totals of the run, and the metrics of the weights at that moment."""
+    """One evaluation: the totals of the run so far, and the metrics of the evaluated weights.
+
+    Args:
+        examples: number of examples drawn.
+        gradient_examples: number of examples × backward passes.
+        steps: number of updates.
+        seconds: wall seconds on the clock.
+        process_seconds: processor seconds on the clock, summed over threads and ranks.
+        metrics: finite metrics on the score split by name.
+        lr: learning rate of the last update; None if the submission does not report it.
+        train_loss: mean training loss of the last pass; None before the first pass and if it is not finite.
+        stage: on a stream, index of the current stage; 0 on a pool.
+    """
 
     examples: int
     gradient_examples: int
@@ -189,17 +216,23 @@ class Point(Data, frozen=True, kw_only=True):
     stage: int = 0
 
     def scored(self, clock: Clock) -> float:
-        """The seconds that are scored."""
+        """Return the scored seconds: processor or wall seconds, as `clock` says."""
         return self.process_seconds if clock == "process" else self.seconds
 
     @property
     def cost(self) -> int:
-        """The examples that are scored: the larger of examples drawn and gradient-examples."""
+        """The scored number of examples: the larger of examples drawn and gradient-examples."""
         return max(self.examples, self.gradient_examples)
 
 
 class Job(Data, frozen=True, kw_only=True):
-    """The job of a worker: the trial, the folder that it may write to, and whether to resume from a checkpoint."""
+    """The job of a worker.
+
+    Args:
+        spec: the specification of the trial.
+        folder: path of the trial's folder, where the worker writes its files.
+        resume: whether to resume from the folder's checkpoint, if there is one.
+    """
 
     spec: RunSpec
     folder: str
@@ -207,14 +240,14 @@ class Job(Data, frozen=True, kw_only=True):
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):
-    """How to execute trials: what `bench run` passes to an executor beside the trials.
+    """The options with which an executor runs trials.
 
     Args:
-        force: start every trial anew; earlier runs are moved to `superseded/`.
-        retry_failed: start anew the trials that crashed, were rejected or ran out of memory or time.
-        jobs: trials at once; as many as fit when None.
-        in_process: run trials in this process, for a debugger.
-        options: options of the executor, such as the address of a cluster.
+        force: whether to start every trial again; earlier runs are moved to `superseded/`.
+        retry_failed: whether to start those trials again that crashed, were rejected, or ran out of memory or time.
+        jobs: number of trials to run at the same time; as many as fit if None.
+        in_process: whether to run trials in this process, for a debugger.
+        options: options of the executor by name, such as the address of a cluster.
     """
 
     force: bool = False

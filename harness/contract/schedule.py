@@ -1,4 +1,4 @@
-"""The argument and the result of a schedule, and the number of updates that it plans for."""
+"""The argument and the return value of a schedule, and the number of updates that it plans for."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import msgspec
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
-    """The progress of a run, as a schedule is called with it.
+    """The progress of a run, which is the argument of a schedule.
 
     Args:
-        step: 0-based index of the update about to be made.
-        horizon: T, the number of updates that the schedule plans for (`horizon_fraction` applied); None where unknown.
-        examples: fresh examples drawn so far.
-        tokens: tokens drawn so far.
-        batch_size: examples per update.
-        task_index: the current stage of a stream whose boundaries are visible; otherwise None.
-        task_step: 0-based index of the update within that stage; otherwise None.
-        task_horizon: updates planned for that stage (its cap, `horizon_fraction` applied); None where unknown.
+        step: index of the next update, from 0.
+        horizon: T, the number of updates that the schedule plans for, after `horizon_fraction` is applied; None if the
+            ruleset hides it.
+        examples: number of examples drawn so far.
+        tokens: number of tokens drawn so far.
+        batch_size: number of examples per update.
+        task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
+        task_step: index of the next update within that stage, from 0; None if `task_index` is None.
+        task_horizon: number of updates planned for that stage (its cap after `horizon_fraction` is applied); None if
+            `task_index` is None or the ruleset hides the horizon.
     """
 
     step: int
@@ -30,12 +32,12 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Factors(msgspec.Struct, frozen=True, gc=False):
-    """What a schedule returns for one update.
+    """The return value of a schedule for one update.
 
     Args:
-        lr: multiplier of the peak learning rate.
-        momentum: the momentum (or beta1) itself; None where the schedule does not set it.
-        weight_decay: multiplier of the weight decay; None where the schedule does not set it.
+        lr: factor by which the peak learning rate is multiplied.
+        momentum: the momentum (or beta1) itself, not a factor; None to leave it unchanged.
+        weight_decay: factor by which the weight decay is multiplied; None to leave it unchanged.
     """
 
     lr: float
@@ -44,7 +46,12 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 
 
 def planned_updates(examples: int, horizon_fraction: float, batch_size: int) -> int:
-    """T, the updates that a schedule plans for within a budget of so many examples; at least one.
+    """Return T, the number of updates that a schedule plans for; at least one.
+
+    Args:
+        examples: budget in examples.
+        horizon_fraction: fraction of the budget that the schedule plans for.
+        batch_size: number of examples per update.
 
     >>> planned_updates(32_000, 0.75, 32)
     750

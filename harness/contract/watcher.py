@@ -1,4 +1,4 @@
-"""The interface for following trials while they run."""
+"""The interface of objects that are notified while trials run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from harness.contract.run import Point, RunSpec
 
 
 class Watcher(Protocol):
-    """Follows trials: the progress display, observers. Methods may be called from several threads, one at a time."""
+    """An object that is notified about trials, such as the progress display.
 
-    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None: ...
+    Methods may be called from several threads, but never two at the same time.
+    """
 
-    def evaluated(self, spec: RunSpec, point: Point) -> None: ...
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
+        """Handle the start of a trial; `resumed` are the evaluations before the interruption, empty in a new run."""
+        ...
 
-    def warned(self, spec: RunSpec, message: str) -> None: ...
+    def evaluated(self, spec: RunSpec, point: Point) -> None:
+        """Handle an evaluation of a trial."""
+        ...
 
-    def finished(self, record: Record) -> None: ...
+    def warned(self, spec: RunSpec, message: str) -> None:
+        """Handle a warning of a trial."""
+        ...
+
+    def finished(self, record: Record) -> None:
+        """Handle the end of a trial."""
+        ...
 
     def kept(self, summary: TrialSummary) -> None:
-        """The trial had ended before this command; nothing was run."""
+        """Handle a trial that ended in an earlier command and is not run again."""
         ...
 
 

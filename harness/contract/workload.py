@@ -1,4 +1,4 @@
-"""A workload as data: targets, stages, budget, precision, and how its evaluation is sharded."""
+"""The data types of a workload: targets, stages, budget, precision, and the shards of an evaluation."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
-#: The largest resolution, and the fewest evaluations before the hit, at which times still tell submissions apart.
-FINE_RESOLUTION, MIN_EVALUATIONS = 0.02, 50
+#: The largest resolution at which a workload can rank submissions by time.
+FINE_RESOLUTION = 0.02
+#: The smallest number of evaluations before the hit at which a workload can rank submissions by time.
+MIN_EVALUATIONS = 50
 
 
 def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
-    """Whether a workload's evaluations are too few or too noisy to rank by time; `WorkloadFacts.coarse` says the same.
+    """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: one standard error of the score metric as a share of the reference's time; None if unknown.
-        evaluations: evaluations before the reference's hit; on a stream those that could end a stage; None if unknown.
+        resolution: one standard error of the score metric as a fraction of the reference's time; None if unknown.
+        evaluations: number of evaluations before the reference's hit, on a stream only those that could end a stage;
+            None if unknown.
 
     >>> is_coarse(0.016, 55), is_coarse(0.21, 61), is_coarse(0.0, 7), is_coarse(None, 90)
     (False, True, True, True)
@@ -34,7 +37,14 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
 
 
 class Target(Data, frozen=True, kw_only=True):
-    """A value that a metric must reach: `goal` says from which side."""
+    """A value that a metric must reach.
+
+    Args:
+        metric: name of the metric.
+        goal: `min` if the metric must be at most `value`, `max` if it must be at least `value`.
+        value: the value.
+        unit: unit of the value, for tables; empty for none.
+    """
 
     metric: str
     goal: Goal
@@ -42,7 +52,7 @@ class Target(Data, frozen=True, kw_only=True):
     unit: str = ""
 
     def met(self, metrics: dict[str, float]) -> bool:
-        """Whether these metrics meet the target; a missing or NaN metric does not.
+        """Return whether metrics meet the target. A missing or NaN metric does not meet it.
 
         >>> Target(metric="loss", goal="min", value=2.0).met({"loss": 1.9})
         True
@@ -51,7 +61,7 @@ class Target(Data, frozen=True, kw_only=True):
         return value <= self.value if self.goal == "min" else value >= self.value
 
     def better(self, a: float, b: float) -> bool:
-        """Whether `a` is strictly better than `b`."""
+        """Return whether `a` is strictly better than `b`."""
         return a < b if self.goal == "min" else a > b
 
 
@@ -59,12 +69,12 @@ class Stage(Data, frozen=True, kw_only=True):
     """One task's turn in a continual stream.
 
     Args:
-        name: what the stage is called in records.
-        targets: targets that must all be met at one evaluation before the stream moves on.
-        floors: targets that must hold, besides, when the last stage ends.
-        max_examples: fresh examples after which the stage, and so the run, is exhausted.
-        min_examples: fresh examples before which the stage does not end. Without it a stage whose target is met after a
-            few steps would be too short to be remembered.
+        name: name of the stage in records.
+        targets: targets that one evaluation must meet together to end the stage.
+        floors: further targets that must be met at the end of the last stage.
+        max_examples: cap on the examples drawn in the stage. At the cap, the run is exhausted.
+        min_examples: number of examples drawn before which the stage does not end. It prevents stages that end after a
+            few steps, which would be too short to measure forgetting.
     """
 
     name: str
@@ -78,9 +88,10 @@ class Budget(Data, frozen=True, kw_only=True):
     """The budget of a run.
 
     Args:
-        horizon: examples drawn (on a stream: the sum of the stages' caps).
-        gradient_examples: cap on examples × backward passes.
-        seconds: scored seconds allowed, by hardware class; `default` (required) is for all classes not listed.
+        horizon: number of examples that a run may draw (on a stream: the sum of the stages' caps).
+        gradient_examples: cap on the number of examples × backward passes.
+        seconds: cap on the scored seconds by hardware class. The key `default` is required and applies to all classes
+            that are not listed.
     """
 
     horizon: int
@@ -89,7 +100,13 @@ class Budget(Data, frozen=True, kw_only=True):
 
 
 class Precision(Data, frozen=True, kw_only=True):
-    """The numeric format of forward and backward passes. The workload sets it; it is checked at every pause."""
+    """The numeric settings of forward and backward passes, which the workload decides.
+
+    Args:
+        dtype: autocast dtype of the passes; `float32` for no autocast.
+        tf32: whether float32 matrix products may use TF32.
+        compile: whether the loss is compiled with `torch.compile`.
+    """
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tf32: bool = False
@@ -97,28 +114,30 @@ class Precision(Data, frozen=True, kw_only=True):
 
 
 class WorkloadFacts(Data, frozen=True, kw_only=True):
-    """A workload as plain data: what planning, records and scores need of it without importing torch.
+    """A workload as plain data. Planning, records and scoring need nothing else, and so do not import torch.
 
     Args:
-        name, version: identity; the version is bumped when a change alters results.
-        tier: `cpu` (≤ 2 minutes on one core), `gpu` or `cluster`.
-        access: `pool` (random access, the submission may choose the order) or `stream` (one pass, staged).
-        targets: all must be met at one evaluation; the first is the primary one.
-        stages: for a stream; otherwise empty.
+        name: name of the workload.
+        version: version of the workload; increased when a change alters results.
+        tier: `cpu` (at most 2 minutes on one core), `gpu` or `cluster`.
+        access: `pool` (random access, the submission may choose the order) or `stream` (one pass through stages).
+        targets: targets that one evaluation must meet together; the first is the primary target.
+        stages: the stages of a stream; empty on a pool.
         budget: the budget of a run.
-        batch_sizes: the batch sizes that a submission may choose from, the default first; each divides `eval_every`.
-        eval_every: examples drawn between evaluations.
-        precision: the numeric format of forward and backward passes.
-        model_options: the options of the model that a submission may request, with their domains.
-        example: a description of one example (`8x8 image`, `sequence of 64 characters`).
-        tokens_per_example: tokens in an example (1 for images).
-        scores: names of the per-example scores of the pool.
-        replay_capacity: examples that the harness's replay buffer holds (streams).
-        boundaries: whether stage boundaries are visible to the submission (streams).
-        resolution: one standard error of the score metric as a share of the reference's time; None where unknown.
-        coarse: whether evaluations are too few or too noisy (see `is_coarse`); left out of the anchored mean.
+        batch_sizes: the batch sizes that a submission may choose from, the default first. Each divides `eval_every`.
+        eval_every: number of examples drawn between evaluations.
+        precision: the numeric settings of forward and backward passes.
+        model_options: domains of the model options that a submission may request, by name.
+        example: description of one example (`8x8 image`, `sequence of 64 characters`).
+        tokens_per_example: number of tokens in an example (1 for images).
+        scores: names of the pool's per-example scores.
+        replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
+        boundaries: whether the submission can see the stage boundaries of a stream.
+        resolution: one standard error of the score metric as a fraction of the reference's time; None if unknown.
+        coarse: whether evaluations are too few or too noisy (see `is_coarse`). The anchored score does not include a
+            coarse workload.
         reference: names of the runs from which the target was calculated.
-        levels: further targets, `easy` and `hard`, at which tables can be recomputed.
+        levels: further targets by level (`easy`, `hard`), at which tables can be recomputed.
     """
 
     name: str
@@ -144,12 +163,16 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """`name@version`, as it stands in records and tables."""
+        """`name@version`, the identifier in records and tables."""
         return f"{self.name}@{self.version}"
 
 
 class Shard(Data, frozen=True, kw_only=True):
-    """One rank's share of the examples of an evaluation; the whole by default.
+    """The part of the evaluation examples that one rank evaluates; all examples by default.
+
+    Args:
+        index: index of the shard, from 0.
+        count: number of shards.
 
     >>> [Shard(index=k, count=2).rows(10, unit=4) for k in range(2)]
     [range(0, 4), range(4, 10)]
@@ -159,15 +182,17 @@ class Shard(Data, frozen=True, kw_only=True):
     count: int = 1
 
     def rows(self, n: int, unit: int = 1) -> range:
-        """The indices of this shard among `n` examples, consecutive; empty where there are fewer pieces than ranks.
+        """Return the consecutive indices of this shard's examples; empty if there are fewer pieces than shards.
 
-        Examples are cut only between pieces of `unit` examples, so that a result per piece does not depend on the
-        number of ranks.
+        Args:
+            n: number of examples in total.
+            unit: number of examples per piece. A piece is never divided, so that results per piece do not depend on
+                the number of shards.
         """
         pieces = -(-n // unit)
         start, stop = (pieces * k // self.count * unit for k in (self.index, self.index + 1))
         return range(min(start, n), min(stop, n))
 
 
-#: All examples, as one rank evaluates them.
+#: The shard of a single rank: all examples.
 WHOLE = Shard()

@@ -10,7 +10,7 @@ import time
 
 import msgspec
 
-from harness.contract.events import AnyEvent, ClockEdge, Done, WorkerEvent
+from harness.contract.events import AnyEvent, ClockChanged, Done, WorkerEvent
 from harness.execution.second_clock import SecondClock
 from harness.hardware.telemetry import DeviceWatch
 
@@ -56,7 +56,7 @@ class EventReader(threading.Thread):
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
                 event = decode_event(decoder, line)
-                if isinstance(event, ClockEdge):
+                if isinstance(event, ClockChanged):
                     self._clock.record_edge(event)
                     if late:
                         self._clock.discard_interval()

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness.contract.events import ClockEdge
+from harness.contract.events import ClockChanged
 
 #: The two clocks may differ by this share and this many seconds before a run is rejected.
 CLOCK_TOLERANCE = (0.05, 1.0)
@@ -32,11 +32,11 @@ class SecondClock:
         self._schedules = ("/proc/thread-self/schedstat", f"/proc/{pid}/task/{pid}/schedstat")
         self._waits = [0.0, 0.0]
         self._late = [0.0, 0.0]
-        self._began: tuple[float, float, ClockEdge] | None = None
+        self._began: tuple[float, float, ClockChanged] | None = None
         self._measured = [0.0, 0.0]
         self._claimed = [0.0, 0.0]
 
-    def record_edge(self, event: ClockEdge) -> None:
+    def record_edge(self, event: ClockChanged) -> None:
         """Record an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
         waits = [_thread_wait_seconds(schedule) for schedule in self._schedules]

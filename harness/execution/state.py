@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.contract.events import AnyEvent, ClockEdge, Done, Evaluated, Ready, Warned, Watched
+from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, Ready, Warned
 from harness.contract.record import DeviceLog, Record, is_complete
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher
@@ -108,9 +108,9 @@ class Trial:
                 if event.point.steps > self.furthest:
                     self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)
-            case ClockEdge():
+            case ClockChanged():
                 pass  # timed by the reader when it arrives
-            case Watched():
+            case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
                 self.watcher.warned(self.spec, event.message)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from harness.contract.events import ClockEdge, Watched
+from harness.contract.events import ClockChanged, DevicesSampled
 from harness.contract.record import DeviceLog, GpuSample
 from harness.contract.run import RunSpec
 from harness.hardware import detect
@@ -42,7 +42,7 @@ class DeviceWatch(threading.Thread):
         self,
         driver: Driver,
         gpus: Sequence[Gpu],
-        tell: Callable[[Watched], None],
+        tell: Callable[[DevicesSampled], None],
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__(name="device-watch", daemon=True)
@@ -51,7 +51,7 @@ class DeviceWatch(threading.Thread):
         self._tell = tell
         self._now = now
         self._changed = threading.Condition()
-        self._edge: ClockEdge | None = None
+        self._edge: ClockChanged | None = None
         self._edges = 0
         self._ended = False
         self._pauses: deque[float] = deque(maxlen=_PAUSES)
@@ -61,7 +61,7 @@ class DeviceWatch(threading.Thread):
 
     # --- called by the event reader, which must not wait ----------------------------------------
 
-    def record_edge(self, event: ClockEdge) -> None:
+    def record_edge(self, event: ClockChanged) -> None:
         """Record that the worker's clock has started or stopped."""
         with self._changed:
             if event.running and self._paused_at is not None:
@@ -83,7 +83,7 @@ class DeviceWatch(threading.Thread):
 
     def run(self) -> None:
         self._measure_cost()
-        self._tell(Watched(log=self._log(())))
+        self._tell(DevicesSampled(log=self._log(())))
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._ended or self._edge is not None)
@@ -110,7 +110,7 @@ class DeviceWatch(threading.Thread):
             len(self._pauses) == _PAUSES and PAUSE_FACTOR * self._cost <= min(self._pauses)
         )
 
-    def _sample(self, edge: ClockEdge, number: int) -> None:
+    def _sample(self, edge: ClockChanged, number: int) -> None:
         began = self._now()
         samples = self._driver.read(self._gpus)
         self._cost = self._now() - began
@@ -119,7 +119,9 @@ class DeviceWatch(threading.Thread):
         # A sample during which the clock changed belongs to no pause.
         if samples and not clock_moved:
             self._last = began
-            self._tell(Watched(log=self._log([msgspec.structs.replace(r, seconds=edge.seconds) for r in samples])))
+            self._tell(
+                DevicesSampled(log=self._log([msgspec.structs.replace(r, seconds=edge.seconds) for r in samples]))
+            )
 
     def _log(self, samples: Sequence[GpuSample]) -> DeviceLog:
         return DeviceLog(
@@ -129,7 +131,9 @@ class DeviceWatch(threading.Thread):
         )
 
 
-def make_watch(spec: RunSpec, tell: Callable[[Watched], None], visible: Sequence[str] = ()) -> DeviceWatch | None:
+def make_watch(
+    spec: RunSpec, tell: Callable[[DevicesSampled], None], visible: Sequence[str] = ()
+) -> DeviceWatch | None:
     """A watch over the GPUs of a trial, not yet started; None without GPUs that a driver can read.
 
     Args:

@@ -199,7 +199,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
         for name, examples in (("horizon", facts.budget.horizon), ("task", shortest))
     }
     for check in composition.checks:
-        hyperparameters.require(check, values, planned)
+        hyperparameters.check_relation(check, values, planned)
     return values
 
 

@@ -121,7 +121,7 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
     except pluggy.PluginValidationError as error:
         if match := re.match(r"unknown hook '(\w+)'", str(error)):
             problem = f"unknown hook {match[1]!r}{suggest_nearest(match[1], HOOKS)}"
-            raise PluginError(problem, fix=f"known: {', '.join(HOOKS)}") from error
+            raise PluginError(problem, fix=f"choose one of: {', '.join(HOOKS)}") from error
         fix = "harness/contract/hookspecs.py has the signature of each hook"
         raise PluginError(_one_line(str(error)), fix=fix) from error
     return manager
@@ -305,9 +305,8 @@ def _pick_one(
         raise PluginError(f"{name} is not {noun}", fix=f"expected {expected}")
     if name is not None:
         public = [candidate for candidate, _ in _public_names(module, None)]
-        raise PluginError(
-            f"it has no {name!r}{suggest_nearest(name, public)}", fix=f"known: {', '.join(public) or 'none'}"
-        )
+        fix = f"choose one of: {', '.join(public)}" if public else f"expected {expected}"
+        raise PluginError(f"it has no {name!r}{suggest_nearest(name, public)}", fix=fix)
     raise PluginError(f"it does not define {noun}", fix=f"expected {expected}")
 
 

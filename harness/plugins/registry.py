@@ -169,7 +169,8 @@ class Registry:
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
         near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""
-        fix = f"{path}{self._hint_at_others(label, name)}known: {', '.join(listed) or 'none'}"
+        choices = f"choose one of: {', '.join(listed)}" if listed else f"no {label} is installed"
+        fix = f"{path}{self._hint_at_others(label, name)}{choices}"
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:
             fix += f"; broken plugins may offer it: {', '.join(broken)}, `bench plugins` shows why"
         if self.blocked:

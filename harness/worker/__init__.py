@@ -1,1 +1,1 @@
-"""The process that trains; the only part that imports torch."""
+"""The training process. No other package of the harness imports torch."""

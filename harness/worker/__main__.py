@@ -1,11 +1,11 @@
-"""Entry point of the worker process; see `process.py`.
+"""The entry point of the worker process (see `process.py`).
 
 usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor)
 """
 
 from __future__ import annotations
 
-# First of all imports: the clock keeps its own time functions before any plugin can touch them.
+# This import comes first, so that the clock binds its time functions before a plugin can replace them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 from harness.worker.process import main

@@ -1,6 +1,6 @@
-"""The file of a checkpoint: written atomically, verified when it is read, with the previous one kept.
+"""Writes checkpoint files atomically, keeps the previous file, and verifies a file when it is read.
 
-`harness.worker.run_state` defines its content.
+`harness.worker.run_state` defines the content.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ _MAGIC = b"bench-checkpoint-1 "
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors, scalars, strings, lists and dicts) as the folder's checkpoint.
+    """Write `state` as the folder's checkpoint, and keep the previous checkpoint.
+
+    Args:
+        folder: the trial's folder.
+        state: tensors, scalars, strings, lists and dicts.
 
     Raises:
-        StoreError: the file cannot be written; the earlier checkpoint is kept.
-        PluginError: the state holds a value of a type that could not be read back.
+        StoreError: the file cannot be written. The previous checkpoint is not changed.
+        PluginError: the state contains a value of a type that cannot be read from a checkpoint.
     """
     _require_plain(state, "state")
     buffer = io.BytesIO()
@@ -37,24 +41,25 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     payload = buffer.getvalue()
     header = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
     current = folder / CURRENT
-    fresh = folder / (CURRENT + ".new")
-    write_atomically(fresh, header, payload)
-    # Killed between these two renames, the folder still holds the previous checkpoint.
+    new = folder / (CURRENT + ".new")
+    write_atomically(new, header, payload)
+    # If the process is killed between these two renames, the previous checkpoint still exists.
     try:
         if current.exists():
             os.replace(current, folder / PREVIOUS)
-        os.replace(fresh, current)
+        os.replace(new, current)
     except OSError as error:
         raise write_error(current, error) from error
 
 
 def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest checkpoint that is undamaged, or None; and a warning for each damaged one.
+    """Read the newest undamaged checkpoint. A damaged file is renamed to `*.corrupt` and not deleted.
 
-    A damaged file is renamed to `*.corrupt`, never deleted.
+    Returns:
+        The state, or None without an undamaged checkpoint; and a warning for each damaged file.
 
     Raises:
-        RuntimeError: there is not enough memory to read a checkpoint.
+        RuntimeError: there is not enough memory to read the checkpoint.
     """
     warnings: list[str] = []
     for name in (CURRENT, PREVIOUS):
@@ -66,8 +71,8 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             if torch_errors.is_out_of_memory(error):
                 raise
-            earlier = name == CURRENT and (folder / PREVIOUS).exists()
-            consequence = "resuming from the previous one" if earlier else "starting from the beginning"
+            has_previous = name == CURRENT and (folder / PREVIOUS).exists()
+            consequence = "resuming from the previous one" if has_previous else "starting from the beginning"
             corrupt = unused_path(path.with_suffix(".corrupt"))
             os.replace(path, corrupt)
             reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
@@ -75,21 +80,22 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return None, warnings
 
 
-#: What is done about a checkpoint that cannot be used.
-_EARLIER = "the run resumes from an earlier one, or starts anew"
+#: The fix in errors about an unusable checkpoint.
+_FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 
 
 def _read(path: Path) -> dict[str, Any]:
     header, _, payload = path.read_bytes().partition(b"\n")
     if not header.startswith(_MAGIC):
-        raise DamagedError("it is not a checkpoint of this version", fix=_EARLIER)
+        raise DamagedError("it is not a checkpoint of this version", fix=_FALLBACK)
     if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
-        raise DamagedError("its SHA-256 does not match its content", fix=_EARLIER)
-    # weights_only: a checkpoint is data and must never run code when it is read.
+        raise DamagedError("its SHA-256 does not match its content", fix=_FALLBACK)
+    # weights_only: reading a checkpoint must never execute code.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return state
 
 
+#: The types of values that `torch.load(weights_only=True)` accepts, in addition to dicts, lists and tuples.
 _PLAIN = (
     torch.Tensor,
     torch.nn.Parameter,
@@ -107,7 +113,7 @@ _PLAIN = (
 
 
 def _require_plain(value: Any, where: str) -> None:
-    """Refuse what reading would refuse, at the first evaluation and not when the run is resumed."""
+    """Raise PluginError for a value that cannot be read back: at the first evaluation, not when the run is resumed."""
     if type(value) in (dict, OrderedDict):
         for key, item in value.items():
             _require_plain(key, f"a key of {where}")
@@ -117,6 +123,6 @@ def _require_plain(value: Any, where: str) -> None:
             _require_plain(item, f"{where}[{index}]")
     elif type(value) not in _PLAIN:
         raise PluginError(
-            f"{where} is a {type(value).__name__}, which a checkpoint cannot hold",
-            fix="a state_dict holds tensors, numbers, strings, lists and dicts",
+            f"{where} is a {type(value).__name__}, which a checkpoint cannot store",
+            fix="return only tensors, numbers, strings, lists and dicts from state_dict()",
         )

@@ -1,4 +1,4 @@
-"""Whether a loss is compiled, where the compiler keeps its files, and the warm-up that fills them."""
+"""Decides whether the loss is compiled, and manages the trial's compiler cache."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from harness.system import python_process
 
 
 def uses_compiler(spec: RunSpec) -> bool:
-    """Whether a trial's loss is compiled: its workload asks for it and, on the CPU, there is a C++ compiler.
+    """Return whether a trial's loss is compiled.
 
-    Source: `torch._inductor.config.cpp.cxx`: the program that `CXX` names, or g++.
+    The workload must request it, and on the CPU a C++ compiler must be installed: the program in `CXX`, or g++.
+
+    Source: `torch._inductor.config.cpp.cxx`.
     """
     if not spec.workload.facts.precision.compile:
         return False
@@ -26,13 +28,13 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache in a process of its own.
+    """Fill a trial's compiler cache in a separate process. If it fails, the trial itself compiles on the clock.
 
     Returns:
-        Why it failed, or an empty string. The trial does not fail with it: it then compiles for itself, on the clock.
+        The reason of the failure, or an empty string on success.
     """
     if (Path(job.folder) / COMPILED).exists():
-        return ""  # the run is being resumed
+        return ""  # the run resumes, and its cache is already filled
     process = subprocess.run(
         python_process.command("harness.worker.compile_worker"),
         input=msgspec.json.encode(job) + b"\n",
@@ -44,6 +46,6 @@ def fill_compile_cache(job: Job) -> str:
 
 
 def redirect_compile_cache(job: Job) -> None:
-    """Have the compiler keep its files in the trial's folder and nowhere else."""
+    """Make the compiler store its files in the trial's folder only."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / COMPILED)
     os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / COMPILED / "triton")

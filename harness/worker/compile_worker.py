@@ -1,9 +1,9 @@
-"""The compile warm-up: a throwaway process that leaves nothing but the trial's compiler cache.
+"""The compile warm-up: a temporary process that fills the trial's compiler cache.
 
-It builds the same workload and submission, on random data of the real shapes, and makes a few steps. The run's own
-process finds the compiled code in the cache, and its steps neither compile nor wait for a compiler. With several ranks
-this process makes the passes of a single one; where a rank's shard has other shapes, that rank's warm-up step compiles
-them, off the clock too.
+It builds the same workload and submission on random data of the real shapes, and makes a few steps. The worker then
+loads the compiled code from the cache, and its steps do not wait for the compiler. With several ranks, this process
+makes the passes of a single rank. If a rank's shard has other shapes, that rank compiles them in its warm-up step, also
+off the clock.
 
 usage: python -m harness.worker.compile_worker      (started by rank 0; a job on standard input)
 """
@@ -23,18 +23,18 @@ from harness.worker.emit import ignore_event
 from harness.worker.process import die_with_parent
 from harness.worker.setup import build_run
 
-#: Updates of the throwaway submission: from the second on, it meets its state as in all later ones.
+#: Number of updates. From the second update on, the optimizer state exists, as in all later updates of the trial.
 STEPS = 3
 
 
 def main() -> None:
-    """Make a few steps with everything as in the trial but the data."""
+    """Make a few steps of the trial on random data."""
     die_with_parent()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     redirect_compile_cache(job)
     with tempfile.TemporaryDirectory() as folder:
-        throwaway = Job(spec=msgspec.structs.replace(job.spec, ranks=1), folder=folder, resume=False)
-        run, construct_submission = build_run(throwaway, ignore_event, change_data=random_like)
+        warm_up_job = Job(spec=msgspec.structs.replace(job.spec, ranks=1), folder=folder, resume=False)
+        run, construct_submission = build_run(warm_up_job, ignore_event, change_data=random_like)
         submission = construct_submission()
         for _ in range(STEPS):
             run.work.begin_step()

@@ -1,4 +1,4 @@
-"""The device of a rank, and how to wait for it."""
+"""The device of a rank, and a function that waits for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.contract.run import RunSpec
 
 
 def rank_device(rank: int, spec: RunSpec) -> torch.device:
-    """The device of a rank: with several ranks one GPU each, in order, beginning with the one that the trial names."""
+    """Return the device of a rank: with several ranks, consecutive GPUs that start with the trial's device."""
     device = torch.device(spec.device)
     if spec.ranks == 1 or device.type != "cuda":
         return device
@@ -18,13 +18,13 @@ def rank_device(rank: int, spec: RunSpec) -> torch.device:
 
 
 def set_default_device(device: torch.device) -> None:
-    """Make a GPU the current one: tensors created on `cuda` and reads of the RNG state then use this GPU."""
+    """Make a GPU the current one, which torch uses for tensors on `cuda` and for the RNG state."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 
 def synchronizer(device: torch.device) -> Callable[[], None]:
-    """A function that waits until the device has done all queued work."""
+    """Return a function that waits until the device has finished all queued work."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     if device.type == "mps":

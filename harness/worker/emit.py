@@ -11,4 +11,4 @@ Emit: TypeAlias = Callable[[AnyEvent], None]
 
 
 def ignore_event(event: AnyEvent) -> None:
-    """Receives the events of a process that reports none."""
+    """Drop an event, in a process that does not report events."""

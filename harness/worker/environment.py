@@ -1,4 +1,4 @@
-"""The machine and the software of a run, for its record."""
+"""Describes the machine and the software of a run for its record."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.hardware.drivers import program_output
 
 @functools.cache
 def git_state() -> str:
-    """Commit of the working directory, with `+` when it has changes; empty outside a repository."""
+    """Return the commit of the working directory, with `+` if it has changes; empty outside a repository."""
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
     return f"{commit}+" if commit and program_output("git", "status", "--porcelain", "-uno") else commit
 
 
 def environment(spec: RunSpec, device: torch.device) -> Environment:
-    """The machine and the software that a trial runs on."""
+    """Return the machine and the software of a trial."""
     on_gpu = device.type == "cuda"
     return Environment(
         python=platform.python_version(),

@@ -1,4 +1,4 @@
-"""The metrics of a model on a split of the held-out data; the model and all randomness stay as they are."""
+"""Evaluates a model on a split of the held-out data, without changing the model or the RNG states."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from harness.worker.protocols import Sharded, Workload
 def evaluate_split(
     workload: Workload, model: nn.Module, split: Split, stage: int | None = None, group: ProcessGroup = SINGLE_PROCESS
 ) -> dict[str, float]:
-    """The workload's metrics on a split, the same on every rank.
+    """Return the workload's metrics on a split by name; they are equal on all ranks.
 
     Args:
-        model: holds the weights to evaluate; any of its modules may be in training mode.
-        split: which held-out data.
-        stage: on a stream, the current stage; None on a pool.
+        workload: evaluates the model.
+        model: the model with the weights to evaluate. Its modules may be in training mode.
+        split: the held-out split.
+        stage: on a stream, index of the current stage; None on a pool.
         group: the ranks among which the examples are divided.
 
     Raises:
@@ -43,27 +44,27 @@ def evaluate_split(
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, modules are in evaluation mode and gradients are off; afterwards modes and randomness are as before."""
-    randomness = rng.rng_state()
-    training = [module for module in model.modules() if module.training]
+    """Within this context, modules are in evaluation mode and gradients are off. Modes and RNG states are restored."""
+    rng_state = rng.rng_state()
+    training_modules = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        for module in training:
+        for module in training_modules:
             module.training = True
-        rng.set_rng_state(randomness)
+        rng.set_rng_state(rng_state)
 
 
 def _evaluate_on_ranks(
     workload: Workload, model: nn.Module, split: Split, stage: int | None, group: ProcessGroup
 ) -> dict[str, float]:
-    """Every rank measures its shard of the examples where the workload can; otherwise rank 0 evaluates alone."""
+    """Return the metrics. Every rank evaluates a shard if the workload is `Sharded`; otherwise rank 0 evaluates all."""
     if group.count == 1:
         return workload.evaluate(model, split, stage)
     if isinstance(workload, Sharded):
-        measured = group.all_gather_rows(workload.measure(model, split, group.shard, stage))
-        return workload.metrics(measured, split, stage)
+        values = group.all_gather_rows(workload.measure(model, split, group.shard, stage))
+        return workload.metrics(values, split, stage)
     metrics = workload.evaluate(model, split, stage) if group.first else {}
     return msgspec.msgpack.decode(group.broadcast(msgspec.msgpack.encode(metrics)), type=dict[str, float])

@@ -1,4 +1,4 @@
-"""How a run ended that raised an error."""
+"""Converts the error that ended a run to the run's last event."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
 
 def describe_failure(error: Exception, spec: RunSpec) -> Done:
-    """The last event of a run that an error ended: the status that it means, and a reason in one line.
+    """Return the last event of a run that an error ended, with the status and a reason in one line.
 
-    The traceback of an error that the harness does not know goes to standard error, which is the worker's log.
+    The traceback of an unexpected error is printed to standard error, which is the worker's log.
     """
     status: Status = "crashed"
     if isinstance(error, RejectedError):
         return Done(status="rejected", reason=str(error))
     if isinstance(error, MemoryError):
-        return Done(status="out-of-memory", reason=str(error) or "this machine has no memory left")
+        return Done(status="out-of-memory", reason=str(error) or "the memory of this machine is exhausted")
     if isinstance(error, BenchError):
         return Done(status="interrupted" if _is_disk_full(error) else status, reason=str(error))
     traceback.print_exception(error)
@@ -42,5 +42,5 @@ def _describe_location(error: BaseException) -> str:
 
 
 def _is_disk_full(error: BenchError) -> bool:
-    """Whether a file could not be written. The trial is sound: it resumes from its checkpoint when there is room."""
+    """Return whether a file could not be written. The trial can then resume from its checkpoint."""
     return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

@@ -1,4 +1,4 @@
-"""One forward pass on one device, in the workload's precision."""
+"""Computes a forward pass on one device in the workload's precision."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from harness.worker.compile_cache import uses_compiler
 from harness.worker.data.batch import Batch
 from harness.worker.protocols import Workload
 
-#: Graphs that a loss may be compiled to: one per batch size that occurs in a run, and per set of trained parameters.
+#: The largest number of graphs per loss. There is one graph per batch size and per set of trained parameters.
 MAX_GRAPHS = 64
 
 
 class ForwardPass:
-    """The workload's loss and outputs, under autocast and compiled where its facts say so.
+    """The workload's loss and outputs, with autocast and compilation as the workload's facts require.
 
     Args:
-        spec: the trial.
-        workload: owns the loss.
-        model: the raw fp32 module. The submission and the checkpoints see this one; only the loss is compiled.
-        device: where the model lives.
+        spec: the specification of the trial.
+        workload: defines the loss and the outputs.
+        model: the fp32 module. Submissions and checkpoints use this module; only the loss is compiled.
+        device: the model's device.
 
     Attributes:
-        running: whether a pass is being computed. A call of the model at any other time is the submission's own.
+        running: whether a pass is being computed. At any other time, a call of the model comes from the submission.
         compiles: whether the loss is compiled.
     """
 
@@ -44,11 +44,11 @@ class ForwardPass:
 
     @property
     def needs_warm_up(self) -> bool:
-        """Whether the first pass costs what later ones do not: compilation, loading of kernels."""
+        """Whether the first pass takes longer than later ones, because it compiles or loads kernels."""
         return self.compiles or self.device.type != "cpu"
 
     def loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """The mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
         self.running = True
         try:
             return self._loss(self.model, batch, per_example)
@@ -56,7 +56,7 @@ class ForwardPass:
             self.running = False
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
-        """The outputs of `model`, which may be a copy of the run's model; leading dimension n."""
+        """Return the outputs of `model`, which may be a copy of the run's model; the leading dimension is n."""
         self.running = True
         try:
             return self._outputs(model, batch)
@@ -65,15 +65,15 @@ class ForwardPass:
 
 
 def compile_loss(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The loss as one graph per shape of a batch (and per set of parameters that are trained)."""
-    # Torch gives up on a function after eight, which a batch size that grows in steps may need.
+    """Return the loss compiled to one graph per batch shape (and per set of trained parameters)."""
+    # By default torch compiles at most eight graphs per function. A growing batch size may need more.
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, MAX_GRAPHS)
     return torch.compile(loss, fullgraph=True, dynamic=False)
 
 
 def add_autocast(function: Callable[..., Tensor], dtype: str, device: torch.device) -> Callable[..., Tensor]:
-    """The function under autocast to `dtype`; the function itself for float32, so that a step pays for no context."""
+    """Return the function with autocast to `dtype`. For float32 it is returned unchanged, which saves time per step."""
     if dtype == "float32":
         return function
     kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]

@@ -1,4 +1,4 @@
-"""Runs a job to its last event, whatever a plugin does."""
+"""Runs a job and emits its events. The last event is a `Done`, also after an error."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from harness.worker.setup import start_run
 
 
 def run_job(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> None:
-    """Run a trial. Whatever a plugin does, the last event is a `Done`, except on death by a signal.
+    """Run a trial. The last event is a `Done`, unless a signal kills this process.
 
     Args:
-        job: the trial.
-        emit: receives events; those of rank 0 only.
-        abort: ends this process, when another rank has died and this one does not stop waiting for it.
+        job: the trial and its folder.
+        emit: receives the events of rank 0.
+        abort: ends this process if another rank died and this process does not stop waiting for it; None if this
+            process must not be ended.
     """
     if job.spec.ranks == 1:
         emit(run_job_to_event(job, emit, lambda: SINGLE_PROCESS)[0])
@@ -32,15 +33,20 @@ def run_job(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> No
         return
     with ranks:
         end, _ = run_job_to_event(job, emit, ranks.join_group)
-        # Before the group is closed, which may hang on a rank that is gone: the receiver of this event ends the worker.
+        # Emitted before the group is closed: closing may hang if a rank died, and then the supervisor ends the worker.
         emit(ranks.explain_end(end))
 
 
 def run_job_to_event(job: Job, emit: Emit, join_group: Callable[[], ProcessGroup]) -> tuple[Done, bool]:
-    """A trial's last event, and whether it describes an error.
+    """Run a trial on this rank.
 
     Args:
-        join_group: returns the ranks that share the run, when all of them are there.
+        job: the trial and its folder.
+        emit: receives all events but the last one.
+        join_group: waits for all ranks of the run and returns them.
+
+    Returns:
+        The last event, and whether an error ended the run.
     """
     try:
         return start_run(job, emit, join_group()).train(), False

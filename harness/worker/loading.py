@@ -1,4 +1,4 @@
-"""Imports a submission and a workload, and prepares the parts of a recipe."""
+"""Imports the submission and the workload of a trial."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from harness.worker.recipe import Recipe, bare_optimizer
 
 
 def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
-    """The factory (model, task, hparams) -> Submission that a submission's `load` and `parts` name.
+    """Import a submission and return its factory, a function (model, task, hparams) -> Submission.
 
     Raises:
-        PluginError: something cannot be imported, or is not a submission; or its source is no longer the one that was
-            planned, so that its record would be filed under another source's hash.
+        PluginError: an import failed, the imported object is not a submission, or the source was edited after planning,
+            so that the record would contain the hash of another source.
     """
     loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and source_hash(loads) != ref.source_hash:
         for load in loads:
-            loading.load_object(load)  # if a module is gone, this raises the better error
-        fix = "give the command again: finished runs keep the source that they had, the others run with this one"
+            loading.load_object(load)  # if a module is missing, this raises a more precise error
+        fix = "run the command again: finished runs are kept, all others use the edited source"
         raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
     parts = {f"{part.kind}:{part.name}": call_prepare(loading.load_object(part.load)) for part in ref.parts}
     if ref.load is None:
@@ -43,12 +43,12 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     raise PluginError(
         f"{ref.load} is not a submission: expected a Recipe, a class with step(), eval_weights() and state_dict(), or "
         "a torch optimizer class",
-        fix="name one of these in the entry's `load`",
+        fix="set the entry's `load` to the import path of one of these",
     )
 
 
 def call_prepare(loaded: Any) -> Any:
-    """A part or submission after its `prepare()`, if it has one: the place for long imports, off the clock."""
+    """Call the `prepare()` of a part or submission, if it has one, and return the part. Long imports belong there."""
     prepare = getattr(loaded, "prepare", None)
     if callable(prepare):
         prepare()
@@ -56,24 +56,24 @@ def call_prepare(loaded: Any) -> Any:
 
 
 def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
-    """The parts, with a constant learning rate where they have no schedule."""
+    """Return the parts, with a constant learning rate if they do not include a schedule."""
     if any(name.startswith("schedule:") for name in parts):
         return parts
     return {**parts, "schedule:constant": lambda progress: 1.0}
 
 
 def load_workload(spec: RunSpec) -> Workload:
-    """The trial's workload, called with its entry's arguments.
+    """Import the trial's workload and construct it with its entry's arguments.
 
     Raises:
-        PluginError: it cannot be imported, or its facts are not those that were planned.
+        PluginError: the workload cannot be imported, or its facts differ from the planned ones.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
-    # Rulesets and smoke runs change the budget, and stages with it; everything else must be as planned.
+    # Rulesets and smoke runs change the budget and the stages. All other facts must be as planned.
     if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
         raise PluginError(
-            f"{ref.load} is not the {ref.facts.id} that was planned: its facts differ from its entry's",
+            f"{ref.load} is not the planned workload {ref.facts.id}: its facts differ from those of its entry",
             fix="make the class's `facts` and the entry's `facts` the same object",
         )
     return workload

@@ -1,4 +1,4 @@
-"""The training loop: steps on the clock, evaluations off it, a checkpoint at every evaluation."""
+"""The training loop: steps on the clock, evaluations off the clock, and a checkpoint per evaluation."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from harness.worker.weights import save_weights
 
 
 class TrainingRun:
-    """One trial in progress.
+    """A run of one trial.
 
-    With several ranks, each of them runs all of this; rank 0 alone writes files and emits events, and decisions that
-    depend on the clock are rank 0's.
+    With several ranks, every rank runs this code. Only rank 0 writes files and emits events, and all ranks follow
+    rank 0's decisions, which depend on its clock.
 
     Args:
-        state: the parts that change while it trains, `state.spec` the trial.
-        folder: where checkpoints and weights go.
+        state: the state of the run, with the specification of the trial.
+        folder: the trial's folder, for checkpoints and final weights.
         workload: evaluates the model.
-        rules: checked whenever the clock stands still.
-        environment: for the record.
+        rules: checks the rules while the clock is stopped.
+        environment: the machine and the software, for the record.
         emit: receives events.
     """
 
@@ -67,7 +67,12 @@ class TrainingRun:
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:
-        """Construct the submission on the clock; then evaluate the untrained model, or go on from a checkpoint."""
+        """Construct the submission on the clock. Then evaluate the untrained model, or restore a checkpoint.
+
+        Args:
+            construct_submission: returns the submission.
+            checkpointed: the content of the checkpoint; None for a new run.
+        """
         state = self.state
         with self.clock.timed():
             self.submission = construct_submission()
@@ -79,21 +84,21 @@ class TrainingRun:
         self.emit(Ready(environment=self.environment, usage=state.usage, points=points, resumed_from=resumed_from))
         self.rules.at_pause(state.model, self.group)
         if checkpointed is None:
-            first, _ = self._decide(self._evaluated_point())
-            state.position.points.append(first)
-            self._append_feedback(first)
-            self.emit(Evaluated(point=first))
+            first_point, _ = self._decide(self._evaluate_weights())
+            state.position.points.append(first_point)
+            self._append_feedback(first_point)
+            self.emit(Evaluated(point=first_point))
         self.work.counting = True
 
     def train(self) -> Done:
-        """Train to the end of the run, from where `start` left off."""
+        """Train until the run ends, after `start`, and return the last event."""
         verdict: Verdict | None = None
-        every, cap = self.facts.eval_every, self.facts.budget.gradient_examples
+        eval_every, cap = self.facts.eval_every, self.facts.budget.gradient_examples
         work, submission = self.work, self.submission
         while verdict is None:
             self.clock.resume()
-            due = (work.examples // every + 1) * every
-            while work.examples < due and work.gradient_examples < cap:
+            next_evaluation = (work.examples // eval_every + 1) * eval_every
+            while work.examples < next_evaluation and work.gradient_examples < cap:
                 work.begin_step()
                 submission.step(work)
                 work.end_step()
@@ -101,17 +106,20 @@ class TrainingRun:
         return self._end(verdict)
 
     def _evaluate(self) -> Verdict | None:
-        """Evaluate the weights that the submission offers; the verdict, when the run is over.
+        """Evaluate the submission's evaluation weights, and write a checkpoint unless the run is over.
 
-        The clock runs while the submission swaps its weights in and out and describes its state. It stands still for
-        everything of the harness: the evaluation itself, the rules, the checkpoint.
+        The clock runs while the submission swaps weights in and out and returns its state. The clock is stopped during
+        the evaluation, the rule checks and the checkpoint.
+
+        Returns:
+            The verdict if the run is over, else None.
         """
         state, model = self.state, self.state.model
         swap_began = self.clock.now()
         with self.submission.eval_weights():
             self.group.average_buffers(model)
             self.clock.pause()
-            point, verdict = self._decide(self._evaluated_point())
+            point, verdict = self._decide(self._evaluate_weights())
             if verdict is not None:
                 self._save_final_weights()
             else:
@@ -132,9 +140,9 @@ class TrainingRun:
 
     # --- evaluation ------------------------------------------------------------------------------
 
-    def _evaluated_point(self) -> Point:
-        """The point of the weights that the model holds now."""
-        metrics = self._metrics("score")
+    def _evaluate_weights(self) -> Point:
+        """Evaluate the weights in the model on the score split."""
+        metrics = self._measure_metrics("score")
         loss = self.work.last_loss
         return Point(
             examples=self.work.examples,
@@ -148,27 +156,30 @@ class TrainingRun:
             stage=self.state.position.stage,
         )
 
-    def _metrics(self, split: Split) -> dict[str, float]:
+    def _measure_metrics(self, split: Split) -> dict[str, float]:
         began = time.perf_counter()
         stage = self.state.position.stage if self.facts.stages else None
-        with self.work.uncounted():
+        with self.work.pause_counting():
             metrics = evaluate_split(self.workload, self.state.model, split, stage, self.group)
         self.state.add_usage(evaluation_seconds=time.perf_counter() - began)
         return metrics
 
     def _append_feedback(self, point: Point) -> None:
-        """Metrics on the feedback split, for a submission that needs them; never where they would reveal boundaries."""
+        """Give the submission its metrics on the feedback split if it needs them.
+
+        It gets none on a stream with hidden boundaries, since they would reveal the boundaries.
+        """
         if "feedback" in self.spec.submission.needs and (not self.facts.stages or self.facts.boundaries):
-            self.state.task.feedback.append((point.examples, self._metrics("feedback")))
+            self.state.task.feedback.append((point.examples, self._measure_metrics("feedback")))
 
     def _decide(self, point: Point) -> tuple[Point, Verdict | None]:
-        """The point as it is stored, and the verdict on it. Both are rank 0's, since its clock counts."""
+        """Return the point to store and the verdict, both as rank 0 computes them from its clock."""
         position = self.state.position
         verdict = decide_end(self.spec, point, position.stage_began, position.points)
-        stored = finite_point(point)
+        stored_point = finite_point(point)
         if self.group.count == 1:
-            return stored, verdict
-        payload = self.group.broadcast(msgspec.json.encode((stored, verdict)))
+            return stored_point, verdict
+        payload = self.group.broadcast(msgspec.json.encode((stored_point, verdict)))
         return msgspec.json.decode(payload, type=tuple[Point, Verdict | None])
 
     def _is_next_stage_due(self, point: Point) -> bool:
@@ -193,15 +204,15 @@ class TrainingRun:
     # --- the end ---------------------------------------------------------------------------------
 
     def _end(self, verdict: Verdict) -> Done:
-        """The last event of a run that came to its end."""
+        """Return the last event of a run that ended without an error."""
         position, model = self.state.position, self.state.model
-        last_point, last = position.points[-1], len(position.points) - 1
+        last_point, last_index = position.points[-1], len(position.points) - 1
         reached = verdict.status == "reached"
-        stage_hits = (*position.stage_hits, last) if reached and self.facts.stages else tuple(position.stage_hits)
+        stage_hits = (*position.stage_hits, last_index) if reached and self.facts.stages else tuple(position.stage_hits)
         return Done(
             status=verdict.status,
             reason=verdict.reason,
-            hit=last if reached else None,
+            hit=last_index if reached else None,
             stage_hits=stage_hits,
             counters=Counters(
                 examples=last_point.examples,

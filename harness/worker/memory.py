@@ -1,4 +1,4 @@
-"""The memory that a run uses, for its record."""
+"""Measures the memory of a run for its record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes allocated at once: on the GPU, or elsewhere by the process."""
+    """Return the peak memory in bytes: of the device on a GPU, of the process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -19,7 +19,10 @@ def peak_memory(device: torch.device) -> int:
 
 
 def state_bytes(state: Any, model: nn.Module) -> int:
-    """Bytes of the tensors in a submission's state, without the model's own; shared memory is counted once."""
+    """Return the size in bytes of the tensors in a submission's state.
+
+    Tensors of the model are not counted, and shared memory is counted once.
+    """
     model_tensors = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
     sizes: dict[int, int] = {}
 

@@ -1,6 +1,6 @@
-"""Passes in parts: every rank takes its shard of a batch, and computes it a micro-batch at a time.
+"""Computes passes in parts: every rank computes its shard of a batch, one micro-batch at a time.
 
-Whatever the number of parts, a submission sees whole batches, whole losses and whole gradients: docs/adr/0005.
+A submission always sees whole batches, whole losses and whole gradients (docs/adr/0005).
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from harness.worker.forward import ForwardPass
 from harness.worker.profiling import Profiler, timed
 from harness.worker.protocols import Workload
 
-#: A pass may be cut to what the memory holds in the first updates only: the second one has the optimizer's state
-#: beside it.
+#: Number of first updates in which an out-of-memory pass is computed again with a smaller micro-batch. The optimizer
+#: allocates its state in the first update, so the second update needs the most memory.
 RETRY_STEPS = 2
 
 
 def preferred_micro_batch(workload: Workload) -> int | None:
-    """The most examples that a workload wants in one pass on one device; None leaves it to the memory."""
+    """Return the largest number of examples per pass and device that a workload requests; None for no limit."""
     size: int | None = getattr(workload, "micro_batch", None)
     return size
 
 
 class MicrobatchedPasses:
-    """Passes in parts; on one device and in one part they compute what `WholeBatchPasses` does.
+    """Computes passes in parts. On one device and in one part, the results are those of `WholeBatchPasses`.
 
-    In `backward`, gradients are averaged over ranks while others are still being computed. The graphs that `loss` and
-    `outputs` return carry the whole value. Their gradients are averaged at the end of the backward pass that the
-    submission starts there.
+    `backward` averages gradients over ranks while it computes further gradients. `loss` and `outputs` return values for
+    the whole batch. When the submission starts a backward pass from them, the gradients are averaged over ranks at its
+    end.
 
     Args:
         forward: computes losses and outputs of a micro-batch.
         group: the ranks of the run.
-        micro_batch: the most examples in one pass on one device; None for no limit.
-        seed: of what is random in a pass and differs between ranks (dropout).
-        warn: receives a message when the memory does not suffice.
-        profiler: times the phases of a step; None for none.
+        micro_batch: largest number of examples per pass and device; None for no limit.
+        seed: seed of the randomness that differs between ranks (dropout).
+        warn: receives a message when the memory is too small for a pass.
+        profiler: measures the phases of a step; None without profiling.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class MicrobatchedPasses:
         self._warn = warn
         self._local_loss = timed(profiler, "forward", self._compute_local_loss)
         self._gradient_sync = GradientSync(self._model.parameters()) if group.count > 1 else None
-        # Running statistics would move twice if a pass were computed twice.
+        # With batch norm, computing a forward pass twice would update the running statistics twice.
         self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._model.modules())
         self._averaging_queued = False
         self._rank_rng = RankRng(forward.device, f"{seed}/{group.rank}") if group.count > 1 else None
@@ -81,23 +81,28 @@ class MicrobatchedPasses:
         return self._group.all_reduce_sum(accumulate(local, batch.n, scale))
 
     def _accumulate(self, local: Batch, n: int, scale: float) -> Tensor:
-        """Forward and backward over this rank's examples, one micro-batch at a time.
+        """Compute forward and backward passes over this rank's examples, one micro-batch at a time.
+
+        Args:
+            local: this rank's examples.
+            n: number of examples of the whole batch.
+            scale: factor on the gradient.
 
         Returns:
-            This rank's part of the mean loss over all `n` examples, detached.
+            This rank's contribution to the mean loss over all `n` examples, detached.
         """
         microbatches = list(self._microbatches(local))
         total: Tensor | None = None
         for index, microbatch in enumerate(microbatches):
-            # A rank without examples of its own computes one that counts for nothing.
-            share = microbatch.n / n if len(self._local_rows(n)) else 0.0
+            # A rank without rows computes one example with weight 0, so that it takes part in the averaging.
+            weight = microbatch.n / n if len(self._local_rows(n)) else 0.0
             loss = self._local_loss(microbatch, False)
-            # Times the number of ranks, since gradients are averaged and not summed.
-            factor = share * self._group.count * scale
-            last = index + 1 == len(microbatches)
-            with self._gradient_sync.overlapping() if last and self._gradient_sync is not None else nullcontext():
+            # Multiplied by the number of ranks, since gradients are averaged and not summed over ranks.
+            factor = weight * self._group.count * scale
+            is_last = index + 1 == len(microbatches)
+            with self._gradient_sync.overlapping() if is_last and self._gradient_sync is not None else nullcontext():
                 (loss if factor == 1.0 else loss * factor).backward()  # type: ignore[no-untyped-call]
-            part = loss.detach() if share == 1.0 else loss.detach() * share
+            part = loss.detach() if weight == 1.0 else loss.detach() * weight
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -125,7 +130,7 @@ class MicrobatchedPasses:
         return outputs
 
     def _compute_local_loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """The loss of this rank's examples. Of its graph, one micro-batch's activations exist at a time."""
+        """Return the loss of this rank's examples. The activations of one micro-batch at a time are in memory."""
         microbatches = list(self._microbatches(batch))
         if len(microbatches) == 1:
             return self._microbatch_loss(batch, per_example)
@@ -137,16 +142,16 @@ class MicrobatchedPasses:
         ).sum()
 
     def _checkpointed_forward(self, microbatch: Batch, per_example: bool) -> Tensor:
-        """A micro-batch's loss, computed again in the backward pass, with the dropout of the first time."""
+        """Return a micro-batch's loss, which the backward pass recomputes with the same dropout masks."""
         if not torch.is_grad_enabled() or self._has_batch_norm:
             return self._microbatch_loss(microbatch, per_example)
         rank_rng = self._rank_rng
-        began = None if rank_rng is None else rank_rng.state
+        initial_state = None if rank_rng is None else rank_rng.state
 
         def forward() -> Tensor:
-            if rank_rng is None or began is None or rank_rng.state is began:
+            if rank_rng is None or initial_state is None or rank_rng.state is initial_state:
                 return self._microbatch_loss(microbatch, per_example)
-            with rank_rng.rewound(began):
+            with rank_rng.replay_from(initial_state):
                 return self._microbatch_loss(microbatch, per_example)
 
         loss: Tensor = recompute_in_backward(forward, use_reentrant=False)
@@ -165,7 +170,7 @@ class MicrobatchedPasses:
         return self._group.shard.rows(n)
 
     def _local_shard(self, batch: Batch) -> tuple[Batch, range]:
-        """This rank's examples of a batch, and their rows; with too few for all ranks, one example and no rows."""
+        """Return this rank's examples of a batch and their rows; without rows for this rank, the first example."""
         if self._group.count == 1:
             return batch, range(batch.n)
         rows = self._local_rows(batch.n)
@@ -181,19 +186,18 @@ class MicrobatchedPasses:
     # --- memory ----------------------------------------------------------------------------------
 
     def _may_retry_smaller(self, step: int) -> bool:
-        """Whether a pass that the memory does not hold may be made again in smaller micro-batches.
+        """Return whether an out-of-memory pass may be computed again with smaller micro-batches.
 
-        Only in the first updates, while the optimizer's state is being created: later, the run would go on with other
-        rounding and other speed than it began with. Only while there are no gradients, since those of an unfinished
-        pass could not be taken out of them. And only on a single rank: several have to choose the same size, which they
-        do in `warm_up`.
+        It may only in the first updates. Later, a smaller size would change the rounding and the speed in the middle of
+        the run. No parameter may have a gradient, since the gradients of an unfinished pass could not be removed from
+        it. There may be only one rank: several ranks must use the same size, and choose it in `warm_up`.
         """
-        early = step < RETRY_STEPS and self._group.count == 1
-        return early and all(p.grad is None for p in self._model.parameters())
+        may_change_size = step < RETRY_STEPS and self._group.count == 1
+        return may_change_size and all(p.grad is None for p in self._model.parameters())
 
     def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float) -> Tensor:
-        """`_accumulate`; out of memory, again with half as many examples at a time, down to one."""
-        randomness = rng.rng_state(), self._rank_rng_state()
+        """Call `_accumulate`, and halve the micro-batch each time the memory is too small, down to one example."""
+        rng_state, rank_rng_state = rng.rng_state(), self._rank_rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         while True:
             try:
@@ -201,40 +205,40 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # Outside the handler: the error's traceback holds on to the graph.
+            # Outside the handler, since the error's traceback keeps the graph in memory.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
             self._clear_gradients()
-            rng.set_rng_state(randomness[0])
-            self._set_rank_rng_state(randomness[1])
+            rng.set_rng_state(rng_state)
+            self._set_rank_rng_state(rank_rng_state)
             if self._forward.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _halve_microbatch(self, n: int, error: BaseException) -> bool:
-        """Take half as many examples per pass from now on; False when it is one already."""
-        before = min(n, self.micro_batch or n)
-        if before == 1:
+        """Halve the number of examples per pass. Return False if it is one already."""
+        previous_size = min(n, self.micro_batch or n)
+        if previous_size == 1:
             return False
-        self.micro_batch = (before + 1) // 2
+        self.micro_batch = (previous_size + 1) // 2
         self._warn(
-            f"the device's memory does not hold a pass over {before:,} examples: {self.micro_batch:,} at a time from "
-            f"now on ({torch_errors.first_line(error)})"
+            f"a pass over {previous_size:,} examples does not fit into the device's memory: passes now use at most "
+            f"{self.micro_batch:,} examples ({torch_errors.first_line(error)})"
         )
         return True
 
     def warm_up(self, batch: Batch) -> None:
-        """A first pass, which cuts passes on all ranks to what the smallest memory holds."""
-        before = copy.deepcopy(self._rank_rng_state())
+        """Make a first pass. With several ranks, first choose a micro-batch that fits into the memory of each."""
+        rank_rng_state = copy.deepcopy(self._rank_rng_state())
         if self._group.count > 1:
             self._synchronize_microbatch_size(batch)
         self.backward(batch, 1.0, 0)
-        self._set_rank_rng_state(before)
+        self._set_rank_rng_state(rank_rng_state)
 
     def _synchronize_microbatch_size(self, batch: Batch) -> None:
-        """Have every rank find a size that its memory holds, and all of them use the smallest."""
+        """Find a micro-batch that fits into each rank's memory, and use the smallest one on all ranks."""
         local, _ = self._local_shard(batch)
-        # Without averaging: a rank whose pass fails does not come to it, and the others would wait.
+        # Without averaging, since the other ranks would wait for a rank whose pass fails.
         gradient_sync, self._gradient_sync = self._gradient_sync, None
         self._retry_smaller_on_oom(local, batch.n, 1.0)
         self._gradient_sync = gradient_sync
@@ -244,7 +248,8 @@ class MicrobatchedPasses:
         if smallest < local_size:
             self.micro_batch = smallest
             self._warn(
-                f"the memory of another rank does not hold a pass over {local_size:,} examples: {smallest:,} at a time"
+                f"a pass over {local_size:,} examples does not fit into another rank's memory: passes now use at most "
+                f"{smallest:,} examples"
             )
 
     def _clear_gradients(self) -> None:
@@ -254,10 +259,10 @@ class MicrobatchedPasses:
     # --- several ranks ---------------------------------------------------------------------------
 
     def _average_after_backward(self, root: Tensor) -> None:
-        """Have gradients averaged over ranks at the end of every backward pass that begins at `root`."""
+        """Register a hook that averages gradients over ranks at the end of every backward pass from `root`."""
 
         def queue_averaging(gradient: Tensor) -> None:
-            # Once for a pass, however many roots it has.
+            # A pass with several roots calls this several times.
             if not self._averaging_queued:
                 self._averaging_queued = True
                 torch.autograd.Variable._execution_engine.queue_callback(self._average_gradients)
@@ -266,7 +271,7 @@ class MicrobatchedPasses:
             root.register_hook(queue_averaging)  # type: ignore[no-untyped-call]
 
     def _average_gradients(self) -> None:
-        """At the end of a backward pass. What was in `.grad` before is equal on all ranks, and so is its own mean."""
+        """Average `.grad` over ranks at the end of a backward pass. Earlier gradients in it are equal on all ranks."""
         self._averaging_queued = False
         average_over_ranks([p.grad for p in self._model.parameters() if p.grad is not None])
 
@@ -284,6 +289,6 @@ class MicrobatchedPasses:
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
         self._set_rank_rng_state(state["stream"])
-        # The warm-up of this process may have found less memory than there was when the checkpoint was written.
+        # The warm-up may have chosen a smaller size now than in the process that wrote the checkpoint.
         sizes = [size for size in (state["micro_batch"], self.micro_batch) if size is not None]
         self.micro_batch = min(sizes, default=None)

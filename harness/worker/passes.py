@@ -1,4 +1,4 @@
-"""Computes forward and backward passes over a batch in one piece, on one device."""
+"""The interface of passes over a batch, and the implementation that computes whole batches on one device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.worker.profiling import Profiler, timed
 
 
 class Passes(Protocol):
-    """Computes passes over whole batches. It counts nothing: `CountedWork` does, which calls it.
+    """Computes forward and backward passes over a batch. The caller, `CountedWork`, counts the passes.
 
     Attributes:
-        micro_batch: the most examples in one pass on one device; None for no limit.
+        micro_batch: largest number of examples per pass and device; None for no limit.
     """
 
     micro_batch: int | None
@@ -24,7 +24,9 @@ class Passes(Protocol):
         """Add the gradient of the mean loss times `scale` to `.grad`.
 
         Args:
-            step: updates before this one.
+            batch: the examples.
+            scale: factor on the gradient.
+            step: number of updates so far.
 
         Returns:
             The mean loss (a scalar), detached.
@@ -32,30 +34,32 @@ class Passes(Protocol):
         ...
 
     def loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """The mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
         ...
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
-        """The outputs of `model`, with their graph; leading dimension n."""
+        """Return the outputs of `model`, with their graph; the leading dimension is n."""
         ...
 
     def warm_up(self, batch: Batch) -> None:
-        """A first backward pass. It leaves gradients behind, and may move buffers and global randomness."""
+        """Make a first backward pass. The caller must restore gradients, buffers and global RNG states."""
         ...
 
     def rank_state(self) -> dict[str, Any] | None:
-        """What a checkpoint holds for each rank, None for nothing."""
+        """Return the state of this rank for a checkpoint; None without a state."""
         ...
 
-    def load_rank_state(self, state: dict[str, Any]) -> None: ...
+    def load_rank_state(self, state: dict[str, Any]) -> None:
+        """Restore what `rank_state` returned."""
+        ...
 
 
 class WholeBatchPasses:
-    """Every pass in one piece on one device, which costs least.
+    """Computes every pass over the whole batch on one device, with the least overhead.
 
     Args:
         forward: computes losses and outputs.
-        profiler: times the phases of a step; None for none.
+        profiler: measures the phases of a step; None without profiling.
     """
 
     micro_batch: int | None = None
@@ -82,4 +86,4 @@ class WholeBatchPasses:
         return None
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
-        raise AssertionError("a pass in one piece has no state")
+        raise AssertionError("passes over whole batches have no state")

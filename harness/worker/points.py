@@ -1,4 +1,4 @@
-"""Converts the numbers of an evaluation to ones that JSON can store."""
+"""Converts the numbers of an evaluation to numbers that JSON can store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.contract.run import Point
 
 
 def finite_point(point: Point) -> Point:
-    """The point without values that are not finite, since JSON has none; the reason of a run's end names them."""
+    """Return the point without its non-finite values, which JSON cannot store. The reason of the run's end has them."""
     metrics = {name: value for name, value in point.metrics.items() if math.isfinite(value)}
     loss = point.train_loss if point.train_loss is not None and math.isfinite(point.train_loss) else None
     lr = point.lr if point.lr is not None and math.isfinite(point.lr) else None
@@ -19,7 +19,7 @@ def finite_point(point: Point) -> Point:
 
 
 def learning_rate(submission: Any) -> float | None:
-    """A submission's attribute `lr`, which may be a number or a tensor of one element; None where it has none."""
+    """Return a submission's attribute `lr`, which may be a number or a tensor of one element; None without it."""
     lr = getattr(submission, "lr", None)
     try:
         return None if lr is None else float(lr)

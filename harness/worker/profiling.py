@@ -1,4 +1,4 @@
-"""Where the time of a step goes, for `--profile`."""
+"""Measures the seconds of a step by phase, for `--profile`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-#: What a step spends outside data and passes is charged to `optimizer`: its update, the schedule and the submission's
-#: own code.
+#: The phases of a step. `optimizer` includes everything outside the other phases: the update, the schedule and the
+#: submission's own code.
 PHASES = ("data", "forward", "backward", "optimizer", "eval_weights")
 
 P = ParamSpec("P")
@@ -18,36 +18,36 @@ T = TypeVar("T")
 
 
 class Profiler:
-    """Seconds by phase. A phase that runs inside another is not charged to the outer one.
+    """Measures seconds by phase. The time of an inner phase is not charged to the outer phase.
 
-    It waits for the device at every edge of a phase, so that queued work is charged to the phase that queued it. That
-    costs time: a run that is not profiled has no profiler.
+    The profiler waits for the device when a phase starts or stops, so that queued work is charged to the phase that
+    queued it. Waiting costs time, so a run without `--profile` has no profiler.
 
     Args:
-        device: of the run.
+        device: the rank's device.
 
     Attributes:
-        phases: seconds so far, by name.
+        phases: seconds so far by phase.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.phases = dict.fromkeys(PHASES, 0.0)
         self._device = device
-        self._open: list[str] = []
-        self._edge = 0.0
+        self._open_phases: list[str] = []
+        self._charged_until = 0.0
 
     def start(self, phase: str) -> None:
         """Charge the time from now on to `phase`."""
         self._charge_until_now()
-        self._open.append(phase)
+        self._open_phases.append(phase)
 
     def stop(self) -> None:
-        """Go back to the phase that was open before the last `start`."""
+        """Return to the phase that was open before the last `start`."""
         self._charge_until_now()
-        self._open.pop()
+        self._open_phases.pop()
 
     def timed(self, phase: str, function: Callable[P, T]) -> Callable[P, T]:
-        """The function, with the time of its calls charged to `phase`."""
+        """Return the function with the time of its calls charged to `phase`."""
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,22 +60,22 @@ class Profiler:
         return call
 
     def reset(self) -> None:
-        """Forget what has been charged so far."""
+        """Set the seconds of all phases to 0."""
         self.phases.update(dict.fromkeys(PHASES, 0.0))
 
     def charge(self, phase: str, seconds: float) -> None:
-        """Add seconds that were measured elsewhere."""
+        """Add seconds that the caller measured."""
         self.phases[phase] += seconds
 
     def _charge_until_now(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
-        if self._open:
-            self.phases[self._open[-1]] += now - self._edge
-        self._edge = now
+        if self._open_phases:
+            self.phases[self._open_phases[-1]] += now - self._charged_until
+        self._charged_until = now
 
 
 def timed(profiler: Profiler | None, phase: str, function: Callable[P, T]) -> Callable[P, T]:
-    """The function, timed where there is a profiler; itself otherwise, so that a call costs nothing more."""
+    """Return the function timed by the profiler. Without a profiler, return the function unchanged."""
     return function if profiler is None else profiler.timed(phase, function)

@@ -1,10 +1,10 @@
-"""What plugin authors implement, and what the harness gives them.
+"""The interfaces that plugin authors implement or use.
 
-A workload implements `Workload` (and `Sharded`, to be evaluated on several devices at once). A submission implements
-`Submission`, or is a `Recipe` of parts, some of which implement `Averager`, `Order` or `Replayer`. The harness gives a
-submission a `Task` when it is constructed and a `Work` at every step.
+A workload implements `Workload`, and also `Sharded` if it can be evaluated on several devices at once. A submission
+implements `Submission`, or is a `Recipe` of parts, some of which implement `Averager`, `Order` or `Replayer`. The
+constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
 
-Shapes: n is the number of examples of a batch; an example is one image or one sequence of tokens.
+In shapes, n is the number of examples of a batch. An example is one image or one sequence of tokens.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from harness.worker.data.streams import Stream
 
 @runtime_checkable
 class Workload(Protocol):
-    """Model, data, loss and evaluation. The class is called with its entry's `arguments` as keywords.
+    """Model, data, loss and evaluation. The class is called with its entry's `arguments` as keyword arguments.
 
-    A workload may have an attribute `micro_batch`: the most examples that it wants in one pass on one device. Larger
-    batches are then computed in parts, with the same losses and gradients.
+    A workload may have an attribute `micro_batch`: the largest number of examples per pass and device. The harness then
+    computes larger batches in parts, with the same losses and gradients.
 
     Attributes:
         facts: the same object as in the workload's entry.
@@ -39,61 +39,68 @@ class Workload(Protocol):
     facts: WorkloadFacts
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """A new model on the CPU in fp32.
+        """Return a new model on the CPU in fp32.
 
         Args:
-            seed: equal seeds and options give equal weights.
-            options: the model options that the submission asks for, such as `dropout=0.1`.
+            seed: seed of the initial weights. Equal seeds and options must give equal weights.
+            options: the model options that the submission requests, such as `dropout=0.1`.
         """
         ...
 
     def parameter_kinds(self, model: nn.Module) -> Mapping[str, Kind]:
-        """The kind of every parameter, by its name in `named_parameters()`; a tied parameter has one name there."""
+        """Return the kind of every parameter by its name in `named_parameters()`."""
         ...
 
     def train_data(self, seed: int) -> Pool | Stream:
-        """The training data, a pool or a stream as `facts.access` says.
+        """Return the training data: a pool or a stream, as `facts.access` says.
 
         Args:
-            seed: may decide what is generated. It must not decide the order of a pool, which is the submission's.
+            seed: seed of generated data and of the order of a stream. It must not change the order of a pool, which
+                the submission or the harness chooses.
         """
         ...
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """The mean loss over the batch (a scalar), or the loss of each example (shape (n,)), with its graph."""
+        """Return the mean loss over the batch (a scalar) or the loss of each example (shape (n,)), with its graph."""
         ...
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The model's outputs for a batch (logits); the leading dimension is n."""
+        """Return the model's outputs for a batch (logits); the leading dimension is n."""
         ...
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Metrics on a held-out split, by name; those of all targets must be among them.
+        """Return the metrics on a held-out split by name, including the metric of every target.
 
-        The model is in evaluation mode and gradients are off. Global randomness is restored afterwards.
+        The harness calls this with the model in evaluation mode and gradients off. It restores global RNG states
+        afterwards.
 
         Args:
-            stage: on a stream, the current stage, from 0; the metrics then cover all stages seen so far.
+            model: the model with the weights to evaluate.
+            split: the held-out split.
+            stage: on a stream, index of the current stage, from 0. The metrics then cover all stages so far. None on a
+                pool.
         """
         ...
 
 
 @runtime_checkable
 class Sharded(Protocol):
-    """A workload whose evaluation can be divided among ranks: `evaluate` returns the `metrics` of all examples' values.
+    """A workload whose evaluation can be divided among ranks. Rank 0 evaluates all other workloads alone.
 
-    The ranks exchange values per example, so that means, spreads and whatever else `metrics` computes do not depend on
-    the number of ranks. A workload without these two methods is evaluated by rank 0 alone.
+    The ranks exchange values per example, so that the metrics do not depend on the number of ranks. `evaluate` must
+    return what `metrics` returns for the values of all examples.
     """
 
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = ..., stage: int | None = None
     ) -> Mapping[str, Tensor]:
-        """Named values for every example of a shard, in the order of the examples.
+        """Return named values for every example of a shard, in the order of the examples.
 
         Args:
-            shard: which part of the split; `shard.rows(n)` are its rows of n examples.
-            stage: as for `Workload.evaluate`.
+            model: the model with the weights to evaluate.
+            split: the held-out split.
+            shard: the shard of the split. `shard.rows(n)` are the indices of its examples among n examples.
+            stage: on a stream, index of the current stage; None on a pool.
 
         Returns:
             Tensors whose leading dimension is the number of examples in the shard.
@@ -101,18 +108,25 @@ class Sharded(Protocol):
         ...
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """The metrics, from the values of all examples of the split."""
+        """Return the metrics by name.
+
+        Args:
+            measured: the values that `measure` returns for all examples of the split.
+            split: the held-out split.
+            stage: on a stream, index of the current stage; None on a pool.
+        """
         ...
 
 
 @runtime_checkable
 class Submission(Protocol):
-    """Everything that a training algorithm decides. The class is called with (model, task, hparams), on the clock.
+    """A training algorithm. The class is called with (model, task, hparams), on the clock.
 
     Args:
-        model: on its device, in fp32. Its values are the submission's to change, its architecture is not.
-        task: what the submission may know of the run.
-        hparams: the hyperparameters of this trial, by name.
+        model: the model in fp32 on the run's device. A submission may change the values of its parameters and buffers,
+            but not its architecture.
+        task: information about the run.
+        hparams: values of all hyperparameters by name.
     """
 
     def __init__(self, model: nn.Module, task: Task, hparams: HParams) -> None: ...
@@ -122,26 +136,32 @@ class Submission(Protocol):
         ...
 
     def eval_weights(self) -> AbstractContextManager[None]:
-        """While open, the model holds the weights to evaluate (EMA, SWA …). Entering and leaving are on the clock."""
+        """Return a context in which the model has the weights to evaluate, such as averaged weights.
+
+        Entering and leaving the context are on the clock.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to resume, as tensors, scalars, strings, lists and dicts. The harness saves the model."""
+        """Return the state that `load_state_dict` needs, without the model, which the harness saves.
+
+        The state consists of tensors, scalars, strings, lists and dicts.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state: later steps must compute what they would have computed without the interruption."""
+        """Restore a state. Later steps must compute the same as without the interruption."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A trainable tensor of the model.
+    """A trainable parameter of the model.
 
     Args:
-        name: as in the model's `named_parameters()`.
+        name: name of the parameter in the model's `named_parameters()`.
         tensor: the parameter itself.
-        kind: what it is used for, such as `matrix`, `norm` or `bias`.
+        kind: role of the parameter in the model, such as `matrix`, `norm` or `bias`.
     """
 
     name: str
@@ -151,26 +171,29 @@ class Parameter:
 
 @dataclass(kw_only=True)
 class Task:
-    """What a submission may know of the run. The harness updates it while the run goes on.
+    """The context that a submission gets: information about the run, its generator, and functions for snapshots.
+
+    The harness updates `feedback` and the fields of the current stage during the run.
 
     Args:
-        parameters: every trainable tensor with its kind.
-        horizon: examples that the run may draw; None when the ruleset hides it.
-        horizon_is_cap: whether the horizon is an upper bound and not a plan: on a stream it is the sum of the most
-            examples that each stage may draw.
-        batch_size: examples per update.
-        tokens_per_example: tokens in an example (1 for images).
-        device: where the model and the batches are.
-        rng: the submission's own source of randomness, a generator on the CPU; the harness checkpoints it.
-        scores: the pool's scores by name, each a float tensor of shape (pool_size,); empty where there are none.
+        parameters: all trainable parameters with their kinds.
+        horizon: number of examples that the run may draw; None if the ruleset hides it.
+        horizon_is_cap: whether the horizon is only an upper bound: on a stream, it is the sum of the stages' caps.
+        batch_size: number of examples per update.
+        tokens_per_example: number of tokens in an example (1 for images).
+        device: device of the model and of the batches.
+        rng: generator on the CPU for the submission's randomness. The harness saves it in checkpoints.
+        scores: the pool's per-example scores by name, each a float tensor of shape (pool_size,); may be empty.
         pool_size: number of examples in the pool; None on a stream.
-        feedback: (examples drawn, metrics on the feedback split) for every evaluation so far; empty unless the
-            submission declares the need `feedback`.
-        task_index: the current stage of a stream whose boundaries are visible, from 0; None otherwise.
-        task_began: examples that were drawn when this stage began.
-        task_horizon: the most fresh examples that this stage may draw; None when boundaries or the horizon are hidden.
-        snapshot: takes a snapshot of weights, buffers, the submission's state and randomness, on the clock.
-        restore: goes back to a snapshot; it may be restored any number of times. What was drawn stays drawn.
+        feedback: for every evaluation so far, the number of examples drawn and the metrics on the feedback split;
+            empty unless the submission declares the need `feedback`.
+        task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
+        task_began: number of examples that had been drawn when the current stage began.
+        task_horizon: cap on the examples drawn in the current stage; None if the boundaries or the horizon are hidden.
+        snapshot: function that returns a snapshot of weights, buffers, the submission's state and RNG states. It runs
+            on the clock.
+        restore: function that restores a snapshot. A snapshot can be restored several times. The counters, the budget
+            and the position in the data are not restored.
     """
 
     parameters: Sequence[Parameter]
@@ -191,13 +214,12 @@ class Task:
 
 
 class Work(Protocol):
-    """The harness's side of a step: it hands out data and has passes computed, on whatever devices, and counts both.
+    """Draws data and computes passes for a submission, and counts both.
 
-    A batch, its loss and its gradient are always whole here, also where they are computed in parts or on several
-    devices.
+    Batches, losses and gradients are always whole, also if the harness computes them in parts or on several devices.
 
     Attributes:
-        replay: the harness's memory of a stream; None where the workload has none.
+        replay: the replay buffer of a stream; None if the workload has none.
         holdout: training examples that are never drawn; None unless the submission declares the need `holdout`.
     """
 
@@ -206,94 +228,102 @@ class Work(Protocol):
 
     @property
     def examples(self) -> int:
-        """Fresh examples drawn so far."""
+        """The number of examples drawn so far."""
         ...
 
     def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
-        """Fresh examples, on the task's device.
+        """Draw examples and return them on the task's device.
 
         Args:
-            n: how many come next in the data's order; the batch size by default.
-            indices: chooses examples of a pool instead (int64, shape (n,), values in [0, pool_size)).
+            n: number of examples to draw in the data's order; the batch size if None.
+            indices: indices of the pool's examples to draw instead (int64, shape (n,), values in [0, pool_size)).
 
         Raises:
-            RejectedError: a step draws more than `eval_every` examples, a draw is empty, or a stream has no indices.
+            RejectedError: a step drew more than `eval_every` examples, a draw was empty, or `indices` were used on a
+                stream.
         """
         ...
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        """Add the gradient of the mean loss times `scale` to `.grad`; a counted forward and backward pass.
+        """Add the gradient of the mean loss times `scale` to `.grad`. This counts as a forward and a backward pass.
 
         Returns:
-            The mean loss, without `scale` (a scalar), detached.
+            The mean loss without `scale` (a scalar), detached.
         """
         ...
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
-        """The mean loss (a scalar) or the loss of each example (shape (n,)), with its graph; a counted forward pass.
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph.
 
-        Backward passes through the graph are counted, too.
+        This counts as a forward pass. Every backward pass through the graph is counted, too.
         """
         ...
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        """The outputs for a batch (leading dimension n), with their graph; a counted forward pass.
+        """Return the outputs for a batch (leading dimension n), with their graph.
+
+        This counts as a forward pass. Every backward pass through the graph is counted, too.
 
         Args:
+            batch: the examples.
             model: a frozen copy of the run's model, such as a teacher; None for the run's model itself.
         """
         ...
 
 
 class Averager(Protocol):
-    """The `averaging` part of a recipe: weights for evaluation that are not those being trained.
+    """The `averaging` part of a recipe, which provides the weights for evaluation.
 
-    It averages parameters only, and writes them in place, since an optimizer may hold views of them. The recipe
-    recomputes batch norm's statistics for the weights that are evaluated.
+    An averager must average parameters only and write them in place, since an optimizer may have views of them. The
+    recipe recomputes batch norm's running statistics for the evaluated weights.
     """
 
     def update(self) -> None:
-        """Called after every update of the model."""
+        """Include the model's weights in the average. Called after every update of the model."""
         ...
 
     def swapped(self) -> AbstractContextManager[None]:
-        """While open, the model holds the averaged weights."""
+        """Return a context in which the model has the averaged weights."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to resume, as tensors, scalars, strings, lists and dicts."""
+        """Return the state that `load_state_dict` needs, as tensors, scalars, strings, lists and dicts."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
 
 
 class Order(Protocol):
-    """The `order` part of a recipe: which examples of a pool come next."""
+    """The `order` part of a recipe, which chooses the examples of a pool."""
 
     def take(self, n: int, examples: int) -> Tensor:
-        """The indices of the next examples (int64, shape (n,), values in [0, pool_size)).
+        """Return the indices of the next examples (int64, shape (n,), values in [0, pool_size)).
 
         Args:
-            n: how many.
-            examples: fresh examples drawn so far.
+            n: number of examples to choose.
+            examples: number of examples drawn so far.
         """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to resume, as tensors, scalars, strings, lists and dicts."""
+        """Return the state that `load_state_dict` needs, as tensors, scalars, strings, lists and dicts."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
 
 
 class Replayer(Protocol):
-    """The `replay` part of a recipe: which examples are remembered, and which are trained on again."""
+    """The `replay` part of a recipe, which chooses the examples to store and the stored examples to train on again."""
 
     def mix(self, fresh: Batch, replay: ReplayBuffer) -> Batch:
-        """The batch to train on.
+        """Return the batch to train on.
 
         Args:
-            fresh: the examples just drawn.
-            replay: the harness's memory; this method may add to it and sample from it.
+            fresh: the newly drawn examples.
+            replay: the replay buffer. This method may add examples to it and sample from it.
         """
         ...

@@ -1,4 +1,4 @@
-"""Recipes: a submission composed of an optimizer, a schedule and further parts."""
+"""Recipes: submissions composed of an optimizer, a schedule and further parts."""
 
 from __future__ import annotations
 
@@ -23,35 +23,36 @@ from harness.worker.batch_norm import BatchStatistics
 from harness.worker.data.batch import Batch
 from harness.worker.protocols import Averager, Order, Replayer, Task, Work
 
-#: A part is a callable, or the name of an installed one (`"wsd"`).
+#: A part is a callable or the name of an installed part, such as `"wsd"`.
 Part: TypeAlias = Callable[..., Any] | str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training algorithm as a list of parts; each is called with the hyperparameters that it names as arguments.
+    """A training algorithm as a list of parts. A part gets the hyperparameters that are its arguments.
 
-    A part that is constructed once (any but the schedule, which gets the progress) may also name `horizon`: the number
-    of updates planned, as the schedule sees it, or None where the ruleset hides it. A part that cannot do without it
-    declares the need `horizon`.
+    Every part except the schedule may also have an argument `horizon`: the number of planned updates, or None if the
+    ruleset hides it. A part that requires the number declares the need `horizon`.
 
     Args:
-        optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or several.
-        schedule: (progress: Progress, **hparams) -> Factors or the learning-rate factor alone. A pure function.
+        optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or a list of them.
+        schedule: (progress: Progress, **hparams) -> Factors, or only the learning-rate factor. It must be a pure
+            function.
         averaging: (model, **hparams) -> Averager.
         order: (task, **hparams) -> Order; on a pool only.
         replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
-        gradient: (model, task, **hparams) -> a function (work, batch) that is called in place of `work.backward`. It
-            leaves the gradient for the optimizer in `.grad`, from any number of passes.
-        penalty: (model, **hparams) -> a function without arguments that returns a loss to add (a scalar tensor).
+        gradient: (model, task, **hparams) -> a function (work, batch) that is called instead of `work.backward`. It
+            makes any number of passes and leaves the gradient for the optimizer in `.grad`.
+        penalty: (model, **hparams) -> a function without arguments that returns a term of the loss (a scalar tensor).
         after_step: (model, **hparams) -> a function without arguments that is called after every update.
-        model_options: options that the model is built with.
-        search_space: the hyperparameters, with defaults and search ranges.
-        checks: relations that must hold, such as `"beta1 < 1"`.
+        model_options: model options that the recipe requests.
+        search_space: domains of the hyperparameters by name.
+        checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"`.
         needs: what the workload and the ruleset must provide (see `harness.contract.entries.NEEDS`).
-        summary, sources: one line, and the papers that the method comes from.
+        summary: description in one line.
+        sources: papers that define the method.
 
-    A `replay`, `gradient`, `penalty` or `after_step` part that has state is an object with `state_dict` and
+    A `replay`, `gradient`, `penalty` or `after_step` part with state must be an object with `state_dict` and
     `load_state_dict`. State in a closure is lost when a run is resumed.
 
     Example::
@@ -80,11 +81,11 @@ class Recipe:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that are names of installed parts, as `kind:name`."""
+        """The installed parts of the recipe, as `kind:name`."""
         return tuple(f"{kind}:{part}" for kind in PART_KINDS if isinstance(part := getattr(self, kind), str))
 
     def resolved(self, installed: Mapping[str, Callable[..., Any]]) -> Recipe:
-        """This recipe with its named parts replaced by callables (`kind:name` → callable)."""
+        """Return this recipe with the names of installed parts replaced by the callables in `installed`."""
         parts: dict[str, Any] = {name.partition(":")[0]: installed[name] for name in self.parts}
         return replace(self, **parts)
 
@@ -93,7 +94,7 @@ class Recipe:
 
 
 class RecipeSubmission:
-    """A submission made of a recipe's parts; implements `harness.worker.protocols.Submission`."""
+    """A submission that consists of a recipe's parts. It implements `harness.worker.protocols.Submission`."""
 
     def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._task = task
@@ -113,19 +114,20 @@ class RecipeSubmission:
         if self._unused:
             raise UsageError(
                 f"no part takes the hyperparameter(s) {', '.join(sorted(self._unused))}",
-                fix="a part takes the hyperparameters that its function names as arguments",
+                fix="remove them, or add an argument of that name to the function of a part",
             )
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
-        self._base = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
-        # Statistics need recomputing only where the weights that are evaluated are not those that are trained.
-        swaps = self._averager is not None or any(_swaps_weights(o) for o in self._optimizers)
-        self._statistics = BatchStatistics.of(model) if swaps else None
+        self._initial_values = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
+        # Statistics must be recomputed only if the evaluated weights differ from the trained weights.
+        swaps_weights = self._averager is not None or any(_swaps_weights(o) for o in self._optimizers)
+        self._statistics = BatchStatistics.from_model(model) if swaps_weights else None
         self._step = 0
         self.lr = 0.0
 
-    # --- construction: every part gets the hyperparameters that it names -------------------------
+    # --- construction ----------------------------------------------------------------------------
 
     def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
+        """Return a part with those hyperparameters bound that are its arguments."""
         assert callable(part), f"the part {part!r} was not resolved"
         keywords = select_keywords(part, hparams)
         self._unused -= set(keywords)
@@ -189,14 +191,14 @@ class RecipeSubmission:
         return factors if isinstance(factors, Factors) else Factors(factors)
 
     def _planned_updates(self, examples: int | None) -> int | None:
-        """The number of updates that are planned for a number of examples."""
+        """Return the number of updates that a schedule plans for a number of examples; None if that is None."""
         return None if examples is None else planned_updates(examples, self._horizon_fraction, self._task.batch_size)
 
     def _apply_factors(self, factors: Factors) -> None:
-        for group, base in zip(self._groups, self._base, strict=True):
-            group["lr"] = base["lr"] * factors.lr
-            if factors.weight_decay is not None and "weight_decay" in base:
-                group["weight_decay"] = base["weight_decay"] * factors.weight_decay
+        for group, initial in zip(self._groups, self._initial_values, strict=True):
+            group["lr"] = initial["lr"] * factors.lr
+            if factors.weight_decay is not None and "weight_decay" in initial:
+                group["weight_decay"] = initial["weight_decay"] * factors.weight_decay
             if factors.momentum is not None:
                 if "betas" in group:
                     group["betas"] = (factors.momentum, *group["betas"][1:])
@@ -208,18 +210,18 @@ class RecipeSubmission:
 
     @contextmanager
     def eval_weights(self) -> Iterator[None]:
-        # Optimizers such as schedule-free ones hold other weights while they train, and swap them in eval().
-        swapping = [o for o in self._optimizers if _swaps_weights(o)]
-        for optimizer in swapping:
+        # Schedule-free optimizers train other weights than they evaluate. Their eval() and train() swap them.
+        swapping_optimizers = [o for o in self._optimizers if _swaps_weights(o)]
+        for optimizer in swapping_optimizers:
             optimizer.eval()
         try:
             with (
                 nullcontext() if self._averager is None else self._averager.swapped(),
-                nullcontext() if self._statistics is None else self._statistics.refreshed(),
+                nullcontext() if self._statistics is None else self._statistics.use_recomputed(),
             ):
                 yield
         finally:
-            for optimizer in swapping:
+            for optimizer in swapping_optimizers:
                 optimizer.train()
 
     def state_dict(self) -> dict[str, Any]:
@@ -229,7 +231,7 @@ class RecipeSubmission:
         return state
 
     def _stateful_parts(self) -> list[tuple[str, Any]]:
-        """The parts that have state: averagers and orders always, others where they have a `state_dict`."""
+        """Return the names and objects of the parts that have a `state_dict`."""
         parts = {
             "averaging": self._averager,
             "order": self._order,
@@ -255,7 +257,7 @@ def _has_parameter(part: Any, name: str) -> bool:
 
 
 def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
-    """A recipe around an optimizer class, at a constant learning rate."""
+    """Return a recipe that uses an optimizer class with a constant learning rate."""
 
     def optimizer(parameters: Sequence[Any], **hparams: Any) -> torch.optim.Optimizer:
         names = inspect.signature(cls).parameters
@@ -267,23 +269,23 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
 
 
 def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
-    """Restore state in the dtype that it was saved in: torch casts it to the dtype of the parameters."""
+    """Restore the saved dtypes of an optimizer's state, which torch casts to the dtype of the parameters."""
     if not isinstance(optimizer, torch.optim.Optimizer):
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    numbers = [number for group in saved["param_groups"] for number in group["params"]]
-    for number, parameter in zip(numbers, parameters, strict=True):
-        for name, value in saved["state"].get(number, {}).items():
+    saved_ids = [saved_id for group in saved["param_groups"] for saved_id in group["params"]]
+    for saved_id, parameter in zip(saved_ids, parameters, strict=True):
+        for name, value in saved["state"].get(saved_id, {}).items():
             loaded = optimizer.state[parameter].get(name)
             if isinstance(value, Tensor) and isinstance(loaded, Tensor) and loaded.dtype != value.dtype:
                 optimizer.state[parameter][name] = value.detach().clone().to(parameter.device)
 
 
 def _swaps_weights(optimizer: Any) -> bool:
-    """Whether an optimizer trains other weights than it evaluates, and swaps them in `eval` and `train`."""
+    """Return whether an optimizer has `eval` and `train`, which swap the trained and the evaluated weights."""
     return hasattr(optimizer, "eval") and hasattr(optimizer, "train")
 
 
 def _clamp_to_horizon(step: int, horizon: int | None) -> int:
-    """The step; after its planned end a schedule stays at its last value."""
+    """Return the step, at most the horizon: after its planned end, a schedule keeps its last value."""
     return step if horizon is None else min(step, horizon)

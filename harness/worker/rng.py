@@ -1,4 +1,4 @@
-"""The states of all global sources of randomness."""
+"""Saves, restores and seeds the global random number generators."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import torch
 
 
 def rng_state() -> dict[str, Any]:
-    """The states of torch, NumPy, Python and the GPU in use, as data that `torch.load(weights_only=True)` accepts."""
+    """Return the states of the generators of torch, NumPy, Python and the current GPU.
+
+    The result can be stored with `torch.save` and read with `torch.load(weights_only=True)`.
+    """
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state(),
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
         "python": random.getstate(),
-        # The one GPU in use: with several ranks each has its own. Asking an unused GPU for its state would start it.
+        # Only the current GPU, which is the rank's. Reading the state of an unused GPU would initialise that GPU.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Restore the states that `rng_state` returned."""
+    """Restore states that `rng_state` returned."""
     torch.set_rng_state(state["torch"])
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
@@ -33,7 +36,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all global sources of randomness with one seed."""
+    """Seed all global random number generators with one seed."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

@@ -1,4 +1,4 @@
-"""A rule that a submission may not break, and the moments at which rules are checked."""
+"""The base class of rules for submissions, and the object that checks the rules of a run."""
 
 from __future__ import annotations
 
@@ -14,76 +14,76 @@ if TYPE_CHECKING:
 
 
 class Rule:
-    """One rule: a file in `harness/worker/rules/` that defines one subclass.
+    """Base class of the rules. Every file in `harness/worker/rules/` defines one subclass.
 
-    The file's docstring says what is forbidden, why, and what to do instead; the documentation prints it. A subclass
-    overrides the moments at which it looks and raises `RejectedError`, with a fix, where the rule is broken. Every rank
-    of a run has an object of its own.
+    The file's docstring says what is forbidden, why, and what to do instead; docs/rules.md includes it. A subclass
+    overrides one or more methods below, and raises `RejectedError` with a fix if the rule is broken. Every rank of a
+    run has its own objects.
 
     Args:
-        spec: the trial.
+        spec: the specification of the trial.
     """
 
-    #: Whether a check communicates with the other ranks. Such rules are checked last, so that a rank that breaks
-    #: another rule does not leave the others waiting.
+    #: Whether the check communicates with the other ranks. Such rules are checked last. Otherwise a rank that breaks
+    #: another rule would leave the other ranks waiting.
     collective: ClassVar[bool] = False
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
 
     @classmethod
-    def applies(cls, spec: RunSpec) -> bool:
-        """Whether a trial can break this rule at all; where it cannot, nothing is checked."""
+    def applies_to(cls, spec: RunSpec) -> bool:
+        """Return whether a trial can break this rule. If it cannot, the rule is not checked."""
         return True
 
     def before_import(self) -> None:
-        """Before the submission is imported. Neither model nor data exist yet."""
+        """Called before the submission is imported. The model and the data do not exist yet."""
 
     def after_import(self, process_seconds: float) -> None:
-        """After the submission has been imported.
+        """Called after the submission was imported.
 
         Args:
-            process_seconds: CPU seconds that the import took.
+            process_seconds: CPU seconds of the import.
         """
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Before the submission is constructed: the place to remember what must stay as it is."""
+        """Called before the submission is constructed, to save the state that must not change."""
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Whenever the clock stands still: after construction, and at every evaluation."""
+        """Called while the clock is stopped: after construction and at every evaluation."""
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
-        """Before examples are drawn. This is on the clock.
+        """Called before examples are drawn, on the clock.
 
         Args:
-            n: examples of this draw.
-            by_index: whether the submission chose them.
-            drawn_in_step: examples of the step so far, those of this draw included.
+            n: number of examples of this draw.
+            by_index: whether the submission chose the examples by index.
+            drawn_in_step: number of examples drawn in this step so far, including this draw.
         """
 
     def on_step_end(self, drawn: int, forward_examples: int) -> None:
-        """At the end of a step. This is on the clock.
+        """Called at the end of a step, on the clock.
 
         Args:
-            drawn: examples that the step drew.
-            forward_examples: examples that it made a forward pass for.
+            drawn: number of examples that the step drew.
+            forward_examples: number of examples × forward passes in the step.
         """
 
 
 class RuleChecker:
-    """Checks the rules that apply to a run.
+    """Checks the rules of a run.
 
     Args:
-        rules: in the order of checking.
+        rules: the rules that apply to the run, in the order of checking.
 
     Attributes:
-        draw_checks: called as `Rule.on_draw`.
-        step_checks: called as `Rule.on_step_end`.
+        draw_checks: the `on_draw` methods of the rules that define one.
+        step_checks: the `on_step_end` methods of the rules that define one.
     """
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._rules = sorted(rules, key=lambda rule: rule.collective)
-        # A step pays for the rules that look at it and for no others.
+        # Only overridden methods are called, since these calls are on the clock.
         self.draw_checks: tuple[Callable[[int, bool, int], None], ...] = tuple(
             rule.on_draw for rule in self._rules if type(rule).on_draw is not Rule.on_draw
         )
@@ -92,15 +92,17 @@ class RuleChecker:
         )
 
     def before_import(self) -> None:
+        """Call `before_import` of every rule."""
         for rule in self._rules:
             rule.before_import()
 
     def after_import(self, process_seconds: float) -> None:
+        """Call `after_import` of every rule."""
         for rule in self._rules:
             rule.after_import(process_seconds)
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Remember what must stay as it is.
+        """Save the state that must not change.
 
         Args:
             model: the run's model.
@@ -110,10 +112,10 @@ class RuleChecker:
             rule.before_construction(model, group)
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Check what must stay as it is.
+        """Check the state that must not change.
 
         Raises:
-            RejectedError: a rule is broken; names it and the fix.
+            RejectedError: a rule is broken. The message says what was changed, and the fix.
         """
         for rule in self._rules:
             rule.at_pause(model, group)

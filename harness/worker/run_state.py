@@ -1,4 +1,4 @@
-"""The state of a run: what a checkpoint holds, and how it is restored."""
+"""The state of a run, which is saved to and restored from checkpoints."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from harness.worker.work import CountedWork
 
 @dataclass
 class Position:
-    """Where a run stands in its evaluations and in the stages of its stream.
+    """The progress of a run: its evaluations, and the current stage of its stream.
 
     Args:
         points: the evaluations so far.
-        stage: the current stage, from 0.
-        stage_began: examples drawn when it began.
-        stage_hits: for every stage that has ended, the index of the point that ended it.
+        stage: index of the current stage, from 0.
+        stage_began: number of examples that had been drawn when the current stage began.
+        stage_hits: for every completed stage, the index of the point that ended it.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -37,15 +37,18 @@ class Position:
 
 @dataclass(kw_only=True)
 class RunState:
-    """The parts of a run that change while it trains, beside its submission.
+    """The objects of a run whose state changes during training, without the submission.
 
     Args:
-        spec: the trial.
-        model, work, task, snapshots: what the submission trains, and through what.
+        spec: the specification of the trial.
+        model: the model.
+        work: draws data and computes passes for the submission.
+        task: the submission's information about the run.
+        snapshots: takes and restores the submission's snapshots.
         clock: the run's clock.
         group: the ranks of the run.
-        usage: resources so far, for the record.
-        position: evaluations and stages so far.
+        usage: the resources used so far, for the record.
+        position: the evaluations and stages so far.
     """
 
     spec: RunSpec
@@ -59,12 +62,12 @@ class RunState:
     position: Position = field(default_factory=Position)
 
     def add_usage(self, **seconds: float) -> None:
-        """Add to the seconds of `Usage` by name; these are off the clock."""
+        """Add wall seconds that were spent off the clock to the fields of `usage` with these names."""
         totals = {name: getattr(self.usage, name) + spent for name, spent in seconds.items()}
         self.usage = msgspec.structs.replace(self.usage, **totals)
 
     def advance_stage(self, point: Point) -> None:
-        """Go on to the stream's next stage after an evaluation that ended the current one."""
+        """Advance to the stream's next stage, after the evaluation `point` ended the current stage."""
         position = self.position
         position.stage_hits.append(len(position.points) - 1)
         position.stage += 1
@@ -73,7 +76,7 @@ class RunState:
         self._publish_stage()
 
     def _publish_stage(self) -> None:
-        """Tell the submission the current stage, where boundaries are visible."""
+        """Update the task's current stage if the submission can see the boundaries."""
         if self.task.task_index is not None:
             self.task.task_index = self.position.stage
             self.task.task_began = self.position.stage_began
@@ -83,7 +86,7 @@ class RunState:
     # --- checkpoints -----------------------------------------------------------------------------
 
     def gather_rank_states(self) -> list[dict[str, Any]]:
-        """What differs between ranks, by rank; empty where a pass is computed in one piece on one device."""
+        """Return the state of every rank, by rank; empty if one device computes whole batches."""
         work_state = self.work.rank_state()
         if work_state is None:
             return []
@@ -91,11 +94,11 @@ class RunState:
         return [from_bytes(payload) for payload in self.group.all_gather_bytes(to_bytes(rank_state))]
 
     def state_dict(self, submission: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str, Any]:
-        """The content of a checkpoint, as tensors, scalars, strings, lists and dicts.
+        """Return the content of a checkpoint, as tensors, scalars, strings, lists and dicts.
 
         Args:
-            submission: the submission's `state_dict`, taken on the clock.
-            ranks: what `gather_rank_states` returned.
+            submission: the return value of the submission's `state_dict()`.
+            ranks: the return value of `gather_rank_states`.
         """
         position, clock, usage = self.position, self.clock, self.usage
         return {
@@ -115,11 +118,11 @@ class RunState:
         }
 
     def load_state_dict(self, state: dict[str, Any], submission: Submission) -> None:
-        """Go on from a checkpoint.
+        """Restore a checkpoint.
 
         Args:
-            state: what `state_dict` returned.
-            submission: newly constructed; its state is restored, too.
+            state: the return value of `state_dict`.
+            submission: the newly constructed submission, whose state is restored, too.
         """
         self.model.load_state_dict(state["model"])
         submission.load_state_dict(state["submission"])
@@ -136,11 +139,11 @@ class RunState:
         self.position = Position(points, stage, stage_began, stage_hits)
         self.task.feedback[:] = [(examples, metrics) for examples, metrics in state["feedback"]]
         self._publish_stage()
-        # The construction that was just timed was paid for before the interruption.
+        # This also discards the seconds of the construction just now: the checkpoint already includes a construction.
         self.clock.seconds, self.clock.process_seconds = state["clock"]
         if state["ranks"]:
             rank_state = state["ranks"][self.group.rank]
             self.work.load_rank_state(rank_state["work"])
             self.clock.process_seconds = rank_state["process_seconds"]
-        # Last, so that nothing above can have moved it on.
+        # Restored last, since the code above may draw random numbers.
         rng.set_rng_state(state["rng"])

@@ -1,18 +1,18 @@
-"""Builds a run in the order that the rules ask for, up to its first step."""
+"""Builds a run in the order that the rules require."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-# Bound here, before a plugin is imported that could replace it in `time`.
+# Bound here, before a plugin can replace it in `time`.
 from time import process_time
 from typing import cast
 
 import torch
 from torch import nn
 
-from harness.contract.events import ClockEdge, Warned
+from harness.contract.events import ClockChanged, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
 from harness.worker import checkpoint, compile_cache, rng
@@ -41,7 +41,7 @@ from harness.worker.work import CountedWork
 
 
 def start_run(job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS) -> TrainingRun:
-    """A run right before its next step: its first one, or the first after the job's checkpoint, if there is one."""
+    """Return a run that is ready for its next step, and resumed if the job's folder has a checkpoint."""
     run, construct_submission = build_run(job, emit, group)
     if run.work.needs_warm_up:
         run.work.warm_up_step()
@@ -56,10 +56,17 @@ def build_run(
     group: ProcessGroup = SINGLE_PROCESS,
     change_data: Callable[[Pool | Stream], Pool | Stream] | None = None,
 ) -> tuple[TrainingRun, Callable[[], Submission]]:
-    """A run without its submission, and the function that constructs the submission.
+    """Build a run up to the construction of the submission.
 
     Args:
-        change_data: replaces the training data. Given in the compile warm-up only, which needs no warm-up itself.
+        job: the trial and its folder.
+        emit: receives events.
+        group: the ranks of the run.
+        change_data: returns the data to use instead of the training data. Only the compile warm-up passes it. If it is
+            None, the compiler cache is filled first.
+
+    Returns:
+        The run, and the function that constructs the submission.
     """
     spec = job.spec
     torch.set_num_threads(spec.threads)
@@ -67,7 +74,7 @@ def build_run(
     if change_data is None:
         _prepare_compiler(job, emit, group)
     _apply_numeric_settings(spec)
-    # The submission first: its import is off the clock, and neither model nor data exist yet that it could touch.
+    # The submission is imported first. The import is off the clock, and must not have access to the model or the data.
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
     workload = load_workload(spec)
@@ -103,7 +110,7 @@ def build_run(
 
 
 def import_optimizer_early() -> None:
-    """Have torch import now what it imports with the first optimizer (0.7 s): its start-up, not the submission's."""
+    """Use an optimizer once, so that torch's imports for it (about 0.7 s) are not part of the submission's time."""
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([parameter])
     parameter.sum().backward()  # type: ignore[no-untyped-call]
@@ -111,19 +118,19 @@ def import_optimizer_early() -> None:
 
 
 def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
-    """Where the loss is compiled: fill this trial's compiler cache off the clock, once for all ranks."""
+    """Fill the trial's compiler cache off the clock, once for all ranks, if the loss is compiled."""
     if not compile_cache.uses_compiler(job.spec):
         if job.spec.workload.facts.precision.compile:
-            emit(Warned(message="no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"))
+            emit(Warned(message="no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled"))
         return
     if group.first and (failure := compile_cache.fill_compile_cache(job)):
-        emit(Warned(message=f"{failure}; compiling is on the clock (see worker.log)"))
-    group.broadcast(b"")  # the other ranks wait for the cache
+        emit(Warned(message=f"{failure}; the loss is compiled on the clock (see worker.log)"))
+    group.broadcast(b"")  # the other ranks wait until the cache is filled
     compile_cache.redirect_compile_cache(job)
 
 
 def _apply_numeric_settings(spec: RunSpec) -> None:
-    """The workload's settings, before the rule remembers them that no submission may change them."""
+    """Apply the workload's numeric settings, which no submission may change."""
     torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
     if spec.deterministic:
@@ -131,7 +138,7 @@ def _apply_numeric_settings(spec: RunSpec) -> None:
 
 
 def _import_submission(spec: RunSpec, rules: RuleChecker) -> tuple[Callable[..., Submission], float]:
-    """The function that constructs the submission, and the CPU seconds of its import."""
+    """Return the function that constructs the submission, and the CPU seconds of the import."""
     rules.before_import()
     began = process_time()
     construct = load_submission(spec.submission)
@@ -141,7 +148,7 @@ def _import_submission(spec: RunSpec, rules: RuleChecker) -> tuple[Callable[...,
 
 
 def build_source(spec: RunSpec, data: Pool | Stream, device: torch.device) -> BatchSource:
-    """The training data as it is drawn from."""
+    """Return the source from which the run draws its training data."""
     if spec.workload.facts.access == "stream":
         return StreamSource(cast(Stream, data), device)
     hold_out = "holdout" in spec.submission.needs
@@ -159,18 +166,21 @@ def build_work(
     group: ProcessGroup = SINGLE_PROCESS,
     emit: Emit,
 ) -> CountedWork:
-    """The harness's side of a step; its passes are whole wherever one device computes a batch in one piece."""
+    """Return the object that draws data and computes passes for the submission.
+
+    On a single CPU rank without a requested micro-batch, passes are computed over whole batches.
+    """
     forward = ForwardPass(spec, workload, model, device)
     profiler = Profiler(device) if spec.profile else None
-    size = preferred_micro_batch(workload)
+    micro_batch = preferred_micro_batch(workload)
     passes: Passes
-    if group.count == 1 and device.type == "cpu" and size is None:
+    if group.count == 1 and device.type == "cpu" and micro_batch is None:
         passes = WholeBatchPasses(forward, profiler)
     else:
         passes = MicrobatchedPasses(
             forward,
             group=group,
-            micro_batch=size,
+            micro_batch=micro_batch,
             seed=spec.seeds.submission,
             warn=lambda text: emit(Warned(message=text)),
             profiler=profiler,
@@ -188,17 +198,20 @@ def build_work(
 
 
 def build_clock(device: torch.device, emit: Emit) -> Clock:
-    """The clock of a run, which reports its edges as events."""
+    """Return the clock of a run, which emits an event when it starts or stops."""
     return Clock(
         synchronizer(device),
         lambda running, seconds, process_seconds: emit(
-            ClockEdge(running=running, seconds=seconds, process_seconds=process_seconds)
+            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds)
         ),
     )
 
 
 def _load_checkpoint(job: Job, emit: Emit, group: ProcessGroup) -> dict[str, object] | None:
-    """The newest undamaged checkpoint, the same on every rank; rank 0 reads first, since it sets damaged ones aside."""
+    """Return the newest undamaged checkpoint, on every rank; None without one.
+
+    Rank 0 reads first and renames damaged files, so that all ranks read the same file.
+    """
     state = None
     if group.first:
         state, warnings = checkpoint.load(Path(job.folder))

@@ -1,4 +1,4 @@
-"""Snapshots that a submission takes and goes back to (learning-rate range tests, line searches)."""
+"""Snapshots that a submission takes and restores, for learning-rate range tests and line searches."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from harness.worker.protocols import Submission
 
 
 class Snapshots:
-    """A snapshot holds weights, buffers, the submission's state and randomness.
+    """Takes and restores snapshots of weights, buffers, the submission's state and RNG states.
 
-    It does not hold the position in the data, counters, the clock or the replay buffer: what was spent stays spent.
+    A snapshot does not include the position in the data, the counters, the clock or the replay buffer.
 
     Args:
         model: the run's model.
 
     Attributes:
-        rng: the submission's own generator.
-        submission: set when it exists; its constructor cannot take snapshots.
+        rng: the generator that the task provides to the submission.
+        submission: the submission; None until it is constructed, so that its constructor cannot take snapshots.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -31,7 +31,7 @@ class Snapshots:
         self.submission: Submission | None = None
 
     def take(self) -> Any:
-        """A copy of the present state. Taking it is on the clock."""
+        """Return a copy of the current state."""
         assert self.submission is not None, "a submission takes snapshots in its steps, not in its constructor"
         return copy.deepcopy(
             {
@@ -43,26 +43,29 @@ class Snapshots:
             }
         )
 
-    def restore(self, saved: Any) -> None:
-        """Go back to a snapshot; the same one may be restored any number of times."""
+    def restore(self, snapshot: Any) -> None:
+        """Restore a snapshot. The same snapshot can be restored several times."""
         assert self.submission is not None
-        saved = copy.deepcopy(saved)
-        self._model.load_state_dict(saved["model"])
-        set_model_flags(self._model, saved["flags"])
-        self.submission.load_state_dict(saved["submission"])
-        rng.set_rng_state(saved["global"])
-        self.rng.set_state(saved["own"])
+        snapshot = copy.deepcopy(snapshot)
+        self._model.load_state_dict(snapshot["model"])
+        set_model_flags(self._model, snapshot["flags"])
+        self.submission.load_state_dict(snapshot["submission"])
+        rng.set_rng_state(snapshot["global"])
+        self.rng.set_state(snapshot["own"])
 
 
 def model_flags(model: nn.Module) -> list[list[bool]]:
-    """Which modules are in training mode and which parameters require gradients: a `state_dict` holds neither."""
+    """Return the training mode of every module and `requires_grad` of every parameter.
+
+    The model's `state_dict` does not contain them.
+    """
     return [[module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]]
 
 
 def set_model_flags(model: nn.Module, flags: list[list[bool]]) -> None:
-    """Restore what `model_flags` returned."""
-    training, gradients = flags
-    for module, on in zip(model.modules(), training, strict=True):
-        module.training = on
-    for parameter, on in zip(model.parameters(), gradients, strict=True):
-        parameter.requires_grad_(on)
+    """Restore the flags that `model_flags` returned."""
+    training_flags, gradient_flags = flags
+    for module, training in zip(model.modules(), training_flags, strict=True):
+        module.training = training
+    for parameter, requires_grad in zip(model.parameters(), gradient_flags, strict=True):
+        parameter.requires_grad_(requires_grad)

@@ -1,4 +1,4 @@
-"""Builds the task: everything that a submission may know of its run."""
+"""Builds the `Task`, the context that a submission gets."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from harness.worker.snapshot import Snapshots
 def build_task(
     spec: RunSpec, workload: Workload, model: nn.Module, pool: Pool | None, device: torch.device, snapshots: Snapshots
 ) -> Task:
-    """The task of a run at its beginning; what the ruleset hides is None.
+    """Return the task at the beginning of a run. Fields that the ruleset hides are None.
 
     Args:
+        spec: the specification of the trial.
+        workload: provides the kinds of the parameters.
+        model: the run's model.
         pool: the examples that the submission may draw; None on a stream.
-        snapshots: share their generator with the task, and cover its state.
+        device: device of the model and of the batches.
+        snapshots: takes and restores snapshots, and provides the submission's generator.
 
     Raises:
-        PluginError: the workload names no kind for a parameter.
+        PluginError: the workload assigns no kind to a parameter.
     """
     facts = spec.workload.facts
     kinds = workload.parameter_kinds(model)
-    unnamed = [name for name, _ in model.named_parameters() if name not in kinds]
-    if unnamed:
+    without_kind = [name for name, _ in model.named_parameters() if name not in kinds]
+    if without_kind:
         raise PluginError(
-            f"{facts.id} names no kind for the parameter(s) {', '.join(unnamed[:5])}",
+            f"{facts.id} assigns no kind to the parameter(s) {', '.join(without_kind[:5])}",
             fix="have parameter_kinds() return a kind for every name in named_parameters()",
         )
     snapshots.rng.manual_seed(spec.seeds.submission)
-    # The runs of the reference's envelope know their horizon under every ruleset.
-    hidden = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
-    visible = bool(facts.stages) and facts.boundaries
+    # The horizon is visible in the reference's envelope runs under every ruleset.
+    hides_horizon = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
+    shows_stages = bool(facts.stages) and facts.boundaries
     return Task(
         parameters=[Parameter(name, p, kinds[name]) for name, p in model.named_parameters() if p.requires_grad],
-        horizon=None if hidden else facts.budget.horizon,
+        horizon=None if hides_horizon else facts.budget.horizon,
         horizon_is_cap=facts.access == "stream",
         batch_size=batch_size(spec),
         tokens_per_example=facts.tokens_per_example,
@@ -46,13 +50,13 @@ def build_task(
         rng=snapshots.rng,
         scores=dict(pool.scores) if pool is not None else {},
         pool_size=len(pool) if pool is not None else None,
-        task_index=0 if visible else None,
-        task_horizon=facts.stages[0].max_examples if visible and not hidden else None,
+        task_index=0 if shows_stages else None,
+        task_horizon=facts.stages[0].max_examples if shows_stages and not hides_horizon else None,
         snapshot=snapshots.take,
         restore=snapshots.restore,
     )
 
 
 def batch_size(spec: RunSpec) -> int:
-    """Examples per update: the hyperparameter, or the workload's first choice."""
+    """Return the number of examples per update: the hyperparameter, or the workload's default."""
     return int(spec.hparams.get("batch_size", spec.workload.facts.batch_sizes[0]))

@@ -1,30 +1,30 @@
-"""What an error of torch means: out of memory, or a failed device."""
+"""Recognises errors of torch: out of memory, and failed devices."""
 
 from __future__ import annotations
 
 import torch
 
-#: How torch, CUDA and its libraries report that memory ran out, where they do not raise `OutOfMemoryError`.
+#: Words in the messages of torch, CUDA and their libraries when memory is exhausted without an `OutOfMemoryError`.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the device or on this machine."""
+    """Return whether an error reports that the memory of the device or of this machine is exhausted."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def is_device_failure(error: BaseException) -> bool:
-    """Whether a device failed or disappeared. This process can compute nothing on it any more."""
+    """Return whether an error reports that a device failed. This process cannot use the device again."""
     if is_out_of_memory(error):
         return False
-    # Libraries (cuBLAS, cuDNN, NCCL) report it in their own words, as plain runtime errors.
+    # Libraries (cuBLAS, cuDNN, NCCL) report failures as plain runtime errors with their own messages.
     return isinstance(error, torch.AcceleratorError) or (
         isinstance(error, RuntimeError) and str(error).lstrip().startswith(("CUDA error", "HIP error"))
     )
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
+    """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or ["no message"])[0]

@@ -1,4 +1,4 @@
-"""The file of a run's final weights, and its hash."""
+"""Writes a run's final weights to a file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from harness.system.files import write_atomically
 
 
 def save_weights(model: nn.Module, path: Path) -> str:
-    """Write parameters and buffers as safetensors.
+    """Write parameters and buffers as safetensors. Equal names and values give equal files.
 
     Returns:
-        The SHA-256 of the file.
-
-    Equal names and values give equal files, and so equal hashes.
+        SHA-256 of the file.
     """
-    # A tied tensor is stored under one name only: safetensors refuses shared memory.
+    # A tied tensor is stored under one name only, since safetensors rejects tensors that share memory.
     stored: set[int] = set()
     tensors: dict[str, Tensor] = {}
     for name, tensor in sorted(model.state_dict().items()):

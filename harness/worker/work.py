@@ -1,4 +1,4 @@
-"""The harness's side of a step: it hands out data, has passes computed and counts both."""
+"""Draws data and computes passes for the submission, and counts both."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from harness.worker.rule import RuleChecker
 class CountedWork:
     """Implements `harness.worker.protocols.Work`.
 
-    Passes made through this object are counted here, with a hook on the root of each graph for the backward pass;
-    a hook on the model counts the passes that a submission makes by calling the model itself.
+    The methods count forward passes. A hook on the root of each returned graph counts backward passes. A hook on the
+    model counts the passes that a submission makes by calling the model directly.
 
     Args:
         forward: the model and its forward pass.
         source: the training data.
-        passes: computes what is counted here.
+        passes: computes forward and backward passes.
         rules: checks every draw and every step.
-        batch_size: examples of a draw that names no number.
-        replay: the memory of a stream; None where the workload has none.
-        profiler: times the phases of a step; None for none.
+        batch_size: default number of examples of a draw.
+        replay: the replay buffer of a stream; None if the workload has none.
+        profiler: measures the phases of a step; None without profiling.
 
     Attributes:
-        examples: fresh examples drawn.
-        gradient_examples: examples that a backward pass was made for.
-        forward_examples: examples that a forward pass was made for.
-        steps: updates.
-        last_loss: of the last pass, detached; None before the first.
-        counting: whether direct calls of the model are counted; off outside of training.
+        examples: number of examples drawn.
+        gradient_examples: number of examples × backward passes.
+        forward_examples: number of examples × forward passes.
+        steps: number of updates.
+        last_loss: the loss of the last pass, detached; None before the first pass.
+        counting: whether direct calls of the model are counted; False outside of training.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class CountedWork:
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds by phase, where the run is profiled."""
+        """The seconds by phase; empty without profiling."""
         return self._profiler.phases if self._profiler is not None else {}
 
     @property
     def micro_batch(self) -> int | None:
-        """The most examples in one pass on one device; None for no limit."""
+        """The largest number of examples per pass and device; None for no limit."""
         return self._passes.micro_batch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:
-        """Itself: a copied model (a teacher, an average) keeps counting here, and no data is copied."""
+        """Return this object itself, since copies of the model (a teacher, an average) must be counted here, too."""
         return self
 
-    # --- what a submission calls -----------------------------------------------------------------
+    # --- methods for the submission --------------------------------------------------------------
 
     def draw(self, n: int | None = None, indices: Tensor | None = None) -> Batch:
         if indices is not None:
@@ -107,7 +107,7 @@ class CountedWork:
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
         self.forward_examples += batch.n
-        # Counted here and without a hook, which would cost a call from C++ into Python on every step.
+        # Counted without a hook, which would cost a call from C++ to Python in every step.
         self.gradient_examples += batch.n
         self.last_loss = loss = self._backward(batch, scale, self.steps)
         return loss
@@ -137,7 +137,7 @@ class CountedWork:
             root.register_hook(count)  # type: ignore[no-untyped-call]
 
     def _count_direct_forward(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Count a pass that a submission made by calling the model itself."""
+        """Count a forward pass that the submission makes by calling the model directly."""
         if self._forward.running or not self.counting:
             return
         n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self.batch_size
@@ -145,16 +145,17 @@ class CountedWork:
         if isinstance(output, Tensor):
             self._count_backward(output, n)
 
-    # --- what the loop calls ---------------------------------------------------------------------
+    # --- methods for the training loop -----------------------------------------------------------
 
     def begin_step(self) -> None:
+        """Prepare the counts and the profiler for an update."""
         self._drawn_in_step = 0
         self._forward_examples_before_step = self.forward_examples
         if self._profiler is not None:
             self._profiler.start("optimizer")
 
     def end_step(self) -> None:
-        """Count an update.
+        """Check the rules for the step, and count an update.
 
         Raises:
             RejectedError: the step broke a rule.
@@ -166,8 +167,8 @@ class CountedWork:
         self.steps += 1
 
     @contextmanager
-    def uncounted(self) -> Iterator[None]:
-        """Inside, direct calls of the model are not counted: they are the harness's own."""
+    def pause_counting(self) -> Iterator[None]:
+        """Within this context, direct calls of the model are not counted, since the harness makes them."""
         counting, self.counting = self.counting, False
         try:
             yield
@@ -175,19 +176,19 @@ class CountedWork:
             self.counting = counting
 
     def charge(self, phase: str, seconds: float) -> None:
-        """Add seconds to a phase, where the run is profiled."""
+        """Add seconds to a phase if the run is profiled."""
         if self._profiler is not None:
             self._profiler.charge(phase, seconds)
 
     @property
     def needs_warm_up(self) -> bool:
-        """Whether the first pass costs what later ones do not: tracing, kernels, the search for a size that fits."""
+        """Whether the first pass takes longer than later ones, because it compiles or loads kernels."""
         return self._forward.needs_warm_up
 
     def warm_up_step(self) -> None:
-        """One pass over random examples off the clock, after which model, data, randomness and counts are as before."""
+        """Make one pass over random examples off the clock, and restore the model, the data, RNG states and counts."""
         state = copy.deepcopy(self.state_dict())
-        randomness = rng.rng_state()
+        rng_state = rng.rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         self._passes.warm_up(self._source.random_batch(self.batch_size))
         with torch.no_grad():
@@ -196,18 +197,18 @@ class CountedWork:
         for parameter in self._model.parameters():
             parameter.grad = None
         self.load_state_dict(state)
-        rng.set_rng_state(randomness)
+        rng.set_rng_state(rng_state)
         if self._profiler is not None:
             self._profiler.reset()
 
     def advance(self) -> None:
-        """Go on to the stream's next stage."""
+        """Advance to the stream's next stage."""
         self._source.advance()
 
     # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What is equal on all ranks."""
+        """Return the state that is equal on all ranks."""
         return {
             "position": self._source.state_dict(),
             "replay": self.replay.state_dict() if self.replay is not None else None,
@@ -227,7 +228,7 @@ class CountedWork:
         self.steps = state["steps"]
 
     def rank_state(self) -> dict[str, Any] | None:
-        """What differs between ranks; None where a pass is computed in one piece on one device."""
+        """Return the state that differs between ranks; None if one device computes whole batches."""
         return self._passes.rank_state()
 
     def load_rank_state(self, state: dict[str, Any]) -> None:

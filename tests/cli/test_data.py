@@ -117,7 +117,7 @@ def test_import_and_its_mistakes(site: Site, tmp_path: Path, capsys: pytest.Capt
 
 def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["data", "get", "toi"]) == 2
-    assert capsys.readouterr().err == "bench: unknown dataset 'toi'; did you mean 'toy'? (known: toy, tree)\n"
+    assert capsys.readouterr().err == "bench: unknown dataset 'toi'; did you mean 'toy'? (choose one of: toy, tree)\n"
     assert cli.invoke(["data", "get", "tree"]) == 1
     assert "bench data import tree FOLDER" in capsys.readouterr().err
     assert cli.invoke(["data", "verify", "toy"]) == 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.events import ClockEdge, Done, Evaluated, Ready
+from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Environment, Usage
 from harness.contract.run import Counters, Job, Point
 from harness.execution import worker_process
@@ -42,11 +42,11 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
     evaluations = int(hparams.get("evaluations", 5))
     for index in range(len(points), evaluations):
         began = time.process_time()
-        emit(ClockEdge(running=True, seconds=seconds, process_seconds=seconds))
+        emit(ClockChanged(running=True, seconds=seconds, process_seconds=seconds))
         while time.process_time() - began < float(hparams.get("work", 0.0)):
             pass
         seconds += time.process_time() - began
-        emit(ClockEdge(running=False, seconds=seconds, process_seconds=seconds))
+        emit(ClockChanged(running=False, seconds=seconds, process_seconds=seconds))
         time.sleep(float(hparams.get("pause", 0.0)))
         if index == hparams.get("dies_at"):
             os.kill(os.getpid(), signal.SIGKILL)

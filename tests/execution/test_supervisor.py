@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.contract.events import ClockEdge, Done, Evaluated, Ready
+from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Usage
 from harness.contract.run import Point
 from harness.errors import StoreError
@@ -102,8 +102,8 @@ def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
 def test_an_honest_clock_within_tolerance_is_believed() -> None:
     clock = second_clock.SecondClock(os.getpid())
     for _ in range(3):
-        clock.record_edge(ClockEdge(running=True, seconds=5.0, process_seconds=3.0))
-        clock.record_edge(ClockEdge(running=False, seconds=5.0, process_seconds=3.0))
+        clock.record_edge(ClockChanged(running=True, seconds=5.0, process_seconds=3.0))
+        clock.record_edge(ClockChanged(running=False, seconds=5.0, process_seconds=3.0))
     assert clock.find_disagreement() == ""
 
 
@@ -123,9 +123,9 @@ def test_news_that_came_late_is_no_disagreement(
     times = iter((10.0, 12.8))
     monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
     clock = second_clock.SecondClock(os.getpid())
-    clock.record_edge(ClockEdge(running=True, seconds=0.0, process_seconds=0.0))
+    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
     waits.update(reader=reader, worker=worker)
-    clock.record_edge(ClockEdge(running=False, seconds=1.0, process_seconds=0.0))
+    clock.record_edge(ClockChanged(running=False, seconds=1.0, process_seconds=0.0))
     assert (clock.find_disagreement() == "") is believed
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.contract.events import ClockEdge, Watched, WorkerEvent
+from harness.contract.events import ClockChanged, DevicesSampled, WorkerEvent
 from harness.contract.record import Device, DeviceLog, GpuSample
 from harness.contract.run import RunSpec
 from harness.execution import event_reader, worker_process
@@ -67,14 +67,14 @@ class Watching:
     """A watch with its thread, and a way to wait until it has nothing left to do."""
 
     def __init__(self, driver: Fake) -> None:
-        self.told: list[Watched] = []
+        self.told: list[DevicesSampled] = []
         self.driver = driver
         self.changed = threading.Condition()
         self.watch = DeviceWatch(driver, (GPU,), self._tell, driver.clock)
         self.watch.start()
         self.until(lambda: bool(self.told))
 
-    def _tell(self, event: Watched) -> None:
+    def _tell(self, event: DevicesSampled) -> None:
         with self.changed:
             self.told.append(event)
             self.changed.notify()
@@ -84,7 +84,7 @@ class Watching:
             assert self.changed.wait_for(true, 10)
 
     def record_edge(self, running: bool, seconds: float = 0.0) -> None:
-        self.watch.record_edge(ClockEdge(running=running, seconds=seconds, process_seconds=0.0))
+        self.watch.record_edge(ClockChanged(running=running, seconds=seconds, process_seconds=0.0))
 
     @property
     def readings(self) -> list[GpuSample]:
@@ -105,7 +105,7 @@ def _idle(watching: Watching) -> None:
 def test_the_gpus_are_told_first_and_without_readings() -> None:
     watching = Watching(Fake(Clock()))
     watching.watch.end()
-    assert watching.told == [Watched(log=DeviceLog(by="fake", devices=(GPU.device,)))]
+    assert watching.told == [DevicesSampled(log=DeviceLog(by="fake", devices=(GPU.device,)))]
     assert not watching.watch.is_alive()
 
 
@@ -207,7 +207,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
     driver = Fake(Clock())
     driver.clock.now = 0.0
 
-    def watched(spec: RunSpec, tell: Callable[[Watched], None], own: Sequence[str] = ()) -> DeviceWatch:
+    def watched(spec: RunSpec, tell: Callable[[DevicesSampled], None], own: Sequence[str] = ()) -> DeviceWatch:
         return DeviceWatch(driver, (GPU,), tell)
 
     monkeypatch.setattr(worker_process, "make_watch", watched)
@@ -226,7 +226,7 @@ def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeyp
 
 
 def test_a_worker_cannot_send_readings() -> None:
-    event = Watched(log=DeviceLog(by="me", devices=(GPU.device,)))
+    event = DevicesSampled(log=DeviceLog(by="me", devices=(GPU.device,)))
     decoder = msgspec.json.Decoder(WorkerEvent)
     done = event_reader.decode_event(decoder, msgspec.json.encode(event))
     assert "invalid event" in getattr(done, "reason", "")

@@ -397,7 +397,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_the_broken(site: Site)
     assert broken.value.exit_code == EXIT_BROKEN
     with pytest.raises(UsageError, match="unknown optimizer 'adam'"):
         registry.part("optimizer", "adam")
-    with pytest.raises(UsageError, match="known: none"):
+    with pytest.raises(UsageError, match="no workload is installed"):
         registry.workload("nothing")
 
 

@@ -162,11 +162,11 @@ BAD: list[tuple[str, tuple[str, ...], str]] = [
     ("schedule:wsdc", ("tail=0.9", "decay=0.2"), "steps(tail)"),
     # Shapes.
     *(
-        (part.id, ("shape=sawtooth",), "shape=sawtooth is not allowed (one of ")
+        (part.id, ("shape=sawtooth",), "shape=sawtooth is not allowed (choose one of: ")
         for part in REGISTRY.parts()
         if "shape" in part.space
     ),
-    ("averaging:wsm", ("merge_shape=sawtooth",), "merge_shape=sawtooth is not allowed (one of "),
+    ("averaging:wsm", ("merge_shape=sawtooth",), "merge_shape=sawtooth is not allowed (choose one of: "),
     # Decay rates.
     *(
         (part.id, (f"{name}=1",), f"{name}=1 is out of range")

@@ -41,13 +41,13 @@ def values_of(domain: Domain) -> st.SearchStrategy[Any]:
         case Fixed() if isinstance(domain.default, bool):
             return st.booleans()
         case Fixed() | Uniform() | LogUniform():
-            low, high = hyperparameters.hard_limits(domain)
+            low, high = hyperparameters.override_limits(domain)
             around = float(hyperparameters.default(domain))
             far = 10 * abs(around) + 1
             low, high = max(low, around - far), min(high, around + far)
             numbers = st.floats(low, high) | st.just(low) | st.just(high)
             return numbers.map(round) if isinstance(hyperparameters.default(domain), int) else numbers
-    low, high = hyperparameters.hard_limits(domain)
+    low, high = hyperparameters.override_limits(domain)
     return st.integers(int(low), int(min(high, 10 * float(hyperparameters.default(domain)))))
 
 

@@ -59,7 +59,7 @@ class FakeWork:
 
 def test_statistics_are_those_of_the_evaluated_weights() -> None:
     model = MicroNorm().build_model(0).train()
-    statistics = BatchStatistics.of(model)
+    statistics = BatchStatistics.from_model(model)
     assert statistics is not None
     work: Any = FakeWork(model)
     batches = [Batch(x=micro.points(16, seed)[0]) for seed in range(BATCHES + 3)]
@@ -68,7 +68,7 @@ def test_statistics_are_those_of_the_evaluated_weights() -> None:
     norm = model[1]  # type: ignore[index]
     before = {name: b.clone() for name, b in norm.named_buffers()}
     modes, rng = [m.training for m in model.modules()], torch.get_rng_state()
-    with statistics.refreshed():
+    with statistics.use_recomputed():
         with torch.no_grad():
             inside = torch.stack([model[0](b["x"]).mean(0) for b in batches[-BATCHES:]])  # type: ignore[index]
         assert torch.allclose(norm.running_mean, inside.mean(0), atol=1e-6)
@@ -77,12 +77,12 @@ def test_statistics_are_those_of_the_evaluated_weights() -> None:
     assert all(torch.equal(before[name], b) for name, b in norm.named_buffers())
     assert norm.momentum == 0.1
     assert torch.equal(rng, torch.get_rng_state()), "dropout must not draw"
-    with statistics.refreshed():
+    with statistics.use_recomputed():
         assert torch.allclose(norm.running_mean, inside.mean(0), atol=1e-6)
     assert work.passes == 16 * BATCHES, "nothing was trained on since"
     assert all(torch.equal(before[name], b) for name, b in norm.named_buffers())
     statistics.remember(batches[0], work)
-    with statistics.refreshed():
+    with statistics.use_recomputed():
         assert not torch.allclose(norm.running_mean, inside.mean(0), atol=1e-6)
     assert work.passes == 16 * (BATCHES + 1)
 

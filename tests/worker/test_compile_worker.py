@@ -140,7 +140,9 @@ def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytes
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     record = run_here(spec, tmp_path, watcher)
     assert record.status == "exhausted", record.reason
-    assert watcher.warnings == ["the compile warm-up ended with code 1; compiling is on the clock (see worker.log)"]
+    assert watcher.warnings == [
+        "the compile warm-up ended with code 1; the loss is compiled on the clock (see worker.log)"
+    ]
 
 
 def test_a_cpu_without_a_compiler_runs_uncompiled_with_a_warning(
@@ -151,4 +153,4 @@ def test_a_cpu_without_a_compiler_runs_uncompiled_with_a_warning(
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     assert run_here(spec, tmp_path, watcher).status == "exhausted"
-    assert watcher.warnings == ["no C++ compiler here (g++, or what CXX names): runs uncompiled, which is slower"]
+    assert watcher.warnings == ["no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled"]

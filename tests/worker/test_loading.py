@@ -38,5 +38,5 @@ def test_an_object_that_is_not_a_submission_is_refused() -> None:
         load_submission(SubmissionRef(name="probe", version="1", load=f"{__name__}:not_a_submission"))
     assert str(raised.value).startswith(
         f"{__name__}:not_a_submission is not a submission: expected a Recipe, a class with step(), eval_weights() and "
-        "state_dict(), or a torch optimizer class (name one of these"
+        "state_dict(), or a torch optimizer class (set the entry's `load`"
     )

@@ -136,7 +136,7 @@ def test_too_little_memory_halves_the_pass_and_says_so(tmp_path: Path) -> None:
     record = run_here(spec, tmp_path / "cramped", watcher)
     assert record.status == "exhausted", record.reason
     assert [text.split(" (")[0] for text in watcher.warnings] == [
-        f"the device's memory does not hold a pass over {n} examples: {n // 2} at a time from now on"
+        f"a pass over {n} examples does not fit into the device's memory: passes now use at most {n // 2} examples"
         for n in (16, 8, 4)
     ]
     assert "Tried to allocate 40.00 GiB" in watcher.warnings[0]
@@ -217,8 +217,8 @@ def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.Monke
     assert work.micro_batch == 2
     # Half of the sixteen, halved until three fit; then what the other rank said.
     assert [text.split(" (")[0] for text in warned] == [
-        "the device's memory does not hold a pass over 8 examples: 4 at a time from now on",
-        "the device's memory does not hold a pass over 4 examples: 2 at a time from now on",
+        "a pass over 8 examples does not fit into the device's memory: passes now use at most 4 examples",
+        "a pass over 4 examples does not fit into the device's memory: passes now use at most 2 examples",
     ]
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(before, torch.get_rng_state())
@@ -226,7 +226,9 @@ def test_ranks_agree_on_what_the_smallest_memory_holds(monkeypatch: pytest.Monke
     roomy, _ = microbatched_work_of(spec_of(BASE), workload, model, Pretended(), warned.append)
     roomy.warm_up_step()
     assert roomy.micro_batch == 2
-    assert warned[-1] == "the memory of another rank does not hold a pass over 8 examples: 2 at a time"
+    assert warned[-1] == (
+        "a pass over 8 examples does not fit into another rank's memory: passes now use at most 2 examples"
+    )
 
 
 def test_a_resumed_run_keeps_the_smaller_size() -> None:

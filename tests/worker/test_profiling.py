@@ -57,7 +57,7 @@ def test_a_phase_ends_with_an_error() -> None:
 
     with pytest.raises(ValueError, match="no"):
         profiler.timed("forward", fail)()
-    assert not profiler._open
+    assert not profiler._open_phases
 
 
 def test_without_a_profiler_nothing_is_wrapped() -> None:

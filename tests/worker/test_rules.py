@@ -128,7 +128,9 @@ def test_weights_that_differ_between_ranks_are_rejected(ours: float, theirs: flo
     if not drift:
         rule.at_pause(model, TwoRanks(theirs))
         return
-    with pytest.raises(RejectedError, match=f"bias differs by {drift} of its size between rank 0 and rank 1"):
+    with pytest.raises(
+        RejectedError, match=f"bias differs by {drift} of its root mean square between rank 0 and rank 1"
+    ):
         rule.at_pause(model, TwoRanks(theirs))
 
 

@@ -189,7 +189,7 @@ def test_statistics_taken_anew_are_means_over_groups() -> None:
     model = work.build_model(0, ghost_bn=16).train()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), workload=ENTRIES[0])
     counted, _ = microbatched_work_of(spec, work, model)
-    found = BatchStatistics.of(model)
+    found = BatchStatistics.from_model(model)
     assert found is not None
     batch = counted.draw(indices=torch.arange(0, 3200, 100))
     found.remember(batch, counted)
@@ -197,7 +197,7 @@ def test_statistics_taken_anew_are_means_over_groups() -> None:
     assert isinstance(norm, GhostBatchNorm2d)
     with torch.no_grad():
         variances = [model.get_submodule("stem")(part).var(dim=(0, 2, 3)) for part in batch["x_BCHW"].split(16)]  # type: ignore[no-untyped-call]
-    with found.refreshed():
+    with found.use_recomputed():
         torch.testing.assert_close(norm.running_var, torch.stack(variances).mean(0), rtol=1e-4, atol=1e-6)
         assert norm.num_batches_tracked == 2
     assert norm.num_batches_tracked == 0

@@ -1,1 +1,1 @@
-"""Training data: batches, pools, streams, and how they are drawn from."""
+"""Training data: batches, pools and streams, and the sources that draw from them."""

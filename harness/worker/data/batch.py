@@ -1,4 +1,4 @@
-"""A batch: named tensors with a common number of examples."""
+"""A batch of examples: named tensors with a common leading dimension."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 class Batch(Mapping[str, Tensor]):
-    """Named tensors that share their leading dimension `n`, the number of examples.
+    """Named tensors with the same leading dimension `n`, the number of examples.
 
-    A submission passes batches on; only the workload that made a batch knows its fields.
+    The workload defines the names. Submissions do not access single tensors.
 
     Args:
-        tensors: the fields, each of shape (n, …).
+        tensors: the tensors by name, each of shape (n, …).
 
     Raises:
         ValueError: the leading dimensions differ.
@@ -43,11 +43,11 @@ class Batch(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def to(self, device: torch.device) -> Batch:
-        """This batch on a device; itself when it is there already. A copy to a device is not waited for."""
+        """Return this batch on a device, without waiting for the copy; itself if it is on the device already."""
         if all(t.device == device for t in self._tensors.values()):
             return self
-        # A copy from pageable memory would make the host wait for all work queued on the device. Torch caches pinned
-        # memory, and reuses it when the device has read it.
+        # For a copy from pageable memory, the host would wait for all work queued on the device. Torch caches pinned
+        # memory, and reuses it after the device has read it.
         pin = device.type == "cuda"
         return Batch(
             **{
@@ -57,14 +57,14 @@ class Batch(Mapping[str, Tensor]):
         )
 
     def take(self, indices: Tensor) -> Batch:
-        """The examples at these positions (int64, shape (k,))."""
+        """Return the examples at these indices (int64, shape (k,))."""
         return Batch(**{k: t[indices] for k, t in self._tensors.items()})
 
     def rows(self, start: int, stop: int) -> Batch:
-        """The examples from `start` up to, not including, `stop`, as views."""
+        """Return the examples from index `start` to `stop` (exclusive), as views."""
         return Batch(**{k: t[start:stop] for k, t in self._tensors.items()})
 
     @staticmethod
     def cat(batches: Sequence[Batch]) -> Batch:
-        """One batch of the examples of several, which have equal fields."""
+        """Concatenate batches that have tensors of the same names."""
         return Batch(**{k: torch.cat([b[k] for b in batches]) for k in batches[0]})

@@ -1,4 +1,4 @@
-"""The default order of a pool: shuffled anew for every pass."""
+"""The default order of a pool: a new random order for every pass."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch import Tensor
 
 
 class ShuffledOrder:
-    """The indices of a dataset in a new random order for every pass, each exactly once per pass.
+    """Yields the indices of a dataset in a new random order for every pass, each index once per pass.
 
     Args:
         size: number of examples, > 0.
-        generator: the source of randomness; its state is part of `state_dict`.
+        generator: draws the random orders. Its state is part of `state_dict`.
+
+    Raises:
+        ValueError: `size` is 0.
     """
 
     def __init__(self, size: int, generator: torch.Generator) -> None:
@@ -25,20 +28,20 @@ class ShuffledOrder:
         self._position = 0
 
     def take(self, n: int) -> Tensor:
-        """The next `n` indices (int64, shape (n,)); after the end of a pass the next one begins."""
+        """Return the next `n` indices (int64, shape (n,)), from several passes if necessary."""
         parts: list[Tensor] = []
         while n > 0:
             if self._position == len(self._permutation):
                 self._permutation = torch.randperm(self._size, generator=self._generator)
                 self._position = 0
-            part = self._permutation[self._position : self._position + n]
-            self._position += len(part)
-            n -= len(part)
-            parts.append(part)
+            indices = self._permutation[self._position : self._position + n]
+            self._position += len(indices)
+            n -= len(indices)
+            parts.append(indices)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def peek(self, n: int) -> Tensor | None:
-        """What `take(n)` would return, without taking it; None where a new pass would have to be shuffled for it."""
+        """Return what `take(n)` would return, without advancing; None if that would need a new pass."""
         stop = self._position + n
         return self._permutation[self._position : stop] if stop <= len(self._permutation) else None
 

@@ -1,4 +1,4 @@
-"""Pools: random access to training examples."""
+"""Pools: training data with random access."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harness.worker.data.batch import Batch
 
 @runtime_checkable
 class Pool(Protocol):
-    """Random access to training examples; the submission may choose the order.
+    """Training data with random access, whose order the submission may choose.
 
-    A pool whose `gather` depends on the indices alone, and on no random state, may have `prefetchable = True`: its
-    batches are then gathered ahead of time.
+    A pool may have an attribute `prefetchable = True` if the result of `gather` depends on the indices alone. Its
+    batches are then gathered one batch ahead.
 
     Attributes:
-        scores: float tensors of shape (len(pool),) with values in [0, 1], by name; may be empty. `quality`: high is
-            good; `difficulty`: high is hard.
+        scores: per-example scores by name, each a float tensor of shape (len(pool),) with values in [0, 1]; may be
+            empty. High values of `quality` are good, high values of `difficulty` are hard.
     """
 
     scores: Mapping[str, Tensor]
@@ -27,16 +27,20 @@ class Pool(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, indices: Tensor) -> Batch:
-        """The examples at `indices` (int64, shape (n,), values in [0, len))."""
+        """Return the examples at `indices` (int64, shape (n,), values in [0, len))."""
         ...
 
 
 class TensorPool:
-    """A pool over tensors in memory.
+    """A pool of tensors in memory.
 
     Args:
-        scores: per-example float arrays in [0, 1], by name.
-        tensors: the fields of a batch; equal leading dimension.
+        scores: per-example scores by name, each a float tensor of shape (len(pool),) with values in [0, 1]; None for
+            no scores.
+        tensors: the tensors of all examples by name, with the same leading dimension.
+
+    Raises:
+        ValueError: the leading dimensions differ.
     """
 
     def __init__(self, *, scores: Mapping[str, Tensor] | None = None, **tensors: Tensor) -> None:
@@ -54,7 +58,12 @@ class TensorPool:
 
 
 class SubsetPool:
-    """Some examples of another pool, renumbered from 0."""
+    """A subset of another pool, with indices from 0.
+
+    Args:
+        pool: the other pool.
+        indices: indices of the subset's examples in the other pool (int64, shape (size,)).
+    """
 
     def __init__(self, pool: Pool, indices: Tensor) -> None:
         self._pool = pool
@@ -69,5 +78,5 @@ class SubsetPool:
 
     @property
     def prefetchable(self) -> bool:
-        """Whether the other pool is."""
+        """Whether the other pool is prefetchable."""
         return bool(getattr(self._pool, "prefetchable", False))

@@ -1,4 +1,4 @@
-"""The next batch of a pool is gathered and copied to the device while the current step is computed."""
+"""Gathers a pool's next batch and copies it to the device during the current step."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from harness.worker.data.pools import Pool
 
 
 def prefetchable(pool: Pool | None) -> bool:
-    """Whether a pool's batches may be gathered ahead of time; a pool declares it by an attribute `prefetchable`."""
+    """Return whether a pool declares, by its attribute `prefetchable`, that batches may be gathered ahead."""
     return bool(getattr(pool, "prefetchable", False))
 
 
 class Prefetch:
-    """Batches in a given order, gathered one batch ahead by a thread.
+    """Returns batches in a given order. A thread gathers them one batch ahead.
 
-    The thread gathers the examples, puts them into pinned memory and starts their copy on a CUDA stream of its own: a
-    copy from pageable memory would wait for all work queued on the device. A batch that was gathered ahead and is not
-    asked for (another size, an order that was set back) is dropped.
+    The thread gathers the examples, copies them to pinned memory and starts their copy to the device on a separate CUDA
+    stream. A copy from pageable memory would wait for all work queued on the device. A prefetched batch is dropped if
+    its indices are not requested next, because the batch size changed or the order was restored from a checkpoint.
 
     Args:
-        gather: the pool's method.
-        order: gives the indices; nothing else may take from it.
-        device: where batches go. On the CPU the thread gathers, and nothing is copied.
+        gather: the pool's method `gather`.
+        order: yields the indices. No other object may take indices from it.
+        device: device of the batches. On the CPU nothing is copied.
     """
 
     def __init__(self, gather: Callable[[Tensor], Batch], order: ShuffledOrder, device: torch.device) -> None:
@@ -37,30 +37,31 @@ class Prefetch:
         self._order = order
         self._device = device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-        self._next: tuple[Tensor, Future[tuple[Batch, Any]]] | None = None
+        #: The indices of the prefetched batch, and the result of the thread.
+        self._prefetched: tuple[Tensor, Future[tuple[Batch, Any]]] | None = None
         self._stream = (
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         )
 
     def take(self, n: int) -> Batch:
-        """The next `n` examples, on the device.
+        """Return the next `n` examples on the device.
 
         Raises:
-            DataError: the pool's `gather` raised it; raised in the step that the examples are for.
+            DataError: the pool's `gather` raised it. It is raised in the step that uses the examples.
         """
         indices = self._order.take(n)
-        prefetched, self._next = self._next, None
+        prefetched, self._prefetched = self._prefetched, None
         if prefetched is not None and torch.equal(prefetched[0], indices):
-            batch, copied = prefetched[1].result()
+            batch, copy_event = prefetched[1].result()
         else:
-            batch, copied = self._fetch(indices)
-        following = self._order.peek(n)
-        if following is not None:
-            self._next = (following, self._thread.submit(self._fetch, following))
-        return self._wait_for_copy(batch, copied)
+            batch, copy_event = self._fetch(indices)
+        next_indices = self._order.peek(n)
+        if next_indices is not None:
+            self._prefetched = (next_indices, self._thread.submit(self._fetch, next_indices))
+        return self._wait_for_copy(batch, copy_event)
 
     def _fetch(self, indices: Tensor) -> tuple[Batch, Any]:
-        """A batch that is being copied to the device, and the event that marks the end of the copy (None: no copy)."""
+        """Return a batch whose copy to the device has started, and the event at its end; None without a copy."""
         batch = self._gather(indices)
         if self._device.type != "cuda":
             return batch.to(self._device), None
@@ -71,11 +72,11 @@ class Prefetch:
             event.record(self._stream)
         return moved, event
 
-    def _wait_for_copy(self, batch: Batch, copied: Any) -> Batch:
-        if copied is not None:
-            current = torch.cuda.current_stream(self._device)
-            current.wait_event(copied)  # the device waits, not the host
+    def _wait_for_copy(self, batch: Batch, copy_event: Any) -> Batch:
+        if copy_event is not None:
+            current_stream = torch.cuda.current_stream(self._device)
+            current_stream.wait_event(copy_event)  # the device waits, not the host
             for tensor in batch.values():
-                # The memory belongs to the copying stream, which must not reuse it while the current one reads it.
-                tensor.record_stream(current)
+                # The copy stream owns the memory, and must not reuse it while the current stream reads it.
+                tensor.record_stream(current_stream)
         return batch

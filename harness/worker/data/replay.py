@@ -1,4 +1,4 @@
-"""The harness's memory of a stream."""
+"""The replay buffer, which stores examples of a stream for later steps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from harness.worker.data.batch import Batch
 
 
 class ReplayBuffer:
-    """The harness's memory of a stream: a uniform sample of what was added (reservoir sampling).
+    """Stores a uniform random sample of the examples that were added (reservoir sampling).
 
     Source: Vitter, Random Sampling with a Reservoir, ACM TOMS 1985, algorithm R.
 
     Args:
-        capacity: the most examples held.
-        seed: of the reservoir and of `sample`.
-        device: where examples are put that come from a checkpoint, which is read on the CPU.
+        capacity: largest number of stored examples.
+        seed: seed of the reservoir and of `sample`.
+        device: device of examples that are restored from a checkpoint.
     """
 
     def __init__(self, capacity: int, seed: int, device: torch.device | str = "cpu") -> None:
@@ -33,7 +33,7 @@ class ReplayBuffer:
         return self._size
 
     def add(self, batch: Batch) -> None:
-        """Offer the examples of a batch. Every example offered so far is in the buffer with equal probability."""
+        """Add a batch. Afterwards, all examples added so far are in the buffer with equal probability."""
         if not self._store:
             self._store = {
                 k: torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=t.device) for k, t in batch.items()
@@ -47,16 +47,16 @@ class ReplayBuffer:
         if remaining:
             numbers = torch.arange(self._seen + 1, self._seen + remaining + 1, dtype=torch.float64)
             slots = (torch.rand(remaining, generator=self._generator, dtype=torch.float64) * numbers).long().tolist()
-            # A later example replaces an earlier one that drew the same slot, as if they had been added one by one.
-            chosen = {slot: free + i for i, slot in enumerate(slots) if slot < self.capacity}
-            if chosen:
-                targets, rows = torch.tensor(list(chosen)), torch.tensor(list(chosen.values()))
+            # If several examples draw the same slot, the last one is stored, as if they were added one by one.
+            row_by_slot = {slot: free + i for i, slot in enumerate(slots) if slot < self.capacity}
+            if row_by_slot:
+                targets, rows = torch.tensor(list(row_by_slot)), torch.tensor(list(row_by_slot.values()))
                 for k, t in batch.items():
                     self._store[k][targets] = t[rows]
             self._seen += remaining
 
     def sample(self, n: int) -> Batch:
-        """`n` examples drawn uniformly with replacement.
+        """Return `n` examples drawn uniformly with replacement.
 
         Raises:
             ValueError: the buffer is empty.

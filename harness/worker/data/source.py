@@ -1,4 +1,4 @@
-"""Where fresh examples come from: a pool in random order, or a stream in its own."""
+"""The sources from which a run draws examples: a pool in random order, or a stream."""
 
 from __future__ import annotations
 
@@ -14,48 +14,55 @@ from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.data.streams import Stream
 from harness.worker.data.synthetic import RandomPool, RandomStream
 
-#: Share of a pool that is set apart for a submission that declares the need `holdout`.
-HOLDOUT_SHARE = 1 / 16
+#: Fraction of a pool that a submission with the need `holdout` gets as its holdout.
+HOLDOUT_FRACTION = 1 / 16
 
 
 class BatchSource(Protocol):
-    """Training data with a position: what has been drawn is part of a checkpoint.
+    """Training data with a position, which is saved in checkpoints.
 
     Attributes:
-        pool: the examples that indices refer to; None on a stream.
-        holdout: examples that are never drawn, for the submission's own use; None where it has not asked for them.
+        pool: the pool that indices refer to; None on a stream.
+        holdout: examples that are never drawn; None unless the submission declares the need `holdout`.
     """
 
     pool: Pool | None
     holdout: Pool | None
 
     def draw(self, n: int, indices: Tensor | None) -> Batch:
-        """The next `n` examples, or those at `indices` (int64, shape (n,)) of the pool; on the run's device."""
+        """Return examples on the rank's device.
+
+        Args:
+            n: number of examples.
+            indices: indices of the pool's examples (int64, shape (n,)); None for the next `n` examples.
+        """
         ...
 
     def random_batch(self, n: int) -> Batch:
-        """`n` random examples in the shapes of real ones; on a stream this moves the position."""
+        """Return `n` random examples with the shapes of real ones. On a stream this advances the position."""
         ...
 
     def advance(self) -> None:
-        """Go on to the stream's next stage."""
+        """Advance to the stream's next stage."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """The position, as tensors and scalars."""
+        """Return the position as tensors and scalars."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
 
 
 class PoolSource:
-    """A pool in a random order, each example once per pass over it.
+    """Draws from a pool in a random order, each example once per pass.
 
     Args:
-        pool: all training examples.
-        seed: of the order, and of the choice of the holdout.
-        device: where batches go.
-        hold_out: whether a part of the pool is set apart.
+        pool: the training data.
+        seed: seed of the order and of the choice of the holdout.
+        device: device of the batches.
+        hold_out: whether a fraction of the pool becomes the holdout.
     """
 
     pool: Pool | None
@@ -66,16 +73,16 @@ class PoolSource:
         self.holdout = None
         if hold_out:
             shuffled = torch.randperm(len(pool), generator=generator)
-            cut = max(1, int(len(pool) * HOLDOUT_SHARE))
-            self.holdout = SubsetPool(pool, shuffled[:cut])
-            pool = SubsetPool(pool, shuffled[cut:])
+            holdout_size = max(1, int(len(pool) * HOLDOUT_FRACTION))
+            self.holdout = SubsetPool(pool, shuffled[:holdout_size])
+            pool = SubsetPool(pool, shuffled[holdout_size:])
         self.pool = self._pool = pool
         self._order = ShuffledOrder(len(pool), generator)
         self._device = device
         self._on_cpu = device.type == "cpu"
-        # On the CPU a thread would only take time from the step: there is no copy to wait for.
-        ahead = prefetchable(pool) and not self._on_cpu
-        self._prefetch = Prefetch(pool.gather, self._order, device) if ahead else None
+        # On the CPU nothing is copied, and a thread would only slow the step down.
+        uses_prefetch = prefetchable(pool) and not self._on_cpu
+        self._prefetch = Prefetch(pool.gather, self._order, device) if uses_prefetch else None
 
     def draw(self, n: int, indices: Tensor | None) -> Batch:
         if indices is None:
@@ -99,11 +106,11 @@ class PoolSource:
 
 
 class StreamSource:
-    """A stream, whose order the workload owns.
+    """Draws from a stream in the stream's order.
 
     Args:
         stream: the training data.
-        device: where batches go.
+        device: device of the batches.
     """
 
     pool: Pool | None = None

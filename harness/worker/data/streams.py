@@ -1,4 +1,4 @@
-"""Streams: the tasks of a continual workload, one stage after the other, in one pass."""
+"""Streams: the training data of continual workloads, in one pass through stages."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from harness.worker.data.pools import Pool
 
 @runtime_checkable
 class Stream(Protocol):
-    """Data in stages, in an order that the workload owns. Only the harness calls `advance`."""
+    """Training data in stages, in an order that the workload decides. Only the harness calls `advance`."""
 
     def draw(self, n: int) -> Batch:
-        """The next `n` examples of the current stage."""
+        """Return the next `n` examples of the current stage."""
         ...
 
     def advance(self) -> None:
-        """Go on to the next stage."""
+        """Advance to the next stage."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """The position and the random state, as tensors and scalars."""
+        """Return the position and the RNG state as tensors and scalars."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
 
 
 class StagedStream:
-    """A stream with one pool per stage, shuffled anew for every pass over it.
+    """A stream with one pool per stage and a new random order for every pass over a pool.
 
     Args:
-        stages: the pools, in the order of the stages.
-        seed: of the shuffles.
+        stages: the pools in the order of the stages.
+        seed: seed of the random orders.
     """
 
     def __init__(self, stages: Sequence[Pool], seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Random data in the shapes of real data, for warm-ups."""
+"""Random data with the shapes of real data, for warm-ups."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DataT = TypeVar("DataT", bound=Pool | Stream)
 
 
 class RandomData(Generic[DataT]):
-    """Random tensors in the shapes, formats and ranges of the real ones."""
+    """Base class of random data with the shapes, dtypes and integer ranges of real data."""
 
     def __init__(self, data: DataT) -> None:
         self._data = data
         self._generator = torch.Generator().manual_seed(0)
 
     def randomize(self, batch: Batch) -> Batch:
-        """A batch of random values with the shapes, formats and memory layouts of `batch`."""
+        """Return a batch of random values with the shapes, dtypes and memory layouts of `batch`."""
         return Batch(**{name: self._random_like(tensor) for name, tensor in batch.items()})
 
     def _random_like(self, real: Tensor) -> Tensor:
@@ -32,11 +32,11 @@ class RandomData(Generic[DataT]):
         else:
             low, high = int(real.min()), int(real.max())
             values = torch.randint(low, high + 1, real.shape, generator=self._generator)
-        return torch.empty_like(real).copy_(values)  # the same layout in memory, for which kernels are compiled
+        return torch.empty_like(real).copy_(values)  # kernels are compiled for the memory layout
 
 
 class RandomPool(RandomData[Pool]):
-    """A pool of random examples, as large as the real one."""
+    """A pool of random examples with the size of the real pool."""
 
     def __init__(self, data: Pool) -> None:
         super().__init__(data)
@@ -50,7 +50,7 @@ class RandomPool(RandomData[Pool]):
 
 
 class RandomStream(RandomData[Stream]):
-    """A stream of random examples, with the real one's stages and position."""
+    """A stream of random examples with the stages and the position of the real stream."""
 
     def draw(self, n: int) -> Batch:
         return self.randomize(self._data.draw(n))
@@ -66,5 +66,5 @@ class RandomStream(RandomData[Stream]):
 
 
 def random_like(data: Pool | Stream) -> Pool | Stream:
-    """Random data in place of real data."""
+    """Return random data with the shapes of `data`."""
     return RandomPool(data) if isinstance(data, Pool) else RandomStream(data)

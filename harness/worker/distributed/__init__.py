@@ -1,1 +1,1 @@
-"""One run on several devices: a process per device, each of them a rank."""
+"""Runs on several devices, with one process (a rank) per device."""

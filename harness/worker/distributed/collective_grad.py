@@ -1,4 +1,4 @@
-"""Collective operations that gradients flow through."""
+"""Collective operations with gradients."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.worker.distributed.collectives import ProcessGroup
 
 
 class GatherRows(torch.autograd.Function):
-    """From a rank's rows, shape (k, …), to the `n` rows of all ranks, shape (n, …).
+    """Gathers this rank's rows, shape (k, …), to the `n` rows of all ranks, shape (n, …).
 
-    In the backward pass this rank's rows get their gradient times the number of ranks, since gradients of parameters
-    are averaged over ranks afterwards.
+    The backward pass multiplies the gradient of this rank's rows by the number of ranks, since the gradients of
+    parameters are averaged over ranks afterwards.
     """
 
     @staticmethod
@@ -24,7 +24,7 @@ class GatherRows(torch.autograd.Function):
         ctx.rows, ctx.count = rows, group.count
         whole = local.new_zeros((n, *local.shape[1:]))
         whole[rows.start : rows.stop] = local.detach()
-        # A sum with zeros is exact. Shards differ in size, which a gather would not take.
+        # A sum with zeros is exact. A gather would need shards of equal size.
         return group.all_reduce_sum(whole)
 
     @staticmethod
@@ -34,12 +34,12 @@ class GatherRows(torch.autograd.Function):
 
 
 class WeightedMean(torch.autograd.Function):
-    """From the mean over a rank's examples, which are `share` of all examples, to the mean over all."""
+    """Computes the mean over all examples from this rank's mean, whose examples are the fraction `weight` of all."""
 
     @staticmethod
-    def forward(ctx: Any, local: Tensor, group: ProcessGroup, share: float) -> Tensor:
-        ctx.factor = share * group.count
-        return group.all_reduce_sum(local.detach() * share)
+    def forward(ctx: Any, local: Tensor, group: ProcessGroup, weight: float) -> Tensor:
+        ctx.factor = weight * group.count
+        return group.all_reduce_sum(local.detach() * weight)
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""Collective operations of the ranks of one run; a run on one device has a group of one, for which they do nothing."""
+"""Collective operations of the ranks of one run. They do nothing in a group of one rank."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.distributed.distributed_c10d import Store
 from harness.contract.workload import Shard
 from harness.worker.distributed.gradient_sync import average_over_ranks
 
-#: How long a rank waits for the others. Longer than any evaluation that rank 0 makes alone: the death of a rank is
-#: noticed by the process that started it, not by this limit.
+#: How long a rank waits for the other ranks: longer than any evaluation that rank 0 makes alone. It does not serve to
+#: detect dead ranks, which rank 0 detects as their parent process.
 TIMEOUT = timedelta(hours=1)
 
 
 class ProcessGroup:
-    """The ranks of a run. This base class is a run on one device; `DistributedGroup` has the same methods for several.
+    """The ranks of a run. This base class is for one rank; `DistributedGroup` is for several ranks.
 
     Attributes:
-        rank: which rank this process is, from 0.
+        rank: index of this process's rank, from 0.
         count: number of ranks.
     """
 
@@ -33,56 +33,57 @@ class ProcessGroup:
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0, the only one that writes files and emits events."""
+        """Whether this is rank 0, the only rank that writes files and emits events."""
         return self.rank == 0
 
     @property
     def shard(self) -> Shard:
-        """This rank's part of whatever is divided among ranks."""
+        """This rank's shard of examples."""
         return Shard(index=self.rank, count=self.count)
 
     def broadcast(self, payload: bytes) -> bytes:
-        """Rank 0's payload, on every rank."""
+        """Return rank 0's payload."""
         return payload
 
     def broadcast_tensor(self, tensor: Tensor) -> Tensor:
-        """Rank 0's values of a tensor that has the same shape on every rank."""
+        """Return rank 0's tensor, which must have the same shape on every rank."""
         return tensor
 
     def all_gather_bytes(self, payload: bytes) -> list[bytes]:
-        """Every rank's payload, by rank."""
+        """Return the payloads of all ranks, in the order of ranks."""
         return [payload]
 
     def all_gather_rows(self, measured: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Every rank's rows of each tensor, concatenated in the order of ranks; on the CPU."""
+        """Return tensors with the rows of all ranks, in the order of ranks. With several ranks they are on the CPU."""
         return measured
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, as a new tensor; queued on the device, not waited for."""
+        """Return the sum over ranks, without waiting for the device."""
         return tensor
 
     def all_reduce_float(self, value: float) -> float:
-        """The sum of a number over ranks."""
+        """Return the sum of a number over ranks."""
         return value
 
     def all_reduce_max(self, value: int) -> int:
-        """The maximum of a number over ranks."""
+        """Return the maximum of a number over ranks."""
         return value
 
     def average_buffers(self, model: nn.Module) -> None:
-        """Replace running statistics, which every rank takes over its own examples, by their mean over ranks."""
+        """Replace floating-point buffers (running statistics of each rank's examples) by their means over ranks."""
 
     def close(self) -> None:
         """Leave the group."""
 
 
 class DistributedGroup(ProcessGroup):
-    """One rank of several. All ranks call its methods, in the same order.
+    """One of several ranks. All ranks must call the methods in the same order.
 
     Args:
-        rank, count: this rank, and the number of ranks.
-        store: where the ranks find each other.
-        device: of this rank.
+        rank: index of this rank, from 0.
+        count: number of ranks.
+        store: the key-value store through which the ranks connect.
+        device: this rank's device.
     """
 
     def __init__(self, rank: int, count: int, store: Store, device: torch.device) -> None:
@@ -137,18 +138,19 @@ class DistributedGroup(ProcessGroup):
         dist.destroy_process_group()
 
 
+#: The group of a run on one device.
 SINGLE_PROCESS = ProcessGroup()
 
 
 def to_bytes(state: Any) -> bytes:
-    """Tensors, scalars, strings, lists and dicts as bytes that `from_bytes` reads."""
+    """Serialize tensors, scalars, strings, lists and dicts."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
 def from_bytes(payload: bytes) -> Any:
-    """The value that `to_bytes` was given, on the CPU."""
+    """Deserialize the result of `to_bytes`, with tensors on the CPU."""
     return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
 
 

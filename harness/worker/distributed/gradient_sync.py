@@ -1,7 +1,7 @@
-"""Gradients averaged over ranks while the backward pass still computes others.
+"""Averages gradients over ranks while the backward pass computes further gradients.
 
 Source: Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Training (arXiv 2006.15704), section
-3.2: gradients in buckets, reduced in one order on all ranks as they become ready.
+3.2: gradients are reduced in buckets as they become ready, in the same order on all ranks.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-#: Bytes of a bucket: smaller ones cost latency, larger ones begin late.
+#: Size of a bucket in bytes. Smaller buckets have more latency in total, larger buckets start later.
 BUCKET_BYTES = 25 << 20
 
 
 class GradientSync:
-    """Averages `.grad` over ranks during the backward pass that runs inside `overlapping`.
+    """Averages `.grad` over ranks during the backward pass within `overlapping`.
 
-    Which parameters a pass reaches is not known beforehand; it shows as the pass goes. Ranks run the same graph, so
-    they reach the same ones. What `.grad` held before is equal on all ranks, and so it is its own mean.
+    A backward pass may reach only some of the parameters. All ranks compute the same graph, so they reach the same
+    parameters. Earlier gradients in `.grad` are equal on all ranks, so averaging does not change them.
 
     Args:
-        parameters: of the model, in any order that all ranks share.
+        parameters: the model's parameters, in the same order on all ranks.
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        # Backward passes reach the last layers first.
+        # In reverse order, since a backward pass reaches the last layers first.
         self._buckets = list(split_into_buckets(list(parameters)[::-1]))
         self._bucket_of = {id(p): index for index, bucket in enumerate(self._buckets) for p in bucket}
         self._hooked: set[int] = set()
         self._active = False
         self._ready: list[list[Tensor]] = []
-        self._next = 0
+        self._next_bucket = 0
         self._pending: list[tuple[Any, Tensor, list[Tensor]]] = []
 
     @contextmanager
     def overlapping(self) -> Iterator[None]:
-        """One backward pass runs inside; afterwards all its gradients are averaged."""
+        """Average the gradients of the one backward pass within this context. At its end, all are averaged."""
         self._register_hooks()
         self._ready = [[] for _ in self._buckets]
-        self._pending, self._next, self._active = [], 0, True
+        self._pending, self._next_bucket, self._active = [], 0, True
         try:
             yield
         finally:
             self._active = False
-        for ready in self._ready[self._next :]:
+        for ready in self._ready[self._next_bucket :]:
             self._start_reduction(ready)
         for handle, flat, gradients in self._pending:
             handle.wait()
@@ -65,17 +65,19 @@ class GradientSync:
 
     def _on_gradient(self, parameter: Tensor) -> None:
         if not self._active:
-            return  # a backward pass of the submission's own
+            return  # a backward pass outside of `overlapping`
         self._ready[self._bucket_of[id(parameter)]].append(parameter)
-        # In the order of the buckets and no other, so that all ranks start the same reductions in the same order.
-        while self._next < len(self._buckets) and len(self._ready[self._next]) == len(self._buckets[self._next]):
-            self._start_reduction(self._ready[self._next])
-            self._next += 1
+        # Strictly in the order of the buckets, since all ranks must start the same reductions in the same order.
+        while self._next_bucket < len(self._buckets) and len(self._ready[self._next_bucket]) == len(
+            self._buckets[self._next_bucket]
+        ):
+            self._start_reduction(self._ready[self._next_bucket])
+            self._next_bucket += 1
 
     def _start_reduction(self, parameters: list[Tensor]) -> None:
-        """Begin to sum the gradients of some parameters of one bucket over ranks."""
-        ordered = sorted(parameters, key=self._position_in_bucket)
-        gradients = [p.grad for p in ordered if p.grad is not None]
+        """Start to sum gradients over ranks, for parameters of one bucket."""
+        sorted_parameters = sorted(parameters, key=self._position_in_bucket)
+        gradients = [p.grad for p in sorted_parameters if p.grad is not None]
         if gradients:
             flat = torch.cat([g.reshape(-1) for g in gradients])
             self._pending.append((dist.all_reduce(flat, async_op=True), flat, gradients))
@@ -86,7 +88,7 @@ class GradientSync:
 
 
 def average_over_ranks(tensors: Sequence[Tensor]) -> None:
-    """Replace tensors by their means over ranks, in place, a bucket at a time."""
+    """Replace tensors by their means over ranks, in place and one bucket at a time."""
     for bucket in split_into_buckets(tensors):
         flat = torch.cat([t.reshape(-1) for t in bucket])
         dist.all_reduce(flat)
@@ -95,7 +97,7 @@ def average_over_ranks(tensors: Sequence[Tensor]) -> None:
 
 
 def split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Consecutive tensors of one dtype, up to about `BUCKET_BYTES` at a time."""
+    """Yield lists of consecutive tensors with the same dtype and a total size of about `BUCKET_BYTES`."""
     bucket: list[Tensor] = []
     size = 0
     for tensor in tensors:
@@ -109,6 +111,6 @@ def split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def unflatten_into(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy the elements of a flat tensor into several, in order."""
+    """Copy the elements of a flat tensor into tensors, in order."""
     parts = torch.split(flat, [t.numel() for t in tensors])
     torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])

@@ -1,4 +1,4 @@
-"""How a process becomes a rank of a run, and how it notices that another rank is gone."""
+"""Connects the processes of a run as ranks, and recognises errors about lost ranks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from harness.contract.run import Job
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.distributed.collectives import DistributedGroup, ProcessGroup
 
-#: How long ranks wait for each other at the beginning.
+#: How long ranks wait for each other when they connect.
 JOIN_TIMEOUT = timedelta(minutes=10)
 LOCALHOST = "127.0.0.1"
-#: How the reason of a run begins that ended because another rank did, so that it is never taken for the cause.
+#: First words of the reason when a run ended because another rank ended, which is then the cause.
 LOST_CONTACT = "lost contact with another rank"
 
 
 class RankAssignment(Data, frozen=True, kw_only=True):
-    """What rank 0 tells another rank.
+    """The message with which rank 0 starts another rank.
 
     Args:
-        job: the trial.
-        rank: which rank the process is, from 1.
-        port: where rank 0 listens, on this machine.
+        job: the trial and its folder.
+        rank: index of the other rank, from 1.
+        port: TCP port of rank 0's store on this machine.
     """
 
     job: Job
@@ -37,13 +37,13 @@ class RankAssignment(Data, frozen=True, kw_only=True):
 
 
 def open_store(job: Job) -> TCPStore:
-    """The store in which the ranks of a run find each other; rank 0 opens it."""
-    # Port 0: the system picks a free one, and only this machine can reach it.
+    """Open the key-value store through which the ranks of a run connect. Rank 0 calls this."""
+    # With port 0 the system chooses a free port. Only this machine can connect to it.
     return TCPStore(LOCALHOST, 0, job.spec.ranks, is_master=True, timeout=JOIN_TIMEOUT, wait_for_workers=False)
 
 
 def join_as_rank(assignment: RankAssignment) -> ProcessGroup:
-    """Join the group of rank 0, which listens already."""
+    """Connect to rank 0 and return the group, on a rank other than 0."""
     ranks = assignment.job.spec.ranks
     store = TCPStore(LOCALHOST, assignment.port, ranks, is_master=False, timeout=JOIN_TIMEOUT)
     store.set(rank_key(assignment.rank), "here")
@@ -51,8 +51,8 @@ def join_as_rank(assignment: RankAssignment) -> ProcessGroup:
 
 
 def join_group(rank: int, job: Job, store: Store) -> ProcessGroup:
-    """Become a rank of the group; returns when all ranks have."""
-    # One machine: the loopback device needs no name service and no network.
+    """Wait for all ranks of the run, and return their group."""
+    # All ranks are on this machine, and the loopback device needs no name service and no network.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     device = rank_device(rank, job.spec)
     set_default_device(device)
@@ -60,12 +60,12 @@ def join_group(rank: int, job: Job, store: Store) -> ProcessGroup:
 
 
 def rank_key(rank: int) -> str:
-    """The key under which a rank announces itself in the store."""
+    """Return the key that a rank sets in the store when it connects."""
     return f"rank-{rank}"
 
 
 def is_peer_loss(error: BaseException) -> bool:
-    """Whether an error says that another rank is gone."""
+    """Return whether an error reports that the connection to another rank was lost."""
     if isinstance(error, dist.DistError):
         return True
     words = ("closed by peer", "reset by peer", "broken pipe", "gloo", "nccl")

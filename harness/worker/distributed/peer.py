@@ -1,11 +1,11 @@
-"""The process of a rank other than 0: the same run as rank 0's, without events and without files.
+"""The process of a rank other than 0. It runs the same code as rank 0, without events and files.
 
 usage: python -m harness.worker.distributed.peer REPORT_FD      (started by rank 0; a rank assignment on standard input)
 """
 
 from __future__ import annotations
 
-# First of all imports: the clock keeps its own time functions before any plugin can touch them.
+# This import comes first, so that the clock binds its time functions before a plugin can replace them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 import os
@@ -19,13 +19,13 @@ from harness.worker.process import die_with_parent, watch_parent
 
 
 def main() -> None:
-    """Read the assignment, run the trial as this rank, and report an error that rank 0 does not make itself."""
+    """Read the assignment, run the trial as this rank, and report an error to rank 0."""
     die_with_parent()
     report = int(sys.argv[1])
     os.set_inheritable(report, False)
     os.register_at_fork(after_in_child=lambda: os.close(report))
 
-    # These import torch, which takes seconds; from the first line on, this process must end with its parent.
+    # Imported after `die_with_parent`, since importing torch takes seconds.
     from harness.worker.distributed.join import RankAssignment, join_as_rank
     from harness.worker.job import run_job_to_event
 

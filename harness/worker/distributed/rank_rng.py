@@ -1,4 +1,4 @@
-"""Randomness that differs between ranks: a rank's own states of torch's generators, in use during its passes only."""
+"""Per-rank RNG state, active during forward and backward passes only."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 
 class RankRng:
-    """The states of torch's generators (of the CPU and of the rank's GPU) for the passes of one rank.
+    """The RNG state of one rank: the states of torch's generators for the CPU and for the rank's GPU.
 
-    Inside `active`, dropout and the like differ between ranks. Outside, the generators are equal on all ranks, and so
-    is whatever else is random in a step (augmentation, noise, an order).
+    Within `active`, random numbers such as dropout masks differ between ranks. Outside, the generators have the same
+    states on all ranks, so that all other random numbers in a step (augmentation, noise, an order) are equal.
 
     Args:
-        device: of the rank.
-        name: decides the states at the beginning.
+        device: the rank's device.
+        name: the initial state is derived from this name.
 
     Attributes:
-        state: the current states, one per generator.
+        state: the current RNG state, one tensor per generator.
     """
 
     def __init__(self, device: torch.device, name: str) -> None:
@@ -30,38 +30,40 @@ class RankRng:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inside, torch's generators are in this rank's states."""
-        shared_state = get_generator_states(self._device)
-        set_generator_states(self._device, self.state)
+        """Within this context, torch's generators have this rank's state."""
+        shared_state = get_rng_state(self._device)
+        set_rng_state(self._device, self.state)
         try:
             yield
         finally:
-            self.state = get_generator_states(self._device)
-            set_generator_states(self._device, shared_state)
+            self.state = get_rng_state(self._device)
+            set_rng_state(self._device, shared_state)
 
     @contextmanager
-    def rewound(self, state: list[Tensor]) -> Iterator[None]:
-        """Inside, the rank's states go on from an earlier `state`; afterwards they are what they were before."""
-        present, self.state = self.state, state
+    def replay_from(self, state: list[Tensor]) -> Iterator[None]:
+        """Within this context, continue from an earlier `state`. Afterwards, restore the current state."""
+        saved, self.state = self.state, state
         try:
             yield
         finally:
-            self.state = present
+            self.state = saved
 
 
 def initial_rng_state(device: torch.device, name: str) -> list[Tensor]:
-    """The states of the generators after seeding them from a hash of `name`; the generators stay as they are."""
+    """Return the RNG state after seeding with a hash of `name`, without changing the generators."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1)
-        return get_generator_states(device)
+        return get_rng_state(device)
 
 
-def get_generator_states(device: torch.device) -> list[Tensor]:
+def get_rng_state(device: torch.device) -> list[Tensor]:
+    """Return the states of torch's generators for the CPU and, if `device` is a GPU, for the GPU."""
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
-def set_generator_states(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
+def set_rng_state(device: torch.device, state: list[Tensor]) -> None:
+    """Restore a state that `get_rng_state` returned."""
+    torch.set_rng_state(state[0])
     if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
+        torch.cuda.set_rng_state(state[1], device)

@@ -1,4 +1,4 @@
-"""Starts the other ranks of a run, and ends the run when one of them dies."""
+"""Starts the other ranks of a run, and ends the run if one of them dies."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from harness.worker.distributed.collectives import ProcessGroup
 from harness.worker.distributed.join import LOST_CONTACT, RankAssignment, join_group, open_store, rank_key
 from harness.worker.emit import Emit
 
-#: Seconds that rank 0 has to notice by itself that another rank is gone, before this process is ended.
+#: Seconds in which rank 0 should detect a lost rank in a collective operation, before this process is ended.
 GRACE_S = 10.0
-#: Seconds that ranks have to end by themselves, and that rank 0 waits to learn why another rank ended.
+#: Seconds that rank 0 waits for the other ranks to end, and for the report of a lost rank.
 _EXIT_S = 5.0
 
 
 class RankProcesses:
-    """The ranks 1 … n - 1, as processes of this machine that rank 0 starts and that die with it.
+    """The processes of the ranks 1 … n - 1 on this machine. Rank 0 starts them, and they die with it.
 
     Args:
-        job: the trial.
-        emit: receives the last event, if this process has to be ended in the middle of something.
-        abort: ends this process; None where it must not be ended (`--in-process`).
+        job: the trial and its folder.
+        emit: receives the last event before `abort` is called.
+        abort: ends this process if a rank is lost; None if this process must not be ended (`--in-process`).
 
     Raises:
         BenchError: there are fewer devices than ranks.
@@ -76,37 +76,37 @@ class RankProcesses:
                     process.stdin.close()
 
     def _start(self, rank: int) -> None:
-        reading, writing = os.pipe()
-        peer = python_process.command("harness.worker.distributed.peer", str(writing))
+        read_end, write_end = os.pipe()
+        peer = python_process.command("harness.worker.distributed.peer", str(write_end))
         environment = python_process.environment()
-        process = subprocess.Popen(peer, stdin=subprocess.PIPE, pass_fds=(writing,), env=environment)
-        os.close(writing)
+        process = subprocess.Popen(peer, stdin=subprocess.PIPE, pass_fds=(write_end,), env=environment)
+        os.close(write_end)
         self._processes.append(process)
         assert process.stdin is not None
         assignment = RankAssignment(job=self._job, rank=rank, port=self._store.port)
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(msgspec.json.encode(assignment) + b"\n")
             process.stdin.flush()
-        threading.Thread(target=self._watch, args=(rank, process, reading), name=f"rank-{rank}", daemon=True).start()
+        threading.Thread(target=self._watch, args=(rank, process, read_end), name=f"rank-{rank}", daemon=True).start()
 
     def join_group(self) -> ProcessGroup:
-        """The group, when all ranks are there.
+        """Wait until all ranks are connected, and return their group.
 
         Raises:
-            BenchError: one of them ended instead.
+            BenchError: a rank ended before it connected.
         """
         keys = [rank_key(rank) for rank in range(1, self._count)]
         while not self._store.check(keys):
             with self._changed:
                 if self._lost_ranks or self._changed.wait(0.05):
                     reason = next(iter(self._lost_ranks.values())).reason
-                    raise BenchError(reason, fix="worker.log has the output of every rank")
+                    raise BenchError(reason, fix="read the output of all ranks in worker.log")
         self._group = join_group(0, self._job, self._store)
         return self._group
 
-    def _watch(self, rank: int, process: subprocess.Popen[bytes], reading: int) -> None:
-        """Wait for a rank's end; where it comes too early, end this run with it."""
-        with open(reading, "rb") as pipe:
+    def _watch(self, rank: int, process: subprocess.Popen[bytes], read_end: int) -> None:
+        """Wait until a rank ends. If it ends too early, end this run."""
+        with open(read_end, "rb") as pipe:
             report = pipe.read()
         process.wait()
         if self._ended.is_set() or (process.returncode == 0 and not report):
@@ -114,13 +114,13 @@ class RankProcesses:
         with self._changed:
             self._lost_ranks[rank] = _describe_rank_end(rank, process.returncode, report)
             self._changed.notify_all()
-        # Usually this process notices in its next collective operation with that rank, and ends in good order.
+        # Usually this process fails in its next collective operation with that rank, and then ends by itself.
         if not self._ended.wait(GRACE_S) and self._abort is not None:
             self._emit(self._lost_ranks[rank])
             self._abort()
 
     def explain_end(self, end: Done) -> Done:
-        """The end of the run: rank 0's own, or that of the rank whose loss ended rank 0."""
+        """Return the last event of the run: rank 0's, or that of a lost rank if its loss ended rank 0."""
         if end.status == "crashed" and end.reason.startswith(LOST_CONTACT):
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lost_ranks), _EXIT_S)
@@ -135,15 +135,18 @@ def _require_devices(job: Job) -> None:
     if device.type == "cuda":
         visible = torch.cuda.device_count() - (device.index or 0)
         if visible < ranks:
-            raise BenchError(f"{ranks} ranks need {ranks} GPUs, {visible} can be seen", fix="see CUDA_VISIBLE_DEVICES")
+            raise BenchError(
+                f"{ranks} ranks need {ranks} GPUs, but only {visible} can be used",
+                fix="lower --gpus, or change CUDA_VISIBLE_DEVICES",
+            )
     elif device.type != "cpu":
         raise BenchError(
-            f"several ranks run on cpu or cuda, not on {device.type}", fix="give --gpus 1, or another --device"
+            f"several ranks run on cpu or cuda, not on {device.type}", fix="choose --gpus 1, or another --device"
         )
 
 
 def _describe_rank_end(rank: int, returncode: int, report: bytes) -> Done:
-    """How a rank ended: from its own report, or from its exit code."""
+    """Return the last event of a rank, from its report or else from its exit code."""
     if report:
         done = msgspec.json.decode(report, type=Done)
         return Done(status=done.status, reason=f"rank {rank}: {done.reason}")

@@ -1,4 +1,4 @@
-"""What a submission may not do: one file per rule. A file in this folder is a rule; nothing else registers it."""
+"""The rules for submissions. Every file in this folder defines one rule, and needs no registration."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from harness.worker.rule import Rule, RuleChecker
 
 
 def rule_names() -> list[str]:
-    """The names of all rules, which are those of their files, in alphabetical order."""
+    """Return the names of all rules, which are their file names, in alphabetical order."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
 def rule_docs() -> Iterator[tuple[str, str]]:
-    """Every rule's name and docstring: what is forbidden, why, and what to do instead.
+    """Return every rule's name and docstring: what is forbidden, why, and what to do instead.
 
-    Files are read and not imported, so that documentation is built without torch.
+    The files are parsed and not imported, so that the documentation can be built without torch.
     """
     for name in rule_names():
         source = (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
@@ -27,13 +27,13 @@ def rule_docs() -> Iterator[tuple[str, str]]:
 
 
 def load_rules(spec: RunSpec) -> RuleChecker:
-    """The rules that apply to a trial, in alphabetical order; those that communicate come last."""
+    """Return the checker of all rules that apply to a trial."""
     classes = (load_rule(name) for name in rule_names())
-    return RuleChecker([rule(spec) for rule in classes if rule.applies(spec)])
+    return RuleChecker([rule(spec) for rule in classes if rule.applies_to(spec)])
 
 
 def load_rule(name: str) -> type[Rule]:
-    """The class of a rule: the one subclass of `Rule` that its file defines."""
+    """Return the class of a rule, which is the only subclass of `Rule` that the rule's file defines."""
     module = importlib.import_module(f"{__name__}.{name}")
     (rule,) = (
         value

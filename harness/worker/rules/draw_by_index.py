@@ -2,10 +2,10 @@
 
 Forbidden: `work.draw(indices=…)` on a stream.
 
-Why: the workload owns the order of a stream. A submission that chose its examples could look ahead, or return to a
+Why: the workload decides the order of a stream. A submission that chose examples could look ahead, or return to a
 stage that has ended.
 
-Instead: draw with `work.draw()`, and keep what should be seen again in `work.replay`.
+Instead: draw with `work.draw()`, and store examples for later steps in `work.replay`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from harness.worker.rule import Rule
 
 
 class DrawByIndex(Rule):
-    """Looks at every draw on a stream."""
+    """Checks every draw on a stream."""
 
     @classmethod
-    def applies(cls, spec: RunSpec) -> bool:
+    def applies_to(cls, spec: RunSpec) -> bool:
         return spec.workload.facts.access == "stream"
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         if by_index:
             raise RejectedError(
-                "draw(indices=…) on a stream, whose order the workload owns",
-                fix="call draw() without indices, and keep examples to see again in work.replay",
+                "draw(indices=…) was called on a stream, whose order the workload decides",
+                fix="call draw() without indices, and store examples for later steps in work.replay",
             )

@@ -1,11 +1,11 @@
 """A draw has at least one example, and a step draws at most `eval_every` examples.
 
-Forbidden: `work.draw(n)` with n < 1, and drawing more examples in one step than lie between two evaluations.
+Forbidden: `work.draw(n)` with n < 1, and drawing more than `eval_every` examples in one step.
 
-Why: evaluations come after every `eval_every` examples. A larger step would skip evaluations, and with them the points
-at which targets and budgets are looked at.
+Why: the model is evaluated after every `eval_every` examples. A larger step would skip evaluations, at which targets
+and budgets are checked.
 
-Instead: draw less in a step and make more steps. What was drawn once may be passed over again.
+Instead: draw fewer examples per step and make more steps. A step may make several passes over the drawn examples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.worker.rule import Rule
 
 
 class DrawSize(Rule):
-    """Looks at the size of every draw, and at the sum over a step."""
+    """Checks the size of every draw, and the number of examples drawn in a step."""
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
@@ -24,7 +24,9 @@ class DrawSize(Rule):
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         if n < 1:
-            raise RejectedError(f"draw({n}): a batch has at least one example", fix="draw one example or more")
+            raise RejectedError(
+                f"draw({n}) was called, but a batch has at least one example", fix="draw one example or more"
+            )
         if drawn_in_step > self._limit:
             raise RejectedError(
                 f"one step drew {drawn_in_step} examples, more than the {self._limit} between evaluations",

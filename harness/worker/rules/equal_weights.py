@@ -1,13 +1,13 @@
-"""On several devices all ranks hold equal weights.
+"""On several devices, all ranks have equal weights.
 
-Forbidden: parameters or buffers that differ between ranks by more than 0.001 of their root mean square at a pause.
+Forbidden: parameters or buffers that differ between ranks by more than 0.001 of their root mean square while the clock
+is stopped.
 
-Why: every rank trains the same model. Where weights have drifted apart, the record would be of one rank's model and of
-everybody's time.
+Why: every rank trains the same model. If weights differ, the metrics are those of one rank's model only.
 
-Instead: take gradients from `work.backward`, or from `backward()` of what `work.loss` and `work.outputs` return: these
-are averaged over ranks. Whatever else a step computes must be equal on every rank. A submission that needs
-`torch.autograd.grad` declares the need `raw-grad` and runs on one device.
+Instead: compute gradients with `work.backward`, or with `backward()` from the result of `work.loss` or `work.outputs`.
+These gradients are averaged over ranks. Everything else that a step computes must be equal on all ranks. A submission
+that needs `torch.autograd.grad` declares the need `raw-grad` and runs on one device.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from harness.errors import RejectedError
 from harness.worker.distributed.collectives import ProcessGroup
 from harness.worker.rule import Rule
 
-#: Weights may differ between ranks by this share of their root mean square: rounding, where kernels are not
-#: deterministic.
+#: Largest allowed difference between ranks, as a fraction of a tensor's root mean square. Kernels that are not
+#: deterministic cause rounding differences.
 MAX_DRIFT = 1e-3
 
 
 class EqualWeights(Rule):
-    """Compares every rank's parameters and buffers with rank 0's at every pause."""
+    """Compares every rank's parameters and buffers with rank 0's while the clock is stopped."""
 
     collective = True
 
     @classmethod
-    def applies(cls, spec: RunSpec) -> bool:
+    def applies_to(cls, spec: RunSpec) -> bool:
         return spec.ranks > 1
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
@@ -40,18 +40,18 @@ class EqualWeights(Rule):
         rank, (largest, _, tensor) = max(enumerate(reports), key=lambda report: float(report[1][0]))
         if float(largest) > MAX_DRIFT:
             raise RejectedError(
-                f"{tensor} differs by {float(largest):.2g} of its size between rank 0 and rank {rank}",
-                fix="take gradients from work.backward, or from backward() of what work.loss returned, so that a step "
-                "computes the same on every rank; with autograd.grad, declare the need 'raw-grad'",
+                f"{tensor} differs by {float(largest):.2g} of its root mean square between rank 0 and rank {rank}",
+                fix="compute gradients with work.backward, or with backward() from the result of work.loss, so that "
+                "they are equal on all ranks; with autograd.grad, declare the need 'raw-grad'",
             )
 
 
 def find_largest_drift(model: nn.Module, group: ProcessGroup) -> tuple[float, str]:
-    """The largest relative difference between this rank's tensors and rank 0's, and the tensor's name."""
+    """Return the largest relative difference between this rank's tensors and rank 0's, and the tensor's name."""
     drift, name = 0.0, ""
     with torch.no_grad():
         for key, value in (*model.named_parameters(), *model.named_buffers()):
-            # Tensor by tensor, so that memory holds one more of them and not one more model.
+            # One tensor at a time, to avoid a second copy of the model in memory.
             reference = group.broadcast_tensor(value.detach())
             difference = 0.0 if torch.equal(reference, value) else relative_difference(reference, value)
             if difference > drift:
@@ -60,11 +60,11 @@ def find_largest_drift(model: nn.Module, group: ProcessGroup) -> tuple[float, st
 
 
 def relative_difference(a: Tensor, b: Tensor) -> float:
-    """The largest difference of two tensors as a share of the first one's root mean square."""
+    """Return the largest difference of two tensors as a fraction of the root mean square of the first one."""
     a, b = a.double(), b.double()
     scale = float(a.square().mean().sqrt()) or 1.0
     difference = float((a - b).abs().max()) / scale
     if difference == difference:
         return difference
-    # NaN on both sides is a divergence, which has a status of its own; on one side it is drift.
+    # NaN in both tensors is a divergence, which the evaluation detects. NaN in one tensor only is a difference.
     return 0.0 if torch.equal(a.isnan(), b.isnan()) else float("inf")

@@ -1,10 +1,10 @@
-"""A step draws examples or makes a pass over some.
+"""A step draws examples or makes a pass.
 
 Forbidden: a `step()` that neither draws nor calls the model.
 
-Why: budgets and evaluations are counted in examples. A run whose steps count nothing would never end.
+Why: budgets and evaluations are counted in examples. A run with such steps only would never end.
 
-Instead: draw a batch or make a pass in every step. What needs time without data belongs in a step that has data too.
+Instead: draw a batch or make a pass in every step. A computation without data belongs in a step that also uses data.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from harness.worker.rule import Rule
 
 
 class IdleStep(Rule):
-    """Looks at the counts of every step."""
+    """Checks the counts of every step."""
 
     def on_step_end(self, drawn: int, forward_examples: int) -> None:
         if not drawn and not forward_examples:
             raise RejectedError(
-                "step() drew no data and made no pass over any",
+                "step() drew no data and made no pass",
                 fix="draw a batch with work.draw(), or make a pass, in every step",
             )

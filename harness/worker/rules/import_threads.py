@@ -1,9 +1,9 @@
-"""The import of a submission leaves no threads behind.
+"""The import of a submission leaves no thread running.
 
-Forbidden: starting a thread while the submission or one of its parts is imported or prepared, that is still alive
+Forbidden: a thread that starts while the submission or one of its parts is imported or prepared, and that is alive
 afterwards.
 
-Why: imports are off the clock. A thread that lives on computes without being timed.
+Why: imports are off the clock. Such a thread could compute without being timed.
 
 Instead: start threads in the constructor or in a step, where the clock runs.
 """
@@ -17,15 +17,15 @@ from harness.worker.rule import Rule
 
 
 class ImportThreads(Rule):
-    """Compares the process's threads before and after the import."""
+    """Compares the threads of the process before and after the import."""
 
     def before_import(self) -> None:
-        self._threads = set(threading.enumerate())
+        self._threads_before = set(threading.enumerate())
 
     def after_import(self, process_seconds: float) -> None:
-        new = [thread.name for thread in threading.enumerate() if thread not in self._threads]
-        if new:
+        new_threads = [thread.name for thread in threading.enumerate() if thread not in self._threads_before]
+        if new_threads:
             raise RejectedError(
-                f"importing the submission left threads behind: {', '.join(new)}",
+                f"threads of the submission's import are still alive: {', '.join(new_threads)}",
                 fix="start threads in the constructor or in a step, where the clock runs",
             )

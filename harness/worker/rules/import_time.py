@@ -2,9 +2,10 @@
 
 Forbidden: more than 10 s of CPU time for importing the submission and its parts and calling their `prepare()`.
 
-Why: imports are off the clock, since it is not the algorithm that makes them slow. Computation must not be moved there.
+Why: imports are off the clock, since their time does not depend on the algorithm. A submission must not move
+computation there.
 
-Instead: compute in the constructor, where the clock runs, or import fewer and lighter libraries.
+Instead: compute in the constructor, where the clock runs, or import fewer or smaller libraries.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ IMPORT_LIMIT_S = 10.0
 
 
 class ImportTime(Rule):
-    """Looks at the CPU seconds of the import."""
+    """Checks the CPU seconds of the import."""
 
     def after_import(self, process_seconds: float) -> None:
         if process_seconds > IMPORT_LIMIT_S:
             raise RejectedError(
                 f"importing the submission took {process_seconds:.1f} s; the limit is {IMPORT_LIMIT_S:.0f} s",
-                fix="compute in the constructor, where the clock runs, or import lighter libraries",
+                fix="compute in the constructor, where the clock runs, or import smaller libraries",
             )

@@ -3,10 +3,9 @@
 Forbidden: changing the float32 matmul precision, TF32 in cuDNN, the default dtype, the number of threads, or leaving
 autocast enabled.
 
-Why: precision and threads decide what a step costs, and the workload fixes both for all submissions.
+Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
 
-Instead: leave the settings alone. Where an optimizer needs another precision for a computation of its own, cast the
-tensors of that computation.
+Instead: do not change the settings. If a computation of an optimizer needs another precision, cast its tensors.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from harness.worker.rule import Rule
 
 
 class NumericSettings(Rule):
-    """Compares the settings at every pause."""
+    """Compares the settings while the clock is stopped."""
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
-        self._settings = read_settings()
+        self._initial_settings = read_settings()
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         for name, value in read_settings().items():
-            if value != self._settings[name]:
+            if value != self._initial_settings[name]:
                 raise RejectedError(
-                    f"{name} was changed from {self._settings[name]} to {value}",
-                    fix="leave torch's global settings alone, and cast the tensors of your own computation instead",
+                    f"{name} was changed from {self._initial_settings[name]} to {value}",
+                    fix="do not change torch's global settings; cast the tensors of the computation instead",
                 )
 
 
 def read_settings() -> dict[str, Any]:
-    """The settings by name."""
+    """Return the settings by name."""
     return {
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "cudnn TF32": torch.backends.cudnn.allow_tf32,

@@ -173,7 +173,7 @@ def test_more_ranks_than_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     record = run_here(msgspec.structs.replace(on_two(spec_of(base("Base"))), device="cuda"), tmp_path)
     assert record.status == "crashed"
-    assert "2 ranks need 2 GPUs, 1 can be seen" in record.reason
+    assert "2 ranks need 2 GPUs, but only 1 can be used" in record.reason
     record = run_here(msgspec.structs.replace(on_two(spec_of(base("Base"))), device="mps"), tmp_path)
     assert "not on mps" in record.reason
 
