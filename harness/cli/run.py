@@ -223,13 +223,13 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     specs = phased_plan.phase1
     estimates = Estimates([folder for folder in (options.runs, Path("results")) if folder.is_dir()])
     if options.as_json:
-        planned = [{"run_id": run_id(spec), "seconds": estimates.of(spec), "spec": spec} for spec in specs]
+        planned = [{"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs]
         print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
         return
     rows = [["run", "submission", "workload", "for", "study", "trial", "device", "about", "hyperparameters"]]
     for spec in specs:
         hparams = " ".join(f"{name}={value}" for name, value in spec.hparams.items())
-        seconds = estimates.of(spec)
+        seconds = estimates.median_seconds(spec)
         row = [run_id(spec), spec.submission.name, spec.workload.facts.id, spec.purpose, str(spec.study)]
         row += [str(spec.trial), spec.device, "?" if seconds is None else text.seconds(seconds), hparams]
         rows.append(row)
@@ -237,7 +237,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     execution = options.execution()
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
     jobs = options.jobs or _parallel_trials(specs)
-    total, without_estimate = estimates.total(unfinished, jobs)
+    total, without_estimate = estimates.total_seconds(unfinished, jobs)
     pending = f", then {phased_plan.pending} to the stops that these choose" if phased_plan.pending else ""
     estimate = ""
     if without_estimate < len(unfinished):

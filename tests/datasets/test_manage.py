@@ -338,7 +338,7 @@ def test_a_full_disk_is_said_before_and_while_writing(home: Path, monkeypatch: p
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("os.fsync", full)
-        with pytest.raises(DataError, match=r"No space left on device.*continues where it stopped"):
+        with pytest.raises(DataError, match=r"No space left on device.*resumes where it stopped"):
             manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
