@@ -187,7 +187,7 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
 
     Args:
         module: the imported file.
-        name: name of the submission in the file. When None, the file must define exactly one. Optimizer classes are then
+        name: name of the submission in the file. When None, the file must define exactly one, and optimizer classes are
             ignored if the file also defines a `Recipe` or a submission class.
 
     Raises:

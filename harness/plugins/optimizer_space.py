@@ -57,7 +57,7 @@ def signature_space(optimizer: Any) -> Space:
 
 
 def _fix_at(name: str, default: Scalar) -> Fixed:
-    """Return a domain that is fixed at the argument's default, with the limits of its name if they allow the default."""
+    """Return a domain that is fixed at an argument's default, with the limits of its name if they allow the default."""
     low, high = _LIMITS.get(name, (math.inf, -math.inf))
     if isinstance(default, str | bool) or not low <= default <= high:
         return Fixed(default)

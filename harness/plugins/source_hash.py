@@ -19,8 +19,8 @@ def source_hash(loads: Iterable[str]) -> str:
     """Return the SHA-256 of the source files of import paths, without importing them.
 
     For a module, its file and all files of the same top-level package that it imports, directly or indirectly, are
-    hashed, so that an edited helper changes the hash. If a package has more than `_CLOSURE_LIMIT` such files (torch), or
-    its files cannot be found, its version is hashed instead.
+    hashed, so that an edited helper changes the hash. If there are more than `_CLOSURE_LIMIT` such files, as for torch,
+    or they cannot be found, the package's version is hashed instead.
 
     Raises:
         PluginError: an import path is malformed.

@@ -349,7 +349,7 @@ def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) 
     result = bench("compare", "m", "m")
     assert result.code == 2
     assert "edited between its runs" in result.err
-    name = result.err.partition("name one source: ")[2].split(",")[0]
+    name = result.err.partition("choose one of ")[2].split(",")[0]
     assert bench("compare", name, name).code == 0
 
 
