@@ -76,7 +76,7 @@ def program_output(*command: str) -> str:
 
 
 def find_driver() -> Driver:
-    """Return NVML if `nvidia-ml-py` is installed and finds a driver, else the interface to NVIDIA's or AMD's program."""
+    """Return NVML if `nvidia-ml-py` is installed and finds a driver, else the interface to a vendor's program."""
     for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
         driver = open_driver()
         if driver is not None and driver.gpus():
