@@ -176,7 +176,7 @@ def cluster() -> Iterator[Any]:
 
 def ended(runs: Path) -> int:
     """How many trials have ended, while others are running."""
-    endings = [stored.read_ending(path) for path in runs.glob("run-*/record.json")]
+    endings = [stored.read_status(path) for path in runs.glob("run-*/record.json")]
     return sum(ending is not None and ending.status != "interrupted" for ending in endings)
 
 

@@ -1,1 +1,1 @@
-"""Studies: experiments whose design is fixed before the first run, on top of the Python API of `harness`."""
+"""Studies that use the Python API of `harness` and whose design is fixed before the first run."""

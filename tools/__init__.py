@@ -1,1 +1,1 @@
-"""Scripts that write generated pages and pictures, and check the documents; none is part of the package."""
+"""Scripts that generate pages and pictures and check the documents; they are not part of the package."""

@@ -1,4 +1,4 @@
-"""Checks the links between the project's Markdown files: every target exists, with the heading that the link names.
+"""Check that every link between the project's Markdown files leads to an existing file and heading.
 
 usage: python -m tools.check_links            (exit code 1 if a link is broken)
 """
@@ -12,29 +12,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: `@NAME@`: a place where a generated figure is still missing.
+#: `@NAME@`: a placeholder for a generated figure.
 PLACEHOLDER = re.compile(r"@[A-Z]{3,}@")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*?)\s*$", re.MULTILINE)
-#: Code, in which headings and links mean nothing: fenced blocks and spans.
+#: Fenced blocks and code spans, in which headings and links are ignored.
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 
 
 def main() -> int:
-    """Print every broken link of the Markdown files that git knows."""
+    """Print every broken link of the Markdown files that git does not ignore, and return the exit code."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    pages = [ROOT / name for name in listed if (ROOT / name).exists()]
-    problems = [f"{page.relative_to(ROOT)}: {problem}" for page in pages for problem in broken(page)]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    pages = [ROOT / name for name in names if (ROOT / name).exists()]
+    problems = [f"{page.relative_to(ROOT)}: {problem}" for page in pages for problem in find_problems(page)]
     for problem in problems:
         print(f"broken: {problem}", file=sys.stderr)
     print(f"{len(pages)} pages, {len(problems)} broken links")
     return 1 if problems else 0
 
 
-def broken(page: Path) -> Iterator[str]:
-    """The page's links that lead nowhere, and placeholders left in it."""
+def find_problems(page: Path) -> Iterator[str]:
+    """Yield a page's broken links and its placeholders."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     yield from (f"placeholder {name}" for name in PLACEHOLDER.findall(text))
     for link in LINK.findall(CODE.sub("", text)):
@@ -49,7 +49,7 @@ def broken(page: Path) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that GitHub gives to a page's headings."""
+    """Return the anchors that GitHub generates for a page's headings."""
     names: set[str] = set()
     for heading in HEADING.findall(FENCE.sub("", text)):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()

@@ -1,16 +1,16 @@
-"""Counts how many function names of `harness/` say what they do, and how many local names say nothing.
+"""Count the descriptive function names and the non-descriptive local names of `harness/`.
 
-A function's name says what it does when it begins with a verb (`load_registry`), or when it is the noun of what the
-function returns (`dataset_path(…) -> Path`). The rules are mechanical:
+A function's name is descriptive if it begins with a verb (`load_registry`), or if it is a noun for the returned value
+(`dataset_path(…) -> Path`). A name is accepted by the first of these rules that applies:
 
-verb        the first word is in VERBS; or it is such a verb in the third person and the function returns a bool
-property    decorated as a property: a noun by construction
-factory     a class method that returns its own class (`Selection.of`)
+verb        the first word is in VERBS, or it is such a verb in the third person and the function returns a bool
+property    the function is decorated as a property
+factory     the function is a class method that returns its class (`Selection.of`)
 type        the name's head noun is a word of the return type: `submission(…) -> SubmissionEntry`
-noun        the name's head noun is in NOUNS, and the return type is one that such a noun may have
+noun        the name's head noun is in NOUNS, and the return type is allowed for this noun
 
 The head noun is the last word before a preposition: `dtype` in `default_dtype_of_device`. Double-underscore methods and
-overloads are not counted. A local name (a parameter or a variable of a function) says nothing when it is in FILLERS.
+overloads are not counted. A parameter or variable of a function is not descriptive if its name is in FILLERS.
 
 usage: python tools/count_names.py [--rest] [folder …]        (exit code 1 below the goals)
 """
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Share of function names that say what they do, at least; share of local names that are fillers, at most.
+#: Minimum fraction of descriptive function names, and maximum fraction of local names that are fillers.
 NAMES_GOAL, FILLERS_GOAL = 0.65, 0.01
 
 
@@ -56,10 +56,10 @@ VERBS = _words(
     weigh wrap write yield
     """
 )
-#: First words of questions: the function returns whether something holds.
+#: First words of questions, whose functions return a bool.
 QUESTIONS = _words("can has is may must should was")
 
-#: General nouns, and the types that a value called so may have. Their plurals may be containers of these.
+#: Types → nouns that are descriptive for values of these types. Plurals of the nouns may also be containers of them.
 NOUNS = {
     frozenset({"Path"}): "file folder path",
     frozenset({"str"}): """
@@ -80,7 +80,7 @@ NOUNS = {
 }
 CONTAINERS = _words("list tuple dict set frozenset Mapping Sequence Iterable Iterator Generator NDArray Floats Tensor")
 PREPOSITIONS = _words("after as at before below between by for from in of on over per than to under with")
-#: Words of a return type that say nothing of what it is.
+#: Words of a return type that do not describe the value.
 EMPTY = _words("any bool callable generic int iterable iterator mapping none object sequence str type")
 PROPERTIES = frozenset({"property", "cached_property", "setter"})
 FILLERS = _words(
@@ -94,7 +94,13 @@ FILLERS = _words(
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """A function's name, where it stands, and the rule by which it says what the function does; "" where none does."""
+    """A function's name.
+
+    Args:
+        name: the name.
+        place: file and line of the function.
+        rule: the rule that accepts the name; empty if the name is not descriptive.
+    """
 
     name: str
     place: str
@@ -103,7 +109,12 @@ class Name:
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """A local name, and whether it is a filler."""
+    """A local name.
+
+    Args:
+        name: the name.
+        place: file and line at which it is bound.
+    """
 
     name: str
     place: str
@@ -116,7 +127,7 @@ class Local:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[ROOT / "harness"], metavar="folder")
-    parser.add_argument("--rest", action="store_true", help="print the names that no rule accepts, and the fillers")
+    parser.add_argument("--rest", action="store_true", help="print the names that are not descriptive")
     options = parser.parse_args(arguments)
     names, local_names = [], []
     for path in sorted(path for folder in options.folders for path in _python_files(folder)):
@@ -127,24 +138,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
-    """Print the two shares and, when asked, the rest; return the exit code."""
-    missed = [name for name in names if not name.rule]
+    """Print the two fractions and, with `--rest`, the names that are not descriptive; return the exit code."""
+    rejected = [name for name in names if not name.rule]
     fillers = [local for local in local_names if local.is_filler]
     if rest:
-        for name in missed:
+        for name in rejected:
             print(f"{name.place}: {name.name}")
         for local in fillers:
             print(f"{local.place}: filler {local.name}")
-    good, bad = 1 - len(missed) / max(1, len(names)), len(fillers) / max(1, len(local_names))
+    descriptive, filler = 1 - len(rejected) / max(1, len(names)), len(fillers) / max(1, len(local_names))
     verbs = sum(name.rule == "verb" for name in names) / max(1, len(names))
     print(
-        f"{good:.1%} of {len(names)} function names say what they do (at least {NAMES_GOAL:.0%}), {verbs:.1%} by a verb"
+        f"{descriptive:.1%} of {len(names)} function names are descriptive (at least {NAMES_GOAL:.0%}), "
+        f"{verbs:.1%} begin with a verb"
     )
-    print(f"{bad:.2%} of {len(local_names)} local names are fillers (at most {FILLERS_GOAL:.0%})")
-    if good >= NAMES_GOAL and bad <= FILLERS_GOAL:
+    print(f"{filler:.2%} of {len(local_names)} local names are fillers (at most {FILLERS_GOAL:.0%})")
+    if descriptive >= NAMES_GOAL and filler <= FILLERS_GOAL:
         return 0
     if not rest:
-        print("python tools/count_names.py --rest lists them", file=sys.stderr)
+        print("run python tools/count_names.py --rest to list the names", file=sys.stderr)
     return 1
 
 
@@ -152,7 +164,7 @@ def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
 
 
 def function_names(tree: ast.Module, file: str) -> Iterator[Name]:
-    """Every function of a module with the rule that accepts its name."""
+    """Yield every function's name of a module with the rule that accepts it."""
     for node, owner in _functions(tree, ""):
         decorators = {_last_identifier(decorator) for decorator in node.decorator_list}
         if "overload" in decorators or re.fullmatch(r"__\w+__", node.name):
@@ -163,12 +175,13 @@ def function_names(tree: ast.Module, file: str) -> Iterator[Name]:
 
 
 def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str = "") -> str:
-    """The rule that accepts a function's name, or "".
+    """Return the rule that accepts a function's name, or an empty string.
 
     Args:
-        returns: its return annotation.
-        decorators: names of its decorators.
-        owner: the class that it belongs to.
+        name: the function's name.
+        returns: the function's return annotation.
+        decorators: names of the function's decorators.
+        owner: name of the class to which the function belongs; empty for none.
 
     >>> rule_for("load_registry", "Registry"), rule_for("keeps", "bool"), rule_for("content_hash", "str")
     ('verb', 'verb', 'noun')
@@ -193,14 +206,14 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
 
 
 def is_verb(word: str, returns: str) -> bool:
-    """Whether a name that begins with a word begins with a verb: `load`; `is`, or `keeps` where it returns a bool."""
+    """Return whether a name's first word is a verb: `load`, `is`, or `keeps` for a function that returns a bool."""
     if word in VERBS or word in QUESTIONS:
         return True
     return returns == "bool" and word.removesuffix("s") in VERBS
 
 
 def is_noun_of(noun: str, identifiers: set[str]) -> bool:
-    """Whether a general noun may name a value of a type, given by the identifiers in its annotation."""
+    """Return whether a noun is descriptive for a value of a type, given by the identifiers in its annotation."""
     for types, text in NOUNS.items():
         nouns = text.split()
         if noun in nouns and types & identifiers:
@@ -211,7 +224,7 @@ def is_noun_of(noun: str, identifiers: set[str]) -> bool:
 
 
 def _head_noun(words: list[str]) -> str:
-    """The last word before the first preposition: `name` of `name_of_driver`."""
+    """Return the last word before the first preposition: `name` of `name_of_driver`."""
     for position, word in enumerate(words):
         if word in PREPOSITIONS and position:
             return words[position - 1]
@@ -219,7 +232,7 @@ def _head_noun(words: list[str]) -> str:
 
 
 def singular(word: str) -> str:
-    """A noun without its plural ending.
+    """Return a noun without its plural ending.
 
     >>> singular("entries"), singular("paths"), singular("class"), singular("bus")
     ('entry', 'path', 'class', 'bus')
@@ -232,7 +245,7 @@ def singular(word: str) -> str:
 
 
 def _functions(tree: ast.AST, owner: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:
-    """Every function below a node, with the name of the class that it is a method of."""
+    """Yield every function below a node with the name of its class, or an empty string."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node, owner
@@ -242,7 +255,7 @@ def _functions(tree: ast.AST, owner: str) -> Iterator[tuple[ast.FunctionDef | as
 
 
 def _last_identifier(node: ast.expr) -> str:
-    """`property` of `@property`, `setter` of `@x.setter`, `fixture` of `@pytest.fixture(…)`."""
+    """Return `property` for `@property`, `setter` for `@x.setter`, and `fixture` for `@pytest.fixture(…)`."""
     if isinstance(node, ast.Call):
         node = node.func
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -253,7 +266,7 @@ def _unquoted(annotation: ast.expr | None) -> str:
 
 
 def _camel_words(identifier: str) -> list[str]:
-    """`SubmissionEntry` and `submission_entry` as `submission`, `entry`."""
+    """Split `SubmissionEntry` or `submission_entry` into the words `submission` and `entry`."""
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", identifier)]
 
 
@@ -261,7 +274,7 @@ def _camel_words(identifier: str) -> list[str]:
 
 
 def local_bindings(tree: ast.Module, file: str) -> Iterator[Local]:
-    """Every name that a function binds, once per function: parameters, variables, loop and comprehension targets."""
+    """Yield the names that functions bind, once per function: parameters, variables, loop targets."""
     for function, _ in _functions(tree, ""):
         names: dict[str, int] = {}
         for node in _own_nodes(function):
@@ -274,7 +287,7 @@ def local_bindings(tree: ast.Module, file: str) -> Iterator[Local]:
 
 
 def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """The nodes of a function, less those of functions and classes inside it (lambdas and comprehensions count)."""
+    """Yield the nodes of a function, without those of nested functions and classes."""
     waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
     while waiting:
         node = waiting.pop()

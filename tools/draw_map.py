@@ -1,9 +1,9 @@
-"""Draws the structure of `harness/` from its real imports, and lists its files in harness/README.md.
+"""Draw the structure of `harness/` from its imports, and list its files in harness/README.md.
 
 usage: python -m tools.draw_map [--check]
 
-Writes harness/map.svg and the generated block of harness/README.md. With `--check` it writes nothing, names what is
-stale, and ends with exit code 1 if anything is.
+The command writes harness/map.svg and the generated block of harness/README.md. With `--check` it writes nothing,
+prints the names of stale files, and returns exit code 1 if there are any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import grimp
 from tools.generated_block import replace_block
 from tools.layered_graph import Box, Graph, svg
 
-#: The folders in the order in which a trial passes through them; those that serve all others come last.
+#: The folders in the order in which a trial passes through them. Other folders are listed after these.
 PIPELINE = (
     "cli",
     "planning",
@@ -37,24 +37,24 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "harness"
 PICTURE, PAGE = Path(PACKAGE, "map.svg"), Path(PACKAGE, "README.md")
 CAPTION = (
-    "An arrow: files of the upper folder import files of the lower one. Imports that a chain of arrows implies are not"
-    " drawn. Dashed: started or loaded by name."
+    "An arrow means that files of the upper folder import files of the lower folder. Imports that a chain of arrows"
+    " implies are not drawn. A dashed arrow means that modules are started or loaded by name."
 )
-#: Functions whose first argument may name a module that is to be started or imported.
+#: Functions whose first argument may be the name of a module to start or import.
 STARTERS = {"command", "import_module"}
 
 Arrow = tuple[str, str]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write what is stale, or only name it."""
+    """Write the stale files, or print their names with `--check`; return the exit code."""
     if arguments not in ([], ["--check"]):
         print(__doc__, file=sys.stderr)
         return 2
     stale = [(path, content) for path, content in generated(ROOT).items() if content != _read(ROOT / path)]
     for path, content in stale:
         if arguments:
-            print(f"stale: {path}; run `make map` and commit it", file=sys.stderr)
+            print(f"stale: {path}; run `make map` and commit the file", file=sys.stderr)
         else:
             (ROOT / path).write_text(content, encoding="utf-8")
             print(f"written: {path}")
@@ -62,18 +62,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def generated(root: Path) -> Mapping[Path, str]:
-    """The content of each generated file: path in the repository -> text."""
+    """Return the content of each generated file by its path in the repository."""
     page = replace_block(_read(root / PAGE), "files", "python -m tools.draw_map", file_list(root))
     return {PICTURE: svg(folder_graph(root)), PAGE: page}
 
 
 def folder_graph(root: Path) -> Graph:
-    """Folders in the layers of the import contract, with the arrows that no chain of other arrows implies."""
+    """Return the folders in the layers of the import contract, with arrows that no chain of other arrows implies."""
     rows = layers(root)
     row_of = {name: index for index, row in enumerate(rows) for name in row}
     imports = folder_imports()
     if unknown := {name for arrow in imports for name in arrow} - set(row_of):
-        raise SystemExit(f"{', '.join(sorted(unknown))}: in {PACKAGE}/ and in no layer of the import contract")
+        raise SystemExit(f"{', '.join(sorted(unknown))}: in {PACKAGE}/ but not in a layer of the import contract")
     down = sorted(arrow for arrow in imports if row_of[arrow[0]] <= row_of[arrow[1]])
     up = imports - set(down)
     return Graph(
@@ -86,14 +86,14 @@ def folder_graph(root: Path) -> Graph:
 
 
 def layers(root: Path) -> list[list[str]]:
-    """The layers of the import contract in pyproject.toml, from top to bottom."""
+    """Return the layers of the import contract in pyproject.toml, from top to bottom."""
     settings = tomllib.loads(_read(root / "pyproject.toml"))["tool"]["importlinter"]
     contract = next(each for each in settings["contracts"] if each["type"] == "layers")
     return [re.findall(r"\w+", layer) for layer in contract["layers"]]
 
 
 def folder_imports() -> set[Arrow]:
-    """Which folder imports from which, imports for type checking left out."""
+    """Return the imports between folders, without imports for type checking."""
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     arrows = {
         (_folder(module), _folder(imported))
@@ -104,7 +104,7 @@ def folder_imports() -> set[Arrow]:
 
 
 def folder_starts(root: Path) -> set[Arrow]:
-    """Which folder starts or loads modules of which by their name."""
+    """Return the pairs of folders of which the first starts or loads modules of the second by name."""
     arrows = set()
     for path in python_files(root):
         tree = ast.parse(_read(path))
@@ -119,7 +119,7 @@ def folder_starts(root: Path) -> set[Arrow]:
 
 
 def file_list(root: Path) -> str:
-    """Every folder and file, each with the first sentence of its docstring, as Markdown."""
+    """Return a Markdown table of all folders and files, each with the first sentence of its docstring."""
     names = [name for row in layers(root) for name in row]
     single = [name for name in names if not (root / PACKAGE / name).is_dir()]
     lines = ["| file | what it is |", "|---|---|"]
@@ -137,18 +137,18 @@ def file_list(root: Path) -> str:
 
 
 def python_files(root: Path) -> Iterator[Path]:
-    """Every Python file of the package."""
+    """Yield every Python file of the package."""
     return (path for path in _files(root / PACKAGE) if path.suffix == ".py")
 
 
 def first_sentence(docstring: str) -> str:
-    """The first sentence of a docstring, on one line and without its full stop."""
+    """Return the first sentence of a docstring, in one line and without its full stop."""
     paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
     return re.split(r"\.(?=\s+[A-Z`]|$)", paragraph, maxsplit=1)[0]
 
 
 def _files(folder: Path) -> list[Path]:
-    """Python and data files below a folder: those of the folder itself first, then its subfolders by name."""
+    """Return the Python and data files below a folder, first those in the folder itself, then those in subfolders."""
     paths = [path for path in folder.rglob("*") if path.suffix in {".py", ".yaml"}]
     return sorted(
         paths, key=lambda path: (path.parent.relative_to(folder).parts, path.name != "__init__.py", path.name)
@@ -156,7 +156,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sentence(path: Path) -> str:
-    """What a file says of itself: its docstring, or the comment at its head."""
+    """Return the first sentence of a file's docstring, or of the comment at its beginning."""
     text = _read(path)
     if path.suffix == ".py":
         docstring = ast.get_docstring(ast.parse(text)) or ""
@@ -164,7 +164,7 @@ def _sentence(path: Path) -> str:
         head = re.match(r"(?:#.*\n)+", text)
         docstring = re.sub(r"^# ?", "", head.group(), flags=re.MULTILINE) if head else ""
     if not docstring:
-        raise SystemExit(f"{path}: no docstring to list it by")
+        raise SystemExit(f"{path} has no docstring for the list of files; write one")
     return first_sentence(docstring).replace("|", "\\|")
 
 
@@ -176,17 +176,17 @@ def _box(root: Path, name: str) -> Box:
 
 
 def _implied(arrow: Arrow, arrows: Sequence[Arrow]) -> bool:
-    """Whether a chain of other arrows leads from the arrow's start to its end."""
+    """Return whether a chain of other arrows leads from the arrow's start to its end."""
     start, end = arrow
-    seen, ahead = {start}, [start]
-    while ahead:
-        here = ahead.pop()
+    visited, queue = {start}, [start]
+    while queue:
+        node = queue.pop()
         for a, b in arrows:
-            if a == here and (a, b) != arrow and b not in seen:
+            if a == node and (a, b) != arrow and b not in visited:
                 if b == end:
                     return True
-                seen.add(b)
-                ahead.append(b)
+                visited.add(b)
+                queue.append(b)
     return False
 
 
@@ -199,7 +199,7 @@ def _module(root: Path, path: Path) -> str:
 
 
 def _folder(module: str) -> str:
-    """The folder (or single file) of the package that a module lies in; the package itself for its `__init__`."""
+    """Return the folder or single file of the package that contains a module; the package for its `__init__`."""
     name = module.split(".")[1:2]
     return name[0] if name and name != ["__init__"] else PACKAGE
 

@@ -1,19 +1,19 @@
-"""Generated blocks within pages that are otherwise written by people."""
+"""Replace the generated blocks of pages that are otherwise written by hand."""
 
 from __future__ import annotations
 
 
 def replace_block(page: str, name: str, command: str, content: str) -> str:
-    """The page with the content of one block replaced.
+    """Return the page with the content of one block replaced.
 
     Args:
         page: Markdown with the lines `<!-- NAME: COMMAND -->` and `<!-- end of NAME -->`.
-        name: what the block holds.
-        command: what generates it.
-        content: Markdown, without blank lines at its ends.
+        name: name of the block.
+        command: the command that generates the block.
+        content: Markdown, without blank lines at its beginning and end.
 
     Raises:
-        ValueError: the page lacks one of the lines, or has it twice.
+        ValueError: one of the lines is missing or occurs twice.
 
     >>> replace_block("<!-- table: make -->\\nold\\n<!-- end of table -->\\n", "table", "make", "new").splitlines()
     ['<!-- table: make -->', '', 'new', '', '<!-- end of table -->']

@@ -1,6 +1,6 @@
-"""Draws a layered graph as SVG: boxes in rows, arrows that pass between the boxes they do not concern.
+"""Draw a layered graph as SVG, with boxes in rows and arrows that do not cross boxes.
 
-Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981): an arrow over
+Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow over
 several rows gets a point in each of them, and every row is ordered by the mean position of its neighbours.
 """
 
@@ -14,10 +14,10 @@ from html import escape
 
 BOX_WIDTH, BOX_HEIGHT, POINT_WIDTH = 172, 66, 14
 COLUMN_GAP, ROW_GAP, MARGIN, CAPTION_LINE = 18, 46, 16, 15
-#: Passes over the rows that order them, and passes that then move nodes towards their neighbours.
+#: Number of passes that order the rows, and of passes that then move nodes towards their neighbours.
 ORDERINGS, MOVES = 24, 12
 
-#: A box by its name, or the point (start, end, row) at which an arrow passes through a row.
+#: The name of a box, or the point (start, end, row) at which an arrow passes through a row.
 Node = str | tuple[str, str, int]
 Arrow = tuple[str, str]
 Path = Sequence[Node]
@@ -25,7 +25,7 @@ Path = Sequence[Node]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Box:
-    """A box: its title and the sentence below it."""
+    """A box with a title and a text below it."""
 
     title: str
     text: str
@@ -33,7 +33,15 @@ class Box:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Boxes in rows from top to bottom, with arrows between their names, some of them dashed."""
+    """A graph of boxes in rows with arrows between them.
+
+    Args:
+        boxes: the boxes by name.
+        rows: the names of the boxes in each row, from top to bottom.
+        arrows: solid arrows, as pairs of names.
+        dashed: dashed arrows, as pairs of names.
+        caption: text below the graph.
+    """
 
     boxes: Mapping[str, Box]
     rows: Sequence[Sequence[str]]
@@ -43,7 +51,7 @@ class Graph:
 
 
 def svg(graph: Graph) -> str:
-    """The graph as an SVG document; equal graphs give equal bytes."""
+    """Return the graph as an SVG document; equal graphs give equal bytes."""
     row_of = {name: index for index, row in enumerate(graph.rows) for name in row}
     arrows = [*graph.arrows, *graph.dashed]
     paths = {arrow: _nodes_along(arrow, row_of) for arrow in arrows if row_of[arrow[0]] < row_of[arrow[1]]}
@@ -79,20 +87,20 @@ def svg(graph: Graph) -> str:
 
 
 def _nodes_along(arrow: Arrow, row_of: Mapping[str, int]) -> list[Node]:
-    """The arrow's nodes: its first box, a point in every row between, its last box."""
+    """Return the arrow's nodes: its first box, a point in every row between, and its last box."""
     start, end = arrow
     return [start, *((start, end, row) for row in range(row_of[start] + 1, row_of[end])), end]
 
 
 def _order_rows(boxes: Sequence[Sequence[str]], paths: Sequence[Path], sideways: Sequence[Arrow]) -> list[list[Node]]:
-    """The rows with the arrows' points, ordered so that few arrows cross others or boxes."""
+    """Return the rows with the arrows' points, ordered so that few arrows cross other arrows or boxes."""
     rows: list[list[Node]] = [list(row) for row in boxes]
     for path in paths:
         for node in path[1:-1]:
             assert isinstance(node, tuple)
             rows[node[2]].append(node)
     neighbours = _neighbours(paths, sideways)
-    best, fewest = rows, _crossings(rows, paths, sideways)
+    best_rows, fewest_crossings = rows, _crossings(rows, paths, sideways)
     for ordering in range(ORDERINGS):
         rows = [list(row) for row in rows]
         indices = range(len(rows))
@@ -101,9 +109,9 @@ def _order_rows(boxes: Sequence[Sequence[str]], paths: Sequence[Path], sideways:
             means = {node: _mean([x[other] for other in neighbours.get(node, [node])]) for node in rows[index]}
             rows[index].sort(key=lambda node: means[node])
         crossings = _crossings(rows, paths, sideways)
-        if crossings < fewest:
-            best, fewest = rows, crossings
-    return best
+        if crossings < fewest_crossings:
+            best_rows, fewest_crossings = rows, crossings
+    return best_rows
 
 
 def _neighbours(paths: Sequence[Path], sideways: Sequence[Arrow] = ()) -> dict[Node, list[Node]]:
@@ -115,41 +123,41 @@ def _neighbours(paths: Sequence[Path], sideways: Sequence[Arrow] = ()) -> dict[N
 
 
 def _parts(paths: Sequence[Path]) -> Iterator[tuple[Node, Node]]:
-    """The arrows' parts, each from a row to the next one."""
+    """Yield the parts of arrows between consecutive rows."""
     return ((above, below) for path in paths for above, below in itertools.pairwise(path))
 
 
 def _crossings(rows: Sequence[Sequence[Node]], paths: Sequence[Path], sideways: Sequence[Arrow]) -> int:
-    """Pairs of arrows that cross between two rows, and nodes between the ends of arrows along a row, four times."""
-    place = {node: (row, index) for row, nodes in enumerate(rows) for index, node in enumerate(nodes)}
+    """Return the number of crossing pairs of arrows, plus 4 for each node between the ends of an arrow along a row."""
+    position = {node: (row, index) for row, nodes in enumerate(rows) for index, node in enumerate(nodes)}
     parts: list[list[tuple[int, int]]] = [[] for _ in rows]
     for above, below in _parts(paths):
-        parts[place[above][0]].append((place[above][1], place[below][1]))
+        parts[position[above][0]].append((position[above][1], position[below][1]))
     pairs = ((first, second) for row in parts for index, first in enumerate(row) for second in row[index + 1 :])
     crossed = sum((a - c) * (b - d) < 0 for (a, b), (c, d) in pairs)
-    return crossed + 4 * sum(abs(place[start][1] - place[end][1]) - 1 for start, end in sideways)
+    return crossed + 4 * sum(abs(position[start][1] - position[end][1]) - 1 for start, end in sideways)
 
 
 def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, int]:
-    """The x of each node's centre: near its neighbours, in the row's order, without overlap."""
+    """Return the x coordinate of each node's centre: near its neighbours, in the row's order, without overlap."""
     neighbours = _neighbours(paths)
     x = {node: centre for row in rows for node, centre in _pack(row, dict.fromkeys(row, 0.0)).items()}
     for move in range(MOVES):
         for row in rows if move % 2 else reversed(rows):
-            wanted = {node: _mean([x[other] for other in neighbours.get(node, [node])]) for node in row}
-            forward = _pack(row, wanted)
-            backward = _pack(row[::-1], {node: -wanted[node] for node in row})
+            targets = {node: _mean([x[other] for other in neighbours.get(node, [node])]) for node in row}
+            forward = _pack(row, targets)
+            backward = _pack(row[::-1], {node: -targets[node] for node in row})
             x |= {node: (forward[node] - backward[node]) / 2 for node in row}
     left = min(x[node] - _width(node) / 2 for node in x)
     return {node: round(centre - left) + MARGIN for node, centre in x.items()}
 
 
-def _pack(row: Sequence[Node], wanted: Mapping[Node, float]) -> dict[Node, float]:
-    """Centres from left to right, each where it is wanted or as near to that as the node before it allows."""
+def _pack(row: Sequence[Node], targets: Mapping[Node, float]) -> dict[Node, float]:
+    """Return the nodes' centres from left to right, each at its target or as near to it as the previous node allows."""
     centres: dict[Node, float] = {}
     edge = float("-inf")
     for node in row:
-        centres[node] = max(wanted[node], edge + _width(node) / 2)
+        centres[node] = max(targets[node], edge + _width(node) / 2)
         edge = centres[node] + _width(node) / 2 + COLUMN_GAP
     return centres
 
@@ -167,7 +175,7 @@ def _top(row: int) -> int:
 
 
 def _ports(paths: Mapping[Arrow, Path], x: Mapping[Node, int]) -> dict[tuple[Arrow, str], int]:
-    """The x at which each arrow leaves its first box (`out`) and enters its last one (`in`)."""
+    """Return the x coordinate at which each arrow leaves its first box (`out`) and enters its last box (`in`)."""
     ends: dict[tuple[str, str], list[tuple[int, Arrow]]] = {}
     for arrow, path in paths.items():
         ends.setdefault((arrow[0], "out"), []).append((x[path[1]], arrow))
@@ -183,24 +191,24 @@ def _ports(paths: Mapping[Arrow, Path], x: Mapping[Node, int]) -> dict[tuple[Arr
 def _steps_down(
     path: Path, row_of: Mapping[str, int], x: Mapping[Node, int], ports: Mapping[tuple[Arrow, str], int]
 ) -> str:
-    """The steps of an SVG path from the bottom of the first box, through the points, to the top of the last box."""
+    """Return an SVG path from the bottom of the first box, through the points, to the top of the last box."""
     start, end = path[0], path[-1]
     assert isinstance(start, str)
     assert isinstance(end, str)
-    here, bottom = ports[(start, end), "out"], _top(row_of[start]) + BOX_HEIGHT
-    steps = [f"M{here} {bottom}"]
+    current_x, bottom = ports[(start, end), "out"], _top(row_of[start]) + BOX_HEIGHT
+    steps = [f"M{current_x} {bottom}"]
     for node in path[1:]:
-        there = ports[(start, end), "in"] if node == end else x[node]
+        next_x = ports[(start, end), "in"] if node == end else x[node]
         middle, top = bottom + ROW_GAP // 2, bottom + ROW_GAP
-        steps.append(f"C{here} {middle} {there} {middle} {there} {top}")
+        steps.append(f"C{current_x} {middle} {next_x} {middle} {next_x} {top}")
         if node != end:
             steps.append(f"V{top + BOX_HEIGHT}")
-        here, bottom = there, top + BOX_HEIGHT
+        current_x, bottom = next_x, top + BOX_HEIGHT
     return "".join(steps)
 
 
 def _steps_straight(arrow: Arrow, row_of: Mapping[str, int], x: Mapping[Node, int]) -> str:
-    """The steps of an arrow along a row, from side to side, or upward, from the top of a box to a bottom."""
+    """Return the SVG path of an arrow along a row, from side to side, or of an arrow upward, from a top to a bottom."""
     start, end = arrow
     if row_of[start] == row_of[end]:
         side = BOX_WIDTH // 2 if x[start] < x[end] else -BOX_WIDTH // 2
@@ -209,7 +217,7 @@ def _steps_straight(arrow: Arrow, row_of: Mapping[str, int], x: Mapping[Node, in
 
 
 def _box(box: Box, centre: int, top: int) -> str:
-    """A box with its title and up to three lines of text."""
+    """Return the SVG of a box with its title and up to three lines of text."""
     text = "".join(
         f'<text x="{centre}" y="{top + 34 + 12 * index}" font-size="10.5" text-anchor="middle" fill="#57606a">'
         f"{escape(line)}</text>"

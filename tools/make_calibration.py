@@ -1,4 +1,4 @@
-"""Writes the tables of docs/calibration.md from `calibration/*.json`.
+"""Write the tables of docs/calibration.md from `calibration/*.json`.
 
 usage: python -m tools.make_calibration            (a test fails if the tables are stale)
 """
@@ -39,7 +39,7 @@ STREAM_COLUMNS = (
 
 
 def tables() -> str:
-    """The tables of pools and of streams, as Markdown."""
+    """Return the tables of pools and of streams as Markdown."""
     calibrations = [msgspec.json.decode(path.read_bytes(), type=Calibration) for path in sorted(FOLDER.glob("*.json"))]
     registry = load_registry()
     pools = [_pool_row(calibration, registry) for calibration in calibrations if not calibration.stages]
@@ -48,7 +48,7 @@ def tables() -> str:
 
 
 def page() -> str:
-    """The page with up-to-date tables."""
+    """Return the page with up-to-date tables."""
     return replace_block(PAGE.read_text(), "tables", "python -m tools.make_calibration", tables())
 
 
@@ -83,15 +83,15 @@ def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 
 def _resolution(calibration: Calibration, registry: Registry) -> str:
-    """The resolution from the runs; if they reported no standard error, the one in the workload's facts, starred."""
+    """Return the resolution from the runs, or the one in the workload's facts with a star if the runs have none."""
     if calibration.resolution is not None:
         return _percent(calibration.resolution)
     known = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
     return "unknown" if known is None else f"{_percent(known)}*"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %"
 
 
 def _best(calibration: Calibration) -> str:

@@ -1,4 +1,4 @@
-"""Writes docs/methods.md from the plugins' entries: every method, its papers, its needs, and the evidence for it.
+"""Write docs/methods.md from the plugins' entries: every method, its papers, its needs, and the evidence for it.
 
 usage: python -m tools.make_methods            (a test fails if the page is stale)
 """
@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
 LEVELS = ROOT / "tools" / "levels.yaml"
 DISTRIBUTION = "algorace"
-#: The page whose tables hold the comparison; a row begins with its arm.
+#: The page with the tables of the comparison, whose rows begin with the name of an arm.
 COMPARISON = "docs/comparison.md"
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
-#: Method -> its evidence: (level, the file that holds it).
+#: Method → its evidence as pairs of level and file.
 Levels = Mapping[str, Sequence[tuple[str, str]]]
 HEAD = """# Methods
 
@@ -48,30 +48,33 @@ their search ranges, its needs and, for a schedule, its curve.
 
 
 def levels(registry: Registry) -> Levels:
-    """The levels of tools/levels.yaml, and `compared` for what the tables of the comparison hold."""
+    """Return the levels in tools/levels.yaml, and `compared` for the methods in the tables of the comparison."""
     evidence: dict[str, list[tuple[str, str]]] = {}
     for level, places in read_levels().items():
         for place, names in places.items():
             for name in names:
                 evidence.setdefault(name, []).append((level, place))
-    for name in compared(registry, (ROOT / COMPARISON).read_text()):
+    for name in compared_methods(registry, (ROOT / COMPARISON).read_text()):
         evidence.setdefault(name, []).append(("compared", COMPARISON))
     return evidence
 
 
-def compared(registry: Registry, comparison: str) -> Sequence[str]:
-    """The names of the arms that have run in the tables of that page, and of their parts."""
+def compared_methods(registry: Registry, comparison: str) -> Sequence[str]:
+    """Return the names of the arms with runs in the tables of the comparison, and of their parts."""
     arms = {arm: registry.submission(arm) for arm in ARM.findall(comparison)}
     return sorted({*arms, *(part for entry in arms.values() for part in entry.parts)})
 
 
 def read_levels() -> dict[str, Any]:
-    """tools/levels.yaml: level -> file -> methods; for `reproduced`, method -> the result that was reproduced."""
+    """Return the content of tools/levels.yaml: level → file → methods.
+
+    For the level `reproduced`, the methods are a mapping to the result that was reproduced.
+    """
     return dict(yaml.safe_load(LEVELS.read_text()))
 
 
 def page(registry: Registry) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     evidence = levels(registry)
     reproduced = [
         f"- `{name}`: {result} ([{place}](../{place}))."

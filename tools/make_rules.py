@@ -1,4 +1,4 @@
-"""Writes the list of rules in docs/rules.md from the docstrings of `harness/worker/rules/`.
+"""Write the list of rules in docs/rules.md from the docstrings of `harness/worker/rules/`.
 
 usage: python -m tools.make_rules            (a test fails if the list is stale)
 """
@@ -14,12 +14,15 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
 
 
 def page() -> str:
-    """The page with an up-to-date list."""
+    """Return the page with an up-to-date list."""
     return replace_block(PAGE.read_text(encoding="utf-8"), "rules", "python -m tools.make_rules", rules())
 
 
 def rules() -> str:
-    """Every rule as Markdown: its first sentence as a heading, then what is forbidden, why, and what to do instead."""
+    """Return the rules as Markdown.
+
+    The first sentence of a rule is its heading. Then follow what is forbidden, why, and what to do instead.
+    """
     return "\n\n".join(_rule(docstring) for _, docstring in rule_docs())
 
 

@@ -1,4 +1,4 @@
-"""The command line: `bench`."""
+"""The command line `bench`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `bench` and exit. A user's mistake is answered with one line, never with a traceback."""
+    """Run `bench` and exit. A user's error gives a one-line message without a traceback."""
     sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run `bench` and return its exit code: 0 done, 1 failed, 2 usage, 3 broken, 130 interrupted."""
+    """Run `bench` and return its exit code: 0 success, 1 failure, 2 wrong usage, 3 broken plugin, 130 interrupted."""
     import os
 
     import click
@@ -36,13 +36,13 @@ def invoke(arguments: list[str]) -> int:
         _print_error("stopped")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of stdout has closed the pipe; nothing more can be printed.
+        # The reader of stdout has closed the pipe, so the rest of the output is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except Exception as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
-        _print_error(f"internal error: {type(error).__name__}: {error} (BENCH_DEBUG=1 shows where)")
+        _print_error(f"internal error: {type(error).__name__}: {error} (set BENCH_DEBUG=1 to see the traceback)")
         return EXIT_BROKEN
     return code if isinstance(code, int) else EXIT_OK
 

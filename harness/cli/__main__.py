@@ -1,4 +1,4 @@
-"""`python -m harness.cli` is `bench`."""
+"""Run `bench` as `python -m harness.cli`."""
 
 from harness.cli import main
 

@@ -1,4 +1,4 @@
-"""The group of commands; each command's module is imported when it is called."""
+"""The group of all commands, which imports a command's module when the command is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness import __version__
 from harness.cli import config
 from harness.errors import UsageError, unknown_name_error
 
-#: Command → (module:attribute, summary). Summaries are here so that `bench --help` imports no command.
+#: Command → (module:attribute, summary). The summaries are here so that `bench --help` does not import the commands.
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank submissions by their results."),
@@ -19,15 +19,15 @@ COMMANDS = {
     "gate": ("harness.cli.gate:gate", "Decide whether A is better than B, pair by pair, as the runs go on."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
-    "calibrate": ("harness.cli.calibrate:command", "Make a workload's targets from tuned references."),
+    "calibrate": ("harness.cli.calibrate:command", "Compute a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "results": ("harness.cli.results:results", "Pack, unpack and verify record files."),
     "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "List, fetch, import and verify datasets."),
-    "hardware": ("harness.cli.hardware:command", "Print the hardware classes of this machine, and the declared ones."),
-    "plugins": ("harness.cli.plugins:command", "List plugins, with the errors of the broken ones."),
+    "hardware": ("harness.cli.hardware:command", "Print this machine's hardware classes and all declared classes."),
+    "plugins": ("harness.cli.plugins:command", "List plugins and the errors of broken ones."),
 }
 
 
@@ -59,7 +59,11 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="algorace")
 @click.option(
-    "-p", "blocked", multiple=True, metavar="no:NAME", help="Do not load a plugin (distribution, entry point or both)."
+    "-p",
+    "blocked",
+    multiple=True,
+    metavar="no:NAME",
+    help="Do not load the plugins with this distribution, entry point or DISTRIBUTION:ENTRY_POINT.",
 )
 @click.pass_context
 def app(context: click.Context, blocked: tuple[str, ...]) -> None:
@@ -71,6 +75,6 @@ def app(context: click.Context, blocked: tuple[str, ...]) -> None:
     """
     for name in blocked:
         if not name.startswith("no:"):
-            raise UsageError(f"-p {name} must begin with no:", fix=f"-p no:{name} blocks the plugin {name}")
+            raise UsageError(f"-p {name} must begin with no:", fix=f"write -p no:{name} to block the plugin {name}")
     context.obj = [name.removeprefix("no:") for name in blocked]
     context.default_map = config.read_default_map()

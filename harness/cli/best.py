@@ -1,4 +1,4 @@
-"""`bench best`: the configuration that reached a workload's target first."""
+"""`bench best`: print the configuration that reached a workload's target first."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 @click.command()
 @click.argument("workload", type=NameType("workload"))
 @folder_options
-@click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True)
+@click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> int:
-    """Print the configuration that reached a workload's target first, ready to copy.
+    """Print the configuration that reached a workload's target first, as a command.
 
-    It is the best of all single runs, runs with overrides included: a starting point and no verdict, since the luckiest
-    of many runs looks better than it is.
+    It is the best of all single runs, including runs with overrides. Use it only as a starting point: the best of many
+    runs overestimates the configuration.
     """
     query = LeaderboardQuery(by=by)
     names: set[str] = set()
@@ -38,7 +38,7 @@ def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> i
             if record.spec.workload.facts.name == workload:
                 summaries.append(summarize(record, query))
     check_workloads([workload], names)
-    # The target of an older version may have been an easier one.
+    # The target of an older version may be easier.
     newest, _ = keep_newest_versions(summaries)
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
@@ -50,19 +50,19 @@ def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> i
         result = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.result.value}
         print_json({"schema": SCHEMA, **result, "hparams": first.spec.hparams, "command": " ".join(command)})
         return EXIT_OK
-    # Seconds of two hardware classes cannot be compared, so the count is of one class.
-    rivals = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
+    # Seconds of two hardware classes cannot be compared, so only runs of this class are counted.
+    run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
     unit = f"{first.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(first.result.value)} {unit} to target"
     click.echo(_folded(command))
-    remark = f"# {amount}; best of {rivals} on {first.spec.hardware}; {first.run_id}"
+    remark = f"# {amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}"
     click.echo("\n" + text.wrap(remark, indent="#   "))
     click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(first.spec.hparams.items())))
     return EXIT_OK
 
 
 def _command_words(spec: RunSpec) -> list[str]:
-    """The command that runs this configuration again, as options with their values, every hyperparameter among them."""
+    """Return the command that runs this configuration again, with every hyperparameter, as a list of options."""
     words = ["bench run"]
 
     def add(option: str, value: object) -> None:
@@ -80,12 +80,12 @@ def _command_words(spec: RunSpec) -> list[str]:
 
 
 def _typed_name(name: str, load: str | None) -> str:
-    """What a user types for it: its file, for what is not installed."""
+    """Return the name on the command line: an installed name, or the path of a file that is not in a plugin."""
     return load if load and ".py:" in load else name
 
 
 def _folded(words: list[str]) -> str:
-    """A command on lines of the terminal's width, each continued by a backslash; on one line in a pipe."""
+    """Return a command in lines of the terminal's width, joined by backslashes; in one line in a pipe."""
     width = text.terminal_width()
     lines = [words[0]]
     for word in words[1:]:

@@ -1,4 +1,4 @@
-"""`bench calibrate`: targets, budgets and resolution of a workload from tuned references on seeds of their own."""
+"""`bench calibrate`: compute a workload's targets, budgets and resolution from runs of tuned references."""
 
 from __future__ import annotations
 
@@ -32,23 +32,29 @@ from harness.system.files import write_atomically
 
 @click.command("calibrate")
 @click.argument("workload", type=NameType("workload"))
-@click.option("--families", help="References to tune (a,b); those tagged 'family' that can run there when not given.")
-@click.option("--studies", type=click.IntRange(1), help="Fresh seeds of the best; the ruleset's when not given.")
-@click.option("--rates", type=click.IntRange(1), help="Learning rates tried per family; the ruleset's when not given.")
-@click.option("--variants/--no-variants", default=True, help="Run the best setting on the workload's variants too.")
+@click.option(
+    "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
+)
+@click.option(
+    "--studies", type=click.IntRange(1), help="Number of new seeds for the best setting (default: ruleset's)."
+)
+@click.option("--rates", type=click.IntRange(1), help="Number of learning rates per family (default: the ruleset's).")
+@click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("calibration"), show_default=True,
-    help="Where the calibration and the records it came from are written.",
+    help="Folder to which the calibration and its records are written.",
 )  # fmt: skip
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
-@click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
-@click.option("--dry-run", is_flag=True, help="Print the first trials and run nothing.")
+@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
+@click.option(
+    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+)
+@click.option("--dry-run", is_flag=True, help="Print the first trials without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
 @click.pass_obj
 def command(
@@ -69,11 +75,12 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Calibrate a workload: tune references, rerun the best on fresh seeds, write the targets that follow.
+    """Calibrate a workload: tune references, rerun the best setting on new seeds, and write the resulting targets.
 
-    A variant takes its base's best setting: from the base's calibration, where it alone is asked for.
+    A variant uses the best setting of its base workload. If only the variant is calibrated, the setting is read from
+    the base's calibration.
 
-    Tuning, fresh and leaderboard seeds never meet. Giving the same command again goes on.
+    The seeds of tuning, of calibration and of the leaderboard are disjoint. Running the same command again resumes.
     """
     registry = open_registry(blocked)
     (entry,) = resolve_workloads(workload, registry)

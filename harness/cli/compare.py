@@ -1,4 +1,4 @@
-"""`bench compare` and `bench diff`: two submissions, two runs."""
+"""`bench compare` and `bench diff`: compare two submissions, and show how two runs differ."""
 
 from __future__ import annotations
 
@@ -21,30 +21,32 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 @click.argument("b", type=NameType("submission"))
 @folder_options
 @click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
-@click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True)
-@click.option("--hardware", help="The hardware class, where the records have several.")
-@click.option("--ruleset", help="The ruleset, where the records have several.")
+@click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
+@click.option("--hardware", help="Hardware class to compare on, if the records have several.")
+@click.option("--ruleset", help="Ruleset to compare under, if the records have several.")
 @click.option(
     "--fail-if-slower-than", "limit", type=float, metavar="RATIO",
-    help="Exit with 1 when A is found slower than B by more than this ratio, such as 1.05.",
+    help="Exit with code 1 if A is slower than B by more than this ratio, such as 1.05.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(
     a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
     ruleset: str | None, limit: float | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Tell whether A is faster or slower than B, paired seed by seed, or inconclusive so far.
+    """Decide whether A is faster or slower than B, from runs paired by seed.
 
-    Under six pairs it is always inconclusive. The records should come from one session on one machine.
+    With fewer than six pairs the result is always inconclusive. All runs should be from one session on one machine.
     """
     if limit is not None and not limit >= 1:
-        raise UsageError(f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="such as 1.05")
+        raise UsageError(
+            f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
+        )
     loaded = list(records(runs, results, []))
     names = split_names(workloads)
     check_workloads(names, {record.spec.workload.facts.name for record in loaded})
     loaded = [record for record in loaded if not names or record.spec.workload.facts.name in names]
     both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
-    # A submission against itself has the same records on both sides: a ratio of 1 and no verdict.
+    # Comparing a submission with itself uses the same records twice, which gives a ratio of 1 and no verdict.
     result = compare_records(of_submission(both, a), of_submission(both, b), by)
     if as_json:
         print_json(comparison.comparison_json(result))
@@ -64,7 +66,7 @@ def compare(
 def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
     """Show how two runs differ: configuration, environment, outcome, curves.
 
-    A and B are paths, run_ids or their unique beginnings.
+    A and B are paths of runs, run_ids, or unique beginnings of run_ids.
     """
     first, second = (find_run(name, runs, results) for name in (a, b))
     if as_json:

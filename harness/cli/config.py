@@ -1,4 +1,4 @@
-"""Settings of the project file `bench.yaml`, below flags and environment variables."""
+"""Read settings from the project file `bench.yaml`, which flags and environment variables override."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.errors import UsageError, unknown_name_error
 
 PROJECT_FILE = "bench.yaml"
 
-#: The keys of the project file, and the commands whose option of that name they set.
+#: The keys of the project file, each with the commands whose option of the same name it sets.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
@@ -22,15 +22,15 @@ KEYS = {
     "runs": ("run", "gate", "leaderboard", "best", "compare", "diff", "report"),
     "results": ("leaderboard", "best", "compare", "diff", "report"),
 }
-#: Keys whose value is a whole number; that of the others is text.
+#: Keys whose value is an integer. The values of the other keys are text.
 _NUMBERS = frozenset({"studies", "seed", "threads"})
 
 
 def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
-    """The settings of the project file as click's `default_map`: option values by command.
+    """Return the settings of the project file as click's `default_map`: option values by command.
 
     Args:
-        path: the file; `bench.yaml` in the current folder when None. An absent file has no settings.
+        path: path of the file, which need not exist; `bench.yaml` in the current folder when None.
 
     Raises:
         UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of a wrong type.
@@ -44,10 +44,10 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = f"{path} cannot be read: {' '.join(str(error).split())}"
-        raise UsageError(problem, fix=f"{PROJECT_FILE} must be YAML, such as: seed: 7") from None
+        raise UsageError(problem, fix=f"write {PROJECT_FILE} as YAML, such as: seed: 7") from None
     if not isinstance(content, dict):
         problem = f"{path} must be a mapping of keys to values, not a {type(content).__name__}"
-        raise UsageError(problem, fix=f"known keys: {', '.join(sorted(KEYS))}")
+        raise UsageError(problem, fix=f"use the keys {', '.join(sorted(KEYS))}")
     commands: dict[str, dict[str, Any]] = {}
     for key, value in content.items():
         if key not in KEYS:
@@ -55,14 +55,14 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
             raise UsageError(f"{path}: {unknown_key.what}", fix=unknown_key.fix)
         if type(value) is not (int if key in _NUMBERS else str):
             problem = f"{path}: {key}: {value!r} must be {'a whole number' if key in _NUMBERS else 'text'}"
-            raise UsageError(problem, fix=f"such as {key}: {1 if key in _NUMBERS else 'NAME'}")
+            raise UsageError(problem, fix=f"write {key}: {1 if key in _NUMBERS else 'NAME'}")
         for command in KEYS[key]:
             commands.setdefault(command, {})[key] = value
     return commands
 
 
 def option_rows(context: click.Context) -> list[tuple[str, str, str]]:
-    """Every option of a command as (name, value, where the value comes from)."""
+    """Return every option of a command as (name, value, source of the value)."""
     origins = {
         "COMMANDLINE": "flag",
         "ENVIRONMENT": "environment",

@@ -23,7 +23,7 @@ DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
 
 
 class DatasetName(click.ParamType[str]):
-    """The name of a dataset, with shell completion."""
+    """A parameter that is the name of a dataset, with shell completion."""
 
     name = "name"
 
@@ -32,20 +32,20 @@ class DatasetName(click.ParamType[str]):
         return [CompletionItem(e.name, help=e.title) for e in entries if e.name.startswith(incomplete)]
 
 
-_only = click.option("--only", multiple=True, metavar="PATTERN", help="Only files that match, such as 'train*'.")
+_only = click.option("--only", multiple=True, metavar="PATTERN", help="Only files that match, for example 'train*'.")
 _accept = click.option(
     "--accept-checksum",
     is_flag=True,
-    help="Accept files of the right format that differ from the published ones; noted in provenance.json.",
+    help="Accept files with the right format that differ from the published ones; provenance.json records this.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def data() -> None:
-    """Datasets: list, fetch, import, verify.
+    """List, fetch, import and verify datasets.
 
-    They are stored in the folder BENCH_DATA, by default in the platform's cache folder.
+    Datasets are stored in the folder BENCH_DATA (default: a folder in the platform's cache folder).
     """
 
 
@@ -71,10 +71,12 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     "--from",
     "source",
     metavar="SOURCE",
-    help="A folder or a base URL instead of the published URLs.  [BENCH_DATA_SOURCE]",
+    help="Folder or base URL to use instead of the published URLs.  [BENCH_DATA_SOURCE]",
 )
 @_only
-@click.option("--tokens", metavar="N", help="Number of training tokens, such as 1B; all held-out ones are added.")
+@click.option(
+    "--tokens", metavar="N", help="Number of training tokens, such as 1B. All held-out files are also fetched."
+)
 @_accept
 @_json
 @click.pass_obj
@@ -87,9 +89,9 @@ def get(
     accept_checksum: bool,
     as_json: bool,
 ) -> None:
-    """Fetch datasets; when repeated, the command continues where it stopped."""
+    """Fetch datasets. When repeated, the command resumes where it stopped."""
     if tokens is not None and only:
-        raise UsageError("--tokens and --only both choose files", fix="give one of them")
+        raise UsageError("--tokens and --only both choose files", fix="leave out one of them")
     registry = _registry(blocked)
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     # All names are checked before the first download.
@@ -107,7 +109,7 @@ def get(
 @click.argument("name", type=DatasetName())
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_only
-@click.option("--copy", is_flag=True, help="Copy files rather than link to them.")
+@click.option("--copy", is_flag=True, help="Copy files instead of linking to them.")
 @_accept
 @_json
 @click.pass_obj
@@ -133,19 +135,22 @@ def import_(
 @_json
 @click.pass_obj
 def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, ...], as_json: bool) -> int:
-    """Verify the named datasets, or all installed ones; exit code 1 if a file is missing or damaged."""
+    """Verify the named datasets, or all installed datasets.
+
+    The exit code is 1 if a file is missing or damaged.
+    """
     registry = _registry(blocked)
     if names:
         entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     else:
         entries = [entry for entry in registry.datasets() if _count(entry)]
         if not entries and not as_json:
-            note(f"no dataset is in {manage.data_folder()}")
+            note(f"no dataset is installed in {manage.data_folder()}")
     results: list[DatasetStates] = []
     for entry in entries:
         with _progress(entry, verb="checking") as progress:
             states = manage.verify(entry, only, progress)
-        # Missing files matter only in datasets that were named: few users have all hundred files of a large one.
+        # Without names, missing files are not reported, since few users have all files of a large dataset.
         results.append((entry, states if names else [state for state in states if state.state != "missing"]))
     _show(results, as_json)
     return EXIT_OK if all(state.good for _, states in results for state in states) else EXIT_FAILED
@@ -159,12 +164,12 @@ def _registry(blocked: list[str] | None) -> Registry:
 
 
 def _count(entry: DatasetEntry) -> int:
-    """The number of installed files and folders of a dataset."""
+    """Return the number of installed files and folders of a dataset."""
     return len(entry.files) + len(entry.folders) - len(manage.missing_names(entry))
 
 
 def _installed_share(entry: DatasetEntry) -> str:
-    """How much of a dataset is installed, by names and sizes."""
+    """Return a text that says how many files of a dataset are installed, judged by their names and sizes."""
     installed, total = _count(entry), len(entry.files) + len(entry.folders)
     if damaged := _damaged(entry):
         return f"damaged: {damaged[0]}" + (f" and {len(damaged) - 1} more" if len(damaged) > 1 else "")
@@ -172,7 +177,7 @@ def _installed_share(entry: DatasetEntry) -> str:
 
 
 def _size(size: int) -> str:
-    """Bytes with their unit; empty when unknown.
+    """Format a number of bytes with a unit; empty for 0, which means unknown.
 
     >>> _size(26_421_880), _size(29_515), _size(0)
     ('26.4 MB', '29.5 kB', '')
@@ -209,7 +214,7 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
 
 
 def _damaged(entry: DatasetEntry) -> list[str]:
-    """Names of the files of the wrong size, or of the notes if these cannot be read."""
+    """Return the names of the files with a wrong size, or of the provenance file if it cannot be read."""
     try:
         return list(manage.size_mismatches(entry))
     except DataError:
@@ -231,7 +236,7 @@ def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
 
 @contextmanager
 def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
-    """A progress bar per file on a terminal; elsewhere one line per file."""
+    """Provide a function that shows progress: a bar per file on a terminal, elsewhere one line per file."""
     if not supports_color(sys.stderr):
         yield _Lines(entry, verb)
         return
@@ -244,7 +249,7 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
 
         def report(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
-                # Only the current file is drawn: a dataset may have a hundred.
+                # Only the current file is drawn, since a dataset may have a hundred files.
                 for task in tasks.values():
                     bars.update(task, visible=False)
                 tasks[name] = bars.add_task(f"{entry.name}/{name}", total=total)
@@ -254,7 +259,7 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
 
 
 class _Lines:
-    """One line at the beginning of each file."""
+    """A progress function that prints one line at the beginning of each file."""
 
     def __init__(self, entry: DatasetEntry, verb: str) -> None:
         self._entry = entry

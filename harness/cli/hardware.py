@@ -1,4 +1,4 @@
-"""`bench hardware`: the hardware classes of this machine, and the declared ones."""
+"""`bench hardware`: print this machine's hardware classes and all declared classes."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from harness.report import text
 @click.command()
 @click.option(
     "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Processor threads of a trial; part of the class of a processor.",
+    help="Number of processor threads per trial; part of a processor's class.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(threads: int, as_json: bool) -> int:
-    """Print the hardware classes of this machine and the declared ones.
+    """Print this machine's hardware classes and all declared classes.
 
-    Results compare within a class and never across classes. Undeclared hardware is a class of its own.
+    Results can be compared only within a class. Each kind of undeclared hardware is a separate class.
     """
-    here = _here(threads)
+    machine_rows = _machine_rows(threads)
     if as_json:
-        print_json({"schema": SCHEMA, "here": here, "declared": _declared()})
+        print_json({"schema": SCHEMA, "here": machine_rows, "declared": _declared_rows()})
         return EXIT_OK
     click.echo("this machine")
     rows = [["class", "for", "declared", "recognised by"]]
-    rows += [[row["class"], row["for"], "yes" if row["declared"] else "no", row["by"]] for row in here]
+    rows += [[row["class"], row["for"], "yes" if row["declared"] else "no", row["by"]] for row in machine_rows]
     click.echo(text.columns(rows))
     gpus = detect.all_gpus()
     if gpus:
         click.echo(f"\nGPUs, read through {detect.find_driver().name}")
         click.echo(text.columns(_gpu_rows(), right_aligned=frozenset({2, 4, 5, 6})))
     else:
-        click.echo("\nno GPU: no driver of NVIDIA or AMD answers")
+        click.echo("\nno GPU: no NVIDIA or AMD driver responds")
     click.echo("\ndeclared GPUs")
     table = [["classes", "the driver's name", "GiB", "bf16 TFLOP/s"]]
-    for card in _declared():
+    for card in _declared_rows():
         low, high = card["memory_gib"]
         peak = f"{card['bfloat16_tflops']:g}"
         table.append([", ".join(card["classes"]), " or ".join(card["names"]), f"{low:g}–{high:g}", peak])
     click.echo(text.columns(table, right_aligned=frozenset({3})))
-    for line in {detect.untested_warning(row["device"]) for row in here} - {""}:
+    for line in {detect.untested_warning(row["device"]) for row in machine_rows} - {""}:
         note(line)
     return EXIT_OK
 
 
-def _here(threads: int) -> list[dict[str, Any]]:
-    """The possible classes of a run on this machine: the processor, one GPU, all visible GPUs."""
+def _machine_rows(threads: int) -> list[dict[str, Any]]:
+    """Return the possible classes of a run on this machine: the processor, one GPU, all visible GPUs."""
     visible = len(detect.run_gpus("cuda", len(detect.all_gpus())))
     runs = [("cpu", 1, f"--threads {threads}")]
     runs += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]
@@ -78,7 +78,7 @@ def _gpu_rows() -> list[list[str]]:
     return rows
 
 
-def _declared() -> list[dict[str, Any]]:
+def _declared_rows() -> list[dict[str, Any]]:
     return [
         {
             "card": card,

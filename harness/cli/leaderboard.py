@@ -1,4 +1,4 @@
-"""`bench leaderboard`: submissions ranked, in five formats."""
+"""`bench leaderboard`: rank submissions and print the result in one of five formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import print_json, supports_color
-from harness.cli.record_folders import MAKES_SOME, check_workloads, folder_options, records, references
+from harness.cli.record_folders import RUN_FIRST, check_workloads, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
@@ -23,7 +23,7 @@ from harness.scoring.summary import LeaderboardQuery, Level, parse_metric_budget
 from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 FORMATS = ("table", "md", "csv", "json", "html")
-#: How a terminal decorates a leaderboard.
+#: Styles of a leaderboard on a terminal.
 COLOURED = Palette(
     title=partial(click.style, bold=True),
     heading=partial(click.style, dim=True),
@@ -34,15 +34,15 @@ COLOURED = Palette(
 
 @click.command()
 @folder_options
-@click.option("--by", default="time", show_default=True, help="time, examples, steps or metric@BUDGET.")
+@click.option("--by", default="time", show_default=True, help="Rank by time, examples, steps or metric@BUDGET.")
 @click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
 @click.option(
     "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,
-    help="Recompute at an easier or a harder target.",
+    help="Recompute the results at an easier or a harder target.",
 )  # fmt: skip
-@click.option("--reference", help="Submission that anchors the scores (default: the one tagged `reference`).")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--reference", help="Reference of the scores (default: the submission tagged `reference`).")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as --format json does.")
 @click.pass_obj
 def leaderboard(
@@ -78,14 +78,14 @@ def leaderboard(
 def leaderboard_query(
     by: str, level: Level, *, workloads: Sequence[str], tier: str | None, references: tuple[str, ...]
 ) -> LeaderboardQuery:
-    """The query that options ask for.
+    """Return the query for the values of the command's options.
 
     Raises:
-        UsageError: an unknown `--by`, or a target level for a metric at a budget.
+        UsageError: `--by` is unknown, or `--target` was given for a metric at a budget.
     """
     metric = parse_metric_budget(by.removeprefix("metric@")) if by.startswith("metric@") else None
     if metric is not None and level != "main":
-        raise UsageError(f"--by {by} --target {level}: a metric at a budget has no target", fix="omit --target")
+        raise UsageError(f"--by {by} --target {level}: a metric at a budget has no target", fix="leave out --target")
     axes: dict[str, Axis] = {axis: axis for axis in RANKED_AXES}
     if metric is None and by not in axes:
         raise unknown_name_error("--by", by, [*axes, "metric@budget"])
@@ -102,5 +102,5 @@ def leaderboard_query(
 def _no_runs(boards: Sequence[Leaderboard]) -> str:
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
     if not reasons:
-        return f"no finished runs; {MAKES_SOME}"
+        return f"no finished runs; {RUN_FIRST}"
     return "no finished runs" + "".join(f"; {count} left out ({reason})" for reason, count in reasons.items())

@@ -1,4 +1,4 @@
-"""`bench list`: the installed workloads, submissions and parts."""
+"""`bench list`: list the installed workloads, submissions and parts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def command(blocked: list[str], tier: str | None, as_json: bool) -> None:
 
 
 def submission_json(entry: SubmissionEntry, registry: Registry) -> dict[str, Any]:
-    """A submission as `bench list --json` and `bench show --json` print it."""
+    """Return the data that `bench list --json` and `bench show --json` print for a submission."""
     composition = _try_to_compose(entry, registry)
     parts = composition.parts if composition else ()
     titles = {source.title for source in entry.sources}
@@ -93,7 +93,7 @@ def _sources_json(sources: tuple[Source, ...]) -> list[dict[str, Any]]:
 
 
 def _try_to_compose(entry: SubmissionEntry, registry: Registry) -> Composition | None:
-    """The composition; None where a part is missing, which is an error only when the submission is run."""
+    """Return the composition, or None if a part is missing, which is an error only when the submission is run."""
     try:
         return compose(entry, registry)
     except BenchError:

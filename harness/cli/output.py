@@ -1,4 +1,4 @@
-"""How commands print: data to stdout, everything else to stderr."""
+"""Print data to stdout and messages to stderr."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def note(message: str) -> None:
 
 
 def supports_color(stream: Any = None) -> bool:
-    """Whether a stream (stderr when None) may get colours: it is a terminal, or `FORCE_COLOR` is set.
+    """Return whether output to a stream is coloured: it is a terminal or `FORCE_COLOR` is set, and not `NO_COLOR`.
 
-    `NO_COLOR` forbids colours.
+    Args:
+        stream: the stream; stderr when None.
     """
     if os.environ.get("NO_COLOR"):
         return False

@@ -1,4 +1,4 @@
-"""`bench plugins`: the installed plugins, with the errors of the broken ones."""
+"""`bench plugins`: list the installed plugins, and the errors of broken ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.report import text
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
-    """List plugins, with the errors of the broken ones."""
+    """List plugins and the errors of broken ones."""
     registry = load_registry(block=blocked, refresh=refresh)
     if as_json:
         rows = [

@@ -1,4 +1,4 @@
-"""The folders of records that commands read, and the records of a submission, group or run among them."""
+"""Read the folders of records for commands, and select the records of a submission, group or run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from harness.storage.records import iter_records, read_record
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: The fix where there are no results.
-MAKES_SOME = "bench run … makes some"
+#: Fix for missing results.
+RUN_FIRST = "run trials with bench run"
 
 
 def folder_options(command: F) -> F:
-    """`--runs` and `--results`."""
+    """Add the options `--runs` and `--results` to a command."""
     runs = click.option(
         "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
         help="Folder of local runs.",
@@ -37,25 +37,28 @@ def folder_options(command: F) -> F:
 
 
 def existing_folders(runs: Path, results: Path) -> list[Path]:
-    """The folders that exist.
+    """Return those of the two folders that exist.
 
     Raises:
-        StoreError: neither exists.
+        StoreError: neither folder exists.
     """
     folders = [folder for folder in (runs, results) if folder.is_dir()]
     if not folders:
-        raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=MAKES_SOME)
+        raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=RUN_FIRST)
     return folders
 
 
 def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
-    """Records of runs to a target, one at a time; at the end a note for each file that cannot be read.
+    """Yield the records of runs to a target, then print a note for each file that cannot be read.
 
-    Trials for tuning or calibration are not results and are skipped.
+    Trials for tuning or calibration are skipped.
 
     Args:
-        problems: receives one line for each file that cannot be read.
-        staged: receives the records of rulesets that choose or draw a stop, which have tables of their own.
+        runs: folder of local runs.
+        results: folder of published records.
+        problems: list to which a one-line message is appended for each file that cannot be read.
+        staged: list to which the records of rulesets that choose or draw a stop are appended, since they are shown in
+            separate tables; they are skipped when None.
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
@@ -65,32 +68,45 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
         elif spec.purpose == "score" and spec.stop is None:
             yield record
     for problem in problems:
-        note(f"left out: {problem}")
+        note(f"skipped: {problem}")
 
 
 def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
-    """Refuse names of workloads that no record has.
+    """Refuse names of workloads without a record.
+
+    Args:
+        names: names of workloads.
+        known: names of the workloads that have a record.
 
     Raises:
-        UsageError: the first unknown name.
+        UsageError: a name is unknown.
     """
     for name in sorted(names):
         if name not in known:
             raise unknown_name_error("workload among the results", name, known)
 
 
-def references(blocked: Sequence[str] | None, named: str | None) -> tuple[str, ...]:
-    """Names of the submissions that may anchor the scores: the named one, or those tagged as references."""
-    if named:
-        return (named,)
+def references(blocked: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
+    """Return the names of the submissions that may be the reference of the scores.
+
+    Args:
+        blocked: plugins that are not read.
+        name: the value of `--reference`; all submissions with the tag `reference` when None.
+    """
+    if name:
+        return (name,)
     return tuple(entry.name for entry in open_registry(blocked).submissions() if REFERENCE_TAG in entry.tags)
 
 
 def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None) -> list[Record]:
-    """Records of one hardware class and ruleset.
+    """Return the records of one hardware class and one ruleset.
+
+    Args:
+        group: the records.
+        hardware, ruleset: the chosen hardware class and ruleset; None if the records have only one.
 
     Raises:
-        UsageError: there are several and none was chosen, or the chosen one has no records.
+        UsageError: the records have several classes or rulesets and none was chosen, or the chosen one has no records.
     """
     choices = (
         ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in group}),
@@ -98,41 +114,50 @@ def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None
     )
     for kind, kinds, flag, chosen, names in choices:
         if chosen is None and len(names) > 1:
-            raise UsageError(f"records of several {kinds}", fix=f"{flag} one of {', '.join(sorted(names))}")
+            raise UsageError(f"records of several {kinds}", fix=f"add {flag} with one of {', '.join(sorted(names))}")
         if chosen is not None and chosen not in names:
             raise unknown_name_error(kind, chosen, names)
     return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
 def of_submission(candidates: Sequence[Record], name: str) -> list[Record]:
-    """Records of a submission by `name` or `name@version`, each also with `#` and the beginning of its source hash.
+    """Return the records of one version and source of a submission.
+
+    Args:
+        candidates: the records.
+        name: `name` or `name@version`, optionally followed by `#` and the beginning of the source hash.
 
     Raises:
-        UsageError: there are no records, or records of several versions or sources.
+        UsageError: the submission has no records, or has records of several versions or sources.
     """
     plain, _, source = name.partition("#")
-    chosen = [
+    matching_records = [
         r
         for r in candidates
         if plain in (r.spec.submission.id, r.spec.submission.name) and r.spec.submission.source_hash.startswith(source)
     ]
-    versions = sorted({r.spec.submission.id for r in chosen})
-    if not chosen:
+    versions = sorted({r.spec.submission.id for r in matching_records})
+    if not matching_records:
         raise unknown_name_error("submission among the results", name, {r.spec.submission.name for r in candidates})
     if len(versions) > 1:
-        raise UsageError(f"{name} has records of several versions", fix=f"one of {', '.join(versions)}")
-    sources = sorted({f"{plain}#{r.spec.submission.source_hash[:6]}" for r in chosen})
+        raise UsageError(f"{name} has records of several versions", fix=f"choose one of {', '.join(versions)}")
+    sources = sorted({f"{plain}#{r.spec.submission.source_hash[:6]}" for r in matching_records})
     if len(sources) > 1:
-        raise UsageError(f"{name} was edited between its runs", fix=f"name one source: {', '.join(sources)}")
-    return chosen
+        raise UsageError(f"{name} was edited between its runs", fix=f"choose one of {', '.join(sources)}")
+    return matching_records
 
 
 def find_run(name: str, runs: Path, results: Path) -> Record:
-    """A run by the path of its folder or record, packed or not, or by its run_id or a unique beginning of that.
+    """Return the record of one run.
+
+    Args:
+        name: path of the run's folder or of its record, packed or not; or a unique beginning of its run_id.
+        runs: folder of local runs.
+        results: folder of published records.
 
     Raises:
-        UsageError: no run or several runs begin so.
-        StoreError: its record cannot be read.
+        UsageError: no run, or several runs, match the name.
+        StoreError: the record cannot be read.
     """
     path = Path(name)
     if path.is_dir() and (path / layout.RECORD).exists():
@@ -149,7 +174,8 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
     if len(matches) == 1:
         return next(iter(matches.values()))
     if matches:
-        raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=f"one of {', '.join(sorted(matches)[:5])}")
+        fix = f"choose one of {', '.join(sorted(matches)[:5])}"
+        raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=fix)
     for problem in problems:
-        note(f"left out: {problem}")
-    raise UsageError(f"no run {name!r} among {count}", fix="give a path, a run_id or its beginning")
+        note(f"skipped: {problem}")
+    raise UsageError(f"no run {name!r} among {count} records", fix="give a path, a run_id or the beginning of a run_id")

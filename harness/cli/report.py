@@ -1,4 +1,4 @@
-"""`bench report`: one HTML file with tables and curves."""
+"""`bench report`: write one HTML file with tables and curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import note
-from harness.cli.record_folders import MAKES_SOME, check_workloads, folder_options, records, references
+from harness.cli.record_folders import RUN_FIRST, check_workloads, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
@@ -21,14 +21,14 @@ from harness.system.files import write_atomically, write_error
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @folder_options
 @click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
-@click.option("--reference", help="Submission that anchors the scores (default: the one tagged `reference`).")
+@click.option("--reference", help="Reference of the scores (default: the submission tagged `reference`).")
 @click.pass_obj
 def report(
     blocked: list[str], out: Path, runs: Path, results: Path, workloads: tuple[str, ...], reference: str | None
 ) -> None:
-    """Write OUT, one HTML file that needs no network."""
+    """Write OUT, an HTML file with tables and curves that can be opened without a network."""
     if out.suffix not in (".html", ".htm"):
-        raise UsageError(f"{out} must end in .html", fix=f"bench report {out.with_suffix('.html')}")
+        raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     query = LeaderboardQuery(workloads=frozenset(split_names(workloads)), references=references(blocked, reference))
     problems: list[str] = []
     staged: list[Record] = []
@@ -48,4 +48,4 @@ def report(
     except OSError as error:
         raise write_error(out, error) from error
     write_atomically(out, page.encode())
-    note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {MAKES_SOME}"))
+    note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {RUN_FIRST}"))

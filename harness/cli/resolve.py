@@ -1,4 +1,4 @@
-"""The plugin registry, `NAME=VALUE` flags and shell completion, shared by commands."""
+"""Open the plugin registry, parse `NAME=VALUE` flags and complete names in the shell, for several commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.plugins.registry import Registry, load_registry
 
 
 def open_registry(blocked: Sequence[str] | None) -> Registry:
-    """What the plugins offer, with a line to stderr for every name on a block list that blocks nothing."""
+    """Read the plugins and print the registry's warnings to stderr."""
     registry = load_registry(block=blocked or [])
     for warning in registry.warnings:
         note(f"warning: {warning}")
@@ -23,10 +23,14 @@ def open_registry(blocked: Sequence[str] | None) -> Registry:
 
 
 def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str]:
-    """The values of a repeated flag of the form `NAME=VALUE`, by name.
+    """Return the values of a repeated flag of the form `NAME=VALUE`, by name.
+
+    Args:
+        pairs: the values of the flag.
+        flag: the flag, for messages.
 
     Raises:
-        UsageError: it is not of that form.
+        UsageError: a value is not of this form.
 
     >>> parse_assignments(["lr=3e-4"], "--set")
     {'lr': '3e-4'}
@@ -36,16 +40,16 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             example = "lr=3e-4" if flag == "--set" else "address=auto"
-            raise UsageError(f"{flag} {pair} must be of the form NAME=VALUE", fix=f"such as {flag} {example}")
+            raise UsageError(f"{flag} {pair} must be of the form NAME=VALUE", fix=f"write for example {flag} {example}")
         values[name.strip()] = value.strip()
     return values
 
 
 class NameType(click.ParamType[str]):
-    """A name with shell completion.
+    """A parameter that is a name, with shell completion.
 
     Args:
-        kind: `submission` or `workload`.
+        kind: `submission` or `workload`, the kind of names to complete.
     """
 
     name = "name"
@@ -57,7 +61,7 @@ class NameType(click.ParamType[str]):
         registry = load_registry()
         entries: Sequence[SubmissionEntry | WorkloadEntry]
         entries = registry.submissions() if self._kind == "submission" else registry.workloads()
-        # In a list such as `wsd,adamw`, the last name is the one being typed.
+        # In a list such as `wsd,adamw`, the last name is completed.
         done, comma, last = incomplete.rpartition(",")
         return [
             CompletionItem(f"{done}{comma}{entry.name}", help=entry.summary)

@@ -18,10 +18,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def results() -> None:
-    """Record files: pack, unpack, verify.
+    """Pack, unpack and verify record files.
 
-    A shard holds the records of one folder, compressed and byte for byte. Every command that takes a folder of records
-    reads shards and plain files alike.
+    A shard is a compressed file with the records of one folder. Every command that takes a folder of records reads both
+    shards and plain files.
     """
 
 
@@ -31,8 +31,8 @@ def results() -> None:
 def pack(folder: Path, as_json: bool) -> int:
     """Pack the records below FOLDER into shards.
 
-    Each subfolder with new records gets one new shard; shards that exist do not change. A plain file is removed once
-    its shard is on disk and was read back. Run folders and damaged records stay as they are.
+    Each subfolder with new records gets one new shard. Existing shards do not change. A plain file is removed when its
+    shard has been written to disk and read back. Run folders and damaged records do not change.
     """
     return _show(folder, packing.pack(folder), "packed", as_json)
 
@@ -43,8 +43,8 @@ def pack(folder: Path, as_json: bool) -> int:
 def unpack(folder: Path, as_json: bool) -> int:
     """Write the record files of the shards below FOLDER, byte for byte.
 
-    A shard is removed once all its files are on disk. It stays, and nothing of it is written, where a file exists
-    with other content.
+    A shard is removed when all its files have been written. If one of its files exists with other content, no file of
+    the shard is written and the shard is not removed.
     """
     return _show(folder, packing.unpack(folder), "unpacked", as_json)
 
@@ -55,28 +55,28 @@ def unpack(folder: Path, as_json: bool) -> int:
 def verify(folder: Path, as_json: bool) -> int:
     """Check every record below FOLDER, packed or not.
 
-    Checked are the SHA-256 of shards and packed files, each record's content hash and its run id. The exit code is 1
-    if anything is wrong.
+    The command checks the SHA-256 of shards and packed files, and the content hash and run id of each record. The exit
+    code is 1 if there is a problem.
     """
     return _show(folder, verification.verify(folder), "verified", as_json)
 
 
 def _show(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: bool) -> int:
-    """Print what was done, a line per folder as it is done, and the problems."""
-    done: list[FolderReport] = []
+    """Print a line and the problems for each folder as it is finished, then the totals; return the exit code."""
+    finished_reports: list[FolderReport] = []
     for report in reports:
-        done.append(report)
+        finished_reports.append(report)
         if report.records and not as_json:
             click.echo(f"{verb} {_count(report.records, 'record')} of {report.folder}")
         for problem in report.problems:
             note(problem)
-    total = sum(report.records for report in done)
+    total = sum(report.records for report in finished_reports)
     if as_json:
-        print_json({"schema": SCHEMA, "folder": str(folder), "records": total, "folders": done})
+        print_json({"schema": SCHEMA, "folder": str(folder), "records": total, "folders": finished_reports})
     else:
-        shards = sum(len(report.shards) for report in done)
+        shards = sum(len(report.shards) for report in finished_reports)
         click.echo(f"{verb} {_count(total, 'record')}, {_count(shards, 'shard')}")
-    return EXIT_FAILED if any(report.problems for report in done) else EXIT_OK
+    return EXIT_FAILED if any(report.problems for report in finished_reports) else EXIT_OK
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""`bench rulesets`: the rulesets under which trials can run."""
+"""`bench rulesets`: list the rulesets under which trials can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench run`: its options, and the summary that it prints."""
+"""`bench run`: parse the options, run the trials, and print a summary."""
 
 from __future__ import annotations
 
@@ -30,62 +30,70 @@ from harness.plugins.registry import Registry
 from harness.report import text
 from harness.storage.layout import RECORD, run_id
 
-#: Failed trials that a summary lists.
-LISTED = 20
+#: Maximum number of failed trials that a summary lists.
+MAX_LISTED_FAILURES = 20
 
 
 @click.command()
 @click.argument("sweep", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[SWEEP.yaml]")
 @click.option(
     "-s", "--submission", "submissions", multiple=True, type=NameType("submission"),
-    help="Names (a,b), a file ./mine.py[:Name], a class torch.optim:Adam, or parts adamw+wsd.",
+    help="Comma-separated submissions: names, files ./mine.py[:Name], classes torch.optim:Adam, or parts adamw+wsd.",
 )  # fmt: skip
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Names (a,b), a file ./task.py, or tier:cpu.",
+    help="Comma-separated workloads: names, files ./task.py, or tier:cpu for a tier.",
 )  # fmt: skip
 @click.option(
     "--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True,
-    help="The rules to run under (bench rulesets), or a file ./mine.yaml.",
+    help="Name of a ruleset (bench rulesets), or a file ./mine.yaml.",
 )  # fmt: skip
-@click.option("--studies", type=click.IntRange(1), envvar="BENCH_STUDIES", help="Independent repetitions.")
+@click.option("--studies", type=click.IntRange(1), envvar="BENCH_STUDIES", help="Number of independent repetitions.")
 @click.option("--seed", type=int, default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter (unranked).")
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Processor threads of a trial; part of the hardware class.",
+    help="Number of processor threads per trial; part of the hardware class.",
 )  # fmt: skip
 @click.option(
     "--gpus", "--ranks", "ranks", type=click.IntRange(1), default=1, show_default=True,
-    help="Devices that share a trial; on the CPU, processes.",
+    help="Number of GPUs that share a trial; on the CPU, number of processes.",
 )  # fmt: skip
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
+@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
 @click.option(
     "--executor-option", "executor_options", multiple=True, metavar="NAME=VALUE",
-    help="The executor's own, such as address=auto for ray.",
+    help="Set an option of the executor, such as address=auto for ray.",
 )  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
-@click.option("--retry-failed", is_flag=True, help="Start anew what crashed, was rejected or ran out of something.")
-@click.option("--force", is_flag=True, help="Start anew; what is there is kept under superseded/.")
-@click.option("--prune", is_flag=True, help="End hopeless trials at half their budget; counted as missed (unranked).")
-@click.option("--smoke", is_flag=True, help="A few steps of everything (unranked).")
-@click.option("--profile", is_flag=True, help="Take the time apart: data, forward, backward, optimizer (unranked).")
-@click.option("--deterministic", is_flag=True, help="Deterministic kernels on a GPU; slower.")
-@click.option("--allow-slow", is_flag=True, help="Run a GPU workload on the CPU.")
-@click.option("--in-process", is_flag=True, help="Run in this process, for a debugger.")
-@click.option("--dry-run", is_flag=True, help="Print the trials and run nothing.")
-@click.option("--show-config", is_flag=True, help="Print every setting and where it comes from.")
+@click.option(
+    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+)
+@click.option(
+    "--retry-failed", is_flag=True, help="Rerun trials that crashed, were rejected, timed out or ran out of memory."
+)
+@click.option("--force", is_flag=True, help="Rerun finished trials; their files are moved to superseded/.")
+@click.option(
+    "--prune", is_flag=True, help="End hopeless trials at half their budget; they count as missed (unranked)."
+)
+@click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (unranked).")
+@click.option(
+    "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (unranked)."
+)
+@click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
+@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
+@click.option("--dry-run", is_flag=True, help="Print the trials without running them.")
+@click.option("--show-config", is_flag=True, help="Print every option, its value and the source of the value.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @click.pass_context
 def run(context: click.Context, /, sweep: Path | None, show_config: bool, **values: Any) -> int:
-    """Run submissions on workloads, or the plan in a file.
+    """Run submissions on workloads, or the plan in a sweep file.
 
-    Giving the same command again keeps what has finished and goes on with what has not.
+    Running the same command again skips finished trials and resumes the others.
     """
     if show_config:
         click.echo(text.columns([list(row) for row in config.option_rows(context)]))
@@ -95,12 +103,12 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     options = RunOptions(**values)
     for names, noun, flag in ((options.submissions, "submissions", "-s"), (options.workloads, "workloads", "-w")):
         if not names:
-            raise UsageError(f"no {noun} named", fix=f"{flag} NAME, or a sweep file with the key {noun}")
+            raise UsageError(f"no {noun} named", fix=f"add {flag} NAME, or give a sweep file with the key {noun}")
     registry = open_registry(context.obj)
     phased_plan = options.plan(registry)
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):
         note(line)
-    registry.executor(options.executor)  # an unknown executor is an error in a dry run, too
+    registry.executor(options.executor)  # raises an error for an unknown executor also in a dry run
     if options.dry_run:
         _print_plan(phased_plan, options)
         return EXIT_OK
@@ -114,7 +122,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of `bench run`, one field for each; a sweep file sets the same ones."""
+    """The options of `bench run`, one field per option. A sweep file sets the same options."""
 
     submissions: tuple[str, ...]
     workloads: tuple[str, ...]
@@ -141,7 +149,7 @@ class RunOptions:
     as_json: bool
 
     def plan(self, registry: Registry) -> PhasedPlan:
-        """The trials of these options.
+        """Plan the trials for these options.
 
         Raises:
             UsageError, DataError: see `harness.plan`.
@@ -165,7 +173,7 @@ class RunOptions:
         )
 
     def execution(self) -> ExecutionOptions:
-        """What an executor is told."""
+        """Return the options that are passed to the executor."""
         assignments = parse_assignments(self.executor_options, "--executor-option")
         return ExecutionOptions(
             force=self.force,
@@ -177,10 +185,11 @@ class RunOptions:
 
 
 def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> list[TrialSummary]:
-    """How every trial ended, in the order of the plan whatever the order in which they ended."""
+    """Run the trials and return their summaries in the order of the plan."""
     execution, total = options.execution(), len(phased_plan) + phased_plan.pending
     if execution.in_process and total > 1:
-        raise UsageError(f"--in-process runs one trial, and these are {total}", fix="name one of each")
+        problem = f"--in-process runs one trial, and the plan has {total}"
+        raise UsageError(problem, fix="give one submission, one workload and --studies 1")
     with watch_trials(registry, total) as watcher:
         summaries = list(
             run_to_summaries(
@@ -193,22 +202,22 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
             )
         )
     if phased_plan.pending_pairs and has_unfinished(summaries):
-        note("a stop is chosen when all tuning trials have ended: give the same command again")
+        note("a stop is chosen when all tuning trials have ended; run the same command again")
     return _sort_as_planned(summaries, phased_plan)
 
 
 def _sort_as_planned(summaries: Iterable[TrialSummary], phased_plan: PhasedPlan) -> list[TrialSummary]:
-    """Summaries in the order of the plan: the first phase's, then the second's, trial by trial."""
-    places = {run_id(spec): place for place, spec in enumerate(phased_plan)}
-    pairs = {(pair.submission.name, pair.workload.name): place for place, pair in enumerate(phased_plan.pending_pairs)}
+    """Sort summaries in the order of the plan: those of the first phase, then those of the second, trial by trial."""
+    phase1_index = {run_id(spec): index for index, spec in enumerate(phased_plan)}
+    pairs = {(pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)}
 
-    def place(summary: TrialSummary) -> tuple[int, ...]:
-        if summary.run_id in places:
-            return (0, places[summary.run_id])
+    def sort_key(summary: TrialSummary) -> tuple[int, ...]:
+        if summary.run_id in phase1_index:
+            return (0, phase1_index[summary.run_id])
         spec = summary.spec
         return (1, spec.study, spec.trial, pairs.get((spec.submission.name, spec.workload.facts.name), len(pairs)))
 
-    return sorted(summaries, key=place)
+    return sorted(summaries, key=sort_key)
 
 
 def _untested_warnings(phased_plan: PhasedPlan) -> list[str]:
@@ -216,20 +225,20 @@ def _untested_warnings(phased_plan: PhasedPlan) -> list[str]:
     return [f"warning: {line}" for line in map(detect.untested_warning, devices) if line]
 
 
-# --- what is printed ----------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------
 
 
 def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     specs = phased_plan.phase1
     estimates = Estimates([folder for folder in (options.runs, Path("results")) if folder.is_dir()])
     if options.as_json:
-        planned = [{"run_id": run_id(spec), "seconds": estimates.of(spec), "spec": spec} for spec in specs]
+        planned = [{"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs]
         print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
         return
     rows = [["run", "submission", "workload", "for", "study", "trial", "device", "about", "hyperparameters"]]
     for spec in specs:
         hparams = " ".join(f"{name}={value}" for name, value in spec.hparams.items())
-        seconds = estimates.of(spec)
+        seconds = estimates.median_seconds(spec)
         row = [run_id(spec), spec.submission.name, spec.workload.facts.id, spec.purpose, str(spec.study)]
         row += [str(spec.trial), spec.device, "?" if seconds is None else text.seconds(seconds), hparams]
         rows.append(row)
@@ -237,42 +246,42 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     execution = options.execution()
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
     jobs = options.jobs or _parallel_trials(specs)
-    total, without_estimate = estimates.total(unfinished, jobs)
-    pending = f", then {phased_plan.pending} to the stops that these choose" if phased_plan.pending else ""
+    total, without_estimate = estimates.total_seconds(unfinished, jobs)
+    pending = f", then {phased_plan.pending} to the stops that are chosen from these" if phased_plan.pending else ""
     estimate = ""
     if without_estimate < len(unfinished):
-        estimate = f"; about {text.seconds(total)} at {jobs} at once, by earlier records"
+        estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"
     finished = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
-        note(f"no earlier record for {without_estimate} of them on this hardware: not in the estimate")
+        note(f"no earlier record from this hardware for {without_estimate} of them; not in the estimate")
 
 
 def _parallel_trials(specs: Sequence[RunSpec]) -> int:
-    """How many trials fit on this machine at once."""
+    """Return the number of trials that fit on this machine at once."""
     cores = max((spec.ranks * spec.threads for spec in specs), default=1)
     gpus = max((spec.ranks for spec in specs if spec.device.startswith("cuda")), default=0)
-    fit = len(list_usable_cores()) // cores
-    return max(1, min(fit, len(list_visible_gpus()) // gpus) if gpus else fit)
+    fitting_cores = len(list_usable_cores()) // cores
+    return max(1, min(fitting_cores, len(list_visible_gpus()) // gpus) if gpus else fitting_cores)
 
 
 def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
-    kept = sum(summary.kept for summary in summaries)
-    kept_note = f" ({kept} from before)" if kept else ""
+    kept_count = sum(summary.kept for summary in summaries)
+    kept_note = f" ({kept_count} from before)" if kept_count else ""
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
-        note(f"bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} shows them as tables")
+        note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")
     failed = [summary for summary in summaries if not is_success(summary.status)]
-    if len(failed) > LISTED:
-        click.echo(f"the first {LISTED} of {len(failed)} that failed:")
+    if len(failed) > MAX_LISTED_FAILURES:
+        click.echo(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
     for summary in summaries:
         title = f"{summary.spec.submission.name} on {summary.spec.workload.facts.name}"
-        if summary in failed[:LISTED]:
+        if summary in failed[:MAX_LISTED_FAILURES]:
             log = Path(summary.path) / "worker.log"
             file = log if summary.status == "crashed" and log.exists() else Path(summary.path) / RECORD
             click.echo(f"{title}: {summary.status}, {file}")
         if summary.spec.profile:
             profile = read_summarized(summary).profile
             total = sum(profile.values()) or 1.0
-            click.echo(f"{title}: " + ", ".join(f"{phase} {spent / total:.0%}" for phase, spent in profile.items()))
+            click.echo(f"{title}: " + ", ".join(f"{phase} {seconds / total:.0%}" for phase, seconds in profile.items()))

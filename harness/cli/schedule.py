@@ -1,4 +1,4 @@
-"""The curve of a schedule: that of a submission, or a schedule by itself, with the hyperparameters of the request."""
+"""Compute the curve of a schedule, of a submission or by itself, for the options of `bench show`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ from harness.report import text
 
 #: The plan without `--horizon` and without a workload: updates, examples per update, tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Intervals between the points of a curve that are printed without `--at`.
+#: Number of intervals between the printed points of a curve without `--at`.
 _ROWS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRequest:
-    """The request for a curve: the values of the options of `bench show`."""
+    """The values of the options of `bench show` that concern the curve.
+
+    Args:
+        overrides: values of hyperparameters by name (`--set`).
+        horizon: number of updates in the budget; None for the default or the workload's budget.
+        at: updates whose factors are printed; None for regular intervals.
+        facts: the workload from which budget, batch size, tokens and stages are taken; None without `--workload`.
+        tasks: number of tasks of equal length; None without `--tasks`.
+    """
 
     overrides: Mapping[str, Scalar | str] = field(default_factory=dict)
     horizon: int | None = None
@@ -38,13 +46,20 @@ class CurveRequest:
 
     @property
     def needs_curve(self) -> bool:
-        """Whether an option was given that only a curve can answer."""
+        """Whether an option was given that requires a curve."""
         return bool(self.overrides) or any(v is not None for v in (self.horizon, self.at, self.facts, self.tasks))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleCurve:
-    """A schedule with its hyperparameters and its plan; `at` are the updates to print, None for a regular grid."""
+    """A schedule with its hyperparameters and its plan.
+
+    Args:
+        schedule: the schedule.
+        hparams: values of its hyperparameters.
+        plan: the run that it plans for.
+        at: updates whose factors are printed; None for regular intervals.
+    """
 
     schedule: schedule_curve.Schedule
     hparams: HParams
@@ -52,7 +67,10 @@ class ScheduleCurve:
     at: tuple[int, ...] | None
 
     def json(self) -> dict[str, Any]:
-        """The curve as data. `schedule` has rows of `step`, `factor`, and `momentum` and `weight_decay` where set."""
+        """Return the curve as data.
+
+        `schedule` has rows of `step` and `factor`, and of `momentum` and `weight_decay` if the schedule sets them.
+        """
         steps = self.at
         if steps is None:
             steps = tuple(dict.fromkeys(round(i * self.plan.horizon / _ROWS) for i in range(_ROWS + 1)))
@@ -64,7 +82,7 @@ class ScheduleCurve:
         }
 
     def panels(self, points: int = 1000) -> list[plotting.Panel]:
-        """A panel for each factor that the schedule sets, over the whole budget."""
+        """Return a panel for each factor that the schedule sets, over the whole budget."""
         last = self.plan.horizon
         steps = [round(i * last / points) for i in range(points + 1)] if last > points else list(range(last + 1))
         factors = self._factors(steps)
@@ -80,7 +98,7 @@ class ScheduleCurve:
         ]
 
     def text(self) -> str:
-        """The curves drawn with characters, and the rows of `at`."""
+        """Return the curves drawn with characters, and a table of the updates in `at`."""
         hparams = select_keywords(self.schedule, self.hparams)
         values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(hparams.items()))
         planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
@@ -107,10 +125,14 @@ class ScheduleCurve:
 
 
 def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> ScheduleCurve | None:
-    """The curve of a schedule by itself, or of a submission's; None where a submission has no schedule.
+    """Return the curve of a schedule or of a submission's schedule, or None if the submission has no schedule.
+
+    Args:
+        source: a schedule, or a composed submission.
+        request: the options of the command.
 
     Raises:
-        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
         PluginError: the schedule cannot be loaded.
     """
     schedule = loading.load_object(source.load) if isinstance(source, PartEntry) else _load_schedule(source)
@@ -119,7 +141,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
     space = dict(source.space)
     values = schedule_curve.default_hparams(source, schedule) if isinstance(source, PartEntry) else {}
     space["batch_size"] = _batch_size_domain(space, request.facts)
-    # The defaults of the function come before those of its domains, and are validated like overrides.
+    # Defaults in the function's signature take precedence over defaults of domains, if the domains allow them.
     values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
     plan = replace(_plan(values, request), holds="horizon" in source.needs)
     for check in source.checks:
@@ -130,7 +152,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
 
 
 def _select_valid(values: HParams, space: Space) -> HParams:
-    """The values that their domains allow."""
+    """Return the values that their domains allow."""
     valid: HParams = {}
     for name, value in values.items():
         try:
@@ -141,7 +163,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """The batch sizes of a workload; without a workload any, with that of the space as the default."""
+    """Return the domain of the batch size: the workload's sizes, or any size without a workload."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -149,7 +171,10 @@ def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fi
 
 
 def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
-    """The schedule among the parts or in the recipe; a constant one for parts without one, None for a class."""
+    """Return the schedule of a submission: of its parts, of its recipe, or a constant schedule for other compositions.
+
+    Return None for a submission class, which has no schedule.
+    """
     for part in composition.parts:
         if part.kind == "schedule":
             schedule: schedule_curve.Schedule = loading.load_object(part.load)
@@ -161,7 +186,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 
 
 def _plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
-    """The plan for the horizon of the request, or for the budget of its workload."""
+    """Return the plan for the requested horizon, or for the workload's budget."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, tasks = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:
@@ -172,7 +197,8 @@ def _plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
     total = sum(tasks)
     ends = [round(horizon * sum(tasks[: i + 1]) / total) for i in range(len(tasks))]
     if tasks and horizon < len(tasks):
-        raise UsageError(f"{horizon} updates are too few for {len(tasks)} tasks", fix=f"--horizon {len(tasks)} or more")
+        problem = f"{horizon} updates are too few for {len(tasks)} tasks"
+        raise UsageError(problem, fix=f"give --horizon {len(tasks)} or more")
     return schedule_curve.Plan(
         horizon=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),

@@ -1,4 +1,4 @@
-"""`bench score`: scores of logs that others published."""
+"""`bench score`: score AlgoPerf's published logs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,25 @@ from harness.scoring.algoperf.logs import RULESETS, RulesetName
 
 
 @click.command()
-@click.option("--algoperf", "logs", type=click.Path(path_type=Path), metavar="LOGS_DIR", help="AlgoPerf's logs.")
-@click.option("--ruleset", type=click.Choice(list(RULESETS)), default="external", show_default=True)
-@click.option("--targets", type=click.Path(path_type=Path), help="Targets as JSON (default: those of version 0.5).")
-@click.option("--held-out", type=click.Path(path_type=Path), help="Held-out variants as a JSON list.")
-@click.option("--reference", help="Submission that anchors the anchored scores (default: `baseline`).")
-@click.option("--without", multiple=True, help="Leave submissions out (a,b): the profile score depends on the field.")
-@click.option("--all-skipped", is_flag=True, help="Name everything that was skipped, one line each.")
+@click.option(
+    "--algoperf", "logs", type=click.Path(path_type=Path), metavar="LOGS_DIR", help="Folder of AlgoPerf's logs."
+)
+@click.option(
+    "--ruleset", type=click.Choice(list(RULESETS)), default="external", show_default=True, help="AlgoPerf's ruleset.",
+)  # fmt: skip
+@click.option(
+    "--targets", type=click.Path(path_type=Path),
+    help="JSON file with the targets (default: the targets of AlgoPerf 0.5).",
+)  # fmt: skip
+@click.option(
+    "--held-out", type=click.Path(path_type=Path), help="JSON file with a list of held-out workload variants.",
+)  # fmt: skip
+@click.option("--reference", help="Reference of the anchored scores (default: `baseline`).")
+@click.option(
+    "--without", multiple=True,
+    help="Comma-separated submissions to exclude. The profile score depends on which submissions are included.",
+)  # fmt: skip
+@click.option("--all-skipped", is_flag=True, help="Print every skipped item, one per line.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(
     logs: Path | None, ruleset: RulesetName, targets: Path | None, held_out: Path | None,
@@ -29,13 +41,13 @@ def score(
 ) -> None:  # fmt: skip
     """Score AlgoPerf's logs by AlgoPerf's own rules.
 
-    LOGS_DIR holds <submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv.
+    LOGS_DIR contains <submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv.
     """
     if logs is None:
-        raise UsageError("nothing to score", fix="--algoperf LOGS_DIR")
-    dropped = split_names(without)
+        raise UsageError("no logs were given", fix="add --algoperf LOGS_DIR")
+    excluded = split_names(without)
     result = rules.score_logs(
-        logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference, without=dropped
+        logs, ruleset=ruleset, targets=targets, held_out=held_out, reference=reference, without=excluded
     )
     if as_json:
         print_json(result.to_json())

@@ -1,4 +1,4 @@
-"""`bench show`: describes a workload, a submission or a part, and draws the curve of its schedule."""
+"""`bench show`: describe a workload, a submission or a part, and draw the curve of its schedule."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from harness.report import text
 
 
 class Steps(click.ParamType[tuple[int, ...]]):
-    """Updates, separated by commas: `0,50,100`."""
+    """A parameter that is a comma-separated list of updates: `0,50,100`."""
 
     name = "steps"
 
@@ -43,9 +43,13 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.command()
 @click.argument("name", type=NameType("submission"))
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
-@click.option("--horizon", type=click.IntRange(min=1), metavar="N", help="Updates in the budget (default 1000).")
+@click.option(
+    "--horizon", type=click.IntRange(min=1), metavar="N", help="Number of updates in the budget (default: 1000)."
+)
 @click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates.")
-@click.option("--workload", "-w", metavar="NAME", help="Take budget, batch size, tokens and stages from a workload.")
+@click.option(
+    "--workload", "-w", metavar="NAME", help="Workload from which budget, batch size, tokens and stages are taken."
+)
 @click.option(
     "--tasks", type=click.IntRange(min=1), metavar="N", help="Show the schedule on a stream of N tasks of equal length."
 )
@@ -53,7 +57,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the curve as a picture (.svg, .html; .png and .pdf with the extra `plot`).",
+    help="Write the curve to a file (.svg, .html; .png and .pdf require the extra `plot`).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -75,9 +79,9 @@ def show(
     bench show rex --set warmup=100 --horizon 1000 --at 0,50,100,1000 --json
     bench show schedule:uba --set phi=1 --plot uba.svg
 
-    A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for
-    `horizon_fraction` of the budget. A schedule by itself is planned for all of the budget, and its hyperparameters
-    have the defaults of its function (no warmup, an end at 0).
+    A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for the fraction
+    `horizon_fraction` of the budget. A schedule without a submission is planned for the whole budget, and its
+    hyperparameters have the defaults of its function (no warmup, a final factor of 0).
     """
     registry = open_registry(blocked)
     entry = _find_entry(name, registry)
@@ -102,26 +106,29 @@ def show(
 def _curve(
     entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry, request: CurveRequest, required: bool
 ) -> ScheduleCurve | None:
-    """The curve of the schedule; None where there is none.
+    """Return the curve of an entry's schedule, or None if it has no schedule.
 
     Args:
-        required: raise where there is none.
+        entry: the entry.
+        registry: the plugins.
+        request: the options of the command.
+        required: whether a missing curve is an error.
 
     Raises:
-        UsageError: it is required and there is none, or its hyperparameters are not valid.
-        PluginError: it is required and the schedule cannot be loaded, or raises.
+        UsageError: a curve is required and the entry has none, or a hyperparameter is not valid.
+        PluginError: a curve is required and the schedule cannot be loaded or raises an exception.
     """
     curve, reason = None, ""
     if isinstance(entry, WorkloadEntry) or (isinstance(entry, PartEntry) and entry.kind != "schedule"):
-        reason = "only submissions and schedules have one"
+        reason = "only submissions and schedules have a curve"
         if isinstance(entry, PartEntry):
-            _check_hyperparameters(entry, request)  # an invalid value is reported first
+            _check_hyperparameters(entry, request)  # invalid values are reported first
     else:
         try:
             curve = resolve_curve(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
-            reason = "its step decides on the learning rate, without a schedule"
+            reason = "its step sets the learning rate without a schedule"
             if curve is not None:
-                curve.panels()  # a schedule that raises does so before anything is printed
+                curve.panels()  # a schedule that raises must raise before anything is printed
         except BenchError as error:
             if required:
                 raise
@@ -133,12 +140,12 @@ def _curve(
 
 
 def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
-    """Raise for hyperparameters that planning for this horizon would refuse."""
+    """Raise an error for hyperparameters that planning for this horizon would refuse."""
     hyperparameters.resolve(part.space, request.overrides, part.checks, {"horizon": request.horizon or HORIZON})
 
 
 def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
-    """The workload, submission or part of a name."""
+    """Return the workload, submission or part with a name."""
     if name.partition(":")[0].endswith(".py"):
         try:
             return resolve_submission(name, registry)
@@ -211,7 +218,7 @@ def _show_workload(entry: WorkloadEntry) -> None:
 
 def _stage_rows(stage: Stage) -> list[list[str]]:
     rows = [[f"stage {stage.name}", _format_targets(stage.targets)]]
-    # The floors of many tasks often have one value: they are printed together.
+    # Floors with the same value are printed together, since many tasks often share one.
     by_value: dict[tuple[str, float, str], list[Target]] = {}
     for floor in stage.floors:
         by_value.setdefault((floor.goal, floor.value, floor.unit), []).append(floor)
@@ -283,7 +290,7 @@ def _format_targets(targets: tuple[Target, ...]) -> str:
 
 
 def _format_target_group(targets: list[Target]) -> str:
-    """Targets of equal goal, value and unit; the value with all its digits, since runs are compared with them."""
+    """Format targets of equal goal, value and unit, with all digits of the value."""
     target = targets[0]
     sign = "≤" if target.goal == "min" else "≥"
     metrics = ", ".join(target.metric for target in targets)

@@ -1,4 +1,4 @@
-"""A sweep file: a whole plan for `bench run` in YAML, one key per option."""
+"""Read a sweep file: a plan for `bench run` in YAML with one key per option."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness.errors import UsageError, unknown_name_error
 
 
 class Sweep(Data, frozen=True, kw_only=True):
-    """What a sweep file may say; each key is the option of that name.
+    """The content of a sweep file. Each field is the value of the option of `bench run` with the same name.
 
     Args:
-        submissions, workloads: names, as with `-s` and `-w`.
-        set: hyperparameters set by hand (unranked).
-        options: the executor's own.
+        submissions, workloads: names, as for `-s` and `-w`.
+        set: values of hyperparameters, by name (unranked).
+        options: options of the executor, by name.
     """
 
     submissions: tuple[str, ...]
@@ -39,22 +39,23 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: The shortest sweep, for messages.
-_EXAMPLE = "such as submissions: [wsd], workloads: [lm-tiny]"
+#: Fix for an invalid sweep file, with the shortest valid example.
+_EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 
 def read(path: Path) -> Sweep:
-    """The sweep in a file.
+    """Read a sweep file.
 
     Raises:
-        UsageError: it cannot be read, has an unknown key, or a value of the wrong kind; says which.
+        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type. The message names the
+            key.
     """
     import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", fix="--sweep must name a YAML file") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", fix="give the path of a YAML file") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", fix=_EXAMPLE) from None
     if not isinstance(content, dict):
@@ -73,7 +74,7 @@ def read(path: Path) -> Sweep:
 
 
 def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the sweep's values where neither a flag nor the environment gave one."""
+    """Return the options with the sweep's values. Flags and environment variables take precedence over the sweep."""
     values: dict[str, Any] = {
         "submissions": sweep.submissions,
         "workloads": sweep.workloads,
@@ -85,12 +86,12 @@ def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict
     if values["runs"] is not None:
         values["runs"] = Path(values["runs"])
     explicit = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
-    chosen = {
+    effective_values = {
         name: value
         for name, value in values.items()
         if value not in (None, ()) and context.get_parameter_source(name) not in explicit
     }
-    return {**options, **chosen}
+    return {**options, **effective_values}
 
 
 def _text(value: Scalar) -> str:

@@ -1,4 +1,4 @@
-"""How commands show the trials that they run."""
+"""Show the progress of running trials and call the plugins' observers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from harness.report.progress import LiveView, Plain
 
 @contextmanager
 def watch_trials(registry: Registry, total: int) -> Iterator[CombinedWatcher]:
-    """A progress display and the observers of the plugins.
+    """Provide a watcher that updates the progress display and calls the plugins' observers.
 
     Args:
-        total: trials in all.
+        registry: the plugins.
+        total: number of all trials.
     """
     manager, warnings = load_observers(registry)
     for warning in warnings:
         note(f"warning: {warning}")
-    # Redrawing is for terminals alone, whatever FORCE_COLOR says of colour.
+    # FORCE_COLOR allows colours elsewhere, but only a terminal can be redrawn.
     view = LiveView(total) if supports_color() and sys.stderr.isatty() else Plain(total)
     with view:
         yield CombinedWatcher([view, Observers(manager)])

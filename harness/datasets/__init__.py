@@ -1,1 +1,1 @@
-"""Datasets on disk: paths, selection of files, download, import, verification."""
+"""Select, download, import and verify the files of datasets."""

@@ -1,4 +1,4 @@
-"""Download of one file over HTTP: resumed, retried on transient failures, hashed as it arrives."""
+"""Download one file over HTTP: resume it, retry after transient failures, and hash it during the download."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from harness import __version__
 from harness.datasets.paths import write_error
 from harness.errors import DataError
 
-#: Called with (file name, bytes so far, bytes in total or None when unknown).
+#: Function that is called with the file name, the bytes so far, and the total bytes or None when unknown.
 Progress = Callable[[str, int, int | None], None]
 
-#: Bytes read at once.
+#: Number of bytes that are read at once.
 CHUNK = 1 << 18
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -34,8 +34,8 @@ class RetryPolicy:
     """How often and how long a download is retried.
 
     Args:
-        attempts: attempts in a row without a new byte before giving up; progress restarts the count.
-        wait: seconds before the second attempt; doubled for each further one, 30 at most.
+        attempts: number of attempts in a row without a new byte after which the download fails.
+        wait: seconds before the second attempt; doubled before each later attempt, up to 30.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -46,7 +46,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A complete file: its SHA-256 in hex, its size in bytes, and whether an earlier call began it."""
+    """A complete file.
+
+    Args:
+        sha256: SHA-256 of the file, in hex.
+        size: size in bytes.
+        resumed: whether an earlier call downloaded a part of the file.
+    """
 
     sha256: str
     size: int
@@ -54,19 +60,19 @@ class Fetched:
 
 
 class DownloadError(DataError):
-    """One source cannot deliver the file; another one may."""
+    """A source cannot deliver the file, but another source may."""
 
 
 class UnreachableError(DownloadError):
-    """A server did not answer or lost the connection at every attempt; a later call may succeed."""
+    """A server did not answer or the connection was lost in every attempt, but a later call may succeed."""
 
 
 class WrongFileError(DownloadError):
-    """A source has another file than the published one; another attempt would bring the same file.
+    """A source has a file that differs from the published one, so another attempt would also fail.
 
     Args:
-        problem: what is wrong with the file, one sentence.
-        acceptable: whether its format is right, as far as known, so that a user may accept it.
+        problem: the difference, in one sentence.
+        acceptable: whether the user may accept the file, because its format is right or unknown.
     """
 
     def __init__(self, problem: str, *, acceptable: bool = True) -> None:
@@ -75,7 +81,7 @@ class WrongFileError(DownloadError):
 
 
 class _TransientError(Exception):
-    """A failure after which another attempt may succeed: a lost connection, a timeout, a busy server."""
+    """A failure after which another attempt may succeed, such as a lost connection, a timeout or a busy server."""
 
 
 def fetch(
@@ -88,21 +94,21 @@ def fetch(
     name: str | None = None,
     retry_policy: RetryPolicy | None = None,
 ) -> Fetched:
-    """Download a URL into `part`, from where an earlier call stopped; on return the file is complete and synced.
+    """Download a URL into `part`, resuming an earlier call; on return the file is complete and synced.
 
     Args:
-        url: http or https.
-        part: the partial file; a small `.json` beside it notes the URL of its bytes.
-        size: expected bytes; 0 when unknown.
-        any_origin: whether bytes of another URL may be continued, since a checksum will detect a mixture.
-        progress: called as bytes arrive.
+        url: an http or https URL.
+        part: path of the partial file; a `.json` file in the same folder records the URL of its bytes.
+        size: expected size in bytes; 0 when unknown.
+        any_origin: whether a partial file from another URL may be resumed, because the caller checks a checksum.
+        progress: function that is called when bytes arrive.
         name: the file's name for `progress`; the name of `part` when None.
-        retry_policy: when to give up.
+        retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
 
     Raises:
-        WrongFileError: the server offers another size.
-        UnreachableError: the connection was lost too often; the received bytes stay for the next call.
-        DownloadError: the server refuses.
+        WrongFileError: the file on the server has another size.
+        UnreachableError: the connection was lost too often; the next call resumes from the received bytes.
+        DownloadError: the server refused the request.
         DataError: the disk is full or not writable.
     """
     if not url.startswith(("http://", "https://")):
@@ -126,7 +132,7 @@ def fetch(
 
 
 class _Transfer:
-    """A partial file with the running hash of its content."""
+    """A partial file and the running hash of its content."""
 
     def __init__(self, url: str, part: Path, size: int, any_origin: bool, report: Callable[[int, int | None], object]):
         self._url = url
@@ -153,7 +159,7 @@ class _Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A failed close loses buffered bytes; the next call reads what the file really has.
+        # A failed close loses buffered bytes. The next call reads the actual content of the file.
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -171,7 +177,7 @@ class _Transfer:
 
         Raises:
             _TransientError: another attempt may succeed.
-            DownloadError: another attempt would fail, too.
+            DownloadError: another attempt would also fail.
         """
         if self._size and self.done > self._size:
             self._restart()
@@ -190,7 +196,7 @@ class _Transfer:
             raise _TransientError(f"{kind}: {reason}" if str(reason) else kind) from None
 
     def _request(self) -> urllib.request.Request:
-        # The checksum is of the uncompressed bytes, so compression in transit is refused.
+        # Compression in transit is refused, since the checksum is that of the uncompressed bytes.
         headers = {"User-Agent": f"algorace/{__version__}", "Accept-Encoding": "identity"}
         if self.done:
             headers["Range"] = f"bytes={self.done}-"
@@ -208,11 +214,11 @@ class _Transfer:
         if total is not None and self.done < total:
             raise _TransientError(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            # The server never announced a length: either the file ends here or the connection was lost.
+            # The server sent no length, so either the file ends here or the connection was lost.
             raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
     def _confirm_total(self, status: int, headers: Message) -> int | None:
-        """The size of the whole file, None when unknown; sets the position to that of the first byte to come."""
+        """Return the size of the whole file, or None when unknown, and discard received bytes that cannot be used."""
         total: int | None
         if status == 206:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
@@ -221,7 +227,7 @@ class _Transfer:
                 raise _TransientError(f"the server sent another range than requested ({headers.get('Content-Range')})")
             total = None if match[2] == "*" else int(match[2])
         else:
-            # The server ignores ranges, or its file has changed: it sends everything.
+            # The server does not support ranges, or its file has changed, so it sends the whole file.
             self._restart()
             length = headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
@@ -236,7 +242,7 @@ class _Transfer:
             if match and int(match[1]) == self.done:
                 return
             self._restart()
-            raise _TransientError("the server has fewer bytes than an earlier call fetched")
+            raise _TransientError("the file on the server is shorter than the part that was already fetched")
         reason = f"HTTP {error.code} {error.reason}".strip()
         if error.code in _TRANSIENT_STATUS:
             raise _TransientError(reason)
@@ -245,7 +251,7 @@ class _Transfer:
     def _write(self, chunk: bytes) -> None:
         try:
             self._file.write(chunk)
-            # Flushed, so that counted bytes are in the file even if this process is killed.
+            # After the flush, counted bytes are in the file even if this process is killed.
             self._file.flush()
         except OSError as error:
             raise write_error(self._part, error) from None
@@ -266,11 +272,11 @@ class _Transfer:
         if total is not None and total - self.done > free:
             raise DataError(
                 f"{self._part.name} needs {total - self.done:,} more bytes, and {self._part.parent} has {free:,} free",
-                fix="free some space, or choose another folder with BENCH_DATA",
+                fix="free some space, or set BENCH_DATA to another folder",
             )
 
     def _note_origin(self, headers: Message) -> None:
-        # A weak ETag promises equal meaning, not equal bytes.
+        # A weak ETag does not guarantee equal bytes.
         etag = headers.get("ETag", "")
         self._etag = "" if etag.startswith("W/") else etag
         try:
@@ -280,7 +286,7 @@ class _Transfer:
 
 
 def remove_partial_metadata(part: Path) -> None:
-    """Remove the note beside a partial file that was moved or removed."""
+    """Remove the `.json` file of a partial file that was moved or removed."""
     part.with_name(f"{part.name}.json").unlink(missing_ok=True)
 
 

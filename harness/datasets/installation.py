@@ -1,4 +1,4 @@
-"""Installation of candidate files: verified, then moved or linked into the dataset's folder and noted."""
+"""Verify candidate files of a dataset, and move or link the good ones into the dataset's folder."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from harness.system.files import sync_folder
 
 
 class Installer:
-    """Verifies candidate files of a dataset and installs the good ones under their names.
+    """Verifies candidate files of a dataset and installs the good files.
 
     Args:
         entry: the dataset.
-        accept: accept files with another checksum or size, if their format is right.
-        progress: called as bytes are hashed or copied.
+        accept: whether to accept files with another checksum or size if their format is right.
+        progress: function that is called when bytes are hashed or copied.
     """
 
     def __init__(self, entry: DatasetEntry, accept: bool, progress: Progress | None) -> None:
@@ -31,19 +31,20 @@ class Installer:
         self.progress = progress
 
     def required_size(self, file: DatasetFile) -> int:
-        """The size in bytes that a server must offer; 0 if any size may be right."""
+        """Return the size in bytes that a server's file must have, or 0 if any size is allowed."""
         return 0 if self.accept or file.content_sha256 else file.size
 
     def install(self, file: DatasetFile, part: Path, digest: str, origin: str) -> FileState:
-        """Rename a complete, synced file to its name, or to `NAME.bad` if it is not the expected one.
+        """Rename a complete, synced file to its final name, or to `NAME.bad` if it is not the expected file.
 
         Args:
-            part: the complete file.
-            digest: its SHA-256 in hex.
-            origin: the URL or path for its note.
+            file: the expected file.
+            part: path of the complete file.
+            digest: SHA-256 of the file, in hex.
+            origin: the URL or path to record in the provenance.
 
         Raises:
-            WrongFileError: it is not the expected file; names what was expected.
+            WrongFileError: the file is not the expected one; the message has the expected checksum or size.
         """
         remove_partial_metadata(part)
         state = judge_file(self.entry, file, part, digest, accept=self.accept)
@@ -58,11 +59,11 @@ class Installer:
         return state
 
     def would_accept(self, file: DatasetFile, path: Path, digest: str) -> bool:
-        """Whether a refused file would be installed with `accept`."""
+        """Return whether a refused file would be installed with `accept`."""
         return not self.accept and judge_file(self.entry, file, path, digest, accept=True).good
 
     def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
-        """Link to a good file of the user."""
+        """Create a link to a verified file of the user."""
         target = file_path(self.entry, file.name)
         path = path.absolute()
         if not (target.exists() and target.samefile(path)):
@@ -86,7 +87,7 @@ class Installer:
 
 
 def quarantine(path: Path, entry: DatasetEntry, name: str) -> Path:
-    """Rename a wrong file to `NAME.bad`, for the user to inspect; returns the new path."""
+    """Rename a wrong file to `NAME.bad`, so that the user can inspect it, and return the new path."""
     bad = dataset_folder(entry) / f"{name}.bad"
     try:
         os.replace(path, bad)
@@ -96,16 +97,19 @@ def quarantine(path: Path, entry: DatasetEntry, name: str) -> Path:
 
 
 def partial_path(entry: DatasetEntry, name: str) -> Path:
-    """The path of a file until it is complete."""
+    """Return the path of a file while it is incomplete."""
     path = file_path(entry, name)
     return path.with_name(f"{path.name}.part")
 
 
 def copy_stream(source: IO[bytes], part: Path, label: str, total: int, progress: Progress | None) -> str:
-    """Copy a stream to a file and sync it; returns its SHA-256 in hex.
+    """Copy a stream to a file, sync the file, and return its SHA-256 in hex.
 
     Args:
+        source: the stream.
+        part: path of the file.
         label, total: the file's name and size in bytes for `progress`.
+        progress: function that is called when bytes are copied.
 
     Raises:
         DataError: the disk is full or not writable.
@@ -113,7 +117,7 @@ def copy_stream(source: IO[bytes], part: Path, label: str, total: int, progress:
     """
     digest, done = hashlib.sha256(), 0
     try:
-        out = open(part, "wb")  # noqa: SIM115 (closed below; read errors must not look like write errors)
+        out = open(part, "wb")  # noqa: SIM115 (closed below; read errors must not be reported as write errors)
     except OSError as error:
         raise write_error(part, error) from None
     with out:
@@ -135,20 +139,21 @@ def copy_stream(source: IO[bytes], part: Path, label: str, total: int, progress:
 
 
 def link_folder(entry: DatasetEntry, folder: Path, name: str) -> FileState:
-    """Link to a folder of the user's, after its layout was checked.
+    """Check the layout of a user's folder and create a link to it.
 
     Args:
-        folder: the folder that contains it.
-        name: its name.
+        entry: the dataset.
+        folder: path of the parent folder.
+        name: name of the folder.
 
     Raises:
-        DataError: it does not exist, or has not the expected layout.
+        DataError: the folder does not exist, or does not have the expected layout.
     """
     source = (folder.expanduser() / name).absolute()
     state = folder_state(entry, name, source)
     if not state.good:
         problem = state.detail or f"there is no folder {name} in {folder}"
-        raise DataError(f"dataset {entry.name}: {problem}", fix=f"name the folder that contains {name}")
+        raise DataError(f"dataset {entry.name}: {problem}", fix=f"give the path of the folder that contains {name}")
     target = file_path(entry, name)
     if target.is_symlink():
         target.unlink()

@@ -1,4 +1,4 @@
-"""Local dataset files: those that are missing or have the wrong size. Quick: nothing is opened or hashed."""
+"""Find missing files of a dataset and files with a wrong size, without opening or hashing them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from harness.errors import DataError
 
 
 def missing_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
-    """Names of the files and folders that do not exist.
+    """Return the names of the files and folders that do not exist.
 
     Args:
-        only: patterns that choose some of the files.
+        entry: the dataset.
+        only: patterns of file names; all files if empty.
     """
     return [name for name in select_names(entry, only) if not file_path(entry, name).exists()]
 
 
 def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
-    """The folder of a dataset whose files all exist and have the right size.
+    """Return the folder of a dataset after checking that its files exist and have the right size.
 
     Args:
-        only: patterns that choose some of the files.
+        entry: the dataset.
+        only: patterns of file names; all files if empty.
 
     Raises:
-        DataError: some are missing or have another size; names the command that fetches them.
+        DataError: a file is missing or has a wrong size; the message has the command that fetches the files.
     """
     names, missing = select_names(entry, only), missing_names(entry, only)
     folder = dataset_folder(entry)
@@ -41,13 +43,14 @@ def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
 
 
 def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
-    """The mismatch of each existing file that has not the expected size, by name.
+    """Return the difference in size of each existing file with a wrong size, by name.
 
     Args:
-        only: patterns that choose some of the files.
+        entry: the dataset.
+        only: patterns of file names; all files if empty.
 
     Raises:
-        DataError: the notes are damaged.
+        DataError: the provenance file is damaged.
     """
     names, notes = set(select_names(entry, only)) - set(missing_names(entry, only)), read_notes(entry)
     mismatches: dict[str, str] = {}
@@ -59,5 +62,5 @@ def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, 
 
 
 def expected_size(file: DatasetFile, note: FileNote | None) -> int:
-    """The size in bytes that was noted when the file was installed, else the published one; 0 when unknown."""
+    """Return the size in bytes that was recorded at installation, or the published size; 0 when unknown."""
     return note.size if note is not None else file.size

@@ -1,4 +1,4 @@
-"""Management of datasets on this machine: download, import, verification."""
+"""Download and import datasets, and re-export the functions that commands use to manage datasets."""
 
 from __future__ import annotations
 
@@ -48,31 +48,33 @@ def get(
     """Fetch the files of a dataset that are missing or damaged.
 
     Args:
-        source: a folder, searched with its subfolders, or a base URL. When None: `BENCH_DATA_SOURCE` if set, else the
-            entry's own URLs in their order.
-        progress: called as bytes arrive.
-        only: patterns that choose some of the files.
-        accept_checksum: accept files with another checksum or size, if the format is right; noted beside them.
-        retry_policy: when to give up a server.
+        entry: the dataset.
+        source: a folder, which is searched with its subfolders, or a base URL. When None, `BENCH_DATA_SOURCE` if set,
+            else the entry's URLs in their order.
+        progress: function that is called when bytes arrive.
+        only: patterns of file names; all files if empty.
+        accept_checksum: whether to accept files with another checksum or size if their format is right. The provenance
+            file records this.
+        retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
 
     Returns:
-        The state of each file, all of them good.
+        The state of each file. All files are good.
 
     Raises:
-        DataError: a file cannot be fetched or is not the expected one. Its received bytes stay for the next call; a
+        DataError: a file cannot be fetched or is not the expected one. The next call resumes from the received bytes. A
             complete but wrong file is renamed to `NAME.bad`.
     """
     _require_folders(entry, only)
     files = [file for file in entry.files if file.name in select_names(entry, only)]
     states = {file.name: file_state(entry, file, read_notes(entry).get(file.name)) for file in files}
-    lacking = [file for file in files if not states[file.name].good]
-    # Locked only now: a complete dataset may lie in a folder that is not writable.
-    if lacking or size_mismatches(entry, only):
+    needed_files = [file for file in files if not states[file.name].good]
+    # The lock is taken only if needed, since a complete dataset may be in a folder that is not writable.
+    if needed_files or size_mismatches(entry, only):
         with lock_dataset(entry):
             _note_sizes(entry, [state for state in states.values() if state.good])
-            if lacking:
-                opened = open_source(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, retry_policy)
-                states |= _fetch_files(entry, lacking, opened, Installer(entry, accept_checksum, progress))
+            if needed_files:
+                file_source = open_source(entry, source or os.environ.get("BENCH_DATA_SOURCE") or None, retry_policy)
+                states |= _fetch_files(entry, needed_files, file_source, Installer(entry, accept_checksum, progress))
     return [states[file.name] for file in files]
 
 
@@ -88,17 +90,19 @@ def import_folder(
     """Install files that a user already has.
 
     Args:
-        folder: searched with its subfolders for the files' names.
-        progress: called as bytes are hashed or copied.
-        only: patterns that choose some of the files.
-        copy: copy files rather than link to them; folders are always linked.
-        accept_checksum: accept files with another checksum or size, if the format is right; noted beside them.
+        entry: the dataset.
+        folder: folder that is searched, with its subfolders, for the names of the files.
+        progress: function that is called when bytes are hashed or copied.
+        only: patterns of file names; all files if empty.
+        copy: whether to copy files instead of linking to them. Folders are always linked.
+        accept_checksum: whether to accept files with another checksum or size if their format is right. The provenance
+            file records this.
 
     Returns:
-        The state of each file and folder, all of them good.
+        The state of each file and folder. All are good.
 
     Raises:
-        DataError: a file is missing or not the expected one; installed files stay as they are.
+        DataError: a file is missing or is not the expected one; installed files are not changed.
     """
     with lock_dataset(entry):
         source = FolderSource(entry, Path(folder), link=not copy)
@@ -121,7 +125,7 @@ def _fetch_files(
 ) -> dict[str, FileState]:
     states: dict[str, FileState] = {}
     for file in files:
-        # Checked again under the lock: another process may have fetched it before we held the lock.
+        # The state is checked again, because another process may have fetched the file before the lock was taken.
         state = file_state(entry, file, read_notes(entry).get(file.name))
         if state.state == "damaged":
             quarantine(file_path(entry, file.name), entry, file.name)
@@ -131,7 +135,7 @@ def _fetch_files(
 
 
 def _note_sizes(entry: DatasetEntry, states: Sequence[FileState]) -> None:
-    """Note good files whose size is not the published one: copied here by the user, compressed differently."""
+    """Record the size of good files that differ from the published size, such as files compressed differently."""
     mismatches = size_mismatches(entry)
     for state in states:
         if state.name in mismatches:

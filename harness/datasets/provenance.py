@@ -1,4 +1,4 @@
-"""Provenance of dataset files: the state of each and where it came from; and the lock of a dataset."""
+"""Record the state and origin of dataset files, and lock a dataset."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ from harness.datasets.selection import fetch_command
 from harness.errors import DataError, StoreError
 from harness.system.files import read_struct, write_atomically
 
-#: `ok`: the checksum of the file, or of its unpacked content, is the published one. `unverified`: no checksum is
-#: published; the format is right. `accepted`: another checksum, the right format, accepted by the user. Files that are
-#: `missing` or `damaged` cannot be used.
+#: `ok`: the checksum of the file, or of its unpacked content, equals the published one. `unverified`: no checksum is
+#: published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted the
+#: file. A file that is `missing` or `damaged` cannot be used.
 State = Literal["ok", "unverified", "accepted", "missing", "damaged"]
 
 
 class FileState(Data, frozen=True, kw_only=True):
-    """The state of one file or folder of a dataset: size in bytes, SHA-256 in hex, and what is wrong with it."""
+    """The state of a file or folder of a dataset.
+
+    Args:
+        name: name of the file or folder.
+        state: see `State`.
+        size: size in bytes; 0 for a folder or a missing file.
+        sha256: SHA-256 in hex; empty for a folder or a missing file.
+        detail: the problem; empty for a good file.
+    """
 
     name: str
     state: State
@@ -35,12 +43,20 @@ class FileState(Data, frozen=True, kw_only=True):
 
     @property
     def good(self) -> bool:
-        """Whether it can be used."""
+        """Whether the file or folder can be used."""
         return self.state in ("ok", "unverified", "accepted")
 
 
 class FileNote(Data, frozen=True, kw_only=True):
-    """The provenance of one file: `origin` is a URL or a path, `time` is UTC, ISO 8601."""
+    """The provenance of a file.
+
+    Args:
+        sha256: SHA-256 in hex.
+        size: size in bytes.
+        state: see `State`.
+        origin: the URL or path from which the file was installed.
+        time: time of installation, UTC, ISO 8601.
+    """
 
     sha256: str
     size: int
@@ -50,17 +66,17 @@ class FileNote(Data, frozen=True, kw_only=True):
 
 
 class Provenance(Data, frozen=True, kw_only=True):
-    """The content of `provenance.json`: a note per file, by name."""
+    """The content of `provenance.json`: the provenance of files by name."""
 
     schema: int = 1
     files: dict[str, FileNote] = msgspec.field(default_factory=dict)
 
 
 def read_notes(entry: DatasetEntry) -> dict[str, FileNote]:
-    """The notes on a dataset's files, by name; empty where there are none.
+    """Return the provenance of a dataset's files by name; empty without a provenance file.
 
     Raises:
-        DataError: the notes cannot be read or are damaged.
+        DataError: the provenance file cannot be read or is damaged.
     """
     path = dataset_folder(entry) / PROVENANCE
     if not path.exists():
@@ -68,11 +84,11 @@ def read_notes(entry: DatasetEntry) -> dict[str, FileNote]:
     try:
         return read_struct(path, Provenance).files
     except StoreError as error:
-        raise DataError(error.what, fix=f"delete it, then: {fetch_command(entry)}") from None
+        raise DataError(error.what, fix=f"delete the file, then run {fetch_command(entry)}") from None
 
 
 def write_note(entry: DatasetEntry, state: FileState, origin: str) -> None:
-    """Note the state of a file and where it came from; the dataset must be locked.
+    """Record the state and the origin of a file. The dataset must be locked.
 
     Raises:
         DataError: the folder is not writable.
@@ -86,10 +102,10 @@ def write_note(entry: DatasetEntry, state: FileState, origin: str) -> None:
 
 @contextmanager
 def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
-    """Hold the dataset's folder, which is made if needed, against other processes and threads.
+    """Lock a dataset's folder against other processes and threads. The folder is created if needed.
 
     Raises:
-        DataError: another process holds it, or it cannot be made.
+        DataError: another process has locked the folder, or it cannot be created.
     """
     path = dataset_folder(entry) / ".lock"
     try:
@@ -111,5 +127,5 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
-        # The file stays: if it were removed, a third process could lock a new file beside this one.
+        # The file is not removed, since a third process could then lock a new file while a second locks this one.
         os.close(descriptor)

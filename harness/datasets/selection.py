@@ -1,4 +1,4 @@
-"""Some files of a dataset, chosen by pattern or by number of tokens, and the command that fetches them."""
+"""Choose files of a dataset by pattern or by number of tokens, and make the command that fetches them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.errors import UsageError, unknown_name_error
 
 
 def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
-    """Names of the files and folders that match one of the patterns; all names without patterns.
+    """Return the names of the files and folders that match one of the patterns, or all names without patterns.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -26,10 +26,10 @@ def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
 
 
 def parse_tokens(text: str) -> int:
-    """A number of tokens, written with or without a unit.
+    """Parse a number of tokens, written with or without a unit.
 
     Raises:
-        UsageError: this is not a number of tokens.
+        UsageError: the text is not a number of tokens.
 
     >>> parse_tokens("1B"), parse_tokens("4.1b"), parse_tokens("500M"), parse_tokens("2_048")
     (1000000000, 4100000000, 500000000, 2048)
@@ -42,17 +42,17 @@ def parse_tokens(text: str) -> int:
 
 
 def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
-    """Names of the first files that hold this many training tokens, and of the files that every user needs.
+    """Return the names of the first files with this many training tokens, and of all files that are not training data.
 
     Raises:
-        UsageError: the dataset is not counted in tokens, or has fewer.
+        UsageError: the files of the dataset have no number of tokens, or the dataset has fewer tokens.
     """
     total = sum(file.tokens for file in entry.files)
     if not total:
         raise UsageError(f"{entry.name} is not counted in tokens", fix="choose files by name with --only PATTERN")
     if tokens > total:
         problem = f"{entry.name} has {total:,} training tokens, fewer than {tokens:,}"
-        raise UsageError(problem, fix=f"ask for at most {total:,}")
+        raise UsageError(problem, fix=f"choose at most {total:,}")
     names, selected = [], 0
     for file in entry.files:
         if not file.tokens or selected < tokens:
@@ -65,9 +65,9 @@ class DataRequirement(NamedTuple):
     """The data that a workload needs: a dataset, and a pattern of its files or a number of its tokens.
 
     Args:
-        dataset: its name.
-        pattern: matches the names of the files; empty for all.
-        tokens: number of training tokens as `parse_tokens` reads it; empty for all.
+        dataset: name of the dataset.
+        pattern: pattern of the names of the files; empty for all files.
+        tokens: number of training tokens, in the notation of `parse_tokens`; empty for all files.
     """
 
     dataset: str
@@ -76,7 +76,7 @@ class DataRequirement(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> DataRequirement:
-        """A requirement written as `name`, `name/pattern` or `name:4.1B`."""
+        """Parse a requirement of the form `name`, `name/pattern` or `name:4.1B`."""
         name, slash, pattern = text.partition("/")
         if not slash:
             name, _, tokens = text.partition(":")
@@ -84,7 +84,7 @@ class DataRequirement(NamedTuple):
         return cls(name, pattern)
 
     def only(self, entry: DatasetEntry) -> tuple[str, ...]:
-        """Patterns of the required files; empty for all files."""
+        """Return patterns of the required files; empty for all files."""
         if self.tokens:
             return tuple(select_by_tokens(entry, parse_tokens(self.tokens)))
         return (self.pattern,) if self.pattern else ()
@@ -97,7 +97,7 @@ class DataRequirement(NamedTuple):
 
 
 def fetch_command(entry: DatasetEntry) -> str:
-    """The command that fetches a dataset, or imports it where it cannot be downloaded."""
+    """Return the command that fetches a dataset, or imports it if it cannot be downloaded."""
     if any(file.urls for file in entry.files):
         return f"bench data get {entry.name}"
     return f"bench data import {entry.name} FOLDER"

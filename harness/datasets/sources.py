@@ -1,4 +1,4 @@
-"""Sources of dataset files: a folder of the user's, a base URL, or the published URLs."""
+"""Install dataset files from a folder, a base URL or the published URLs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ from harness.errors import DataError, UsageError
 from harness.system.files import is_file_name
 
 _CHECK_PERMISSIONS = "check that it exists and that you may read it"
-_ACCEPT = "--accept-checksum accepts a file of the right format that differs from the published one"
+_ACCEPT = "add --accept-checksum to accept a file of the right format that differs from the published one"
 
 
 def open_source(
     entry: DatasetEntry, source: str | Path | None, retry_policy: RetryPolicy | None
 ) -> FolderSource | WebSource:
-    """The source that a user named.
+    """Return the source at a path or URL.
 
     Args:
+        entry: the dataset.
         source: a folder or a base URL; None for the published URLs.
-        retry_policy: when to give up a server.
+        retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
 
     Raises:
         UsageError: the URL is neither http nor https.
@@ -47,16 +48,18 @@ def open_source(
         return WebSource(entry, None if source is None else str(source), retry_policy)
     if "://" in str(source):
         raise UsageError(
-            f"cannot fetch from {source}", fix="a source is a folder, or a URL that begins with http:// or https://"
+            f"cannot fetch from {source}", fix="give a folder, or a URL that begins with http:// or https://"
         )
     return FolderSource(entry, Path(source), link=False)
 
 
 class FolderSource:
-    """Files with the dataset's names anywhere below a folder.
+    """Files below a folder that have the names of a dataset's files.
 
     Args:
-        link: link to them rather than copy them.
+        entry: the dataset.
+        folder: the folder, which is searched with its subfolders.
+        link: whether to link to the files instead of copying them.
     """
 
     def __init__(self, entry: DatasetEntry, folder: Path, *, link: bool) -> None:
@@ -64,19 +67,19 @@ class FolderSource:
         self._folder = folder.expanduser()
         self._link = link
         if not self._folder.is_dir():
-            raise DataError(f"{folder} is not a folder", fix="name a folder that has the files of the dataset")
+            raise DataError(f"{folder} is not a folder", fix="give a folder that contains the files of the dataset")
         self._candidates = self._search()
 
     def close(self) -> None:
-        """Nothing to clean up."""
+        """Do nothing, since a folder needs no cleanup."""
 
     def _search(self) -> dict[str, list[Path]]:
-        """Paths by name; first those in a folder that is named like the dataset."""
+        """Return the paths by file name, first those in a folder with the dataset's name."""
         names = {name for file in self._entry.files for name in _file_names(file)}
         target = dataset_folder(self._entry)
         candidates: dict[str, list[Path]] = {}
         for root, folders, files in os.walk(self._folder):
-            # Without the dataset's own folder: its files are those to be replaced.
+            # The dataset's own folder is skipped, since its files are to be replaced.
             folders[:] = sorted(f for f in folders if Path(root, f) != target)
             for name in names.intersection(files):
                 candidates.setdefault(name, []).append(Path(root, name))
@@ -91,14 +94,14 @@ class FolderSource:
         """Install the first candidate that is the expected file.
 
         Raises:
-            DataError: no candidate is, or several may be.
+            DataError: no candidate is the expected file, or several may be and no checksum decides.
         """
         candidates = [path for name in _file_names(file) for path in self._candidates.get(name, [])]
         if not candidates:
             return self._extract_member(file, installer)
         digests = {path: self._hash(path, file, installer) for path in candidates}
         problems: list[str] = []
-        # A copy of the published file comes before one that is only accepted.
+        # A copy of the published file takes precedence over a file that is only accepted.
         for accept in dict.fromkeys((False, installer.accept)):
             if accept or not (file.sha256 or file.size):
                 self._refuse_guess(file, candidates)
@@ -108,8 +111,8 @@ class FolderSource:
                 if state.good:
                     return installer.link(file, path, state) if self._link else self._copy(file, path, installer)
                 problems.append(f"{path}: {state.detail}")
-        rest = {1: "", 2: " (nor is the other one of that name)"}.get(
-            len(problems), f" (nor is any of the {len(problems) - 1} others of that name)"
+        rest = {1: "", 2: " (1 other file of this name was also refused)"}.get(
+            len(problems), f" ({len(problems) - 1} other files of this name were also refused)"
         )
         fix = _ACCEPT if any(installer.would_accept(file, path, digests[path]) for path in candidates) else None
         raise DataError(f"dataset {self._entry.name}: {problems[0]}{rest}", fix=fix)
@@ -125,7 +128,7 @@ class FolderSource:
         if len(candidates) > 1 and not self._in_named_folder(candidates[0]):
             raise DataError(
                 f"dataset {self._entry.name}: {file.name} is in {candidates[0].parent} and in {candidates[1].parent}",
-                fix="give the folder of this dataset alone",
+                fix="give the folder that contains only this dataset",
             )
 
     def _copy(self, file: DatasetFile, path: Path, installer: Installer) -> FileState:
@@ -142,15 +145,16 @@ class FolderSource:
             for archive in sorted(self._folder.rglob(name)):
                 return _extract(self._entry, archive, file, installer, str(archive))
         problem = f"dataset {self._entry.name}: there is no {file.name} below {self._folder}"
-        raise DataError(problem, fix=f"bench data get {self._entry.name} downloads it")
+        raise DataError(problem, fix=f"run bench data get {self._entry.name} to download it")
 
 
 class WebSource:
     """Files at a base URL, or at the URLs of the entry.
 
     Args:
+        entry: the dataset.
         base: the base URL; None for the entry's URLs.
-        retry_policy: when to give up a server.
+        retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
     """
 
     def __init__(self, entry: DatasetEntry, base: str | None, retry_policy: RetryPolicy | None) -> None:
@@ -169,7 +173,7 @@ class WebSource:
         """Install the file from the first URL that delivers it.
 
         Raises:
-            DataError: no URL does; names the failure of each.
+            DataError: no URL delivers the file; the message has the failure of each.
         """
         failures: list[DownloadError] = []
         for url, is_archive in self._candidate_urls(file):
@@ -183,16 +187,17 @@ class WebSource:
         raise DataError(f"dataset {self._entry.name}: {problems}", fix=self._fix(failures))
 
     def _fix(self, failures: Sequence[DownloadError]) -> str:
-        """What may help after these failures."""
+        """Return what the user can do after these failures."""
         fixes = []
         if any(isinstance(error, UnreachableError) for error in failures):
             fixes.append("try again")
         if any(isinstance(error, WrongFileError) and error.acceptable for error in failures):
             fixes.append(_ACCEPT)
-        return "; or ".join([*fixes, f"get it elsewhere, then: bench data import {self._entry.name} FOLDER"])
+        import_command = f"bench data import {self._entry.name} FOLDER"
+        return "; or ".join([*fixes, f"get the file from another place and run {import_command}"])
 
     def _candidate_urls(self, file: DatasetFile) -> Iterator[tuple[str, bool]]:
-        """URLs in order, each with whether it is an archive that contains the file."""
+        """Yield the URLs in order, each with whether it is the URL of an archive that contains the file."""
         if self._base is None:
             for url in file.urls:
                 yield url, bool(file.member)
@@ -218,7 +223,7 @@ class WebSource:
             try:
                 return installer.install(file, part, fetched.sha256, url)
             except DownloadError:
-                # The beginning from an earlier call may have been wrong; the next round starts without one.
+                # The part from an earlier call may have been wrong. The file is fetched once more from its beginning.
                 if not fetched.resumed:
                     raise
 
@@ -233,12 +238,12 @@ class WebSource:
             except DownloadError as error:
                 self._failed[url] = error
                 raise
-            # It keeps the name of a partial file: a call that is interrupted here finds it complete the next time.
+            # The archive keeps the name of a partial file, so that the next call can reuse it after an interruption.
             self._archives[url] = part
         try:
             return _extract(self._entry, self._archives[url], file, installer, url)
         except DownloadError as error:
-            # A damaged archive is useless; the next call fetches it anew.
+            # A damaged archive is removed, so that the next call fetches it again.
             self._failed[url] = error
             _discard(self._archives.pop(url))
             raise
@@ -253,7 +258,7 @@ def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, installer: I
     part = partial_path(entry, file.name)
     try:
         with tarfile.open(archive) as tar:
-            # None for a link or a folder.
+            # `extractfile` returns None for a link or a folder.
             source = tar.extractfile(file.member)
             if source is None:
                 raise KeyError(file.member)
@@ -267,7 +272,7 @@ def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, installer: I
 
 
 def _as_file_name(name: str) -> str:
-    """The last part of a URL as a file name.
+    """Convert the last part of a URL to a valid file name.
 
     >>> _as_file_name("all.tar.gz"), _as_file_name("all.tar?download=1")
     ('all.tar.gz', 'archive-all.tar_download_1')
@@ -281,11 +286,11 @@ def _discard(part: Path) -> None:
 
 
 def _file_names(file: DatasetFile) -> list[str]:
-    """Names under which a user may have this file: ours, and those in its URLs."""
+    """Return the names under which a user may have this file: the dataset's name for it, and the names in its URLs."""
     published = [] if file.member else [PurePosixPath(url).name for url in file.urls]
     return list(dict.fromkeys([file.name, *published]))
 
 
 def _archive_names(file: DatasetFile) -> list[str]:
-    """Names of the archives that contain this file, as in their URLs."""
+    """Return the names of the archives that contain this file, from their URLs."""
     return list(dict.fromkeys(PurePosixPath(url).name for url in file.urls)) if file.member else []

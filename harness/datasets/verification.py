@@ -1,4 +1,4 @@
-"""The verification state of dataset files: hashed, compared with the published checksum, their format checked."""
+"""Verify dataset files: hash them, compare them with the published checksums, and check their format."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from harness.plugins.loading import load_object
 
 
 def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | None = None) -> list[FileState]:
-    """The state of every file and folder. Changes nothing.
+    """Return the state of every file and folder of a dataset, without changing them.
 
     Args:
-        only: patterns that choose some of the files.
-        progress: called as bytes are hashed.
+        entry: the dataset.
+        only: patterns of file names; all files if empty.
+        progress: function that is called when bytes are hashed.
 
     Raises:
         PluginError: the entry's check cannot be loaded.
@@ -35,7 +36,7 @@ def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | N
 def file_state(
     entry: DatasetEntry, file: DatasetFile, note: FileNote | None, progress: Progress | None = None
 ) -> FileState:
-    """The state of a file in the dataset's folder."""
+    """Return the state of a file in the dataset's folder."""
     path = file_path(entry, file.name)
     if not path.is_file():
         return FileState(name=file.name, state="missing")
@@ -55,11 +56,15 @@ def judge_file(
     *,
     accept: bool = False,
 ) -> FileState:
-    """The state of a file anywhere, by its SHA-256.
+    """Return the state of a file at any path, judged by its SHA-256.
 
     Args:
-        note: what was noted when it was installed; a file that has changed since is damaged.
-        accept: accept another checksum or size, if the format is right.
+        entry: the dataset.
+        file: the expected file.
+        path: path of the file.
+        digest: SHA-256 of the file, in hex.
+        note: the provenance that was recorded at installation, or None; a file that has changed since is damaged.
+        accept: whether to accept another checksum or size if the format is right.
     """
     size = path.stat().st_size
     accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
@@ -67,14 +72,17 @@ def judge_file(
     problem = _find_mismatch(file, path, size, digest, note)
     if problem and accept:
         problem, state = "", "accepted"
-    # A right checksum makes a check of the format needless; beside a wrong one the check explains what is wrong.
+    # The format is checked if there is no checksum to compare, and to explain a wrong checksum.
     if problem or state != "ok":
         problem = "; ".join(filter(None, (problem, _check_format_of_file(entry, path))))
     return FileState(name=file.name, state="damaged" if problem else state, size=size, sha256=digest, detail=problem)
 
 
 def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: FileNote | None) -> str:
-    """The difference to the published file, or without a published checksum to the installed one; empty if equal."""
+    """Return the difference from the published file, or an empty string.
+
+    Without a published checksum, the file is compared with the provenance that was recorded at installation.
+    """
     if file.sha256:
         if digest == file.sha256 or (file.content_sha256 and _hash_unpacked(path) == file.content_sha256):
             return ""
@@ -88,7 +96,7 @@ def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: 
 
 
 def _hash_unpacked(path: Path) -> str:
-    """SHA-256 of the unpacked content of a gzip file, in hex; empty if it is damaged or not gzip."""
+    """Return the SHA-256 of the unpacked content of a gzip file in hex, or an empty string for an invalid file."""
     digest = hashlib.sha256()
     try:
         with gzip.open(path) as file:
@@ -100,7 +108,7 @@ def _hash_unpacked(path: Path) -> str:
 
 
 def folder_state(entry: DatasetEntry, name: str, path: Path | None = None) -> FileState:
-    """The state of a folder that the user provides: no checksum is published, so the entry's check decides."""
+    """Return the state of a folder that the user provides, judged by the entry's check of its layout."""
     path = path or file_path(entry, name)
     if not path.is_dir():
         return FileState(name=name, state="missing")
@@ -109,14 +117,14 @@ def folder_state(entry: DatasetEntry, name: str, path: Path | None = None) -> Fi
 
 
 def _check_format_of_file(entry: DatasetEntry, path: Path) -> str:
-    """As `_check_format`, with "it" for the path at the beginning, which the caller prints."""
+    """Return the result of `_check_format` with "it" instead of the path, which the caller prints."""
     problem = _check_format(entry, path)
     rest = problem.removeprefix(str(path))
     return rest.removeprefix(": ") if rest.startswith(": ") else f"it{rest}" if rest != problem else problem
 
 
 def _check_format(entry: DatasetEntry, path: Path) -> str:
-    """The problem that the entry's own check finds in a file or folder; empty without problem or check."""
+    """Return the problem that the entry's check reports for a file or folder; empty without a problem or a check."""
     if not entry.check:
         return ""
     try:
@@ -129,11 +137,12 @@ def _check_format(entry: DatasetEntry, path: Path) -> str:
 
 
 def hash_file(path: Path, name: str, progress: Progress | None = None) -> str:
-    """SHA-256 of a file, in hex.
+    """Return the SHA-256 of a file in hex.
 
     Args:
+        path: path of the file.
         name: the file's name for `progress`.
-        progress: called as bytes are hashed.
+        progress: function that is called when bytes are hashed.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,1 +1,1 @@
-"""From specifications to records: scheduling, supervising, executors."""
+"""Run trials: schedule them, supervise their workers, and write their records, here or on a cluster."""

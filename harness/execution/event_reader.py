@@ -1,4 +1,4 @@
-"""Reads the events of a worker from its pipe, in a thread of its own."""
+"""Read the events of a worker from its pipe in a separate thread."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from harness.contract.events import AnyEvent, ClockChanged, Done, WorkerEvent
 from harness.execution.second_clock import SecondClock
 from harness.hardware.telemetry import DeviceWatch
 
-#: Poll interval of everyone who waits for events.
+#: Poll interval for events, in seconds.
 WAKE_S = 0.2
-#: A reader that wakes this much later than planned was held up, and its time stamps are not reliable.
+#: Delay in seconds from which a wake-up counts as late, and time stamps as unreliable.
 LATE_S = 0.5
 
 
 class EventReader(threading.Thread):
-    """Takes events off the pipe as they come, so that the second clock is stamped on time.
+    """A thread that reads events from the pipe as they arrive and records their time in the second clock.
 
-    A slow watcher (a display, an observer that uploads) does not delay it.
+    It is a separate thread, so that a slow watcher (a display, an observer that uploads) does not delay it.
 
     Args:
-        descriptor: the reading end of the pipe.
-        clock: notified of the edges of the worker's clock.
+        descriptor: file descriptor of the reading end of the pipe.
+        clock: the second clock, which is notified of the edges of the worker's clock.
     """
 
     def __init__(self, descriptor: int, clock: SecondClock) -> None:
         super().__init__(name="events", daemon=True)
         self._descriptor = descriptor
         self._clock = clock
-        #: Notified of the edges, too.
+        #: GPU sampler that is also notified of the edges; None without GPUs.
         self.watch: DeviceWatch | None = None
-        #: Events in order; None when the pipe has ended or the last event has been read.
+        #: The events in order; None after the last event or the end of the pipe.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:
@@ -44,7 +44,7 @@ class EventReader(threading.Thread):
         pending, awake = b"", time.monotonic()
         while True:
             ready = select.select([self._descriptor], [], [], WAKE_S)[0]
-            # This process was stopped or starved: events read now came earlier and say nothing about the clock.
+            # If this process was stopped or starved, events that are read now arrived earlier at an unknown time.
             late, awake = time.monotonic() - awake > WAKE_S + LATE_S, time.monotonic()
             if late:
                 self._clock.discard_interval()
@@ -70,7 +70,7 @@ class EventReader(threading.Thread):
 
 
 def decode_event(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
-    """The event of a line; an invalid line ends the trial as `crashed`."""
+    """Return the event in a line. An invalid line ends the trial with the status `crashed`."""
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:

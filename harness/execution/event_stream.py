@@ -1,4 +1,4 @@
-"""Forwards the calls of a trial's watcher from a remote node to the user's machine, one line of JSON per call."""
+"""Forward the calls of a trial's watcher from a node to the user's machine, as one line of JSON per call."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _AnyMessage: TypeAlias = _Started | _Evaluated | _Warned | _Finished | _Kept
 
 
 class EventForwarder:
-    """A watcher on the node that runs a trial; it sends every call as a line of JSON.
+    """A watcher that runs on the trial's node and sends every call as a line of JSON.
 
     Args:
         identity: the trial's run_id.
-        send: delivers a line to the user's machine.
+        send: function that delivers a line to the user's machine.
     """
 
     def __init__(self, identity: str, send: Callable[[bytes], None]) -> None:
@@ -74,30 +74,30 @@ class EventForwarder:
 
 
 class EventReceiver:
-    """The receiving end on the user's machine: calls the user's watcher for every line.
+    """Receives the lines on the user's machine and calls the user's watcher for each.
 
     Args:
-        watcher: the user's.
+        watcher: the user's watcher.
     """
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        #: Trials whose worker is ready.
+        #: run_ids of the trials whose worker has reported that it is ready.
         self.begun: set[str] = set()
         self._specs: dict[str, RunSpec] = {}
         self._steps: dict[str, int] = {}
         self._decoder = msgspec.json.Decoder(_AnyMessage)
 
     def expect(self, identity: str, spec: RunSpec) -> None:
-        """Accept lines about this trial from now on."""
+        """Accept lines of this trial from now on."""
         self._specs[identity] = spec
 
     def steps(self, identity: str) -> int:
-        """Steps of a trial at its last evaluation."""
+        """Return the number of updates of a trial at its last evaluation."""
         return self._steps.get(identity, 0)
 
     def receive(self, line: bytes) -> None:
-        """Call the watcher; an invalid line, cut off when its writer was killed, is ignored."""
+        """Call the watcher for a line. An invalid line is ignored, since its writer may have been killed."""
         try:
             message = self._decoder.decode(line)
         except msgspec.DecodeError:

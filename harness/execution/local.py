@@ -1,4 +1,4 @@
-"""The `local` executor: trials on this machine, as many at once as fit, each pinned to its own cores or GPUs."""
+"""The `local` executor: run as many trials at once as fit on this machine, pinned to separate cores or GPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.execution.trial import run_trial, trial_summary
 from harness.execution.watchers import CombinedWatcher
 from harness.storage.layout import run_id
 
-#: Poll interval for cores held by other supervisors, in seconds.
+#: Poll interval for cores that other supervisors have reserved, in seconds.
 _POLL_INTERVAL_S = 1.0
 
 
@@ -31,23 +31,26 @@ def execute(
     options: ExecutionOptions | None = None,
     machine: Machine | None = None,
 ) -> Iterator[TrialSummary]:
-    """Run trials, started in order, and yield each one's summary when its record is written.
+    """Run trials, started in order, and yield the summary of each when its record is written.
 
-    A finished trial is kept, an interrupted one resumes, and so does one whose worker is killed.
+    Finished trials are not run again. Interrupted trials, and trials whose worker is killed, resume.
 
     Args:
-        runs: the folder with one folder per trial.
-        options: see `ExecutionOptions`; at most `jobs` trials run at once, and no more than fit.
+        specs: the trials.
+        runs: folder with one subfolder per trial.
+        watcher: object that is notified of every event.
+        options: see `ExecutionOptions`; at most `jobs` trials run at once, and no more than have free resources.
         machine: the cores and GPUs to use; those of this machine when None.
 
     Raises:
-        UsageError: an option that the local executor does not have, or a trial needs more GPUs than there are.
+        UsageError: an option does not exist for the local executor, or a trial needs more GPUs than the machine has.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
     if options.options:
         raise UsageError(
-            f"the local executor has no option {', '.join(options.options)}", fix="it has none; see --jobs"
+            f"the local executor has no option {', '.join(options.options)}",
+            fix="leave out --executor-option; --jobs sets the number of trials at once",
         )
     machine = machine or Machine()
     _require_gpus(specs, machine)
@@ -63,24 +66,25 @@ def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
             gpus_text = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
             gpus_text += f" from GPU {index} on" if index and spec.ranks > 1 else ""
             raise UsageError(
-                f"{spec.workload.facts.name} was asked to run on {gpus_text}; this machine has {len(machine.gpus)}",
-                fix="name fewer with --gpus, or another with --device",
+                f"{spec.workload.facts.name} is to run on {gpus_text}; this machine has {len(machine.gpus)}",
+                fix="give a smaller number with --gpus, or another GPU with --device",
             )
 
 
 def import_worker_transport() -> Transport:
-    """A transport that runs jobs in this process.
+    """Return the transport that runs jobs in this process.
 
-    Imported by name: the supervisor's side does not import torch, so that planning, tables and `--help` stay quick.
+    It is imported here by name, because importing it imports torch, which makes other commands slow.
     """
     transport: Transport = importlib.import_module("harness.worker.job").run_job
     return transport
 
 
 class _Workers:
-    """One thread per running trial, which starts its worker and supervises it.
+    """A backend with one thread per running trial, which starts the trial's worker and supervises it.
 
-    A thread per trial, because the kernel kills a worker when the thread that started it ends (parent-death signal).
+    Each trial has its own thread, because the kernel kills a worker when the thread that started it ends (parent-death
+    signal).
     """
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
@@ -97,16 +101,14 @@ class _Workers:
         if allocation is None:
             if self._running:
                 return False
-            # Trials of other commands hold everything. Where wall seconds are scored, sharing would distort both.
+            # Other commands have reserved all resources. Sharing would distort trials whose wall seconds are scored.
             if spec.clock == "wall":
                 self._warn_waiting(spec)
                 return False
-            self._watcher.warned(
-                spec, "every core is held by a trial of another command; this one runs beside them, unpinned"
-            )
+            self._watcher.warned(spec, "all cores are reserved by trials of other commands; this trial runs unpinned")
             allocation = Allocation((), [])
         identity = run_id(spec)
-        # A daemon thread: if this process ends without waiting for it, the worker ends, too.
+        # The thread is a daemon, so that the worker ends with this process even if nothing waits for the thread.
         thread = threading.Thread(
             target=self._run, args=(identity, spec, options, allocation), name=identity, daemon=True
         )
@@ -143,11 +145,11 @@ class _Workers:
     def _warn_waiting(self, spec: RunSpec) -> None:
         if not self._warned:
             self._warned = True
-            self._watcher.warned(spec, "the GPUs are held by trials of other commands; waiting for them")
+            self._watcher.warned(spec, "the GPUs are reserved by trials of other commands; waiting for them")
 
 
 class _InProcess:
-    """Trials in the calling thread, for a debugger."""
+    """A backend that runs trials in the calling thread, for a debugger."""
 
     def __init__(self, runs: Path, watcher: Watcher, transport: Transport) -> None:
         self._runs = runs
@@ -167,4 +169,4 @@ class _InProcess:
         return ended
 
     def stop(self) -> None:
-        """Nothing to stop: `start` returns when its trial has ended."""
+        """Do nothing, since `start` returns when its trial has ended."""

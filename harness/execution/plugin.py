@@ -1,4 +1,4 @@
-"""The executors of this repository."""
+"""The plugin that registers the executors of this package."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from harness.api import ExecutorEntry, hookimpl
 
 @hookimpl
 def bench_executors() -> Iterable[ExecutorEntry]:
-    """This machine, and two kinds of cluster."""
+    """Yield the executors for this machine, Ray clusters and Slurm clusters."""
     yield ExecutorEntry(
         name="local",
         load="harness.execution.local:execute",
-        summary="worker processes on this machine, each with cores or GPUs of its own",
+        summary="worker processes on this machine, each with separate cores or GPUs",
     )
     yield ExecutorEntry(
-        name="ray", load="harness.execution.ray:execute", summary="a Ray cluster, by its address or started here"
+        name="ray", load="harness.execution.ray:execute", summary="an existing Ray cluster, or one that is started here"
     )
     yield ExecutorEntry(
         name="slurm", load="harness.execution.slurm:execute", summary="a Slurm cluster, one job per trial"

@@ -1,8 +1,8 @@
-"""The `ray` executor: trials on an existing Ray cluster, or on one started here while they run.
+"""The `ray` executor: run trials on an existing Ray cluster, or on a cluster that is started for them.
 
-The worker process is the same as on one machine. Where nodes see the runs folder, trials run in it, and those of a
-node that died resume from their last checkpoint on another. Where they do not, the files of each trial are sent back,
-and a lost trial starts from the beginning.
+The worker process is the same as with the `local` executor. If the nodes share the runs folder, trials run in it, and
+the trials of a node that died resume from their last checkpoint on another node. Otherwise the files of each trial are
+sent back to the user's machine, and a lost trial starts from the beginning.
 
 Source: Moritz et al., Ray: a distributed framework for emerging AI applications, arXiv 1712.05889.
 """
@@ -31,29 +31,32 @@ from harness.execution.trial import trial_summary, write_final_record
 from harness.storage import records
 from harness.storage.layout import RECORD, run_id
 
-#: Trials submitted to Ray at once; it starts them as nodes have resources.
+#: Maximum number of trials that are submitted to Ray at once; Ray starts them when nodes have free resources.
 _WINDOW = 1000
 #: Poll interval for messages and ended trials, in seconds.
-_LOOK_S = 0.25
+_POLL_INTERVAL_S = 0.25
 #: Seconds in which stopped trials must end with a record.
 _STOP_S = 30.0
 
-#: `address`: of a cluster (`auto`, `10.0.0.1:6379`); one is started here when empty. `shared`: whether nodes see the
-#: runs folder (`yes`, `no`); each node checks when empty. `cores`, `gpus`: per trial; by its threads and ranks when
-#: empty.
+#: The options of this executor with their default values. `address`: the cluster's address (`auto`, `10.0.0.1:6379`); a
+#: cluster is started on this machine when empty. `shared`: whether the nodes share the runs folder (`yes`, `no`); each
+#: node checks when empty. `cores`, `gpus`: number per trial; computed from the trial's threads and ranks when empty.
 OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 
 
 def execute(
     specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions | None = None
 ) -> Iterator[TrialSummary]:
-    """Run trials on a Ray cluster, and yield each one's summary when its record is in the runs folder.
+    """Run trials on a Ray cluster, and yield the summary of each when its record is in the runs folder.
 
-    A cluster to which this process is already connected is used and stays connected.
+    If this process is already connected to a cluster, that cluster is used and stays connected.
 
     Args:
-        runs: the folder with one folder per trial.
-        options: see `ExecutionOptions` and `OPTIONS`; at most `jobs` trials at once, or as many as the cluster holds.
+        specs: the trials.
+        runs: folder with one subfolder per trial.
+        watcher: object that is notified of every event.
+        options: see `ExecutionOptions` and `OPTIONS`; at most `jobs` trials run at once, by default as many as the
+            cluster has resources for.
 
     Raises:
         UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node is of
@@ -65,7 +68,7 @@ def execute(
     if executor_options["shared"] not in ("", "yes", "no"):
         raise UsageError(
             f"executor option shared={executor_options['shared']} must be yes or no",
-            fix="leave it out: each node checks",
+            fix="leave it out, and each node checks whether it shares the runs folder",
         )
     remote.parse_number(executor_options, "cores", 0)
     remote.parse_number(executor_options, "gpus", 0)
@@ -74,7 +77,10 @@ def execute(
 
 
 class _Cluster:
-    """Tasks on a cluster; connects when the first trial starts, since a plan may be finished already."""
+    """The tasks of a Ray cluster.
+
+    It connects when the first trial starts, since all trials of a plan may be finished already.
+    """
 
     def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
         self._runs = runs
@@ -101,7 +107,7 @@ class _Cluster:
         self._warn_if_too_large(spec, needs)
         self._receiver.expect(identity, spec)
         self._specs[identity] = spec
-        # No retries by Ray: `run_all` decides about them.
+        # Ray must not retry a task, because `run_all` decides whether a lost trial is started again.
         task = self._task.options(name=identity, max_retries=0, **needs)
         shared = self._executor_options["shared"]
         ref = task.remote(msgspec.json.encode(spec), str(self._runs), self._marker, options, shared, self._mail)
@@ -109,7 +115,7 @@ class _Cluster:
         return True
 
     def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
-        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_S)
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_POLL_INTERVAL_S)
         self._read_mail()
         for ref in ready:
             identity = self._running.pop(ref)
@@ -125,8 +131,8 @@ class _Cluster:
             self._ray.wait(list(running), num_returns=len(running), timeout=_STOP_S)
             self._read_mail()
         for identity in running.values():
-            # The record that a node without access to the runs folder has written is lost.
-            if identity in self._receiver.begun and records.read_ending(self._runs / identity / RECORD) is None:
+            # A node that does not share the runs folder could not deliver its record, so one is written here.
+            if identity in self._receiver.begun and records.read_status(self._runs / identity / RECORD) is None:
                 with contextlib.suppress(StoreError):
                     write_final_record(
                         self._specs[identity], self._runs, self._watcher, "interrupted", "stopped by the user"
@@ -136,12 +142,12 @@ class _Cluster:
         self._ray = None
 
     def _connect(self) -> None:
-        """Connect to or start the cluster, and start the mailbox for messages of trials.
+        """Connect to a cluster or start one, and start the mailbox for the messages of trials.
 
         Raises:
             UsageError: there is no cluster at the address.
         """
-        # Set before the import, which reads them: no usage reports, and no hiding of GPUs from tasks without any.
+        # Ray reads these on import: send no usage reports, and do not hide GPUs from tasks that request none.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray = remote.import_optional("ray", "ray")
@@ -155,7 +161,7 @@ class _Cluster:
                 try:
                     ray.init(address=address, **quiet)
                 except (ConnectionError, ValueError, RuntimeError) as error:
-                    fix = "give the address that `ray start --head` printed, or none to start one here"
+                    fix = "give the address that `ray start --head` printed, or leave it out to start a cluster here"
                     raise UsageError(f"no Ray cluster at {address}: {error}", fix=fix) from error
         strategies = remote.import_optional("ray.util.scheduling_strategies", "ray")
         here = ray.get_runtime_context().get_node_id()
@@ -166,17 +172,18 @@ class _Cluster:
         self._ray = ray
 
     def _warn_if_too_large(self, spec: RunSpec, needs: dict[str, float]) -> None:
-        """Warn when a trial fits no node of the cluster: Ray would wait for one without a message."""
+        """Warn if no node of the cluster has enough resources for a trial, since Ray waits without a message."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         required = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
         if not any(all(node.get(kind, 0) >= n for kind, n in required.items()) for node in nodes):
             missing = (
-                f"no node of the cluster has {required['CPU']:g} cores and {required['GPU']:g} GPUs; waiting for one"
+                f"no node of the cluster has {required['CPU']:g} cores and {required['GPU']:g} GPUs; "
+                f"waiting for such a node"
             )
             remote.warn_once(self._watcher, spec, self._issued_warnings, missing)
 
     def _read_mail(self) -> None:
-        # Messages only serve the display; a failure to read them must not stop a trial.
+        # Messages are used only for the display, so a failure to read them must not stop a trial.
         with contextlib.suppress(self._ray.exceptions.RayError):
             for line in self._ray.get(self._mail.take.remote(), timeout=10):
                 self._receiver.receive(line)
@@ -188,7 +195,7 @@ class _Cluster:
         except self._ray.exceptions.RayTaskError as error:
             return RuntimeError(f"the task of {identity} failed on its node: {error.cause or error}")
         except self._ray.exceptions.OutOfMemoryError:
-            return LostTrial("its node ran out of memory and Ray ended it", self._receiver.steps(identity))
+            return LostTrial("its node ran out of memory and Ray killed the trial", self._receiver.steps(identity))
         except self._ray.exceptions.RayError:
             return LostTrial("its node or the supervisor on it died", self._receiver.steps(identity))
         if delivery.error is not None or delivery.trial_summary is None:
@@ -202,7 +209,7 @@ class _Cluster:
 
 
 class _Mailbox:
-    """An actor on the user's node: holds messages of trials until they are read."""
+    """An actor on the user's node that stores messages of trials until they are read."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
@@ -216,13 +223,15 @@ class _Mailbox:
 
 
 def _run_task(spec: bytes, runs: str, marker: str, options: ExecutionOptions, shared: str, mail: Any) -> Delivery:
-    """On a node: run one trial.
+    """Run one trial on a node.
 
     Args:
-        spec: as JSON.
-        runs, marker: the runs folder of the user, and its marker.
-        shared: whether this node sees the folder, `yes` or `no`; checked when empty.
-        mail: the mailbox.
+        spec: the trial's `RunSpec` as JSON.
+        runs: path of the runs folder on the user's machine.
+        marker: content of the marker file in that folder.
+        options: see `ExecutionOptions`.
+        shared: whether this node shares the folder, `yes` or `no`; checked when empty.
+        mail: handle of the mailbox actor.
     """
     ray = remote.import_optional("ray", "ray")
     planned = msgspec.json.decode(spec, type=RunSpec)
@@ -234,7 +243,7 @@ def _run_task(spec: bytes, runs: str, marker: str, options: ExecutionOptions, sh
     if shared == "yes" or (shared == "" and remote.shares_fs(Path(runs), marker)):
         delivery = remote.run_on_shared_fs(planned, Path(runs), options, send)
     else:
-        # A folder of this node alone: another node on the same disk must not resume the trial.
+        # The folder's name contains the node's id, so that another node on the same disk does not resume the trial.
         node = ray.get_runtime_context().get_node_id()
         folder = Path(tempfile.gettempdir()) / f"algorace-{os.getuid()}-{marker[:12]}-{node[:12]}"
         delivery = remote.run_on_local_fs(planned, folder, options, send)
@@ -246,10 +255,10 @@ def _run_task(spec: bytes, runs: str, marker: str, options: ExecutionOptions, sh
 
 @contextlib.contextmanager
 def _keep_signal_handlers() -> Iterator[None]:
-    """Keep the SIGTERM handler: `ray.init` replaces it by one that exits at once."""
-    earlier = signal.getsignal(signal.SIGTERM)
+    """Restore the SIGTERM handler after the block, since `ray.init` installs one that exits at once."""
+    previous_handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGTERM, earlier)
+        with contextlib.suppress(ValueError):  # raised outside the main thread
+            signal.signal(signal.SIGTERM, previous_handler)

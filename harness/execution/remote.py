@@ -1,4 +1,4 @@
-"""Shared by executors on other machines: running a trial on a node, and returning its files."""
+"""Run a trial on a node of a cluster and return its files; shared by the `ray` and `slurm` executors."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 from harness.system.files import write_atomically, write_error
 
-#: File in a runs folder by which a node recognises it.
-_MARK = ".identity"
-#: Seconds that a node waits for a trial's lock: a file server releases a dead machine's lock after about a minute.
+#: Name of the file in a runs folder by which a node recognises the folder.
+_MARKER_FILE = ".identity"
+#: Seconds that a node waits for a trial's lock. A file server releases a dead machine's lock after about a minute.
 LOCK_TIMEOUT_S = 120.0
 #: Poll interval for GPUs held by other runs, in seconds.
 _POLL_INTERVAL_S = 1.0
@@ -36,12 +36,12 @@ _POLL_INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a node returns of a trial.
+    """The result of a trial that a node returns.
 
     Args:
-        trial_summary: how it ended; None where an error kept it from running.
-        error: that error.
-        files: name and content of its files, where the node does not see the runs folder.
+        trial_summary: the trial's summary; None if an error prevented the trial from running.
+        error: the error that prevented the trial from running, or None.
+        files: content of the trial's files by name, if the node does not share the runs folder.
     """
 
     trial_summary: TrialSummary | None = None
@@ -50,11 +50,13 @@ class Delivery:
 
 
 def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
-    """On a node: run a trial in a runs folder that the node sees.
+    """Run a trial on a node that shares the runs folder.
 
     Args:
-        runs: absolute path.
-        send: delivers a line to the user's watcher.
+        spec: the trial.
+        runs: absolute path of the runs folder.
+        options: see `ExecutionOptions`.
+        send: function that delivers a line to the user's machine.
     """
     identity = run_id(spec)
     forwarder = EventForwarder(identity, send)
@@ -77,26 +79,33 @@ def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send:
 
 
 def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
-    """Reserve cores or GPUs for a trial; None on a CPU whose cores are all held.
+    """Reserve cores or GPUs for a trial, or return None for a CPU trial if all cores are reserved.
 
-    Waits for GPUs: wall seconds are scored there, and sharing would distort both trials.
+    It waits for GPUs, because wall seconds are scored there and sharing a GPU would distort both trials.
     """
     machine, warned = Machine(), False
     while (allocation := machine.allocate(spec)) is None:
         if spec.clock != "wall":
             forwarder.warned(
-                spec, f"every core of {socket.gethostname()} is held by a trial; runs beside them, unpinned"
+                spec, f"all cores of {socket.gethostname()} are reserved by other trials; the trial runs unpinned"
             )
             break
         if not warned:
-            forwarder.warned(spec, f"the GPUs of {socket.gethostname()} are held by other trials; waiting for them")
+            forwarder.warned(spec, f"the GPUs of {socket.gethostname()} are reserved by other trials; waiting for them")
             warned = True
         time.sleep(_POLL_INTERVAL_S)
     return allocation
 
 
 def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
-    """On a node that does not see the runs folder: run a trial in a local folder, and return its files."""
+    """Run a trial in a local folder of a node that does not share the runs folder, and return its files.
+
+    Args:
+        spec: the trial.
+        folder: local folder with one subfolder per trial.
+        options: see `ExecutionOptions`.
+        send: function that delivers a line to the user's machine.
+    """
     delivery = run_on_shared_fs(spec, folder, options, send)
     if delivery.trial_summary is None:
         return delivery
@@ -108,16 +117,21 @@ def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send
 
 
 def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Record:
-    """On the user's machine: write a delivered trial to the runs folder, its record last.
+    """Write the files of a delivered trial to the runs folder of the user's machine, the record last.
+
+    Args:
+        spec: the trial.
+        runs: folder with one subfolder per trial.
+        files: content of the trial's files by name.
 
     Raises:
-        StoreError: the folder is locked or cannot be written, or the record is damaged.
+        StoreError: the trial's folder is locked or cannot be written, or the record is damaged.
     """
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
     with folder.lock():
-        ending = records.read_ending(folder.record_path)
-        if ending is not None and ending.status != "interrupted":
+        previous_status = records.read_status(folder.record_path)
+        if previous_status is not None and previous_status.status != "interrupted":
             folder.supersede()
         for name, content in files.items():
             if name != RECORD:
@@ -129,12 +143,12 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
 
 
 def write_fs_marker(runs: Path) -> str:
-    """The marker of a runs folder, created if it has none.
+    """Return the random content of a runs folder's marker file, which is created if it does not exist.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
-    path = runs / _MARK
+    path = runs / _MARKER_FILE
     try:
         runs.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -145,9 +159,9 @@ def write_fs_marker(runs: Path) -> str:
 
 
 def shares_fs(runs: Path, marker: str) -> bool:
-    """Whether this machine sees the runs folder with that marker."""
+    """Return whether this machine sees the runs folder whose marker file has this content."""
     try:
-        return (runs / _MARK).read_text() == marker
+        return (runs / _MARKER_FILE).read_text() == marker
     except OSError:
         return False
 
@@ -155,8 +169,12 @@ def shares_fs(runs: Path, marker: str) -> bool:
 def import_optional(name: str, extra: str) -> Any:
     """Import a package that only one executor needs.
 
+    Args:
+        name: name of the module.
+        extra: the extra of this package that installs it.
+
     Raises:
-        UsageError: it is not installed.
+        UsageError: the package is not installed.
     """
     try:
         return importlib.import_module(name)
@@ -166,13 +184,15 @@ def import_optional(name: str, extra: str) -> Any:
 
 
 def checked_options(executor: str, options: ExecutionOptions, known: dict[str, str]) -> dict[str, str]:
-    """The executor's options, completed by their defaults.
+    """Return the options of an executor, completed by their defaults.
 
     Args:
-        known: names and default values.
+        executor: the executor's name.
+        options: see `ExecutionOptions`.
+        known: default values of all options of the executor, by name.
 
     Raises:
-        UsageError: an option that does not exist, or `--in-process`.
+        UsageError: an option does not exist, or `--in-process` was given.
     """
     if options.in_process:
         raise UsageError(
@@ -180,15 +200,16 @@ def checked_options(executor: str, options: ExecutionOptions, known: dict[str, s
         )
     unknown = sorted(options.options.keys() - known)
     if unknown:
-        raise UsageError(f"the {executor} executor has no option {unknown[0]!r}", fix=f"it has {', '.join(known)}")
+        fix = f"choose one of {', '.join(known)}"
+        raise UsageError(f"the {executor} executor has no option {unknown[0]!r}", fix=fix)
     return {**known, **options.options}
 
 
 def parse_number(executor_options: dict[str, str], name: str, default: float) -> float:
-    """An option that is a non-negative number; the default where it is empty.
+    """Return the value of an option that must be a non-negative number, or the default if the option is empty.
 
     Raises:
-        UsageError: it is not one.
+        UsageError: the value is not a non-negative number.
     """
     try:
         value = float(executor_options[name] or default)
@@ -203,7 +224,7 @@ def parse_number(executor_options: dict[str, str], name: str, default: float) ->
 
 
 def required_cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
-    """Cores and GPUs that a trial needs: a core for each thread, a GPU for each rank."""
+    """Return the number of cores and GPUs that a trial needs: one core per thread, one GPU per rank."""
     return spec.ranks * spec.threads, spec.ranks if spec.device.partition(":")[0] == "cuda" else 0
 
 
@@ -212,17 +233,17 @@ def _is_delivered(name: str) -> bool:
 
 
 def _require_hardware(spec: RunSpec) -> None:
-    """Refuse a trial that was planned for another hardware class, which is part of its identity."""
-    here = detect.hardware_class(spec.device, spec.threads, spec.ranks)
-    if here != spec.hardware:
+    """Refuse a trial that was planned for another hardware class, which is a part of its run_id."""
+    node_class = detect.hardware_class(spec.device, spec.threads, spec.ranks)
+    if node_class != spec.hardware:
         raise UsageError(
-            f"{socket.gethostname()} is {here}, and the trials were planned for {spec.hardware}",
-            fix="give the command on a machine of the same kind as the nodes, and use only such nodes",
+            f"{socket.gethostname()} is {node_class}, and the trials were planned for {spec.hardware}",
+            fix="run the command on a machine of the same kind as the nodes, and use only such nodes",
         )
 
 
 def warn_once(watcher: Watcher, spec: RunSpec, issued: set[str], message: str) -> None:
-    """Warn, once for each message; `issued` holds those of before."""
+    """Issue a warning unless the set `issued` already contains it."""
     if message not in issued:
         issued.add(message)
         watcher.warned(spec, message)

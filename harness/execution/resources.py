@@ -1,4 +1,4 @@
-"""Allocates cores and GPUs of this machine so that no two trials share one, whichever process starts them.
+"""Allocate cores and GPUs of this machine so that no two trials of any process share one.
 
 Source: abstract sockets, unix(7); thread siblings, Linux' Documentation/admin-guide/cputopology.rst.
 """
@@ -27,8 +27,8 @@ class Machine:
     """The cores and GPUs that trials may use.
 
     Args:
-        cores: processor cores; those that this process may use when None.
-        gpus: names for `CUDA_VISIBLE_DEVICES`; those that are visible to this process when None.
+        cores: indices of processor cores; the cores that this process may use when None.
+        gpus: names for `CUDA_VISIBLE_DEVICES`; the GPUs that are visible to this process when None.
     """
 
     def __init__(self, cores: Sequence[int] | None = None, gpus: Sequence[str] | None = None) -> None:
@@ -37,16 +37,17 @@ class Machine:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """Names for `CUDA_VISIBLE_DEVICES`; the driver is asked on first use, so that CPU trials do not wait for it."""
+        """Names for `CUDA_VISIBLE_DEVICES`; read on first use, so that CPU trials do not wait for the GPU driver."""
         if self._gpus is None:
             self._gpus = list_visible_gpus()
         return self._gpus
 
     def allocate(self, spec: RunSpec) -> Allocation | None:
-        """Reserve what a trial needs until it is released; None when too little is free.
+        """Reserve the resources of a trial, or return None if too few are free.
 
-        On a CPU: `ranks` × `threads` cores (all of them, unpinned, where there are fewer). On CUDA: a GPU for each
-        rank and a proportional share of the cores, as far as they are free. On any other device: the device.
+        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer, it gets all and is not pinned.
+        A trial on CUDA gets one GPU per rank and, if they are free, a proportional fraction of the cores. A trial on
+        another device gets that device.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads
@@ -63,8 +64,8 @@ class Machine:
         if allocation is None:
             return None
         gpus = () if index else allocation.names
-        share = max(required, len(self.cores) * spec.ranks // len(self.gpus))
-        cores = _allocate("core", self.cores, share) or _allocate("core", self.cores, required)
+        proportional = max(required, len(self.cores) * spec.ranks // len(self.gpus))
+        cores = _allocate("core", self.cores, proportional) or _allocate("core", self.cores, required)
         allocation.slot = ResourceSlot(gpus=gpus)
         if cores is not None:
             allocation.join(cores)
@@ -73,11 +74,11 @@ class Machine:
 
 
 class Allocation:
-    """Cores, GPUs or a device that a trial holds.
+    """Cores, GPUs or a device that are reserved for a trial.
 
     Args:
-        names: their names, in the order of the request.
-        locks: keep other processes from taking them.
+        names: names of the reserved resources, in the order of the request.
+        locks: locks that prevent other processes from reserving them.
     """
 
     def __init__(self, names: tuple[str, ...], locks: list[ResourceLock]) -> None:
@@ -90,15 +91,15 @@ class Allocation:
         self._locks += other._locks
 
     def release(self) -> None:
-        """Release everything."""
+        """Release all resources."""
         for lock in self._locks:
             lock.release()
 
 
 def list_usable_cores() -> tuple[int, ...]:
-    """The cores this process may use: one hardware thread of each, at most as many as its control group's quota.
+    """Return the cores that this process may use, limited by the CPU quota of its control group.
 
-    Two hardware threads of one core slow each other down, which would distort the times of both trials.
+    Only one hardware thread of each core is returned, because two trials on one core would slow each other down.
     """
     if sys.platform != "linux":
         return tuple(range(os.cpu_count() or 1))
@@ -109,7 +110,7 @@ def list_usable_cores() -> tuple[int, ...]:
 
 
 def list_visible_gpus() -> tuple[str, ...]:
-    """The GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them (ROCm follows it, too)."""
+    """Return the GPUs that are visible to this process, as names for `CUDA_VISIBLE_DEVICES` (also used by ROCm)."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
@@ -117,7 +118,7 @@ def list_visible_gpus() -> tuple[str, ...]:
 
 
 def _read_siblings(core: int) -> set[int]:
-    """The hardware threads of a core, as in `0-1` or `0,4`."""
+    """Return the indices of the hardware threads of a core."""
     try:
         listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
     except OSError:
@@ -126,7 +127,8 @@ def _read_siblings(core: int) -> set[int]:
 
 
 def parse_cores(listed: str) -> set[int]:
-    """
+    """Return the cores in a list in the kernel's notation.
+
     >>> sorted(parse_cores("0-2,8"))
     [0, 1, 2, 8]
     """
@@ -137,7 +139,7 @@ def parse_cores(listed: str) -> set[int]:
 
 
 def _quota() -> int | None:
-    """Whole processors that the control group allows, or None without a limit."""
+    """Return the number of whole processors that the control group allows, or None without a limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
@@ -146,7 +148,7 @@ def _quota() -> int | None:
 
 
 def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation | None:
-    """Lock the first n free candidates; None, with nothing locked, when fewer are free."""
+    """Lock the first n free candidates, or lock nothing and return None if fewer are free."""
     names: list[str] = []
     locks: list[ResourceLock] = []
     for candidate in candidates:
@@ -164,9 +166,9 @@ def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation 
 
 
 class ResourceLock:
-    """A lock by name that one process at a time holds; the kernel releases it when the process ends.
+    """A named lock that one process at a time can hold, and that the kernel releases when the process ends.
 
-    An abstract socket on Linux. Elsewhere only trials of the same process exclude each other.
+    On Linux it is an abstract socket. On other systems it excludes only trials of the same process.
     """
 
     _held: ClassVar[set[str]] = set()

@@ -1,4 +1,4 @@
-"""From specifications to records: `harness.run_trials`, which every command that runs trials uses."""
+"""Run trials and yield their records: `harness.run_trials`, which every command that runs trials calls."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def run_trials(
     watcher: Watcher | None = None,
     registry: Registry | None = None,
 ) -> Iterator[Record]:
-    """Run trials and yield each one's record when it has ended; finished trials are kept and not run again.
+    """Run trials and yield the record of each when it has ended. Finished trials are not run again.
 
-    Two submissions on a workload, a few steps each, as a data frame:
+    This example runs two submissions for a few steps on a workload and loads the results as a data frame:
 
     >>> import harness, tempfile
     >>> specs = harness.plan("wsd,adamw-cosine", "resnet-digits", smoke=True)
@@ -38,25 +38,26 @@ def run_trials(
     >>> sorted(set(frame["submission"]))
     ['adamw-cosine', 'wsd']
 
-    Called again with the same specifications it goes on where it was: an interrupted trial continues from its
-    checkpoint.
+    When called again with the same specifications, it resumes interrupted trials from their checkpoints.
 
     Args:
-        specs: what `harness.plan` returned, or any `RunSpec`s.
-        runs: the folder with one folder per trial.
-        executor: where trials run: `local`, `ray`, `slurm`, or a plugin's.
-        options: how many at once, what is started anew, the executor's own options.
-        watcher: told of every start, evaluation, warning and end.
-        registry: the plugins; those that are installed when None.
+        specs: the plan that `harness.plan` returned, or any `RunSpec`s.
+        runs: folder with one subfolder per trial.
+        executor: name of the executor: `local`, `ray`, `slurm`, or a plugin's executor.
+        options: number of trials at once, which trials start again, and options of the executor.
+        watcher: object that is notified of every start, evaluation, warning and end.
+        registry: the plugins; the installed plugins when None.
 
     Yields:
-        records, in the order in which trials end. Of a plan in two phases the second follows when every trial of the
-        first has ended.
+        Records, in the order in which trials end. If the plan has two phases, the second starts when all trials of the
+        first have ended.
 
     Raises:
-        UsageError: an executor or an option that does not exist.
-        StoreError: a trial's folder cannot be written, or another process is running it; the others have ended.
-        Interrupted: Ctrl-C or SIGTERM; every trial has a record and goes on when called again.
+        UsageError: the executor or an option does not exist.
+        StoreError: the folder of a trial cannot be written, or another process is running the trial. It is raised when
+            all other trials have ended.
+        Interrupted: Ctrl-C was pressed or SIGTERM was received. Every started trial has a record and resumes when this
+            function is called again.
     """
     for summary in run_to_summaries(
         specs, Path(runs), executor=executor, options=options, watcher=watcher, registry=registry
@@ -73,9 +74,9 @@ def run_to_summaries(
     watcher: Watcher | None = None,
     registry: Registry | None = None,
 ) -> Iterator[TrialSummary]:
-    """The same with a summary in place of each record: a plan may have ten thousand finished trials.
+    """Run trials as `run_trials` does, but yield summaries, since a plan may have 10,000 finished trials.
 
-    Args, Raises: as for `run_trials`.
+    Args, Raises: see `run_trials`.
     """
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
@@ -91,10 +92,10 @@ def run_to_summaries(
 
 
 def has_unfinished(summaries: Sequence[TrialSummary]) -> bool:
-    """Whether some trial was interrupted, so that a second phase has to wait."""
+    """Return whether a trial was interrupted, in which case the second phase cannot start."""
     return any(summary.status == "interrupted" for summary in summaries)
 
 
 def read_summarized(summary: TrialSummary) -> Record:
-    """The record of a trial that has ended."""
+    """Return the record of a trial that has ended."""
     return read_record(Path(summary.path) / RECORD)

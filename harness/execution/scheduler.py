@@ -1,4 +1,4 @@
-"""Runs many trials on a backend: keeps finished ones, starts the others as resources allow, restarts lost ones."""
+"""Schedule trials on a backend: skip finished trials, start others when resources are free, restart lost ones."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class LostTrial:
     """A trial whose supervisor died, for example with its machine.
 
     Args:
-        reason: one clause, such as `its node set_death`.
-        steps: steps at its last known evaluation.
+        reason: a clause such as `its node died`.
+        steps: number of updates at the trial's last known evaluation.
     """
 
     reason: str
     steps: int = 0
 
 
-#: How a trial left a backend. A `BaseException` that is not a `BenchError` is a defect and ends the command.
+#: Result of a trial on a backend. A `BaseException` that is not a `BenchError` is a defect and ends the command.
 Result: TypeAlias = TrialSummary | LostTrial | BaseException
 
 
@@ -41,44 +41,51 @@ class Backend(Protocol):
     """A place where trials run: this machine or a cluster."""
 
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
-        """Start a trial; return False when resources do not suffice now."""
+        """Start a trial, or return False if too few resources are free."""
         ...
 
     def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
-        """The run_id and result of trials that have ended; waits up to about a second for the first."""
+        """Return the run_id and result of trials that have ended, after waiting up to about a second for the first."""
         ...
 
     def stop(self) -> None:
-        """Stop all running trials, each with a record where possible, and wait for them. May be called twice."""
+        """Stop all running trials, write their records if possible, and wait for them. It may be called twice."""
         ...
 
 
 def run_all(
     backend: Backend, specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions
 ) -> Iterator[TrialSummary]:
-    """Run trials, each once, and yield a summary when one ends; those of finished trials come first.
+    """Run trials, each once, and yield the summary of each when it ends, finished trials first.
 
-    A trial whose folder is locked or not writable is left out, and its error is raised when all others have ended. A
-    lost trial is started again, until it has been lost three times in a row without progress.
+    A trial whose folder is locked or not writable is skipped, and its error is raised when all other trials have ended.
+    A lost trial is started again, until it has been lost three times in a row without progress.
+
+    Args:
+        backend: the machine or cluster on which trials run.
+        specs: the trials.
+        runs: folder with one subfolder per trial.
+        watcher: object that is notified of every event.
+        options: see `ExecutionOptions`.
 
     Raises:
-        StoreError: the first of those errors.
-        Interrupted: Ctrl-C or SIGTERM; all running trials have ended.
-        BenchError: any other error of a backend; all running trials have ended.
+        StoreError: the folder of a trial is locked or not writable; the first such error.
+        Interrupted: Ctrl-C was pressed or SIGTERM was received; all running trials have ended.
+        BenchError: the backend raised another error; all running trials have ended.
     """
     with interrupt_on_termination():
         try:
             yield from _Scheduler(backend, runs, watcher, options).run(specs)
         except KeyboardInterrupt:
             backend.stop()
-            raise Interrupted("stopped by the user", fix="give the same command again to go on") from None
+            raise Interrupted("stopped by the user", fix="run the same command again to resume") from None
         finally:
             backend.stop()
 
 
 @dataclass
 class _Losses:
-    """How often a trial was lost in a row without progress, and its most steps so far."""
+    """The number of times in a row that a trial was lost without progress, and its largest number of updates."""
 
     count: int = 0
     furthest: int = 0
@@ -96,14 +103,14 @@ class _Scheduler:
         self._runs = runs
         self._watcher = watcher
         self._options = options
-        #: Options of a trial that is started again: neither forced nor retried a second time.
+        #: Options of a trial that is started again, without `force` and `retry_failed`, so that it resumes.
         self._restart_options = msgspec.structs.replace(options, force=False, retry_failed=False)
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}
         self._losses: dict[str, _Losses] = {}
 
     def run(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
-        """Summaries of all trials, as they end."""
+        """Yield the summaries of all trials as they end."""
         for identity, spec in {run_id(spec): spec for spec in specs}.items():
             summary = finished_summary(spec, identity, self._runs, self._options)
             if summary is None:
@@ -118,7 +125,7 @@ class _Scheduler:
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
-                    # A trial that was lost after its record had been written counts as run, not as kept.
+                    # A trial that was lost after its record had been written was run by this command.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end
@@ -128,7 +135,7 @@ class _Scheduler:
             raise failure
 
     def _submit_ready(self) -> None:
-        """Start trials in order while resources suffice for the next one."""
+        """Start trials in order while resources for the next trial are free."""
         limit = self._options.jobs
         while self._waiting and (limit is None or len(self._running) < limit):
             identity, spec = self._waiting[0]
@@ -138,7 +145,7 @@ class _Scheduler:
             self._running[identity] = spec
 
     def _handle_loss(self, identity: str, spec: RunSpec, lost: LostTrial) -> TrialSummary | StoreError | None:
-        """Queue a lost trial first again, or give it up and return its summary or the error that prevents one."""
+        """Put a lost trial first in the queue, or give it up and return its summary or an error in writing it."""
         losses = self._losses.setdefault(identity, _Losses())
         losses.add(lost)
         if losses.count < DEATHS_ALLOWED:

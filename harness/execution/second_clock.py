@@ -1,4 +1,4 @@
-"""The supervisor's own measurement of a worker's clock."""
+"""Measure a worker's clock a second time, from the supervisor."""
 
 from __future__ import annotations
 
@@ -9,63 +9,63 @@ from pathlib import Path
 
 from harness.contract.events import ClockChanged
 
-#: The two clocks may differ by this share and this many seconds before a run is rejected.
+#: Tolerance of the difference of the two clocks: a fraction of the measured time, plus seconds.
 CLOCK_TOLERANCE = (0.05, 1.0)
-#: Longest time that a worker may wait for a processor between an edge of its clock and reporting it.
+#: Maximum seconds of waiting for a processor that are allowed between an edge of the worker's clock and its report.
 STALL_S = 0.5
 
 
 class SecondClock:
-    """The supervisor's own measurement of the intervals in which the worker's clock ran.
+    """The supervisor's measurement of the intervals in which the worker's clock runs.
 
-    Processor seconds are read from the kernel where it offers them for another process (Linux), so that neither
-    kind of second has to be taken on trust. On a busy machine the report of an edge arrives late. The kernel gives an
-    upper bound for the delay: the time that this thread and the worker's main thread waited for a processor.
+    Wall seconds are measured here. Processor seconds are read from the kernel if it provides them for another process,
+    as Linux does. On a busy machine the report of an edge arrives late. The time that this thread and the worker's main
+    thread waited for a processor is an upper bound of this delay.
 
     Args:
-        pid: the worker.
+        pid: process id of the worker.
     """
 
     def __init__(self, pid: int) -> None:
         # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2 if sys.platform == "linux" else None
         self._schedules = ("/proc/thread-self/schedstat", f"/proc/{pid}/task/{pid}/schedstat")
-        self._waits = [0.0, 0.0]
-        self._late = [0.0, 0.0]
-        self._began: tuple[float, float, ClockChanged] | None = None
+        self._wait_seconds = [0.0, 0.0]
+        self._delays = [0.0, 0.0]
+        self._clock_started: tuple[float, float, ClockChanged] | None = None
         self._measured = [0.0, 0.0]
-        self._claimed = [0.0, 0.0]
+        self._reported = [0.0, 0.0]
 
     def record_edge(self, event: ClockChanged) -> None:
         """Record an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
-        waits = [_thread_wait_seconds(schedule) for schedule in self._schedules]
-        reader, worker = (after - before for after, before in zip(waits, self._waits, strict=True))
-        self._waits = waits
-        self._late[0] += reader + min(worker, STALL_S)
-        # A waiting worker uses no processor time: for processor seconds only this thread's delay counts.
-        self._late[1] += reader
+        wait_seconds = [_thread_wait_seconds(schedule) for schedule in self._schedules]
+        reader, worker = (after - before for after, before in zip(wait_seconds, self._wait_seconds, strict=True))
+        self._wait_seconds = wait_seconds
+        self._delays[0] += reader + min(worker, STALL_S)
+        # A waiting worker uses no processor time, so only this thread's delay counts for processor seconds.
+        self._delays[1] += reader
         if event.running:
-            self._began = (wall, process, event)
-        elif self._began is not None:
-            wall_0, process_0, event_0 = self._began
+            self._clock_started = (wall, process, event)
+        elif self._clock_started is not None:
+            wall_0, process_0, event_0 = self._clock_started
             self._measured[0] += wall - wall_0
             self._measured[1] += process - process_0
-            self._claimed[0] += event.seconds - event_0.seconds
-            self._claimed[1] += event.process_seconds - event_0.process_seconds
-            self._began = None
+            self._reported[0] += event.seconds - event_0.seconds
+            self._reported[1] += event.process_seconds - event_0.process_seconds
+            self._clock_started = None
 
     def discard_interval(self) -> None:
-        """Leave the current interval out: this process could not time its edges."""
-        self._began = None
+        """Ignore the current interval, because this process could not time its edges."""
+        self._clock_started = None
 
     def find_disagreement(self) -> str:
-        """How the worker's clock differs from this one beyond tolerance; empty while it does not."""
-        share, seconds = CLOCK_TOLERANCE
+        """Return how the worker's clock differs from this clock by more than the tolerance, or an empty string."""
+        fraction, seconds = CLOCK_TOLERANCE
         for i, kind in enumerate(("wall", "processor") if self._cpu_clock is not None else ("wall",)):
-            measured, claimed = self._measured[i], self._claimed[i]
-            if abs(measured - claimed) > share * measured + seconds + self._late[i]:
-                return f"the worker's clock says {claimed:.2f} {kind} seconds, the supervisor's {measured:.2f}"
+            measured, reported = self._measured[i], self._reported[i]
+            if abs(measured - reported) > fraction * measured + seconds + self._delays[i]:
+                return f"the worker's clock has {reported:.2f} {kind} seconds, the supervisor's clock {measured:.2f}"
         return ""
 
     def _process_seconds(self) -> float:
@@ -77,7 +77,11 @@ class SecondClock:
 
 
 def _thread_wait_seconds(schedule: str) -> float:
-    """Seconds that a thread was ready to run and had no processor; 0 where the kernel does not say."""
+    """Return the seconds that a thread waited for a processor, or 0 if the kernel does not report them.
+
+    Args:
+        schedule: path of the thread's `schedstat` file.
+    """
     try:
         return int(Path(schedule).read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):

@@ -1,7 +1,7 @@
-"""The `slurm` executor: one job per trial through submitit; all nodes see the runs folder.
+"""The `slurm` executor: run each trial as a Slurm job through submitit, in a runs folder that all nodes share.
 
-submitit requeues a job that Slurm is about to end (its time is up, or it is preempted); the trial then resumes from its
-last checkpoint.
+submitit requeues a job that Slurm ends because of its time limit or preemption. The trial then resumes from its last
+checkpoint.
 
 Source: submitit, https://github.com/facebookincubator/submitit (checkpointing and requeueing).
 """
@@ -30,15 +30,16 @@ from harness.execution.trial import trial_summary, write_final_record
 from harness.storage.layout import run_id
 from harness.system.files import write_error
 
-#: Jobs in the queue at once when `jobs` does not say.
+#: Maximum number of jobs in the queue at once.
 _WINDOW = 100
 #: Poll interval for messages and ended jobs, in seconds.
-_LOOK_S = 0.5
+_POLL_INTERVAL_S = 0.5
 #: Seconds in which cancelled jobs must end.
 _STOP_S = 30.0
 
-#: `cluster`: `slurm`, or `local` for jobs on this machine. `minutes`, `memory` (GB), `cores`, `gpus`: of a job; `cores`
-#: and `gpus` follow from the trial's threads and ranks when empty. The others are options of `sbatch`.
+#: The options of this executor with their default values. `cluster`: `slurm`, or `local` for jobs on this machine.
+#: `minutes`: time limit of a job. `memory`: memory of a job in GB. `cores`, `gpus`: number per job; computed from the
+#: trial's threads and ranks when empty. The other options are passed to `sbatch`.
 OPTIONS = {
     "cluster": "slurm", "minutes": "60", "memory": "", "cores": "", "gpus": "",
     "partition": "", "account": "", "qos": "", "constraint": "",
@@ -48,15 +49,17 @@ OPTIONS = {
 def execute(
     specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions | None = None
 ) -> Iterator[TrialSummary]:
-    """Run trials as jobs, and yield each one's summary when its record is in the runs folder.
+    """Run trials as Slurm jobs, and yield the summary of each when its record is in the runs folder.
 
     Args:
-        runs: the folder with one folder per trial; every node sees it under this path.
+        specs: the trials.
+        runs: folder with one subfolder per trial, which every node must see under this path.
+        watcher: object that is notified of every event.
         options: see `ExecutionOptions` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
 
     Raises:
-        UsageError: submitit is not installed, there is no Slurm here, an option is wrong, or a node is of another
-            hardware class than the trials.
+        UsageError: submitit or Slurm is not installed, an option is wrong, or a node is of another hardware class than
+            the trials.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
@@ -67,10 +70,10 @@ def execute(
             fix="--executor-option cluster=slurm",
         )
     if executor_options["cluster"] == "slurm" and (
-        absent := [name for name in ("sbatch", "srun") if not shutil.which(name)]
+        missing_programs := [name for name in ("sbatch", "srun") if not shutil.which(name)]
     ):
-        missing = " and ".join(absent)
-        raise UsageError(f"Slurm is not installed here: {missing} is not found", fix="give the command on a login node")
+        missing = " and ".join(missing_programs)
+        raise UsageError(f"Slurm is not installed here: {missing} is not found", fix="run the command on a login node")
     for name in ("minutes", "memory", "cores", "gpus"):
         remote.parse_number(executor_options, name, 1)
     runs = runs.absolute()
@@ -78,7 +81,7 @@ def execute(
 
 
 class _Queue:
-    """Jobs in the queue, or running."""
+    """The jobs that are queued or running."""
 
     def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
         self._runs = runs
@@ -94,7 +97,7 @@ class _Queue:
         submitit = remote.import_optional("submitit", "slurm")
         identity = run_id(spec)
         journal = _Journal(self._folder / f"{identity}.events")
-        # The folder's name ends in the job's number, so that what one job leaves can be removed.
+        # The folder is named by the job's number, so that the files of one job can be removed.
         executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._executor_options["cluster"])
         executor.update_parameters(**parameters(spec, self._executor_options))
         work = TrialJob(msgspec.json.encode(spec), str(self._runs), options, str(journal.path))
@@ -102,17 +105,17 @@ class _Queue:
             job = executor.submit(work)
         except submitit.core.utils.FailedJobError as error:
             reason = next((line for line in str(error).splitlines()[::-1] if line.strip()), "no reason given")
-            used = ", ".join(f"{name}={value}" for name, value in self._executor_options.items() if value)
+            nonempty_options = ", ".join(f"{name}={value}" for name, value in self._executor_options.items() if value)
             raise UsageError(
-                f"sbatch refused a job: {reason.strip()}", fix=f"check the executor options: {used}"
+                f"sbatch refused a job: {reason.strip()}", fix=f"check the executor options: {nonempty_options}"
             ) from error
         self._receiver.expect(identity, spec)
         self._jobs[identity] = spec, job, journal
         return True
 
     def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
-        time.sleep(_LOOK_S)
-        # First the ended jobs, then the messages: all messages of an ended trial have been written.
+        time.sleep(_POLL_INTERVAL_S)
+        # Jobs are checked before messages are read, so that all messages of an ended trial have been written.
         done = [identity for identity, (_, job, _) in self._jobs.items() if job.done()]
         self._read_journals()
         for identity in done:
@@ -149,9 +152,9 @@ class _Queue:
         return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
     def _result_of_lost_job(self, identity: str, spec: RunSpec, state: str) -> Result:
-        """The result of a job that ended without one, by the state that Slurm reports."""
+        """Return the result of a job that returned none, from the job's state in Slurm."""
         ends: dict[str, tuple[Status, str]] = {
-            "CANCELLED": ("interrupted", "its job was cancelled; give the command again to go on"),
+            "CANCELLED": ("interrupted", "its job was cancelled; run the command again to resume"),
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),
         }
         if (end := state.split()[0] if state else "") not in ends:
@@ -165,13 +168,13 @@ class _Queue:
 
 
 class TrialJob:
-    """What a job runs; submitit pickles it.
+    """The function object that a job calls and that submitit pickles.
 
     Args:
-        spec: as JSON.
-        runs: the runs folder, absolute.
+        spec: the trial's `RunSpec` as JSON.
+        runs: absolute path of the runs folder.
         options: see `ExecutionOptions`.
-        journal: the file through which messages reach the user's machine.
+        journal: path of the file through which messages reach the user's machine.
     """
 
     def __init__(self, spec: bytes, runs: str, options: ExecutionOptions, journal: str) -> None:
@@ -181,35 +184,35 @@ class TrialJob:
         self._journal = journal
 
     def __call__(self) -> Delivery:
-        """On a node: run the trial."""
+        """Run the trial on a node."""
         journal = _Journal(Path(self._journal))
         return remote.run_on_shared_fs(
             msgspec.json.decode(self._spec, type=RunSpec), Path(self._runs), self._options, journal.write
         )
 
     def checkpoint(self) -> Any:
-        """The job that replaces this one when it is requeued; the trial is neither forced nor retried again."""
+        """Return the job that replaces this one when it is requeued, without the options `force` and `retry_failed`."""
         resumed = msgspec.structs.replace(self._options, force=False, retry_failed=False)
         helpers = remote.import_optional("submitit.helpers", "slurm")
         return helpers.DelayedSubmission(type(self)(self._spec, self._runs, resumed, self._journal))
 
 
 class _Journal:
-    """Lines that one machine appends to a file and another reads.
+    """A file to which one machine appends lines that another machine reads.
 
     Args:
-        path: the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._read = 0
+        self._offset = 0
 
     def write(self, line: bytes) -> None:
         """Append a line.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the file cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,23 +225,23 @@ class _Journal:
             raise write_error(self.path, error) from error
 
     def read(self) -> list[bytes]:
-        """The complete lines since the last call."""
+        """Return the complete lines that were appended since the last call."""
         try:
             with open(self.path, "rb") as file:
-                file.seek(self._read)
-                new = file.read()
+                file.seek(self._offset)
+                new_bytes = file.read()
         except OSError:
             return []
-        complete, newline, _ = new.rpartition(b"\n")
-        self._read += len(complete) + len(newline)
+        complete, newline, _ = new_bytes.rpartition(b"\n")
+        self._offset += len(complete) + len(newline)
         return complete.split(b"\n") if complete else []
 
 
 def parameters(spec: RunSpec, executor_options: dict[str, str]) -> dict[str, Any]:
-    """The resources of a trial's job as parameters of submitit."""
+    """Return the resources of a trial's job as parameters of submitit."""
     cores, gpus = remote.required_cores_and_gpus(spec)
-    named = ("partition", "account", "qos", "constraint")
-    values: dict[str, Any] = {f"slurm_{name}": executor_options[name] for name in named if executor_options[name]}
+    sbatch_options = ("partition", "account", "qos", "constraint")
+    values: dict[str, Any] = {f"slurm_{k}": executor_options[k] for k in sbatch_options if executor_options[k]}
     if gpus := int(remote.parse_number(executor_options, "gpus", gpus)):
         values["gpus_per_node"] = gpus
     if executor_options["memory"]:

@@ -1,4 +1,4 @@
-"""The state of a running trial, the resources reserved for it, and the signal that stops it."""
+"""The state of a running trial, the resources that are reserved for it, and the signal that stops it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from harness.contract.watcher import Watcher
 from harness.errors import BenchError
 from harness.hardware.telemetry import merge_logs
 
-#: A worker killed this many times in a row without progress has crashed.
+#: Number of times in a row that a worker may be killed without progress before the trial counts as crashed.
 DEATHS_ALLOWED = 3
 
 
 class Interrupted(BenchError):
-    """The user stopped the command; running trials continue from their checkpoints when it is given again."""
+    """The user stopped the command. When it is run again, interrupted trials resume from their checkpoints."""
 
     exit_code = 130
 
 
 class StopSignal:
-    """Asks running trials to end, each with a record; set once, from any thread."""
+    """A signal that makes running trials end, each with a record. Any thread may set it."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask trials to end."""
+        """Make running trials end."""
         self._event.set()
 
     @property
     def is_set(self) -> bool:
-        """Whether trials were asked to end."""
+        """Whether the signal was set."""
         return self._event.is_set()
 
 
@@ -48,8 +48,8 @@ class ResourceSlot:
     """Cores and GPUs that are reserved for a trial.
 
     Args:
-        cores: processor cores that the worker is pinned to; not pinned when empty.
-        gpus: value of `CUDA_VISIBLE_DEVICES`; unchanged when empty.
+        cores: indices of the processor cores to which the worker is pinned; it is not pinned when empty.
+        gpus: the names in `CUDA_VISIBLE_DEVICES`; the variable is unchanged when empty.
     """
 
     cores: tuple[int, ...] = ()
@@ -60,17 +60,28 @@ class IndependentClock(Protocol):
     """A second measurement of the worker's clock."""
 
     def find_disagreement(self) -> str:
-        """How the worker's clock differs beyond tolerance; empty while it does not."""
+        """Return how the worker's clock differs by more than the tolerance, or an empty string."""
         ...
 
 
 @dataclass
 class Trial:
-    """The state of a run as its events tell it; `record()` is valid at any moment.
+    """The state of a run, updated from its events. `record()` may be called at any moment.
 
     Args:
-        deaths: how often in a row its worker was killed.
-        furthest: most updates at any evaluation so far; a run that went back to a checkpoint has fewer now.
+        spec: the trial.
+        run_id: the trial's run_id.
+        watcher: object that is notified of every event.
+        deaths: number of times in a row that the worker was killed without progress.
+        furthest: largest number of updates at any evaluation so far. After resuming from a checkpoint the run has
+            fewer.
+        points: the evaluations so far.
+        ready: the worker's first event; None before it.
+        end: the worker's last event; None before it.
+        killer: name of the signal that killed the worker; empty if it was not killed.
+        second_clock: the supervisor's measurement of the worker's clock; None for a run in this process.
+        devices: samples of the GPUs.
+        started: start of the run, UTC, ISO 8601.
     """
 
     spec: RunSpec
@@ -88,7 +99,7 @@ class Trial:
 
     @classmethod
     def after(cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher) -> Trial:
-        """A trial that starts from the state of its earlier record, until its worker reports where it resumes."""
+        """Return a trial with the state of its earlier record, which the worker's first event replaces."""
         trial = cls(spec, run_id, watcher)
         if earlier is not None:
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
@@ -104,12 +115,12 @@ class Trial:
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
                 self.points.append(event.point)
-                # Only beyond the furthest point: repeating one evaluation, killed after each, is not progress.
+                # Repeating an evaluation after a resume is not progress, so only new evaluations reset the count.
                 if event.point.steps > self.furthest:
                     self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)
             case ClockChanged():
-                pass  # timed by the reader when it arrives
+                pass  # the event reader has recorded its time of arrival
             case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
@@ -122,7 +133,12 @@ class Trial:
                 self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)
 
     def set_death(self, returncode: int, last_log_line: str) -> None:
-        """Set the end of a worker that exited without a last event."""
+        """Set the end of a trial whose worker exited without a last event.
+
+        Args:
+            returncode: exit code of the worker; negative for the number of the signal that killed it.
+            last_log_line: last line of the worker's log, or an empty string.
+        """
         if returncode >= 0:
             self.end = Done(status="crashed", reason=last_log_line or f"the worker exited with code {returncode}")
             return
@@ -132,12 +148,12 @@ class Trial:
             self.end = Done(status="crashed", reason=f"killed by {name} {self.deaths} times in a row without progress")
         else:
             self.end = Done(
-                status="interrupted", reason=f"the worker was killed by {name}; give the command again to go on"
+                status="interrupted", reason=f"the worker was killed by {name}; run the command again to resume"
             )
 
     def record(self) -> Record:
-        """The record as of now; `interrupted` until the trial has ended."""
-        end = self.end or Done(status="interrupted", reason="started, not finished; give the command again to go on")
+        """Return the record of the current state, with the status `interrupted` until the trial has ended."""
+        end = self.end or Done(status="interrupted", reason="started, not finished; run the command again to resume")
         last = self.points[-1] if self.points else None
         counters = end.counters
         if not counters.steps and last is not None:

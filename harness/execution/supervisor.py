@@ -1,4 +1,4 @@
-"""Runs one trial from its specification to its record; survives the death of its worker."""
+"""Supervise the worker of one trial, and write the trial's record even if the worker dies."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ def supervise(
     stop: StopSignal | None = None,
     persist: bool = False,
 ) -> Record:
-    """Run a trial, or resume it, to its record. The folder must be locked.
+    """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
     Args:
-        folder: the folder of the run.
+        folder: the trial's folder.
         spec: the trial.
-        watcher: notified of every event.
-        transport: runs a job and passes its events on; a worker process by default.
-        slot: the cores and GPUs of that process.
-        stop: ends the trial when set; in the main thread Ctrl-C does so, too.
-        persist: whether a worker that was killed is replaced by another one that resumes from its checkpoint.
+        watcher: object that is notified of every event.
+        transport: function that runs a job and passes its events to a callback; a worker process when None.
+        slot: the cores and GPUs of the worker process.
+        stop: signal that ends the trial; in the main thread Ctrl-C ends it, too.
+        persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
 
     Returns:
-        the record, already written.
+        The record, which has been written.
 
     Raises:
-        StoreError: the record cannot be written; the one written at the start still says `interrupted`.
-        Interrupted: the trial was stopped; the record says `interrupted`.
+        StoreError: the record cannot be written; the record written at the start still has the status `interrupted`.
+        Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher)
     run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False
     while True:
-        # From here on the trial has a record, whatever happens to this process.
+        # The record is written first, so that the trial has one even if this process is killed.
         folder.write(trial.record())
         try:
             run_job(job, trial.receive)
@@ -62,28 +62,28 @@ def supervise(
         watcher.warned(spec, f"the worker was killed by {trial.killer}; resuming from its last checkpoint")
         trial.end, trial.killer, trial.ready = None, "", None
     record = folder.write(trial.record())
-    # A worker that failed before it was ready may have lacked memory or a file: its checkpoint stays.
+    # A worker may fail before it is ready because memory or a file is missing. Then its checkpoint is kept for a retry.
     if record.status != "interrupted" and trial.ready is not None:
         folder.remove_checkpoints()
     watcher.finished(record)
     if interrupted:
-        raise Interrupted("stopped by the user", fix="give the same command again to go on")
+        raise Interrupted("stopped by the user", fix="run the same command again to resume")
     return record
 
 
 @contextlib.contextmanager
 def interrupt_on_termination() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt inside; outside the main thread nothing changes."""
+    """Raise KeyboardInterrupt on SIGTERM inside the block. Outside the main thread this has no effect."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     try:
-        earlier = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread, which alone may set handlers
+        previous_handler = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # only the main thread may set handlers
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        signal.signal(signal.SIGTERM, previous_handler)

@@ -1,4 +1,4 @@
-"""One trial on the machine where it runs: kept if it is finished, resumed if it was interrupted, started otherwise."""
+"""Run one trial on this machine: keep a finished record, resume an interrupted run, or start a new run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 from harness.system.files import unused_path
 
-#: Seconds within which a worker whose supervisor was killed releases the lock of its trial.
+#: Seconds to wait for the lock of a trial, which a worker whose supervisor was killed soon releases.
 LOCK_TIMEOUT_S = 10.0
 
 
@@ -32,17 +32,19 @@ def run_trial(
     persist: bool = False,
     lock_timeout: float | None = None,
 ) -> tuple[Record, bool]:
-    """Run a trial unless it is finished; return its record, and whether it was kept from before.
+    """Run a trial unless it is finished, and return its record and whether an earlier call wrote that record.
 
     Args:
-        runs: the folder with one folder per trial.
+        spec: the trial.
+        runs: folder with one subfolder per trial.
+        watcher: object that is notified of every event.
         options: see `ExecutionOptions`.
         transport, slot, stop, persist: see `supervise`.
-        lock_timeout: seconds to wait for another supervisor of this trial to end; a few when None.
+        lock_timeout: seconds to wait for another supervisor of this trial; `LOCK_TIMEOUT_S` when None.
 
     Raises:
         StoreError: another process is running this trial, or its folder cannot be written.
-        Interrupted: it was stopped.
+        Interrupted: the trial was stopped.
     """
     options = options or ExecutionOptions()
     folder = RunFolder(runs, run_id(spec))
@@ -61,7 +63,14 @@ def run_trial(
 
 
 def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> TrialSummary:
-    """The summary of a trial with this record."""
+    """Return the summary of a trial with this record.
+
+    Args:
+        spec: the trial.
+        runs: folder with one subfolder per trial.
+        record: the trial's record.
+        kept: whether the record was written by an earlier call.
+    """
     return TrialSummary(
         run_id=record.run_id,
         spec=spec,
@@ -73,39 +82,53 @@ def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> Tria
 
 
 def finished_summary(spec: RunSpec, identity: str, runs: Path, options: ExecutionOptions) -> TrialSummary | None:
-    """The summary of a finished trial that will be kept; None for one that has to run.
+    """Return the summary of a finished trial, or None if the trial has to run.
 
-    Reads only the fields that decide it and neither locks nor creates a folder: a plan may have ten thousand finished
+    Only the fields that decide this are read, and no folder is locked or created, since a plan may have 10,000 finished
     trials.
 
     Args:
-        identity: its run_id.
+        spec: the trial.
+        identity: the trial's run_id.
+        runs: folder with one subfolder per trial.
+        options: see `ExecutionOptions`.
     """
     folder = runs / identity
-    ending = None if options.force else records.read_ending(folder / RECORD)
+    previous_status = None if options.force else records.read_status(folder / RECORD)
     if (
-        ending is None
-        or ending.run_id != identity
-        or ending.status == "interrupted"
-        or is_retried(ending.status, options)
+        previous_status is None
+        or previous_status.run_id != identity
+        or previous_status.status == "interrupted"
+        or is_retried(previous_status.status, options)
     ):
         return None
     return TrialSummary(
-        run_id=identity, spec=spec, status=ending.status, reason=ending.reason, kept=True, path=str(folder)
+        run_id=identity,
+        spec=spec,
+        status=previous_status.status,
+        reason=previous_status.reason,
+        kept=True,
+        path=str(folder),
     )
 
 
 def is_retried(status: Status, options: ExecutionOptions) -> bool:
-    """Whether a trial with this status is set aside and run again.
+    """Return whether a finished trial with this status is run again.
 
-    It resumes from its checkpoint where there is one: its worker failed before it was ready, for lack of memory or a
-    file.
+    The trial resumes from its checkpoint if it has one. A checkpoint is kept if the worker failed before it was ready,
+    for example because memory or a file was missing.
     """
     return options.retry_failed and is_retryable(status)
 
 
 def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Status, reason: str) -> Record:
-    """Write the last record of a trial whose supervisor died, from its earlier record.
+    """Write the final record of a trial whose supervisor died, from the trial's earlier record.
+
+    Args:
+        spec: the trial.
+        runs: folder with one subfolder per trial.
+        watcher: object that is notified of the end.
+        status, reason: how the trial ended.
 
     Raises:
         StoreError: the supervisor is still running, or the folder cannot be written.
@@ -123,13 +146,16 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
 
 
 def _read_sound_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record | None:
-    """The record in the folder, or None; a damaged one is renamed and the trial resumes from its checkpoint."""
+    """Return the record in the folder, or None if it is missing or damaged.
+
+    A damaged record is renamed, and the trial resumes from its checkpoint.
+    """
     try:
         return folder.record()
     except StoreError as error:
         if not isinstance(error, DamagedError):
             raise
-        aside = unused_path(folder.path / f"{RECORD}.corrupt")
-        folder.record_path.replace(aside)
-        watcher.warned(spec, f"{error.what}; kept as {aside.name}, running the trial again")
+        renamed_path = unused_path(folder.path / f"{RECORD}.corrupt")
+        folder.record_path.replace(renamed_path)
+        watcher.warned(spec, f"{error.what}; renamed to {renamed_path.name}, running the trial again")
         return None

@@ -1,4 +1,4 @@
-"""Several watchers as one."""
+"""Combine several watchers into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.contract.watcher import Watcher
 
 
 class CombinedWatcher:
-    """Forwards every call to several watchers, one call at a time, from whatever thread it comes."""
+    """Forwards every call to several watchers, one call at a time even if several threads call it."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers

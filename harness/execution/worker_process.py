@@ -1,4 +1,4 @@
-"""The worker process: started, read, timed a second time, and ended together with its children."""
+"""Start the worker process of a trial, read its events, measure its clock, and end it with its children."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 
-#: Longest silence before the first event, in seconds: imports, generating data, compiling.
+#: Maximum seconds without an event before the first one, in which the worker imports, generates data and compiles.
 STARTUP_S = 900.0
-#: Longest silence between later events, in seconds, beside four times the time budget.
+#: Maximum seconds without an event after the first one, in addition to four times the time budget.
 SILENCE_S = 120.0
 #: The command that starts a worker.
 WORKER = python_process.command("harness.worker")
 
 
 class WorkerProcess:
-    """The transport that runs a job in a process of its own.
+    """The transport that runs a job in a separate process.
 
     Args:
-        folder: the run's folder; its lock is shared with the worker.
-        trial: notified when the worker dies.
+        folder: the trial's folder, whose lock the worker inherits.
+        trial: state of the trial, in which the worker's death is recorded.
         slot: cores and GPUs of the worker.
-        stop: ends the worker when set.
+        stop: signal that ends the worker.
     """
 
     def __init__(self, folder: RunFolder, trial: Trial, slot: ResourceSlot, stop: StopSignal) -> None:
@@ -50,10 +50,10 @@ class WorkerProcess:
         self._stop = stop
 
     def run_job(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
-        """Start the worker, pass its events on, and return when it has ended or was silent for too long.
+        """Start the worker, pass on its events, and return when it has ended or sent no event for too long.
 
         Raises:
-            KeyboardInterrupt: it was stopped before its last event.
+            KeyboardInterrupt: the trial was stopped before the worker's last event.
         """
         scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
         reading, writing = os.pipe()
@@ -96,10 +96,10 @@ class WorkerProcess:
             self._trial.set_death(returncode, _last_log_line(log, log_began))
 
     def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
-        """The worker, and the position in the log at which its output begins.
+        """Start the worker; return it and the byte offset in the log at which its output begins.
 
         Raises:
-            StoreError: its folder or log cannot be written.
+            StoreError: the worker's folder or log cannot be written.
         """
         try:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -124,12 +124,21 @@ class WorkerProcess:
 def forward_events(
     events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: StopSignal
 ) -> float:
-    """Pass events on; return 0.0 after the last one, or the seconds of silence after which the worker is given up.
+    """Pass on the worker's events until the last one or until a time limit without events is exceeded.
+
+    Args:
+        events: queue of the worker's events.
+        receive: function that is called with each event.
+        spec: the trial.
+        stop: signal that ends the trial.
+
+    Returns:
+        0.0 after the last event, or the exceeded limit in seconds.
 
     Raises:
-        KeyboardInterrupt: the trial was stopped first.
+        KeyboardInterrupt: the trial was stopped.
     """
-    # A small part of the budget lies between two events; a busy machine may be several times slower.
+    # Two events are only a small part of the budget apart. The factor allows for a busy machine.
     limit, limit_when_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:
@@ -138,7 +147,7 @@ def forward_events(
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            # Counted, not read from a clock: the time during which the machine slept is no silence.
+            # The time is counted and not read from a clock, so that time in which the machine slept does not count.
             silence += WAKE_S
             if silence >= limit:
                 return limit
@@ -154,7 +163,7 @@ def forward_events(
 
 
 def _wait_for_exit(worker: subprocess.Popen[bytes]) -> int:
-    """The worker's exit code; killed when it does not exit soon after its last event."""
+    """Return the worker's exit code. The worker is killed if it does not exit within 10 s."""
     try:
         return worker.wait(timeout=10)
     except subprocess.TimeoutExpired:
@@ -170,21 +179,29 @@ def _kill(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
-    """The worker's environment variables: fixed threads and hashing, its own home and temporary folder."""
+    """Return the worker's environment variables.
+
+    They fix the number of threads and the hash seed, and give the worker a separate home and temporary folder.
+    """
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     # Number GPUs as the driver does, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    # Both are found through HOME otherwise, which is replaced: packages installed with --user, and datasets.
+    # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
     shared = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
     gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
     return {**python_process.environment(), **shared, **home, **fixed, **counts, **gpus}
 
 
 def _last_log_line(log: Path, began: int) -> str:
-    """The last line that this worker wrote to its log; its output begins at `began`."""
+    """Return the last line that this worker wrote to its log.
+
+    Args:
+        log: path of the log.
+        began: byte offset at which the worker's output begins.
+    """
     try:
         with open(log, "rb") as file:
             file.seek(max(began, log.stat().st_size - 4096))

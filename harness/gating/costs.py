@@ -11,7 +11,7 @@ import msgspec
 
 from harness.contract.run import RunSpec
 from harness.planning.estimate import STARTUP_S
-from harness.storage.records import iter_json
+from harness.storage.records import iter_stored
 
 
 class _NamedWorkload(msgspec.Struct):
@@ -55,7 +55,7 @@ class GateCosts:
     def __init__(self, folders: Iterable[Path]) -> None:
         decoder = msgspec.json.Decoder(_PricedRun)
         self._rates: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for stored in iter_json((folder for folder in folders if folder.is_dir()), []):
+        for stored in iter_stored((folder for folder in folders if folder.is_dir()), []):
             try:
                 run = decoder.decode(stored.content)
             except msgspec.DecodeError:

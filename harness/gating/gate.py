@@ -11,9 +11,9 @@ from harness.errors import UsageError
 from harness.gating.setup import GateSetup, Runner
 from harness.scoring.gate import GateLook, GatePair, GateRun, Side, judge_pairs, judge_run
 from harness.scoring.gate_envelope import GateEnvelope
-from harness.scoring.sample_size import MARGIN
+from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_gate
-from harness.scoring.sequential.evidence import least_pairs
+from harness.scoring.sequential.evidence import fewest_deciding_pairs
 from harness.scoring.sequential.verdict import ALPHA
 
 #: Pairs that a gate may have at most; the seeds of a series are reckoned by it.
@@ -37,7 +37,7 @@ class GateLimits:
     """
 
     alpha: float = ALPHA
-    min_effect: float = MARGIN
+    min_effect: float = MIN_EFFECT
     max_pairs: int = 40
     max_minutes: float | None = None
 
@@ -46,7 +46,7 @@ class GateLimits:
         if self.max_pairs < 1:
             raise UsageError(
                 f"--max-pairs {self.max_pairs}: nothing can be decided without pairs",
-                fix=f"give at least {least_pairs(self.alpha)}, the fewest that can decide",
+                fix=f"give at least {fewest_deciding_pairs(self.alpha)}, the fewest that can decide",
             )
         if self.max_pairs > MOST_PAIRS:
             raise UsageError(
@@ -189,7 +189,7 @@ def _find_stop(progress: GateProgress, limits: GateLimits, pace: _Pace) -> str:
     if look.over:
         return f"A is better in the mean and worse on {', '.join(look.verdict.worse)}: it can no longer be `better`"
     if look.pairs >= limits.max_pairs:
-        least = least_pairs(limits.alpha)
+        least = fewest_deciding_pairs(limits.alpha)
         if look.pairs < least:
             return f"{_count(look.pairs)} cannot decide at alpha = {limits.alpha:.3g}: that takes {least} at least"
         return f"{_count(look.pairs)} have run, all that --max-pairs allows"

@@ -1,1 +1,1 @@
-"""Hardware classes, drivers, and readings of GPUs."""
+"""Recognise hardware classes, and read the state of GPUs through their drivers."""

@@ -1,4 +1,4 @@
-"""Hardware classes, declared as data (`8xH100`): which devices belong to each."""
+"""Recognise the hardware class of a run's GPUs (`8xH100`) from the classes that are declared in `hardware.yaml`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Card(Data, frozen=True, kw_only=True):
     """A declared GPU.
 
     Args:
-        names: names that the driver reports for it.
+        names: names that the driver reports for the card.
         memory_gib: smallest and largest memory that the driver reports, in GiB.
-        counts: numbers of cards that make a declared class.
-        bfloat16_tflops: the maker's figure for dense bf16 matrix products, in 10¹² operations per second.
+        counts: numbers of cards per machine that are declared as a class.
+        bfloat16_tflops: the manufacturer's peak for dense bf16 matrix products, in 10¹² operations per second.
     """
 
     names: tuple[str, ...]
@@ -33,14 +33,19 @@ class Card(Data, frozen=True, kw_only=True):
     bfloat16_tflops: float
 
     def matches(self, device: Device) -> bool:
-        """Whether a device is a whole card of this kind."""
+        """Return whether a device is a whole card of this kind, and not a partition of one."""
         low, high = self.memory_gib
         whole = not device.partitioned and " MIG " not in device.name
         return whole and device.name in self.names and low <= device.memory_mib / _MIB_PER_GIB <= high
 
 
 class DeclaredHardware(Data, frozen=True, kw_only=True):
-    """The content of `hardware.yaml`: cards by their name in classes, and instruction sets, best first."""
+    """The content of `hardware.yaml`.
+
+    Args:
+        cards: the declared cards, by their name in hardware classes.
+        instructions: names of instruction sets by the kernel's flag, best first.
+    """
 
     cards: dict[str, Card]
     instructions: dict[str, str]
@@ -48,7 +53,13 @@ class DeclaredHardware(Data, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecognisedHardware:
-    """A hardware class, whether it is declared, and how it was recognised, in words."""
+    """A hardware class.
+
+    Args:
+        name: name of the class.
+        declared: whether the class is declared in `hardware.yaml`.
+        by: how the class was recognised, in words.
+    """
 
     name: str
     declared: bool
@@ -57,14 +68,14 @@ class RecognisedHardware:
 
 @functools.cache
 def declared_hardware() -> DeclaredHardware:
-    """The declared cards and instruction sets."""
+    """Return the declared cards and instruction sets."""
     import yaml
 
     return msgspec.convert(yaml.safe_load(_FILE.read_text()), DeclaredHardware)
 
 
 def declared_classes() -> Mapping[str, tuple[int, str]]:
-    """The declared GPU classes by name, each with its count and card.
+    """Return the declared GPU classes by name, each with its number of cards and the card's name.
 
     >>> declared_classes()["8xH100"]
     (8, 'H100')
@@ -73,18 +84,18 @@ def declared_classes() -> Mapping[str, tuple[int, str]]:
 
 
 def find_card(device: Device) -> str | None:
-    """The name of the declared card that a device is, or None."""
+    """Return the name of the declared card that matches a device, or None."""
     return next((name for name, card in declared_hardware().cards.items() if card.matches(device)), None)
 
 
 def recognise(devices: Sequence[Device]) -> RecognisedHardware:
-    """The class of the GPUs of one run.
+    """Return the hardware class of the GPUs of one run.
 
-    The name of an undeclared class ends with the memory in GiB and that of a declared class never does, so they cannot
-    be confused, whatever names a driver reports.
+    The name of an undeclared class ends with the memory in GiB, and the name of a declared class never does, so they
+    differ for every name that a driver may report.
     """
     if not devices:
-        return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no GPU driver answers")
+        return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no GPU driver responds")
     count = len(devices)
     cards = {find_card(device) for device in devices}
     card = next(iter(cards))
@@ -98,20 +109,20 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     kinds = list(dict.fromkeys(_undeclared_name(device) for device in devices))
     names = " + ".join(dict.fromkeys(repr(device.name) for device in devices))
     if any(device.partitioned for device in devices):
-        why = "a part of a card (MIG); only whole cards are declared"
+        reason = "a part of a card (MIG); only whole cards are declared"
     elif len(kinds) > 1:
-        why = "different cards in one run"
+        reason = "different cards in one run"
     elif card is not None:
-        why = f"{card} is declared, but not {count} of it"
+        reason = f"{card} is declared, but not {count} of it"
     elif any(first.name in known.names for first in devices for known in declared_hardware().cards.values()):
-        why = f"the name is declared with other memory than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
+        reason = f"the name is declared with a memory other than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
     else:
-        why = "the driver's name is in no declared class"
-    return RecognisedHardware(name=f"{count}x{'+'.join(kinds)}", declared=False, by=f"{names}: {why}")
+        reason = "the driver's name is not in a declared class"
+    return RecognisedHardware(name=f"{count}x{'+'.join(kinds)}", declared=False, by=f"{names}: {reason}")
 
 
 def peak_tflops(name: str) -> float | None:
-    """The maker's bf16 peak of a declared class, all devices together, in 10¹² operations per second.
+    """Return the manufacturer's bf16 peak of all devices of a declared class, in 10¹² operations per second, or None.
 
     >>> peak_tflops("8xA100-40GB"), peak_tflops("1xrtx-a6000-48gib")
     (2496.0, None)
@@ -121,7 +132,7 @@ def peak_tflops(name: str) -> float | None:
 
 
 def slug(name: str) -> str:
-    """A device's name as a part of a class name.
+    """Return a device's name in the form in which it is part of a class name.
 
     >>> slug("NVIDIA H200"), slug("Intel Xeon model 167")
     ('h200', 'intel-xeon-model-167')

@@ -1,4 +1,4 @@
-"""Detects the processor and GPUs of this machine, and the hardware class of a run on them."""
+"""Detect the processor and GPUs of this machine, and the hardware class of a run on them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from harness.hardware import classes, drivers
 from harness.hardware.classes import RecognisedHardware, slug
 from harness.hardware.drivers import Driver, Gpu, program_output
 
-#: Warnings for kinds of devices on which this was never tested.
+#: Warnings for kinds of devices on which runs are untested.
 UNTESTED = {
-    "mps": "Apple's GPU (MPS) is recognised and run, but this was never tested",
-    "amd": "AMD's GPUs (ROCm) are recognised and run, but this was never tested",
+    "mps": "runs on Apple's GPU (MPS) are supported but untested",
+    "amd": "runs on AMD's GPUs (ROCm) are supported but untested",
 }
 
 
 def hardware_class(device: str, threads: int, ranks: int = 1) -> str:
-    """The class whose results compare: model, instruction set and threads of a CPU; count and model of GPUs.
+    """Return the hardware class of a run, within which results can be compared.
+
+    It consists of model, instruction set and threads of a CPU, or of number and model of GPUs.
 
     Args:
         device: `cpu`, `cuda`, `cuda:0`, `mps`.
-        threads: intra-op threads of a process; part of a CPU's class only.
-        ranks: processes of the run, each with its own device.
+        threads: number of intra-op threads of a process; part of a CPU's class only.
+        ranks: number of processes of the run, each on a separate device.
     """
     return recognise_hardware(device, threads, ranks).name
 
 
 def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedHardware:
-    """The hardware class of a run and how it was recognised; arguments as for `hardware_class`."""
+    """Return the hardware class of a run and how it was recognised. The arguments are those of `hardware_class`."""
     kind = device.partition(":")[0]
     if kind == "cuda":
         return classes.recognise([gpu.device for gpu in run_gpus(device, ranks)])
@@ -49,12 +51,12 @@ def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedH
 
 
 def run_gpus(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tuple[Gpu, ...]:
-    """The GPUs of a run: one per rank, the first of them named by `device`.
+    """Return the GPUs of a run, one per rank, beginning with the index in `device`.
 
     Args:
-        device, ranks: as for `hardware_class`.
-        visible: names, as in `CUDA_VISIBLE_DEVICES`, of the GPUs that the run may use; if empty, all that this process
-            sees.
+        device, ranks: see `hardware_class`.
+        visible: names, as in `CUDA_VISIBLE_DEVICES`, of the GPUs that the run may use; if empty, all GPUs that are
+            visible to this process.
     """
     first = int(device.partition(":")[2] or 0)
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else os.environ
@@ -63,18 +65,18 @@ def run_gpus(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tuple[
 
 @functools.cache
 def find_driver() -> Driver:
-    """The driver interface of this machine's GPUs."""
+    """Return the driver interface of this machine's GPUs."""
     return drivers.find_driver()
 
 
 @functools.cache
 def all_gpus() -> tuple[Gpu, ...]:
-    """Every GPU of this machine, hidden ones included."""
+    """Return all GPUs of this machine, including those hidden by environment variables."""
     return find_driver().gpus()
 
 
 def untested_warning(device: str) -> str:
-    """The warning for a device of a kind that was never tested; empty for other devices."""
+    """Return the warning for a kind of device on which runs are untested; empty for other devices."""
     if device.startswith("mps"):
         return UNTESTED["mps"]
     amd = device.startswith("cuda") and any(gpu.maker == "amd" for gpu in run_gpus(device))
@@ -83,24 +85,24 @@ def untested_warning(device: str) -> str:
 
 @functools.cache
 def cpu_name() -> str:
-    """The processor's model as it reports it; with the model number if the name is generic."""
+    """Return the processor's model as the system reports it, with the model number if the name is generic."""
     fields = _cpuinfo()
     name = fields.get("model name") or fields.get("Hardware") or _sysctl_brand() or platform.processor() or "unknown"
     name = re.sub(r"\((R|TM|r|tm)\)|CPU|Processor|@.*$", " ", name)
     name = re.sub(r"\s+", " ", name).strip()
     if not re.search(r"\d", name) and "model" in fields:
-        # Virtual machines report a family name only; the number distinguishes generations.
+        # Virtual machines report only a family name, so the number is added to distinguish generations.
         name = f"{name} model {fields['model']}"
     return name
 
 
 def gpu_name() -> str:
-    """The model of the first visible GPU, or an empty string."""
+    """Return the model of the first visible GPU, or an empty string."""
     return next((gpu.device.name for gpu in run_gpus("cuda")), "")
 
 
 def driver_version() -> str:
-    """The version of the GPU driver, or an empty string."""
+    """Return the version of the GPU driver, or an empty string."""
     return next((gpu.device.driver for gpu in all_gpus()), "")
 
 

@@ -1,4 +1,4 @@
-"""Names, limits and present state of GPUs, as their driver reports them; without torch.
+"""Read names, limits and current state of GPUs from their driver, without torch.
 
 Source: NVIDIA, NVML API reference, nvmlClocksEventReasons (bits of throttle reasons).
 """
@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol
 
 from harness.contract.record import Device, GpuSample
 
-#: Timeout of a driver's program in seconds; it hangs when a card has fallen off the bus.
+#: Timeout of a driver's program in seconds. The program hangs when a card is no longer on the bus.
 TIMEOUT_S = 10.0
-#: Why clocks are below their maximum, by bit; bits 2 and 16 are a user's setting.
+#: Reasons why clocks are below their maximum, by bit. Bits 0x002 and 0x010 are settings of a user.
 THROTTLE_REASONS = {
     0x001: "idle",
     0x002: "clocks set",
@@ -38,7 +38,14 @@ RunProgram = Callable[..., str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU of this machine: `index` in the driver's order (by bus), `device` for records."""
+    """A GPU of this machine.
+
+    Args:
+        index: index in the driver's order, by PCI bus.
+        uuid: the driver's UUID of the GPU.
+        device: the GPU's description in records.
+        maker: the manufacturer.
+    """
 
     index: int
     uuid: str
@@ -52,16 +59,16 @@ class Driver(Protocol):
     name: str
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """Every GPU of this machine; empty without GPU or driver."""
+        """Return all GPUs of this machine; empty without GPUs or a driver."""
         ...
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """The present state of these GPUs; GPUs that cannot be read are left out."""
+        """Return the current state of these GPUs, without GPUs that cannot be read."""
         ...
 
 
 def program_output(*command: str) -> str:
-    """The standard output of a program; empty if it does not exist, fails or hangs."""
+    """Return the standard output of a program; empty if it does not exist, fails or hangs."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
@@ -69,7 +76,7 @@ def program_output(*command: str) -> str:
 
 
 def find_driver() -> Driver:
-    """NVML if the package `nvidia-ml-py` is installed and finds a driver; otherwise NVIDIA's or AMD's program."""
+    """Return NVML if `nvidia-ml-py` is installed and finds a driver, else the interface to a vendor's program."""
     for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
         driver = open_driver()
         if driver is not None and driver.gpus():
@@ -81,10 +88,10 @@ def find_driver() -> Driver:
 
 
 class Nvml:
-    """The driver's library through `pynvml`: a sample takes a few calls and no process.
+    """NVIDIA's library NVML through `pynvml`, which needs no process to take a sample.
 
     Args:
-        nvml: the module `pynvml`, initialised.
+        nvml: the initialised module `pynvml`.
     """
 
     name = "NVML"
@@ -95,7 +102,7 @@ class Nvml:
 
     @classmethod
     def open(cls) -> Nvml | None:
-        """The interface; None without the package or a driver."""
+        """Return the interface, or None without the package or a driver."""
         try:
             import pynvml
 
@@ -152,17 +159,17 @@ class Nvml:
         return samples
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of a call, or None: cards and drivers do not support every query."""
+        """Return the result of a call, or None if the card or driver does not support it."""
         with contextlib.suppress(self._nvml.NVMLError):
             return function(*arguments)
         return None
 
 
 class NvidiaSmi:
-    """NVIDIA's program: a process for each sample.
+    """NVIDIA's program `nvidia-smi`, which is started for each sample.
 
     Args:
-        run: runs a program and returns its output.
+        run: function that runs a program and returns its output.
     """
 
     name = "nvidia-smi"
@@ -188,7 +195,7 @@ class NvidiaSmi:
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         indices = {gpu.index for gpu in gpus}
-        # The field was renamed; a driver knows one name or both.
+        # The field was renamed, so a driver may support only one of the two names.
         rows = self._query(_STATE) or self._query(_STATE.replace("throttle", "event"))
         return [
             GpuSample(
@@ -204,14 +211,14 @@ class NvidiaSmi:
         ]
 
     def _query(self, fields: str) -> list[list[str]]:
-        """Rows with a cell per field; other lines, such as a message about a lost card, are left out."""
+        """Return the rows of the output, without other lines such as a message about a lost card."""
         text = self._run("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
         rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
         return [row for row in rows if len(row) == fields.count(",") + 1 and row[0].isdecimal()]
 
 
 def throttle_reasons(bits: int) -> tuple[str, ...]:
-    """Why clocks are below their maximum, in words.
+    """Return the reasons why clocks are below their maximum, in words.
 
     >>> throttle_reasons(0x24), throttle_reasons(0)
     (('power limit', 'software thermal slowdown'), ())
@@ -223,10 +230,10 @@ def throttle_reasons(bits: int) -> tuple[str, ...]:
 
 
 class RocmSmi:
-    """AMD's program, for names and memory; written from its documentation and never tested on such a machine.
+    """AMD's program `rocm-smi`, for names and memory. It follows AMD's documentation and is untested on AMD GPUs.
 
     Args:
-        run: runs a program and returns its output.
+        run: function that runs a program and returns its output.
     """
 
     name = "rocm-smi"
@@ -259,7 +266,7 @@ class RocmSmi:
         )
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """No samples: clocks and power of AMD's GPUs are not read."""
+        """Return no samples, since clocks and power of AMD's GPUs are not read."""
         return []
 
 
@@ -267,33 +274,33 @@ class RocmSmi:
 
 
 def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """The GPUs that a program in this environment sees, in its order.
+    """Return the GPUs that are visible to a program in this environment, in the program's order.
 
-    `CUDA_VISIBLE_DEVICES` names them by index or by the beginning of their UUID; the list ends at the first unknown
-    name. `HIP_VISIBLE_DEVICES` does the same for AMD's GPUs.
+    `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists them by index or by the beginning of their
+    UUID. Names after the first unknown one are ignored.
     """
     amd = bool(gpus) and gpus[0].maker == "amd"
     setting = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")
     if setting is None:
         return tuple(gpus)
-    seen: list[Gpu] = []
+    visible: list[Gpu] = []
     for name in (part.strip() for part in setting.split(",")):
         matches = [gpu for gpu in gpus if _has_name(gpu, name)]
-        if len(matches) != 1 or matches[0] in seen:
+        if len(matches) != 1 or matches[0] in visible:
             break
-        seen += matches
-    return tuple(seen)
+        visible += matches
+    return tuple(visible)
 
 
 def _has_name(gpu: Gpu, name: str) -> bool:
     if name.isdecimal():
         return int(name) == gpu.index
-    # `MIG-GPU-…/1/0` is a part of `GPU-…`.
+    # `MIG-GPU-…/1/0` is the name of a partition of `GPU-…`.
     return bool(name) and gpu.uuid.startswith(name.removeprefix("MIG-").partition("/")[0])
 
 
 def _number(cell: str) -> float | None:
-    """A cell as a number; None for `[N/A]`, `[Not Supported]`."""
+    """Return a cell as a number, or None for text such as `[N/A]`."""
     try:
         return float(cell)
     except ValueError:
@@ -310,5 +317,5 @@ def _watts(milliwatts: int | None) -> float | None:
 
 
 def _text(value: str | bytes | None) -> str:
-    """A value as text; older versions of the package return bytes."""
+    """Return a value as text, since older versions of the package return bytes."""
     return value.decode() if isinstance(value, bytes) else value or ""

@@ -1,7 +1,7 @@
-"""Clocks, power and temperature of a run's GPUs, sampled while the run's clock is stopped.
+"""Sample clocks, power and temperature of a run's GPUs while the run's clock is stopped.
 
-The worker evaluates during these pauses, so the GPUs are busy, and no sample falls into a timed step. The supervisor
-samples in its own thread: the worker neither waits for the samples nor can change them.
+During these pauses the worker evaluates the model, so the GPUs are busy, and sampling cannot affect a timed step. The
+supervisor samples in a separate thread, so the worker does not wait for the samples and cannot change them.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: A driver that answers within this time is read at every pause, in seconds.
+#: Maximum duration in seconds of a read that is made at every pause.
 FAST_READ_S = 0.02
-#: A slower driver is read if the last pauses were this many times as long as a read.
+#: Slower reads are made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
 PAUSE_FACTOR = 3.0
 _PAUSES = 4
-#: Minimum time between samples in seconds; the state of a GPU changes slowly.
+#: Minimum time between samples in seconds, since the state of a GPU changes slowly.
 MIN_INTERVAL_S = 1.0
 
 
 class DeviceWatch(threading.Thread):
-    """Samples the GPUs at pauses of a worker's clock.
+    """A thread that samples the GPUs during pauses of a worker's clock.
 
     Args:
         driver: the driver interface.
         gpus: the GPUs of the run.
-        tell: receives the GPUs at the start, then samples as they come; called from this thread.
-        now: a monotonic clock in seconds.
+        tell: function that receives the list of GPUs at the start and then each sample; called from this thread.
+        now: function that returns the time of a monotonic clock in seconds.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class DeviceWatch(threading.Thread):
             self._changed.notify()
 
     def end(self) -> None:
-        """End the thread; waits a second at most, since a driver may hang."""
+        """End the thread. This waits for at most a second, since a driver may hang."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -96,14 +96,14 @@ class DeviceWatch(threading.Thread):
                 self._sample(edge, number)
 
     def _measure_cost(self) -> None:
-        """Measure a read before the clock runs; twice, since the first read is the slowest."""
+        """Measure the duration of a read before the clock runs. It is measured twice, since the first read is slow."""
         for _ in range(2):
             began = self._now()
             self._driver.read(self._gpus)
             self._cost = self._now() - began
 
     def _fits_pause(self) -> bool:
-        """Whether a read will probably end before the clock starts again, judged by the last pauses."""
+        """Return whether a read will probably end before the clock starts again, judged by the last pauses."""
         if self._now() - self._last < MIN_INTERVAL_S or self._cost is None:
             return False
         return self._cost <= FAST_READ_S or (
@@ -116,7 +116,7 @@ class DeviceWatch(threading.Thread):
         self._cost = self._now() - began
         with self._changed:
             clock_moved = self._edges != number
-        # A sample during which the clock changed belongs to no pause.
+        # A sample is discarded if the clock started or stopped while it was taken.
         if samples and not clock_moved:
             self._last = began
             self._tell(
@@ -134,12 +134,12 @@ class DeviceWatch(threading.Thread):
 def make_watch(
     spec: RunSpec, tell: Callable[[DevicesSampled], None], visible: Sequence[str] = ()
 ) -> DeviceWatch | None:
-    """A watch over the GPUs of a trial, not yet started; None without GPUs that a driver can read.
+    """Return a thread, not yet started, that samples the GPUs of a trial, or None without readable GPUs.
 
     Args:
         spec: the trial.
-        tell: receives samples; see `DeviceWatch`.
-        visible: as for `run_gpus`.
+        tell: function that receives samples; see `DeviceWatch`.
+        visible: names of the GPUs that the run may use; see `run_gpus`.
     """
     if not spec.device.startswith("cuda"):
         return None
@@ -148,5 +148,5 @@ def make_watch(
 
 
 def merge_logs(earlier: DeviceLog | None, later: DeviceLog) -> DeviceLog:
-    """One log with the samples of both, in order."""
+    """Return a log with the samples of both logs, in order."""
     return later if earlier is None else msgspec.structs.replace(later, readings=(*earlier.readings, *later.readings))

@@ -1,1 +1,1 @@
-"""From names and rules to the specifications of trials."""
+"""Plan trials: turn names, rulesets and options into the specifications of trials."""

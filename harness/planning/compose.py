@@ -1,4 +1,4 @@
-"""A submission with its parts looked up and merged, and whether it can run on a workload."""
+"""Look up and merge the parts of a submission, and decide whether it can run on a workload."""
 
 from __future__ import annotations
 
@@ -13,19 +13,27 @@ from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
-#: The share of the budget that a schedule plans for: a decaying run crosses its target near its planned end.
+#: The fraction of the horizon that a schedule plans for. A decaying run reaches its target near its planned end.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
 class Parts(Protocol):
-    """Where parts are looked up: the plugin registry."""
+    """The interface of the plugin registry through which parts are looked up."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """A submission with its parts looked up: one space, one list of checks, one set of needs."""
+    """A submission together with its parts and what they declare.
+
+    Args:
+        entry: the submission.
+        parts: the submission's parts.
+        space: the search spaces of all parts and of the submission, merged.
+        checks: the checks of the submission and of all parts.
+        needs: the needs of the submission and of all parts.
+    """
 
     entry: SubmissionEntry
     parts: tuple[PartEntry, ...]
@@ -38,7 +46,8 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     """Look up a submission's parts and merge what they declare.
 
     Raises:
-        UsageError: two parts define one hyperparameter, or a kind of part stands there twice.
+        UsageError: two parts are of the same kind, exclude each other, or define the same hyperparameter differently;
+            or a required kind of part is missing.
     """
     parts = tuple(registry.part(*_kind_and_name(name), prefer=entry.distribution) for name in entry.parts)
     kinds = [part.kind for part in parts]
@@ -46,10 +55,10 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
         if kinds.count(kind) > 1:
             both = " and ".join(part.name for part in parts if part.kind == kind)
             raise UsageError(f"{entry.name!r} has two parts of kind {kind}: {both}", fix="keep one of them")
-    for row in PART_KINDS.values():
-        if entry.load is None and row.required and row.name not in kinds:
-            fix = f"put one in front: {row.name.upper()}+{'+'.join(entry.parts)}"
-            raise UsageError(f"{entry.name!r} has no {row.name}", fix=fix)
+    for part_kind in PART_KINDS.values():
+        if entry.load is None and part_kind.required and part_kind.name not in kinds:
+            fix = f"put one in front: {part_kind.name.upper()}+{'+'.join(entry.parts)}"
+            raise UsageError(f"{entry.name!r} has no {part_kind.name}", fix=fix)
     for part in parts:
         for other in parts:
             if other.kind in part.excludes:
@@ -59,11 +68,11 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     owner: dict[str, PartEntry] = {}
     for part in parts:
         for name, domain in part.space.items():
-            # Equal domains are one hyperparameter, such as the start of an average and of its own schedule.
+            # Parts that define a name with equal domains share one hyperparameter, such as the start of averaging.
             if name in owner and name not in entry.space and domain != space[name]:
                 raise UsageError(
                     f"{part.id} and {owner[name].id} both define the hyperparameter {name!r}",
-                    fix="they cannot be composed unless the submission's own space says what it is",
+                    fix=f"leave out one of the parts, or define {name!r} in the submission's own space",
                 )
             owner[name] = part
             space[name] = domain
@@ -76,9 +85,16 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
 
 
 def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
-    """Why a submission cannot run on a workload under a ruleset, by the name of what is missing; or an empty string."""
+    """Return why a submission cannot run on a workload under a ruleset, or an empty string if it can.
+
+    Args:
+        composition: the submission.
+        facts: the workload.
+        ruleset: the ruleset.
+        ranks: number of devices that share a trial.
+    """
     needs, stream = composition.needs, facts.access == "stream"
-    # No workload lacks `tokens`: each says how many an example is, images one.
+    # The need `tokens` is missing here because every workload meets it through `tokens_per_example`.
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": stream and "random access to its training data",
@@ -88,7 +104,7 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         "replay": not facts.replay_capacity and "a replay buffer",
         "boundaries": (not stream or not facts.boundaries) and "visible task boundaries",
         "raw-grad": ranks > 1
-        and "gradients of its own making (raw-grad), which several devices do not exchange: it runs with --gpus 1",
+        and "raw gradients (raw-grad), which several devices do not exchange; it runs with --gpus 1",
         "feedback": stream and not facts.boundaries and "feedback, which would reveal the boundaries",
     }
     for need, reason in missing.items():
@@ -102,17 +118,19 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
 
 
 def parse_parts(text: str) -> SubmissionEntry:
-    """The unnamed submission that `"muon+rex+ema"` composes; that of an optimizer alone has a constant rate.
+    """Return the submission that a text such as `"muon+rex+ema"` composes.
+
+    A submission without a schedule has a constant learning rate.
 
     Raises:
-        UsageError: there is nothing before, after or between two `+`.
+        UsageError: a name before or after a `+` is missing.
 
     >>> parse_parts("muon + rex").parts
     ('muon', 'rex')
     """
     parts = tuple(part.strip() for part in text.split("+"))
     if not all(parts):
-        raise UsageError(f"{text!r} names no part at one side of a '+'", fix="write OPTIMIZER+SCHEDULE")
+        raise UsageError(f"{text!r} has no part on one side of a '+'", fix="write OPTIMIZER+SCHEDULE")
     return SubmissionEntry(
         name="+".join(parts), summary=f"composed of {', '.join(parts)}", parts=parts, tags=("composed",)
     )

@@ -1,4 +1,4 @@
-"""How long trials will take, from records of trials like them."""
+"""Estimate how long trials will take, from the records of similar trials."""
 
 from __future__ import annotations
 
@@ -13,86 +13,91 @@ from harness.contract.record import Status, is_complete
 from harness.contract.run import RunSpec
 from harness.storage import records
 
-#: Wall seconds of a trial outside its clock, evaluations and checkpoints: starting the interpreter, importing torch.
+#: Wall seconds that a trial spends on starting the interpreter and importing torch, which no record contains.
 STARTUP_S = 4.0
 #: Purposes whose trials are shorter or longer than the workload's budget.
 GATE_PURPOSES = frozenset({"gate", "gate-envelope", "confirm"})
 
 
-class _Name(msgspec.Struct):
+class _Named(msgspec.Struct):
     name: str
 
 
 class _Workload(msgspec.Struct):
-    facts: _Name
+    facts: _Named
 
 
 class _Spec(msgspec.Struct):
-    submission: _Name
+    submission: _Named
     workload: _Workload
     hardware: str
     purpose: str = "score"
     smoke: bool = False
 
 
-class _Spent(msgspec.Struct):
+class _Counters(msgspec.Struct):
     seconds: float = 0.0
 
 
-class _Off(msgspec.Struct):
+class _Usage(msgspec.Struct):
     evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     import_seconds: float = 0.0
 
 
 class _Cost(msgspec.Struct):
-    """The few fields of a record that say what it cost; the rest is skipped, so that thousands are read quickly."""
+    """The fields of a record that give its duration. Other fields are not decoded, so that reading is fast."""
 
     spec: _Spec
     status: Status
-    counters: _Spent
-    usage: _Off
+    counters: _Counters
+    usage: _Usage
 
 
 class Estimates:
-    """Wall seconds of trials, from earlier ones of the same hardware class.
+    """Estimates of the wall seconds of trials, from earlier trials on the same hardware class.
 
     Args:
-        folders: where records lie.
+        folders: folders with the records of earlier trials.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
         decoder = msgspec.json.Decoder(_Cost)
-        self._pairs: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-        self._workloads: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for stored in records.iter_json(folders, []):
+        self._by_submission: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._by_workload: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for stored in records.iter_stored(folders, []):
             try:
                 cost = decoder.decode(stored.content)
             except msgspec.DecodeError:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
-            # Gates run to budgets of their own, a fraction of the workload's.
+            # The trials of a gate have their own budget, a fraction of the workload's.
             if cost.spec.purpose in GATE_PURPOSES:
                 continue
-            off = cost.usage
-            wall = cost.counters.seconds + off.evaluation_seconds + off.checkpoint_seconds + off.import_seconds
-            place = cost.spec.hardware, cost.spec.workload.facts.name
-            self._pairs[(*place, cost.spec.submission.name)].append(wall + STARTUP_S)
-            self._workloads[place].append(wall + STARTUP_S)
+            usage = cost.usage
+            wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds
+            key = cost.spec.hardware, cost.spec.workload.facts.name
+            self._by_submission[(*key, cost.spec.submission.name)].append(wall + STARTUP_S)
+            self._by_workload[key].append(wall + STARTUP_S)
 
-    def of(self, spec: RunSpec) -> float | None:
-        """Median wall seconds of such trials: of this submission, else of any on this workload; None for no record.
+    def median_seconds(self, spec: RunSpec) -> float | None:
+        """Return the median wall seconds of earlier trials of this submission on this workload.
 
-        A smoke run is of another length.
+        Without such trials, return the median of all trials on the workload; without those, or for a smoke run, None.
         """
         if spec.smoke:
             return None
-        place = spec.hardware, spec.workload.facts.name
-        seconds = self._pairs.get((*place, spec.submission.name)) or self._workloads.get(place)
+        key = spec.hardware, spec.workload.facts.name
+        seconds = self._by_submission.get((*key, spec.submission.name)) or self._by_workload.get(key)
         return statistics.median(seconds) if seconds else None
 
-    def total(self, specs: Sequence[RunSpec], jobs: int = 1) -> tuple[float, int]:
-        """Wall seconds for all of them, so many at once, and how many trials nothing is known of."""
-        known = [seconds for spec in specs if (seconds := self.of(spec)) is not None]
-        return sum(known) / max(1, jobs), len(specs) - len(known)
+    def total_seconds(self, specs: Sequence[RunSpec], jobs: int = 1) -> tuple[float, int]:
+        """Return the wall seconds of these trials, and the number of trials without an estimate.
+
+        Args:
+            specs: the trials.
+            jobs: number of trials that run at once.
+        """
+        known_seconds = [seconds for spec in specs if (seconds := self.median_seconds(spec)) is not None]
+        return sum(known_seconds) / max(1, jobs), len(specs) - len(known_seconds)

@@ -1,7 +1,7 @@
-"""All trials of several submissions on several workloads, in phases: a later phase may depend on an earlier one.
+"""Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. `fixed-stop` chooses its stop from tuning trials, and `anytime` begins with the
-reference's envelope.
+Most rulesets have one phase. `fixed-stop` has two, since it chooses its stop from the records of tuning trials.
+`anytime` begins with the reference's envelope.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.planning.trials import PlanSettings, plan_trials
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionOnWorkload:
-    """A submission on a workload, with the settings it is run by."""
+    """A submission, a workload on which it runs, and the settings of its trials."""
 
     submission: SubmissionEntry
     workload: WorkloadEntry
@@ -30,19 +30,22 @@ class SubmissionOnWorkload:
 
     @property
     def studies(self) -> int:
-        """Independent repetitions that are scored."""
+        """Number of independent repetitions that are scored."""
         return self.settings.studies or self.settings.ruleset.studies
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedPlan:
-    """Trials of the first phase, and what makes those of the second. Iterating gives the first phase's.
+    """The trials of the first phase, and the pairs whose second phase is planned from its records.
+
+    Iterating over a plan yields the trials of the first phase.
 
     Args:
-        phase1: in the order they should run: trial by trial, so that submissions alternate on one machine state.
-        skipped: one line for each pair that cannot be run, with the reason.
-        pending_pairs: pairs whose trials wait for the first phase.
-        registry: where parts are looked up.
+        phase1: the trials of the first phase, in the order in which they should run. Submissions alternate trial by
+            trial, so that changes of the machine's state affect all of them.
+        skipped: a one-line message with the reason for each pair that cannot run.
+        pending_pairs: pairs that have a second phase.
+        registry: the registry in which parts are looked up.
     """
 
     phase1: tuple[RunSpec, ...]
@@ -52,7 +55,7 @@ class PhasedPlan:
 
     @property
     def pending(self) -> int:
-        """How many trials the second phase will have."""
+        """Number of trials in the second phase."""
         return sum(pair.studies * pair.settings.ruleset.trials for pair in self.pending_pairs)
 
     def __len__(self) -> int:
@@ -62,10 +65,10 @@ class PhasedPlan:
         return iter(self.phase1)
 
     def phase2(self, records: Mapping[str, Record]) -> tuple[RunSpec, ...]:
-        """The trials of the second phase.
+        """Return the trials of the second phase.
 
         Args:
-            records: run_id to record, of all trials of the first.
+            records: the records of all trials of the first phase, by run_id.
         """
         planned = []
         for pair in self.pending_pairs:
@@ -83,15 +86,15 @@ def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
 def plan_phases(
     pairs: Iterable[SubmissionOnWorkload], registry: compose.Parts, references: Sequence[SubmissionEntry]
 ) -> PhasedPlan:
-    """The plan of these pairs.
+    """Plan the trials of these pairs.
 
     Args:
-        pairs: workload by workload.
-        registry: where parts are looked up.
-        references: submissions whose envelope a stopping rule may compare with; the first that can run is taken.
+        pairs: the pairs, ordered by workload.
+        registry: the registry in which parts are looked up.
+        references: submissions that may provide the envelope for a stopping rule; the first that can run is used.
 
     Raises:
-        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
     """
     groups: dict[str, list[Sequence[RunSpec]]] = {}
     skipped, pending_pairs = [], []
@@ -99,7 +102,7 @@ def plan_phases(
         workload, settings = pair.workload, pair.settings
         rule = stopping_rule(settings.ruleset.stopping)
         planned = groups.setdefault(workload.name, [])
-        reason = rule.exclude(workload.facts)
+        reason = rule.exclusion_reason(workload.facts)
         if not reason:
             horizons = rule.reference_horizons(workload.facts)
             if horizons and not planned:
@@ -118,7 +121,7 @@ def plan_phases(
 
 
 def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
-    """Trials over the whole budget, on tuning seeds."""
+    """Return trials over the whole budget on tuning seeds."""
     return plan_trials(
         pair.workload,
         pair.submission,
@@ -137,13 +140,13 @@ def _plan_envelope(
     settings: PlanSettings,
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
-    """The reference at several horizons, each run planned for its own."""
+    """Return trials of the reference at several horizons, each planned for its own horizon."""
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
         if compose.find_ineligibility(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
-        # A run that knows where it ends plans for just that.
+        # The envelope's runs end at their horizon, so the schedule plans for all of it.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]
         return [
             spec
@@ -156,6 +159,6 @@ def _plan_envelope(
 
 
 def interleave(planned: Sequence[Sequence[RunSpec]]) -> tuple[RunSpec, ...]:
-    """One trial of each in turn."""
+    """Merge several sequences of trials, taking one trial of each in turn."""
     longest = max(map(len, planned), default=0)
     return tuple(specs[i] for i in range(longest) for specs in planned if i < len(specs))

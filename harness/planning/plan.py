@@ -1,6 +1,6 @@
-"""From names, ruleset and options to the specifications of trials: `harness.plan`.
+"""Plan trials from names, a ruleset and options: `harness.plan`.
 
-Everything that a user can get wrong is found here, before anything runs.
+Errors in a user's input are reported here, before any trial runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def plan(
     allow_slow: bool = False,
     registry: Registry | None = None,
 ) -> PhasedPlan:
-    """Every trial of some submissions on some workloads, each as a `RunSpec`; nothing runs.
+    """Plan the trials of submissions on workloads, each as a `RunSpec`, without running them.
 
     >>> import harness
     >>> specs = harness.plan("wsd,adamw-cosine", "resnet-digits", studies=2)
@@ -45,30 +45,31 @@ def plan(
     [('wsd', 0), ('adamw-cosine', 0), ('wsd', 1), ('adamw-cosine', 1)]
 
     Args:
-        submissions: names, each an installed submission, a file `./mine.py[:Name]`, a class `torch.optim:Adam` or
-            parts `adamw+wsd`; one string may hold several, separated by commas.
-        workloads: names, each an installed workload, a file, or `tier:cpu` for all of a tier.
-        ruleset: the rules by name (`bench rulesets`), from a YAML file, or as an object.
-        studies: independent repetitions; the ruleset's number when None.
+        submissions: names of submissions, separated by commas or as a sequence. A name is that of an installed
+            submission, a file `./mine.py[:Name]`, a class `torch.optim:Adam`, or parts `adamw+wsd`.
+        workloads: names of workloads, separated by commas or as a sequence. A name is that of an installed workload, a
+            file, or `tier:cpu` for all workloads of a tier.
+        ruleset: name of a ruleset (`bench rulesets`), path of a YAML file, or a `Ruleset`.
+        studies: number of independent repetitions; the ruleset's number when None.
         seed: root of all seeds.
-        overrides: hyperparameters to set; such trials explore and are never ranked.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; by the workload's tier when None.
-        threads: intra-op threads of a trial; part of the hardware class.
-        ranks: devices that share a trial.
-        smoke: a few steps only; never ranked.
-        profile: take the time of a step apart; never ranked.
-        deterministic: deterministic kernels on a GPU.
-        prune: end hopeless trials early; never ranked.
-        allow_slow: run GPU workloads on the CPU.
-        registry: the plugins; those that are installed when None.
+        overrides: values of hyperparameters, by name; trials with overrides are never ranked.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
+        threads: number of intra-op threads of a trial; part of the hardware class.
+        ranks: number of devices that share a trial.
+        smoke: whether each trial runs only a few steps; such trials are never ranked.
+        profile: whether to time the phases of a step; such trials are never ranked.
+        deterministic: whether to use deterministic kernels on a GPU.
+        prune: whether to end hopeless trials early; such trials are never ranked.
+        allow_slow: whether GPU workloads may run on the CPU.
+        registry: the plugins; the installed plugins when None.
 
     Returns:
-        the plan; iterating it gives the specifications that can be run now. Rulesets such as `fixed-stop` have a
-        second phase that depends on the records of the first; `run_trials` runs both.
+        The plan. Iterating over it yields the specifications that can run now. Rulesets such as `fixed-stop` have a
+        second phase that depends on the records of the first phase. `run_trials` runs both phases.
 
     Raises:
-        UsageError: a name, an option or a hyperparameter is wrong, or nothing is left to run.
-        DataError: a workload lacks its data; names the command that fetches them.
+        UsageError: a name, an option or a hyperparameter is wrong, or no trial can run.
+        DataError: the data of a workload are missing; the message has the command that fetches them.
     """
     registry = registry if registry is not None else load_registry()
     settings = PlanSettings(

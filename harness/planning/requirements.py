@@ -1,4 +1,4 @@
-"""What a workload needs of this machine before it can run: a device, and its data."""
+"""Check that this machine has the device and the data that a workload needs."""
 
 from __future__ import annotations
 
@@ -17,35 +17,40 @@ from harness.plugins.registry import Registry
 def runnable_workloads(
     names: Iterable[str], registry: Registry, device: str | None, allow_slow: bool, skipped: list[str]
 ) -> Iterator[tuple[WorkloadEntry, str]]:
-    """The workloads of these names, each with the device it will run on.
+    """Yield the workloads with these names, each with the device on which it will run.
 
     Args:
-        names: see `resolve_workloads`.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; by the workload's tier when None.
+        names: names of workloads or tiers; see `resolve_workloads`.
+        registry: the plugins.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
         allow_slow: whether a GPU workload may run on the CPU.
-        skipped: gets one line for each workload of a tier whose data are missing.
+        skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
 
     Raises:
-        UsageError: a name that does not exist, or a GPU is needed and there is none.
-        DataError: a workload asked for by its own name lacks its data; names the command that fetches them.
+        UsageError: a name does not exist, or a workload needs a GPU and this machine has none.
+        DataError: the data of a workload that was requested by name are missing; the message has the command that
+            fetches them.
     """
     for name in names:
         for workload in resolve_workloads(name, registry):
-            chosen = choose_device(workload, registry, device, allow_slow)
+            target_device = choose_device(workload, registry, device, allow_slow)
             problems = find_missing_data(workload, registry)
             damaged = "".join(f": {problem}" for problem in problems.values() if problem)
             if not problems:
-                yield workload, chosen
+                yield workload, target_device
             elif is_tier(name):
                 skipped.append(f"skipped: {workload.name} needs data{damaged} ({'; '.join(problems)})")
             else:
-                raise DataError(f"{workload.name} needs data{damaged or ' that are not here'}", fix="; ".join(problems))
+                problem = f"{workload.name} needs data{damaged or ' that are not installed'}"
+                raise DataError(problem, fix="; ".join(problems))
 
 
 def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, str]:
-    """What a workload lacks: the command that fetches it, to what is wrong with the files that are here.
+    """Return the missing or damaged data of a workload, judged by the names and sizes of its files.
 
-    Judged by names and sizes. The problem is empty where files are absent.
+    Returns:
+        The command that fetches the data → what is wrong with the installed files, or an empty string if files are
+        missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -61,34 +66,39 @@ def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, 
 
 
 def choose_device(workload: WorkloadEntry, registry: Registry, device: str | None, allow_slow: bool) -> str:
-    """The device that a workload will run on; arguments as for `runnable_workloads`.
+    """Return the device on which a workload will run.
+
+    Args:
+        workload, registry, device, allow_slow: see `runnable_workloads`.
 
     Raises:
-        UsageError: a GPU is needed and there is none, or there is no such device.
+        UsageError: the device does not exist, or the workload needs a GPU and this machine has none.
     """
     if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
-        raise UsageError(f"unknown device {device!r}", fix="one of cpu, cuda, cuda:0 …, mps")
+        raise UsageError(f"unknown device {device!r}", fix="choose one of cpu, cuda, cuda:0 …, mps")
     target_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
     if target_device.startswith("cuda") and not detect.gpu_name():
         if workload.facts.tier == "cpu":
             raise UsageError(
                 f"--device {target_device}: this machine has no GPU",
-                fix=f"without --device {workload.name} runs on the CPU",
+                fix=f"leave out --device, and {workload.name} runs on the CPU",
             )
         if allow_slow:
             return "cpu"
         sibling = _cpu_sibling(workload, registry)
-        advice = f"its CPU sibling is {sibling}; " if sibling else ""
+        advice = f"run its CPU sibling {sibling}, or " if sibling else ""
         raise UsageError(
-            f"{workload.name} runs on a GPU and this machine has none", fix=f"{advice}--allow-slow runs it on the CPU"
+            f"{workload.name} runs on a GPU and this machine has none",
+            fix=f"{advice}add --allow-slow to run it on the CPU",
         )
     if target_device == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
-        raise UsageError(f"{workload.name} is of tier {workload.facts.tier}", fix="--allow-slow runs it on the CPU")
+        problem = f"{workload.name} is of tier {workload.facts.tier}"
+        raise UsageError(problem, fix="add --allow-slow to run it on the CPU")
     return target_device
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """The name of the first sibling, tier by tier downward, that a CPU is enough for."""
+    """Return the name of the first smaller sibling of the CPU tier, or None."""
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)
     return workload.name if workload.facts.tier == "cpu" else None

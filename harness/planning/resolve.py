@@ -1,4 +1,4 @@
-"""From the names that a user gives to entries: installed names, files, classes, compositions, tiers."""
+"""Resolve the names of submissions and workloads: installed names, files, classes, compositions, tiers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.plugins.unpackaged import entry_from_class, entry_from_path
 
 
 def split_names(values: Iterable[str]) -> list[str]:
-    """`a,b` and several values as one list, each name once.
+    """Split comma-separated values into one list with each name once.
 
     >>> split_names(["a,b", "c", "a"])
     ['a', 'b', 'c']
@@ -24,10 +24,10 @@ def split_names(values: Iterable[str]) -> list[str]:
 
 
 def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
-    """The submission of a name: an installed one, a file, a class, parts joined by `+`, or an optimizer alone.
+    """Return the submission with a name: an installed one, a file, a class, parts joined by `+`, or an optimizer.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no submission has this name.
     """
     if _is_path(name):
         entry = entry_from_path(name, kind="submission")
@@ -35,9 +35,9 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
         return entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
         return registry.submission(name)
-    # A part of the one kind that a submission must have is a submission by itself: an optimizer at a constant rate.
-    alone = [part for part in registry.parts() if PART_KINDS[part.kind].required]
-    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in alone):
+    # An optimizer, the one kind of part that every submission needs, is a submission with a constant learning rate.
+    required_parts = [part for part in registry.parts() if PART_KINDS[part.kind].required]
+    if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in required_parts):
         return compose.parse_parts(name)
     if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
         return entry_from_class(name)
@@ -45,10 +45,10 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
 
 
 def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
-    """The workloads of a name: one by name or file, or all of a tier with `tier:cpu`.
+    """Return the workload with a name or in a file, or all workloads of a tier for `tier:cpu`.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no workload or tier has this name.
     """
     if _is_path(name):
         entry = entry_from_path(name, kind="workload")
@@ -58,23 +58,23 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
         tier = name.removeprefix("tier:")
         entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
         if not entries:
-            raise UsageError(f"no workload of tier {tier!r}", fix="tiers: cpu, gpu, cluster; `bench list` shows them")
+            raise UsageError(f"no workload of tier {tier!r}", fix="choose one of the tiers cpu, gpu, cluster")
         return entries
     return [registry.workload(name)]
 
 
 def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
-    """The submissions that may anchor scores, by their tag."""
+    """Return the submissions with the tag `reference`, which may be the reference of scores."""
     return [entry for entry in registry.submissions() if REFERENCE_TAG in entry.tags]
 
 
 def is_tier(name: str) -> bool:
-    """Whether a name stands for all workloads of a tier."""
+    """Return whether a name has the form `tier:NAME`, which selects all workloads of a tier."""
     return name.startswith("tier:")
 
 
 def _is_class(name: str) -> bool:
-    """Whether a name has the form package.module:Class."""
+    """Return whether a name has the form package.module:Class."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split("."))
 

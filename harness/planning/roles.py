@@ -1,8 +1,8 @@
-"""Tags by which submissions take a role: the reference of scores, the families that targets come from."""
+"""Tags that give submissions a role: the reference of scores, or a family from which targets are made."""
 
 from __future__ import annotations
 
-#: Submissions with this tag are references that targets may come from.
+#: Tag of references that calibration tunes to make targets.
 FAMILY_TAG = "family"
-#: Submissions that carry this tag anchor the scores.
+#: Tag of submissions that may be the reference of scores.
 REFERENCE_TAG = "reference"

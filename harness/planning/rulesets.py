@@ -1,4 +1,4 @@
-"""Rulesets as data: those of this benchmark, and those a user writes for exploring."""
+"""Read and validate the benchmark's rulesets, and rulesets that a user wrote in a YAML file."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _FILE = Path(__file__).with_name("rulesets.yaml")
 
 @functools.cache
 def rulesets() -> Mapping[str, Ruleset]:
-    """The rulesets of this benchmark, by name."""
+    """Return the rulesets of this benchmark, by name."""
     return {name: _ruleset(name, fields, _FILE) for name, fields in _read(_FILE).items()}
 
 
 def ruleset(name: str) -> Ruleset:
-    """A ruleset by name, or the one in a YAML file, which never ranks.
+    """Return the ruleset with a name, or the ruleset in a YAML file, which is never ranked.
 
     Raises:
-        UsageError: there is no such ruleset, or the file does not define one; the message names the field.
+        UsageError: no ruleset has this name, or the file is invalid; the message names the field.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         defined = _ruleset(path.stem, _read(path), path)
         if path.stem in rulesets():
             raise UsageError(f"{path}: {path.stem} is a ruleset of the benchmark", fix="give the file another name")
-        # A user's own rules are for exploring.
+        # Results under a user's own rules cannot be compared with published results, so they are not ranked.
         return msgspec.structs.replace(defined, ranked=False)
     known = rulesets()
     if name not in known:
@@ -48,7 +48,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}: {error.strerror}", fix="--ruleset must name a ruleset or a file"
+            f"cannot read {path}: {error.strerror}", fix="give --ruleset the name of a ruleset or the path of a file"
         ) from None
     except yaml.YAMLError as error:
         problem = f"{path} is not YAML: {' '.join(str(error).split())}"
@@ -75,7 +75,8 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
     if ruleset.stopping not in STOPPING_RULES:
         complaint = unknown_name_error("kind of stopping", ruleset.stopping, STOPPING_RULES)
         raise UsageError(f"{path}: ruleset {name!r}: {complaint.what}", fix=complaint.fix)
-    problem = next((text for text, applies in problems.items() if applies), "")
+    problem = next((text for text, violated in problems.items() if violated), "")
     if problem := problem or stopping_rule(ruleset.stopping).find_problem(ruleset):
-        raise UsageError(f"{path}: ruleset {name!r}: {problem}", fix="see `bench rulesets` for the fields of each")
+        fix = "correct the field; `bench rulesets --json` prints the fields of every ruleset"
+        raise UsageError(f"{path}: ruleset {name!r}: {problem}", fix=fix)
     return ruleset

@@ -1,4 +1,4 @@
-"""The settings that are tried: quasi-random points of a search space, the same for everybody with the same space.
+"""Draw the hyperparameter settings to try: a fixed quasi-random sequence of points for each search space.
 
 Source: Halton, On the efficiency of certain quasi-random sequences of points, Numerische Mathematik 2 (1960);
 scrambled as in Owen, A randomized Halton algorithm in R, arXiv 1706.02808 (scipy's implementation).
@@ -11,19 +11,19 @@ from collections.abc import Iterator
 
 from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space
 
-#: Scrambles the sequence; a part of the rules, so it never changes.
+#: Seed of the scrambling. It is a part of the rules and never changes.
 SEED = 2024
-#: Neighbouring rates of `rates` lie this factor apart.
+#: Ratio of neighbouring learning rates under `tuning: rates`.
 RATE_FACTOR = 3.0
-#: Points drawn at a time; a sequence is the same however it is cut.
+#: Number of points drawn at a time; the sequence does not depend on it.
 _CHUNK = 64
 
 
 def draw_points(space: Space) -> Iterator[HParams]:
-    """Points of a space, in order and without end; what is fixed is left to its default.
+    """Yield an endless sequence of points of a space; fixed hyperparameters are left out.
 
     >>> from harness.contract.domains import Choice, Fixed, LogUniform
-    >>> points = draws({"lr": LogUniform(1e-4, 1e-2), "shape": Choice(("linear", "cosine")), "eps": Fixed(1e-8)})
+    >>> points = draw_points({"lr": LogUniform(1e-4, 1e-2), "shape": Choice(("linear", "cosine")), "eps": Fixed(1e-8)})
     >>> sorted(next(points))
     ['lr', 'shape']
     """
@@ -31,7 +31,7 @@ def draw_points(space: Space) -> Iterator[HParams]:
     if not searched:
         while True:
             yield {}
-    # Here and not above: listing and `--help` pass through this module's importers, and scipy costs half a second.
+    # Importing scipy takes half a second, and `bench list` and `bench --help` import this module.
     from scipy.stats import qmc
 
     sequence = qmc.Halton(len(searched), scramble=True, rng=SEED)
@@ -41,7 +41,7 @@ def draw_points(space: Space) -> Iterator[HParams]:
 
 
 def value_at(domain: Domain, u: float) -> Scalar:
-    """The value at the quantile `u` in [0, 1) of a domain; six significant digits, so that it reads as it is.
+    """Return the value at the quantile `u` in [0, 1) of a domain, rounded to six significant digits.
 
     >>> value_at(LogUniform(1e-4, 1e-2), 0.5), value_at(Integer(1, 4), 0.99), value_at(Choice(("a", "b")), 0.5)
     (0.001, 4, 'b')
@@ -60,7 +60,7 @@ def value_at(domain: Domain, u: float) -> Scalar:
 
 
 def learning_rates(default: float, n: int) -> tuple[float, ...]:
-    """`n` learning rates around a default, each `RATE_FACTOR` times the one before.
+    """Return `n` learning rates around a default, each `RATE_FACTOR` times the previous one.
 
     >>> learning_rates(0.3, 3)
     (0.1, 0.3, 0.9)

@@ -1,4 +1,4 @@
-"""A schedule without a run: its factors at any updates of a plan. Imports nothing that the schedule does not."""
+"""Evaluate a schedule at any updates of a plan, without a run and without importing torch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ Schedule: TypeAlias = Callable[..., "Factors | float"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a schedule is to plan for.
+    """The run that a schedule plans for.
 
     Args:
-        horizon: updates in the budget.
-        fraction: the share of them that is planned for (`horizon_fraction`).
-        batch_size, tokens_per_example: what an update draws.
-        tasks: updates in the budget of each task, where a stream shows its boundaries; otherwise empty.
-        holds: whether the factor stays where it is from T on, as it does unless the horizon is no need of the schedule.
+        horizon: number of updates in the budget.
+        fraction: fraction of these updates that the schedule plans for (`horizon_fraction`).
+        batch_size: number of examples per update.
+        tokens_per_example: number of tokens per example.
+        tasks: number of updates in the budget of each task, if a stream shows its boundaries; otherwise empty.
+        holds: whether the factor is constant after T updates, as it is for schedules with the need `horizon`.
     """
 
     horizon: int
@@ -41,7 +42,7 @@ class Plan:
 
     @property
     def planned(self) -> int:
-        """T, the planned updates.
+        """T, the number of planned updates.
 
         >>> Plan(horizon=1000, fraction=0.75).planned
         750
@@ -50,11 +51,11 @@ class Plan:
 
     @property
     def shortest_task(self) -> int | None:
-        """Updates planned for the shortest task; None where there are none."""
+        """Number of updates planned for the shortest task; None without tasks."""
         return self._planned_updates(min(self.tasks)) if self.tasks else None
 
     def progress(self, step: int) -> Progress:
-        """Where a run stands before its update `step`, if every task takes its whole budget."""
+        """Return the progress of a run before its update `step`, if every task uses its whole budget."""
         task_index = task_step = task_horizon = None
         if self.tasks:
             begins = [0, *accumulate(self.tasks)]
@@ -77,10 +78,16 @@ class Plan:
 
 
 def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: Iterable[int]) -> list[Factors]:
-    """What a schedule says of each of these updates.
+    """Return a schedule's factors at these updates.
+
+    Args:
+        schedule: the schedule.
+        hparams: hyperparameters; those that the schedule has as arguments are passed to it.
+        plan: the run that the schedule plans for.
+        steps: the updates, counted from 0.
 
     Raises:
-        PluginError: the schedule fails.
+        PluginError: the schedule raises an exception.
 
     >>> curve(lambda p: p.step / p.horizon, {}, Plan(horizon=4), [1, 4, 9])[1].lr
     1.0
@@ -92,13 +99,13 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
             factors = schedule(plan.progress(step), **chosen)
         except Exception as error:
             problem = f"the schedule raises at update {step}: {loading.format_error(error)}"
-            raise PluginError(problem, fix="it must return a factor for every update") from error
+            raise PluginError(problem, fix="make the schedule return a factor for every update") from error
         factors_at_steps.append(factors if isinstance(factors, Factors) else Factors(float(factors)))
     return factors_at_steps
 
 
 def default_hparams(part: PartEntry, function: Callable[..., Any]) -> HParams:
-    """A part's hyperparameters outside any submission: its function's own defaults, else those of its space."""
+    """Return a part's default hyperparameters: those of its function's signature, else those of its space."""
     function_defaults = {
         name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty
     }

@@ -1,4 +1,4 @@
-"""The seeds of a trial."""
+"""Derive the seeds of a trial from the root seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from harness.contract.run import Purpose, Seeds
 
 
 def derive_seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
-    """Seeds of a trial, one per role; equal for every submission, so that runs pair, and other for every purpose."""
+    """Derive the seeds of a trial, one per role.
+
+    They are equal for all submissions, so that runs can be compared in pairs, and differ between purposes.
+
+    Args:
+        root: root of all seeds.
+        workload: the workload's name.
+        study: index of the study.
+        trial: index of the trial in its study.
+        purpose: purpose of the trial.
+    """
     prefix = "" if purpose == "score" else f"{purpose}/"
 
     def draw(role: str) -> int:

@@ -1,8 +1,8 @@
-"""When the trials of a ruleset end: one object per kind of stopping, named by the ruleset's `stopping`.
+"""Decide when the trials of a ruleset end: one object per kind of stopping, named by the ruleset's `stopping`.
 
-A new kind is one class here and its name in `STOPPING_RULES`; planning and the worker ask the object and never its
-name. Its results are either times to target, which the leaderboard ranks, or have tables of their own
-(`has_own_tables`).
+A new kind of stopping is a class here and an entry in `STOPPING_RULES`. Other code calls the object's methods and does
+not compare its name. The results are either times to target, which the leaderboard ranks, or are shown in separate
+tables (`has_own_tables`).
 """
 
 from __future__ import annotations
@@ -22,56 +22,66 @@ from harness.scoring.result_table import ResultTable
 class StoppingRule:
     """Trials end at the first evaluation that meets the target, or at the end of the budget (`first-hit`).
 
-    Base of all other kinds, which override what differs.
+    This class is the base of all other kinds, which override its methods.
     """
 
     name: ClassVar[str] = "first-hit"
-    #: Whether results are something else than a time to target and are tabulated apart from the leaderboard.
+    #: Whether results are not times to target and are shown in separate tables instead of the leaderboard.
     has_own_tables: ClassVar[bool] = False
-    #: The key of these results in JSON; only with `has_own_tables`.
+    #: The key of these results in JSON; used only with `has_own_tables`.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials over the whole budget come first, from which the stop of all others is chosen.
+    #: Whether tuning trials over the whole budget run first, from which the stop of all other trials is chosen.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        """Why a ruleset cannot use this kind of stopping; empty when it can."""
+        """Return why a ruleset cannot use this kind of stopping, or an empty string if it can."""
         return ""
 
-    def exclude(self, facts: WorkloadFacts) -> str:
-        """Why a workload cannot be run under this kind of stopping; empty when it can."""
+    def exclusion_reason(self, facts: WorkloadFacts) -> str:
+        """Return why a workload cannot run under this kind of stopping, or an empty string if it can."""
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
-        """Examples drawn at which every trial ends, at an evaluation; None to end at the first hit."""
+        """Return the number of examples, a multiple of `eval_every`, after which every trial ends.
+
+        None means that a trial ends at its first hit.
+        """
         return None
 
     def horizon(self, facts: WorkloadFacts, seed: int, study: int) -> int | None:
-        """The budget of a study in examples, where it is not the workload's own; equal for every submission.
+        """Return the budget of a study in examples, equal for all submissions, or None for the workload's budget.
 
         Args:
+            facts: the workload.
             seed: root of all seeds.
+            study: index of the study.
         """
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Budgets in examples at which the reference is run for comparison, before everything else."""
+        """Return the budgets, in examples, at which the reference runs before all other trials."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
-        """The stop in examples that tuning trials suggest for so many fresh studies; only with `chooses_stop`."""
-        raise AssertionError(f"{self.name} chooses no stop")
-
-    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
-        """Tables of the results; only with `has_own_tables`.
+        """Choose the stop, in examples, from the records of tuning trials; used only with `chooses_stop`.
 
         Args:
-            records: of any kind of stopping; those of other kinds are left out.
+            tuning: records of the tuning trials.
+            studies: number of studies that will run to the stop.
+        """
+        raise AssertionError(f"{self.name} does not choose a stop")
+
+    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+        """Return the tables of the results; used only with `has_own_tables`.
+
+        Args:
+            records: records of any kind of stopping; records of other kinds are ignored.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
 
-class StopAtShare(StoppingRule):
-    """Trials end at `stop_share` of the budget, target or not (`share`)."""
+class StopAtFraction(StoppingRule):
+    """Trials end at the fraction `stop_share` of the budget, whether or not they meet the target (`share`)."""
 
     name = "share"
 
@@ -80,19 +90,19 @@ class StopAtShare(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """What stopping at a point that no target decides has in common."""
+    """Common base of the kinds of stopping whose end does not depend on the target."""
 
     has_own_tables = True
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        return "" if ruleset.trials == 1 else f"stopping: {self.name} takes one trial"
+        return "" if ruleset.trials == 1 else f"stopping: {self.name} requires trials: 1"
 
-    def exclude(self, facts: WorkloadFacts) -> str:
-        return "a stream's stages end by their targets, so it has no stop to choose or draw" if facts.stages else ""
+    def exclusion_reason(self, facts: WorkloadFacts) -> str:
+        return "a stream's stages end at their targets, so no stop can be chosen or drawn" if facts.stages else ""
 
 
 class ChosenStop(_OneTrialOnPools):
-    """Trials on fresh seeds end at a stop that was chosen on tuning seeds (`chosen`); see `scoring.fixed_stop`."""
+    """Trials end at a stop that was chosen in trials on separate tuning seeds (`chosen`); see `scoring.fixed_stop`."""
 
     name = fixed_stop.STOPPING
     json_key = "fixed_stop"
@@ -100,7 +110,7 @@ class ChosenStop(_OneTrialOnPools):
 
     def find_problem(self, ruleset: Ruleset) -> str:
         if ruleset.tuning_studies < 2:
-            return "stopping: chosen needs tuning_studies of at least 2"
+            return "stopping: chosen requires tuning_studies of at least 2"
         return super().find_problem(ruleset)
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
@@ -111,7 +121,7 @@ class ChosenStop(_OneTrialOnPools):
 
 
 class DrawnBudget(_OneTrialOnPools):
-    """Trials end at a budget that is drawn for each study and hidden (`drawn`); see `scoring.anytime`."""
+    """Trials end at a budget that is drawn at random for each study and hidden (`drawn`); see `scoring.anytime`."""
 
     name = anytime.STOPPING
     json_key = "anytime"
@@ -127,17 +137,17 @@ class DrawnBudget(_OneTrialOnPools):
         return anytime.tabulate_scores(anytime.scores(records))
 
 
-#: Every kind of stopping by the name that rulesets and records give it.
+#: Every kind of stopping, by its name in rulesets and records.
 STOPPING_RULES: Mapping[str, StoppingRule] = {
-    rule.name: rule for rule in (StoppingRule(), StopAtShare(), ChosenStop(), DrawnBudget())
+    rule.name: rule for rule in (StoppingRule(), StopAtFraction(), ChosenStop(), DrawnBudget())
 }
 
 
 def stopping_rule(name: str) -> StoppingRule:
-    """The kind of stopping of that name.
+    """Return the kind of stopping with a name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no kind of stopping has this name.
     """
     if name not in STOPPING_RULES:
         raise unknown_name_error("kind of stopping", name, STOPPING_RULES)

@@ -1,4 +1,4 @@
-"""The trials of one submission on one workload: their hyperparameters, budgets, stops and seeds."""
+"""Plan the trials of one submission on one workload: their hyperparameters, budgets, stops and seeds."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.source_hash import source_hash
 
-#: Points passed over for each one taken before a space is taken to be wrong.
+#: Number of rejected points per accepted point above which drawing from a space fails.
 MAX_REJECTED_DRAWS = 50
-#: Evaluations in a smoke run, the one of the untrained model not counted.
+#: Number of evaluations in a smoke run, without the one of the untrained model.
 SMOKE_EVALUATIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """How trials are run: the ruleset, and what the options of `bench run` change.
+    """The ruleset and the options of `bench run` under which trials run.
 
     Args:
         ruleset: the rules; see `harness.planning.rulesets`.
-        studies: independent repetitions; the ruleset's number when None.
+        studies: number of independent repetitions; the ruleset's number when None.
         seed: root of all seeds.
-        overrides: hyperparameters set by the user; such trials explore and are never ranked.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; by the workload's tier when None.
-        threads: intra-op threads of a trial.
-        smoke: a few steps only.
-        profile: take the time of a step apart.
-        deterministic: deterministic kernels on a GPU.
-        prune: end hopeless trials early.
-        ranks: devices that share a trial.
+        overrides: values of hyperparameters that the user set, by name; trials with overrides are never ranked.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
+        threads: number of intra-op threads of a trial.
+        smoke: whether each trial runs only a few steps.
+        profile: whether to time the phases of a step.
+        deterministic: whether to use deterministic kernels on a GPU.
+        prune: whether to end hopeless trials early.
+        ranks: number of devices that share a trial.
     """
 
     ruleset: Ruleset
@@ -72,18 +72,22 @@ def plan_trials(
     stop: int | None = None,
     horizon: int | None = None,
 ) -> tuple[RunSpec, ...]:
-    """Every trial of one submission on one workload, for one purpose.
+    """Plan the trials of one submission on one workload, for one purpose.
 
     Args:
-        purpose: what the trials are for; their seeds depend on it.
-        studies: repetitions; the settings' or the ruleset's when None.
-        first_study: number of the first repetition; the seeds follow from the number.
-        points: the settings to try in every study; the ruleset's when None.
-        stop: examples after which a trial ends; the ruleset's when None.
-        horizon: another budget than the workload's, in examples; the runs end there.
+        workload: the workload.
+        submission: the submission.
+        registry: the registry in which parts are looked up.
+        settings: the ruleset and options.
+        purpose: purpose of the trials, on which their seeds depend.
+        studies: number of studies; the number in the settings or the ruleset when None.
+        first_study: index of the first study; the seeds follow from the index.
+        points: hyperparameters to try in every study, one per trial; chosen by the ruleset when None.
+        stop: number of examples after which a trial ends; the ruleset's stop when None.
+        horizon: budget in examples, at whose end the runs end; the workload's budget when None.
 
     Raises:
-        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
     """
     facts = _apply_budget(workload.facts, settings)
     composition = compose(submission, registry)
@@ -133,7 +137,10 @@ def plan_trials(
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
-    """The spec with another budget, at whose end it stops; seconds and gradient-examples grow or shrink with it."""
+    """Return the spec with another horizon, which is also its stop.
+
+    Seconds and gradient-examples are scaled in proportion.
+    """
     facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
     facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
     workload = msgspec.structs.replace(spec.workload, facts=facts)
@@ -143,13 +150,13 @@ def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
 def hyperparameter_settings(
     composition: Composition, facts: WorkloadFacts, settings: PlanSettings, points: Sequence[HParams] | None = None
 ) -> Callable[[int], Sequence[HParams]]:
-    """From a study to its settings, one per trial.
+    """Return a function from the index of a study to the hyperparameters of its trials.
 
-    A study draws points of its own, all from one sequence: study 0 has the first ones, study 1 the next.
-    A point that its checks refuse is passed over. A submission's own list of points comes before its space.
+    Under `tuning: space` the studies share one sequence of points: study 0 takes the first `trials` points, study 1 the
+    next. Points that fail a check are skipped. A submission's own list of points takes precedence over its space.
 
     Raises:
-        UsageError: a hyperparameter that does not exist, is out of range, or does not go with another.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
     """
     n, tuning = settings.ruleset.trials, settings.ruleset.tuning
     if points is None and tuning == "space" and composition.entry.points:
@@ -173,7 +180,7 @@ def hyperparameter_settings(
                 drawn.append(_resolve_hparams(composition, facts, settings, next(sequence)))
             except UsageError:
                 refused += 1
-                # With so many refused it is the space, or a value set by hand, that is wrong.
+                # So many rejections mean that the space or an override is wrong.
                 if refused > MAX_REJECTED_DRAWS * (1 + len(drawn)):
                     raise
         return drawn[study * n : (study + 1) * n]
@@ -182,14 +189,14 @@ def hyperparameter_settings(
 
 
 def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
-    """A point's values, what was set by hand over them, and the defaults of the rest."""
+    """Return the values of all hyperparameters: overrides first, then the point's values, then defaults."""
     space = dict(composition.space)
-    # Every submission may choose its batch size, among those the workload offers.
+    # Every submission may choose its batch size among the sizes that the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     assigned = {**point, **settings.overrides}
     for name in assigned:
         if name not in space:
-            # What is set by hand is set for every submission named: say which one lacks it.
+            # An override is set for all submissions of a plan, so the message names the one without it.
             raise unknown_name_error(f"hyperparameter of {composition.entry.name}", name, space)
     values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
@@ -204,7 +211,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
 
 
 def batch_size(space: Space, facts: WorkloadFacts) -> int:
-    """The offered batch size nearest to the one that a submission's space asks for, or the workload's own."""
+    """Return the workload's batch size nearest to the default in a submission's space, or the workload's default."""
     domain = space.get("batch_size")
     if domain is None:
         return facts.batch_sizes[0]
@@ -213,7 +220,7 @@ def batch_size(space: Space, facts: WorkloadFacts) -> int:
 
 
 def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
-    """The facts with the budget that this ruleset, or a smoke run, gives."""
+    """Return the facts with the budget under the ruleset, or the budget of a smoke run."""
     budget, factor = facts.budget, settings.ruleset.budget_factor
     if settings.smoke:
         horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
@@ -223,7 +230,7 @@ def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts
 
 
 def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
-    """The facts with so many times the budget, and on a stream with stages as much longer."""
+    """Return the facts with the budget, and a stream's stages, multiplied by a factor."""
     budget = facts.budget
     stages = tuple(
         msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages

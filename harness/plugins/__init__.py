@@ -1,1 +1,1 @@
-"""Finds, reads, validates and loads plugins."""
+"""Find, read, validate and load plugins."""

@@ -1,4 +1,4 @@
-"""The contents of plugins, cached for as long as the files that they were read from stay the same."""
+"""Cache the contents of plugins until a file from which they were read changes."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from harness.plugins.reading import read_in_children, time_limit
 
 CACHE_VARIABLE = "BENCH_CACHE"
 _SCHEMA = 2
-#: Plugins that the cache holds, the oldest leave first: enough for several environments and a day's files.
+#: Maximum number of plugins and files in the cache; the oldest are removed first.
 _CAPACITY = 256
-#: Folders of this package whose code decides what is read from a plugin; a new file in them voids the cache, too.
+#: Folders of this package with the code that reads plugins. A changed or new file in them invalidates the cache.
 _READER_FOLDERS = ("contract", "plugins")
 
 
 class StampedRequest(Data, frozen=True, kw_only=True):
-    """A request, with the state of the files that its answer depends on."""
+    """A request and a hash of the state of the files on which its answer depends."""
 
     request: ReadRequest
     stamp: str
 
 
 class CachedPlugin(Data, frozen=True, kw_only=True):
-    """The contents of one plugin as they are cached.
+    """The cached contents of one plugin.
 
     Args:
-        stamp: state of the files that it was read from.
-        installed: state of the installation; when that has changed, a plugin that failed is read again.
-        contents: what was read.
-        known: `kind:name` of what the plugin offered when it was last read without an error.
+        stamp: hash of the state of the files from which the plugin was read.
+        installed: hash of the state of the installation; if it has changed, a plugin that failed is read again.
+        contents: the contents.
+        known: `kind:name` of the entries that the plugin offered when it was last read without an error.
     """
 
     stamp: str
@@ -55,11 +55,14 @@ class _Cache(Data, frozen=True, kw_only=True):
 
 
 def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = False) -> dict[str, CachedPlugin]:
-    """Read what is requested: from the cache where that is still valid, else in child processes.
+    """Read plugins from the cache if it is still valid, and in child processes otherwise.
 
     Args:
-        requests: requests by the key under which the cache holds their answers.
-        refresh: read everything in child processes.
+        requests: requests by their keys in the cache.
+        refresh: whether to read all plugins in child processes.
+
+    Returns:
+        The contents by the keys of the requests.
 
     Raises:
         UsageError: the time limit in the environment is not a positive number of seconds.
@@ -75,21 +78,21 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
     if not stale:
         return {key: cached[key] for key in requests}
     answers = read_in_children([requests[key].request for key in stale], limit)
-    fresh: dict[str, CachedPlugin] = {}
+    new_plugins: dict[str, CachedPlugin] = {}
     for key, contents in zip(stale, answers, strict=True):
-        previous = cached.pop(key, None)
-        known = contents.names if contents.error is None else previous.known if previous else ()
+        previous_plugin = cached.pop(key, None)
+        known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
-        fresh[key] = CachedPlugin(stamp=stamp, installed=installed, contents=contents, known=known)
-        # A file with an error is read again each time: its author is working on it.
+        new_plugins[key] = CachedPlugin(stamp=stamp, installed=installed, contents=contents, known=known)
+        # A file with an error is not cached, because its author is probably working on it.
         if requests[key].request.action == "plugin" or contents.error is None:
-            cached[key] = fresh[key]
+            cached[key] = new_plugins[key]
     _save_cache(cached)
-    return {key: fresh[key] if key in fresh else cached[key] for key in requests}
+    return {key: new_plugins[key] if key in new_plugins else cached[key] for key in requests}
 
 
 def cache_folder() -> Path:
-    """The folder of the cache: `BENCH_CACHE`, or the platform's cache folder."""
+    """Return the folder of the cache: `BENCH_CACHE`, or a folder in the platform's cache folder."""
     if folder := os.environ.get(CACHE_VARIABLE):
         return Path(folder).expanduser()
     import platformdirs
@@ -101,20 +104,20 @@ def cache_folder() -> Path:
 
 
 def stamp(items: Iterable[object]) -> str:
-    """A hash of what an answer depends on; the Python version and the code that reads plugins are always included."""
+    """Return a hash of these items, the Python version and the code that reads plugins."""
     return hashlib.sha256("\n".join(map(str, [*items, sys.version, _reader_hash()])).encode()).hexdigest()
 
 
 @functools.cache
 def _reader_hash() -> str:
-    """A hash of the code that reads plugins: this package's version, and the state of every file in its folders."""
+    """Return a hash of this package's version and of the state of every file that reads plugins."""
     package = Path(__file__).parents[1]
     files = [path for folder in _READER_FOLDERS for path in sorted((package / folder).rglob("*.py"))]
     return hashlib.sha256("\n".join([__version__, *map(file_state, files)]).encode()).hexdigest()
 
 
 def file_state(path: Path) -> str:
-    """Path, modification time and size of a file, in one line."""
+    """Return path, modification time and size of a file in one line."""
     try:
         status = path.stat()
     except OSError:
@@ -123,12 +126,15 @@ def file_state(path: Path) -> str:
 
 
 def _installation_stamp() -> str:
-    """A hash that changes when a distribution is installed or removed."""
+    """Return a hash that changes when a distribution is installed or removed."""
     return stamp(file_state(Path(entry)) for entry in sys.path if entry.endswith("-packages"))
 
 
 def _is_valid(cached: CachedPlugin, stamp: str, installed: str) -> bool:
-    """Whether cached contents may be used. An error may be due to a missing library, so a new installation voids it."""
+    """Return whether cached contents are valid.
+
+    An error may be due to a missing library, so it is not valid after a distribution was installed or removed.
+    """
     return cached.stamp == stamp and (cached.contents.error is None or cached.installed == installed)
 
 
@@ -136,7 +142,7 @@ def _is_valid(cached: CachedPlugin, stamp: str, installed: str) -> bool:
 
 
 def _load_cache() -> dict[str, CachedPlugin]:
-    # A cache that cannot be read is not an error: everything is read again, and the file is replaced.
+    # A cache that cannot be read is not an error. All plugins are then read again, and the file is replaced.
     with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
         cache = msgspec.json.decode((cache_folder() / "plugins.json").read_bytes(), type=_Cache)
         if cache.schema == _SCHEMA:

@@ -1,4 +1,4 @@
-"""The child process that reads one plugin: imports it, calls its hooks, validates their entries, writes the answer."""
+"""Read one plugin in a child process: import it, call its hooks, validate the entries, write the answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from harness.plugins.optimizer_space import signature_space
 from harness.plugins.validation import Entry, find_duplicate, validate_entry
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
-#: Entries of one hook; a generator that yields more is assumed to be infinite.
+#: Maximum number of entries of one hook. A generator that yields more is assumed to be infinite.
 _MAX_ENTRIES = 10_000
 _EntryT = TypeVar("_EntryT", bound=Entry)
 _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dict(), or a torch optimizer class"
@@ -39,19 +39,19 @@ _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dic
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = msgspec.json.decode((folder / "request.json").read_bytes(), type=ReadRequest)
-    # Ends a plugin that hangs should the asking process have died.
+    # The alarm ends a plugin that hangs if the requesting process has died.
     signal.alarm(math.ceil(request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
     temporary = folder / "answer.tmp"
     temporary.write_bytes(msgspec.json.encode(contents))
     os.replace(temporary, folder / "answer.json")
-    # Not sys.exit, which would wait for threads that the plugin started.
+    # sys.exit would wait for threads that the plugin started.
     os._exit(0)
 
 
 def read(request: ReadRequest) -> PluginContents:
-    """Read what a request names; any exception becomes `PluginContents.error`."""
+    """Read the target of a request. Any exception becomes `PluginContents.error`."""
     within = ""
     try:
         if request.action == "plugin":
@@ -76,11 +76,15 @@ def read(request: ReadRequest) -> PluginContents:
 
 
 def read_plugin(value: str, title: str) -> PluginContents:
-    """Import an entry point's value, register it, and collect what its hooks yield.
+    """Import an entry point's value, register it, and collect the entries that its hooks yield.
+
+    Args:
+        value: value of the entry point, `package.module` or `package.module:object`.
+        title: the name under which pluggy registers the plugin.
 
     Raises:
-        PluginError: unknown hooks, wrong signatures, invalid entries.
-        BaseException: whatever the import raises.
+        PluginError: a hook is unknown or has a wrong signature, or an entry is invalid.
+        BaseException: the import raised it.
     """
     plugin = loading.load_entry_point(value)
     manager = register(plugin, title)
@@ -88,7 +92,7 @@ def read_plugin(value: str, title: str) -> PluginContents:
     implemented = {hook: getattr(manager.hook, hook).get_hookimpls() for hook in HOOKS}
     hooks = tuple(hook for hook in HOOKS if implemented[hook])
     if not hooks:
-        raise PluginError("it implements no hook", fix=f"one of {', '.join(HOOKS)}")
+        raise PluginError("it does not implement a hook", fix=f"implement one of {', '.join(HOOKS)}")
 
     def collect(hook: str, expected: type[_EntryT]) -> tuple[_EntryT, ...]:
         entries = [entry for impl in implemented[hook] for entry in _call_hook(hook, impl.function, expected)]
@@ -108,10 +112,10 @@ def read_plugin(value: str, title: str) -> PluginContents:
 
 
 def register(plugin: Any, title: str) -> pluggy.PluginManager:
-    """Register a plugin with a plugin manager of its own, which checks its hooks.
+    """Register a plugin with a new plugin manager, which checks its hooks.
 
     Raises:
-        PluginError: a hook that does not exist, or one with arguments that it does not have.
+        PluginError: a hook does not exist, or its implementation has unknown arguments.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -128,10 +132,10 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
 
 
 def _refuse_undecorated(plugin: Any) -> None:
-    """Raise for functions that are named like a hook but not marked as one, which pluggy would ignore silently."""
+    """Raise an error for functions with the name of a hook but without its decorator, which pluggy ignores."""
     for name, value in vars(plugin).items() if isinstance(plugin, ModuleType) else ():
         if name in HOOKS and inspect.isfunction(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
-            raise PluginError(f"{name} is not marked with @hookimpl", fix="from harness.api import hookimpl")
+            raise PluginError(f"{name} is not marked with @hookimpl", fix="import hookimpl from harness.api")
 
 
 def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) -> Iterator[_EntryT]:
@@ -143,7 +147,7 @@ def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) 
         problem = f"{hook}() raised {loading.format_error(error, code.co_filename if code else '')}"
         raise PluginError(problem, fix=f"{hook}() must yield entries") from error
     if len(items) > _MAX_ENTRIES:
-        problem = f"{hook}() does not come to an end"
+        problem = f"{hook}() does not end"
         raise PluginError(problem, fix=f"yield at most {_MAX_ENTRIES:,} entries")
     for item in items:
         if not isinstance(item, expected):
@@ -153,17 +157,19 @@ def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) 
 
 
 def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
-    """The entry with every field in its declared type, as it will come back from the cache, and validated.
+    """Return the entry as it will be read from the cache, with every field in its declared type, and validate it.
 
     Args:
-        origin: the hook or file that it comes from, for messages.
+        entry: the entry.
+        expected: the entry's type.
+        origin: name of the hook or file of the entry, for messages.
 
     Raises:
         PluginError: a field has a wrong type, or the entry is invalid.
     """
     fix = f"correct the fields of this {expected.__name__}"
     try:
-        # Constructors of structs check nothing; decoding does.
+        # Constructors of structs do not check types, but decoding does.
         normalised = msgspec.json.decode(msgspec.json.encode(entry), type=expected)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         name = getattr(getattr(entry, "facts", entry), "name", None)
@@ -177,14 +183,15 @@ def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
 
 
 def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
-    """The entry of the submission in a file.
+    """Return the entry of the submission in a file.
 
     Args:
-        name: which one; None where the file must define exactly one. A `Recipe` or a submission class is then preferred
-            to optimizer classes, since it is composed of them.
+        module: the imported file.
+        name: name of the submission in the file. When None, the file must define exactly one, and optimizer classes are
+            ignored if the file also defines a `Recipe` or a submission class.
 
     Raises:
-        PluginError: the file defines none, or several, which are listed.
+        PluginError: the file does not define a submission, or defines several.
     """
     defined = _find_submissions(module, None)
     preferred = [(n, value) for n, value in defined if not _is_optimizer(value)] or defined
@@ -192,7 +199,7 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
     name, value = _pick_one(candidates, module, name, "a submission", _SUBMISSION_KINDS)
     entry_name = _entry_name(module)
     if [n for n, _ in preferred] != [name]:
-        entry_name += f".{name.lower()}"  # tells the submissions of a file apart
+        entry_name += f".{name.lower()}"  # distinguishes the submissions of a file
     fields: dict[str, Any] = {"name": entry_name, "load": f"{_file_name(module)}:{name}", "distribution": "file"}
     summary = _summary(value, module, f"{name} in {Path(_file_name(module)).name}")
     if _is_optimizer(value):
@@ -211,19 +218,20 @@ def _find_submissions(module: ModuleType, name: str | None) -> list[tuple[str, A
 
 
 def _entry_name(module: ModuleType) -> str:
-    """The name of an entry that is derived from a file's name: `my_optimizer.py` makes `my-optimizer`."""
+    """Return the name of an entry, which is derived from the file's name: `my-optimizer` for `my_optimizer.py`."""
     stem = Path(_file_name(module)).stem.lower().replace("_", "-")
     return re.sub(r"[^a-z0-9.+-]+", "-", stem).strip("-.+") or "file"
 
 
 def read_workload(module: ModuleType, name: str | None) -> WorkloadEntry:
-    """The entry of the workload class in a file.
+    """Return the entry of the workload class in a file.
 
     Args:
-        name: which one; None where the file must define exactly one.
+        module: the imported file.
+        name: name of the class; None if the file must define exactly one workload.
 
     Raises:
-        PluginError: the file defines none, or several, which are listed.
+        PluginError: the file does not define a workload, or defines several.
     """
     candidates = [
         (n, value)
@@ -251,7 +259,7 @@ def _file_name(module: ModuleType) -> str:
 
 
 def _public_names(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
-    """Names and objects of a module, each object once; only those of `name` where it is given."""
+    """Return the public names and objects of a module, each object once; only the object `name` if it is given."""
     if name is not None:
         return [(name, vars(module)[name])] if name in vars(module) else []
     by_identity: dict[int, tuple[str, Any]] = {}
@@ -262,12 +270,12 @@ def _public_names(module: ModuleType, name: str | None) -> list[tuple[str, Any]]
 
 
 def _is_defined_in(module: ModuleType, value: Any, name: str | None) -> bool:
-    """Whether a class counts as the file's: it is defined there, or it was asked for by name."""
+    """Return whether a class belongs to a file, because it is defined there or was requested by name."""
     return name is not None or value.__module__ == module.__name__
 
 
 def _is_submission(value: Any, module: ModuleType, name: str | None) -> bool:
-    # A file with a recipe has imported this module. Where it has not, torch need not be imported either.
+    # A file with a recipe has imported this module. Importing it here would import torch for every file.
     recipes = sys.modules.get("harness.worker.recipe")
     if recipes is not None and isinstance(value, recipes.Recipe):
         return True
@@ -285,14 +293,17 @@ def _is_optimizer(value: Any) -> bool:
 def _pick_one(
     candidates: list[tuple[str, Any]], module: ModuleType, name: str | None, noun: str, expected: str
 ) -> tuple[str, Any]:
-    """The only candidate.
+    """Return the only candidate.
 
     Args:
-        name: the name that was asked for, if any.
-        noun, expected: what a candidate is, and which objects are one, for messages.
+        candidates: names and objects.
+        module: the imported file.
+        name: the requested name; None if no name was given.
+        noun: the kind of object in messages, such as `a submission`.
+        expected: description of the objects of this kind in messages.
 
     Raises:
-        PluginError: there is none, or there are several.
+        PluginError: there is no candidate, or there are several.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -300,9 +311,9 @@ def _pick_one(
     if candidates:
         choices = ", ".join(f"{file}:{candidate}" for candidate, _ in candidates)
         names = ", ".join(candidate for candidate, _ in candidates)
-        raise PluginError(f"it defines several: {names}", fix=f"name one: {choices}")
+        raise PluginError(f"it defines several: {names}", fix=f"choose one of {choices}")
     if name is not None and name in vars(module):
-        raise PluginError(f"{name} is not {noun}", fix=f"expected {expected}")
+        raise PluginError(f"{name} is not {noun}", fix=f"define {expected}")
     if name is not None:
         public = [candidate for candidate, _ in _public_names(module, None)]
         fix = f"choose one of: {', '.join(public)}" if public else f"expected {expected}"
@@ -311,7 +322,7 @@ def _pick_one(
 
 
 def _summary(value: Any, module: ModuleType, default: str) -> str:
-    """The first line of its `summary`, of its own docstring or of the file's; else the default."""
+    """Return the first line of an object's `summary`, its docstring or the file's docstring, else the default."""
     docstring = vars(value).get("__doc__") if inspect.isclass(value) else None
     for text in (getattr(value, "summary", None), docstring, module.__doc__):
         if isinstance(text, str) and text.strip():
@@ -327,16 +338,19 @@ def _one_line(text: str) -> str:
 
 
 def read_class(load: str) -> SubmissionEntry:
-    """The entry of a torch optimizer class.
+    """Return the entry of a torch optimizer class.
+
+    Args:
+        load: import path of the class, such as `torch.optim:Adam`.
 
     Raises:
-        PluginError: it is not a torch optimizer class, or needs arguments that have no default.
-        BaseException: whatever the import raises.
+        PluginError: the object is not a torch optimizer class, or has arguments without defaults.
+        BaseException: the import raised it.
     """
     module, _, name = load.partition(":")
     value = reduce(getattr, name.split("."), importlib.import_module(module))
     if not _is_optimizer(value):
-        raise PluginError("it is not a torch optimizer class", fix="expected a subclass of torch.optim.Optimizer")
+        raise PluginError("it is not a torch optimizer class", fix="give a subclass of torch.optim.Optimizer")
     return SubmissionEntry(
         name=load,
         summary=f"{name} of {module} at a constant learning rate",

@@ -1,4 +1,4 @@
-"""The request to the process that reads a plugin, and its answer, as plain data."""
+"""The data that are exchanged with the process that reads a plugin: its request and its answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, Sub
 
 
 class ReadRequest(Data, frozen=True, kw_only=True):
-    """What a child process is to read.
+    """A request to a child process to read a plugin, file or class.
 
     Args:
-        action: what `target` is: an entry point's value, a file with a submission or a workload, or a class.
-        target: that value, path or class.
+        action: kind of `target`: an entry point's value, a file with a submission or a workload, or a class.
+        target: the entry point's value, the file's path, or the import path of the class.
         title: the name under which pluggy registers the plugin.
-        name: the name in the file to read; None where the file must define only one.
-        path: `sys.path` of the asking process.
-        limit: seconds after which the child ends itself.
+        name: name of the object in the file; None if the file must define exactly one.
+        path: `sys.path` of the requesting process.
+        limit: seconds after which the child process ends itself.
     """
 
     action: Literal["plugin", "submission", "workload", "class"]
@@ -29,13 +29,13 @@ class ReadRequest(Data, frozen=True, kw_only=True):
 
 
 class PluginContents(Data, frozen=True, kw_only=True):
-    """What a plugin, file or class offers, validated; or the error that reading it raised.
+    """The validated entries of a plugin, file or class, or the error that occurred while it was read.
 
     Args:
-        hooks: names of the hooks that it implements.
-        workloads, submissions, parts, executors, datasets: the entries that they yield.
-        error: what is wrong with it, one line; None where it could be read.
-        fix: what to do about the error; None where that is not known.
+        hooks: names of the hooks that the plugin implements.
+        workloads, submissions, parts, executors, datasets: the entries that the hooks yield.
+        error: the error in one line; None if there was no error.
+        fix: what to do about the error; None if unknown.
     """
 
     hooks: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """`kind:name` of every entry; remembered, so that a later error can say which plugin offered a name."""
+        """`kind:name` of every entry, cached so that later errors can name the plugin that offered a name."""
         return (
             *(f"workload:{entry.name}" for entry in self.workloads),
             *(f"submission:{entry.name}" for entry in self.submissions),
@@ -60,5 +60,5 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     @property
     def problem(self) -> str | None:
-        """The error with what to do about it, in one line."""
+        """The error and its fix in one line."""
         return f"{self.error} ({self.fix})" if self.error and self.fix else self.error

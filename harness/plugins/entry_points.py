@@ -1,4 +1,4 @@
-"""Finds the installed plugins without importing them."""
+"""Find the entry points of installed plugins without importing them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ class EntryPoint:
     """An entry point of the group `bench`, with the distribution that declares it.
 
     Args:
-        value: `package.module`, or `package.module:object`.
-        error: what is wrong with the metadata; None where nothing is.
+        distribution, version: name and version of the distribution.
+        name: name of the entry point.
+        value: value of the entry point, `package.module` or `package.module:object`.
+        error: the error in the distribution's metadata; None if they are valid.
     """
 
     distribution: str
@@ -36,30 +38,33 @@ class EntryPoint:
 
     @property
     def id(self) -> str:
-        """The name that a user gives it."""
+        """The name by which a user refers to the plugin."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def title(self) -> str:
-        """The name under which pluggy registers it."""
+        """The name under which pluggy registers the plugin."""
         return f"{self.distribution} {self.version}:{self.name}"
 
     @property
     def key(self) -> str:
-        """Its key in the cache. It has no version, so that what an earlier version offered is still known."""
+        """The plugin's key in the cache.
+
+        It does not contain the version, so that the names that an earlier version offered are still known.
+        """
         return "\n".join(("plugin", sys.prefix, self.distribution, self.name, self.value))
 
     def request(self) -> StampedRequest:
-        """The request to read it, with the state of its package's files."""
+        """Return the request to read the plugin, with the state of its package's files."""
         top = re.split(r"[.:\s\[]", self.value)[0]
         request = ReadRequest(action="plugin", target=self.value, title=self.title)
         return StampedRequest(request=request, stamp=cache.stamp([self.version, self.value, *_iter_file_states(top)]))
 
 
 def discover() -> tuple[EntryPoint, ...]:
-    """Every entry point of the group, sorted.
+    """Return all entry points of the group `bench`, sorted.
 
-    Of two copies of a distribution the first on the path counts, as for an import.
+    If a distribution is installed twice, the first one on the path is used, as for an import.
     """
     by_distribution: dict[str, list[EntryPoint]] = {}
     for distribution in metadata.distributions():
@@ -67,7 +72,7 @@ def discover() -> tuple[EntryPoint, ...]:
             text = distribution.read_text("entry_points.txt") or ""
         except (OSError, UnicodeDecodeError):
             continue
-        # Checked before anything is parsed, since most distributions have no entry point in the group.
+        # This check avoids parsing metadata, since most distributions have no entry point in the group.
         if f"[{ENTRY_POINT_GROUP}]" in text:
             name, version = _name_and_version(distribution)
             by_distribution.setdefault(normalise(name), _entry_points(distribution, name, version))
@@ -76,7 +81,7 @@ def discover() -> tuple[EntryPoint, ...]:
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    """Name and version; placeholders where METADATA is broken or missing, so that the plugin is still listed."""
+    """Return name and version, or placeholders if METADATA is broken or missing, so that the plugin is still listed."""
     try:
         return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "0"
     except Exception:
@@ -96,7 +101,7 @@ def _entry_points(distribution: metadata.Distribution, name: str, version: str) 
 
 
 def normalise(name: str) -> str:
-    """A distribution's name in the form in which package indexes compare names.
+    """Return a distribution's name in the form in which package indexes compare names.
 
     >>> normalise("Bench_Mine")
     'bench-mine'
@@ -105,7 +110,7 @@ def normalise(name: str) -> str:
 
 
 def _iter_file_states(top: str) -> Iterator[str]:
-    """The state of every Python file of a top-level package."""
+    """Yield the state of every Python file of a top-level package."""
     folders, origin = locate_top(top)
     if origin is not None:
         yield cache.file_state(origin)
@@ -134,14 +139,19 @@ def _iter_folder_states(folder: str | Path) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The choice of plugins to read: all but the blocked ones; only the allowed ones where any are named."""
+    """The choice of plugins to read: all plugins that are not blocked, or only the allowed ones if any are named.
+
+    Args:
+        blocked: names of plugins or distributions that are not read.
+        allowed: names of plugins or distributions that are read; all if empty.
+    """
 
     blocked: frozenset[str]
     allowed: frozenset[str]
 
     @classmethod
     def of(cls, block: Sequence[str]) -> Selection:
-        """The choice of the command line (`block`) and of `BENCH_PLUGINS`, where `no:NAME` blocks and `NAME` allows."""
+        """Return the choice from the command line (`block`) and `BENCH_PLUGINS` (`no:NAME` blocks, `NAME` allows)."""
         listed = [name.strip() for name in os.environ.get(SELECTION_VARIABLE, "").split(",") if name.strip()]
         blocked = {name.removeprefix("no:") for name in (*block, *(name for name in listed if name.startswith("no:")))}
         return cls(
@@ -150,12 +160,12 @@ class Selection:
         )
 
     def allows(self, plugin: EntryPoint) -> bool:
-        """Whether a plugin is to be read."""
+        """Return whether a plugin is to be read."""
         names = _names(plugin)
         return not names & self.blocked and (not self.allowed or bool(names & self.allowed))
 
     def unmatched_names(self, plugins: Iterable[EntryPoint]) -> list[str]:
-        """The names in the choice that no plugin has: misspelt, or not installed here."""
+        """Return the blocked and allowed names that no installed plugin has."""
         installed = {name for plugin in plugins for name in _names(plugin)}
         return sorted((self.blocked | self.allowed) - installed)
 

@@ -1,4 +1,4 @@
-"""Loads the objects that import paths name: `package.module:Name`, or `/path/file.py:Name` for a single file."""
+"""Load objects by import path: `package.module:Name`, or `/path/file.py:Name` for a single file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from harness.errors import PluginError
 
 
 def load_object(load: str) -> Any:
-    """The object that an import path names.
+    """Return the object at an import path.
 
     Raises:
-        PluginError: the module cannot be imported or does not have the name; the message has the import path, and the
+        PluginError: the module cannot be imported or does not have the name. The message has the import path, and the
             file and line of the error.
     """
     module_name, name = split_load(load)
@@ -30,15 +30,15 @@ def load_object(load: str) -> Any:
         module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
         return reduce(getattr, name.split("."), module)
     except (Exception, SystemExit) as error:
-        fix = "correct the import path, or install what it needs"
+        fix = "correct the import path, or install the package"
         raise PluginError(f"{load} cannot be loaded: {format_error(error)}", fix=fix) from error
 
 
 def load_entry_point(value: str) -> Any:
-    """The module or object that the value of an entry point names, `package.module` or `package.module:object`.
+    """Return the module or object of an entry point's value, `package.module` or `package.module:object`.
 
     Raises:
-        BaseException: whatever the import raises.
+        BaseException: the import raised it.
     """
     module, _, attribute = value.partition("[")[0].partition(":")
     names = [name for name in attribute.strip().split(".") if name]
@@ -46,7 +46,7 @@ def load_entry_point(value: str) -> Any:
 
 
 def split_load(load: str) -> tuple[str, str]:
-    """The module (or file) and the name of an import path.
+    """Return the module (or file) and the name in an import path.
 
     Raises:
         PluginError: the text is not of the form `module:Name`.
@@ -56,20 +56,22 @@ def split_load(load: str) -> tuple[str, str]:
     """
     module, colon, name = load.rpartition(":")
     if not (colon and module and name):
-        raise PluginError(f"{load!r} is not an import path (package.module:name)", fix="such as torch.optim:Adam")
+        problem = f"{load!r} is not an import path (package.module:name)"
+        raise PluginError(problem, fix="write a path such as torch.optim:Adam")
     return module, name
 
 
 def is_file(module: str) -> bool:
-    """Whether the module of an import path is given as the path of a file."""
+    """Return whether the module of an import path is the path of a file."""
     return module.endswith(".py")
 
 
 def import_file(path: Path) -> ModuleType:
-    """Execute a file as a module, once per process; the module's name is derived from the path.
+    """Execute a file as a module, once per process. The module's name is derived from the path.
 
     Raises:
-        Exception: whatever the file raises; FileNotFoundError where it does not exist.
+        FileNotFoundError: the file does not exist.
+        Exception: the file raised it.
     """
     path = path.expanduser().resolve()
     name = f"bench_file_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
@@ -79,7 +81,7 @@ def import_file(path: Path) -> ModuleType:
     assert spec is not None, f"{path} is not a Python file"
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Registered before it is executed, because dataclasses and pickle look up their module by name.
+    # The module is registered before it is executed, because dataclasses and pickle look it up by name.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -90,7 +92,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """The hyperparameters that a part has as arguments; all of them where it takes `**kwargs`."""
+    """Return the hyperparameters that a part has as arguments, or all hyperparameters if it takes `**kwargs`."""
     parameters = inspect.signature(part).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(hparams)
@@ -102,10 +104,12 @@ def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> 
 
 
 def format_error(error: BaseException, within: str = "") -> str:
-    """An exception in one line: type, message, file and line.
+    """Return an exception in one line: type, message, file and line.
 
     Args:
-        within: a folder or file; the innermost frame in it is named, rather than one in a library that it called.
+        error: the exception.
+        within: path of a folder or file, of whose innermost stack frame the line is reported; if empty or without a
+            frame, the innermost frame outside this package.
 
     >>> format_error(ValueError("two\\nlines"))
     'ValueError: two lines'
@@ -122,13 +126,16 @@ def format_error(error: BaseException, within: str = "") -> str:
 
 
 def _find_innermost_frame(error: BaseException, within: str) -> tuple[str, int]:
-    """File and line of the innermost frame that is neither of this package nor of the import machinery."""
-    place, inside, trace = ("", 0), ("", 0), error.__traceback__
+    """Return file and line of the innermost stack frame outside this package and the import machinery.
+
+    Frames in the folder or file `within` take precedence.
+    """
+    innermost, innermost_within, trace = ("", 0), ("", 0), error.__traceback__
     harness = str(Path(__file__).parents[1])
     while trace is not None:
         file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
         if not file.startswith(("<frozen", harness)) and Path(file).parent.name != "importlib":
-            place = (file, line)
-            inside = place if within and file.startswith(within) else inside
+            innermost = (file, line)
+            innermost_within = innermost if within and file.startswith(within) else innermost_within
         trace = trace.tb_next
-    return inside if inside[0] else place
+    return innermost_within if innermost_within[0] else innermost

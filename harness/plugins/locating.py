@@ -1,4 +1,4 @@
-"""Finds the files of modules without importing them."""
+"""Find the files of modules without importing them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def locate(module: str) -> Path | None:
-    """The file of a module, found without importing the module or its parents; None where it cannot be found.
+    """Return the file of a module without importing the module or its parents, or None if it cannot be found.
 
-    `find_spec` imports the parents of a dotted name. Therefore only the top-level name is looked up, which also finds
-    editable installs, and the path of the module is derived from that of the package.
+    `find_spec` imports the parents of a dotted name. Therefore it is called only for the top-level package, which also
+    finds editable installs, and the module's path is derived from the package's path.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -25,7 +25,7 @@ def locate(module: str) -> Path | None:
 
 
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
-    """The folders of a top-level package (none for a single module), and the file that its import executes, if any."""
+    """Return the folders of a top-level package (none for a single module) and the file that its import executes."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError, AttributeError):

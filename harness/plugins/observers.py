@@ -1,4 +1,4 @@
-"""Plugins that observe runs: their hooks are called with frozen data and can never break a run."""
+"""Call the hooks of plugins that observe runs, with frozen data, so that an observer cannot affect a run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OBSERVER_HOOKS = frozenset({"bench_run_started", "bench_evaluated", "bench_run_f
 
 
 def load_observers(registry: Registry) -> tuple[pluggy.PluginManager, list[str]]:
-    """Import the plugins that observe runs, and no others, into this process.
+    """Import only the plugins that observe runs into this process.
 
     Returns:
-        A plugin manager with those that could be imported, and a warning for each that could not.
+        A plugin manager with the imported plugins, and a warning for each plugin that could not be imported.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -36,9 +36,9 @@ def load_observers(registry: Registry) -> tuple[pluggy.PluginManager, list[str]]
         try:
             manager.register(loading.load_entry_point(plugin.module), name=title)
         except (Exception, SystemExit) as error:
-            with contextlib.suppress(Exception):  # it may be half registered
+            with contextlib.suppress(Exception):  # the plugin may be partly registered
                 manager.unregister(name=title)
-            warnings.append(f"the observer {plugin.id} is left out: {loading.format_error(error)}")
+            warnings.append(f"the observer {plugin.id} is not used: {loading.format_error(error)}")
     return manager, warnings
 
 
@@ -46,7 +46,7 @@ class Observers:
     """A watcher (`harness.contract.watcher.Watcher`) that calls the observer hooks.
 
     Args:
-        manager: the plugins that implement them.
+        manager: plugin manager with the plugins that implement the hooks.
     """
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
@@ -67,7 +67,7 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
-        """Call the hook of each plugin by itself: one that raises does not stop the others and is reported once."""
+        """Call the hook of each plugin. A plugin that raises is reported once and does not affect the others."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 arguments = {name: data[name] for name in implementation.argnames}

@@ -1,4 +1,4 @@
-"""The hyperparameters of an optimizer class, from its signature."""
+"""Derive the search space of an optimizer class from its signature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from harness.contract.domains import Fixed, LogUniform, Scalar, Space
 from harness.errors import PluginError
 
-#: Arguments that mean the same in all optimizers, and the values that they may have.
+#: Arguments with the same meaning in all optimizers, and the smallest and largest values that they may have.
 _LIMITS = {
     "momentum": (0.0, 0.999999),
     "betas": (0.0, 0.999999),
@@ -19,18 +19,19 @@ _LIMITS = {
 
 
 def signature_space(optimizer: Any) -> Space:
-    """The search space of an optimizer class: its learning rate is searched, other scalars stay at their defaults.
+    """Return the search space of an optimizer class: its learning rate, with other scalars fixed at their defaults.
 
-    `betas` are `beta1`, `beta2` and so on.
+    `betas` become the hyperparameters `beta1`, `beta2` and so on.
 
     Raises:
-        PluginError: it needs more arguments than parameters and a learning rate; or its `step` needs a closure, as that
-            of `torch.optim.LBFGS` does: how often an update computes the loss is for a submission to decide.
+        PluginError: the class has an argument without a default, other than the parameters and the learning rate; or
+            its `step` requires a closure, as `torch.optim.LBFGS.step` does, because a submission must decide how often
+            an update computes the loss.
     """
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise PluginError(
-            f"{optimizer.__name__} computes the loss within its step, so it cannot run by itself",
+            f"{optimizer.__name__} computes the loss within its step, so it is not a submission by itself",
             fix="write a submission class whose `step` calls `work.backward` in the closure",
         )
     space: Space = {}
@@ -40,23 +41,23 @@ def signature_space(optimizer: Any) -> Space:
             continue
         default = parameter.default
         if parameter.name == "lr":
-            is_rate = isinstance(default, float) and 0 < default < math.inf
-            space["lr"] = LogUniform(1e-4, 1e-1, default=float(default) if is_rate else 1e-3)
+            is_learning_rate = isinstance(default, float) and 0 < default < math.inf
+            space["lr"] = LogUniform(1e-4, 1e-1, default=float(default) if is_learning_rate else 1e-3)
         elif default is parameter.empty:
             raise PluginError(
-                f"{optimizer.__name__} needs the argument {parameter.name!r}", fix="write a Recipe that gives it"
+                f"{optimizer.__name__} needs the argument {parameter.name!r}", fix="write a Recipe that passes it"
             )
         elif parameter.name == "betas" and isinstance(default, tuple):
             space |= {f"beta{k}": _fix_at("betas", beta) for k, beta in enumerate(default, 1)}
         elif _is_scalar(default):
-            # `weight_decay: float = 0` takes real numbers although its default is an integer.
+            # `weight_decay: float = 0` accepts real numbers although its default is an integer.
             is_real = parameter.annotation in (float, "float") and not isinstance(default, str | bool)
             space[parameter.name] = _fix_at(parameter.name, float(default) if is_real else default)
     return space
 
 
 def _fix_at(name: str, default: Scalar) -> Fixed:
-    """An argument at its default, within the limits of its name; without them where its default is outside them."""
+    """Return a domain that is fixed at an argument's default, with the limits of its name if they allow the default."""
     low, high = _LIMITS.get(name, (math.inf, -math.inf))
     if isinstance(default, str | bool) or not low <= default <= high:
         return Fixed(default)

@@ -1,4 +1,4 @@
-"""Reads plugins in child processes with a time limit, so that one that hangs or crashes costs one message."""
+"""Read plugins in child processes with a time limit, so that a plugin that hangs or crashes is only reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLL_INTERVAL_S = 0.005
 
 
 def time_limit() -> float:
-    """The seconds that a child process may take.
+    """Return the time limit of a child process in seconds.
 
     Raises:
         UsageError: the environment variable is not a positive number.
@@ -36,15 +36,19 @@ def time_limit() -> float:
         limit = 0.0
     if not 0 < limit < 1e6:
         problem = f"{TIMEOUT_VARIABLE}={text} must be a positive number of seconds"
-        raise UsageError(problem, fix=f"{TIMEOUT_VARIABLE}={_DEFAULT_TIMEOUT_S:g}, or leave it unset")
+        raise UsageError(problem, fix=f"set {TIMEOUT_VARIABLE}={_DEFAULT_TIMEOUT_S:g}, or unset it")
     return limit
 
 
 def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
-    """Read each request in a process of its own, several at once; a failure there becomes `PluginContents.error`.
+    """Read each request in a separate process, several at once. A failed process gives a `PluginContents.error`.
 
     Args:
-        limit: seconds per process.
+        requests: the requests.
+        limit: time limit of each process in seconds.
+
+    Returns:
+        The contents, in the order of the requests.
     """
     answers: dict[int, PluginContents] = {}
     waiting = list(enumerate(requests))
@@ -68,7 +72,7 @@ def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[Plug
 
 
 class _Child:
-    """One process that reads one plugin. It answers in a file, since a plugin may print to stdout."""
+    """A process that reads one plugin and writes its answer to a file, since a plugin may print to stdout."""
 
     def __init__(self, request: ReadRequest, limit: float, folder: Path) -> None:
         folder.mkdir()
@@ -93,7 +97,7 @@ class _Child:
         )
 
     def has_ended(self) -> bool:
-        """Whether the process has ended; it is killed when its time is up."""
+        """Return whether the process has ended. It is killed when its time limit is exceeded."""
         if self._process.poll() is not None:
             return True
         if time.monotonic() < self._deadline:
@@ -108,7 +112,7 @@ class _Child:
         self._process.wait()
 
     def read_answer(self) -> PluginContents:
-        """The answer of a process that has ended; without one, how it ended."""
+        """Return the answer of a process that has ended, or an error if it wrote none."""
         if self._answer.exists():
             try:
                 return msgspec.json.decode(self._answer.read_bytes(), type=PluginContents)
@@ -117,14 +121,15 @@ class _Child:
         code = self._process.returncode
         if self._timed_out:
             return PluginContents(
-                error=f"it took longer than {self._limit:g} s to import", fix=f"{TIMEOUT_VARIABLE} sets the limit"
+                error=f"it took longer than {self._limit:g} s to import",
+                fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds",
             )
         if code < 0:
             return PluginContents(error=f"importing it ended the process with {_signal_name(-code)}")
         return PluginContents(error=f"importing it ended the process with exit code {code}{self._last_error_line()}")
 
     def _last_error_line(self) -> str:
-        """`: ` and the last line that the process wrote to stderr; nothing where it wrote none."""
+        """Return `: ` and the last line that the process wrote to stderr, or an empty string."""
         lines = self._errors.read_text(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f": {last[:200]}" if last else ""

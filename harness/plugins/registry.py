@@ -1,4 +1,4 @@
-"""The registry: what the installed plugins offer, looked up by name. Broken plugins are kept, with their error."""
+"""The registry, which looks up the entries of installed plugins by name and keeps the errors of broken plugins."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ _EntryT = TypeVar("_EntryT", bound=Entry)
 
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
-    """One entry point and what it offers.
+    """An entry point and the entries that it offers.
 
     Args:
-        distribution, version, name: its identity; a user calls it `distribution:name`.
-        module: the entry point's value, `package.module` or `package.module:object`.
-        hooks: names of the hooks that it implements.
-        error: why it is broken, one line; None where it is not.
-        entries: what it offers; empty where it is broken.
-        known: `kind:name` of what it offered when it last worked.
+        distribution, version: the distribution that declares the entry point.
+        name: name of the entry point; users write `distribution:name`.
+        module: value of the entry point, `package.module` or `package.module:object`.
+        hooks: names of the hooks that the plugin implements.
+        error: the error of a broken plugin in one line; None if the plugin works.
+        entries: the plugin's entries; empty if it is broken.
+        known: `kind:name` of the entries that the plugin offered when it last worked.
     """
 
     distribution: str
@@ -53,8 +54,8 @@ class Registry:
     """The entries of all plugins, looked up by `name` or `distribution:name`.
 
     Args:
-        plugins: the plugins that were read, broken ones included.
-        blocked: the `distribution:name` of the plugins that were blocked.
+        plugins: the plugins that were read, including broken ones.
+        blocked: `distribution:name` of the blocked plugins.
         warnings: warnings for the user, one line each.
     """
 
@@ -64,57 +65,58 @@ class Registry:
         self.warnings = tuple(warnings)
 
     def workloads(self) -> tuple[WorkloadEntry, ...]:
-        """Every workload, by name."""
+        """Return all workloads, sorted by name."""
         return self._all(WorkloadEntry)
 
     def submissions(self) -> tuple[SubmissionEntry, ...]:
-        """Every submission, by name."""
+        """Return all submissions, sorted by name."""
         return self._all(SubmissionEntry)
 
     def parts(self) -> tuple[PartEntry, ...]:
-        """Every part, by name."""
+        """Return all parts, sorted by name."""
         return self._all(PartEntry)
 
     def executors(self) -> tuple[ExecutorEntry, ...]:
-        """Every executor, by name."""
+        """Return all executors, sorted by name."""
         return self._all(ExecutorEntry)
 
     def datasets(self) -> tuple[DatasetEntry, ...]:
-        """Every dataset, by name."""
+        """Return all datasets, sorted by name."""
         return self._all(DatasetEntry)
 
     def workload(self, name: str) -> WorkloadEntry:
-        """The workload of that name.
+        """Return the workload with a name.
 
         Raises:
-            UsageError: no plugin offers it, or several do.
-            PluginError: a broken plugin offered it when it last worked.
+            UsageError: no plugin offers a workload with this name, or several plugins do.
+            PluginError: a broken plugin offered the workload when it last worked.
         """
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """The submission of that name; raises as `workload` does."""
+        """Return the submission with a name. It raises the same errors as `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """The executor of that name; raises as `workload` does."""
+        """Return the executor with a name. It raises the same errors as `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """The dataset of that name; raises as `workload` does."""
+        """Return the dataset with a name. It raises the same errors as `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """The part of that name; raises as `workload` does.
+        """Return the part with a name. It raises the same errors as `workload`.
 
         Args:
-            kind: its kind; None for any kind, and the name must then be unique over kinds.
-            name: `name`, `kind:name`, or either after `distribution:`.
-            prefer: the distribution whose part is taken where several have one of that name: the one of the submission
-                that names it, so that installing a plugin cannot change the parts of another one's submission.
+            kind: the part's kind; None for any kind, in which case the name must be unique over kinds.
+            name: `name` or `kind:name`, optionally after `distribution:`.
+            prefer: distribution whose part is returned if several distributions have a part with this name. Callers
+                pass the distribution of the submission, so that installing a plugin cannot change the parts of another
+                plugin's submission.
         """
         if kind is not None and kind not in PART_KINDS:
-            kind, name = None, f"{kind}:{name}"  # it was a distribution
+            kind, name = None, f"{kind}:{name}"  # the text before the colon is a distribution
         candidates = [part for part in self.parts() if kind in (None, part.kind)]
         preferred = [part for part in candidates if prefer and part.distribution == prefer]
         preferred = [part for part in preferred if name in _spellings(part).plain]
@@ -127,7 +129,7 @@ class Registry:
         return tuple(sorted(entries, key=lambda entry: (entry.name, entry.distribution)))
 
     def _look_up(self, label: str, name: str, candidates: Sequence[_EntryT]) -> _EntryT:
-        # First as a plain name, since some names contain colons.
+        # Plain names are tried first, since some names contain colons.
         for form in ("plain", "qualified"):
             matches = [entry for entry in candidates if name in getattr(_spellings(entry), form)]
             if len(matches) == 1:
@@ -150,7 +152,10 @@ class Registry:
         )
 
     def _broken_error(self, label: str, name: str) -> PluginError | None:
-        """The error for a name that a broken plugin offered when it last worked, or that names its distribution."""
+        """Return the error for a name that belongs to a broken plugin, or None.
+
+        A name belongs to a plugin that offered it when it last worked, or whose distribution the name begins with.
+        """
         owner, colon, _ = name.partition(":")
         for plugin in self.plugins:
             if plugin.error is None:
@@ -160,12 +165,12 @@ class Registry:
                 broken = f"the plugin {plugin.id} {plugin.version} is broken"
                 return PluginError(
                     f"{label} {name!r} is not available: {broken}: {plugin.error}",
-                    fix="`bench plugins --refresh` reads it again",
+                    fix="correct the plugin, then run `bench plugins --refresh`",
                 )
         return None
 
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
-        # Among parts of one kind the kind is left out: it is known, and it would hide the nearest name.
+        # For parts of one kind the kind is left out of the suggestions, since it would hide the nearest name.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
         near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""
@@ -178,10 +183,10 @@ class Registry:
         return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
 
     def _hint_at_others(self, label: str, name: str) -> str:
-        """A hint for the name of a part where a submission is expected, and for the reverse; else an empty string."""
+        """Return a hint if a part's name was given instead of a submission's, or the reverse; else an empty string."""
         if label == "submission":
             parts = [part.id for part in self.parts() if name in _spellings(part).plain]
-            return f"{' and '.join(parts)} is a part, to be composed: OPTIMIZER+{name}; " if parts else ""
+            return f"{' and '.join(parts)} is a part, write OPTIMIZER+{name}; " if parts else ""
         if label != "part" and label not in PART_KINDS:
             return ""
         submissions = [
@@ -196,7 +201,7 @@ def _id(entry: Entry) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spellings:
-    """The names by which an entry may be looked up: without its distribution, and with it."""
+    """The names by which an entry may be looked up: `plain` without its distribution, `qualified` with it."""
 
     plain: frozenset[str]
     qualified: frozenset[str]
@@ -216,7 +221,7 @@ def _spell(distribution: str, names: Sequence[str], kind: str) -> Spellings:
 
 
 def _remembered_names(plugin: Plugin, label: str) -> set[str]:
-    """Every spelling of what a plugin offered of one label when it last worked."""
+    """Return all spellings of the entries with one label that a plugin offered when it last worked."""
     names: set[str] = set()
     for known in plugin.known:
         group, _, name = known.partition(":")
@@ -236,9 +241,9 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     """Read the installed plugins, from the cache or in child processes.
 
     Args:
-        block: plugins to leave out, by distribution, entry-point name or `distribution:name`; added to those that
+        block: plugins to skip, by distribution, entry-point name or `distribution:name`, in addition to those that
             `BENCH_PLUGINS` blocks.
-        refresh: read everything again, including what failed before.
+        refresh: whether to read all plugins again, including those that failed before.
 
     Raises:
         UsageError: the time limit in the environment is not a positive number of seconds.
@@ -254,7 +259,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     return Registry(
         [_plugin(point, cached.get(point.key)) for point in allowed],
         blocked=[point.id for point in installed if point not in allowed],
-        warnings=[f"no plugin is named {name!r}: nothing to block or allow" for name in unmatched],
+        warnings=[f"no plugin is named {name!r}, so it is neither blocked nor allowed" for name in unmatched],
     )
 
 

@@ -1,4 +1,4 @@
-"""The hash of a submission's source: what makes two runs runs of the same code."""
+"""Compute the hash of a submission's source, which identifies the code of a run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
 
-#: A package of whose modules more than this are imported is identified by its version, not by its files.
+#: If more modules of a package are imported, it is identified by its version instead of its files.
 _CLOSURE_LIMIT = 64
 
 
 def source_hash(loads: Iterable[str]) -> str:
-    """SHA-256 of the source behind import paths, computed without importing it.
+    """Return the SHA-256 of the source files of import paths, without importing them.
 
-    For a module its file is hashed, and the files of the same top-level package that it imports, directly or not, so
-    that an edited helper changes the hash. For a package with very many of these (torch), or whose files cannot be
-    found, its version is hashed instead.
+    For a module, its file and all files of the same top-level package that it imports, directly or indirectly, are
+    hashed, so that an edited helper changes the hash. If there are more than `_CLOSURE_LIMIT` such files, as for torch,
+    or they cannot be found, the package's version is hashed instead.
 
     Raises:
         PluginError: an import path is malformed.
@@ -37,17 +37,17 @@ def source_hash(loads: Iterable[str]) -> str:
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
-    # Labelled by its name, not its path: the same file in another folder is the same source.
+    # The label is the name and not the path, so that the same file in another folder has the same hash.
     yield path.name, _content(path.expanduser())
 
 
 def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
     files = _import_closure(module)
-    pinned = len(files) > _CLOSURE_LIMIT
+    too_many = len(files) > _CLOSURE_LIMIT
     for name, path in files.items():
-        if not pinned or name == module:
+        if not too_many or name == module:
             yield name, _content(path)
-    if pinned or not files:
+    if too_many or not files:
         top = module.partition(".")[0]
         try:
             yield f"{top}=={metadata.version(top)}", b""
@@ -56,23 +56,27 @@ def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _import_closure(module: str) -> dict[str, Path]:
-    """A module and the modules of its top-level package that it imports, directly or not, up to `_CLOSURE_LIMIT`."""
+    """Return the files of a module and of the modules of its package that it imports, directly or indirectly.
+
+    The search stops when there are more than `_CLOSURE_LIMIT` files.
+    """
     path = locate(module)
     if path is None:
         return {}
-    files, queue, absent = {module: path}, [module], set[str]()
+    files, queue, not_modules = {module: path}, [module], set[str]()
     while queue and len(files) <= _CLOSURE_LIMIT:
         name = queue.pop(0)
         if files[name].suffix != ".py":
             continue
         source = _content(files[name])
-        for new in sorted(_find_imports(name, files[name].name == "__init__.py", source) - files.keys() - absent):
-            path = locate(new)
+        imports = _find_imports(name, files[name].name == "__init__.py", source)
+        for imported in sorted(imports - files.keys() - not_modules):
+            path = locate(imported)
             if path is None:
-                absent.add(new)
+                not_modules.add(imported)
             else:
-                files[new] = path
-                queue.append(new)
+                files[imported] = path
+                queue.append(imported)
     return files
 
 
@@ -84,7 +88,7 @@ def _content(path: Path) -> bytes:
 
 
 def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
-    """Names of its top-level package that a module imports: modules, and attributes, for which no file exists."""
+    """Return the names of its top-level package that a module imports: modules, and attributes of modules."""
     top = name.partition(".")[0]
     package = name.split(".") if is_package else name.split(".")[:-1]
     names: set[str] = set()
@@ -100,7 +104,7 @@ def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    # Importing a.b.c imports a and a.b, too.
+    # Importing a.b.c also imports a and a.b.
     for dotted in [*names, name]:
         parts = dotted.split(".")
         names.update(".".join(parts[:n]) for n in range(1, len(parts)))

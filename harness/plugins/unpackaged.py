@@ -1,4 +1,4 @@
-"""Entries for submissions and workloads that no installed plugin offers: files, and bare optimizer classes."""
+"""Make entries for submissions and workloads outside plugins: files and torch optimizer classes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def entry_from_path(text: str, kind: Literal["submission"]) -> SubmissionEntry: 
 @overload
 def entry_from_path(text: str, kind: Literal["workload"]) -> WorkloadEntry: ...
 def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> SubmissionEntry | WorkloadEntry:
-    """The entry of a submission or workload in a file.
+    """Return the entry of a submission or workload in a file.
 
     Args:
-        text: `path/to/file.py`, or `path/to/file.py:Name` where the file defines several.
+        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several.
+        kind: whether the file defines a submission or a workload.
 
     Raises:
-        UsageError: the file does not exist, raises, takes too long, or defines none or several; the message names the
-            file and, where there is one, the line.
+        UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
+            one. The message has the file and, if known, the line.
     """
     before, colon, after = text.rpartition(":")
     has_name = bool(colon) and before.endswith(".py")
@@ -39,13 +40,13 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
         raise UsageError(f"{shown}: not a Python file", fix="its name must end in .py")
     contents = _read(ReadRequest(action=kind, target=str(path), name=name), [path])
     if contents.error is not None:
-        fix = contents.fix or _explain_sibling(contents.error, path) or f"`python {shown}` runs it alone"
+        fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {shown}` to see the error"
         raise UsageError(f"{shown}: {contents.error}", fix=fix)
     return contents.submissions[0] if kind == "submission" else contents.workloads[0]
 
 
 def entry_from_class(load: str) -> SubmissionEntry:
-    """The entry of a torch optimizer class, such as `torch.optim:Adam`, at a constant learning rate.
+    """Return the entry of a torch optimizer class, such as `torch.optim:Adam`, with a constant learning rate.
 
     Raises:
         UsageError: the class cannot be imported, or is not a torch optimizer class.
@@ -54,21 +55,24 @@ def entry_from_class(load: str) -> SubmissionEntry:
     located = map(locate, {module.partition(".")[0], module})
     contents = _read(ReadRequest(action="class", target=load), sorted(path for path in located if path is not None))
     if contents.error is not None:
-        raise UsageError(f"{load}: {contents.error}", fix=contents.fix or "`bench list` shows what there is")
+        raise UsageError(f"{load}: {contents.error}", fix=contents.fix or "run `bench list` to see all names")
     return contents.submissions[0]
 
 
 def _read(request: ReadRequest, files: Sequence[Path]) -> PluginContents:
-    """The answer to a request that depends on these files."""
+    """Return the contents for a request whose result depends on these files."""
     key = "\n".join((request.action, request.target, request.name or ""))
     stamp = cache.stamp(map(cache.file_state, files))
     return cache.read_plugins({key: StampedRequest(request=request, stamp=stamp)})[key].contents
 
 
 def _explain_sibling(error: str, path: Path) -> str | None:
-    """Why `import helper` fails where helper.py lies beside the file: only the file itself would be in the record."""
+    """Return why the import of a module in the file's own folder fails, or None for another error.
+
+    Such modules are not importable, because the record contains only the hash of the file itself.
+    """
     _, missing, text = error.partition("ModuleNotFoundError: No module named '")
     module = text.partition("'")[0]
     if missing and path.with_name(f"{module}.py").exists():
-        return f"{module}.py beside it is not imported: put all into one file, or package them"
+        return f"put {module}.py and this file into one file or a package; a file's folder is not importable"
     return None

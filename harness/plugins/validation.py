@@ -1,4 +1,4 @@
-"""Validates entries when they are registered, so that nothing later has to."""
+"""Validate entries when they are registered, so that other code can rely on them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
 
 def validate_entry(entry: Entry) -> list[str]:
-    """The problems of an entry, one clause each; empty where it is valid.
+    """Return the problems of an entry, one clause each; empty if it is valid.
 
-    Types of fields are not checked here but when the entry is decoded.
+    The types of fields are checked when the entry is decoded, not here.
     """
     if isinstance(entry, DatasetEntry):
         return list(_check_dataset(entry))
@@ -86,7 +86,7 @@ def _check_dataset(entry: DatasetEntry) -> Iterator[str]:
 
 
 def _check_method(entry: PartEntry | SubmissionEntry) -> Iterator[str]:
-    """Problems of hyperparameters, checks and needs."""
+    """Yield the problems of hyperparameters, checks and needs."""
     yield from _check_space(entry.space)
     for check in entry.checks:
         try:
@@ -94,7 +94,7 @@ def _check_method(entry: PartEntry | SubmissionEntry) -> Iterator[str]:
         except ValueError as error:
             yield str(error)
     if unknown := sorted(entry.needs - NEEDS):
-        yield f"unknown needs {', '.join(map(repr, unknown))}: known are {', '.join(sorted(NEEDS))}"
+        yield f"unknown needs {', '.join(map(repr, unknown))}; choose from {', '.join(sorted(NEEDS))}"
 
 
 def _check_parts(entry: SubmissionEntry) -> Iterator[str]:
@@ -103,9 +103,9 @@ def _check_parts(entry: SubmissionEntry) -> Iterator[str]:
         if not name or kind not in PART_KINDS:
             yield f"the part {part!r} must be of the form kind:name, with a kind of {', '.join(PART_KINDS)}"
     kinds = {part.partition(":")[0] for part in entry.parts}
-    for row in PART_KINDS.values():
-        if entry.load is None and row.required and row.name not in kinds:
-            yield f"it must have `load`, or a part of kind {row.name} among its `parts`"
+    for part_kind in PART_KINDS.values():
+        if entry.load is None and part_kind.required and part_kind.name not in kinds:
+            yield f"it must have `load`, or a part of kind {part_kind.name} among its `parts`"
 
 
 def _check_facts(facts: WorkloadFacts) -> Iterator[str]:
@@ -116,14 +116,14 @@ def _check_facts(facts: WorkloadFacts) -> Iterator[str]:
     if horizon % every:
         yield f"the horizon {horizon} must be a multiple of eval_every={every}"
     if not facts.batch_sizes:
-        yield "batch_sizes must name at least one"
+        yield "batch_sizes must not be empty"
     for size in facts.batch_sizes:
         if size < 1 or every % size:
             yield f"the batch size {size} must divide eval_every={every}"
     if facts.budget.gradient_examples < horizon:
         yield f"gradient_examples={facts.budget.gradient_examples} must be at least the horizon {horizon}"
     if facts.budget.seconds.get("default", 0.0) <= 0 or min(facts.budget.seconds.values()) <= 0:
-        yield "the budget must give positive seconds for 'default' and every class it lists"
+        yield "the budget's seconds must be positive for 'default' and every listed class"
     if facts.tokens_per_example < 1 or facts.replay_capacity < 0:
         yield "tokens_per_example must be positive and replay_capacity not negative"
     if not facts.targets:
@@ -184,7 +184,7 @@ def _find_problem(domain: Domain) -> str:
 
 
 def find_duplicate(names: Iterable[str]) -> str | None:
-    """The first name that occurs twice; None where there is none.
+    """Return the first name that occurs twice, or None.
 
     >>> find_duplicate(["a", "b", "a"])
     'a'

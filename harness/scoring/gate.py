@@ -12,7 +12,7 @@ from harness.contract.record import Record, is_complete
 from harness.errors import BenchError, UsageError
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sequential.differences import mean_over_workloads, pair_log_multipliers
-from harness.scoring.sequential.evidence import least_pairs
+from harness.scoring.sequential.evidence import fewest_deciding_pairs
 from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
@@ -178,7 +178,7 @@ def judge_pairs(
     needed: int | None = 0
     if not verdict.overall.decided:
         needed = forecast_pairs(mean_over_workloads(differences), alpha=alpha, min_effect=min_effect)
-    missing = least_pairs(alpha / len(names)) - len(pairs)
+    missing = fewest_deciding_pairs(alpha / len(names)) - len(pairs)
     if verdict.overall.outcome == "better" and missing > 0:
         # So few pairs could not have shown after Holm that a workload is worse.
         overall = replace(verdict.overall, outcome="undecided", note="too few pairs to see whether a workload is worse")

@@ -1,1 +1,1 @@
-"""Runs and records on disk."""
+"""Store run folders and records on disk."""

@@ -1,4 +1,4 @@
-"""File names and identities: where records, shards, checkpoints and compiler caches lie."""
+"""Name the files of records, shards, checkpoints and compiler caches, and compute run ids."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 
 def run_id(spec: RunSpec) -> str:
-    """The identity of a trial: a hash of everything that decides its outcome."""
+    """Return the run_id of a trial, a hash of everything that decides the trial's outcome."""
     return _hash_spec(msgspec.json.encode(spec, order="sorted"))
 
 
 def run_id_of_json(record: bytes) -> str:
-    """The identity of the trial in a record's JSON, by its spec.
+    """Return the run_id of the trial whose record is given as JSON.
 
-    From the JSON, not from the decoded spec: fields that a later version adds would change the hash.
+    The hash is taken from the JSON and not from the decoded spec, because decoding adds fields that did not exist when
+    the record was written.
 
     Raises:
         msgspec.DecodeError: the record is not JSON or has no spec.
@@ -50,7 +51,7 @@ def _hash_spec(encoded: bytes) -> str:
 
 
 def file_stem(entry_name: str) -> str:
-    """The name of a workload or submission as the name of a folder or file.
+    """Return the name of a workload or submission in a form that can be the name of a folder or file.
 
     >>> file_stem("continual-mnist:task")
     'continual-mnist_task'
@@ -59,27 +60,27 @@ def file_stem(entry_name: str) -> str:
 
 
 def is_published_record(name: str) -> bool:
-    """Whether a file name is the name of a record outside a run folder: JSON, named by its run_id."""
+    """Return whether a file name has the form of a published record, `run-….json`."""
     return name.endswith(".json") and RUN_ID_PREFIX in name
 
 
 def is_record(name: str) -> bool:
-    """Whether a file name is the name of a record: in a run folder, or published."""
+    """Return whether a file name is that of a record, in a run folder or published."""
     return name == RECORD or is_published_record(name)
 
 
 def shard_index(shard: Path) -> Path:
-    """The index of a shard."""
+    """Return the path of a shard's index."""
     return shard.with_name(shard.name.replace(".jsonl.xz", ".index.json"))
 
 
 def indexed_shard(index: Path) -> Path:
-    """The shard of an index."""
+    """Return the path of the shard that an index describes."""
     return index.with_name(index.name.replace(".index.json", ".jsonl.xz"))
 
 
 def shard_name(number: int) -> str:
-    """The name of a shard.
+    """Return the file name of the shard with this number.
 
     >>> shard_name(12), shard_number("records-0012.jsonl.xz"), shard_number("records-0012.index.json")
     ('records-0012.jsonl.xz', 12, 12)
@@ -88,13 +89,16 @@ def shard_name(number: int) -> str:
 
 
 def shard_number(name: str) -> int:
-    """The number in the name of a shard or of an index; 0 for another file."""
+    """Return the number in the name of a shard or index, or 0 for another file."""
     match = SHARD_NAME.fullmatch(name) or INDEX_NAME.fullmatch(name)
     return int(match[1]) if match else 0
 
 
 def walk_records(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder from this one on with the names of its files, both sorted; without replaced runs."""
+    """Yield this folder and every folder below it, each with the names of its files, both sorted.
+
+    Folders of replaced runs (`superseded/`) are skipped.
+    """
     for root, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(name for name in subfolders if name != SUPERSEDED)
         yield Path(root), sorted(names)

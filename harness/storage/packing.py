@@ -1,7 +1,7 @@
-"""Pack record files into shards and unpack them; interrupted at any moment, no record is lost.
+"""Pack record files into shards and unpack them, without losing a record when interrupted.
 
-Packing writes a shard, reads it back, syncs it and writes its index before it removes a file; unpacking removes a shard
-only after all its files are written. What an interruption leaves, the next call completes.
+Packing writes a shard, reads it back, syncs it and writes its index before it removes a file. Unpacking removes a shard
+only after all its files are written. The next call completes an interrupted one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from harness.system.files import open_atomically, read_error, read_file, sync_fo
 
 
 def pack(folder: Path) -> Iterator[FolderReport]:
-    """Pack the published records below a folder: one new shard in each subfolder that has some.
+    """Pack the published records below a folder into one new shard per subfolder.
 
-    Records of run folders (`record.json`) stay as they are: a run is continued from its folder. So do damaged records.
+    Records in run folders (`record.json`) are not packed, since a run resumes from its folder. Damaged records are not
+    packed either.
 
     Raises:
-        StoreError: a folder cannot be written, or another process packs it.
+        StoreError: a folder cannot be written, or another process is packing it.
     """
     for subfolder, names in layout.walk_records(folder):
         if any(layout.is_published_record(name) or layout.shard_number(name) for name in names):
@@ -55,7 +56,7 @@ def _pack_folder(folder: Path) -> FolderReport:
 
 
 def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
-    """Write the index of every shard that has none; returns the names of these shards."""
+    """Write the index of every shard without one, and return the names of these shards."""
     names = os.listdir(folder)
     problems += shards.find_missing_shards(folder, names)
     completed = []
@@ -73,10 +74,10 @@ def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
 
 
 def _describe_shard(shard: Path) -> list[PackedFile]:
-    """The entries of a shard's index, from the shard alone.
+    """Return the index entries of a shard, computed from the shard's lines.
 
     Raises:
-        StoreError: the shard cannot be read, or a line is not a whole record.
+        StoreError: the shard cannot be read, or a line is not a valid record.
     """
     with shards.open_shard(shard) as file:
         return [_describe_line(line, shard) for line in shards.read_lines(file, shard)]
@@ -91,26 +92,26 @@ def _describe_line(line: bytes, shard: Path) -> PackedFile:
     return _packed_file(name, content, f"{name} in {shard}")
 
 
-def _packed_file(name: str, content: bytes, where: str) -> PackedFile:
-    """The index entry of a record file.
+def _packed_file(name: str, content: bytes, label: str) -> PackedFile:
+    """Return the index entry of a record file.
 
     Raises:
-        StoreError: the content is not a whole record of this version's schema.
+        StoreError: the content is not a valid record of this version's schema.
     """
-    record = decode(content, where)
+    record = decode(content, label)
     digest = hashlib.sha256(content).hexdigest()
     return PackedFile(file=name, run_id=record.run_id, sha256=digest, content_hash=record.content_hash)
 
 
 def _indexed_shards(folder: Path) -> list[Path]:
-    """The shards of a folder; without those that have no index, which `_complete_indexes` has named."""
+    """Return the shards of a folder that have an index. `_complete_indexes` has reported the other shards."""
     return [s for s in shards.shards_among(folder, os.listdir(folder)) if layout.shard_index(s).exists()]
 
 
 def _packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
-    """Entries of the files with these names that whole shards of the folder hold.
+    """Return the index entries of the files with these names that undamaged shards of the folder contain.
 
-    A damaged shard is a problem; the files of its index count as unpacked.
+    A damaged shard is reported as a problem, and the files in its index count as not packed.
     """
     packed: dict[str, PackedFile] = {}
     for shard in _indexed_shards(folder):
@@ -124,7 +125,7 @@ def _packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[
 
 
 def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
-    """Whether a plain file equals the packed one; if not, that is a problem."""
+    """Return whether a plain file equals its packed copy, and report a problem if it does not."""
     try:
         same = _hash(path) == entry.sha256
     except StoreError as error:
@@ -132,7 +133,7 @@ def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
         return False
     if not same:
         problems.append(
-            f"record {path} differs from the packed one of this name; both were kept ({_conflict_fix(path)})"
+            f"record {path} differs from the packed record of the same name; both were kept ({_conflict_fix(path)})"
         )
     return same
 
@@ -147,10 +148,10 @@ def _describe(path: Path, problems: list[str]) -> PackedFile | None:
 
 
 def _write_shard(folder: Path, entries: Sequence[PackedFile]) -> str:
-    """Write a shard and its index; returns the shard's name.
+    """Write a shard and its index, and return the shard's name.
 
     Raises:
-        StoreError: a file cannot be read or was changed meanwhile, or the shard cannot be written.
+        StoreError: a file cannot be read or was changed in the meantime, or the shard cannot be written.
     """
     number = 1 + max(layout.shard_number(name) for name in os.listdir(folder))
     shard = folder / layout.shard_name(number)
@@ -158,7 +159,7 @@ def _write_shard(folder: Path, entries: Sequence[PackedFile]) -> str:
         with shards.open_compressor(file) as out:
             for entry in entries:
                 out.write(shards.encode_line(entry.file, read_file(folder / entry.file)) + b"\n")
-        # Read back before a single file is removed.
+        # The shard is read back before any file is removed.
         for entry, line in zip(entries, shards.read_lines(file, shard), strict=True):
             content = shards.file_content(line)
             if shards.file_name(line) != entry.file or hashlib.sha256(content).hexdigest() != entry.sha256:
@@ -177,7 +178,7 @@ def _write_index(shard: Path, entries: Sequence[PackedFile]) -> None:
 
 
 def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
-    """Remove packed files, unless one was changed since it was packed."""
+    """Remove packed files that have not changed since they were packed."""
     for entry in entries:
         path = folder / entry.file
         if _hash(path) == entry.sha256:
@@ -191,10 +192,10 @@ def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
 def unpack(folder: Path) -> Iterator[FolderReport]:
     """Write the record files of all shards below a folder, byte for byte, then remove the shards.
 
-    A shard stays where one of its files exists with other content, or where it is damaged.
+    A shard is not removed if it is damaged or if one of its files already exists with other content.
 
     Raises:
-        StoreError: a folder cannot be written, or another process packs it.
+        StoreError: a folder cannot be written, or another process is packing it.
     """
     for subfolder, names in layout.walk_records(folder):
         if any(layout.shard_number(name) for name in names):
@@ -218,7 +219,7 @@ def _unpack_folder(folder: Path) -> FolderReport:
 
 
 def _unpack_shard(shard: Path) -> int:
-    """Write the files of a shard and remove it; returns how many files it has.
+    """Write the files of a shard, remove the shard, and return its number of files.
 
     Raises:
         DamagedError: the shard is damaged, or a file exists with other content; nothing was written.
@@ -227,7 +228,7 @@ def _unpack_shard(shard: Path) -> int:
         path = shard.with_name(entry.file)
         if path.exists() and read_file(path) != content:
             raise DamagedError(
-                f"record {path} differs from the one of this name in {shard.name}; both were kept",
+                f"record {path} differs from the record of the same name in {shard.name}; both were kept",
                 fix=_conflict_fix(path),
             )
     count = 0
@@ -236,7 +237,7 @@ def _unpack_shard(shard: Path) -> int:
         if not path.exists():
             write_atomically(path, content)
         count += 1
-    # The index first: a shard without one is still complete, and the next call reads it.
+    # The index is removed first: the next call can still read a shard without an index.
     _unlink(layout.shard_index(shard))
     _unlink(shard)
     sync_folder(shard.parent)
@@ -248,10 +249,10 @@ def _unpack_shard(shard: Path) -> int:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against another process that packs or unpacks, and remove the unfinished files of a killed one.
+    """Lock a folder against other packing processes, and remove the temporary files of a process that was killed.
 
     Raises:
-        StoreError: another process holds it, or it cannot be opened.
+        StoreError: another process has locked the folder, or it cannot be opened.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -261,7 +262,9 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreError(f"another process packs or unpacks {folder}", fix="wait until it has ended") from None
+            raise StoreError(
+                f"another process packs or unpacks {folder}", fix="wait until it has ended and repeat the command"
+            ) from None
         _remove_temporaries(folder, ".records-*.tmp")
         yield
     finally:

@@ -1,4 +1,7 @@
-"""Records on disk: their JSON, validated whenever one is read, and all records below a folder, packed or not."""
+"""Read and write records as JSON, validate them on reading, and iterate over all records below a folder.
+
+Records in shards are included.
+"""
 
 from __future__ import annotations
 
@@ -18,52 +21,54 @@ from harness.system.files import read_file
 
 
 def encode(record: Record) -> bytes:
-    """A record as JSON with its content hash filled in."""
+    """Return a record as JSON, with its content hash filled in."""
     return msgspec.json.format(_encode_json(add_content_hash(record)), indent=1) + b"\n"
 
 
 def _encode_json(record: Record) -> bytes:
-    """Sets in order, so that equal records are equal bytes."""
+    """Return a record as JSON with sorted sets, so that equal records give equal bytes."""
     return msgspec.json.encode(record, order="deterministic")
 
 
 def add_content_hash(record: Record) -> Record:
-    """The record with its content hash filled in."""
+    """Return the record with its content hash filled in."""
     return msgspec.structs.replace(record, content_hash=content_hash(_encode_json(record)))
 
 
 def content_hash(payload: bytes) -> str:
-    """SHA-256 of a record's JSON without the hash itself; independent of its layout and the order of its keys.
+    """Return the SHA-256 of a record's JSON without the hash itself, independent of white space and key order.
 
-    Of the JSON, not of the decoded record: an older record lacks fields that decoding would add with their defaults.
+    The JSON is hashed and not the decoded record, because decoding an older record adds fields with their defaults.
     """
     fields = msgspec.json.decode(payload)
     fields.pop("content_hash", None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-#: What to do about a record that is not what was written.
+#: Fix for a record that was damaged or edited.
 _RESTORE = "restore it, or remove it and run the trial again"
 
 
-def decode(payload: bytes, where: str, *, known_hash: str | None = None) -> Record:
-    """A record from JSON, strictly validated.
+def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Record:
+    """Decode a record from JSON and validate it strictly.
 
     Args:
-        where: what errors call the record.
-        known_hash: its content hash where that was verified before; computed when None.
+        payload: the record's JSON.
+        label: name of the record in error messages.
+        known_hash: the record's content hash, if it was already verified; computed when None.
 
     Raises:
-        StoreError: names the record with the path of the bad field, the unknown schema or the edited content.
+        StoreError: a field is invalid, the schema is unknown, or the content was edited. The message names the record
+            and the path of the field.
     """
     try:
         record = _RECORDS.decode(payload)
     except msgspec.DecodeError as error:
-        _require_known_schema(_schema_of(payload), where)
-        raise DamagedError(f"record {where} is damaged: {error}", fix=_RESTORE) from None
-    _require_known_schema(record.schema, where)
+        _require_known_schema(_schema_version(payload), label)
+        raise DamagedError(f"record {label} is damaged: {error}", fix=_RESTORE) from None
+    _require_known_schema(record.schema, label)
     if record.content_hash != (known_hash or content_hash(payload)):
-        raise DamagedError(f"record {where} was edited: its content does not match its hash", fix=_RESTORE)
+        raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
     return record
 
 
@@ -74,24 +79,24 @@ class _Schema(msgspec.Struct):
     schema: int = SCHEMA_VERSION
 
 
-def _schema_of(payload: bytes) -> int:
-    """The schema of a record that cannot be decoded; the current one if it cannot be told."""
+def _schema_version(payload: bytes) -> int:
+    """Return the schema version of a record that cannot be decoded, or the current version if it is unknown."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
     except msgspec.DecodeError:
         return SCHEMA_VERSION
 
 
-def _require_known_schema(schema: int, where: str) -> None:
-    if schema != SCHEMA_VERSION:
+def _require_known_schema(schema_version: int, label: str) -> None:
+    if schema_version != SCHEMA_VERSION:
         raise StoreError(
-            f"record {where} has schema {schema}; this version reads schema {SCHEMA_VERSION}",
-            fix="use the version of algorace that wrote it, or a newer one",
+            f"record {label} has schema {schema_version}; this version reads schema {SCHEMA_VERSION}",
+            fix="use the version of algorace that wrote the record, or a newer version",
         )
 
 
-class TrialEnding(msgspec.Struct):
-    """How a trial ended: the part of its record that decides whether it is run again."""
+class TrialStatus(msgspec.Struct):
+    """The fields of a trial's record that decide whether the trial is run again."""
 
     schema: int
     run_id: str
@@ -99,50 +104,54 @@ class TrialEnding(msgspec.Struct):
     reason: str = ""
 
 
-def read_ending(path: Path) -> TrialEnding | None:
-    """How the trial of this record ended; None where the record is missing or cannot be read.
+def read_status(path: Path) -> TrialStatus | None:
+    """Return the status of the trial with this record, or None if the record is missing or cannot be read.
 
-    Only these fields are decoded and no hash is checked, so that ten thousand take a second. `read_record` validates.
+    Only these fields are decoded and no hash is checked, so that 10,000 records can be checked in about a second.
+    `read_record` validates.
     """
     try:
-        ending = _ENDINGS.decode(path.read_bytes())
+        status = _STATUSES.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError):
         return None
-    return ending if ending.schema == SCHEMA_VERSION else None
+    return status if status.schema == SCHEMA_VERSION else None
 
 
-_ENDINGS = msgspec.json.Decoder(TrialEnding)
+_STATUSES = msgspec.json.Decoder(TrialStatus)
 
 
 def read_record(path: Path) -> Record:
-    """The record in a file, or the one that was packed from it into a shard of the same folder.
+    """Return the record in a file, or from a shard of the same folder if the file was packed.
 
     Raises:
-        StoreError: it is missing, cannot be read or is damaged; names the file.
+        StoreError: the record is missing, cannot be read or is damaged; the message names the file.
     """
-    return decode(_read_json(path), str(path))
+    return decode(_read_bytes(path), str(path))
 
 
-def _read_json(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     packed = None if path.exists() else shards.find_packed(path)
     return read_file(path) if packed is None else packed
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Every record below these folders (each `run_id` once), and one line for each file that cannot be read."""
+    """Return every record below these folders, each `run_id` once, and a message for each unreadable file."""
     problems: list[str] = []
     return list(iter_records(folders, problems)), problems
 
 
 def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
-    """Records one at a time, each `run_id` once, so that thousands need little memory.
+    """Yield the records below these folders, each `run_id` once.
+
+    One record is in memory at a time.
 
     Args:
-        folders: searched with their subfolders.
-        problems: receives one line for each file that cannot be read or contradicts another one.
+        folders: folders to search, with their subfolders.
+        problems: list to which a one-line message is appended for each file that cannot be read or contradicts
+            another file.
     """
     hashes: dict[str, str] = {}
-    for path, content, known_hash in iter_json(folders, problems):
+    for path, content, known_hash in iter_stored(folders, problems):
         try:
             record = decode(content, str(path), known_hash=known_hash)
         except StoreError as error:
@@ -152,16 +161,17 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
             hashes[record.run_id] = record.content_hash
             yield record
         elif hashes[record.run_id] != record.content_hash:
-            problems.append(f"record {path} has the run_id of another record; the first one read is used")
+            problems.append(f"record {path} has the run_id of another record; the record read first is used")
 
 
 class StoredRecord(NamedTuple):
     """A record as it is stored.
 
     Args:
-        path: of its file, which may be packed.
-        content: its JSON, not validated.
-        known_hash: its content hash by the index of its shard, whose SHA-256 was verified; None for a plain file.
+        path: path of the record's file, which may be packed.
+        content: the record's JSON, not validated.
+        known_hash: the record's content hash in the index of its shard, whose SHA-256 was verified; None for a plain
+            file.
     """
 
     path: Path
@@ -169,18 +179,20 @@ class StoredRecord(NamedTuple):
     known_hash: str | None = None
 
 
-def iter_json(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRecord]:
-    """Records below these folders as JSON, one at a time: in each folder those in shards first, then plain files.
+def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRecord]:
+    """Yield the records below these folders as JSON, in each folder first those in shards, then plain files.
 
     Args:
-        problems: receives one line for each file that cannot be read.
+        folders: folders to search, with their subfolders.
+        problems: list to which a one-line message is appended for each file that cannot be read.
     """
     for folder in folders:
         for subfolder, names in layout.walk_records(folder):
             yield from _iter_packed(subfolder, names, problems)
             for path in (subfolder / name for name in names if layout.is_record(name)):
                 try:
-                    content = _read_json(path)  # packed, if that was done since the folder was listed
+                    # The file may have been packed after the folder was listed.
+                    content = _read_bytes(path)
                 except StoreError as error:
                     problems.append(str(error))
                 else:

@@ -1,4 +1,4 @@
-"""The folder of one trial, locked while it runs."""
+"""The folder of one trial, which is locked while the trial runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class RunFolder:
     """The folder of one trial.
 
     Args:
-        root: the folder of all runs.
-        identity: the run_id.
+        root: folder with one subfolder per trial.
+        identity: the trial's run_id, which is the name of its folder.
     """
 
     def __init__(self, root: Path, identity: str) -> None:
@@ -37,7 +37,7 @@ class RunFolder:
         return self.path / RECORD
 
     def record(self) -> Record | None:
-        """The record, or None if there is none yet.
+        """Return the record, or None if the trial has none yet.
 
         Raises:
             StoreError: the record cannot be read or is damaged.
@@ -45,7 +45,7 @@ class RunFolder:
         return read_record(self.record_path) if self.record_path.exists() else None
 
     def write(self, record: Record) -> Record:
-        """Write the record; returns it with its content hash."""
+        """Write the record, and return it with its content hash."""
         record = add_content_hash(record)
         write_atomically(self.record_path, encode(record))
         return record
@@ -54,14 +54,14 @@ class RunFolder:
     def lock(self, timeout: float = 10.0) -> Iterator[None]:
         """Hold the lock of this trial.
 
-        The worker inherits the descriptor, so the lock lasts until supervisor and worker have ended: a new supervisor
-        waits for the worker of one that was killed a moment ago.
+        The worker inherits the lock's descriptor, so the lock lasts until supervisor and worker have ended. If a
+        supervisor is killed, the next one waits until the worker of the killed one has ended.
 
         Args:
             timeout: seconds to wait for the lock.
 
         Raises:
-            StoreError: the folder cannot be made, or another process is running this trial.
+            StoreError: the folder cannot be created, or another process is running this trial.
         """
         path = self.path / "lock"
         try:
@@ -71,7 +71,8 @@ class RunFolder:
             raise write_error(path, error) from error
         try:
             _flock(self.lock_descriptor, path, timeout)
-            for temporary in self.path.glob(".*.tmp"):  # of a killed writer; nobody else writes here now
+            # Under the lock no process writes here, so a temporary file was left by a process that was killed.
+            for temporary in self.path.glob(".*.tmp"):
                 temporary.unlink(missing_ok=True)
             yield
         finally:
@@ -79,10 +80,10 @@ class RunFolder:
             self.lock_descriptor = -1
 
     def supersede(self, *, keep_checkpoints: bool = False) -> None:
-        """Move the files of an earlier run to `superseded/`, so that the trial starts anew and nothing is lost.
+        """Move the files of an earlier run to `superseded/`, so that the trial starts from the beginning.
 
         Args:
-            keep_checkpoints: leave checkpoints and the compiler's cache, for the trial to resume from.
+            keep_checkpoints: whether checkpoints and the compiler's cache stay, so that the trial resumes from them.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
@@ -99,7 +100,7 @@ class RunFolder:
             raise write_error(target, error) from error
 
     def remove_checkpoints(self) -> None:
-        """Remove checkpoints, scratch files and the compiler's cache: only an unfinished run needs them."""
+        """Remove checkpoints, scratch files and the compiler's cache, which only an unfinished run needs."""
         with contextlib.suppress(OSError):
             for path in self.path.glob(CHECKPOINTS):
                 path.unlink(missing_ok=True)
@@ -121,7 +122,7 @@ def _flock(descriptor: int, path: Path, timeout: float) -> None:
                 ) from None
             time.sleep(0.05)
             continue
-        # The process id serves error messages alone; a full disk must not stop a run here.
+        # The process id is used only in error messages, so a full disk must not stop the run here.
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)

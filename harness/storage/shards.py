@@ -1,10 +1,10 @@
-"""Shards: the record files of a folder in one compressed file, byte for byte, with an index beside it.
+"""Read and write shards: compressed files that contain the record files of a folder, each with an index.
 
-`records-0001.jsonl.xz` has a line for each record file, in the order of their names. `records-0001.index.json` lists
-these files with their hashes. Neither is ever changed: further records make `records-0002`.
+`records-0001.jsonl.xz` has one line for each record file, in the order of the file names. `records-0001.index.json`
+lists these files with their hashes. Neither file is changed later. More records are packed into `records-0002`.
 
-A line is the record's JSON without white space; indented by one space it is the file again, byte for byte. A file of
-another layout, or not named by its run_id, is stored as its text: `{"file": name, "text": content}`.
+A line is the record's JSON without white space. Indenting it by one space restores the file byte for byte. A file with
+other white space, or with a name other than its run_id, is stored as text: `{"file": name, "text": content}`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from harness.errors import DamagedError, StoreError
 from harness.storage import layout
 from harness.system.files import is_file_name, read_error, read_struct
 
-#: liblzma's default: higher presets save one percent and take half as long again.
+#: liblzma's default preset. Higher presets save one percent of the size and take 1.5 times as long.
 _PRESET = 6
-#: Bytes that are read or decompressed at once.
+#: Number of bytes that are read or decompressed at once.
 _CHUNK = 1 << 18
+#: Fix for a damaged or missing shard or index.
 RESTORE = "restore both files from version control or another copy"
 
 
@@ -36,10 +37,10 @@ class PackedFile(Data, frozen=True, kw_only=True):
     """A record file in a shard.
 
     Args:
-        file: its name; it belongs into the shard's folder.
-        run_id: of its record.
-        sha256: of the file's bytes, in hex.
-        content_hash: of its record.
+        file: the file's name; unpacking writes it to the shard's folder.
+        run_id: the record's run_id.
+        sha256: SHA-256 of the file's bytes, in hex.
+        content_hash: the record's content hash.
     """
 
     file: str
@@ -49,7 +50,15 @@ class PackedFile(Data, frozen=True, kw_only=True):
 
 
 class ShardIndex(Data, frozen=True, kw_only=True):
-    """The content of an index: the shard's name, its SHA-256 in hex, its size in bytes, and its lines in order."""
+    """The content of an index.
+
+    Args:
+        schema: version of this format.
+        shard: the shard's file name.
+        sha256: SHA-256 of the shard's bytes, in hex.
+        size: the shard's size in bytes.
+        records: the packed files, in the order of the shard's lines.
+    """
 
     schema: int = 1
     shard: str
@@ -59,13 +68,14 @@ class ShardIndex(Data, frozen=True, kw_only=True):
 
 
 class FolderReport(Data, frozen=True, kw_only=True):
-    """What packing, unpacking or verifying did in one folder.
+    """The result of packing, unpacking or verifying one folder.
 
     Args:
-        folder: its path.
-        records: record files that were packed, unpacked or verified.
+        folder: the folder's path.
+        records: number of record files that were packed, unpacked or verified.
         shards: names of the shards that were written, removed or verified.
-        problems: one line for each file that is damaged or contradicts another one; it was left as it is.
+        problems: a one-line message for each file that is damaged or contradicts another file; such files are not
+            changed.
     """
 
     folder: str
@@ -75,7 +85,7 @@ class FolderReport(Data, frozen=True, kw_only=True):
 
 
 class PackedLine(NamedTuple):
-    """A line of a shard, without its end, and the index's entry for it."""
+    """A line of a shard, without the newline, and its entry in the index."""
 
     packed: PackedFile
     line: bytes
@@ -97,7 +107,7 @@ _VERBATIM_START = b'{"file":'
 
 
 def encode_line(name: str, content: bytes) -> bytes:
-    """The line of a record file, which must be valid JSON in UTF-8."""
+    """Return the shard line of a record file, whose content must be valid JSON in UTF-8."""
     compact = msgspec.json.format(content, indent=-1)
     if not compact.startswith(_VERBATIM_START) and file_name(compact) == name and file_content(compact) == content:
         return compact
@@ -105,7 +115,7 @@ def encode_line(name: str, content: bytes) -> bytes:
 
 
 def file_name(line: bytes) -> str:
-    """The name of the record file in a line.
+    """Return the name of the record file that a line contains.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -116,7 +126,7 @@ def file_name(line: bytes) -> str:
 
 
 def file_content(line: bytes) -> bytes:
-    """The record file in a line, byte for byte.
+    """Return the content of the record file that a line contains, byte for byte.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -127,7 +137,7 @@ def file_content(line: bytes) -> bytes:
 
 
 def record_json(line: bytes) -> bytes:
-    """The record in a line, as JSON in any layout: `file_content` without its white space.
+    """Return the record that a line contains as JSON with arbitrary white space, which is faster than `file_content`.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -159,25 +169,26 @@ def read_index(shard: Path) -> ShardIndex:
     return index
 
 
-def require_record_name(name: str, where: Path) -> None:
-    """Refuse a file name that is not a record's: unpacking writes records alone, and into their own folder.
+def require_record_name(name: str, location: Path) -> None:
+    """Refuse a file name that is not a record's, so that unpacking writes only records, and only to the shard's folder.
 
     Args:
-        where: the folder, index or shard with the name.
+        name: the file name.
+        location: path of the folder, index or shard that contains the name.
 
     Raises:
-        DamagedError: the name is not a plain file name, or not a record's.
+        DamagedError: the name is not a plain file name, or is not the name of a record.
     """
     if not is_file_name(name) or not layout.is_published_record(name):
-        problem = f"{where}: {name!r} is not a file name of a record"
-        raise DamagedError(problem, fix="letters, digits and any of . _ + -")
+        problem = f"{location}: {name!r} is not a file name of a record"
+        raise DamagedError(problem, fix="use a name of letters, digits and any of . _ + - that ends in .json")
 
 
 def read_shard(path: Path) -> Iterator[PackedLine]:
-    """The lines of a shard, one at a time, after its SHA-256 was compared with its index.
+    """Yield the lines of a shard after comparing the shard's SHA-256 with its index.
 
     Raises:
-        StoreError: the shard or its index is missing, cannot be read or is damaged; names the file.
+        StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
     """
     index = read_index(path)
     with open_shard(path) as file:
@@ -187,14 +198,14 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
             for packed, line in zip(index.records, read_lines(file, path), strict=True):
                 yield PackedLine(packed, line)
         except ValueError:
-            raise DamagedError(f"shard {path} has another number of records than its index", fix=RESTORE) from None
+            raise DamagedError(f"shard {path} and its index differ in their number of records", fix=RESTORE) from None
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """The files in a shard, each compared with its hash in the index.
+    """Yield the index entry and the content of each file in a shard, after comparing its hash with the index.
 
     Raises:
-        StoreError: the shard or its index is missing, cannot be read or is damaged; names the file.
+        StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
     """
     for entry, line in read_shard(shard):
         try:
@@ -208,10 +219,10 @@ def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
 
 @contextmanager
 def open_shard(path: Path) -> Iterator[BufferedReader]:
-    """A shard, open for reading.
+    """Open a shard for reading.
 
     Raises:
-        StoreError: it cannot be opened or read.
+        StoreError: the shard cannot be opened or read.
     """
     try:
         with open(path, "rb") as file:
@@ -221,13 +232,14 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """The lines of a compressed file from its beginning, without their ends, decompressed as they are requested.
+    """Yield the lines of a compressed file from its beginning, without newlines, decompressed as they are requested.
 
     Args:
-        path: what errors call the file.
+        file: the compressed file.
+        path: path of the file in error messages.
 
     Raises:
-        DamagedError: the file is truncated or garbled.
+        DamagedError: the file is truncated or cannot be decompressed.
     """
     lzma = _import_lzma()
     file.seek(0)
@@ -247,23 +259,26 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The shards among the files of a folder, in the order in which they were written."""
+    """Return the paths of the shards among a folder's file names, in the order in which they were written."""
     shards = [name for name in names if layout.SHARD_NAME.fullmatch(name)]
     return [folder / name for name in sorted(shards, key=layout.shard_number)]
 
 
 def find_missing_shards(folder: Path, names: Collection[str]) -> list[str]:
-    """A problem for each index among the files of a folder whose shard is missing."""
+    """Return a one-line message for each index among a folder's file names whose shard is missing."""
     indexes = [folder / name for name in names if layout.INDEX_NAME.fullmatch(name)]
     missing = [(index, shard) for index in indexes if (shard := layout.indexed_shard(index)).name not in names]
     return [f"shard {shard} of index {index.name} is missing ({RESTORE})" for index, shard in missing]
 
 
 def find_packed(path: Path) -> bytes | None:
-    """The JSON of a record that was packed, by the path that its file had; None where no index lists it.
+    """Return the JSON of a packed record, or None if no index in its folder lists it.
+
+    Args:
+        path: path of the record's file before it was packed.
 
     Raises:
-        StoreError: the shard or an index in its folder is damaged; names the file.
+        StoreError: the shard or an index in the folder is damaged; the message names the file.
     """
     if not path.parent.is_dir():
         return None
@@ -274,14 +289,14 @@ def find_packed(path: Path) -> bytes | None:
 
 
 def hash_file(file: BufferedReader) -> tuple[str, int]:
-    """The SHA-256 in hex and the size in bytes of an open file."""
+    """Return the SHA-256 in hex and the size in bytes of an open file."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256")
     return digest.hexdigest(), file.tell()
 
 
 def open_compressor(file: IO[bytes]) -> IO[bytes]:
-    """A stream that compresses what is written to it into a file; equal content gives equal bytes."""
+    """Return a stream that compresses everything written to it into a file; equal content gives equal bytes."""
     return cast(IO[bytes], _import_lzma().open(file, "wb", preset=_PRESET))
 
 

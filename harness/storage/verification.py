@@ -13,10 +13,7 @@ from harness.system.files import read_file
 
 
 def verify(folder: Path) -> Iterator[FolderReport]:
-    """Check every record below a folder, packed or not: hashes of shards, files and contents, and run ids.
-
-    Changes nothing.
-    """
+    """Check the hashes and run ids of every record below a folder, packed or not, without changing a file."""
     for subfolder, names in layout.walk_records(folder):
         if any(layout.is_record(name) or layout.shard_number(name) for name in names):
             yield _verify_folder(subfolder, names)
@@ -45,22 +42,24 @@ def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
 
 
 def _verify_record(
-    content: bytes, where: str, hashes: dict[str, str], entry: PackedFile | None = None
+    content: bytes, label: str, hashes: dict[str, str], entry: PackedFile | None = None
 ) -> Iterator[str]:
-    """What is wrong with a record.
+    """Yield a one-line message for each problem of a record.
 
     Args:
-        hashes: content hashes of the folder's records so far, by run_id.
-        entry: the index's, for a packed record.
+        content: the record's JSON.
+        label: name of the record in messages.
+        hashes: content hashes of the folder's records that were already checked, by run_id.
+        entry: the record's entry in the index; None for a plain file.
     """
     try:
-        record = decode(content, where)
+        record = decode(content, label)
     except StoreError as error:
         yield str(error)
         return
     if record.run_id != layout.run_id_of_json(content):
-        yield f"record {where} has the run_id {record.run_id}; its spec makes it {layout.run_id_of_json(content)}"
+        yield f"record {label} has the run_id {record.run_id}; its spec gives {layout.run_id_of_json(content)}"
     if entry is not None and (entry.run_id, entry.content_hash) != (record.run_id, record.content_hash):
-        yield f"record {where} has another run_id or content hash than its index says"
+        yield f"record {label} has a run_id or content hash that differs from its index"
     if hashes.setdefault(record.run_id, record.content_hash) != record.content_hash:
-        yield f"record {where} has the run_id of another record of this folder"
+        yield f"record {label} has the run_id of another record in this folder"

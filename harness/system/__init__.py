@@ -1,1 +1,1 @@
-"""Files and processes, without any knowledge of benchmarks."""
+"""Helpers for files and processes that do not depend on the benchmark."""

@@ -1,4 +1,4 @@
-"""File names, atomic writes, validated reads, and the errors of both."""
+"""Write files atomically, read and validate them, and make the errors of failed reads and writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name can be a file's on every system: letters, digits and any of . _ + -, and no folder before it.
+    """Return whether a name is a valid file name on every system: letters, digits and any of . _ + -, without folders.
 
     >>> is_file_name("train-0001.bin"), is_file_name("../train.bin"), is_file_name(".hidden"), is_file_name("a:b")
     (True, False, False, False)
@@ -27,18 +27,20 @@ def is_file_name(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
 
 
-#: Makes the error for a failed write from the path and its cause.
+#: Function that makes the error of a failed write from the path and the cause.
 ErrorFor = Callable[[Path, OSError], BenchError]
 
 
 def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = None) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
+    """Write a file so that a reader sees either the old content or the complete new content.
 
     Args:
-        error_for: makes the error for a failed write; `write_error` when None.
+        path: the file to write.
+        chunks: the new content, in pieces.
+        error_for: function that makes the error of a failed write; `write_error` when None.
 
     Raises:
-        StoreError: disk full, read-only or not permitted; the old content is untouched.
+        StoreError: the disk is full or read-only, or writing is not permitted; the old content is unchanged.
     """
     with open_atomically(path, error_for=error_for) as file:
         for chunk in chunks:
@@ -47,15 +49,16 @@ def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = No
 
 @contextmanager
 def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`, for writing and reading back; on success it is synced and renamed.
+    """Open a temporary file in the folder of `path` for writing and reading, then sync it and rename it to `path`.
 
-    Where the block raises an error, the temporary file is removed and the old content is untouched.
+    If the block raises an error, the temporary file is removed and the old content is unchanged.
 
     Args:
-        error_for: as for `write_atomically`.
+        path: the file to write.
+        error_for: function that makes the error of a failed write; `write_error` when None.
 
     Raises:
-        StoreError: disk full, read-only or not permitted.
+        StoreError: the disk is full or read-only, or writing is not permitted.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -73,10 +76,10 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Raises:
-        StoreError: it cannot be read; names the file.
+        StoreError: the file cannot be read; the message names it.
     """
     try:
         return path.read_bytes()
@@ -85,11 +88,11 @@ def read_file(path: Path) -> bytes:
 
 
 def read_struct(path: Path, expected: type[T]) -> T:
-    """The content of a JSON file as a struct, validated.
+    """Decode a JSON file as a struct and validate it.
 
     Raises:
         StoreError: the file cannot be read.
-        DamagedError: it is not valid JSON, or a field is missing, unknown or of another type.
+        DamagedError: the file is not valid JSON, or a field is missing, unknown or of another type.
     """
     try:
         return msgspec.json.decode(read_file(path), type=expected)
@@ -98,7 +101,7 @@ def read_struct(path: Path, expected: type[T]) -> T:
 
 
 def unused_path(path: Path) -> Path:
-    """The path itself if nothing exists there, otherwise the first free one of `path.2`, `path.3`, …"""
+    """Return the path itself if it does not exist, otherwise the first of `path.2`, `path.3`, … that does not."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1
@@ -107,7 +110,7 @@ def unused_path(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder's entries to disk; `fsync` of a file covers only its content."""
+    """Sync a folder's entries to disk, since `fsync` of a file covers only the file's content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -116,26 +119,28 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_error(path: Path, error: OSError) -> StoreError:
-    """The error for a failed read; names the file."""
+    """Return the error for a failed read; the message names the file."""
     problem = f"cannot read {path}: {error.strerror or error}"
     return StoreError(problem, fix="check that it exists and that you may read it")
 
 
 def write_error(path: Path, error: OSError) -> StoreError:
-    """The error for a failed write among runs and records, with its fix."""
+    """Return the error for a failed write of a run's file or a record."""
     return StoreError(f"cannot write {path}: {error.strerror or error}", fix=write_fix(path, error, "--runs"))
 
 
 def write_fix(path: Path, error: OSError, setting: str) -> str | None:
-    """What a user can do about a failed write; None where nothing general helps.
+    """Return what a user can do about a failed write, or None for other causes than space and permissions.
 
     Args:
-        setting: the option or variable that names the folder.
+        path: the file that could not be written.
+        error: the cause.
+        setting: option or environment variable that sets the folder.
     """
     permission = f"make {path.parent} writable, or choose another folder with {setting}"
     fixes = {
-        errno.ENOSPC: "free some space and repeat the command; it continues where it stopped",
-        errno.EDQUOT: "free some of your quota and repeat the command; it continues where it stopped",
+        errno.ENOSPC: "free some space and repeat the command, which resumes where it stopped",
+        errno.EDQUOT: "free some of your quota and repeat the command, which resumes where it stopped",
         errno.EROFS: permission,
         errno.EACCES: permission,
         errno.EPERM: permission,

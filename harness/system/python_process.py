@@ -1,7 +1,7 @@
-"""Command line and environment of further Python processes, which import from where this process does.
+"""Make the command line and environment of child Python processes with this process's import path.
 
-`python -m` puts the current folder first on the import path: a trial that is started in another checkout would run that
-checkout's code, and a stray `queue.py` would break it.
+`python -m` puts the current folder first on the import path. A trial that is started in another checkout would then run
+that checkout's code, and a file `queue.py` in the current folder would replace the standard library's module.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import sys
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module of the harness; see `environment`."""
+    """Return the command line that runs a module of the harness. Start it with `environment()`."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def import_path() -> tuple[str, ...]:
-    """The import path of this process, with absolute paths."""
+    """Return the import path of this process, as absolute paths."""
     return tuple(os.path.abspath(entry) for entry in sys.path)
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process, with its import path as PYTHONPATH."""
+    """Return the environment variables of this process, with its import path as PYTHONPATH."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}

@@ -1,1 +1,1 @@
-"""The comparison of schedules and optimizers, tuned alike: docs/comparison.md."""
+"""The comparison of equally tuned schedules and optimizers in docs/comparison.md."""

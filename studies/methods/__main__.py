@@ -1,7 +1,7 @@
-"""The comparison of schedules and optimizers of docs/comparison.md: plans it, runs it, and makes the page.
+"""Plan and run the comparison of schedules and optimizers, and write its page docs/comparison.md.
 
-Each trial has one thread. A run that has ended is not repeated: neither one with stored figures, nor one whose record
-lies under --runs. The same command continues where it was stopped.
+Each trial has one thread. A run with stored figures or with a record in --runs is not repeated. When the command was
+stopped, running it again resumes.
 
     python -m studies.methods --plan
     python -m studies.methods                            (hours; may be stopped at any time)
@@ -30,7 +30,7 @@ RUNS = Path(__file__).resolve().parents[2] / "runs" / "methods"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
         return _plan_or_run(options)
@@ -43,16 +43,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m studies.methods", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--plan", action="store_true", help="print what would run and how long it takes; run nothing")
-    parser.add_argument("--table", action="store_true", help="print the page; run nothing")
-    parser.add_argument("--arms", type=_names, default=(), help="only these submissions (a,b)")
-    parser.add_argument("--workloads", type=_names, default=(), help="only these (a,b)")
-    parser.add_argument("--seeds", type=int, help="fresh seeds of each setting, for trying it out")
-    parser.add_argument("--smoke", action="store_true", help="a few steps of each run, for trying it out; in no table")
+    parser.add_argument(
+        "--plan", action="store_true", help="print the trials and their estimated time, without running"
+    )
+    parser.add_argument("--table", action="store_true", help="print the page, without running trials")
+    parser.add_argument("--arms", type=_names, default=(), help="comma-separated submissions (default: all)")
+    parser.add_argument("--workloads", type=_names, default=(), help="comma-separated workloads (default: all)")
+    parser.add_argument("--seeds", type=int, help="number of fresh seeds of each setting (default: the design's)")
+    parser.add_argument("--smoke", action="store_true", help="run only a few steps of each trial; not in the tables")
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs and their records ({RUNS})")
-    parser.add_argument("--new", action="store_true", help="leave the stored figures out: run everything again")
-    parser.add_argument("--jobs", type=int, default=2, help="trials at once (2)")
-    parser.add_argument("--retry-failed", action="store_true", help="run trials again that crashed or broke a limit")
+    parser.add_argument("--new", action="store_true", help="ignore the stored figures and run all trials again")
+    parser.add_argument("--jobs", type=int, default=2, help="number of trials at once (default: 2)")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     return parser
 
 
@@ -63,7 +65,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _plan_or_run(options: argparse.Namespace) -> int:
     design, registry = read_design(), load_registry()
     problems: list[str] = []
-    # Stored figures are of whole runs: a smoke run repeats none of them.
+    # Stored figures are those of whole runs, so they cannot replace smoke runs.
     stored = None if options.new or options.smoke else MEASURED
     finished = read_finished(stored, options.runs, design, problems)
     for problem in problems:

@@ -1,8 +1,7 @@
-"""What papers say of the methods that are compared, and whether the figures agree.
+"""Judge the papers' claims about the compared methods by the figures of the runs.
 
-A claim is tested on both workloads together, as was fixed before any run. The same question asked of one workload alone
-was added when all of these runs had been seen, since seeds vary far more on one than on the other; it is a description
-beside the test.
+A claim is tested on both workloads together; this test was specified before the runs. The tests on single workloads are
+post hoc and descriptive: they show differences between the workloads, since seeds vary far more on one of them.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ from studies.methods.differences import (
 )
 from studies.methods.results import Results
 
-#: The verdicts on a claim. More about a failure follows a colon.
+#: The verdicts on a claim. Details of a failure follow a colon.
 VERDICTS = ("holds", "fails", "undecided", "not tested (a seed missed or broke)", "not finished", "not tried")
 MEASURED: Mapping[Measure, str] = {"loss": "loss", "target": "examples to the target"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedClaim:
-    """A claim, its test, and what follows.
+    """A claim with its test and its verdict.
 
     Args:
-        claim: what a paper says.
-        stages: where it was tested.
-        difference: its p corrected over all claims that were judged with it.
+        claim: the claim.
+        stages: the stages on which the claim was tested.
+        difference: result of the test, with p corrected over all claims that were judged together.
         verdict: one of `VERDICTS`.
     """
 
@@ -47,20 +46,20 @@ class JudgedClaim:
 
 
 def judge_claims(results: Results) -> list[JudgedClaim]:
-    """Every claim, on all stages that it is about together."""
+    """Judge every claim on all its stages together."""
     design = results.design
     questions = [(claim, design.stages_of(claim)) for claim in design.claims]
     tested = []
     for claim, stages in questions:
         differences = pool_log_ratios(results, stages, claim.arm, claim.other, claim.measure)
-        # With one workload's five pairs sign flips cannot decide.
+        # The five pairs of one workload are too few for a significant sign-flip test.
         compare = compare_by_flips if len(differences) >= MIN_PAIRS else compare_by_t
         tested.append(compare(differences, len(questions), design))
     return _judge(results, questions, tested)
 
 
 def judge_each_workload(results: Results) -> list[JudgedClaim]:
-    """Every claim about full budgets, on each workload by itself."""
+    """Judge every claim about full budgets on each workload separately."""
     design = results.design
     questions = [(claim, (stage,)) for claim in design.claims if not claim.small for stage in design.full_stages]
     tested = [_compare_on_stage(results, claim, stage, len(questions)) for claim, (stage,) in questions]
@@ -68,7 +67,7 @@ def judge_each_workload(results: Results) -> list[JudgedClaim]:
 
 
 def _compare_on_stage(results: Results, claim: Claim, stage: Stage, tests: int) -> Difference:
-    """By Student's t; no test where a seed missed, on either side or on both."""
+    """Compare two arms on one stage by Student's t. There is no test if a run missed the target."""
     differences = log_ratios(results, stage, claim.arm, claim.other, claim.measure)
     if count_both_missed(results, stage, claim.arm, claim.other, claim.measure):
         return Difference(n=len(differences))
@@ -89,12 +88,12 @@ def _judge(
 
 
 def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
-    """The verdict of a test on a claim.
+    """Return the verdict of a test on a claim.
 
-    `better` holds when the arm is better by the test, unless the whole interval lies within the smallest ratio of
-    interest: then, and where the arm is worse, it fails. `not worse` holds when the whole interval lies below such a
-    ratio or the arm is better, and fails where it is worse. An interval that pairs of two misses have narrowed is no
-    evidence of how close two arms are.
+    A claim `better` fails if the arm is significantly worse, or if the whole interval is at or above 1 − `min_effect`.
+    Otherwise it holds if the arm is significantly better. A claim `not worse` holds if the whole interval is at or
+    below 1 + `min_effect` or the arm is significantly better, and fails if the arm is significantly worse. Intervals are
+    ignored if both arms missed on a seed, since such pairs make them too narrow.
     """
     if not difference.n:
         return "not tried"
@@ -112,11 +111,11 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     return "holds" if is_better else "undecided"
 
 
-# --- in words -----------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------------
 
 
 def describe_on_one_workload(results: Results, judged: JudgedClaim) -> str:
-    """`lm-tiny 0.720 [0.675, 0.768] holds`, or the hits of both arms where seeds missed."""
+    """Format a verdict, such as `lm-tiny 0.720 [0.675, 0.768] holds`, or the hits of both arms without a ratio."""
     claim, (stage,), difference = judged.claim, judged.stages, judged.difference
     if difference.ratio is None:
         runs = [results.fresh_runs(stage, arm, claim.measure).values() for arm in (claim.arm, claim.other)]
@@ -126,12 +125,12 @@ def describe_on_one_workload(results: Results, judged: JudgedClaim) -> str:
     return f"{stage.workload} {difference.ratio:.3f}{ends} {judged.verdict}"
 
 
-def describe_place(claim: Claim, design: Design) -> str:
-    """Where a claim is tested."""
+def describe_stages(claim: Claim, design: Design) -> str:
+    """Return the name of the stage, or stages, on which a claim is tested."""
     return design.small_stage.title if claim.small else "both workloads"
 
 
 def describe_claim(claim: Claim, design: Design) -> str:
-    """The claim, and its measure where it is tested by both."""
+    """Return the claim in words, with its measure if the claim is tested by both measures."""
     twice = any(other.says == claim.says and other.measure != claim.measure for other in design.claims)
     return claim.says + (f" (by {MEASURED[claim.measure]})" if twice else "")

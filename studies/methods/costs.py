@@ -1,4 +1,4 @@
-"""What is left to run, and how long it takes by the figures of earlier runs."""
+"""Compute which runs of the study are missing, and estimate their time from the figures of earlier runs."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from studies.methods.design import Stage
 from studies.methods.figures import TUNED, FinishedRuns, RunFigures
 from studies.methods.plan import StudyPlan
 
-#: Wall seconds of a run on a workload without earlier runs.
+#: Estimate of the wall seconds of a run on a workload without earlier runs.
 UNKNOWN_S = 60.0
 
 
 class RunCosts:
-    """Wall seconds of a run, from earlier runs of the same arm on the same workload, or of any arm on it.
+    """Estimates of the wall seconds of a run, from earlier runs of the same arm, or of any arm, on the same workload.
 
     Args:
-        figures: of earlier runs.
+        figures: the figures of earlier runs.
     """
 
     def __init__(self, figures: Iterable[RunFigures]) -> None:
         self._seconds_per_example: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for run in figures:
             workload = run.workload.partition("@")[0]
-            for place in ((workload,), (workload, run.arm)):
-                self._seconds_per_example[place].append(run.spent / run.budget)
+            for key in ((workload,), (workload, run.arm)):
+                self._seconds_per_example[key].append(run.spent / run.budget)
 
     def seconds(self, spec: RunSpec) -> float:
-        """Wall seconds of one run, the start of its process included."""
+        """Return the estimated wall seconds of one run, including the start of its process."""
         workload = spec.workload.facts.name
-        earlier = self._seconds_per_example.get((workload, spec.submission.name))
-        earlier = earlier or self._seconds_per_example.get((workload,))
-        if not earlier:
+        seconds_per_example = self._seconds_per_example.get((workload, spec.submission.name))
+        seconds_per_example = seconds_per_example or self._seconds_per_example.get((workload,))
+        if not seconds_per_example:
             return UNKNOWN_S
-        return STARTUP_S + statistics.median(earlier) * spec.workload.facts.budget.horizon
+        return STARTUP_S + statistics.median(seconds_per_example) * spec.workload.facts.budget.horizon
 
 
 class StageProgress:
-    """A stage's runs: done and left.
+    """The finished and the missing runs of a stage.
 
     Args:
-        stage: which.
-        plan: makes its trials.
+        stage: the stage.
+        plan: object that makes the stage's trials.
         finished: the runs that have ended.
-        costs: how long a run takes.
+        costs: estimates of the wall seconds of runs.
     """
 
     def __init__(self, stage: Stage, plan: StudyPlan, finished: FinishedRuns, costs: RunCosts) -> None:
@@ -57,9 +57,10 @@ class StageProgress:
         self._costs = costs
         per_arm = {arm: plan.tuning_specs_of(stage, arm) for arm in stage.arms}
         self.tuning = interleave(list(per_arm.values()))
-        #: Seconds left, at least and at most: until an arm is tuned, its measures may choose one setting or several.
-        self.least = self.most = 0.0
-        #: Runs on fresh seeds that have ended.
+        #: Minimum and maximum wall seconds of the missing runs. They differ while the measures of an arm that is not
+        #: tuned yet may choose one setting or several.
+        self.min_seconds = self.max_seconds = 0.0
+        #: Number of runs on fresh seeds that have ended.
         self.fresh_done = 0
         for arm, tuning in per_arm.items():
             self._add_arm(plan, arm, tuning)
@@ -67,8 +68,9 @@ class StageProgress:
     def _add_arm(self, plan: StudyPlan, arm: str, tuning: Sequence[RunSpec]) -> None:
         untuned = self._missing(tuning)
         if untuned:
-            once = self._stage.seeds * self._costs.seconds(tuning[0])
-            self._add_seconds(sum(map(self._costs.seconds, untuned)) + once, (len(self._stage.measures) - 1) * once)
+            per_setting = self._stage.seeds * self._costs.seconds(tuning[0])
+            tuning_seconds = sum(map(self._costs.seconds, untuned))
+            self._add_seconds(tuning_seconds + per_setting, (len(self._stage.measures) - 1) * per_setting)
             return
         fresh = plan.fresh_specs_of(self._stage, arm, [run for spec in tuning if (run := self._finished.find(spec))])
         missing = self._missing(fresh)
@@ -78,19 +80,19 @@ class StageProgress:
     def _missing(self, specs: Sequence[RunSpec]) -> list[RunSpec]:
         return [spec for spec in specs if self._finished.find(spec) is None]
 
-    def _add_seconds(self, least: float, more: float = 0.0) -> None:
-        self.least += least
-        self.most += least + more
+    def _add_seconds(self, seconds: float, possible_seconds: float = 0.0) -> None:
+        self.min_seconds += seconds
+        self.max_seconds += seconds + possible_seconds
 
     def lines(self) -> Iterator[str]:
-        """The stage in words: a heading of three lines, then a line for each setting on the tuning seed."""
+        """Yield a heading of three lines, then a line for each setting on the tuning seed."""
         stage = self._stage
-        several = "one or two settings" if len(stage.measures) > 1 else "one setting"
-        several = "the defaults" if stage.settings == "defaults" else several
+        settings = "one or two settings" if len(stage.measures) > 1 else "one setting"
+        settings = "the defaults" if stage.settings == "defaults" else settings
         yield f"{stage.title}: {len(stage.arms)} arms, {len(self.tuning)} settings on the tuning seed,"
         seeds = f"{stage.seeds} fresh seed{'s' if stage.seeds > 1 else ''}"
-        yield f"  then {seeds} of {several} each, of which {self.fresh_done} runs are done;"
-        yield f"  left: {format_hours(self.least)} to {format_hours(self.most)}"
+        yield f"  then {seeds} of {settings} each, of which {self.fresh_done} runs are done;"
+        yield f"  left: {format_hours(self.min_seconds)} to {format_hours(self.max_seconds)}"
         for spec in self.tuning:
             values = " ".join(f"{name}={spec.hparams[name]:g}" for name in TUNED if name in spec.hparams)
             run = self._finished.find(spec)
@@ -100,17 +102,25 @@ class StageProgress:
 def plan_lines(
     stages: Iterable[Stage], plan: StudyPlan, finished: FinishedRuns, costs: RunCosts, jobs: int
 ) -> Iterator[str]:
-    """The plan in words: every stage, and how long everything takes that is left."""
+    """Yield the lines that describe every stage and the time of all missing runs.
+
+    Args:
+        stages: the stages.
+        plan: object that makes the trials.
+        finished: the runs that have ended.
+        costs: estimates of the wall seconds of runs.
+        jobs: number of trials that run at once.
+    """
     total = 0.0
     for stage in stages:
         progress = StageProgress(stage, plan, finished, costs)
-        total += progress.most
+        total += progress.max_seconds
         yield from progress.lines()
     yield f"at most {format_hours(total)} are left; with {jobs} at once {format_hours(total / jobs, 'hours')}"
 
 
 def format_hours(seconds: float, unit: str = "core-hours") -> str:
-    """Seconds as hours.
+    """Format seconds as hours.
 
     >>> format_hours(5400)
     '1.5 core-hours'

@@ -1,4 +1,4 @@
-"""The design of the study: its arms, stages and claims, read from `design.yaml`."""
+"""Read the design of the study from `design.yaml`: its arms, stages and claims."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from harness.planning.rulesets import ruleset
 
 #: `loss`: the score metric at the end of the budget. `target`: examples drawn at the first evaluation at the target.
 Measure = Literal["loss", "target"]
-#: What a claim says of its arm.
+#: Whether a claim is that its arm is better than another arm, or only that it is not worse.
 ClaimKind = Literal["better", "not worse"]
-#: What is tried for an arm: points over its learning rate and its horizon, learning rates alone, or its defaults.
+#: The settings that are tried for an arm: points over its learning rate and its horizon fraction, only learning rates,
+#: or its defaults.
 Settings = Literal["points", "rates", "defaults"]
-#: What a stage is for: claims about full budgets, claims about a small one, the other arms, and those untuned.
+#: The purpose of a stage: claims about full budgets, claims about a small budget, the arms outside the families tuned
+#: by learning rate, or these arms at their defaults.
 Role = Literal["full", "small", "others", "untuned"]
 
 FOLDER = Path(__file__).parent
@@ -32,14 +34,14 @@ class Stage(Data, frozen=True, kw_only=True):
     """One workload at one budget.
 
     Args:
-        role: what the page uses it for.
-        workload: its name.
-        arms: submissions that run there.
-        seeds: fresh seeds of each best setting.
-        budget: in examples; the workload's own when None.
-        settings: what is tried on the tuning seed; nothing for `defaults`.
-        measures: those whose best settings are run on fresh seeds.
-        eval_every: examples between evaluations; the workload's own when None.
+        role: the purpose of the stage.
+        workload: name of the workload.
+        arms: names of the submissions that run in this stage.
+        seeds: number of fresh seeds for each best setting.
+        budget: budget in examples; the workload's budget when None.
+        settings: the settings that are tried on the tuning seed; none for `defaults`.
+        measures: the measures by which best settings are chosen and run on fresh seeds.
+        eval_every: number of examples between evaluations; the workload's number when None.
     """
 
     role: Role
@@ -53,21 +55,22 @@ class Stage(Data, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """The workload, and its budget where that is not the workload's own."""
+        """The workload's name, with the budget if it differs from the workload's budget."""
         return self.workload if self.budget is None else f"{self.workload}, {self.budget:,} examples"
 
 
 class Claim(Data, frozen=True, kw_only=True):
-    """What a paper says of two methods, as a test on pairs of fresh seeds.
+    """A paper's claim about two methods, which is tested on pairs of fresh seeds.
 
     Args:
-        paper: its title.
-        says: the claim in a few words, as far as it can be tested here.
-        arm, other: the method said to be better (or not to be worse), and the one it is compared with.
-        measure: what is compared.
-        kind: whether the arm is said to be better, or only not to be worse.
-        small: tested at the small budget instead of at the full ones.
-        confounds: what differs from the paper's setting.
+        paper: title of the paper.
+        says: the part of the claim that can be tested here, in a few words.
+        arm: the method that is claimed to be better, or not worse.
+        other: the method with which it is compared.
+        measure: the quantity that is compared.
+        kind: whether the claim is that the arm is better, or only that it is not worse.
+        small: whether the claim is tested at the small budget instead of the full budgets.
+        confounds: differences from the paper's setting.
     """
 
     paper: str
@@ -81,18 +84,18 @@ class Claim(Data, frozen=True, kw_only=True):
 
 
 class Design(Data, frozen=True, kw_only=True):
-    """All that is fixed before the first run.
+    """The design of the study, which is fixed before the first run.
 
     Args:
-        ruleset: the rules of every run; its `trials` are the settings tried for a main arm, its `studies` the fresh
-            seeds of each best setting.
+        ruleset: the ruleset of every run. Its `trials` is the number of settings that are tried for a main arm, and its
+            `studies` the number of fresh seeds of each best setting.
         root_seed: root of all seeds.
-        rates: learning rates tried for an arm that is not a main arm.
-        alpha: two-sided error of every table and of the list of claims, after correction.
-        min_effect: a ratio closer to 1 than this supports no claim.
-        families: family to its arms, the first of which the others are compared with.
-        stages: in the order in which they run.
-        claims: in the order of the page.
+        rates: number of learning rates that are tried for an arm that is not a main arm.
+        alpha: two-sided error rate of every table and of the list of claims, after correction.
+        min_effect: minimum difference of a ratio from 1 that supports a claim.
+        families: arms by family. The other arms of a family are compared with its first arm.
+        stages: the stages, in the order in which they run.
+        claims: the claims, in the order of the page.
     """
 
     ruleset: Ruleset
@@ -106,12 +109,12 @@ class Design(Data, frozen=True, kw_only=True):
 
     @property
     def main_arms(self) -> tuple[str, ...]:
-        """The arms of all families, each once."""
+        """The arms of all families, without repetitions."""
         return tuple(dict.fromkeys(arm for arms in self.families.values() for arm in arms))
 
     @property
     def full_stages(self) -> tuple[Stage, ...]:
-        """The workloads at their own budgets, on which claims about full budgets are tested together."""
+        """The stages at the workloads' budgets, on which claims about full budgets are tested together."""
         return tuple(stage for stage in self.stages if stage.role == "full")
 
     @property
@@ -121,30 +124,30 @@ class Design(Data, frozen=True, kw_only=True):
 
     @property
     def others_stage(self) -> Stage:
-        """The stage of the arms that are in no family, tuned by learning rate alone."""
+        """The stage of the arms outside the families, which are tuned only by learning rate."""
         return self._only("others")
 
     @property
     def untuned_stage(self) -> Stage:
-        """The stage of the same arms at their defaults."""
+        """The stage of the arms outside the families at their defaults."""
         return self._only("untuned")
 
     def stages_of(self, claim: Claim) -> tuple[Stage, ...]:
-        """The stages on which a claim is tested."""
+        """Return the stages on which a claim is tested."""
         return (self.small_stage,) if claim.small else self.full_stages
 
     def select_stages(
         self, arms: Collection[str] = (), workloads: Collection[str] = (), seeds: int | None = None
     ) -> tuple[Stage, ...]:
-        """The stages with some of their arms and seeds.
+        """Return the stages restricted to some arms, workloads and seeds.
 
         Args:
-            arms: only these; all when empty.
-            workloads: only these; all when empty.
-            seeds: fresh seeds of each best setting; as designed when None.
+            arms: names of the arms; all when empty.
+            workloads: names of the workloads; all when empty.
+            seeds: number of fresh seeds of each best setting; the number in the design when None.
 
         Raises:
-            UsageError: an arm or a workload that is in no stage.
+            UsageError: an arm or a workload is not in a stage.
         """
         for kind, names, known in (
             ("arm", arms, {arm for stage in self.stages for arm in stage.arms}),
@@ -155,9 +158,9 @@ class Design(Data, frozen=True, kw_only=True):
                     raise unknown_name_error(f"{kind} of the study", name, known)
         selected = []
         for stage in self.stages:
-            chosen = tuple(arm for arm in stage.arms if not arms or arm in arms)
-            if chosen and (not workloads or stage.workload in workloads):
-                selected.append(msgspec.structs.replace(stage, arms=chosen, seeds=seeds or stage.seeds))
+            stage_arms = tuple(arm for arm in stage.arms if not arms or arm in arms)
+            if stage_arms and (not workloads or stage.workload in workloads):
+                selected.append(msgspec.structs.replace(stage, arms=stage_arms, seeds=seeds or stage.seeds))
         return tuple(selected)
 
     def _only(self, role: Role) -> Stage:
@@ -167,10 +170,10 @@ class Design(Data, frozen=True, kw_only=True):
 
 @functools.cache
 def read_design(path: Path = DESIGN) -> Design:
-    """The design in a YAML file.
+    """Read the design in a YAML file.
 
     Raises:
-        UsageError: its ruleset does not exist or is wrong.
+        UsageError: the design's ruleset does not exist or is wrong.
         msgspec.ValidationError: a field is missing, unknown or of another type.
     """
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

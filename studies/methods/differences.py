@@ -1,8 +1,8 @@
-"""Two arms compared over pairs of seeds: tests of `harness.scoring` with corrected intervals.
+"""Compare two arms over pairs of seeds, by the tests of `harness.scoring` with corrected intervals.
 
-Within a workload five pairs of seeds are too few for a test without assumptions. Differences there are tested by
-Student's t on the logarithms of the losses, which are means over many examples and so nearly normal. Over both
-workloads there are ten pairs, and the exact sign-flip test is used, with misses as worst ranks.
+Within a workload five pairs of seeds are too few for a test without assumptions. Student's t is used there on the
+logarithms of the losses, which are means over many examples and therefore nearly normal. Over both workloads there are
+ten pairs, and the exact sign-flip test is used, with misses as worst ranks.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from studies.methods.results import Results
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """An arm against another, over pairs of seeds.
+    """The difference between two arms over pairs of seeds.
 
     Args:
-        n: pairs of seeds.
-        ratio: of the arm's value over the other's; below 1 is better. None where no ratio can be given.
-        low, high: the interval, corrected; None where there is none.
-        p: two-sided, as tested; 1 where nothing can be tested.
-        both_missed: pairs in which both missed. As ratios they are 1, and yet no evidence that two arms are alike.
-        p_holm: the same p corrected by Holm.
-        verdict: `better` or `worse` where the corrected test says so, and otherwise `–`.
+        n: number of pairs of seeds.
+        ratio: the arm's value divided by the other arm's value, below 1 is better; None if it cannot be computed.
+        low, high: bounds of the corrected interval; None without an interval.
+        p: two-sided p value before correction; 1 if no test is possible.
+        both_missed: number of pairs in which both arms missed. Their ratio is 1, but they are no evidence that the arms
+            are equal.
+        p_holm: p value corrected by Holm.
+        verdict: `better` or `worse` if the corrected test is significant, otherwise `–`.
     """
 
     n: int
@@ -47,13 +48,16 @@ class Difference:
 
 
 def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> list[float]:
-    """log(arm/other) for every seed that both have run on; ±inf where one missed or broke, 0 where both did."""
+    """Return log(arm/other) for every seed with runs of both arms.
+
+    It is ±inf if one run missed or broke, and 0 if both did.
+    """
     pairs = _paired_values(results, stage, arm, other, measure)
     return stats.paired_log_ratios([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def count_both_missed(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> int:
-    """Seeds on which neither has a value."""
+    """Return the number of seeds on which neither arm has a value."""
     return sum(math.isinf(a) and math.isinf(b) for a, b in _paired_values(results, stage, arm, other, measure))
 
 
@@ -65,7 +69,7 @@ def _paired_values(
 
 
 def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: str, measure: Measure) -> list[float]:
-    """The log ratios of all stages; none unless both arms have run on each, so that no workload stands for another."""
+    """Return the log ratios of all stages, or an empty list unless both arms have run on every stage."""
     ratios = [log_ratios(results, stage, arm, other, measure) for stage in stages]
     return [ratio for of_stage in ratios for ratio in of_stage] if all(ratios) else []
 
@@ -74,10 +78,15 @@ def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: 
 
 
 def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """Student's t on paired log ratios, with an interval at 1 − α/tests.
+    """Test paired log ratios by Student's t, with an interval at 1 − α/tests.
 
-    Where a run broke there is no ratio, and a mean over the other seeds would reward breaking: nothing is tested. Nor
-    is it before all seeds have run: two pairs that happen to agree would pass as certainty.
+    There is no test if a run broke, since a mean over the other seeds would reward breaking. There is also no test
+    before all seeds have run, since few pairs that agree by chance would be significant.
+
+    Args:
+        differences: paired log ratios.
+        tests: number of tests over which the interval is corrected.
+        design: the design of the study.
     """
     n = len(differences)
     if not n or not all(map(math.isfinite, differences)):
@@ -89,7 +98,13 @@ def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Di
 
 
 def compare_by_flips(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """The exact sign-flip test with the Hodges–Lehmann ratio and the interval that inverts it, at 1 − α/tests."""
+    """Test paired log ratios by exact sign flips, with the Hodges–Lehmann ratio and the test's interval at 1 − α/tests.
+
+    Args:
+        differences: paired log ratios.
+        tests: number of tests over which the interval is corrected.
+        design: the design of the study.
+    """
     if not differences:
         return Difference(n=0)
     ends = stats.interval(differences, 1 - design.alpha / max(tests, 1))
@@ -104,7 +119,7 @@ def compare_by_flips(differences: Sequence[float], tests: int, design: Design) -
 
 
 def correct_by_holm(differences: Sequence[Difference], design: Design) -> list[Difference]:
-    """The same with p corrected over all of them, and the verdicts that follow."""
+    """Return the differences with p values corrected over all of them, and with verdicts."""
     corrected = stats.holm([difference.p for difference in differences])
     return [_with_verdict(replace(d, p_holm=p), design) for d, p in zip(differences, corrected, strict=True)]
 
@@ -117,7 +132,7 @@ def _with_verdict(difference: Difference, design: Design) -> Difference:
 
 
 def compare_losses_with_first(results: Results, stage: Stage, arms: Sequence[str]) -> dict[str, Difference]:
-    """Every other arm's loss against that of the first, corrected over them."""
+    """Compare the loss of every other arm with the loss of the first arm, corrected over all comparisons."""
     first, *compared = arms
     differences = [
         compare_by_t(log_ratios(results, stage, arm, first, "loss"), len(compared), results.design) for arm in compared

@@ -1,4 +1,4 @@
-"""The figures of each run that the page needs: read from stored files or from records, and the settings they choose."""
+"""Read the figures of runs from a stored file or from records, and choose the best settings by them."""
 
 from __future__ import annotations
 
@@ -24,25 +24,28 @@ MEASURED = FOLDER / "measured.json"
 #: The hyperparameters that are tuned, in the order of the search space.
 TUNED = ("horizon_fraction", "lr")
 
-#: Arm, workload, budget, purpose, study, trial, what was tuned.
+#: Arm, workload, budget, purpose, study, trial, tuned hyperparameters.
 RunKey: TypeAlias = tuple[str, str, int, str, int, int, tuple[tuple[str, Scalar], ...]]
 
 
 class RunFigures(Data, frozen=True, kw_only=True):
-    """One run.
+    """The figures of one run.
 
     Args:
-        arm, workload: `name@version` of the workload.
-        budget: in examples.
-        purpose, study, trial: which run of the arm it is.
-        hparams: what was tuned (with `adam_lr`, where there is a second rate).
-        status: how it ended.
-        loss: the score metric at the end of the budget; None where the run broke before.
-        hit: examples drawn at the first evaluation that met the target; None for a miss.
-        seconds: scored seconds at that evaluation.
-        spent: wall seconds of the whole run, with evaluations and checkpoints, without the start of its process.
-        hardware, torch: where it ran.
-        run: its run_id.
+        arm: name of the submission.
+        workload: `name@version` of the workload.
+        budget: budget in examples.
+        purpose: purpose of the trial.
+        study, trial: index of the study and of the trial.
+        hparams: the tuned hyperparameters, including `adam_lr` if the arm has a second learning rate.
+        status: how the run ended.
+        loss: the score metric at the end of the budget; None if the run broke.
+        hit: number of examples drawn at the first evaluation that met the target; None for a miss.
+        seconds: scored seconds at the hit; None for a miss.
+        spent: wall seconds of the whole run, including evaluations and checkpoints, without the start of its process.
+        hardware: the hardware class.
+        torch: the version of torch.
+        run: the run_id.
     """
 
     arm: str
@@ -63,17 +66,17 @@ class RunFigures(Data, frozen=True, kw_only=True):
 
     @property
     def key(self) -> RunKey:
-        """What identifies the run within the study."""
+        """The fields that identify the run within the study."""
         tuned = tuple(sorted(self.hparams.items()))
         return self.arm, self.workload, self.budget, self.purpose, self.study, self.trial, tuned
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run came to the end of its budget."""
+        """Whether the run reached the end of its budget."""
         return is_complete(self.status)
 
     def value(self, measure: Measure) -> float:
-        """What is compared, small is good; inf for a miss and for a run that broke."""
+        """Return the value of a measure, of which smaller is better; inf for a miss or a run that broke."""
         value = self.loss if measure == "loss" else self.hit
         return math.inf if value is None else float(value)
 
@@ -86,30 +89,30 @@ class FinishedRuns:
     """The runs of the study that have ended.
 
     Args:
-        stored: those with stored figures. A change of source does not void them.
-        recorded: run_id to those with a record.
+        stored: runs with stored figures, by key. They stay valid if the source of a submission changes.
+        recorded: runs with a record, by run_id.
     """
 
     stored: Mapping[RunKey, RunFigures] = field(default_factory=dict)
     recorded: Mapping[str, RunFigures] = field(default_factory=dict)
 
     def find(self, spec: RunSpec) -> RunFigures | None:
-        """The figures of a planned run; None while it has not ended."""
+        """Return the figures of a planned run, or None if it has not ended."""
         return self.stored.get(key_of_spec(spec)) or self.recorded.get(run_id(spec))
 
     def figures(self) -> Iterable[RunFigures]:
-        """The figures of every run: stored ones first, then the latest record."""
+        """Return the figures of every run; stored figures take precedence over records."""
         return {run.key: run for run in (*self.recorded.values(), *self.stored.values())}.values()
 
 
 def read_finished(stored: Path | None, runs: Path, design: Design, problems: list[str]) -> FinishedRuns:
-    """The stored figures, and those of the records in a folder.
+    """Read the stored figures, and the figures of the records in a folder.
 
     Args:
-        stored: a file of figures; None for no stored ones.
-        runs: the folder with one folder per trial; it may be missing.
-        design: its ruleset and root seed tell the study's records from others; smoke runs are left out.
-        problems: gets one line for each file that is not a record.
+        stored: path of a file of figures; None to read no stored figures.
+        runs: folder with one subfolder per trial; it need not exist.
+        design: the design, whose ruleset and root seed identify the study's records. Smoke runs are ignored.
+        problems: list to which a one-line message is appended for each file that is not a record.
     """
     records = [record for record in iter_records([runs], problems) if _is_of_study(record, design)]
     records.sort(key=lambda record: record.started)
@@ -121,17 +124,17 @@ def read_finished(stored: Path | None, runs: Path, design: Design, problems: lis
 
 def _is_of_study(record: Record, design: Design) -> bool:
     spec = record.spec
-    same = spec.ruleset.name == design.ruleset.name and spec.root_seed == design.root_seed
-    return same and not spec.smoke and record.status != "interrupted"
+    is_same_study = spec.ruleset.name == design.ruleset.name and spec.root_seed == design.root_seed
+    return is_same_study and not spec.smoke and record.status != "interrupted"
 
 
 def read_stored(path: Path | None) -> list[RunFigures]:
-    """The figures in a file, one JSON object per run; nothing when there is no path."""
+    """Return the figures in a file, a JSON list with an object per run; empty without a path."""
     return [] if path is None else msgspec.json.decode(path.read_bytes(), type=list[RunFigures])
 
 
 def figures_of_record(record: Record) -> RunFigures:
-    """The figures of a record."""
+    """Return the figures of a record."""
     spec, usage = record.spec, record.usage
     facts = spec.workload.facts
     index = hit_index(record)
@@ -160,14 +163,15 @@ def figures_of_record(record: Record) -> RunFigures:
 
 
 def tuned_hparams(spec: RunSpec) -> HParams:
-    """The hyperparameters of a run that its figures keep."""
+    """Return the hyperparameters of a run that are in its figures."""
     return {name: spec.hparams[name] for name in (*TUNED, "adam_lr") if name in spec.hparams}
 
 
 def key_of_spec(spec: RunSpec) -> RunKey:
-    """The key of the figures that a run will have.
+    """Return the key of the figures of a planned run.
 
-    It has the submission's name and not its source, so that a change of source repeats no stored run.
+    It contains the submission's name but not its source hash, so that stored runs are not repeated if the source
+    changes.
     """
     facts, values = spec.workload.facts, tuple(sorted(tuned_hparams(spec).items()))
     return spec.submission.name, facts.id, facts.budget.horizon, spec.purpose, spec.study, spec.trial, values
@@ -177,10 +181,11 @@ def key_of_spec(spec: RunSpec) -> RunKey:
 
 
 def choose_settings(tuning: Sequence[RunFigures]) -> Mapping[Measure, RunFigures]:
-    """The tuning run of the best setting by each measure; empty for no runs.
+    """Return the tuning run of the best setting by each measure; empty without runs.
 
-    By `target`: fewest examples to the target, and among equals (all of them misses, for instance) the lower loss. By
-    `loss` the other way round. Then the earlier trial.
+    The best setting by `target` has the fewest examples to the target and, among equals (for example if all missed),
+    the lowest loss. The best setting by `loss` has the lowest loss and, among equals, the fewest examples. Remaining ties
+    are broken by the index of the trial.
     """
     if not tuning:
         return {}
@@ -192,5 +197,5 @@ def choose_settings(tuning: Sequence[RunFigures]) -> Mapping[Measure, RunFigures
 
 
 def select_arm(runs: Iterable[RunFigures], arm: str) -> list[RunFigures]:
-    """The runs of one arm."""
+    """Return the runs of one arm."""
     return [run for run in runs if run.arm == arm]

@@ -1,4 +1,4 @@
-"""The page docs/comparison.md: its prose and summary; the tables are made in `tables.py`."""
+"""Write the prose and the summary of docs/comparison.md; `tables.py` makes its tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Made by `python -m studies.methods --table`; the design, which was written befor
 
 
 def page(results: Results) -> str:
-    """The page as Markdown; it names the stages that are not finished."""
+    """Return the page as Markdown. It names the stages that are not finished."""
     design = results.design
     if not results.figures:
         return HEAD + "No run has been made yet.\n"
@@ -47,7 +47,7 @@ def _cost(figures: Sequence[RunFigures]) -> str:
 
 
 def _unfinished(results: Results) -> list[str]:
-    """The stages that have not run to their end; nothing when all have."""
+    """Return a paragraph about the stages that are not finished; empty if all are."""
     stages = []
     for stage in results.design.stages:
         counts = [min(len(results.fresh_runs(stage, arm, m)) for m in stage.measures) for arm in stage.arms]
@@ -59,7 +59,7 @@ def _unfinished(results: Results) -> list[str]:
 
 
 def _summary(results: Results) -> str:
-    """The verdicts on the papers' claims, and the arms that differ from the first of their family."""
+    """Return the verdicts on the papers' claims, and the arms that differ from the first arm of their family."""
     design = results.design
     lines = [f"- {verdict}." for verdict in _list_verdicts(judge_claims(results), design)]
     for stage in design.full_stages:
@@ -88,7 +88,7 @@ def _summary(results: Results) -> str:
 
 
 def _list_verdicts(judged_claims: Iterable[JudgedClaim], design: Design) -> list[str]:
-    """`**Holds**, 2: …; …` for every verdict with claims; details of a failure are in brackets."""
+    """Return a text such as `**Holds**, 2: …; …` for every verdict with claims, with details in brackets."""
     listed: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for judged in judged_claims:
         verdict, _, detail = judged.verdict.partition(": ")

@@ -1,4 +1,4 @@
-"""The trials of the study: settings on the tuning seed, then fresh seeds of the best ones."""
+"""Plan the trials of the study: settings on the tuning seed, then the best settings on fresh seeds."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class StudyPlan:
     """Makes the specifications of the study's trials.
 
     Args:
-        design: what is compared.
-        registry: where submissions and workloads are looked up.
-        smoke: a few steps only, for trying the study out; such runs are in no table.
+        design: the design of the study.
+        registry: the registry in which submissions and workloads are looked up.
+        smoke: whether each trial runs only a few steps, to test the study; such runs are not in the tables.
     """
 
     def __init__(self, design: Design, registry: Registry, *, smoke: bool = False) -> None:
@@ -36,39 +36,43 @@ class StudyPlan:
         self._settings = PlanSettings(ruleset=design.ruleset, seed=design.root_seed, smoke=smoke)
 
     def tuning_specs(self, stage: Stage) -> Sequence[RunSpec]:
-        """Every arm's settings on the tuning seed, trial by trial, so that arms alternate on one machine state."""
+        """Return the trials of all arms' settings on the tuning seed.
+
+        Arms alternate trial by trial, so that changes of the machine's state affect all of them.
+        """
         return interleave([self.tuning_specs_of(stage, arm) for arm in stage.arms])
 
     def tuning_specs_of(self, stage: Stage, arm: str) -> Sequence[RunSpec]:
-        """One arm's settings on the tuning seed; none where the stage runs defaults."""
+        """Return the trials of one arm's settings on the tuning seed; empty for a stage of defaults."""
         if stage.settings == "defaults":
             return ()
         entry = self._registry.submission(arm)
         points = settings_to_try(entry, self._registry, stage, self._design)
         specs = self._plan(stage, entry, points, "tuning", 1)
-        # One seed for all settings: the setting alone differs between them.
+        # All settings have the same seed, so that only the setting differs between them.
         return [msgspec.structs.replace(spec, seeds=specs[0].seeds) for spec in specs]
 
     def fresh_specs(self, stage: Stage, tuning: Iterable[RunFigures]) -> Sequence[RunSpec]:
-        """Fresh seeds of every arm's best settings, seed by seed.
+        """Return the trials of all arms' best settings on fresh seeds, seed by seed.
 
         Args:
-            tuning: the runs of `tuning_specs`.
+            stage: the stage.
+            tuning: the figures of the runs of `tuning_specs`.
         """
         runs = list(tuning)
         specs = [spec for arm in stage.arms for spec in self.fresh_specs_of(stage, arm, select_arm(runs, arm))]
         return sorted(specs, key=lambda spec: spec.study)
 
     def fresh_specs_of(self, stage: Stage, arm: str, tuning: Sequence[RunFigures]) -> Sequence[RunSpec]:
-        """Fresh seeds of one arm's best settings, or of its defaults where nothing was tuned."""
+        """Return the trials of one arm's best settings, or of its defaults without tuning runs, on fresh seeds."""
         entry, best = self._registry.submission(arm), choose_settings(tuning)
         settings = [_whole_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
         specs = [spec for setting in settings for spec in self._plan(stage, entry, [setting], "score", stage.seeds)]
-        # Both measures may have chosen the same setting.
+        # Both measures may choose the same setting, which is then run only once.
         return list({run_id(spec): spec for spec in specs}.values())
 
     def workload(self, stage: Stage) -> WorkloadEntry:
-        """The stage's workload, evaluated as often as the stage says."""
+        """Return the stage's workload with the stage's `eval_every`."""
         workload = self._registry.workload(stage.workload)
         if stage.eval_every is None:
             return workload
@@ -92,11 +96,11 @@ class StudyPlan:
 
 
 def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, design: Design) -> list[HParams]:
-    """The settings that are tried for an arm on the tuning seed.
+    """Return the settings that are tried for an arm on the tuning seed.
 
-    For `rates`: learning rates around its default, or the arm's own list of settings. For `points`: points of the
-    Halton sequence over its learning rate and its `horizon_fraction`. An arm with two learning rates, for hidden
-    weights and for the rest, keeps the ratio of their defaults.
+    For `rates` they are learning rates around the arm's default, or the arm's own list of settings. For `points` they
+    are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. If an arm has two learning
+    rates, for hidden weights and for all other weights, the ratio of their defaults is kept.
     """
     space = compose(entry, registry).space
     default = float(hyperparameters.default(space["lr"]))
@@ -115,5 +119,5 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
 
 
 def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
-    """The whole setting of a tuning run; of one in the arm's own list, figures keep only a part."""
+    """Return all hyperparameters of a tuning run's setting, of which the figures may contain only a part."""
     return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

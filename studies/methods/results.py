@@ -1,4 +1,4 @@
-"""The figures of runs, looked up by stage, arm and measure."""
+"""Look up the figures of runs by stage, arm and measure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from studies.methods.figures import RunFigures, choose_settings, select_arm
 
 
 class Results:
-    """Figures by stage, arm and measure; those of another version of a workload belong to no stage.
+    """The figures of runs by stage, arm and measure. Runs on another version of a workload are ignored.
 
     Args:
-        design: what is compared.
-        figures: of all runs.
-        registry: where workloads are looked up.
+        design: the design of the study.
+        figures: the figures of all runs.
+        registry: the registry in which workloads are looked up.
     """
 
     def __init__(self, design: Design, figures: Iterable[RunFigures], registry: Registry) -> None:
@@ -24,15 +24,15 @@ class Results:
         self._facts = {stage.workload: registry.workload(stage.workload).facts for stage in design.stages}
 
     def best_setting(self, stage: Stage, arm: str, measure: Measure) -> RunFigures | None:
-        """The tuning run of the setting that was chosen; None where nothing was tuned."""
+        """Return the tuning run of the best setting by a measure, or None without tuning runs."""
         return choose_settings(self.tuning_runs(stage, arm)).get(measure)
 
     def tuning_runs(self, stage: Stage, arm: str) -> list[RunFigures]:
-        """The runs of all settings that were tried."""
+        """Return the runs on the tuning seed, one per setting."""
         return [run for run in self._runs(stage, arm) if run.purpose == "tuning"]
 
     def fresh_runs(self, stage: Stage, arm: str, measure: Measure) -> dict[int, RunFigures]:
-        """Study to the run of the chosen setting, or of the defaults, on its seeds."""
+        """Return the runs of the best setting, or of the defaults, on fresh seeds, by the index of the study."""
         runs = [run for run in self._runs(stage, arm) if run.purpose == "score"]
         if stage.settings != "defaults":
             best = self.best_setting(stage, arm, measure)
@@ -41,5 +41,5 @@ class Results:
 
     def _runs(self, stage: Stage, arm: str) -> list[RunFigures]:
         facts = self._facts[stage.workload]
-        place = facts.id, stage.budget or facts.budget.horizon
-        return [run for run in select_arm(self.figures, arm) if (run.workload, run.budget) == place]
+        key = facts.id, stage.budget or facts.budget.horizon
+        return [run for run in select_arm(self.figures, arm) if (run.workload, run.budget) == key]

@@ -1,4 +1,4 @@
-"""Runs the study with `harness.run_trials`: stage by stage, tuning first, then fresh seeds of the best settings."""
+"""Run the study with `harness.run_trials`, stage by stage: first tuning, then the best settings on fresh seeds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from studies.methods.plan import StudyPlan
 
 
 class StudyRunner:
-    """Runs what is not stored yet; records that exist under `runs` are kept, interrupted runs continue.
+    """Runs the trials without stored figures. Finished trials in `runs` are not repeated, and interrupted ones resume.
 
     Args:
-        plan: makes the trials.
-        stored: figures of runs that are not repeated.
-        runs: the folder with one folder per trial.
-        options: how many trials run at once, and whether failed ones are run again.
+        plan: object that makes the trials.
+        stored: figures of runs that are not repeated, by key.
+        runs: folder with one subfolder per trial.
+        options: number of trials that run at once, and whether failed trials are run again.
         registry: the plugins.
     """
 
@@ -41,10 +41,10 @@ class StudyRunner:
         self._registry = registry
 
     def run(self, stages: Iterable[Stage]) -> list[RunFigures]:
-        """Run the stages; the figures of all their runs.
+        """Run the stages and return the figures of all their runs.
 
         Raises:
-            BenchError: as `harness.run_trials`.
+            BenchError: see `harness.run_trials`.
         """
         figures = []
         for stage in stages:
@@ -53,7 +53,7 @@ class StudyRunner:
         return figures
 
     def run_specs(self, specs: Sequence[RunSpec]) -> list[RunFigures]:
-        """The figures of these trials, in their order; those without stored figures are run."""
+        """Run the trials without stored figures, and return the figures of all trials in their order."""
         missing = [spec for spec in specs if key_of_spec(spec) not in self._figures]
         view = LiveView(len(missing)) if sys.stderr.isatty() else Plain(len(missing))
         with view as watcher:

@@ -1,4 +1,4 @@
-"""The tables of docs/comparison.md."""
+"""Make the tables of docs/comparison.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from studies.methods.claims import describe_on_one_workload, describe_place, judge_claims, judge_each_workload
+from studies.methods.claims import describe_on_one_workload, describe_stages, judge_claims, judge_each_workload
 from studies.methods.design import Claim, Measure, Stage
 from studies.methods.differences import (
     Difference,
@@ -22,7 +22,7 @@ from studies.methods.results import Results
 
 
 def loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
-    """Losses and examples to the target of some arms on one stage, tested against the first."""
+    """Return a table of the arms' losses and examples to the target on one stage, tested against the first arm."""
     differences = compare_losses_with_first(results, stage, arms)
     rows = [_loss_row(results, stage, arm, differences.get(arm)) for arm in arms]
     heading = ("arm", "setting", "loss", "ratio", "p", "", "setting", "examples to target", "hits", "seconds")
@@ -40,7 +40,7 @@ def _loss_row(results: Results, stage: Stage, arm: str, difference: Difference |
 
 
 def overall_table(results: Results, arms: Sequence[str]) -> str:
-    """Both workloads at their own budgets together: five pairs from each."""
+    """Return a table of the tests on all full stages together."""
     design = results.design
     first, *compared = arms
     measures: tuple[Measure, ...] = ("loss", "target")
@@ -63,7 +63,7 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
 
 
 def others_section(results: Results) -> str:
-    """The arms in no family: tuned by learning rate alone, and at their defaults."""
+    """Return the section about the arms outside the families, tuned by learning rate and at their defaults."""
     design = results.design
     stage, untuned = design.others_stage, design.untuned_stage
     rows = [row for arm in stage.arms if (row := _others_row(results, arm))]
@@ -85,13 +85,13 @@ def _others_row(results: Results, arm: str) -> list[str]:
     if best is None or not fresh:
         return []
     losses = [run.loss for run in fresh if run.loss is not None]
-    spread = f"{min(losses):.4g} to {max(losses):.4g}" if losses else "broke"
+    loss_range = f"{min(losses):.4g} to {max(losses):.4g}" if losses else "broke"
     untuned = results.fresh_runs(results.design.untuned_stage, arm, "target")
     return [
         f"`{arm}`",
         format_rate(best, results.tuning_runs(stage, arm)),
         _format_mean_loss(fresh),
-        spread,
+        loss_range,
         *_target_cells(fresh),
         describe_hits(list(untuned.values())),
     ]
@@ -101,7 +101,7 @@ def _others_row(results: Results, arm: str) -> list[str]:
 
 
 def claims_section(results: Results) -> str:
-    """What papers say, and the verdict on each claim."""
+    """Return the section with the papers' claims and the verdict on each."""
     design = results.design
     each_workload = judge_each_workload(results)
     by_claim: dict[Claim, list[str]] = {}
@@ -112,7 +112,7 @@ def claims_section(results: Results) -> str:
         claim, difference = judged.claim, judged.difference
         ratio, p = _difference_cells(difference)[:2] if difference.ratio is not None else ("–", "")
         alone = "; ".join(filter(None, by_claim.get(claim, ())))
-        place = describe_place(claim, design)
+        place = describe_stages(claim, design)
         cells = [claim.paper, claim.says, place, claim.measure, ratio, p, f"**{judged.verdict}**", alone]
         rows.append([*cells, claim.confounds])
     heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "on each alone", "what differs")
@@ -134,20 +134,20 @@ def claims_section(results: Results) -> str:
 
 
 def format_setting(run: RunFigures) -> str:
-    """`0.0115, 0.89`: the learning rate and, where the arm has one, its share of the horizon."""
-    rate, share = float(run.hparams["lr"]), run.hparams.get("horizon_fraction")
-    return f"{rate:.3g}" if share is None else f"{rate:.3g}, {float(share):.2f}"
+    """Format the learning rate and, if the arm has one, the horizon fraction: `0.0115, 0.89`."""
+    learning_rate, fraction = float(run.hparams["lr"]), run.hparams.get("horizon_fraction")
+    return f"{learning_rate:.3g}" if fraction is None else f"{learning_rate:.3g}, {float(fraction):.2f}"
 
 
-def format_rate(chosen: RunFigures, tried: Sequence[RunFigures]) -> str:
-    """`0.03 ↑`: the learning rate, and whether it was the highest or the lowest of those tried."""
-    rate, rates = float(chosen.hparams["lr"]), [float(run.hparams["lr"]) for run in tried]
-    edge = " ↑" if rate == max(rates) else " ↓" if rate == min(rates) else ""
-    return f"{rate:.3g}{edge if len(set(rates)) > 1 else ''}"
+def format_rate(best: RunFigures, tuning: Sequence[RunFigures]) -> str:
+    """Format the learning rate, with a mark if it was the highest or the lowest of all that were tried: `0.03 ↑`."""
+    learning_rate, learning_rates = float(best.hparams["lr"]), [float(run.hparams["lr"]) for run in tuning]
+    mark = " ↑" if learning_rate == max(learning_rates) else " ↓" if learning_rate == min(learning_rates) else ""
+    return f"{learning_rate:.3g}{mark if len(set(learning_rates)) > 1 else ''}"
 
 
 def _format_mean_loss(fresh: Sequence[RunFigures]) -> str:
-    """The mean over the seeds that came to the end, and how many did not."""
+    """Format the mean loss over the complete runs, and the number of runs that broke."""
     losses = [run.loss for run in fresh if run.loss is not None]
     broke = f"{len(fresh) - len(losses)}/{len(fresh)} broke"
     if not losses:
@@ -156,7 +156,7 @@ def _format_mean_loss(fresh: Sequence[RunFigures]) -> str:
 
 
 def _difference_cells(difference: Difference | None) -> list[str]:
-    """Ratio with its interval, corrected p and verdict; of the first arm, which is compared with nothing, 1."""
+    """Return the ratio with its interval, the corrected p, and the verdict; `1` for the first arm (None)."""
     if difference is None:
         return ["1", "", ""]
     if difference.ratio is None:
@@ -167,7 +167,7 @@ def _difference_cells(difference: Difference | None) -> list[str]:
 
 
 def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
-    """Median examples to the target, hits, and median seconds; a miss is the worst."""
+    """Return the median examples to the target, the hits, and the median seconds, with a miss as the worst value."""
     if not fresh:
         return ["", "", ""]
     examples = statistics.median(run.value("target") for run in fresh)
@@ -178,7 +178,9 @@ def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
 
 
 def describe_hits(fresh: Sequence[RunFigures]) -> str:
-    """`reached 4/5, median 12,800 examples`, or the loss that a method which missed ended at; of one run, no counts.
+    """Format the hits, such as `reached 4/5, median 12,800 examples`, or the final loss without a hit.
+
+    The counts are left out for a single run.
 
     >>> describe_hits([])
     'not run'
@@ -198,7 +200,7 @@ def describe_hits(fresh: Sequence[RunFigures]) -> str:
 
 
 def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table's lines."""
+    """Return the lines of a Markdown table."""
     return [
         "| " + " | ".join(heading) + " |",
         "|" + "---|" * len(heading),

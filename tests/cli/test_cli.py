@@ -185,7 +185,7 @@ def test_missing_data_skip_a_tier_and_stop_a_name(
     assert not any("+" in name for name in planned), "variants are no members of the tier"
     named = bench("run", "-s", "wsd", "-w", "resnet-fashion")
     assert named.code == 1
-    assert named.err.strip() == "bench: resnet-fashion needs data that are not here (bench data get fashion-mnist)"
+    assert named.err.strip() == "bench: resnet-fashion needs data that are not installed (bench data get fashion-mnist)"
 
 
 @pytest.mark.parametrize(("name", "sibling"), [("lm-124m-synthetic", "lm-tiny"), ("lm-124m", "lm-shakespeare")])
@@ -197,7 +197,7 @@ def test_a_gpu_workload_names_its_sibling(
     assert result.code == 2
     (line,) = result.err.splitlines()
     assert "this machine has none" in line
-    assert f"its CPU sibling is {sibling};" in line
+    assert f"run its CPU sibling {sibling}, or" in line
     assert "--allow-slow" in line
     assert bench("run", "-s", "wsd", "-w", "lm-124m-synthetic", "--allow-slow", "--dry-run").code == 0
 
@@ -353,7 +353,7 @@ def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) 
     result = bench("compare", "m", "m")
     assert result.code == 2
     assert "edited between its runs" in result.err
-    name = result.err.partition("name one source: ")[2].split(",")[0]
+    name = result.err.partition("choose one of ")[2].split(",")[0]
     assert bench("compare", name, name).code == 0
 
 

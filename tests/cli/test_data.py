@@ -123,7 +123,7 @@ def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -
     assert cli.invoke(["data", "verify", "toy"]) == 1
     assert "missing" in capsys.readouterr().out
     assert cli.invoke(["data", "verify"]) == 0
-    assert "no dataset is in" in capsys.readouterr().err
+    assert "no dataset is installed in" in capsys.readouterr().err
     assert cli.invoke(["data", "get"]) == 2
 
 
@@ -132,7 +132,7 @@ def test_another_source_and_some_files(site: Site, tmp_path: Path, capsys: pytes
     assert "unknown file 'b*'" in capsys.readouterr().err
     assert cli.invoke(["data", "get", "toy", "--from", "ftp://example.org/x"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "cannot fetch from ftp://example.org/x (a source is a folder, or a URL that begins with http://" in line
+    assert "cannot fetch from ftp://example.org/x (give a folder, or a URL that begins with http://" in line
     assert cli.invoke(["data", "get", "toy", "--only", "a*", "--from", site.url]) == 0
     assert [path for path, _ in site.requests] == ["toy/a.txt", "a.txt"]
 

@@ -116,14 +116,14 @@ def test_a_dry_run_estimates_by_earlier_records(bench: Bench) -> None:
     assert [one["seconds"] for one in json.loads(out)["specs"]] == [20.0, 20.0]
     _, out, err = bench("run", "-s", "wsd", "-w", "lm-tiny,resnet-digits", "--dry-run", "--jobs", "1")
     assert "2 trials; about 20.0 s at 1 at once" in err
-    assert "no earlier record for 1" in err
+    assert "no earlier record from this hardware for 1" in err
     # Of the three planned one has ended before; it costs nothing any more.
     _, _, err = bench(
         "run", "-s", "wsd", "-w", "resnet-digits", "--studies", "3", "--seed", "7", "--dry-run", "--jobs", "1"
     )
     assert "3 trials, 2 of them finished; about 20.0 s at 1 at once" in err
     _, _, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--dry-run")
-    assert "no earlier record for 1" in err
+    assert "no earlier record from this hardware for 1" in err
     assert not Path("runs", "superseded").exists()
 
 

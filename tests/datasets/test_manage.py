@@ -181,8 +181,8 @@ def test_a_wrong_size_is_refused_before_it_is_fetched(home: Path) -> None:
         manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
-BY_HAND = "get it elsewhere, then: bench data import toy FOLDER"
-ACCEPT = "--accept-checksum accepts a file of the right format that differs from the published one"
+BY_HAND = "get the file from another place and run bench data import toy FOLDER"
+ACCEPT = "add --accept-checksum to accept a file of the right format that differs from the published one"
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_a_full_disk_is_said_before_and_while_writing(home: Path, monkeypatch: p
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr("os.fsync", full)
-        with pytest.raises(DataError, match=r"No space left on device.*continues where it stopped"):
+        with pytest.raises(DataError, match=r"No space left on device.*resumes where it stopped"):
             manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
 
 
@@ -497,8 +497,8 @@ def test_files_of_equal_name_are_told_apart_by_folder_or_not_at_all(home: Path, 
     ("places", "others"),
     [
         (("a",), ""),
-        (("a", "b"), " (nor is the other one of that name)"),
-        (("a", "b", "c"), " (nor is any of the 2 others of that name)"),
+        (("a", "b"), " (1 other file of this name was also refused)"),
+        (("a", "b", "c"), " (2 other files of this name were also refused)"),
     ],
 )
 def test_other_files_of_that_name_are_counted(home: Path, tmp_path: Path, places: tuple[str, ...], others: str) -> None:

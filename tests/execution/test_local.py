@@ -231,7 +231,7 @@ def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
     assert remote._allocate(msgspec.structs.replace(spec, device="cuda"), relay) is free
     assert sum(b"waiting for them" in line for line in said) == 1, "said once"
     assert remote._allocate(spec, relay) is None
-    assert b"runs beside them" in said[-1]
+    assert b"runs unpinned" in said[-1]
 
 
 def test_ranks_from_a_gpu_on_that_are_not_there_are_a_usage_error(tmp_path: Path) -> None:

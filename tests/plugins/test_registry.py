@@ -153,14 +153,14 @@ BROKEN = {
     "wrong type": (HOOK + "yield 'wsd'", "yields a str, not a SubmissionEntry"),
     "not iterable": (HOOK + "return 3", "'int' object is not iterable"),
     "one entry": (HOOK + "return SubmissionEntry(name='a', summary='s', load='m:f')", "is not iterable"),
-    "endless": (HOOK + "while True:\n        yield 1", "does not come to an end"),
+    "endless": (HOOK + "while True:\n        yield 1", "does not end"),
     "wrong field": (HOOK + "yield SubmissionEntry(name='a', summary=3)", "Expected `str`, got `int` - at `$.summary`"),
     "invalid": (HOOK + "yield SubmissionEntry(name='A b', summary='s', load='m:f')", "the name 'A b' must be"),
     "twice": (HOOK + "yield from [SubmissionEntry(name='a', summary='s', load='m:f')] * 2", "yields 'a' twice"),
     "misspelt": (f"{API}@hookimpl\ndef bench_submision(): ...", "did you mean 'bench_submissions'"),
     "arguments": (f"{API}@hookimpl\ndef bench_evaluated(spec, colour): ...", "colour"),
     "undecorated": ("def bench_submissions():\n    return []", "is not marked with @hookimpl"),
-    "no hooks": ("x = 1", "it implements no hook (one of bench_workloads, "),
+    "no hooks": ("x = 1", "it does not implement a hook (implement one of bench_workloads, "),
 }
 
 
@@ -599,12 +599,12 @@ def test_a_workload_in_a_file(site: Site, tmp_path: Path) -> None:
         ("import json\njson.loads('{')", "", "(my_optimizer.py, line 2)"),
         ("exit(3)", "", "SystemExit: 3"),
         ("import os; os._exit(3)", "", "exit code 3"),
-        ("x = 1", "", "it does not define a submission (expected a Recipe, a class with step(), eval_weights() and "),
+        ("x = 1", "", "it does not define a submission (define a Recipe, a class with step(), eval_weights() and "),
         (f"class Mine:\n{STEP}", ":Mien", "it has no 'Mien'; did you mean 'Mine'?"),
-        ("x = 1", ":x", "x is not a submission (expected a Recipe, "),
-        (f"class A:\n    needs = {{'magic'}}\n{STEP}", "", "unknown needs 'magic': known are"),
+        ("x = 1", ":x", "x is not a submission (define a Recipe, "),
+        (f"class A:\n    needs = {{'magic'}}\n{STEP}", "", "unknown needs 'magic'; choose from"),
         (f"class A:\n    checks = 'lr < 1'\n{STEP}", "", "Expected `array`, got `str` - at `$.checks`"),
-        ("import beside", "", "beside.py beside it is not imported"),
+        ("import beside", "", "put beside.py and this file into one file or a package"),
     ],
 )
 def test_a_file_that_is_wrong_is_one_line_with_its_name(

@@ -62,4 +62,4 @@ def test_mistakes(bench: Bench, results: Path) -> None:
     assert not Path("other.html").exists()
     nothing = bench("report", "other.html", "--runs", "empty", "--results", "empty")
     assert nothing.code == 0
-    assert "no finished runs, bench run … makes some" in nothing.err
+    assert "no finished runs, run trials with bench run" in nothing.err

@@ -222,7 +222,7 @@ def test_two_records_with_one_id(bench: Bench, results: Path) -> None:
 
 def test_an_empty_folder(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    assert bench("leaderboard").out == "no finished runs; bench run … makes some\n"
+    assert bench("leaderboard").out == "no finished runs; run trials with bench run\n"
     assert "No results yet." in bench("leaderboard", "--format", "md").out
     assert bench("leaderboard", "--format", "csv").out.count("\n") == 1
     assert json.loads(bench("leaderboard", "--json").out)["tables"] == []

@@ -179,10 +179,10 @@ def test_a_packed_record_is_read_by_the_path_of_its_file(folder: Path) -> None:
 
 def test_estimates_read_shards(folder: Path) -> None:
     spec = published.record("alpha", 0).spec
-    seconds = Estimates([folder]).of(spec)
+    seconds = Estimates([folder]).median_seconds(spec)
     assert seconds is not None
     pack(folder)
-    assert Estimates([folder]).of(spec) == seconds
+    assert Estimates([folder]).median_seconds(spec) == seconds
 
 
 def test_records_are_read_one_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,7 +309,7 @@ def test_a_plain_file_that_contradicts_the_packed_one_is_reported_and_both_stay(
         assert {name: content for name, content in before.items() if "alpha" in name}.items() <= contents(
             folder
         ).items()
-    assert read_all([folder])[1] == [f"record {path} has the run_id of another record; the first one read is used"]
+    assert read_all([folder])[1] == [f"record {path} has the run_id of another record; the record read first is used"]
     assert len(verify(folder)) == 1
     path.write_bytes(original)
     assert pack(folder) == [], "an equal file is removed, since it is packed"

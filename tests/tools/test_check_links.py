@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.check_links import anchors, broken
+from tools.check_links import anchors, find_problems
 
 
 def test_anchors_are_those_of_github() -> None:
@@ -19,7 +19,7 @@ def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         "[a](other.md) [b](other.md#known) [c](#here) [d](https://example.org/x) `[e](code.md)`\n\n# Here\n\n"
         "[f](missing.md) [g](other.md#unknown) @MISSING@\n\n```\n[h](fenced.md)\n```\n"
     )
-    assert list(broken(page)) == [
+    assert list(find_problems(page)) == [
         "placeholder @MISSING@",
         "missing.md",
         "other.md#unknown: there is no heading #unknown",

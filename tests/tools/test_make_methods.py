@@ -35,7 +35,7 @@ def test_compared_means_an_arm_that_has_run_and_its_parts() -> None:
 
 `rex` in a sentence, and | `uba` | within a row.
 """
-    assert make_methods.compared(load_registry(), table) == ["muon-wsd", "optimizer:muon", "schedule:wsd"]
+    assert make_methods.compared_methods(load_registry(), table) == ["muon-wsd", "optimizer:muon", "schedule:wsd"]
 
 
 def test_every_first_party_method_cites_a_paper_or_is_folklore() -> None:
