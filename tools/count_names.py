@@ -12,7 +12,7 @@ noun        the name's head noun is in NOUNS, and the return type is one that su
 The head noun is the last word before a preposition: `dtype` in `default_dtype_of_device`. Double-underscore methods and
 overloads are not counted. A local name (a parameter or a variable of a function) says nothing when it is in FILLERS.
 
-usage: python tools/count_names.py [--rest] [folder …]        (exit code 1 below the goals)
+usage: python -m tools.count_names [--rest] [folder …]        (exit code 1 below the goals)
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
     if good >= NAMES_GOAL and bad <= FILLERS_GOAL:
         return 0
     if not rest:
-        print("python tools/count_names.py --rest lists them", file=sys.stderr)
+        print("python -m tools.count_names --rest lists them", file=sys.stderr)
     return 1
 
 
