@@ -88,7 +88,7 @@ def find_problems(what: str, fix: str | None) -> list[str]:
 
 
 class ErrorRecorder:
-    """Records the errors that the code of the repository constructs, from `install` on; those of tests are not."""
+    """Records the errors that the code of the repository constructs after `install`, except those of tests."""
 
     def __init__(self) -> None:
         self.errors: list[RecordedError] = []

@@ -94,7 +94,7 @@ FILLERS = _words(
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """A function's name, where it stands, and the rule by which it says what the function does; "" where none does."""
+    """A function's name, its place, and the rule that accepts it; "" where none does."""
 
     name: str
     place: str
@@ -274,7 +274,7 @@ def local_bindings(tree: ast.Module, file: str) -> Iterator[Local]:
 
 
 def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """The nodes of a function, less those of functions and classes inside it (lambdas and comprehensions count)."""
+    """The nodes of a function without the functions and classes inside it; lambdas and comprehensions are included."""
     waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
     while waiting:
         node = waiting.pop()

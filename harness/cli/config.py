@@ -22,7 +22,7 @@ KEYS = {
     "runs": ("run", "leaderboard", "best", "compare", "diff", "report"),
     "results": ("leaderboard", "best", "compare", "diff", "report"),
 }
-#: Keys whose value is a whole number; that of the others is text.
+#: Keys whose value is a whole number; the values of the others are text.
 _NUMBERS = frozenset({"studies", "seed", "threads"})
 
 

@@ -1,4 +1,4 @@
-"""The curve of a schedule: that of a submission, or a schedule by itself, with the hyperparameters of the request."""
+"""The curve of a schedule, of a submission or by itself, with the hyperparameters that were requested."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """The batch sizes of a workload; without a workload any, with that of the space as the default."""
+    """The batch sizes of a workload; without a workload any, and the default is the space's."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE

@@ -61,7 +61,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
         summary: one line.
         space: its hyperparameters; the names are the callable's keyword arguments.
         checks: relations that must hold, such as `"beta1 < 1"` or `"warmup + decay <= horizon"`.
-        needs: what it needs of workload and ruleset (see `NEEDS`), beside what its kind implies.
+        needs: what it needs of workload and ruleset (see `NEEDS`), in addition to what its kind implies.
         excludes: kinds of parts that it cannot be combined with.
         aliases: other names that a user may give; compositions and records have `name`.
         sources: papers.
@@ -99,10 +99,10 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
         load: import path of a `Recipe` or of a class that implements `Submission`, `package.module:Name`; None when the
             submission consists of its `parts`.
         parts: `kind:name` of the parts it is composed of.
-        needs: what it needs of workload and ruleset, beside what its parts need.
+        needs: what it needs of workload and ruleset, in addition to what its parts need.
         space: its hyperparameters; a domain here replaces one of the same name in its parts.
         points: settings to try, in this order, instead of points drawn from its space.
-        checks: relations that must hold, beside those of its parts.
+        checks: relations that must hold, in addition to those of its parts.
         model_options: options of the model that it requests; the workload must offer them.
         sources: papers.
         tags: words to filter by.

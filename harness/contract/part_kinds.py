@@ -16,7 +16,7 @@ class PartKind(Data, frozen=True, kw_only=True):
         name: how a plugin names the kind; also the field of `Recipe` that a part of this kind fills.
         title: the heading over its parts in the documents.
         purpose: what a part of this kind decides, one line.
-        called_with: what the part is called with, beside its hyperparameters.
+        called_with: the arguments of the part, in addition to its hyperparameters.
         returns: what it returns.
         implied_needs: needs that every part of this kind has, declared or not (see `harness.contract.entries.NEEDS`).
         required: whether a submission that consists of parts alone must have one.

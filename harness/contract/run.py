@@ -206,11 +206,11 @@ class Job(Data, frozen=True, kw_only=True):
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):
-    """How to execute trials: what `bench run` passes to an executor beside the trials.
+    """How to execute trials: what `bench run` passes to an executor in addition to the trials.
 
     Args:
-        force: start every trial anew; earlier runs are moved to `superseded/`.
-        retry_failed: start anew the trials that crashed, were rejected or ran out of memory or time.
+        force: run every trial again from the start; earlier runs are moved to `superseded/`.
+        retry_failed: run again the trials that crashed, were rejected or ran out of memory or time.
         jobs: trials at once; as many as fit when None.
         in_process: run trials in this process, for a debugger.
         options: options of the executor, such as the address of a cluster.

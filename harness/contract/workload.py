@@ -144,7 +144,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """`name@version`, as it stands in records and tables."""
+        """`name@version`, as records and tables name it."""
         return f"{self.name}@{self.version}"
 
 

@@ -108,7 +108,7 @@ def read_plugin(value: str, title: str) -> PluginContents:
 
 
 def register(plugin: Any, title: str) -> pluggy.PluginManager:
-    """Register a plugin with a plugin manager of its own, which checks its hooks.
+    """Register a plugin with a new plugin manager, which checks its hooks.
 
     Raises:
         PluginError: a hook that does not exist, or one with arguments that it does not have.

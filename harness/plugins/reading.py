@@ -41,7 +41,7 @@ def time_limit() -> float:
 
 
 def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
-    """Read each request in a process of its own, several at once; a failure there becomes `PluginContents.error`.
+    """Read each request in a separate process, several at once; a failure there becomes `PluginContents.error`.
 
     Args:
         limit: seconds per process.

@@ -66,9 +66,9 @@ def _read(request: ReadRequest, files: Sequence[Path]) -> PluginContents:
 
 
 def _explain_sibling(error: str, path: Path) -> str | None:
-    """Why `import helper` fails where helper.py lies beside the file: only the file itself would be in the record."""
+    """Why `import helper` fails although helper.py is in the same folder: a record covers only the file itself."""
     _, missing, text = error.partition("ModuleNotFoundError: No module named '")
     module = text.partition("'")[0]
     if missing and path.with_name(f"{module}.py").exists():
-        return f"{module}.py beside it is not imported: put all into one file, or package them"
+        return f"{module}.py in the same folder is not imported: put all into one file, or package them"
     return None

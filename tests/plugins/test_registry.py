@@ -604,7 +604,7 @@ def test_a_workload_in_a_file(site: Site, tmp_path: Path) -> None:
         ("x = 1", ":x", "x is not a submission (expected a Recipe, "),
         (f"class A:\n    needs = {{'magic'}}\n{STEP}", "", "unknown needs 'magic': known are"),
         (f"class A:\n    checks = 'lr < 1'\n{STEP}", "", "Expected `array`, got `str` - at `$.checks`"),
-        ("import beside", "", "beside.py beside it is not imported"),
+        ("import beside", "", "beside.py in the same folder is not imported"),
     ],
 )
 def test_a_file_that_is_wrong_is_one_line_with_its_name(
