@@ -126,8 +126,8 @@ def write_error(path: Path, error: OSError) -> StoreError:
     return StoreError(f"cannot write {path}: {error.strerror or error}", fix=write_fix(path, error, "--runs"))
 
 
-def write_fix(path: Path, error: OSError, setting: str) -> str | None:
-    """What a user can do about a failed write; None where nothing general helps.
+def write_fix(path: Path, error: OSError, setting: str) -> str:
+    """What a user can do about a failed write.
 
     Args:
         setting: the option or variable that names the folder.
@@ -140,4 +140,4 @@ def write_fix(path: Path, error: OSError, setting: str) -> str | None:
         errno.EACCES: permission,
         errno.EPERM: permission,
     }
-    return fixes.get(error.errno or 0)
+    return fixes.get(error.errno or 0, f"check that {path.parent} is a folder, or choose another one with {setting}")
