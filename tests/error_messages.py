@@ -75,8 +75,10 @@ def find_problems(what: str, fix: str | None) -> list[str]:
         for pattern, better in PRIVATE_WORDS.items():
             if match := re.search(pattern, text):
                 problems.append(f"{part} has {match[0]!r}: write {better!r}")
-    if len(what) > MAX_LENGTH:
-        problems.append(f"what has {len(what)} characters, more than {MAX_LENGTH}")
+    # Without the folders of paths, whose length is not the message's.
+    length = len(re.sub(r"(?<![\w/])(/[\w.+-]+)+/", "/", what))
+    if length > MAX_LENGTH:
+        problems.append(f"what has {length} characters, more than {MAX_LENGTH}")
     if len(what.split()) < 3:
         problems.append("what must name the thing that was asked for, and say what is wrong with it")
     if not fix:
@@ -88,7 +90,7 @@ def find_problems(what: str, fix: str | None) -> list[str]:
 
 
 class ErrorRecorder:
-    """Records the errors that the code of the repository constructs, from `install` on; those of tests are not."""
+    """Records the errors that the code of the repository constructs after `install`, except those of tests."""
 
     def __init__(self) -> None:
         self.errors: list[RecordedError] = []

@@ -27,7 +27,7 @@ WITHOUT_FIX = {
     "Interrupted": "the user stopped the command; there is nothing to repair",
     "DownloadError": "caught where the next place is tried; the error that a user reads is constructed there",
     "UnreachableError": "as DownloadError",
-    "OtherFileError": "as DownloadError",
+    "WrongFileError": "as DownloadError",
 }
 SITES = list(find_raise_sites(ROOT / "harness"))
 #: The share of these places that a run of the whole suite reaches, at least.

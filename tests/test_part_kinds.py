@@ -54,7 +54,7 @@ def test_implied_needs_are_needs() -> None:
 
 @pytest.mark.parametrize("part", load_registry().parts(), ids=lambda part: part.id)
 def test_a_shipped_part_declares_what_its_kind_implies(part: PartEntry) -> None:
-    """So that the table changes no run id: the needs of a submission stand in it."""
+    """So that the table changes no run id, which depends on the needs of a submission."""
     assert part.all_needs == part.needs
 
 

@@ -12,7 +12,7 @@ noun        the name's head noun is in NOUNS, and the return type is allowed for
 The head noun is the last word before a preposition: `dtype` in `default_dtype_of_device`. Double-underscore methods and
 overloads are not counted. A parameter or variable of a function is not descriptive if its name is in FILLERS.
 
-usage: python tools/count_names.py [--rest] [folder …]        (exit code 1 below the goals)
+usage: python -m tools.count_names [--rest] [folder …]        (exit code 1 below the goals)
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
     if descriptive >= NAMES_GOAL and filler <= FILLERS_GOAL:
         return 0
     if not rest:
-        print("run python tools/count_names.py --rest to list the names", file=sys.stderr)
+        print("run python -m tools.count_names --rest to list the names", file=sys.stderr)
     return 1
 
 

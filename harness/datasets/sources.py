@@ -114,7 +114,8 @@ class FolderSource:
         rest = {1: "", 2: " (1 other file of this name was also refused)"}.get(
             len(problems), f" ({len(problems) - 1} other files of this name were also refused)"
         )
-        fix = _ACCEPT if any(installer.would_accept(file, path, digests[path]) for path in candidates) else None
+        acceptable = any(installer.would_accept(file, path, digests[path]) for path in candidates)
+        fix = _ACCEPT if acceptable else "name a folder with the published files"
         raise DataError(f"dataset {self._entry.name}: {problems[0]}{rest}", fix=fix)
 
     def _hash(self, path: Path, file: DatasetFile, installer: Installer) -> str:
@@ -267,7 +268,7 @@ def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, installer: I
     except KeyError:
         raise DownloadError(f"{origin} does not contain {file.member}") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise DownloadError(f"{origin} is a damaged archive: {error}") from None
+        raise DownloadError(f"{origin} is a damaged archive: {' '.join(str(error).split())}") from None
     return installer.install(file, part, digest, f"{origin}:{file.member}")
 
 

@@ -129,8 +129,8 @@ def write_error(path: Path, error: OSError) -> StoreError:
     return StoreError(f"cannot write {path}: {error.strerror or error}", fix=write_fix(path, error, "--runs"))
 
 
-def write_fix(path: Path, error: OSError, setting: str) -> str | None:
-    """Return what a user can do about a failed write, or None for other causes than space and permissions.
+def write_fix(path: Path, error: OSError, setting: str) -> str:
+    """Return what a user can do about a failed write.
 
     Args:
         path: the file that could not be written.
@@ -145,4 +145,4 @@ def write_fix(path: Path, error: OSError, setting: str) -> str | None:
         errno.EACCES: permission,
         errno.EPERM: permission,
     }
-    return fixes.get(error.errno or 0)
+    return fixes.get(error.errno or 0, f"check that {path.parent} is a folder, or choose another one with {setting}")

@@ -92,8 +92,8 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
 
     A claim `better` fails if the arm is significantly worse, or if the whole interval is at or above 1 − `min_effect`.
     Otherwise it holds if the arm is significantly better. A claim `not worse` holds if the whole interval is at or
-    below 1 + `min_effect` or the arm is significantly better, and fails if the arm is significantly worse. Intervals are
-    ignored if both arms missed on a seed, since such pairs make them too narrow.
+    below 1 + `min_effect` or the arm is significantly better, and fails if the arm is significantly worse. Intervals
+    are ignored if both arms missed on a seed, since such pairs make them too narrow.
     """
     if not difference.n:
         return "not tried"

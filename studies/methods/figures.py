@@ -184,8 +184,8 @@ def choose_settings(tuning: Sequence[RunFigures]) -> Mapping[Measure, RunFigures
     """Return the tuning run of the best setting by each measure; empty without runs.
 
     The best setting by `target` has the fewest examples to the target and, among equals (for example if all missed),
-    the lowest loss. The best setting by `loss` has the lowest loss and, among equals, the fewest examples. Remaining ties
-    are broken by the index of the trial.
+    the lowest loss. The best setting by `loss` has the lowest loss and, among equals, the fewest examples. Remaining
+    ties are broken by the index of the trial.
     """
     if not tuning:
         return {}

@@ -235,7 +235,7 @@ def test_a_schedule_in_a_file_is_drawn(show: Any, tmp_path: Path) -> None:
     assert factors(show("./mine.py:Half", "--json", "--at", "0,500")) == [0.5, 0.0]
     result = show("./mine.py:Bad", "--at", "7")
     assert result.code == 3
-    assert "fails at update 0" in result.err
+    assert "raises at update 0" in result.err
     assert "no such rate" in result.err
     assert "Traceback" not in result.err
     assert result.out == ""

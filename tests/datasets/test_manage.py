@@ -474,11 +474,11 @@ def test_the_wrong_format_is_never_accepted(home: Path, tmp_path: Path) -> None:
     for entry in (dataset(), dataset(known=False)):
         with pytest.raises(DataError) as caught:
             manage.import_folder(entry, mine, accept_checksum=True)
-        assert str(caught.value) == f"dataset toy: {path}: it is of the wrong format"
+        assert caught.value.what == f"dataset toy: {path}: it is of the wrong format"
         with pytest.raises(DataError, match="it is of the wrong format") as caught:
             manage.import_folder(entry, mine)
         # What would be refused with it is not offered.
-        assert caught.value.fix is None
+        assert caught.value.fix == "name a folder with the published files"
         assert str(caught.value).count(str(path)) == 1
     assert manage.missing_names(dataset()) == ["a.bin"]
 

@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import ast
 import doctest
-import importlib.util
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "tools" / "count_names.py"
+from tools import count_names
 
 
-@pytest.fixture(scope="module")
-def count_names() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("count_names", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def test_its_examples_hold(count_names: ModuleType) -> None:
+def test_its_examples_hold() -> None:
     result = doctest.testmod(count_names)
     assert result.attempted >= 4
     assert result.failed == 0
@@ -55,17 +39,17 @@ def test_its_examples_hold(count_names: ModuleType) -> None:
         ("class Run:\n    @classmethod\n    def of(cls) -> str: ...", ""),
     ],
 )
-def test_a_name_is_accepted_by_a_rule(count_names: ModuleType, source: str, rule: str) -> None:
+def test_a_name_is_accepted_by_a_rule(source: str, rule: str) -> None:
     (name,) = count_names.function_names(ast.parse(source), "m.py")
     assert name.rule == rule
 
 
-def test_dunder_methods_and_overloads_are_not_counted(count_names: ModuleType) -> None:
+def test_dunder_methods_and_overloads_are_not_counted() -> None:
     source = "class A:\n    def __len__(self) -> int: ...\n@overload\ndef odd(a: int) -> int: ..."
     assert list(count_names.function_names(ast.parse(source), "m.py")) == []
 
 
-def test_local_names_are_counted_once_per_function(count_names: ModuleType) -> None:
+def test_local_names_are_counted_once_per_function() -> None:
     source = """
 found = 1
 def f(given, *, limit):
@@ -79,7 +63,7 @@ def f(given, *, limit):
     assert sorted(names) == sorted((name, name in fillers) for name in {*fillers, "limit", "size"})
 
 
-def test_it_fails_below_the_goals(count_names: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_fails_below_the_goals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "good.py").write_text("def load(path):\n    return path\n")
     assert count_names.main([str(tmp_path)]) == 0
     (tmp_path / "bad.py").write_text("def found(given):\n    return given\n")
