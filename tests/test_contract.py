@@ -132,6 +132,7 @@ class TestWorkload:
         assert workload.loss(model, batch).item() == pytest.approx(each.mean().item(), rel=1e-5)
         assert workload.outputs(model, batch).shape[0] == n
 
+    @pytest.mark.slow
     def test_evaluation_is_pure_and_splits_differ(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
         entry, workload, _ = made
         model = workload.build_model(0).eval()
@@ -169,6 +170,7 @@ def thawed() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("thawed")
 @pytest.mark.parametrize(("submission", "workload"), PAIRS, ids=[f"{s.name}-{w.name}" for s, w in PAIRS])
 class TestPair:

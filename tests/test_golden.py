@@ -42,6 +42,7 @@ def _real_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
 def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: Path) -> None:
     absent = [need for need in workload.needs_data if local.missing_names(REGISTRY.dataset(need.partition("/")[0]))]

@@ -78,6 +78,7 @@ def test_when_the_time_is_up_the_rest_is_said_to_be_left_out(tmp_path: Path) -> 
     assert "left out: the time was up" in said
 
 
+@pytest.mark.slow
 def test_operations_per_token_are_those_of_the_formula(gpu: Any) -> None:
     """Of the 124M model by hand: 6·123,590,400 + 6·12·768·1024."""
     from workloads.lm.web import Lm124m
@@ -123,6 +124,7 @@ def test_clocks_are_read_once_a_second_at_most(gpu: Any, monkeypatch: pytest.Mon
     assert session.hardware == "1xH200"
 
 
+@pytest.mark.slow
 def test_without_a_gpu_only_the_toy_size_runs() -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--device", "cpu"],

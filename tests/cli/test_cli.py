@@ -99,6 +99,7 @@ def test_run_leaderboard_and_again(bench: Bench, tmp_path: Path) -> None:
     assert "1 left out (smoke: never ranked)" in board.out
 
 
+@pytest.mark.slow
 def test_the_leaderboard_reads_runs_and_results(bench: Bench, tmp_path: Path) -> None:
     assert bench("run", "-s", "replay", "-w", "continual-digits", "--studies", "2").code == 0
     board = bench("leaderboard", "--json")
@@ -234,6 +235,7 @@ def test_the_environment_is_between_flag_and_file(
     assert any(line.split() == ["seed", "8", "environment"] for line in shown.out.splitlines())
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_exit_code_1_and_a_path(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "import torch\nfrom harness.api import Recipe\n"
@@ -248,6 +250,7 @@ def test_a_failed_trial_is_exit_code_1_and_a_path(bench: Bench, tmp_path: Path) 
     assert record.reason == "ValueError: no good (bad.py:4)"
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_and_left_out(bench: Bench, tmp_path: Path) -> None:
     bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
     (path,) = (tmp_path / "runs").glob("*/record.json")
@@ -334,6 +337,7 @@ def test_the_project_file_wants_the_right_types(bench: Bench, tmp_path: Path) ->
         assert "bench.yaml" in result.err
 
 
+@pytest.mark.slow
 def test_a_trial_that_dies_at_once_has_its_name_and_number(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text(
         "from harness.api import Recipe\ndef optimizer(parameters):\n    raise ValueError('no')\n"
@@ -345,6 +349,7 @@ def test_a_trial_that_dies_at_once_has_its_name_and_number(bench: Bench, tmp_pat
     assert "worker.log" in result.out
 
 
+@pytest.mark.slow
 def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) -> None:
     source = (FIXTURES / "my_optimizer.py").read_text()
     for text in (source, source + "\n# edited\n"):
@@ -357,6 +362,7 @@ def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) 
     assert bench("compare", name, name).code == 0
 
 
+@pytest.mark.slow
 def test_colour_may_be_forced_but_never_cursor_movement(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     result = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
@@ -371,6 +377,7 @@ def test_the_nearest_name_is_named(bench: Bench, arguments: list[str], word: str
     assert word in result.err
 
 
+@pytest.mark.slow
 def test_show_describes_a_workload_file(bench: Bench) -> None:
     result = bench("show", str(FIXTURES.parent / "micro.py") + ":Micro")
     assert result.code == 0, result.err

@@ -148,6 +148,7 @@ def test_in_process_takes_one_trial(bench: Bench) -> None:
     assert "--in-process runs one trial, and these are 2" in err
 
 
+@pytest.mark.slow
 def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -> None:
     command = ("run", "-s", "wsd", "-w", "continual-digits", "--smoke", "--runs", "r")
     assert bench(*command)[0] == 0

@@ -83,6 +83,7 @@ def test_a_damaged_record_is_no_finished_trial(tmp_path: Path) -> None:
     assert outcomes_in(tmp_path) == whole
 
 
+@pytest.mark.slow
 def test_failed_trials_are_retried_when_asked_and_only_then(tmp_path: Path) -> None:
     crash = with_hparams(stub_specs(1)[0], dies_at=0)
     specs = [crash, *stub_specs(1, evaluations=2)]
@@ -142,6 +143,7 @@ def _pretend(machine: Machine, spec: RunSpec) -> Any:
 _take = Machine.allocate
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(("machine", "jobs", "most"), [(2, None, 2), (2, 1, 1), (1, 4, 1)])
 def test_as_many_run_at_once_as_fit_and_are_asked_for(
@@ -335,6 +337,7 @@ for outcome in execute(specs, Path(sys.argv[2]), Plain(len(specs)), ExecutionOpt
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_given_again_the_records_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
     """SIGKILL to the supervisor and to workers, at seeded moments."""
     specs = stub_specs(8, evaluations=6, pause=0.04)

@@ -104,6 +104,7 @@ def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **opt
     return list(execute(specs, runs, watcher or Remember(), ExecutionOptions(options=options)))
 
 
+@pytest.mark.slow
 def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(
     nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
@@ -117,6 +118,7 @@ def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(
     assert [outcome.kept for outcome in run(specs, tmp_path / "runs")] == [True] * 4
 
 
+@pytest.mark.slow
 def test_a_dead_nodes_trials_go_on_elsewhere_where_storage_is_shared(
     cluster: Any, nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_dead_nodes_trials_go_on_elsewhere_where_storage_is_shared(
     assert any(0 < resumed < 40 for resumed in watcher.resumed), "from its checkpoint"
 
 
+@pytest.mark.slow
 def test_a_dead_nodes_trials_start_over_where_storage_is_not_shared(
     cluster: Any, nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
@@ -143,6 +146,7 @@ def test_a_dead_nodes_trials_start_over_where_storage_is_not_shared(
         assert left == {"record.json", "worker.log", "lock"}
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_lost_three_times_without_progress_has_crashed(nodes: list[Any], tmp_path: Path) -> None:
     spec = with_hparams(stub_specs(1)[0], kills_supervisor_at=0)
     watcher = Remember()
@@ -155,6 +159,7 @@ def test_a_trial_that_is_lost_three_times_without_progress_has_crashed(nodes: li
     assert record.status == "crashed"
 
 
+@pytest.mark.slow
 def test_being_stopped_leaves_a_record_of_each_trial_that_ran(nodes: list[Any], tmp_path: Path) -> None:
     specs = stub_specs(3, evaluations=500, pause=0.1)
     watcher = Remember()
@@ -176,6 +181,7 @@ def test_being_stopped_leaves_a_record_of_each_trial_that_ran(nodes: list[Any], 
     assert {record.reason for record in began} == {"stopped by the user"}
 
 
+@pytest.mark.slow
 def test_a_node_of_another_hardware_class_runs_nothing(nodes: list[Any], tmp_path: Path) -> None:
     spec = msgspec.structs.replace(stub_specs(1)[0], hardware="cpu-abacus-1t")
     with pytest.raises(UsageError, match="planned for cpu-abacus-1t"):

@@ -42,6 +42,7 @@ def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **opt
     return list(execute(specs, runs, watcher or Remember(), execution))
 
 
+@pytest.mark.slow
 def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(tmp_path: Path) -> None:
     specs = stub_specs(3, evaluations=2)
     watcher = Remember()
@@ -69,6 +70,7 @@ class Signals(Remember):
             os.kill(int(holder), self._sent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGUSR2, signal.SIGKILL], ids=["preempted", "killed"])
 def test_a_job_that_is_preempted_or_dies_goes_on_from_its_checkpoint(sent: signal.Signals, tmp_path: Path) -> None:
     specs = stub_specs(1, evaluations=12, pause=0.2)
@@ -82,6 +84,7 @@ def test_a_job_that_is_preempted_or_dies_goes_on_from_its_checkpoint(sent: signa
     assert outcomes_in(tmp_path / "runs") == outcomes_in(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_being_stopped_ends_the_jobs_and_leaves_records(tmp_path: Path) -> None:
     watcher = Remember()
 

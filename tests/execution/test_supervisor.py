@@ -43,6 +43,7 @@ def test_a_worker_gives_what_this_process_gives(tmp_path: Path) -> None:
     assert outcome(run_worker(spec, tmp_path / "worker")) == outcome(run_here(spec, tmp_path / "here"))
 
 
+@pytest.mark.slow
 def test_a_finished_run_leaves_no_checkpoint(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"))
     run_worker(spec, tmp_path)
@@ -50,6 +51,7 @@ def test_a_finished_run_leaves_no_checkpoint(tmp_path: Path) -> None:
     assert names == {"record.json", "final.safetensors", "worker.log", "lock"}
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_and_force_sets_them_aside(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)
     first = run_worker(spec, tmp_path)
@@ -63,6 +65,7 @@ def test_finished_runs_are_kept_and_force_sets_them_aside(tmp_path: Path) -> Non
     assert [records.read_record(p) for p in (tmp_path / "superseded").rglob("record.json")] == [first]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_three_times_without_progress_has_crashed(tmp_path: Path) -> None:
     spec = spec_of(entry("KillsItself"))
     statuses = [run_worker(spec, tmp_path).status for _ in range(3)]
@@ -72,12 +75,14 @@ def test_a_worker_killed_three_times_without_progress_has_crashed(tmp_path: Path
     assert "SIGKILL" in record.reason
 
 
+@pytest.mark.slow
 def test_a_worker_that_exits_has_crashed(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("Exits")), tmp_path)
     assert record.status == "crashed"
     assert "7" in record.reason
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = msgspec.structs.replace(micro.FACTS.budget, seconds={"default": 1e-3})
     spec = spec_of(entry("Hangs"), facts={"budget": budget})
@@ -87,12 +92,14 @@ def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.Monke
     assert "no event from the worker" in record.reason
 
 
+@pytest.mark.slow
 def test_patched_time_functions_change_nothing(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("SlowClock"), smoke=True), tmp_path)
     assert record.status == "exhausted", record.reason
     assert record.counters.seconds > 0
 
 
+@pytest.mark.slow
 def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("ReachesIntoTheClock")), tmp_path)
     assert record.status == "rejected"
@@ -129,6 +136,7 @@ def test_news_that_came_late_is_no_disagreement(
     assert (clock.find_disagreement() == "") is believed
 
 
+@pytest.mark.slow
 def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     whole = run_here(spec, tmp_path / "whole")
@@ -145,6 +153,7 @@ def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     assert watcher.resumed == [3], "the checkpoint before holds one evaluation fewer"
 
 
+@pytest.mark.slow
 def test_without_any_whole_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     runs = tmp_path / "runs"
@@ -184,6 +193,7 @@ def test_a_damaged_checkpoint_says_what_follows(saved: int, then: str, left: Any
     assert state == left
 
 
+@pytest.mark.slow
 def test_a_corrupt_record_is_put_aside_and_the_trial_goes_on(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)
     first = run_worker(spec, tmp_path)
@@ -208,6 +218,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
         run_worker(spec_of(entry("Base"), smoke=True), tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the checkpoint does not fit, and nothing written is lost."""
     spec = spec_of(entry("Noisy"))
@@ -230,6 +241,7 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> Non
     assert outcome(run_worker(spec, tmp_path / "runs")) == outcome(run_here(spec, tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
     job = tmp_path / "spec.json"
@@ -248,6 +260,7 @@ def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Pat
     assert record.status == "interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
@@ -275,6 +288,7 @@ class Dawdles(Remember):
         time.sleep(0.15)
 
 
+@pytest.mark.slow
 def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
     watcher = Dawdles()
     record = run_worker(spec_of(entry("Slow")), tmp_path, watcher)
@@ -282,6 +296,7 @@ def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
     assert len(watcher.points) == len(record.points)
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
     job = tmp_path / "spec.json"
@@ -297,6 +312,7 @@ def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path
     assert out.split()[0] in ("reached", "exhausted")
 
 
+@pytest.mark.slow
 def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     runs = tmp_path / "runs"
@@ -320,6 +336,7 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     assert not (folder.path / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Path) -> None:
     """The first was killed on its way, so that the trial had stood once."""
     spec = spec_of(entry("Noisy"))
@@ -359,6 +376,7 @@ def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> Non
     assert trial.record().status == "crashed"
 
 
+@pytest.mark.slow
 def test_a_worker_imports_nothing_from_the_folder_it_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another checkout there would run under this one's name, and a stray module of Python's own break every trial."""
     here = tmp_path / "somewhere"
@@ -381,6 +399,7 @@ def test_an_edit_after_planning_is_not_run_under_the_earlier_hash(tmp_path: Path
     assert "was edited after its trials had been planned" in record.reason
 
 
+@pytest.mark.slow
 def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:
     source = tmp_path / "needs_a_file.py"
     source.write_text("open('no-such-file')\nfrom tests.submissions_for_tests import Base\n")
@@ -389,6 +408,7 @@ def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:
     assert "no-such-file" in record.reason
 
 
+@pytest.mark.slow
 def test_a_killed_writers_litter_is_cleared(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)
     folder = folder_of(spec, tmp_path)

@@ -50,11 +50,13 @@ def test_published_scores_from_the_table(table: dict[str, dict[str, float]]) -> 
     assert four_digits(rules.score_table(table).scores) == PUBLISHED
 
 
+@pytest.mark.slow
 def test_published_scores_from_the_logs(from_logs: rules.AlgoPerfScores) -> None:
     assert four_digits(from_logs.scores) == PUBLISHED
     assert list(from_logs.scores) == list(PUBLISHED)
 
 
+@pytest.mark.slow
 def test_files_give_what_the_defaults_give(
     algoperf: Path, algoperf_logs: Path, from_logs: rules.AlgoPerfScores
 ) -> None:
@@ -70,6 +72,7 @@ def test_files_give_what_the_defaults_give(
     assert set(rules.read_held_out(algoperf / "v05_held_out_workloads.json")) == set(HELD_OUT_WORKLOADS)
 
 
+@pytest.mark.slow
 def test_times_from_the_logs_are_those_of_the_table(
     table: dict[str, dict[str, float]], from_logs: rules.AlgoPerfScores
 ) -> None:
@@ -80,6 +83,7 @@ def test_times_from_the_logs_are_those_of_the_table(
             assert (seconds or INF) == pytest.approx(published, rel=1e-3), (submission, workload)
 
 
+@pytest.mark.slow
 def test_hits_are_those_of_the_trials_table(algoperf: Path, algoperf_logs: Path) -> None:
     import csv
 
@@ -118,6 +122,7 @@ def test_a_missing_workload_is_a_miss_and_not_left_out(table: dict[str, dict[str
     assert over_present > PUBLISHED["caspr_adaptive"] + 0.01
 
 
+@pytest.mark.slow
 def test_exact_integral_is_close_and_not_equal(from_logs: rules.AlgoPerfScores) -> None:
     gaps = [abs(p.score - p.exact) for p in from_logs.profiles.values()]
     assert 0 < max(gaps) < 0.005
@@ -140,6 +145,7 @@ def test_dropping_an_also_ran_swaps_the_first_two_by_profile_score_only(table: d
     assert [str(s) for s in full.anchored.left_out] == ["imagenet_resnet: the reference missed it"]
 
 
+@pytest.mark.slow
 def test_ties_are_shown(from_logs: rules.AlgoPerfScores) -> None:
     ties = from_logs.ties
     assert ties is not None
@@ -155,6 +161,7 @@ def test_ties_are_shown(from_logs: rules.AlgoPerfScores) -> None:
     assert from_logs.ranges["schedule_free_adamw"][1] > from_logs.ranges["shampoo_submission"][0]
 
 
+@pytest.mark.slow
 def test_json_is_plain(from_logs: rules.AlgoPerfScores) -> None:
     plain = json.loads(json.dumps(from_logs.to_json(), allow_nan=False))
     assert plain["schema"] == rules.SCHEMA
@@ -163,6 +170,7 @@ def test_json_is_plain(from_logs: rules.AlgoPerfScores) -> None:
     assert plain["time_to_target"]["baseline"]["fastmri"] == pytest.approx(2030.4, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_dirt_is_named(from_logs: rules.AlgoPerfScores) -> None:
     said = [str(s) for s in from_logs.skipped]
     assert "schedule_free_adamw/study_0/trial_1: stray folder: not <workload>_<jax|pytorch>" in said
@@ -171,6 +179,7 @@ def test_the_dirt_is_named(from_logs: rules.AlgoPerfScores) -> None:
     assert "lawa_ema/librispeech_deepspeech: 3 of 5 studies; the median is over these studies" in said
 
 
+@pytest.mark.slow
 def test_fast_enough(algoperf_logs: Path) -> None:
     import scipy.stats  # noqa: F401  third-party imports are not counted
 

@@ -11,6 +11,7 @@ from harness.scoring.anchored_spread import anchored_spread
 from harness.scoring.scores import anchored_term
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workloads", [1, 3, 8])
 @pytest.mark.parametrize("studies", [6, 8, 13, 30])
 def test_the_interval_covers_the_true_score(studies: int, workloads: int) -> None:

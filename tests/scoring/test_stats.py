@@ -186,6 +186,7 @@ def test_intervals_cover_with_misses() -> None:
     assert covered >= 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", [SimulatedTable(), SimulatedTable(noise="heavy tails"), SimulatedTable(misses=0.1)], ids=str
 )
@@ -196,6 +197,7 @@ def test_a_against_a(setting: SimulatedTable) -> None:
     assert false_ranks(setting, 8, 400) <= 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.01, 0.03, 0.05])
 def test_three_percent_is_found_at_the_n_that_is_said(scale: float) -> None:
     pairs, found = power(SimulatedTable(scale=scale), 300)
@@ -203,6 +205,7 @@ def test_three_percent_is_found_at_the_n_that_is_said(scale: float) -> None:
     assert pairs < 120
 
 
+@pytest.mark.slow
 def test_three_percent_is_found_despite_tails_and_misses() -> None:
     for setting in (SimulatedTable(noise="heavy tails"), SimulatedTable(misses=0.05)):
         assert power(setting, 400)[1] >= 0.77

@@ -123,6 +123,7 @@ def test_tuning_seeds_make_no_claim() -> None:
     assert fixed_stop.claims([run([0.5], study=k, purpose="tuning") for k in range(8)]) == []
 
 
+@pytest.mark.slow
 def test_false_claims_are_rare() -> None:
     rng = random.Random(1)
     values = [[rng.gauss(1.0, 0.1) for _ in range(8)] for _ in range(4000)]

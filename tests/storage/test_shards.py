@@ -70,6 +70,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     content=st.dictionaries(st.sampled_from(["file", "text", "b"]) | st.text(), _JSON, max_size=4),
     named_by_id=st.booleans(),
@@ -402,6 +403,7 @@ print("steps", step)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["pack", "unpack"])
 def test_killed_at_any_step_nothing_is_lost_and_the_next_call_completes(
     folder: Path, tmp_path: Path, command: str
@@ -491,6 +493,7 @@ def test_the_repositorys_records_are_those_that_were_packed() -> None:
     assert digest == "1b73bd963abb450acf28a100ae0bd6e80f395df518a97d90c5af0e4dc56d9fc5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["results", "calibration/runs"])
 def test_the_repositorys_records_are_whole(name: str) -> None:
     assert verify(ROOT / name) == []

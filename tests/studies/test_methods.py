@@ -99,6 +99,7 @@ def test_a_name_that_is_not_in_the_study_is_refused(capsys: pytest.CaptureFixtur
     assert "did you mean 'wsd'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_all_arms_try_as_many_settings_on_one_seed_and_meet_on_fresh_ones() -> None:
     for stage in DESIGN.stages:
         if stage.settings == "defaults":
@@ -164,6 +165,7 @@ def test_the_plan_says_what_it_costs_and_runs_nothing(tmp_path: Path, capsys: py
     assert not runs.exists()
 
 
+@pytest.mark.slow
 def test_where_all_has_run_the_plan_says_that_nothing_is_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +247,7 @@ def test_stored_figures_outlive_a_change_of_source_and_records_do_not() -> None:
     assert (recorded.find(spec), recorded.find(changed)) == (run, None)
 
 
+@pytest.mark.slow
 def test_a_smoke_run_leaves_records_that_continue_and_stand_in_no_table(tmp_path: Path) -> None:
     """Three learning rates, then one fresh seed; the study stops between two trials and goes on."""
     runs = tmp_path / "runs"
@@ -326,6 +329,7 @@ def test_a_difference_is_found_and_an_equality_is_not() -> None:
     assert by_claim["d2z", "adamw-cosine", "loss", False] == "holds", "it is no worse"
 
 
+@pytest.mark.slow
 def test_one_workload_alone_is_judged_by_its_own_seeds() -> None:
     """An arm that is ahead on one and behind on the other: undecided together, plain on each."""
     ahead = made_up_runs({"rex": 0.8, "uba": 0.8}, 0.003)
@@ -381,6 +385,7 @@ def test_the_published_page_is_made_from_the_published_figures(tmp_path: Path) -
     assert (ROOT / "docs" / "comparison.md").read_text() == page(results), command
 
 
+@pytest.mark.slow
 def test_a_page_of_made_up_figures_and_of_none() -> None:
     text = page(results_of(made_up_runs({"rex": 0.8})))
     for word in (
@@ -474,6 +479,7 @@ def test_claims_count_their_pairs_of_two_misses() -> None:
             assert describe_on_one_workload(results, judged) == f"{judged.stages[0].workload} 0 and 0 of 5 hit"
 
 
+@pytest.mark.slow
 def test_an_arm_that_broke_is_not_tested_by_its_other_seeds() -> None:
     runs = [
         breaking(run) if run.arm == "rex" and run.purpose == "score" and run.study < 3 else run

@@ -89,6 +89,7 @@ def test_muon_orthogonalises_matrices_and_flattened_convolutions(shape: tuple[in
     assert p.tensor.shape == shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("together", [1 << 27, 3 * 64 * 48, 1])
 def test_muon_in_batches_is_muon_one_by_one(nesterov: bool, together: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_it_moves_every_kind_of_parameter(part: PartEntry) -> None:
         assert not torch.equal(p.tensor, old), p.kind
 
 
+@pytest.mark.slow
 @EVERY_OPTIMIZER
 def test_it_goes_on_from_a_checkpoint_bit_for_bit(part: PartEntry) -> None:
     """What a checkpoint does: plain data through a file, into an optimizer made anew."""

@@ -56,6 +56,7 @@ def losses(record: Record) -> list[float]:
     return [p.metrics["loss"] for p in record.points]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize(
     "workload",

@@ -16,6 +16,7 @@ from tests.helpers import spec_of, submission
 from tests.worker.build import CPU
 
 
+@pytest.mark.slow
 def test_many_sizes_of_a_batch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))

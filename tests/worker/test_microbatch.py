@@ -74,6 +74,7 @@ def handed_out(work: CountedWork, model: torch.nn.Module) -> list[torch.Tensor]:
     return [losses.detach(), *found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", [False, True])
 def test_graphs_that_are_handed_out_hold_one_piece_at_a_time(compile: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
@@ -173,6 +174,7 @@ def test_memory_that_runs_out_between_passes_is_a_row(tmp_path: Path) -> None:
     assert record.status == "out-of-memory"
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_the_middle_is_a_row(tmp_path: Path) -> None:
     """The run is not cut from there on: it would be another one, and its seconds too."""
     watcher = Remember()
@@ -183,6 +185,7 @@ def test_memory_that_runs_out_in_the_middle_is_a_row(tmp_path: Path) -> None:
     assert not watcher.warnings
 
 
+@pytest.mark.slow
 def test_a_device_that_disappears_is_a_row(tmp_path: Path) -> None:
     record = run_worker(spec_of(BASE, ranked.entry(ranked.Fails)), tmp_path)
     assert record.status == "crashed"

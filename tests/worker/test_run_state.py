@@ -19,6 +19,7 @@ from tests.worker import ranked
 from tests.worker.interrupt import StopAt, disturb_randomness, interrupted_run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["Base", "Noisy", "Averaged", "Decaying", "Plain", "Freezes", "HalfMomentum", "Shrinks", "TensorRate"]
 )
@@ -42,6 +43,7 @@ def checkpoint_of(spec: RunSpec, runs: Path) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workload", "ranks"),
     [(micro.ENTRY, 1), (micro.STREAM_ENTRY, 1), (ranked.entry(ranked.Parted), 1), (micro.ENTRY, 2)],

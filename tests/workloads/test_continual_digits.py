@@ -141,6 +141,7 @@ def stages_met(seed: int, *, memory: bool, stages: int, cap: int) -> int:
     return stages
 
 
+@pytest.mark.slow
 def test_replay_meets_the_second_stage_and_naive_training_forgets() -> None:
     assert stages_met(0, memory=True, stages=2, cap=2560) == 2
     assert stages_met(0, memory=False, stages=2, cap=1536) == 1

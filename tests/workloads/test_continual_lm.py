@@ -41,6 +41,7 @@ def test_each_stage_is_text_of_its_domain(stream: StagedStream) -> None:
     assert likelihoods[1, 1] > likelihoods[0, 1]
 
 
+@pytest.mark.slow
 def test_evaluation_covers_the_domains_seen(work: ContinualLm) -> None:
     model = work.build_model(0).eval()
     one, two = work.evaluate(model, "score", 0), work.evaluate(model, "score", 1)
@@ -60,6 +61,7 @@ def test_no_text_is_in_two_places(work: ContinualLm) -> None:
     assert len(set.union(*rows)) == sum(map(len, rows))
 
 
+@pytest.mark.slow
 def test_what_is_learnt_of_one_domain_is_lost_on_the_other(work: ContinualLm) -> None:
     """Some updates on each domain in turn: the second one gets better and the first one worse."""
     model, stream = work.build_model(0), work.train_data(2)

@@ -402,6 +402,7 @@ def test_a_short_shard_is_no_shard_of_fineweb(tokens: int, tmp_path: Path, monke
     assert state.detail == f"it has {1024 + 2 * tokens:,} bytes, expected 200,001,024"
 
 
+@pytest.mark.slow
 @needs_source
 @pytest.mark.parametrize("entry", [datasets.MNIST, datasets.FASHION_MNIST], ids=lambda entry: entry.name)
 def test_real_idx_files_are_taken_over_and_read(

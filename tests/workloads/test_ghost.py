@@ -111,6 +111,7 @@ def test_evaluation_is_batch_norm() -> None:
     assert all(torch.equal(before[name], value) for name, value in ghost.state_dict().items())
 
 
+@pytest.mark.slow
 def test_it_is_one_graph() -> None:
     ghost, plain = pair(4)
     compiled = torch.compile(ghost, backend="aot_eager", fullgraph=True, dynamic=False)

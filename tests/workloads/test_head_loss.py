@@ -98,6 +98,7 @@ def test_a_model_learns_the_same(tied: bool) -> None:
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize("autocast", [True, False])
 def test_it_is_one_graph(autocast: bool) -> None:

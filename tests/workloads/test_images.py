@@ -162,6 +162,7 @@ def test_generated_fashion_is_trained_on_and_split(small_fashion: Path) -> None:
     assert len(torch.unique(torch.cat(list(parts.values())).flatten(1), dim=0)) == 200
 
 
+@pytest.mark.slow
 def test_small_images_are_learnt(small_fashion: Path) -> None:
     work = fashion.ResnetFashion()
     model, pool = work.build_model(0), work.train_data(0)
@@ -234,6 +235,7 @@ def made(request: pytest.FixtureRequest, fashion_home: Path) -> tuple[WorkloadEn
     return request.param, workload, workload.train_data(7)
 
 
+@pytest.mark.slow
 class TestRealFashion(Contract):
     """The workload contract on the real files."""
 
@@ -254,6 +256,7 @@ class TestRealFashion(Contract):
         assert labels[:12].tolist() == FIRST_SCORED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw-cosine", "wsd"])
 def test_a_trial_on_small_fashion_resumes_to_the_same_end(name: str, small_fashion: Path, tmp_path: Path) -> None:
     from harness.execution.trial import run_trial
@@ -334,6 +337,7 @@ def small_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet9-cifar10", "resnet-cifar10"])
 def test_cifar_networks_at_full_size_take_two_steps(name: str, small_cifar: Path) -> None:
     workload = make(BY_NAME[name])
@@ -414,6 +418,7 @@ def test_resnet50_at_full_size_has_the_parameters_it_should() -> None:
     assert set(workload.parameter_kinds(model)) == {name for name, _ in model.named_parameters()}
 
 
+@pytest.mark.slow
 def test_resnet50_trains_on_a_tree(small_tree: Path) -> None:
     workload = imagenet.Resnet50Imagenet(classes=2, size=32)
     pool = workload.train_data(0)
@@ -484,6 +489,7 @@ def test_facts_survive_the_wire() -> None:
         assert msgspec.json.decode(msgspec.json.encode(entry), type=WorkloadEntry) == entry
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # the compiler's own
 @pytest.mark.parametrize(
     "network",

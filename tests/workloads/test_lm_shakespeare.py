@@ -90,6 +90,7 @@ def test_a_missing_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         LmShakespeare().train_data(0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SOURCE, reason="BENCH_DATA_SOURCE is not set: no real data files")
 def test_a_few_updates_on_the_real_text_lower_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))

@@ -118,6 +118,7 @@ def test_examples_are_the_tokens_in_their_order(folder: Path, work: LmWeb) -> No
         assert row.tolist() == every[index * 64 : (index + 1) * 64 + 1].tolist()
 
 
+@pytest.mark.slow
 def test_the_big_model_takes_two_steps(folder: Path, work: LmWeb, big: nn.Module) -> None:
     web = Lm124m()
     tokens_BT = work.train_data(0).gather(torch.arange(2))["tokens_BT"]
@@ -136,6 +137,7 @@ def test_the_big_model_takes_two_steps(folder: Path, work: LmWeb, big: nn.Module
     assert losses[2] < losses[1] < losses[0]
 
 
+@pytest.mark.slow
 def test_splits_are_evaluated_apart(folder: Path, work: LmWeb) -> None:
     model = work.build_model(0).eval()
     results = [work.evaluate(model, split) for split in ("feedback", "score", "audit")]
@@ -240,6 +242,7 @@ def test_the_corpus_is_written_once_in_the_real_format(tmp_path: Path, monkeypat
         written(corpus, "train", 1500)
 
 
+@pytest.mark.slow
 def test_the_synthetic_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, big: nn.Module) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     work = Lm124mSynthetic(documents=5, held_out=1)

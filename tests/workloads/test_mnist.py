@@ -238,6 +238,7 @@ def test_the_pool_comes_from_the_seed(tiny: Path) -> None:
 # --- the real files -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_source
 def test_real_mnist_is_learnt_and_replay_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mnist_files.take_over(tmp_path / "data", monkeypatch)

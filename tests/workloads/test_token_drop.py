@@ -171,6 +171,7 @@ def test_the_loss_in_parts_reads_the_same_positions() -> None:
     torch.testing.assert_close(mean_loss_in_parts(model, batch, rows=7), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # the compiler's own
 def test_it_is_one_graph_whatever_is_drawn() -> None:
     """Of the web models' loss, under autocast; no shape depends on the draw, or `fullgraph` would refuse."""

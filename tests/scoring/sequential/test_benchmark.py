@@ -27,6 +27,7 @@ def benchmark() -> Iterator[Any]:
     sys.path[:] = path
 
 
+@pytest.mark.slow
 def test_toy_size() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", str(SCRIPT), "--quick"]

@@ -28,6 +28,7 @@ def test_inverts_the_evidence(x: list[float], alpha: float) -> None:
         assert (evidence.worse.max() >= -math.log(alpha)) == (centre > interval.high)
 
 
+@pytest.mark.slow
 def test_misses_the_centre_in_few_sign_patterns() -> None:
     """All 128 patterns of seven sizes around a centre: the interval excludes it in a share alpha at most."""
     magnitudes = np.array([0.3, 1.0, 0.2, 2.0, 0.7, 0.1, 1.5])

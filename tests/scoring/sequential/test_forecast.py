@@ -61,6 +61,7 @@ def test_breaks_go_on() -> None:
     assert forecast_pairs([0.1, 0.12, 0.08, INF, -INF]) is not None
 
 
+@pytest.mark.slow
 def test_comes_near_on_average() -> None:
     """After ten pairs of normal differences, at their own estimate: the median gate ends about when it was said to."""
     rng = np.random.default_rng(5)

@@ -57,6 +57,7 @@ def assert_same(one: Record, two: Record) -> None:
         assert b.train_loss == (None if a.train_loss is None else pytest.approx(a.train_loss, abs=1e-5))
 
 
+@pytest.mark.slow
 def test_two_ranks_run_as_one(tmp_path: Path) -> None:
     """In worker processes, with the supervisor's clock beside theirs, until the target."""
     spec = spec_of(base("Base"), ranked.entry(ranked.Shared))
@@ -71,12 +72,14 @@ def test_two_ranks_run_as_one(tmp_path: Path) -> None:
     assert two.usage.peak_memory_bytes > 0
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_a_language_as_one(tmp_path: Path) -> None:
     registry = load_registry()
     spec = spec_of("adamw-cosine", registry.workload("lm-tiny"), registry, smoke=True)
     assert_same(run_here(spec, tmp_path / "one"), run_here(on_two(spec), tmp_path / "two"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", [micro.ENTRY, micro.STREAM_ENTRY], ids=["pool", "stream"])
 def test_every_way_to_a_gradient_is_the_same_on_two(workload: WorkloadEntry, tmp_path: Path) -> None:
     """Handed-out graphs, shares that differ, frozen parts, replay, noise; rank 0 evaluates alone."""
@@ -86,6 +89,7 @@ def test_every_way_to_a_gradient_is_the_same_on_two(workload: WorkloadEntry, tmp
     assert_same(one, run_here(on_two(spec), tmp_path / "two"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_on_two_ranks_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     """Dropout differs between ranks, and goes on in each from where it was."""
     spec = on_two(spec_of(base("Noisy", model_options={"dropout": 0.3}), smoke=True))
@@ -94,6 +98,7 @@ def test_an_interrupted_run_on_two_ranks_ends_as_an_uninterrupted_one(tmp_path: 
     assert outcome(interrupted_run(spec, tmp_path / "broken", [2])) == outcome(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("watched", "status"), [(1, "exhausted"), (0, "crashed")])
 def test_only_the_first_rank_writes(watched: int, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change of a file is refused in one process; the first one cannot do without."""
@@ -104,6 +109,7 @@ def test_only_the_first_rank_writes(watched: int, status: str, tmp_path: Path, m
     assert ("may not change" in record.reason) == (watched == 0)
 
 
+@pytest.mark.slow
 def test_statistics_of_a_batch_are_averaged(tmp_path: Path) -> None:
     """Each rank normalises its own examples; what evaluation uses is the same everywhere, or the run is rejected."""
     spec = spec_of(base("Averaged"), ranked.entry(ranked.Normalised), smoke=True)
@@ -113,6 +119,7 @@ def test_statistics_of_a_batch_are_averaged(tmp_path: Path) -> None:
     assert two.points[-1].metrics != one.points[-1].metrics
 
 
+@pytest.mark.slow
 def test_ranks_that_drift_apart_are_rejected(tmp_path: Path) -> None:
     record = run_here(on_two(spec_of(base("GradOfLoss"), smoke=True)), tmp_path)
     assert record.status == "rejected"
@@ -123,6 +130,7 @@ def test_ranks_that_drift_apart_are_rejected(tmp_path: Path) -> None:
 # --- a rank that dies -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -140,6 +148,7 @@ def test_a_rank_that_dies_ends_the_trial(name: str, words: str, tmp_path: Path) 
     assert time.monotonic() - began < 120
 
 
+@pytest.mark.slow
 def test_ranks_die_with_the_first_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_TEST_MARKS", str(tmp_path))
     spec = on_two(spec_of(own("FirstDies"), smoke=True))
@@ -190,6 +199,7 @@ def test_shards_are_complete_disjoint_and_cut_between_pieces(n: int, count: int,
     assert max(pieces) - min(pieces) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lm-tiny", "curriculum-lm", "resnet-digits"])
 def test_shards_measure_what_the_whole_does(name: str) -> None:
     entry = load_registry().workload(name)
