@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
 
-.PHONY: demo test check leaderboard map pages format clean
+.PHONY: demo quick test check leaderboard map pages format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
@@ -24,6 +24,10 @@ demo: $(VENV)/installed
 leaderboard: $(VENV)/installed
 	$(BIN)/bench leaderboard --runs none --results results --format md > results/.LEADERBOARD.md
 	mv results/.LEADERBOARD.md results/LEADERBOARD.md
+
+# While editing: every test that is not marked slow. `make test` runs all of them.
+quick: $(VENV)/installed
+	$(BIN)/python -m pytest -q -m "not slow" -p no:cacheprovider
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
