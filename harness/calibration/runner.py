@@ -1,4 +1,4 @@
-"""Runs the trials of a calibration: tunes references, runs the best on new seeds, and loosens a stream's targets."""
+"""Runs a calibration's trials: tunes references, runs the best on new seeds, loosens a stream's targets."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Calibrator:
     def calibrate_with_variants(
         self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry], tuning: Sequence[RunSpec]
     ) -> Iterator[Calibration]:
-        """Yield the calibration of a workload, then those of its variants if the options include them.
+        """Yield the calibration of a workload, then the calibrations of its variants if the options include them.
 
         Raises:
             UsageError: no setting finished.

@@ -54,7 +54,7 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
     for column in range(2 * width):
         value = _nearest_value(panel, column / (2 * width - 1))
         row = round((high - value) / (high - low) * (4 * height - 1))
-        # A vertical line connects the dot with that of the previous column.
+        # A vertical line connects the dot with the dot of the previous column.
         gap = () if previous_row is None else range(min(previous_row, row) + 1, max(previous_row, row))
         for y in {row, *gap}:
             cells[y // 4][column // 2] |= _DOTS[column % 2][y % 4]

@@ -1,4 +1,4 @@
-"""`anytime` scores: quality of the weights at stops unknown to the submission, relative to a reference's envelope.
+"""`anytime` scores: the metric at stops unknown to the submission, relative to the reference's envelope.
 
 Let m be the metric at a stop s. The reference receives its horizon, and reaches m with a budget E(m). E comes from an
 isotonic fit of the reference's metric over its horizons (the envelope). The ratio of the stop is E(m) / s. The score of

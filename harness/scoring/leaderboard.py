@@ -286,7 +286,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
         )
         for name in order
     ]
-    builder.notes.append("the order is that of the mean ranks, without a test")
+    builder.notes.append("submissions are ordered by mean rank, without a test")
     if any(cell.early for row in rows for cell in row.cells.values()):
         builder.notes.append("*: some runs stopped at their target before this budget")
     return dataclasses.replace(table, rows=tuple(rows))

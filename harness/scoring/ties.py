@@ -1,4 +1,4 @@
-"""Ties in a ranking: every pair of submissions is tested over paired studies, with Holm's correction over all pairs.
+"""Ties in a ranking: every pair of submissions is tested over paired studies, with Holm's correction.
 
 If two submissions do not differ, the sign of each paired log ratio is positive with probability ½. So the exact
 sign-flip test of `stats` is valid for workloads with different scales and variances. The result holds for the

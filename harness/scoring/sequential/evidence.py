@@ -21,7 +21,7 @@ decreases in θ.
 Source: Admissible Anytime-Valid Sequential Inference Must Rely on Nonnegative Martingales, Ramdas, Ruf, Larsson and
     Koolen 2020, arXiv 2009.03167 (testing symmetry: every admissible e-process is such a martingale)
 Source: A General Class of Exponential Inequalities for Martingales and Ratios, de la Peña 1999 (the bound
-    exp(λS − λ²V/2), which lies below ∏ e^(λd)/cosh(λd))
+    exp(λS − λ²V/2), which is smaller than ∏ e^(λd)/cosh(λd))
 Source: Étude critique de la notion de collectif, Ville 1939 (the inequality)
 """
 

@@ -1,4 +1,4 @@
-"""A/A resolution: gates between stored runs of one submission, for which `better` and `worse` are false verdicts."""
+"""A/A resolution: gates between stored runs of one submission, where `better` and `worse` are false."""
 
 from __future__ import annotations
 
