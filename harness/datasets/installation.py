@@ -52,7 +52,7 @@ class Installer:
             acceptable = self.would_accept(file, part, digest)
             bad = quarantine(part, self.entry, file.name)
             raise WrongFileError(
-                f"{file.name} from {origin}: {state.detail}; kept as {bad.name}", acceptable=acceptable
+                f"{file.name} from {origin}: {state.detail}; renamed to {bad.name}", acceptable=acceptable
             )
         self._move(part, file)
         write_note(self.entry, state, origin)

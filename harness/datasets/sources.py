@@ -111,8 +111,8 @@ class FolderSource:
                 if state.good:
                     return installer.link(file, path, state) if self._link else self._copy(file, path, installer)
                 problems.append(f"{path}: {state.detail}")
-        rest = {1: "", 2: " (1 other file of this name was also refused)"}.get(
-            len(problems), f" ({len(problems) - 1} other files of this name were also refused)"
+        rest = {1: "", 2: " (1 more file also refused)"}.get(
+            len(problems), f" ({len(problems) - 1} more files also refused)"
         )
         acceptable = any(installer.would_accept(file, path, digests[path]) for path in candidates)
         fix = _ACCEPT if acceptable else "name a folder with the published files"

@@ -316,9 +316,9 @@ def _pick_one(
         raise PluginError(f"{name} is not {noun}", fix=f"define {expected}")
     if name is not None:
         public = [candidate for candidate, _ in _public_names(module, None)]
-        fix = f"choose one of: {', '.join(public)}" if public else f"expected {expected}"
+        fix = f"choose one of: {', '.join(public)}" if public else f"define {expected}"
         raise PluginError(f"it has no {name!r}{suggest_nearest(name, public)}", fix=fix)
-    raise PluginError(f"it does not define {noun}", fix=f"expected {expected}")
+    raise PluginError(f"it does not define {noun}", fix=f"define {expected}")
 
 
 def _summary(value: Any, module: ModuleType, default: str) -> str:

@@ -149,14 +149,14 @@ def record_json(line: bytes) -> bytes:
 
 
 def read_index(shard: Path) -> ShardIndex:
-    """The index of a shard.
+    """Read and check the index of a shard.
 
     Raises:
         StoreError: it is missing, cannot be read, is damaged, belongs to another shard or has an unknown schema.
     """
     path = layout.shard_index(shard)
     if not path.exists():
-        raise StoreError(f"shard {shard} has no index", fix=f"bench results pack {shard.parent} writes it")
+        raise StoreError(f"shard {shard} has no index", fix=f"run bench results pack {shard.parent} to write it")
     index = read_struct(path, ShardIndex)
     if index.schema != 1:
         problem = f"index {path} has schema {index.schema}; this version reads schema 1"

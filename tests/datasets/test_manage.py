@@ -205,7 +205,7 @@ def test_what_a_second_try_would_not_help_is_not_to_be_tried_again(home: Path, c
         with pytest.raises(DataError) as caught:
             manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK, accept_checksum=True)
     assert caught.value.fix == BY_HAND
-    assert "a.bin: it is of the wrong format; kept as a.bin.bad" in caught.value.what
+    assert "a.bin: it is of the wrong format; renamed to a.bin.bad" in caught.value.what
 
 
 def test_what_may_pass_is_to_be_tried_again(home: Path) -> None:
@@ -497,8 +497,8 @@ def test_files_of_equal_name_are_told_apart_by_folder_or_not_at_all(home: Path, 
     ("places", "others"),
     [
         (("a",), ""),
-        (("a", "b"), " (1 other file of this name was also refused)"),
-        (("a", "b", "c"), " (2 other files of this name were also refused)"),
+        (("a", "b"), " (1 more file also refused)"),
+        (("a", "b", "c"), " (2 more files also refused)"),
     ],
 )
 def test_other_files_of_that_name_are_counted(home: Path, tmp_path: Path, places: tuple[str, ...], others: str) -> None:

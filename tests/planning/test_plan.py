@@ -162,7 +162,7 @@ def test_a_ruleset_of_ones_own_never_ranks(tmp_path: Path) -> None:
         ("trials: 0\nstudies: 1\n", "at least 1"),
         ("trials: 1\nstudies: 1\nstopping: never\n", "stopping"),
         ("trials: 1\nstudies: 1\nstopping: chosen\n", "tuning_studies"),
-        ("trials: 2\nstudies: 1\nstopping: drawn\n", "one trial"),
+        ("trials: 2\nstudies: 1\nstopping: drawn\n", "requires trials: 1"),
         ("- a list\n", "must be a mapping"),
         ("trials: [", "not YAML"),
     ],

@@ -427,8 +427,8 @@ def test_verify_finds_a_record_that_is_not_what_its_index_says(folder: Path) -> 
     entries = msgspec.json.decode(index.read_bytes(), type=shards.ShardIndex)
     first = entries.records[0]
     for change, word in (
-        ({"run_id": "run-0"}, "another run_id or content hash"),
-        ({"content_hash": "0"}, "another run_id or content hash"),
+        ({"run_id": "run-0"}, "a run_id or content hash that differs"),
+        ({"content_hash": "0"}, "a run_id or content hash that differs"),
         ({"sha256": "0"}, "does not match its hash"),
     ):
         changed = (msgspec.structs.replace(first, **change), *entries.records[1:])
@@ -442,7 +442,7 @@ def test_verify_finds_a_run_id_that_is_not_its_specs(folder: Path) -> None:
     record = msgspec.structs.replace(published.record("alpha", 8), run_id="run-8")
     (folder / "run-8.json").write_bytes(encode(record))
     (problem,) = verify(folder)
-    assert "run-8.json has the run_id run-8; its spec makes it run-" in problem
+    assert "run-8.json has the run_id run-8; its spec gives run-" in problem
     pack(folder)
     (problem,) = verify(folder)
     assert "run-8.json in" in problem
