@@ -1,8 +1,11 @@
-# make demo | make test | make check | make leaderboard | make clean          (Python ≥ 3.11 and make; nothing else set up)
+# make demo | make quick | make test | make check | make format | make pages | make leaderboard | make clean
+# Needs Python ≥ 3.11 and make; everything else is installed into $(VENV).
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
+# Processes of `make quick`.
+JOBS   ?= 2
 
 .PHONY: demo quick test check leaderboard map pages format clean
 
@@ -25,10 +28,12 @@ leaderboard: $(VENV)/installed
 	$(BIN)/bench leaderboard --runs none --results results --format md > results/.LEADERBOARD.md
 	mv results/.LEADERBOARD.md results/LEADERBOARD.md
 
-# While editing: every test that is not marked slow. `make test` runs all of them.
+# While editing: every test that is not marked slow. One thread for each process, or they would take the cores from each
+# other. The doctest that is left out runs trials.
 quick: $(VENV)/installed
-	$(BIN)/python -m pytest -q -m "not slow" -p no:cacheprovider
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --deselect harness/execution/run_trials.py
 
+# In one process: tests/test_error_messages.py judges the errors of the whole session, and many tests use both cores.
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
 

@@ -99,6 +99,7 @@ def made(request: pytest.FixtureRequest, _data: None) -> tuple[WorkloadEntry, Wo
     return entry, workload, workload.train_data(7)
 
 
+@pytest.mark.slow
 class TestWorkload:
     def test_facts_are_those_of_the_entry(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
         entry, workload, _ = made

@@ -87,6 +87,7 @@ def test_operations_per_token_are_those_of_the_formula(gpu: Any) -> None:
     assert gpu.flops_per_token(model, model.config) == 6 * 123_590_400 + 6 * 12 * 768 * 1024 == 798_165_504
 
 
+@pytest.mark.slow
 def test_a_failure_is_a_line_and_not_the_end(gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(session: Any) -> dict[str, Any]:
         raise RuntimeError("CUDA error: the device fell off the bus\nand more")

@@ -202,6 +202,7 @@ def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:
     assert (environment["CUDA_DEVICE_ORDER"], environment["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "2")
 
 
+@pytest.mark.slow
 def test_a_trial_on_a_gpu_has_its_readings_in_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way, with a processor that passes for a GPU: worker, pauses, watch, supervisor, record, file."""
     driver = Fake(Clock())

@@ -552,6 +552,7 @@ def test_a_path_may_be_relative_and_name_one_of_several(
     assert entry_from_path("two.py:_C", kind="submission").load == f"{tmp_path / 'two.py'}:_C"
 
 
+@pytest.mark.slow
 def test_a_recipe_in_a_file_goes_before_the_optimizer_it_is_made_of(site: Site, tmp_path: Path) -> None:
     text = write(
         tmp_path,

@@ -171,6 +171,7 @@ def test_needed_n() -> None:
 # --- simulations --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", list(NOISES))
 @pytest.mark.parametrize("n", [6, 8, 10, 16])
 def test_intervals_cover(noise: str, n: int) -> None:

@@ -309,6 +309,7 @@ def verdicts(results: Results) -> dict[tuple[str, str, bool], str]:
     return {(j.claim.arm, j.claim.other, j.claim.small): j.verdict for j in judge_claims(results)}
 
 
+@pytest.mark.slow
 def test_a_difference_is_found_and_an_equality_is_not() -> None:
     results = results_of(made_up_runs({"rex": 0.8, "step": 1.3, "soap-wsd": 0.7}, 0.003))
     for stage in (*DESIGN.full_stages, DESIGN.small_stage):
@@ -371,6 +372,7 @@ def test_before_all_seeds_have_run_nothing_is_found() -> None:
     assert {judged.verdict for judged in judge_claims(results)} == {"not finished"}
 
 
+@pytest.mark.slow
 def test_noise_leaves_claims_undecided() -> None:
     all_verdicts = [judged.verdict for judged in judge_claims(results_of(made_up_runs({}, noise=0.4)))]
     assert all_verdicts.count("undecided") >= len(all_verdicts) - 2
@@ -418,6 +420,7 @@ def breaking(run: RunFigures) -> RunFigures:
     return msgspec.structs.replace(run, hit=None, seconds=None, loss=None, status="diverged")
 
 
+@pytest.mark.slow
 def test_misses_and_broken_runs_are_no_times() -> None:
     runs = [breaking(r) if r.arm == "lion-wsd" and r.purpose == "score" else r for r in made_up_runs({})]
     results = results_of(runs)
@@ -462,6 +465,7 @@ def test_pairs_of_two_misses_are_no_evidence_of_likeness() -> None:
     assert judge(NOT_WORSE, [0.0] * 10) == "holds"
 
 
+@pytest.mark.slow
 def test_claims_count_their_pairs_of_two_misses() -> None:
     results = results_of(
         [
@@ -492,6 +496,7 @@ def test_an_arm_that_broke_is_not_tested_by_its_other_seeds() -> None:
     assert "(3/5 broke)" in page(results)
 
 
+@pytest.mark.slow
 def test_another_version_of_a_workload_is_another_place() -> None:
     older = [msgspec.structs.replace(run, workload="lm-tiny@1") for run in made_up_runs({"rex": 0.8})]
     assert results_of(older).best_setting(DESIGN.full_stages[1], "rex", "loss") is None

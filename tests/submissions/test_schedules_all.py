@@ -66,6 +66,7 @@ def at(step: int, horizon: int) -> Progress:
     return Progress(step=step, horizon=horizon, examples=step * 8, tokens=step * 64, batch_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS, **by_name)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())

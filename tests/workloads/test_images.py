@@ -355,6 +355,7 @@ def test_cifar_networks_at_full_size_take_two_steps(name: str, small_cifar: Path
     assert sum(piece.n for piece in workload.held_out("score")) == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet9-cifar10", "resnet-cifar10"])
 def test_their_options_build(name: str) -> None:
     workload = make(BY_NAME[name])

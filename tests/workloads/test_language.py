@@ -69,6 +69,7 @@ def test_documents_begin_with_a_space_and_a_word(language: Language) -> None:
     assert all(word in words for row in documents for word in text(row).split(" ")[1:-1])
 
 
+@pytest.mark.slow
 def test_entropy_is_that_of_sampled_text(language: Language) -> None:
     documents = language.documents(40_000, length=65, stream_seed="entropy")
     nats = -language.log_probs(documents)

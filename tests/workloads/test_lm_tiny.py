@@ -117,6 +117,7 @@ def test_outputs_are_logits(work: LmTiny, pool: Pool) -> None:
     torch.testing.assert_close(-picked.mean(), work.loss(model, batch))
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_weights_and_data(work: LmTiny, pool: Pool) -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -176,6 +177,7 @@ def test_the_target_is_well_above_the_entropy() -> None:
     assert LM_TINY.targets[0].value > 1.1 * entropy()
 
 
+@pytest.mark.slow
 def test_a_few_updates_lower_the_loss(work: LmTiny, pool: Pool) -> None:
     model = work.build_model(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)

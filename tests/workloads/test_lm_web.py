@@ -63,6 +63,7 @@ def size(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_big_model_has_the_parameters_of_gpt2_small(big: nn.Module) -> None:
     embedding = 50_304 * 768  # the head is the same tensor
     block = 4 * 768**2 + 2 * 4 * 768**2  # queries, keys, values and output; the two layers of the MLP
@@ -207,6 +208,7 @@ def test_more_documents_begin_with_the_same() -> None:
     assert not np.array_equal(few, np.concatenate(list(SMALL.documents(7, "y"))))
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_these_words() -> None:
     """Pinned: the corpus must be the same on every machine."""
     tokens = next(WordLanguage(1).documents(1, "train"))

@@ -15,6 +15,7 @@ from harness.scoring.sequential.verdict import decide
 INF = math.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("min_effect", [0.0, 0.3])
 @pytest.mark.parametrize("centre", [0.0, 0.2, 0.8])
 def test_batches_are_single_gates_looked_at_after_every_pair(centre: float, min_effect: float) -> None:
