@@ -122,7 +122,7 @@ def test_the_leaderboard_reads_runs_and_results(bench: Bench, tmp_path: Path) ->
     [
         (["run", "-s", "wsdd", "-w", "lm-tiny"], ["wsdd", "did you mean 'wsd'"]),
         (["run", "-s", "wsd", "-w", "lm-tny"], ["lm-tny", "did you mean 'lm-tiny'"]),
-        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "learning=1"], ["learning", "known:"]),
+        (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "learning=1"], ["learning", "choose one of:"]),
         (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "lr=-1"], ["lr=-1", "above 0"]),
         (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "lr=fast"], ["lr=fast", "number"]),
         (["run", "-s", "wsd", "-w", "lm-tiny", "--set", "lr"], ["NAME=VALUE"]),
@@ -150,7 +150,7 @@ def test_the_leaderboard_reads_runs_and_results(bench: Bench, tmp_path: Path) ->
         (["run", "-s", "lion", "-w", "lm-tiny", "--set", "beta1=1"], ["beta1=1"]),
         (["show", "schedule:minicpm"], ["submissions of that name: minicpm"]),
         (["show", "schedule:wsd_s"], ["did you mean 'wsd-s'?"]),
-        (["show", "d2z", "--set", "warmup=800", "--horizon", "1000"], ["horizon=750", "by horizon_fraction"]),
+        (["show", "d2z", "--set", "warmup=800", "--horizon", "1000"], ["horizon=750", "because of horizon_fraction"]),
         (["show", "schedule:uba", "--set", "phi=inf"], ["phi=inf must be a finite number"]),
         (["show", "schedule:rewarm", "--tasks", "5", "--set", "warmup=300"], ["task=200"]),
         (["run", "-s", "replay", "-w", "lm-tiny"], ["needs a replay buffer"]),

@@ -115,13 +115,13 @@ def test_a_dry_run_estimates_by_earlier_records(bench: Bench) -> None:
     # d2z has no record of its own here: what others took on this workload stands in.
     assert [one["seconds"] for one in json.loads(out)["specs"]] == [20.0, 20.0]
     _, out, err = bench("run", "-s", "wsd", "-w", "lm-tiny,resnet-digits", "--dry-run", "--jobs", "1")
-    assert "2 trials; about 20.0 s at 1 at once" in err
+    assert "2 trials; about 20.0 s with 1 at once" in err
     assert "no earlier record from this hardware for 1" in err
     # Of the three planned one has ended before; it costs nothing any more.
     _, _, err = bench(
         "run", "-s", "wsd", "-w", "resnet-digits", "--studies", "3", "--seed", "7", "--dry-run", "--jobs", "1"
     )
-    assert "3 trials, 2 of them finished; about 20.0 s at 1 at once" in err
+    assert "3 trials, 2 of them finished; about 20.0 s with 1 at once" in err
     _, _, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--dry-run")
     assert "no earlier record from this hardware for 1" in err
     assert not Path("runs", "superseded").exists()
@@ -145,7 +145,7 @@ def test_an_executor_option_without_a_value_is_said_so(bench: Bench) -> None:
 def test_in_process_takes_one_trial(bench: Bench) -> None:
     code, _, err = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--in-process")
     assert code == 2
-    assert "--in-process runs one trial, and these are 2" in err
+    assert "--in-process runs one trial, and the plan has 2" in err
 
 
 @pytest.mark.slow

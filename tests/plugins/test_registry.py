@@ -717,7 +717,7 @@ STAGE = workload.Stage(name="a", targets=facts().targets, max_examples=320)
         ({"name": "task+variant:b-1.0"}, None),
         ({"version": "1@2"}, "the version"),
         ({"batch_sizes": (48,)}, "the batch size 48 must divide"),
-        ({"batch_sizes": ()}, "batch_sizes must name"),
+        ({"batch_sizes": ()}, "batch_sizes must not be empty"),
         ({"eval_every": 0}, "must be positive"),
         ({"eval_every": 192, "batch_sizes": (32,)}, "must be a multiple"),
         (
