@@ -2,7 +2,7 @@
 
 The rule gives the value that at least 90 % of the new seeds of a reference reach by 80 % of the budget, rounded to
 three digits to the easier side. A pool's target is this value for the reference that anchors the scores, at its best
-setting, so that the anchor has a time. The value of the best reference is the `hard` level (ADR 0006).
+setting, so that the anchor reaches the target. The value of the best reference is the `hard` level (ADR 0006).
 
 On a stream the rule is applied to every stage, to runs in which all stages have equal length. Runs with targets advance
 as soon as a target is met. They have less training before the next stage, and can miss at every stage. So the targets

@@ -54,7 +54,7 @@ from harness.system.files import write_atomically
 @click.option(
     "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
-@click.option("--dry-run", is_flag=True, help="Print the first trials without running them.")
+@click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
 @click.pass_obj
 def command(
@@ -98,8 +98,8 @@ def command(
         specs = calibrator.plan_tuning(entry, references)
         calibrations = calibrator.calibrate_with_variants(entry, references, specs)
     else:
-        of_base = read_base_calibration(out / f"{file_stem(base)}.json", base, entry.name)
-        setting = find_anchor_setting(of_base.settings, references) or of_base.settings[0]
+        base_calibration = read_base_calibration(out / f"{file_stem(base)}.json", base, entry.name)
+        setting = find_anchor_setting(base_calibration.settings, references) or base_calibration.settings[0]
         submission = setting_submission(setting, references, base)
         specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
         calibrations = calibrator.calibrate_variants([entry], references, setting)

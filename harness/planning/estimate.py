@@ -15,7 +15,7 @@ from harness.storage import records
 
 #: Wall seconds that a trial spends on starting the interpreter and importing torch, which no record contains.
 STARTUP_S = 4.0
-#: Purposes whose trials are shorter or longer than the workload's budget.
+#: Purposes of the trials of a gate, whose budget differs from the workload's.
 GATE_PURPOSES = frozenset({"gate", "gate-envelope", "confirm"})
 
 
@@ -72,7 +72,7 @@ class Estimates:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
-            # The trials of a gate have their own budget, a fraction of the workload's.
+            # The budget of these trials differs from the workload's.
             if cost.spec.purpose in GATE_PURPOSES:
                 continue
             usage = cost.usage

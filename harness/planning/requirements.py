@@ -98,7 +98,7 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Return the name of the first smaller sibling of the CPU tier, or None."""
+    """Return the name of the first sibling that is in the CPU tier, or None."""
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)
     return workload.name if workload.facts.tier == "cpu" else None

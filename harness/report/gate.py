@@ -1,4 +1,4 @@
-"""What people and programs read of a gate: the line after each pair, the result as text, the result as JSON."""
+"""Formats a gate: the line after each pair, and the result as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from harness.scoring.sequential.verdict import GateVerdict
 
 #: Version of the JSON.
 SCHEMA = 1
-#: Broken runs that the text lists.
-LISTED = 10
-#: Ratios this near to 1 have a third decimal.
+#: Largest number of broken runs that the text lists.
+MAX_LISTED_RUNS = 10
+#: Ratios that differ from 1 by less than this are printed with three decimals.
 CLOSE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """A gate that has ended, as it is shown.
+    """The data of a finished gate from which text and JSON are made. Estimates and bounds are log ratios.
 
     Args:
         a, b: the submissions' names.
-        budgets: by workload's id the examples at which its runs ended.
-        envelopes: by workload's name; empty where log metrics were compared.
-        fallback: why log metrics were compared, or an empty string.
-        pairs: every pair, in order.
-        look: what they say.
+        budgets: workload id to the number of examples at which its runs ended.
+        envelopes: workload name to its envelope; empty if logarithms of the metric were compared.
+        fallback: why logarithms of the metric were compared, or an empty string.
+        pairs: every pair in order; a pair maps a workload name to the runs of A and B.
+        look: the statistics of all pairs.
         stopped: why an undecided gate stopped, or an empty string.
         minutes: wall minutes of this call.
         minutes_needed: wall minutes of the further pairs, or None.
-        command: what goes on; an empty string where nothing is left to do.
-        series: what `--series` adds, or nothing.
+        command: the command that continues the gate; empty if the gate is decided.
+        series: the result within a series of candidates; empty without `--series`.
     """
 
     a: str
@@ -57,25 +57,25 @@ class GateReport:
 
     @property
     def unit(self) -> str:
-        """What the ratios are ratios of."""
+        """The name of the quantity whose ratio A/B is printed."""
         return "compute multiplier" if self.envelopes else "metric ratio"
 
 
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
-    """One line on a gate after a pair."""
+    """Return the line that is printed after a pair."""
     verdict = look.verdict.overall
-    wealth = max(verdict.e_better, verdict.e_worse)
+    evidence = max(verdict.e_better, verdict.e_worse)
     parts = [
         f"pair {verdict.pairs}: {_leader(verdict.estimate)}",
         f"{_ratio(verdict.estimate)}× {_interval(verdict)}",
-        f"evidence {text.number(wealth)} of {text.number(1 / verdict.alpha)}",
+        f"evidence {text.number(evidence)} of {text.number(1 / verdict.alpha)}",
     ]
-    if look.verdict.overall.decided:
+    if verdict.decided:
         parts.append(verdict.outcome)
     elif look.over:
         parts.append(f"worse on {', '.join(look.verdict.worse)}")
     elif look.pairs_needed is None:
-        parts.append("further pairs not known yet")
+        parts.append("number of further pairs not known yet")
     else:
         time = "" if minutes_needed is None else f", {text.seconds(60 * minutes_needed)}"
         parts.append(f"about {look.pairs_needed} more {'pair' if look.pairs_needed == 1 else 'pairs'}{time}")
@@ -83,7 +83,7 @@ def progress_line(look: GateLook, minutes_needed: float | None) -> str:
 
 
 def gate_text(report: GateReport) -> str:
-    """The result for people."""
+    """Return the result as text."""
     verdict = report.verdict
     where = ", ".join(report.budgets)
     pairs = f"{verdict.pairs} {'pair' if verdict.pairs == 1 else 'pairs'}"
@@ -94,24 +94,25 @@ def gate_text(report: GateReport) -> str:
     )
     lines += [f"  {line}" for line in _workload_lines(report)]
     if report.fallback:
-        lines.append(f"compared: the metric itself, since {report.fallback}; min-effect is in percent of the metric")
+        lines.append(f"compared by metric, not by compute, because {report.fallback}")
+        lines.append("min-effect is in percent of the metric")
     elif report.look.outside:
         lines.append(f"{report.look.outside} runs lie outside the envelope; their multipliers are extrapolated")
-    lines += [f"broke: {_broken_line(run)}" for run in report.look.broken[:LISTED]]
-    if len(report.look.broken) > LISTED:
-        lines.append(f"broke: {len(report.look.broken) - LISTED} more")
+    lines += [f"broke: {_broken_line(run)}" for run in report.look.broken[:MAX_LISTED_RUNS]]
+    if len(report.look.broken) > MAX_LISTED_RUNS:
+        lines.append(f"broke: {len(report.look.broken) - MAX_LISTED_RUNS} more")
     lines += [f"note: {remark}" for remark in (verdict.note, report.stopped) if remark]
     if report.series:
         lines.append(_series_line(report.series))
     if report.command:
         needed = report.look.pairs_needed
         cost = "" if not needed else f" (about {needed} more pairs{_minutes(report.minutes_needed)})"
-        lines.append(f"goes on{cost}: {report.command}")
+        lines.append(f"to continue{cost}: {report.command}")
     return "\n".join(lines)
 
 
 def gate_json(report: GateReport) -> dict[str, Any]:
-    """The result for programs; ratios are multipliers, and null where they are infinite or unknown."""
+    """Return the result as plain data. Ratios are factors, not logarithms; null if infinite or unknown."""
     verdict = report.verdict
     return {
         "schema": SCHEMA,
@@ -129,7 +130,7 @@ def gate_json(report: GateReport) -> dict[str, Any]:
         "pairs_needed": report.look.pairs_needed,
         "minutes": report.minutes,
         "minutes_needed": report.minutes_needed,
-        "workloads": [_workload_json(report, identity) for identity in report.budgets],
+        "workloads": [_workload_json(report, workload_id) for workload_id in report.budgets],
         "broken": [
             {
                 "side": run.side,
@@ -151,12 +152,12 @@ def gate_json(report: GateReport) -> dict[str, Any]:
     }
 
 
-def _workload_json(report: GateReport, identity: str) -> dict[str, Any]:
-    name = identity.partition("@")[0]
+def _workload_json(report: GateReport, workload_id: str) -> dict[str, Any]:
+    name = workload_id.partition("@")[0]
     verdict, envelope = report.look.verdict.workloads[name], report.envelopes.get(name)
     return {
-        "workload": identity,
-        "budget": report.budgets[identity],
+        "workload": workload_id,
+        "budget": report.budgets[workload_id],
         "verdict": verdict.outcome,
         "estimate": _multiplier(verdict.estimate),
         "interval": [_multiplier(verdict.low), _multiplier(verdict.high)],
@@ -175,12 +176,12 @@ def _pair_json(pair: GatePair) -> dict[str, Any]:
 
 
 def _workload_lines(report: GateReport) -> list[str]:
-    """A line for each workload: its budget and envelope, and where there are several its own ratio."""
+    """Return a line for each workload: its budget, its envelope and, with several workloads, its ratio."""
     rows = []
-    for identity, budget in report.budgets.items():
-        name = identity.partition("@")[0]
+    for workload_id, budget in report.budgets.items():
+        name = workload_id.partition("@")[0]
         verdict, envelope = report.look.verdict.workloads[name], report.envelopes.get(name)
-        row = [identity, f"at {budget:,} examples"]
+        row = [workload_id, f"at {budget:,} examples"]
         if len(report.budgets) > 1:
             row.append(f"{_ratio(verdict.estimate)}× {_interval(verdict)}")
         if envelope is not None:
@@ -198,8 +199,8 @@ def _broken_line(run: GateRun) -> str:
 def _series_line(series: Mapping[str, Any]) -> str:
     kept = "kept" if series["keep"] else "not kept"
     return (
-        f"series {series['name']}: candidate {series['candidate']} at level {series['level']:.3g}: {kept}; "
-        f"{series['kept']} of {series['tested']} kept so far"
+        f"series {series['name']}: candidate {series['candidate']} at significance level {series['level']:.3g}: "
+        f"{kept}; {series['kept']} of {series['tested']} kept so far"
     )
 
 
@@ -225,7 +226,7 @@ def _interval(verdict: GateVerdict) -> str:
 
 
 def _multiplier(value: float) -> float | None:
-    """exp of a log ratio; None where it is infinite on either side."""
+    """Return exp of a log ratio, or None if it is +∞ or −∞."""
     return None if math.isinf(value) else math.exp(min(value, 700.0))
 
 

@@ -21,7 +21,7 @@ def peak_memory(device: torch.device) -> int:
 def state_bytes(state: Any, model: nn.Module) -> int:
     """Return the size in bytes of the tensors in a submission's state.
 
-    Tensors of the model are not counted, and shared memory is counted once.
+    Tensors of the model are not counted, and tensors that share storage are counted once.
     """
     model_tensors = {p.data_ptr() for p in (*model.parameters(), *model.buffers())}
     sizes: dict[int, int] = {}

@@ -265,7 +265,7 @@ def test_another_commands_core_is_left_alone_until_none_is_left(tmp_path: Path) 
     watcher = run([spec], tmp_path, machine)
     held.release()
     assert [record.status for record in watcher.records] == ["exhausted"]
-    assert any("trial of another command" in warning for warning in watcher.warnings)
+    assert any("reserved by trials of other commands" in warning for warning in watcher.warnings)
 
 
 # --- what dies ----------------------------------------------------------------------------------

@@ -136,7 +136,8 @@ def test_a_dead_nodes_trials_go_on_elsewhere_where_storage_is_shared(
 def test_a_dead_nodes_trials_start_over_where_storage_is_not_shared(
     cluster: Any, nodes: list[Any], tmp_path: Path, undisturbed: Callable[..., dict[str, Any]]
 ) -> None:
-    specs = stub_specs(2, evaluations=8, pause=0.2)
+    # Long enough that a trial is not over before its node is, on the busiest machine.
+    specs = stub_specs(2, evaluations=40, pause=0.2)
     watcher = Kills(cluster, nodes, tmp_path / "runs", after=3)
     run(specs, tmp_path / "runs", watcher, shared="no")
     assert outcomes_in(tmp_path / "runs") == undisturbed(specs)
