@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,33 @@ class Percent(click.ParamType[float]):
         if not 0 <= number < math.inf:
             self.fail(f"{value!r} must be a percentage of at least 0, such as 3", param, ctx)
         return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateFlags:
+    """The options of `bench gate`, one field for each."""
+
+    against: str | None
+    workloads: tuple[str, ...]
+    budget: int | None
+    min_effect: float
+    alpha: float
+    max_pairs: int
+    max_minutes: float | None
+    no_envelope: bool
+    only_envelopes: tuple[str, ...]
+    envelopes: Path
+    series: str | None
+    confirm: str | None
+    series_file: Path | None
+    seed: int
+    device: str | None
+    threads: int
+    runs: Path
+    executor: str
+    jobs: int | None
+    retry_failed: bool
+    allow_slow: bool
 
 
 @click.command("gate")
@@ -93,33 +121,33 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
 
     Exit code: 0 better, 1 worse, equivalent or identical, 4 undecided, 2 wrong usage. Giving the command again goes on.
     """
-    registry = open_registry(context.obj)
-    session = _open_session(registry, values)
-    workloads = split_names(values["workloads"])
-    if values["only_envelopes"]:
+    registry, flags = open_registry(context.obj), GateFlags(**values)
+    session = _open_session(registry, flags)
+    workloads = split_names(flags.workloads)
+    if flags.only_envelopes:
         _refuse(a is not None, "--envelope makes envelopes and gates nothing", "leave A out")
-        return _make_envelopes(session, split_names(values["only_envelopes"]), values["budget"], as_json)
+        return _make_envelopes(session, split_names(flags.only_envelopes), flags.budget, as_json)
     limits = GateLimits(
-        alpha=values["alpha"],
-        min_effect=math.log1p(values["min_effect"] / 100),
-        max_pairs=values["max_pairs"],
-        max_minutes=values["max_minutes"],
+        alpha=flags.alpha,
+        min_effect=math.log1p(flags.min_effect / 100),
+        max_pairs=flags.max_pairs,
+        max_minutes=flags.max_minutes,
     )
-    if values["confirm"]:
+    if flags.confirm:
         _refuse(
-            bool(a or workloads or values["against"] or values["series"]),
+            bool(a or workloads or flags.against or flags.series),
             "--confirm takes what the series has kept",
             "give it alone",
         )
-        return _confirm(session, _series_file(values["confirm"], values), limits, context, as_json)
+        return _confirm(session, _series_file(flags.confirm, flags), limits, context, as_json)
     if a is None:
         raise UsageError("no submission named", fix="bench gate A --against B -w WORKLOAD")
-    if values["series"]:
-        file = _series_file(values["series"], values)
-        ending = session.gate_in_series(file, a, values["against"], workloads, limits)
+    if flags.series:
+        file = _series_file(flags.series, flags)
+        ending = session.gate_in_series(file, a, flags.against, workloads, limits)
         report = _report(ending, context, file.name)
     else:
-        ending = session.gate(session.setup(a, values["against"], workloads, budget=values["budget"]), limits)
+        ending = session.gate(session.setup(a, flags.against, workloads, budget=flags.budget), limits)
         report = _report(ending, context)
     if as_json:
         print_json(gate_json(report))
@@ -137,18 +165,24 @@ def _refuse(condition: bool, problem: str, fix: str) -> None:
         raise UsageError(problem, fix=fix)
 
 
-def _series_file(name: str, values: dict[str, Any]) -> SeriesFile:
+def _series_file(name: str, flags: GateFlags) -> SeriesFile:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"a series cannot be called {name!r}", fix="use letters, digits, - and _")
-    return SeriesFile(values["series_file"] or FOLDER / f"{name}.json", name)
+    return SeriesFile(flags.series_file or FOLDER / f"{name}.json", name)
 
 
-def _open_session(registry: Registry, values: dict[str, Any]) -> GateSession:
-    same = ("runs", "envelopes", "budget", "seed", "threads", "device", "allow_slow", "executor")
+def _open_session(registry: Registry, flags: GateFlags) -> GateSession:
     options = GateOptions(
-        use_envelope=not values["no_envelope"],
-        execution=ExecutionOptions(jobs=values["jobs"], retry_failed=values["retry_failed"]),
-        **{name: values[name] for name in same},
+        runs=flags.runs,
+        envelopes=flags.envelopes,
+        budget=flags.budget,
+        seed=flags.seed,
+        threads=flags.threads,
+        device=flags.device,
+        allow_slow=flags.allow_slow,
+        executor=flags.executor,
+        use_envelope=not flags.no_envelope,
+        execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
     )
     manager, warnings = load_observers(registry)
     for warning in warnings:
