@@ -52,7 +52,7 @@ def run_overview(record: Record, note: str = "") -> RunOverview:
     spec, facts = record.spec, record.spec.workload.facts
     stage = record.points[-1].stage if record.points else 0
     target = primary_target(facts, stage)
-    best, final = best_and_final(record, target) if target is not None else (None, None)
+    best, final = best_and_final(record, target, stage) if target is not None else (None, None)
     end = record.points[record.hit] if record.hit is not None else record.points[-1] if record.points else None
     return RunOverview(
         run_id=record.run_id,
@@ -81,12 +81,12 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
     return targets[0] if targets else None
 
 
-def best_and_final(record: Record, target: Target) -> tuple[float | None, float | None]:
-    """The best and the last finite value of a metric over a run's evaluations; None without one.
+def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
+    """The best and the last finite value of a metric over a run's evaluations in a stage; None without one.
 
     A run whose last evaluation has no finite value (it diverged) has no final one.
     """
-    values = [point.metrics.get(target.metric, math.nan) for point in record.points]
+    values = [point.metrics.get(target.metric, math.nan) for point in record.points if point.stage == stage]
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None, None

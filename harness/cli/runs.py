@@ -1,0 +1,188 @@
+"""`bench runs` and `bench note`: the runs that there are, and what the user wrote about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.resolve import NameType, parse_assignments
+from harness.cli.results import find_run, folder_options, folders
+from harness.errors import UsageError
+from harness.planning.resolve import split_names
+from harness.report import text
+from harness.scoring.run_overview import RunOverview, run_overview
+from harness.storage.notes import read_note, write_note
+from harness.storage.records import iter_records
+
+#: Ways to sort: the key of an overview, smallest first. Runs without a value come last.
+SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
+    "metric": lambda run: (run.best is None, _signed(run)),
+    "final": lambda run: (run.final is None, _signed(run, final=True)),
+    "time": lambda run: (not run.hit, run.seconds),
+    "examples": lambda run: (not run.hit, run.examples),
+    "started": lambda run: run.started,
+}
+
+
+@click.command()
+@click.option("-s", "--submission", "submissions", multiple=True, type=NameType("submission"), help="Only these (a,b).")
+@click.option("-w", "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these (a,b).")
+@click.option("--status", "statuses", multiple=True, help="Only runs that ended so (reached,exhausted …).")
+@click.option("--where", "settings", multiple=True, metavar="NAME=VALUE", help="Only runs with this hyperparameter.")
+@click.option("--since", metavar="DATE", help="Only runs started on or after this day (2026-01-31).")
+@click.option("--noted", metavar="TEXT", help="Only runs whose note contains this text.")
+@click.option("--sort", "key", type=click.Choice(list(SORT_KEYS)), default="started", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="At most so many, the first ones.")
+@folder_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def runs(
+    submissions: tuple[str, ...],
+    workloads: tuple[str, ...],
+    statuses: tuple[str, ...],
+    settings: tuple[str, ...],
+    since: str | None,
+    noted: str | None,
+    key: str,
+    limit: int | None,
+    runs: Path,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """List runs with their best and final metric, their settings and notes.
+
+    \b
+    bench runs -w lm-tiny --sort metric
+    bench runs --where lr=0.003 --status exhausted --json
+    """
+    problems: list[str] = []
+    wanted_hparams = parse_assignments(settings, "--where")
+    chosen_submissions, chosen_workloads = split_names(submissions), split_names(workloads)
+    chosen_statuses = split_names(statuses)
+
+    def is_chosen(overview: RunOverview) -> bool:
+        return (
+            _is_named(overview.submission, chosen_submissions)
+            and _is_named(overview.workload, chosen_workloads)
+            and (not chosen_statuses or overview.status in chosen_statuses)
+            and (since is None or overview.started[: len(since)] >= since)
+            and (noted is None or noted.lower() in overview.note.lower())
+        )
+
+    overviews = [
+        overview
+        for overview in _overviews(folders(runs, results), runs, wanted_hparams, problems)
+        if is_chosen(overview)
+    ]
+    overviews.sort(key=SORT_KEYS[key])
+    shown = overviews[:limit]
+    if as_json:
+        json_out({"schema": SCHEMA, "runs": [_as_json(overview) for overview in shown], "total": len(overviews)})
+    elif shown:
+        click.echo(text.columns(_rows(shown), right=frozenset({4, 5, 6, 7, 8})))
+    for problem in problems:
+        note(f"left out: {problem}")
+    if not shown:
+        note("no run matches; bench run … makes some")
+    elif len(shown) < len(overviews):
+        note(f"{len(shown)} of {len(overviews)} runs; a larger --limit shows more")
+
+
+@click.command("note")
+@click.argument("run")
+@click.argument("words", nargs=-1)
+@folder_options
+def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) -> None:
+    """Write a note about a run, or print the one that it has.
+
+    RUN is a path, a run_id or its unique beginning; the run must lie in the folder of local runs.
+    """
+    record = find_run(run, runs, results)
+    folder = runs / record.run_id
+    if not folder.is_dir():
+        raise UsageError(f"{record.run_id} is not in {runs}: notes are for local runs", fix="name its folder with --runs")
+    if words:
+        write_note(folder, " ".join(words))
+    else:
+        click.echo(read_note(folder))
+
+
+def _overviews(
+    places: Sequence[Path], runs: Path, hparams: dict[str, Any], problems: list[str]
+) -> Iterator[RunOverview]:
+    """Overviews of all records with these hyperparameters, one at a time."""
+    for record in iter_records(places, problems):
+        if all(_equals(record.spec.hparams.get(name), value) for name, value in hparams.items()):
+            yield run_overview(record, read_note(runs / record.run_id))
+
+
+def _equals(value: Any, text_value: Any) -> bool:
+    """Whether a hyperparameter has the value that a user typed."""
+    if value is None:
+        return False
+    try:
+        return float(value) == float(text_value)
+    except (TypeError, ValueError):
+        return str(value).lower() == str(text_value).lower()
+
+
+def _is_named(identity: str, names: Sequence[str]) -> bool:
+    """Whether `name@version` is among names with or without a version; everything is when there are none."""
+    return not names or identity in names or identity.rpartition("@")[0] in names
+
+
+def _signed(run: RunOverview, final: bool = False) -> float:
+    """The metric as a number of which smaller is better."""
+    value = run.final if final else run.best
+    if value is None or run.target is None:
+        return 0.0
+    return value if run.target.goal == "min" else -value
+
+
+def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
+    rows = [["run", "submission", "workload", "status", "best", "final", "target", "seconds", "examples", "settings"]]
+    for run in overviews:
+        settings = " ".join(f"{name}={_value(value)}" for name, value in run.overrides.items())
+        remark = f"{settings}  {run.note}".strip() if run.note else settings
+        target = "–"
+        if run.target is not None:
+            target = f"{run.target.metric} {'≤' if run.target.goal == 'min' else '≥'} {text.number(run.target.value)}"
+        numbers = [_metric(run.best), _metric(run.final), target, f"{run.seconds:,.2f}", f"{run.examples:,}"]
+        rows.append([run.run_id, run.submission, run.workload, run.status, *numbers, remark])
+    return rows
+
+
+def _metric(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _value(value: Any) -> str:
+    return text.number(value) if isinstance(value, float) else str(value)
+
+
+def _as_json(run: RunOverview) -> dict[str, Any]:
+    target = run.target
+    return {
+        "run_id": run.run_id,
+        "submission": run.submission,
+        "workload": run.workload,
+        "overrides": run.overrides,
+        "study": run.study,
+        "trial": run.trial,
+        "root_seed": run.root_seed,
+        "status": run.status,
+        "reason": run.reason,
+        "metric": None if target is None else target.metric,
+        "goal": None if target is None else target.goal,
+        "target": None if target is None else target.value,
+        "best": run.best,
+        "final": run.final,
+        "examples": run.examples,
+        "seconds": run.seconds,
+        "hit": run.hit,
+        "started": run.started,
+        "note": run.note,
+    }
