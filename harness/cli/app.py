@@ -13,6 +13,8 @@ from harness.errors import UsageError, unknown_name_error
 #: Command → (module:attribute, summary). The summaries are here so that `bench --help` does not import the commands.
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
+    "runs": ("harness.cli.runs:runs", "List runs: metrics, settings, notes."),
+    "note": ("harness.cli.runs:note_command", "Write a note about a run."),
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank submissions by their results."),
     "best": ("harness.cli.best:best", "Print the best configuration of a workload."),
     "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),

@@ -39,7 +39,7 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            example = "lr=3e-4" if flag == "--set" else "address=auto"
+            example = "address=auto" if flag == "--executor-option" else "lr=3e-4"
             raise UsageError(f"{flag} {pair} must be of the form NAME=VALUE", fix=f"write for example {flag} {example}")
         values[name.strip()] = value.strip()
     return values

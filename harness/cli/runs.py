@@ -1,4 +1,4 @@
-"""`bench runs` and `bench note`: the runs that there are, and what the user wrote about them."""
+"""`bench runs` lists runs with their metrics; `bench note` writes a note about one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from harness.cli.output import SCHEMA, json_out, note
+from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.record_folders import existing_folders, find_run, folder_options
 from harness.cli.resolve import NameType, parse_assignments
-from harness.cli.results import find_run, folder_options, folders
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import text
@@ -59,30 +59,30 @@ def runs(
     bench runs --where lr=0.003 --status exhausted --json
     """
     problems: list[str] = []
-    wanted_hparams = parse_assignments(settings, "--where")
-    chosen_submissions, chosen_workloads = split_names(submissions), split_names(workloads)
-    chosen_statuses = split_names(statuses)
+    hparams = parse_assignments(settings, "--where")
+    submission_names, workload_names = split_names(submissions), split_names(workloads)
+    status_names = split_names(statuses)
 
     def is_chosen(overview: RunOverview) -> bool:
         return (
-            _is_named(overview.submission, chosen_submissions)
-            and _is_named(overview.workload, chosen_workloads)
-            and (not chosen_statuses or overview.status in chosen_statuses)
+            _is_named(overview.submission, submission_names)
+            and _is_named(overview.workload, workload_names)
+            and (not status_names or overview.status in status_names)
             and (since is None or overview.started[: len(since)] >= since)
             and (noted is None or noted.lower() in overview.note.lower())
         )
 
     overviews = [
         overview
-        for overview in _overviews(folders(runs, results), runs, wanted_hparams, problems)
+        for overview in _overviews(existing_folders(runs, results), runs, hparams, problems)
         if is_chosen(overview)
     ]
     overviews.sort(key=SORT_KEYS[key])
     shown = overviews[:limit]
     if as_json:
-        json_out({"schema": SCHEMA, "runs": [_as_json(overview) for overview in shown], "total": len(overviews)})
+        print_json({"schema": SCHEMA, "runs": [_as_json(overview) for overview in shown], "total": len(overviews)})
     elif shown:
-        click.echo(text.columns(_rows(shown), right=frozenset({4, 5, 6, 7, 8})))
+        click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({4, 5, 6, 7, 8}), leading_columns=2))
     for problem in problems:
         note(f"left out: {problem}")
     if not shown:
@@ -103,7 +103,9 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
     record = find_run(run, runs, results)
     folder = runs / record.run_id
     if not folder.is_dir():
-        raise UsageError(f"{record.run_id} is not in {runs}: notes are for local runs", fix="name its folder with --runs")
+        raise UsageError(
+            f"{record.run_id} is not in {runs}: notes are for local runs", fix="name its folder with --runs"
+        )
     if words:
         write_note(folder, " ".join(words))
     else:
@@ -147,9 +149,7 @@ def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
     for run in overviews:
         settings = " ".join(f"{name}={_value(value)}" for name, value in run.overrides.items())
         remark = f"{settings}  {run.note}".strip() if run.note else settings
-        target = "–"
-        if run.target is not None:
-            target = f"{run.target.metric} {'≤' if run.target.goal == 'min' else '≥'} {text.number(run.target.value)}"
+        target = "–" if run.target is None else f"{run.target.metric} {text.target_bound(run.target)}"
         numbers = [_metric(run.best), _metric(run.final), target, f"{run.seconds:,.2f}", f"{run.examples:,}"]
         rows.append([run.run_id, run.submission, run.workload, run.status, *numbers, remark])
     return rows

@@ -13,6 +13,7 @@ from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
+from harness.scoring.run_overview import run_overview
 from harness.storage.layout import run_id
 
 if TYPE_CHECKING:
@@ -295,7 +296,20 @@ def _outcome(record: Record) -> str:
         hit = record.points[record.hit]
         spent = f"{hit.scored(record.spec.clock):.2f} {record.spec.clock} seconds"
         return f"reached its target in {spent}, {hit.cost:,} examples, {hit.steps:,} steps"
-    return _ending(record)
+    return "; ".join(filter(None, (_ending(record), metric_summary(record))))
+
+
+def metric_summary(record: Record) -> str:
+    """The best and the final value of a run's metric beside its target; empty without an evaluation.
+
+    For example `loss best 1.13, final 1.15, target ≤ 1.1`.
+    """
+    overview = run_overview(record)
+    if overview.target is None or overview.best is None:
+        return ""
+    final = "" if overview.final is None else f", final {overview.final:.4g}"
+    bound = text.target_bound(overview.target)
+    return f"{overview.target.metric} best {overview.best:.4g}{final}, target {bound}"
 
 
 def _ending(trial: Record | TrialSummary) -> str:
