@@ -29,6 +29,9 @@ WITHOUT_FIX = {
     "UnreachableError": "as DownloadError",
     "WrongFileError": "as DownloadError",
 }
+#: Places whose messages quote the check of a plugin, once for every URL that was tried. The words of the plugin and the
+#: length of several failures are not theirs; their own text is checked in the source (see below).
+QUOTING = ("harness/datasets/installation.py", "harness/datasets/sources.py")
 SITES = list(find_raise_sites(ROOT / "harness"))
 #: The share of these places that a run of the whole suite reaches, at least.
 REACHED = 0.5
@@ -40,6 +43,7 @@ def test_every_error_of_this_session_has_the_form(recorded_errors: ErrorRecorder
         for error in recorded_errors.errors
         for problem in find_problems(error.what, error.fix or ("do this" if error.kind in WITHOUT_FIX else None))
         if error.folder not in PUBLISHED
+        if not (error.place.startswith(QUOTING) and ("'is no'" in problem or " characters, more than " in problem))
     }
     assert not problems, "\n".join(["", *sorted(problems)])
 
