@@ -83,6 +83,7 @@ def test_the_list_has_the_promised_shape(bench: Bench) -> None:
     assert {"adamw-cosine", "wsd", "sgd-nesterov", "replay"} <= {s["name"] for s in listed["submissions"]}
 
 
+@pytest.mark.slow
 def test_run_leaderboard_and_again(bench: Bench, tmp_path: Path) -> None:
     first = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--json")
     assert first.code == 0, first.err
@@ -267,6 +268,7 @@ def test_no_results_is_one_line(bench: Bench) -> None:
     assert result.err.startswith("bench: no results")
 
 
+@pytest.mark.slow
 def test_in_process_runs_here(bench: Bench) -> None:
     result = bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--in-process", "--profile")
     assert result.code == 0, result.err

@@ -170,6 +170,7 @@ def test_every_schedule_can_be_shown_bare(show: Any, name: str) -> None:
     assert len(rows(show(f"schedule:{name}", "--json", "--horizon", "3"))) == 4
 
 
+@pytest.mark.slow
 def test_pictures(show: Any, tmp_path: Path) -> None:
     result = show("one-cycle", "--plot", "new/curve.svg")
     assert result.code == 0, result.err
@@ -223,6 +224,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(show: Any, arguments: list[str], 
     assert not list(Path().glob("*.svg"))
 
 
+@pytest.mark.slow
 def test_a_schedule_in_a_file_is_drawn(show: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from harness.api import Fixed, Recipe\n"

@@ -38,6 +38,7 @@ def _tests_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
 
 
+@pytest.mark.slow
 def test_a_worker_gives_what_this_process_gives(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     assert outcome(run_worker(spec, tmp_path / "worker")) == outcome(run_here(spec, tmp_path / "here"))

@@ -263,6 +263,7 @@ def series(*more: str) -> tuple[str, ...]:
     return ("gate", "./mine.py", "-w", "resnet-digits", "--no-envelope", "--series", "edits", *more)
 
 
+@pytest.mark.slow
 def test_a_series_gives_each_candidate_its_seeds_and_its_level(bench: Bench) -> None:
     bench.losses = by_marker
     studies, levels = [], []
@@ -307,6 +308,7 @@ def test_an_undecided_candidate_that_another_follows_is_given_up(bench: Bench) -
     assert "./mine.py is candidate 1 of edits, which was given up undecided" in result.err
 
 
+@pytest.mark.slow
 def test_confirm_retests_what_was_kept_against_the_original(bench: Bench) -> None:
     bench.losses = by_marker
     write(1.0, "best.py")

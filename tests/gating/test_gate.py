@@ -143,6 +143,7 @@ def test_a_run_that_breaks_counts_against_its_owner() -> None:
     assert len(result.progress.look.broken) == 6
 
 
+@pytest.mark.slow
 def test_two_workloads_are_decided_by_their_mean_and_none_may_be_worse() -> None:
     other = GateWorkload(
         entry=msgspec.structs.replace(
@@ -165,6 +166,7 @@ def test_two_workloads_are_decided_by_their_mean_and_none_may_be_worse() -> None
     assert (better.outcome, len(better.pairs)) == ("better", 7)
 
 
+@pytest.mark.slow
 def test_an_edit_in_the_middle_is_an_error(tmp_path: Path) -> None:
     from harness.planning.resolve import resolve_submission
 

@@ -164,6 +164,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_broken_plugins_cost_one_message_each_and_no_other_plugin(site: Site) -> None:
     for number, (source, _) in enumerate(BROKEN.values()):
         site.add(f"bench-bad{number}", source.replace("bench_bad", f"bench_bad{number}"))
@@ -179,6 +180,7 @@ def test_broken_plugins_cost_one_message_each_and_no_other_plugin(site: Site) ->
         assert "\n" not in error
 
 
+@pytest.mark.slow
 def test_a_plugin_that_hangs_is_ended_with_what_it_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "2")
     mark = site.folder / "pid"
@@ -628,6 +630,7 @@ def test_a_file_that_is_missing_or_hangs(site: Site, tmp_path: Path, monkeypatch
         entry_from_path(write(tmp_path, "while True: pass"), kind="submission")
 
 
+@pytest.mark.slow
 def test_a_bare_class_is_a_submission(site: Site, request: pytest.FixtureRequest) -> None:
     entry = entry_from_class("torch.optim:Adam")
     assert (entry.name, entry.load, entry.distribution) == ("torch.optim:Adam", "torch.optim:Adam", "torch")

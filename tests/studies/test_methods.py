@@ -356,12 +356,14 @@ def test_runs_without_spread_are_not_tested() -> None:
     assert (zero.p, zero.low, zero.high) == (1.0, 1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_one_workload_does_not_speak_for_both() -> None:
     by_claim = verdicts(results_of(select_workload(made_up_runs({"rex": 0.8}), DIGITS)))
     assert by_claim["rex", "d2z", True] == "holds"
     assert by_claim["rex", "d2z", False] == "not tried"
 
 
+@pytest.mark.slow
 def test_before_all_seeds_have_run_nothing_is_found() -> None:
     """Of two pairs that happen to agree Student's t makes a certainty."""
     runs = [run for run in made_up_runs({"rex": 0.8}, 0.0001) if run.purpose == "tuning" or run.study < 2]

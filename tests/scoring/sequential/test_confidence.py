@@ -20,6 +20,7 @@ differences = st.lists(st.integers(-20, 20).map(lambda n: n / 8), min_size=1, ma
 
 @settings(max_examples=40, deadline=None)
 @given(differences, st.sampled_from([0.05, 0.3]))
+@pytest.mark.slow
 def test_inverts_the_evidence(x: list[float], alpha: float) -> None:
     interval = confidence_sequence(x, alpha=alpha)
     for centre in np.linspace(-4, 4, 50):  # no eighths among them: at a difference itself the evidence may jump
