@@ -400,6 +400,7 @@ def test_a_folder_may_hold_the_archive(home: Path, tmp_path: Path) -> None:
         (packed({"other": b"x"}), "does not contain deep/a.bin"),
         (packed({"deep/a.bin": b"short"}), "it has 5 bytes, expected 1,024,000"),
     ],
+    ids=["cut", "plain", "other", "size"],
 )
 def test_a_bad_archive_is_named_and_removed(home: Path, archive: bytes, says: str) -> None:
     with serve(Site(files={"all.tar.gz": archive})) as site, pytest.raises(DataError, match=says):
