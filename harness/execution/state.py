@@ -181,6 +181,7 @@ class Trial:
             profile=end.profile,
             deaths=self.deaths,
             devices=self.devices,
+            screening=end.screening,
             started=self.started,
             finished=_utc_now() if self.end else "",
         )

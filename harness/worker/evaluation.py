@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 import torch
 from torch import nn
 
-from harness.contract.workload import Split
+from harness.contract.workload import Split, WorkloadFacts
 from harness.errors import PluginError
 from harness.worker import rng
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
@@ -33,13 +33,18 @@ def evaluate_split(
     """
     with evaluation_mode(model):
         metrics = _evaluate_on_ranks(workload, model, split, stage, group)
-    for target in workload.facts.targets:
+    require_target_metrics(workload.facts, split, metrics)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def require_target_metrics(facts: WorkloadFacts, split: Split, metrics: Mapping[str, float]) -> None:
+    """Raise PluginError if the metric of a target is missing."""
+    for target in facts.targets:
         if target.metric not in metrics:
             raise PluginError(
-                f"{workload.facts.id} reports no {target.metric!r} on {split}, only {sorted(metrics)}",
+                f"{facts.id} reports no {target.metric!r} on {split}, only {sorted(metrics)}",
                 fix="have evaluate() return the metric of every target",
             )
-    return {name: float(value) for name, value in metrics.items()}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, WorkloadFacts
+from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, WorkloadFacts, evaluation_rows
 from workloads.resnet.model import parameter_kinds
 
 
@@ -35,7 +35,7 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
-        """The images of a shard of a split, in the pieces they are evaluated in."""
+        """The images of a shard of a split, in the pieces they are evaluated in; a window of it in random order."""
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
         """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
@@ -113,6 +113,12 @@ class ImageClassifier(ABC):
             "accuracy": float(measured["correct_B"].double().mean()),
         }
 
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """The values whose means are `cross_entropy` and `accuracy`."""
+        return {"cross_entropy": (measured["nats_B"],), "accuracy": (measured["correct_B"],)}
+
     def _forward_precision(self, device: torch.device) -> AbstractContextManager[Any]:
         """That of training: the network that is scored is the one that was trained."""
         if self.facts.precision.dtype == "float32":
@@ -121,7 +127,7 @@ class ImageClassifier(ABC):
 
 
 def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
-    """A shard of a batch in consecutive pieces of at most `size` examples."""
-    rows = shard.rows(batch.n, size)
-    for start in rows[::size]:
-        yield batch.rows(start, min(start + size, rows.stop))
+    """A shard of a batch in pieces of at most `size` examples: consecutive ones, in a window random ones."""
+    rows = evaluation_rows(shard, batch.n, size)
+    for chosen in torch.split(rows, size) if len(rows) else ():
+        yield batch.take(chosen) if shard.windowed else batch.rows(int(chosen[0]), int(chosen[-1]) + 1)
