@@ -15,6 +15,8 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm"]
 #: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
+#: Number of standard errors between an estimate and a value from which the whole split is on the same side of it.
+STANDARD_ERRORS: Final = 6.0
 #: The stops at which `anytime` scores a run whose budget was drawn, as fractions of its budget.
 STOP_FRACTIONS: Final = (1 / 8, 1 / 4, 1 / 2, 1.0)
 

@@ -201,7 +201,8 @@ def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
 
     The score of a run that broke down before its last stop is 0.
     """
-    at = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
+    whole = {point.examples: point.metrics for point in record.points if not point.screened}
+    at = metrics_at_stops(record.spec, whole, curve.target)
     if len(at) < len(STOP_FRACTIONS):
         return 0.0, 0
     ratios, clipped = [], 0

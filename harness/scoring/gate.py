@@ -83,7 +83,8 @@ def judge_run(record: Record, side: Side) -> GateRun:
             f"{record.run_id} broke because {spec.submission.name} was edited while it started",
             fix="--retry-failed runs it again",
         )
-    values = [point.metrics.get(target.metric, math.nan) for point in record.points]
+    # A screened metric differs from that of the whole split by chance, so it says nothing about a constant metric.
+    values = [point.metrics.get(target.metric, math.nan) for point in record.points if not point.screened]
     metric, reason = values[-1] if values else math.nan, record.reason
     broke = not is_complete(record.status) or not math.isfinite(metric)
     if not broke and facts.stages and record.points[-1].stage + 1 < len(facts.stages):

@@ -11,7 +11,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.throttling import slowdown
-from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, metric_at, target_result
+from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, amount, metric_at, target_result
 
 Level = Literal["easy", "main", "hard"]
 Unit = Literal["time", "examples", "steps", "share"]
@@ -128,10 +128,10 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
     result = _result_at_level(record, query)
     metric = None
     if query.metric is not None:
-        amount, by = query.metric.of(facts)
-        metric = metric_at(record, amount, by)
+        limit, by = query.metric.of(facts)
+        metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
-            result = TargetResult(status="unknown", reason=f"no evaluation within {query.metric}")
+            result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
     return RunSummary(
         run_id=record.run_id,
         started=record.started,
@@ -144,6 +144,15 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         memory=record.usage.peak_memory_bytes,
         slowdown=slowdown(record.devices),
     )
+
+
+def _explain_absence(record: Record, budget: MetricBudget) -> str:
+    """Return why a record has no metric at a budget."""
+    limit, by = budget.of(record.spec.workload.facts)
+    within = [point for point in record.points if amount(point, record.spec, by) <= limit]
+    if within and within[-1].screened:
+        return f"the last evaluation within {budget} is screened; bench run --whole-evaluation has none"
+    return f"no evaluation within {budget}"
 
 
 def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:

@@ -206,7 +206,9 @@ class Evaluator:
         require_target_metrics(self._facts, "score", metrics)
         values = self._values(measured, stage, Shard())
         values = {name: tasks for name, tasks in values.items() if name in metrics}
-        self._latest, self._latest_stage = estimate_metrics(values), stage
+        if counted:
+            # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
+            self._latest, self._latest_stage = estimate_metrics(values), stage
         self._totals[stage] = {name: [len(task) for task in tasks] for name, tasks in values.items()}
         self._count(examples=self._whole_examples(stage) if counted else 0)
         if all(math.isfinite(value) for value in metrics.values()):

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from harness.contract.run import STANDARD_ERRORS
 from harness.contract.workload import Target
 
-#: Number of standard errors between an estimate and a value at which something is decided.
-STANDARD_ERRORS = 6.0
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
