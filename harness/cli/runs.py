@@ -57,7 +57,7 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     type=click.Choice(list(SORT_KEYS)),
     default="started",
     show_default=True,
-    help="Quantity to sort by, smallest or best first.",
+    help="Value to sort by: best metric, least time or earliest start first.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Print only the first runs, at most this number.")
 @folder_options
@@ -77,7 +77,7 @@ def runs(
 ) -> None:
     """List runs with their best and final metric, their overrides and notes.
 
-    seconds and examples are measured at the hit, or at the end of a run without a hit.
+    The columns `seconds` and `examples` are measured at the hit, or at the end of a run without a hit.
 
     \b
     bench runs -w lm-tiny --sort metric

@@ -46,7 +46,7 @@ class CurveRequest:
 
     @property
     def needs_curve(self) -> bool:
-        """Whether an option was given that requires a curve."""
+        """Whether the user gave an option that requires a curve."""
         return bool(self.overrides) or any(v is not None for v in (self.horizon, self.at, self.facts, self.tasks))
 
 
