@@ -203,7 +203,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gate",), "no submission named (bench gate A --against B -w WORKLOAD)"),
+        (("gate",), "no submission named (run bench gate A --against B -w WORKLOAD)"),
         (("gate", "wsdd", "-w", "lm-tiny"), "unknown submission 'wsdd'; did you mean 'wsd'?"),
         (("gate", "wsd", "-w", "lm-tinny"), "unknown workload 'lm-tinny'; did you mean 'lm-tiny'?"),
         (("gate", "wsd", "--against", "cosine"), "unknown submission 'cosine'"),
@@ -214,8 +214,11 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         ((*GATE, "--min-effect", "much"), "'much' must be a percentage of at least 0, such as 3"),
         ((*GATE, "--budget", "10"), "--budget 10 on resnet-digits: a gate budget is 1,024 to 28,672 examples there"),
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
-        (("gate", "wsd", "--confirm", "s"), "--confirm takes what the series has kept (give it alone)"),
-        ((*GATE, "--series", "../x"), "a series cannot be called '../x'"),
+        (
+            ("gate", "wsd", "--confirm", "s"),
+            "--confirm retests the kept candidates of a series against its original (leave out A, ",
+        ),
+        ((*GATE, "--series", "../x"), "'../x' is not a valid name of a series"),
     ],
 )
 def test_bad_input_is_one_message(bench: Bench, arguments: tuple[str, ...], message: str) -> None:
@@ -345,7 +348,7 @@ def test_a_series_that_kept_nothing_has_nothing_to_confirm(bench: Bench) -> None
     assert Path("state.json").is_file()
     result = bench("gate", "--confirm", "edits", "--series-file", "state.json")
     assert (result.code, result.out) == (0, "")
-    assert "has kept nothing" in result.err
+    assert "has kept no candidate" in result.err
 
 
 def test_a_series_keeps_its_alpha(bench: Bench) -> None:
