@@ -82,7 +82,7 @@ class Speedup:
     """The speed-up of a submission over the reference.
 
     Args:
-        value: geometric mean of the reference's time over the submission's time; None if they hit no workload in common.
+        value: geometric mean of the reference's time over the submission's time; None without a workload hit by both.
         workloads: workloads on which both hit the target.
         left_out: workloads on which at least one of them missed the target, with the reasons.
     """
