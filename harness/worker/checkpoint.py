@@ -130,6 +130,6 @@ def _require_plain(value: Any, where: str) -> None:
             _require_plain(item, f"{where}[{index}]")
     elif type(value) not in _PLAIN:
         raise PluginError(
-            f"{where} cannot be stored in a checkpoint: its type is {type(value).__name__}",
+            f"{where} is a {type(value).__name__}, but a checkpoint cannot store this type",
             fix="return only tensors, numbers, strings, lists and dicts from state_dict()",
         )

@@ -47,7 +47,7 @@ class Prefetch:
         """Return the next `n` examples on the device.
 
         Raises:
-            DataError: the pool's `gather` raised this error. If the thread called it, the batch's step fails.
+            DataError: the pool's `gather` raised this error, now or when the thread gathered this batch.
         """
         indices = self._order.take(n)
         prefetched, self._prefetched = self._prefetched, None
@@ -61,7 +61,7 @@ class Prefetch:
         return self._wait_for_copy(batch, copy_event)
 
     def _fetch(self, indices: Tensor) -> tuple[Batch, Any]:
-        """Return a batch whose copy to the device has started, and the CUDA event at the end of the copy or None."""
+        """Return a batch whose copy to the device has started, and the CUDA event at its end (None on a CPU)."""
         batch = self._gather(indices)
         if self._device.type != "cuda":
             return batch.to(self._device), None
