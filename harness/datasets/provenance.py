@@ -19,8 +19,8 @@ from harness.errors import DataError, StoreError
 from harness.system.files import read_struct, write_atomically
 
 #: `ok`: the checksum of the file, or of its unpacked content, equals the published checksum. `unverified`: no checksum
-#: is published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted the
-#: file. A file that is `missing` or `damaged` cannot be used.
+#: is published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted
+#: the file. A file that is `missing` or `damaged` cannot be used.
 State = Literal["ok", "unverified", "accepted", "missing", "damaged"]
 
 
