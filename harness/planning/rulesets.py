@@ -73,8 +73,8 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
         "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }
     if ruleset.stopping not in STOPPING_RULES:
-        error = unknown_name_error("kind of stopping", ruleset.stopping, STOPPING_RULES)
-        raise UsageError(f"{path}: ruleset {name!r}: {error.what}", fix=error.fix)
+        unknown = unknown_name_error("kind of stopping", ruleset.stopping, STOPPING_RULES)
+        raise UsageError(f"{path}: ruleset {name!r}: {unknown.what}", fix=unknown.fix)
     problem = next((text for text, violated in problems.items() if violated), "")
     if problem := problem or stopping_rule(ruleset.stopping).find_problem(ruleset):
         fix = "correct the field; `bench rulesets --json` prints the fields of every ruleset"

@@ -179,7 +179,7 @@ def test_workloads_ask_for_what_they_use_and_no_more() -> None:
         assert set(need.only(FINEWEB)) == used
     assert DataRequirement.parse("imagenet").only(FASHION_MNIST) == ()
     assert DataRequirement.parse("fashion-mnist/train*").fetch_command == "bench data get fashion-mnist --only 'train*'"
-    with pytest.raises(UsageError, match="not counted in tokens"):
+    with pytest.raises(UsageError, match="has no numbers of tokens"):
         DataRequirement.parse("fashion-mnist:1B").only(FASHION_MNIST)
 
 
