@@ -243,7 +243,7 @@ def _require_hardware(spec: RunSpec) -> None:
     node_class = detect.hardware_class(spec.device, spec.threads, spec.ranks)
     if node_class != spec.hardware:
         raise UsageError(
-            f"the trials were planned for the hardware class {spec.hardware}; {socket.gethostname()} is {node_class}",
+            f"the trials were planned for {spec.hardware}; {socket.gethostname()} has the hardware class {node_class}",
             fix="run the command on a machine of the same kind as the nodes, and use only such nodes",
         )
 
