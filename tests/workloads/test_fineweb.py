@@ -163,7 +163,7 @@ def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -
         (["fineweb-gpt2", "--tokens", "0"], "'0' is not a number of tokens"),
         (["fineweb-gpt2", "--tokens", "11B"], "fewer than 11,000,000,000"),
         (["fineweb-gpt2", "--tokens", "1B", "--only", "*val*"], "--tokens and --only both choose files"),
-        (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist is not counted in tokens"),
+        (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist has no numbers of tokens"),
     ):
         assert cli.invoke(["data", "get", *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -179,7 +179,7 @@ def test_workloads_ask_for_what_they_use_and_no_more() -> None:
         assert set(need.only(FINEWEB)) == used
     assert DataRequirement.parse("imagenet").only(FASHION_MNIST) == ()
     assert DataRequirement.parse("fashion-mnist/train*").fetch_command == "bench data get fashion-mnist --only 'train*'"
-    with pytest.raises(UsageError, match="not counted in tokens"):
+    with pytest.raises(UsageError, match="has no numbers of tokens"):
         DataRequirement.parse("fashion-mnist:1B").only(FASHION_MNIST)
 
 
