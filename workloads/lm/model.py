@@ -38,7 +38,8 @@ class GPTConfig:
         bias: whether linear layers have biases.
         dropout: probability of dropout of the embedding and of each residual branch's output, in [0, 1).
         token_drop: fraction of the positions that skip a block in training, in [0, 1). They are drawn separately for
-            each sequence and block. The first and the last block process all positions, so at least three blocks are needed.
+            each sequence and block. The first and the last block process all positions, so at least three blocks are
+            needed.
         init_scale: factor of the standard deviation of all initial weights.
 
     Raises:
