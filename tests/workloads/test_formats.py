@@ -158,7 +158,7 @@ def test_a_shard_is_written_piece_by_piece_and_only_whole(tmp_path: Path) -> Non
     assert shards.open_shard(path).tolist() == [0, 1, 2, 0, 1]
     with pytest.raises(ValueError, match=r"must be in \[0, 65535\]"):
         shards.write_shard(tmp_path / "t.bin", iter([[1], [70000]]))
-    with pytest.raises(ValueError, match="integers in one dimension"):
+    with pytest.raises(ValueError, match="one-dimensional array of integers"):
         shards.write_shard(tmp_path / "t.bin", [0.5])
     assert [p.name for p in tmp_path.iterdir()] == ["s.bin"]
     assert shards.write_shard(path, []) == 0
@@ -192,7 +192,7 @@ def test_a_token_outside_the_vocabulary_is_named(tmp_path: Path) -> None:
     one, two = tmp_path / "one.bin", tmp_path / "two.bin"
     shards.write_shard(one, [1, 2])
     shards.write_shard(two, [3, 50257, 4])
-    says = r"two\.bin: token 1 is 50257, expected below the vocabulary of 50,257"
+    says = r"two\.bin: token 1 is 50257, expected below the vocabulary size 50,257"
     with pytest.raises(DataError, match=says):
         shards.check(two)
     tokens = shards.Shards([one, two], vocabulary=50257)
@@ -379,7 +379,7 @@ def test_entries_are_whole() -> None:
             assert file.urls
             assert file.sha256 == "" or re.fullmatch("[0-9a-f]{64}", file.sha256)
             # Where no checksum is known, the entry says so.
-            assert file.sha256 or "no checksum" in entry.note
+            assert file.sha256 or "no published checksum" in entry.note
             # Anybody may have packed these again, with another header and so another checksum.
             assert bool(file.content_sha256) == file.name.endswith(".gz")
     assert len(datasets.FINEWEB.files) == 104
