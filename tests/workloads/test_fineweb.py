@@ -115,7 +115,7 @@ def test_a_cut_connection_is_gone_on_with(site: Site, tmp_path: Path) -> None:
         ({"announced": 2_001}, "it has 5,024 bytes, expected 5,026 for the 2,001 tokens in its header"),
         ({"magic": 20240801}, "Llama-3"),
         ({"magic": 7}, "its magic is 7, expected 20240520"),
-        ({"highest": 50_300}, "token 1,999 is 50300, expected below the vocabulary of 50,257"),
+        ({"highest": 50_300}, "token 1,999 is 50300, expected below the vocabulary size 50,257"),
     ],
 )
 def test_what_is_no_shard_is_set_aside(
