@@ -103,7 +103,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 
     Args:
         record: record of the run.
-        targets: targets to use instead of the workload's own; None for the workload's own.
+        targets: targets to use instead of the workload's own targets; None for the own targets.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -157,13 +157,13 @@ def _is_missed(point: Point, targets: Sequence[Target], primary: str) -> bool:
 def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
     """Return the result of a run at its targets.
 
-    A crashed or diverged run is a miss. A run that stopped at its own target before it met a harder one is `unknown`,
-    and so is an interrupted run.
+    A crashed or diverged run is a miss. The result is `unknown` for an interrupted run, and for a run that stopped at
+    its own target before it met a harder given target.
 
     Args:
         record: record of the run.
         by: the unit of the result.
-        targets: targets to use instead of the workload's own; None for the workload's own.
+        targets: targets to use instead of the workload's own targets; None for the own targets.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -212,7 +212,7 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     value = within[-1].metrics.get(targets[0].metric) if within else None
     ended_within = len(within) == len(record.points)
     if ended_within and is_broken(record.status) and (value is None or at < budget):
-        # The last metric before the breakdown could be better than that of a run which continued.
+        # The last metric before the breakdown could be better than the metric of a run that continued.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
     if within and within[-1].screened:
         return None
@@ -221,7 +221,7 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
 
 
 def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> ScoredRun:
-    """Replace the points of a record by its result.
+    """Compute the result of a record, and drop its points.
 
     Args:
         record: record of the run.

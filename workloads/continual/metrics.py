@@ -1,4 +1,4 @@
-"""What every stream of labelled images reports of the tasks seen, and from which values."""
+"""The metrics of every stream of labelled images, and the values from which they are computed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from harness.api import WHOLE, Shard, Split
 
 
 def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
-    """`accuracy/<k>` of each task k and `avg_seen`, their unweighted mean; `se/<k>` and `se` are their standard errors.
+    """Return `accuracy/<k>` of each task k, their unweighted mean `avg_seen`, and standard errors `se/<k>` and `se`.
 
     Args:
-        correct: of each task seen, 1 where a held-out example was right and 0 where not, (n,); n may differ.
+        correct: one tensor of shape (n,) per task seen so far: 1 for a held-out example that was classified correctly,
+            otherwise 0. n may differ between tasks.
     """
-    shares = [float(correct_B.double().mean()) for correct_B in correct]
-    variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(shares, correct, strict=True)]
-    metrics = {"avg_seen": sum(shares) / len(shares), "se": sum(variances) ** 0.5 / len(shares)}
-    for k, (share, variance) in enumerate(zip(shares, variances, strict=True)):
-        metrics |= {f"accuracy/{k}": share, f"se/{k}": variance**0.5}
+    accuracies = [float(correct_B.double().mean()) for correct_B in correct]
+    variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(accuracies, correct, strict=True)]
+    metrics = {"avg_seen": sum(accuracies) / len(accuracies), "se": sum(variances) ** 0.5 / len(accuracies)}
+    for k, (accuracy, variance) in enumerate(zip(accuracies, variances, strict=True)):
+        metrics |= {f"accuracy/{k}": accuracy, f"se/{k}": variance**0.5}
     return metrics
 
 
@@ -31,29 +32,29 @@ class TaskAccuracy(ABC):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """`correct/<k>` of every task k seen, for a shard of each task's images.
+        """Return `correct/<k>` of every task k seen, for a shard of each task's images.
 
         Args:
             model: in eval mode.
-            split: which held-out images.
-            shard: the shard; a window of it is in random order.
-            stage: the current stage, from 0; None counts all as seen.
+            split: name of the held-out split.
+            shard: shard of every task's images; the examples of a window are in random order.
+            stage: index of the current stage, from 0; with None, all stages count as seen.
         """
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every task k seen, `avg_seen`, their unweighted mean; see `of_tasks`.
+        """Return `accuracy/<k>` of every task k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
 
         Args: see `measure`.
         """
         return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """The metrics of `evaluate`."""
+        """Return the metrics of `evaluate`."""
         return of_tasks([measured[f"correct/{k}"] for k in range(len(measured))])
 
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """The values whose means are the accuracies: of each task, and of all tasks seen."""
+        """Return the values whose means are the accuracies: of each task, and of all tasks seen."""
         tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
         return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}
