@@ -195,7 +195,8 @@ class Record(Data, frozen=True, kw_only=True):
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
         deaths: number of consecutive times that the worker was killed without progress.
         devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
-        screening: number and cost of the screened evaluations; None if all evaluations had to be whole.
+        screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
+            failed.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
