@@ -10,6 +10,7 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.execution.sessions import current_session
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
 from harness.storage.run_folder import RunFolder
@@ -26,6 +27,7 @@ def supervise(
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
+    invocation: str = "",
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
@@ -37,6 +39,7 @@ def supervise(
         slot: the cores and GPUs of the worker process.
         stop: signal that ends the trial; in the main thread Ctrl-C ends it, too.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
+        invocation: identifier of the invocation, for the record's sessions; this process when empty.
 
     Returns:
         The record, which has been written.
@@ -45,7 +48,7 @@ def supervise(
         StoreError: the record cannot be written; the record written at the start still has the status `interrupted`.
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
-    trial = Trial.after(folder.record(), spec, folder.identity, watcher)
+    trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False

@@ -26,6 +26,8 @@ FALSE_RANKS = 0.049
 EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1); 0.4 is the reference's own",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
+    "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU each interval between "
+    "evaluations costs the median over all runs of the submission (--by measured-time shows each run's own seconds)",
     "[low – high]: 95 % interval for the median from six studies on; {low – high}: under six the range of the studies",
     "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
     f"different ranks in {FALSE_RANKS:.1%} of tables at most (simulated: docs/statistics.md); – for runs never ranked",

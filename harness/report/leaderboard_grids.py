@@ -14,7 +14,12 @@ from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 BROKE = "broke"
 #: Axis of a leaderboard -> its unit in titles; other axes are their own unit.
-AXES = {"time": "{clock} seconds", "wall": "wall seconds", "process": "process seconds"}
+AXES = {
+    "time": "{clock} seconds",
+    "measured-time": "{clock} seconds as measured",
+    "wall": "wall seconds",
+    "process": "process seconds",
+}
 #: Number of columns that every part of a split table repeats: rank and submission.
 LEADING_COLUMNS = 2
 
