@@ -221,7 +221,9 @@ def _solve_speeds(
             session: statistics.median(medians[cell][session] - typical[cell] for cell in shared)
             for session, shared in of_session.items()
         }
-        middle = statistics.median(updated.values()) if updated else 0.0
+        # The typical session is the one of the median interval, so that most times stay as measured.
+        weighted = (updated[session] for session, shared in of_session.items() for _ in shared)
+        middle = statistics.median_low(weighted) if updated else 0.0
         updated = {session: speed - middle for session, speed in updated.items()}
         change = max((abs(updated[session] - speeds[session]) for session in speeds), default=0.0)
         speeds = updated
