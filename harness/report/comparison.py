@@ -12,6 +12,9 @@ from harness.scoring.hit_rates import Rate
 from harness.scoring.stats import MIN_PAIRS, Spread
 
 SCHEMA = 1
+#: Column headings. `A / B` is the ratio of times with its 95 % interval. `p (Holm)` is the p-value after Holm's
+#: correction. `hits A` and `hits B` are the fractions of runs that reached the target. `mean to budget A, B` are the
+#: restricted means of the time to target (see `Pairing`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
 _FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]
 
@@ -24,8 +27,8 @@ def comparison_text(result: Comparison, width: int | None = None) -> str:
         width: characters per line; None for the terminal's width.
     """
     pairings = [*result.workloads, *([result.overall] if result.overall else [])]
-    table = [_HEADING, *map(_row, pairings)]
-    lines = [f"{pairing.workload}: {_outlook(pairing)}" for pairing in pairings if not _is_decided(pairing)]
+    table = [_HEADING, *map(_table_row, pairings)]
+    lines = [f"{pairing.workload}: {_seeds_needed(pairing)}" for pairing in pairings if not _is_decided(pairing)]
     lines += skipped_lines(result.skipped)
     if result.overall:
         lines.append(_conclusion(result, result.overall))
@@ -55,8 +58,8 @@ def _decided_by_misses(pairing: Pairing) -> bool:
     return not 0 < pairing.ratio < math.inf
 
 
-def _outlook(pairing: Pairing) -> str:
-    """Return what an inconclusive pairing needs for a verdict."""
+def _seeds_needed(pairing: Pairing) -> str:
+    """Return as text how many more seeds a verdict needs, for a pairing whose verdict is inconclusive."""
     if pairing.n < 2 or _decided_by_misses(pairing):
         return f"at least {MIN_PAIRS} pairs with times are needed for a verdict"
     if pairing.more is None:
@@ -79,7 +82,7 @@ def _ends(spread: Spread) -> str:
     return f"{_ratio(spread.low)} – {_ratio(spread.high)}{kind}"
 
 
-def _row(pairing: Pairing) -> list[str]:
+def _table_row(pairing: Pairing) -> list[str]:
     ends = _ends(pairing.spread)
     hits = [f"{rate.value:.0%}" if rate else "" for rate in (pairing.hits_a, pairing.hits_b)]
     means = ", ".join(text.number(mean) for mean in (pairing.mean_a, pairing.mean_b) if mean is not None)

@@ -1,4 +1,4 @@
-"""The score columns of a leaderboard, in one list that every output format uses."""
+"""The score columns of a leaderboard: one list that every output format uses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ class ScoreColumn:
         return fields
 
     def csv_fields(self, row: LeaderboardRow | None) -> dict[str, Any]:
-        """Return the column's fields in a row of CSV; with row None, empty fields for runs that are never ranked."""
+        """Return the column's fields in a row of CSV.
+
+        Args:
+            row: the row; None for runs that are never ranked, whose fields are empty.
+        """
         csv_value = self.csv or self.value
         fields = {self.key: None if row is None else csv_value(row)}
         if self.spread is not None:
@@ -65,7 +69,7 @@ def _is_ranked_by_metric(board: Leaderboard) -> bool:
     return board.query.metric is not None
 
 
-def _n(row: LeaderboardRow, board: Leaderboard) -> str:
+def _studies(row: LeaderboardRow, board: Leaderboard) -> str:
     min_studies, max_studies = row.n
     return str(min_studies) if min_studies == max_studies else f"{min_studies}–{max_studies}"
 
@@ -94,9 +98,9 @@ def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float
     return ScoreColumn(key=key, heading=heading, value=value, text=shown, shown=_is_ranked_by_time)
 
 
-#: All columns, from left to right.
+#: All columns, from left to right. `n` is the number of studies, as a range if it differs between workloads.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
-    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_n, csv=lambda row: row.n[0]),
+    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies, csv=lambda row: row.n[0]),
     ScoreColumn(
         key="anchored",
         heading="anchored",

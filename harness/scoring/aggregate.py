@@ -57,10 +57,10 @@ def aggregate(
 
 
 def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:
-    """Aggregate usable runs (see `select_usable`), whose times have been computed, into times by submission.
+    """Aggregate scored runs into times by submission and workload.
 
     Args:
-        runs: runs of one hardware class and ruleset.
+        runs: usable runs (see `select_usable`) of one hardware class and ruleset.
         by: the unit of their times; it is copied to the result.
         skipped: runs that `select_usable` left out; they are copied to the result.
 
@@ -70,7 +70,7 @@ def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequen
     check_mixed(runs)
     if not runs:
         reasons = "; ".join(map(str, skipped[:3]))
-        raise UsageError("no record can be scored", fix=reasons or "bench run … writes records")
+        raise UsageError("no record can be scored", fix=reasons or "make records with bench run")
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
     coarse = {run.spec.workload.facts.id for run in runs if run.spec.workload.facts.coarse}
     for run in runs:

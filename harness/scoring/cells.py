@@ -21,7 +21,7 @@ class Cell:
         value: the median. In tables of times inf is a miss; in tables of metrics inf or -inf is a run that broke down.
         spread: 95 % interval of the median; for fewer than six studies their range.
         studies: number of studies.
-        hits: number of studies that met the target; in tables of metrics, that did not break down.
+        hits: number of studies that met the target; in tables of metrics, number of studies that did not break down.
         early: whether a run stopped at its target before the budget (tables of metrics only).
     """
 
@@ -33,7 +33,9 @@ class Cell:
 
 
 def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
-    """Make a cell from one time, or number of examples or steps, for each study; inf is a miss.
+    """Make a cell from the times to target of the studies, one for each; inf is a miss.
+
+    Numbers of examples or steps to the target may be given instead of times.
 
     Args:
         times: one amount for each study.
@@ -57,7 +59,7 @@ def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
 
 
 def cell_of_metrics(metrics: Sequence[MetricAt]) -> Cell:
-    """Make a cell from one metric at a budget for each study.
+    """Make a cell from the metrics of the studies at a budget, one for each study.
 
     Raises:
         UsageError: there are no metrics, or one is NaN.

@@ -49,7 +49,7 @@ from harness.scoring.time_to_target import MetricAt
 
 #: Trust label of a record that nobody but its author has evaluated or repeated.
 SELF_REPORTED = "self-reported"
-#: Time of a missed workload in the total time that orders submissions with equal scores.
+#: Time of a missed workload in the total time, by which submissions with equal scores are ordered.
 _MISS = 1e18
 
 
@@ -273,8 +273,10 @@ def _anchor(
 ) -> Anchored | None:
     """Return the anchored scores; None, and a note with the reason, where no workload can be anchored."""
     if reference is None:
-        names = ", ".join(query.references) or "no submission is tagged as one"
-        builder.notes.append(f"no anchored score and no speed-up: no run of the reference ({names})")
+        names = ", ".join(query.references) or "no submission has the tag reference"
+        builder.notes.append(
+            f"no anchored score and no speed-up, because the table has no run of the reference ({names})"
+        )
         return None
     try:
         anchored = anchored_scores(times, times[reference], workloads=ids, coarse=coarse)
@@ -291,12 +293,15 @@ def _sorted(times: Mapping[str, float]) -> dict[str, float]:
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
-    """Return the sum of times, which orders submissions with equal scores."""
+    """Return the sum of times, by which submissions with equal scores are ordered."""
     return math.fsum(min(times.get(workload, _MISS), _MISS) for workload in workloads)
 
 
 def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
-    """Return the first name that the table has, with its last version or source; None if the table has none."""
+    """Return the id of the first named submission that the table contains; None if it contains none of them.
+
+    If the table has several versions or sources of the submission, the last id in alphabetical order is returned.
+    """
     for name in names:
         matches = sorted(s for s in times if name in (s, s.rpartition("@")[0]))
         if matches:
@@ -350,7 +355,7 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
 
 
 def _mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads; on a workload that it did not run it has the last rank."""
+    """Return the mean rank of a submission over workloads; a workload that it did not run gives it the last rank."""
     ranks = []
     for workload, goal in goals.items():
         values = [row[workload].value for row in cells.values() if workload in row]

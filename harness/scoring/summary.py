@@ -78,7 +78,7 @@ class LeaderboardQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """The part of a record that tables need, without its points, so that thousands of records need little memory.
+    """The part of a record that tables need. Its points are left out, so that thousands of records need little memory.
 
     Args:
         run_id: run ID of the record.
@@ -88,9 +88,10 @@ class RunSummary:
         reason: reason of the status, in words.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
-        metric: metric at the budget of the query; None if the query has no such budget or the run no evaluation in it.
+        metric: metric at the budget of the query; None if the query has no budget, or the run has no evaluation within
+            it.
         memory: peak memory in bytes; 0 where unknown.
-        slowdown: GPU states that slowed the run down, in words; empty without one.
+        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); empty if there were none.
         seconds: scored seconds at the hit; inf for a miss. They are measured until `scored_time` replaces them.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
     """

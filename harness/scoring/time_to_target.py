@@ -149,7 +149,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 
     Args:
         record: record of the run.
-        targets: targets to use instead of the workload's own; None for the workload's own.
+        targets: targets to use instead of the workload's own targets; None for the own targets.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -172,13 +172,13 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
     """Return the result of a run at its targets.
 
-    A crashed or diverged run is a miss. A run that stopped at its own target before it met a harder one is `unknown`,
-    and so is an interrupted run.
+    A crashed or diverged run is a miss. The result is `unknown` for an interrupted run, and for a run that stopped at
+    its own target before it met a harder given target.
 
     Args:
         record: record of the run.
         by: the unit of the result.
-        targets: targets to use instead of the workload's own; None for the workload's own.
+        targets: targets to use instead of the workload's own targets; None for the own targets.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -221,14 +221,14 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     value = within[-1].metrics.get(targets[0].metric) if within else None
     ended_within = len(within) == len(record.points)
     if ended_within and is_broken(record.status) and (value is None or at < budget):
-        # The last metric before the breakdown could be better than that of a run which continued.
+        # The last metric before the breakdown could be better than the metric of a run that continued.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
     stopped_early = record.status == "reached" and ended_within and at < budget
     return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped_early)
 
 
 def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> ScoredRun:
-    """Replace the points of a record by its result.
+    """Compute the result of a record, and drop its points.
 
     Args:
         record: record of the run.
