@@ -13,7 +13,7 @@ from harness.contract.record import Record, Session
 from harness.contract.run import Point
 from harness.scoring.compare import compare
 from harness.scoring.factors import describe_order, median_amounts, time_factors
-from harness.scoring.interval_costs import arm_of, fit_costs
+from harness.scoring.interval_costs import CostModel, arm_of, fit_costs
 from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.scored_time import cost_summaries
 from harness.scoring.summary import LeaderboardQuery, summarize
@@ -60,7 +60,11 @@ def noisy(source: random.Random, typical: Callable[[int], float], scale: float =
     return [typical(k) * math.exp(source.gauss(0, scale)) for k in range(1, INTERVALS + 1)]
 
 
-def fit(records: Sequence[Record], references: tuple[str, ...] = ()):
+def constant(seconds: float) -> Callable[[int], float]:
+    return lambda index: seconds
+
+
+def fit(records: Sequence[Record], references: tuple[str, ...] = ()) -> CostModel:
     return fit_costs([score_run(r) for r in records], references)
 
 
@@ -80,11 +84,11 @@ def test_a_session_beside_a_busy_process_gives_the_same_costs() -> None:
     for study in range(10):
         session, factor = ("quiet", 1.0) if study < 5 else ("busy", 1.6)
         # Only in the quiet session are there runs of b, in the busy one only runs of c.
-        runs.append(run("reference", study, noisy(source, lambda k, f=factor: f), session=session))
+        runs.append(run("reference", study, noisy(source, constant(factor)), session=session))
         other = "b" if study < 5 else "c"
-        runs.append(run(other, study, noisy(source, lambda k, f=factor: 2 * f), session=session))
+        runs.append(run(other, study, noisy(source, constant(2 * factor)), session=session))
     model = fit(runs, ("reference",))
-    costs = {name: model.time_to(spec(name), INTERVALS) for name in ("reference", "b", "c")}
+    costs = {name: model.time_to(spec(name), INTERVALS) or math.nan for name in ("reference", "b", "c")}
     assert costs["b"] == pytest.approx(costs["c"], rel=0.03)
     assert costs["b"] / costs["reference"] == pytest.approx(2.0, rel=0.03)
     speeds = {session: math.exp(speed) for (_, session), speed in model.speeds.items()}
@@ -124,11 +128,12 @@ def test_a_short_disturbance_changes_neither_time() -> None:
 
 def test_expensive_intervals_that_depend_on_the_seed_are_taken_by_means() -> None:
     source = random.Random(2)
-    reference = [run("reference", s, noisy(source, lambda k: 1.0)) for s in range(10)]
+    reference = [run("reference", s, noisy(source, constant(1.0))) for s in range(10)]
     rare = []
     for study in range(10):
         events = set(source.sample(range(1, INTERVALS + 1), 6))
-        rare.append(run("rare", study, noisy(source, lambda k, e=events: 6.0 if k in e else 1.0)))
+        seconds = noisy(source, constant(1.0))
+        rare.append(run("rare", study, [6 * x if k in events else x for k, x in enumerate(seconds, start=1)]))
     model = fit([*reference, *rare], ("reference",))
     assert model.by_mean == {arm_of(rare[0].spec)}
     assert model.time_to(rare[0].spec, INTERVALS) == pytest.approx(0.5 + INTERVALS + 6 * 5.0, rel=0.03)
@@ -166,7 +171,7 @@ def test_time_is_examples_times_cost() -> None:
 
 def test_equal_runs_are_ties() -> None:
     source = random.Random(3)
-    seconds = [noisy(source, lambda k: 1.0, 0.3) for _ in range(8)]
+    seconds = [noisy(source, constant(1.0), 0.3) for _ in range(8)]
     result = compare(
         [run("a", s, seconds[s], hit=10 + s) for s in range(8)], [run("b", s, seconds[s], hit=10 + s) for s in range(8)]
     )
@@ -197,5 +202,5 @@ def test_pairs_of_copies_are_rarely_told_apart_by_time() -> None:
                 level = math.exp(source.gauss(0, 0.05))
                 runs.append(run(name, study, [level] * 10, hit=10))
             sides.append(runs)
-        verdicts += compare(*sides).workloads[0].verdict != "inconclusive"
+        verdicts += compare(sides[0], sides[1]).workloads[0].verdict != "inconclusive"
     assert verdicts / 200 <= 0.09  # 5 % and two standard errors of 200 repeats
