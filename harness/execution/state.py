@@ -18,12 +18,12 @@ from harness.errors import BenchError
 from harness.execution.sessions import append_session
 from harness.hardware.telemetry import merge_logs
 
-#: Number of times in a row that a worker may be killed without progress before the trial counts as crashed.
+#: A trial counts as crashed when its worker has been killed this many times in a row without progress.
 DEATHS_ALLOWED = 3
 
 
 class Interrupted(BenchError):
-    """The user stopped the command. When it is run again, interrupted trials resume from their checkpoints."""
+    """The user stopped the command. If the command is run again, interrupted trials resume from their checkpoints."""
 
     exit_code = 130
 
@@ -49,8 +49,8 @@ class ResourceSlot:
     """Cores and GPUs that are reserved for a trial.
 
     Args:
-        cores: indices of the processor cores to which the worker is pinned; it is not pinned when empty.
-        gpus: the names in `CUDA_VISIBLE_DEVICES`; the variable is unchanged when empty.
+        cores: indices of the processor cores to which the worker is pinned; if empty, the worker is not pinned.
+        gpus: the names in `CUDA_VISIBLE_DEVICES`; if empty, the variable is unchanged.
     """
 
     cores: tuple[int, ...] = ()
@@ -61,7 +61,7 @@ class IndependentClock(Protocol):
     """A second measurement of the worker's clock."""
 
     def find_disagreement(self) -> str:
-        """Return how the worker's clock differs by more than the tolerance, or an empty string."""
+        """Return a description of a difference between the clocks above the tolerance, or an empty string."""
         ...
 
 
@@ -74,11 +74,11 @@ class Trial:
         run_id: the trial's run_id.
         watcher: object that is notified of every event.
         deaths: number of times in a row that the worker was killed without progress.
-        furthest: largest number of updates at any evaluation so far. After resuming from a checkpoint the run has
-            fewer.
+        furthest: largest number of updates at any evaluation so far. A run that resumed from a checkpoint may have
+            fewer updates.
         points: the evaluations so far.
-        ready: the worker's first event; None before it.
-        end: the worker's last event; None before it.
+        ready: the worker's first event; None until it arrives.
+        end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker; empty if it was not killed.
         second_clock: the supervisor's measurement of the worker's clock; None for a run in this process.
         devices: samples of the GPUs.
@@ -106,7 +106,7 @@ class Trial:
     def after(
         cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
     ) -> Trial:
-        """Return a trial with the state of its earlier record, which the worker's first event replaces."""
+        """Return a trial with the state of its earlier record. The worker's first event replaces the evaluations."""
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
             trial.sessions = earlier.sessions
@@ -130,7 +130,7 @@ class Trial:
                     self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)
             case ClockChanged():
-                pass  # the event reader has recorded its time of arrival
+                pass  # the event reader has recorded the arrival time
             case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
@@ -163,7 +163,7 @@ class Trial:
 
     def record(self) -> Record:
         """Return the record of the current state, with the status `interrupted` until the trial has ended."""
-        end = self.end or Done(status="interrupted", reason="started, not finished; run the command again to resume")
+        end = self.end or Done(status="interrupted", reason="started but not finished; run the command again to resume")
         last = self.points[-1] if self.points else None
         counters = end.counters
         if not counters.steps and last is not None:
