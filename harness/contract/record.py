@@ -173,6 +173,28 @@ class Screening(Data, frozen=True, kw_only=True):
     disabled: str = ""
 
 
+class Session(Data, frozen=True, kw_only=True):
+    """A part of a run that one invocation of a command measured on one machine.
+
+    A run that was interrupted and resumed has several.
+
+    Args:
+        invocation: random identifier of the invocation.
+        machine: hash of the machine's name.
+        first_point: index of the first point of the run in this session. The interval that ends at a point was measured
+            in the session of the point.
+    """
+
+    invocation: str
+    machine: str
+    first_point: int = 0
+
+    @property
+    def id(self) -> str:
+        """`machine/invocation`: the identity of the session among all records."""
+        return f"{self.machine}/{self.invocation}"
+
+
 class Record(Data, frozen=True, kw_only=True):
     """The outcome of one trial. Every trial that ends has a record, including trials that fail.
 
@@ -197,6 +219,7 @@ class Record(Data, frozen=True, kw_only=True):
         devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
         screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
             failed.
+        sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
@@ -219,6 +242,7 @@ class Record(Data, frozen=True, kw_only=True):
     deaths: int = 0
     devices: DeviceLog | None = None
     screening: Screening | None = None
+    sessions: tuple[Session, ...] = ()
     started: str = ""
     finished: str = ""
     content_hash: str = ""

@@ -12,7 +12,7 @@ from harness.contract.workload import WorkloadFacts
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
-Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm"]
+Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
 #: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
 #: Number of standard errors between an estimate and a value from which the whole split is on the same side of it.
@@ -124,7 +124,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         ruleset: the ruleset.
         purpose: `score` for runs in tables; `tuning` for runs that choose settings and stops; `target` for runs that
             determine targets; `envelope` for the reference runs of `anytime`, which see the horizon; `gate` for the
-            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series.
+            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series; `cost`
+            for the runs of `bench cost`.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
         root_seed: seed from which all other seeds are derived.
@@ -280,6 +281,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
         shadow_evaluation: see `Job`.
+        invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
         options: options of the executor by name, such as the address of a cluster.
     """
 
@@ -288,4 +290,5 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     jobs: int | None = None
     in_process: bool = False
     shadow_evaluation: bool = False
+    invocation: str = ""
     options: dict[str, str] = {}

@@ -11,10 +11,11 @@ from typing import Protocol
 import msgspec
 
 from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, Ready, Warned
-from harness.contract.record import DeviceLog, Record, is_complete
+from harness.contract.record import DeviceLog, Record, Session, is_complete
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
+from harness.execution.sessions import append_session
 from harness.hardware.telemetry import merge_logs
 
 #: A trial counts as crashed when its worker has been killed this many times in a row without progress.
@@ -81,6 +82,8 @@ class Trial:
         killer: name of the signal that killed the worker; empty if it was not killed.
         second_clock: the supervisor's measurement of the worker's clock; None for a run in this process.
         devices: samples of the GPUs.
+        session: the session in which this process runs the trial; None if sessions are not recorded.
+        sessions: the sessions of the run so far.
         started: start of the run, UTC, ISO 8601.
     """
 
@@ -95,13 +98,18 @@ class Trial:
     killer: str = ""
     second_clock: IndependentClock | None = None
     devices: DeviceLog | None = None
+    session: Session | None = None
+    sessions: tuple[Session, ...] = ()
     started: str = field(default_factory=lambda: _utc_now())
 
     @classmethod
-    def after(cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher) -> Trial:
+    def after(
+        cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
+    ) -> Trial:
         """Return a trial with the state of its earlier record. The worker's first event replaces the evaluations."""
-        trial = cls(spec, run_id, watcher)
+        trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
+            trial.sessions = earlier.sessions
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
             trial.furthest = max((point.steps for point in earlier.points), default=0)
         return trial
@@ -112,6 +120,8 @@ class Trial:
             case Ready():
                 self.ready = event
                 self.points = list(event.points)
+                if self.session is not None:
+                    self.sessions = append_session(self.sessions, self.session, len(event.points))
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
                 self.points.append(event.point)
@@ -182,6 +192,7 @@ class Trial:
             deaths=self.deaths,
             devices=self.devices,
             screening=end.screening,
+            sessions=self.sessions,
             started=self.started,
             finished=_utc_now() if self.end else "",
         )

@@ -10,6 +10,7 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.execution.sessions import current_session
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
 from harness.storage.run_folder import RunFolder
@@ -28,6 +29,7 @@ def supervise(
     stop: StopSignal | None = None,
     persist: bool = False,
     shadow_evaluation: bool = False,
+    invocation: str = "",
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
@@ -40,6 +42,7 @@ def supervise(
         stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
         shadow_evaluation: see `Job`.
+        invocation: identifier of the invocation, for the record's sessions; this process when empty.
 
     Returns:
         The record, which has been written.
@@ -48,7 +51,7 @@ def supervise(
         StoreError: the record cannot be written; the record written at the start still has the status `interrupted`.
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
-    trial = Trial.after(folder.record(), spec, folder.identity, watcher)
+    trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation)
     interrupted = False

@@ -67,6 +67,7 @@ def run_trial(
             stop=stop,
             persist=persist,
             shadow_evaluation=options.shadow_evaluation,
+            invocation=options.invocation,
         )
         return record, False
 

@@ -15,8 +15,8 @@ from harness.storage import records
 
 #: Wall seconds for starting the interpreter and importing torch. Records do not contain this time.
 STARTUP_S = 4.0
-#: Purposes of the trials of a gate, whose budget differs from the workload's.
-GATE_PURPOSES = frozenset({"gate", "gate-envelope", "confirm"})
+#: Purposes of trials that end before the budget of the workload.
+SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
 
 
 class _Named(msgspec.Struct):
@@ -72,7 +72,7 @@ class Estimates:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
-            if cost.spec.purpose in GATE_PURPOSES:
+            if cost.spec.purpose in SHORT_PURPOSES:
                 continue
             usage = cost.usage
             wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds

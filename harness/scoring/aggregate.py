@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
+from harness.scoring.scored_time import cost_runs
 from harness.scoring.scores import Skipped, study_time, workload_time
 from harness.scoring.selection import StudyKey, check_mixed, select_usable, study_key
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
@@ -52,7 +53,7 @@ def aggregate(
         UsageError: the records cannot share a table, or no record can be scored.
     """
     runs, skipped = select_usable((score_run(record, by, targets) for record in records), explore=explore)
-    return aggregate_runs(runs, by, skipped)
+    return aggregate_runs(cost_runs(runs, by), by, skipped)
 
 
 def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.scoring.medians import median_interval
 from harness.scoring.scores import workload_time
@@ -32,10 +32,14 @@ class Cell:
     early: bool = False
 
 
-def cell_of_times(times: Sequence[float]) -> Cell:
+def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
     """Make a cell from the times to target of the studies, one for each; inf is a miss.
 
     Numbers of examples or steps to the target may be given instead of times.
+
+    Args:
+        times: one amount for each study.
+        value: the scored time, which the interval then includes; the median of `times` when None.
 
     Raises:
         UsageError: there are no times, or one is NaN.
@@ -43,9 +47,12 @@ def cell_of_times(times: Sequence[float]) -> Cell:
     >>> cell_of_times([1.0, 2.0, math.inf])
     Cell(value=2.0, spread=Spread(low=1.0, high=inf, kind='range'), studies=3, hits=2, early=False)
     """
+    spread = median_interval(times)
+    if value is not None:
+        spread = replace(spread, low=min(spread.low, value), high=max(spread.high, value))
     return Cell(
-        value=workload_time(times),
-        spread=median_interval(times),
+        value=workload_time(times) if value is None else value,
+        spread=spread,
         studies=len(times),
         hits=sum(map(math.isfinite, times)),
     )

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from harness.contract.record import Record
+from harness.contract.run import RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.hit_rates import Rate, hit_rate, restricted_mean
 from harness.scoring.sample_size import DEFAULT_PAIRS, required_pairs_from_pilot
+from harness.scoring.scored_time import cost_runs
 from harness.scoring.scores import Skipped, study_time
 from harness.scoring.selection import check_mixed, keep_newest_versions, select_usable
 from harness.scoring.stats import (
@@ -36,6 +38,19 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """One factor of a time ratio, over the pairs in which both reached the target.
+
+    Args:
+        ratio: Hodges–Lehmann estimate of the factor of A over that of B.
+        spread: 95 % interval of the ratio; for fewer than six pairs the range.
+    """
+
+    ratio: float
+    spread: Spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
     """The comparison of A with B on one workload, or over all workloads.
 
@@ -55,6 +70,9 @@ class Pairing:
         hits_b: fraction of B's runs that reached the target; None for `overall`.
         mean_a: restricted mean time of A (see `restricted_mean`); None for `overall`, or without a budget in this unit.
         mean_b: restricted mean time of B (see `restricted_mean`); None for `overall`, or without a budget in this unit.
+        examples: ratio of the examples to the target; None for `overall`, on other axes than time, and without a pair
+            that reached the target.
+        cost: ratio of the seconds per example; None where `examples` is None.
     """
 
     workload: str
@@ -70,6 +88,8 @@ class Pairing:
     hits_b: Rate | None = None
     mean_a: float | None = None
     mean_b: float | None = None
+    examples: Factor | None = None
+    cost: Factor | None = None
 
     def __str__(self) -> str:
         """Return the verdict and the number of pairs in words.
@@ -152,13 +172,18 @@ def compare(
     newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]])
     check_mixed(newest)
     skipped += skipped_versions
-    ids = {run.run_id for run in newest}
-    runs_a, runs_b = ([run for run in runs if run.run_id in ids] for runs in usable)
+    costed = {run.run_id: run for run in cost_runs(newest, by)}
+    runs_a, runs_b = ([costed[run.run_id] for run in runs if run.run_id in costed] for runs in usable)
     names = _only_name(runs_a, "A"), _only_name(runs_b, "B")
     trials_a, trials_b = _trial_times(runs_a), _trial_times(runs_b)
     skipped += _uneven_studies(trials_a, trials_b)
     blocks_a, blocks_b = _best_trials(trials_a, trials_b), _best_trials(trials_b, trials_a)
-    return compare_times(blocks_a, blocks_b, names=names, by=by, budgets=_budgets(newest, by), skipped=skipped)
+    result = compare_times(blocks_a, blocks_b, names=names, by=by, budgets=_budgets(newest, by), skipped=skipped)
+    if by not in ("time", "measured-time"):
+        return result
+    best_a, best_b = _best_runs(runs_a), _best_runs(runs_b)
+    rows = tuple(_with_factors(row, best_a[row.workload], best_b[row.workload]) for row in result.workloads)
+    return replace(result, workloads=rows)
 
 
 def compare_times(
@@ -269,6 +294,38 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     return _decide(_pairing("overall", means, 0.05))
 
 
+def _with_factors(row: Pairing, a: Mapping[Block, ScoredRun], b: Mapping[Block, ScoredRun]) -> Pairing:
+    """Return the pairing with the two factors of its time ratio."""
+    pairs = [(a[block], b[block]) for block in a if block in b]
+    hits = [(x, y) for x, y in pairs if math.isfinite(x.result.value) and math.isfinite(y.result.value)]
+    if not hits:
+        return row
+    examples = [math.log(x.examples / y.examples) for x, y in hits]
+    cost = [math.log(x.result.value / y.result.value) - e for (x, y), e in zip(hits, examples, strict=True)]
+    return replace(row, examples=_factor(examples), cost=_factor(cost))
+
+
+def _factor(differences: Sequence[float]) -> Factor:
+    ends = interval(differences)
+    spread = Spread(low=_exp(ends.low), high=_exp(ends.high), kind=ends.kind)
+    return Factor(ratio=_exp(hodges_lehmann(differences)), spread=spread)
+
+
+def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
+    """Return workload -> block -> the run of the block that is scored."""
+    best: dict[str, dict[Block, ScoredRun]] = {}
+    for run in runs:
+        row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)
+        if block not in row or run.result.value < row[block].result.value:
+            row[block] = run
+    return best
+
+
+def _block(spec: RunSpec) -> Block:
+    """Return the block of a run; all trials of a study are in one block, because only the best is scored."""
+    return (spec.hardware, spec.root_seed, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
+
+
 def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
     """Return workload -> block -> times of the trials.
 
@@ -276,10 +333,7 @@ def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]
     """
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
-        spec = run.spec
-        trial = spec.trial if spec.ruleset.trials == 1 else None
-        block = (spec.hardware, spec.root_seed, spec.study, trial)
-        trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(run.result.value)
+        trials.setdefault(run.spec.workload.facts.id, {}).setdefault(_block(run.spec), []).append(run.result.value)
     return trials
 
 
@@ -315,6 +369,7 @@ def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
     """
     budget_readers: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda run: run.spec.seconds_allowed,
+        "measured-time": lambda run: run.spec.seconds_allowed,
         "examples": lambda run: float(run.spec.workload.facts.budget.gradient_examples),
     }
     if by not in budget_readers:

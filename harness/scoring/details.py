@@ -123,13 +123,12 @@ def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None
         if study not in best_runs or run.result.value < best_runs[study].result.value:
             best_runs[study] = run
     hits: list[Point | None] = [run.hit for run in best_runs.values()]
-    clock = runs[0].spec.clock
     return DetailRow(
         submission=submission,
         overrides=dict(overrides),
         prune=prune,
         ranks=ranks,
-        seconds=cell_of_times([math.inf if point is None else point.scored(clock) for point in hits]),
+        seconds=cell_of_times([math.inf if run.hit is None else run.seconds for run in best_runs.values()]),
         examples=cell_of_times([math.inf if point is None else float(point.cost) for point in hits]),
         steps=cell_of_times([math.inf if point is None else float(point.steps) for point in hits]),
         statuses=dict(Counter(run.status for run in runs)),

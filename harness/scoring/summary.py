@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,17 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.throttling import slowdown
-from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, amount, metric_at, target_result
+from harness.scoring.time_to_target import (
+    Axis,
+    IntervalSeconds,
+    MetricAt,
+    ScoredRun,
+    TargetResult,
+    amount,
+    interval_seconds,
+    metric_at,
+    target_result,
+)
 
 Level = Literal["easy", "main", "hard"]
 Unit = Literal["time", "examples", "steps", "share"]
@@ -82,6 +93,8 @@ class RunSummary:
             it.
         memory: peak memory in bytes; 0 where unknown.
         slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); empty if there were none.
+        seconds: scored seconds at the hit; inf for a miss. They are measured until `scored_time` replaces them.
+        intervals: scored seconds between evaluations; None for a record whose points cannot be used.
     """
 
     run_id: str
@@ -94,11 +107,13 @@ class RunSummary:
     metric: MetricAt | None
     memory: int
     slowdown: str = ""
+    seconds: float = math.inf
+    intervals: IntervalSeconds | None = None
 
     @property
     def run(self) -> ScoredRun:
         """The run with its result, without the other fields."""
-        return ScoredRun(self.run_id, self.started, self.spec, self.result)
+        return ScoredRun(self.run_id, self.started, self.spec, self.result, self.intervals)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
@@ -133,6 +148,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
             result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
+    hit = record.points[result.index] if result.index is not None else None
     return RunSummary(
         run_id=record.run_id,
         started=record.started,
@@ -140,10 +156,12 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         status=record.status,
         reason=record.reason,
         result=result,
-        hit=record.points[result.index] if result.index is not None else None,
+        hit=hit,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
         slowdown=slowdown(record.devices),
+        seconds=math.inf if hit is None else hit.scored(record.spec.clock),
+        intervals=interval_seconds(record),
     )
 
 
