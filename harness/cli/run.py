@@ -86,6 +86,9 @@ MAX_LISTED_FAILURES = 20
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
+@click.option(
+    "--fresh-workers", is_flag=True, help="Start every trial's worker as a new process instead of forking it."
+)
 @click.option("--dry-run", is_flag=True, help="Print the trials without running them.")
 @click.option("--show-config", is_flag=True, help="Print every option, its value and the source of the value.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
@@ -145,6 +148,7 @@ class RunOptions:
     deterministic: bool
     allow_slow: bool
     in_process: bool
+    fresh_workers: bool
     dry_run: bool
     as_json: bool
 
@@ -180,6 +184,7 @@ class RunOptions:
             retry_failed=self.retry_failed,
             jobs=self.jobs,
             in_process=self.in_process,
+            fresh_workers=self.fresh_workers,
             options={name: str(value) for name, value in assignments.items()},
         )
 

@@ -247,6 +247,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         retry_failed: whether to start those trials again that crashed, were rejected, or ran out of memory or time.
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
+        fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
         options: options of the executor by name, such as the address of a cluster.
     """
 
@@ -254,4 +255,5 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     retry_failed: bool = False
     jobs: int | None = None
     in_process: bool = False
+    fresh_workers: bool = False
     options: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -82,6 +83,9 @@ class Trial:
         second_clock: the supervisor's measurement of the worker's clock; None for a run in this process.
         devices: samples of the GPUs.
         started: start of the run, UTC, ISO 8601.
+        forked: whether a fork server forked the worker.
+        start_began: time at which the worker was started, by `time.monotonic`.
+        start_seconds: wall seconds from the start of the worker to its first event.
     """
 
     spec: RunSpec
@@ -96,6 +100,9 @@ class Trial:
     second_clock: IndependentClock | None = None
     devices: DeviceLog | None = None
     started: str = field(default_factory=lambda: _utc_now())
+    forked: bool = False
+    start_began: float = field(default_factory=time.monotonic)
+    start_seconds: float = 0.0
 
     @classmethod
     def after(cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher) -> Trial:
@@ -111,6 +118,7 @@ class Trial:
         match event:
             case Ready():
                 self.ready = event
+                self.start_seconds = time.monotonic() - self.start_began
                 self.points = list(event.points)
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
@@ -165,6 +173,7 @@ class Trial:
                 process_seconds=last.process_seconds,
             )
         usage = end.usage if end.usage.parameters or self.ready is None else self.ready.usage
+        usage = msgspec.structs.replace(usage, forked=self.forked, start_seconds=self.start_seconds)
         return Record(
             run_id=self.run_id,
             spec=self.spec,

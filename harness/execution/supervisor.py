@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.execution.launching import Launcher
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
 from harness.storage.run_folder import RunFolder
@@ -26,6 +28,7 @@ def supervise(
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
+    launcher: Launcher | None = None,
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
@@ -37,6 +40,7 @@ def supervise(
         slot: the cores and GPUs of the worker process.
         stop: signal that ends the trial; in the main thread Ctrl-C ends it, too.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
+        launcher: starts the worker process; a fresh process when None.
 
     Returns:
         The record, which has been written.
@@ -46,12 +50,14 @@ def supervise(
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher)
-    run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
+    worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
+    run_job = transport or worker_process.run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False
     while True:
         # The record is written first, so that the trial has one even if this process is killed.
         folder.write(trial.record())
+        trial.start_began = time.monotonic()
         try:
             run_job(job, trial.receive)
         except KeyboardInterrupt:

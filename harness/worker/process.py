@@ -1,4 +1,7 @@
-"""The worker process: it reads a job from standard input, writes events to a pipe and ends with its supervisor."""
+"""The worker process: it reads a job from standard input, writes events to a pipe and ends with its supervisor.
+
+A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Both call `run_worker`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
@@ -27,12 +30,28 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
         run_job: runs a job; `harness.worker.job.run_job` if None.
     """
     die_with_parent()
-    # Set before torch is imported, so that torch's threads and the processes of other ranks inherit the cores.
-    if sys.argv[3] and sys.platform == "linux":
-        os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    cores = [int(core) for core in sys.argv[3].split(",") if core]
+    run_worker(int(sys.argv[1]), int(sys.argv[2]), cores, run_job)
+
+
+def run_worker(events: int, lock: int, cores: Iterable[int], run_job: Callable[[Job, Emit], None] | None) -> None:
+    """Read the job from standard input, run it, and end this process.
+
+    Args:
+        events: file descriptor of the pipe of events.
+        lock: file descriptor of the lock of the run's folder.
+        cores: indices of the processor cores to which this process is pinned; it is not pinned when empty.
+        run_job: runs a job; `harness.worker.job.run_job` if None.
+    """
+    # Set before a fresh worker imports torch, so that torch's threads and the processes of other ranks inherit it.
+    pinned = set(cores)
+    if pinned and sys.platform == "linux":
+        os.sched_setaffinity(0, pinned)
+    line = sys.stdin.buffer.readline()
+    if not line:  # the supervisor stopped the trial while this process started
+        os._exit(1)
+    job = msgspec.json.decode(line, type=Job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
-    events, lock = int(sys.argv[1]), int(sys.argv[2])
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
     def release_in_child() -> None:
@@ -45,10 +64,10 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
     write_lock = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
-        line = memoryview(encoder.encode(event) + b"\n")
+        rest = memoryview(encoder.encode(event) + b"\n")
         with write_lock:
-            while line:
-                line = line[os.write(events, line) :]
+            while rest:
+                rest = rest[os.write(events, rest) :]
 
     if run_job is None:
         # Imported here because it imports torch, whose threads inherit the cores set above.

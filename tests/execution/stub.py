@@ -19,16 +19,18 @@ import msgspec
 from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Environment, Usage
 from harness.contract.run import Counters, Job, Point
-from harness.execution import worker_process
+from harness.execution import launching, warm
 from harness.worker.process import main
 
 ENVIRONMENT = Environment(python="3", torch="none", platform="stub", hardware_name="stub", cpu_count=1, threads=1)
 COMMAND = (sys.executable, "-m", "tests.execution.stub")
+SERVER_COMMAND = (sys.executable, "-m", "tests.execution.stub_server")
 
 
 def install() -> None:
-    """From here on supervisors of this process start this worker."""
-    worker_process.WORKER = list(COMMAND)
+    """From here on supervisors of this process start this worker, fresh or forked."""
+    launching.WORKER = list(COMMAND)
+    warm.SERVER = list(SERVER_COMMAND)
 
 
 def run_job(job: Job, emit: Callable[..., None]) -> None:
