@@ -175,11 +175,8 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
         specs = [_spinning(turns, index) for index in range(2 * sizes.pairs)]
         began = time.perf_counter()
         runs = where / f"jobs-{jobs}"
-        outcomes = list(
-            execute(
-                specs, runs, Plain(len(specs), open(os.devnull, "w")), ExecutionOptions(jobs=jobs, fresh_workers=True)
-            )
-        )  # noqa: SIM115
+        options = ExecutionOptions(jobs=jobs, fresh_workers=True)
+        outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), options))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began
         records = [read_record(Path(outcome.path) / layout.RECORD) for outcome in outcomes]
         own[jobs] = statistics.median(record.profile["process"] for record in records)
