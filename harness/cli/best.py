@@ -26,8 +26,8 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> int:
     """Print the configuration that reached a workload's target first, as a command.
 
-    It is the best of all single runs, including runs with overrides. Use it only as a starting point: the best of many
-    runs overestimates the configuration.
+    The configuration is that of the best single run, including runs with overrides. Use it only as a starting point:
+    the best of many runs overestimates the performance of its configuration.
     """
     query = LeaderboardQuery(by=by)
     names: set[str] = set()
@@ -38,7 +38,7 @@ def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> i
             if record.spec.workload.facts.name == workload:
                 summaries.append(summarize(record, query))
     check_workloads([workload], names)
-    # The target of an older version may be easier.
+    # Only the newest version counts, because the target of an older version may be easier.
     newest, _ = keep_newest_versions(summaries)
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
@@ -54,7 +54,7 @@ def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> i
     run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
     unit = f"{first.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(first.result.value)} {unit} to target"
-    click.echo(_folded(command))
+    click.echo(_wrap_command(command))
     remark = f"# {amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}"
     click.echo("\n" + text.wrap(remark, indent="#   "))
     click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(first.spec.hparams.items())))
@@ -80,12 +80,15 @@ def _command_words(spec: RunSpec) -> list[str]:
 
 
 def _typed_name(name: str, load: str | None) -> str:
-    """Return the name on the command line: an installed name, or the path of a file that is not in a plugin."""
+    """Return the name for the command line: an installed name, or the path of a file outside all plugins."""
     return load if load and ".py:" in load else name
 
 
-def _folded(words: list[str]) -> str:
-    """Return a command in lines of the terminal's width, joined by backslashes; in one line in a pipe."""
+def _wrap_command(words: list[str]) -> str:
+    """Return a command as text, with backslashes at line breaks.
+
+    Lines fit the terminal's width. Without a terminal, the command is one line.
+    """
     width = text.terminal_width()
     lines = [words[0]]
     for word in words[1:]:

@@ -19,12 +19,12 @@ def watch_trials(registry: Registry, total: int) -> Iterator[CombinedWatcher]:
 
     Args:
         registry: the plugins.
-        total: number of all trials.
+        total: number of trials.
     """
     manager, warnings = load_observers(registry)
     for warning in warnings:
         note(f"warning: {warning}")
-    # FORCE_COLOR allows colours elsewhere, but only a terminal can be redrawn.
+    # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     view = LiveView(total) if supports_color() and sys.stderr.isatty() else Plain(total)
     with view:
         yield CombinedWatcher([view, Observers(manager)])

@@ -24,9 +24,10 @@ from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 
-#: Maximum seconds without an event before the first one, in which the worker imports, generates data and compiles.
+#: Maximum seconds without an event before the event `Ready`. In this time the worker imports, generates data and
+#: compiles.
 STARTUP_S = 900.0
-#: Maximum seconds without an event after the first one, in addition to four times the time budget.
+#: Maximum seconds without an event after the event `Ready`, in addition to four times the budget of scored seconds.
 SILENCE_S = 120.0
 #: Maximum seconds between a worker's last event and its exit.
 EXIT_S = 10.0
@@ -58,31 +59,31 @@ class WorkerProcess:
         self._launcher = launcher or FreshLauncher()
 
     def run_job(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
-        """Start the worker, pass on its events, and return when it has ended or sent no event for too long.
+        """Start the worker, pass on its events, and return when it has ended or has sent no event for too long.
 
         Raises:
             KeyboardInterrupt: the trial was stopped before the worker's last event.
         """
         scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
-        reading, writing = os.pipe()
+        read_end, write_end = os.pipe()
         worker: LaunchedWorker | None = None
         reader: EventReader | None = None
         try:
-            worker, log_began = self._start(job.spec, scratch, log, writing)
-            os.close(writing)
-            writing = -1
+            worker, log_offset = self._start(job.spec, scratch, log, write_end)
+            os.close(write_end)
+            write_end = -1
             self._trial.forked = worker.forked
             clock = self._trial.second_clock = SecondClock(worker.pid)
-            reader = EventReader(reading, clock)
+            reader = EventReader(read_end, clock)
             reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()
             worker.send(msgspec.json.encode(job) + b"\n")
-            silent = forward_events(reader.events, receive, job.spec, self._stop)
-            if silent:
+            exceeded_limit = forward_events(reader.events, receive, job.spec, self._stop)
+            if exceeded_limit:
                 worker.kill()
-                self._trial.end = Done(status="timeout", reason=f"no event from the worker for {silent:.0f} s")
+                self._trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
             returncode = worker.wait(EXIT_S)
         finally:
             if worker is not None:
@@ -92,16 +93,16 @@ class WorkerProcess:
                 if reader.watch is not None:
                     reader.watch.end()
                 reader.join()
-            for descriptor in (reading, writing):
+            for descriptor in (read_end, write_end):
                 if descriptor >= 0:
                     os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
         if self._trial.end is None:
             exit_code = killed_returncode if returncode is None else returncode
-            self._trial.set_death(exit_code, _last_log_line(log, log_began))
+            self._trial.set_death(exit_code, _last_log_line(log, log_offset))
 
-    def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[LaunchedWorker, int]:
-        """Start the worker; return it and the byte offset in the log at which its output begins.
+    def _start(self, spec: RunSpec, scratch: Path, log: Path, write_end: int) -> tuple[LaunchedWorker, int]:
+        """Start the worker. Return it, and the byte offset in the log at which its output begins.
 
         Raises:
             StoreError: the worker's folder or log cannot be written.
@@ -111,9 +112,9 @@ class WorkerProcess:
             shutil.rmtree(scratch, ignore_errors=True)
             (scratch / "tmp").mkdir(parents=True)
             with open(log, "ab") as output:
-                began = output.tell()
+                log_offset = output.tell()
                 start = WorkerStart(
-                    events=writing,
+                    events=write_end,
                     lock=self._folder.lock_descriptor,
                     log=output.fileno(),
                     cores=self._slot.cores,
@@ -124,7 +125,7 @@ class WorkerProcess:
                 worker = self._launcher.launch(start)
         except OSError as error:
             raise write_error(self._folder.path, error) from error
-        return worker, began
+        return worker, log_offset
 
 
 def forward_events(
@@ -144,8 +145,8 @@ def forward_events(
     Raises:
         KeyboardInterrupt: the trial was stopped.
     """
-    # Two events are only a small part of the budget apart. The factor allows for a busy machine.
-    limit, limit_when_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
+    # The time between two events is a small part of the budget. The factor 4 allows for a busy machine.
+    limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:
         if stop.is_set:
@@ -153,7 +154,8 @@ def forward_events(
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            # The time is counted and not read from a clock, so that time in which the machine slept does not count.
+            # Silence is counted in poll intervals and not read from a clock, so that time in which the machine was
+            # suspended does not count.
             silence += WAKE_S
             if silence >= limit:
                 return limit
@@ -165,18 +167,18 @@ def forward_events(
         if isinstance(event, Done):
             return 0.0
         if isinstance(event, Ready):
-            limit = limit_when_ready
+            limit = limit_after_ready
 
 
 def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
     """Return the worker's environment variables.
 
-    They fix the number of threads and the hash seed, and give the worker a separate home and temporary folder.
+    The variables fix the number of threads and the hash seed, and give the worker a separate home and temporary folder.
     """
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    # Number GPUs as the driver does, so that telemetry reads the GPU of the run.
+    # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
@@ -185,16 +187,16 @@ def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, 
     return {**python_process.environment(), **shared, **home, **fixed, **counts, **gpus}
 
 
-def _last_log_line(log: Path, began: int) -> str:
+def _last_log_line(log: Path, log_offset: int) -> str:
     """Return the last line that this worker wrote to its log.
 
     Args:
         log: path of the log.
-        began: byte offset at which the worker's output begins.
+        log_offset: byte offset at which the worker's output begins.
     """
     try:
         with open(log, "rb") as file:
-            file.seek(max(began, log.stat().st_size - 4096))
+            file.seek(max(log_offset, log.stat().st_size - 4096))
             lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         return ""

@@ -1,6 +1,8 @@
-"""The worker process: it reads a job from standard input, writes events to a pipe and ends with its supervisor.
+"""The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
 
-A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Both call `run_worker`.
+A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Both call `run_worker`. The
+supervisor passes three command-line arguments to a fresh process: the file descriptor of the pipe, the file descriptor
+of the run's lock, and the numbers of the CPU cores to use, separated by commas (empty for all cores).
 """
 
 from __future__ import annotations
@@ -24,22 +26,22 @@ from harness.worker.emit import Emit
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
-    """Read the job, run it, and end this process when the job or the supervisor ends.
+    """Read a job and run it. This process ends when the job or the supervisor ends.
 
     Args:
-        run_job: runs a job; `harness.worker.job.run_job` if None.
+        run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
     die_with_parent()
     cores = [int(core) for core in sys.argv[3].split(",") if core]
     run_worker(int(sys.argv[1]), int(sys.argv[2]), cores, run_job)
 
 
-def run_worker(events: int, lock: int, cores: Iterable[int], run_job: Callable[[Job, Emit], None] | None) -> None:
+def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Callable[[Job, Emit], None] | None) -> None:
     """Read the job from standard input, run it, and end this process.
 
     Args:
-        events: file descriptor of the pipe of events.
-        lock: file descriptor of the lock of the run's folder.
+        events_fd: file descriptor of the pipe of events.
+        lock_fd: file descriptor of the lock of the run's folder.
         cores: indices of the processor cores to which this process is pinned; it is not pinned when empty.
         run_job: runs a job; `harness.worker.job.run_job` if None.
     """
@@ -55,22 +57,22 @@ def run_worker(events: int, lock: int, cores: Iterable[int], run_job: Callable[[
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
     def release_in_child() -> None:
-        os.close(events)
-        os.close(lock)
+        os.close(events_fd)
+        os.close(lock_fd)
 
     os.register_at_fork(after_in_child=release_in_child)
     encoder = msgspec.json.Encoder()
-    # Another thread emits an event only after a rank died. That event is the last one.
+    # The lock is needed because another thread emits the last event if the process of a rank dies.
     write_lock = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
         rest = memoryview(encoder.encode(event) + b"\n")
         with write_lock:
             while rest:
-                rest = rest[os.write(events, rest) :]
+                rest = rest[os.write(events_fd, rest) :]
 
     if run_job is None:
-        # Imported here because it imports torch, whose threads inherit the cores set above.
+        # This module imports torch, whose threads inherit the cores set above. So it is imported only here.
         from harness.worker import job as jobs
 
         run_job = partial(jobs.run_job, abort=_exit_now)
@@ -79,21 +81,21 @@ def run_worker(events: int, lock: int, cores: Iterable[int], run_job: Callable[[
 
 
 def _exit_now() -> None:
-    # Not sys.exit, which would run code of plugins (atexit handlers, destructors) and wait for their threads.
+    """End this process at once, unlike `sys.exit`, which runs atexit handlers of plugins and waits for threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def die_with_parent() -> None:
-    """Request that the kernel kills this process when its parent dies. On other systems than Linux, do nothing."""
+    """On Linux, request that the kernel kills this process when its parent dies. On other systems, do nothing."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def watch_parent() -> None:
-    """End this process when standard input is closed, which happens when the parent process ends."""
+    """Wait until standard input is closed, then end this process. The input is closed when the parent process ends."""
     while os.read(0, 1024):
         pass
     os._exit(1)
