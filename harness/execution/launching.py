@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.execution.state import StopSignal
@@ -38,10 +38,10 @@ class WorkerStart:
     events: int
     lock: int
     log: int
-    cores: tuple[int, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    stop: StopSignal = field(default_factory=StopSignal)
-    warn: Callable[[str], None] = print
+    cores: tuple[int, ...]
+    environment: dict[str, str]
+    stop: StopSignal
+    warn: Callable[[str], None]
 
 
 class LaunchedWorker(Protocol):

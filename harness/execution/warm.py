@@ -165,7 +165,11 @@ class ForkServer:
             ForkError: the server does not fork it.
             KeyboardInterrupt: the trial was stopped.
         """
-        request = ForkRequest(environment=start.environment, folder=os.getcwd(), cores=start.cores)
+        try:
+            folder = os.getcwd()
+        except OSError as error:
+            raise ForkError(f"the current folder is gone ({error.strerror})") from error
+        request = ForkRequest(environment=start.environment, folder=folder, cores=start.cores)
         status, status_end = os.pipe()
         stdin_end, stdin = os.pipe()
         try:

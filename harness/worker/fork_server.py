@@ -48,7 +48,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     # A collection in a worker then skips these objects, and does not copy the pages that hold them.
     gc.collect()
     gc.freeze()
-    worker = _ForkServer(control).serve()
+    worker = _WorkerForker(control).serve()
     run_worker(worker.events, worker.lock, worker.request.cores, run_job)
 
 
@@ -91,14 +91,14 @@ class ForkedWorker:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Child:
+class _RunningWorker:
     """A running worker: its process id, and the writing end of its status pipe."""
 
     pid: int
     status: int
 
 
-class _ForkServer:
+class _WorkerForker:
     """Forks workers from its only thread, so that the kernel kills them when this process ends.
 
     Args:
@@ -110,7 +110,7 @@ class _ForkServer:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         #: The running workers by the descriptor that refers to their process.
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, _RunningWorker] = {}
 
     def serve(self) -> ForkedWorker:
         """Answer requests until the supervisor closes the socket. It returns only in a forked worker."""
@@ -143,7 +143,7 @@ class _ForkServer:
                 become_worker(request, descriptors, server)
                 return ForkedWorker(request=request, events=descriptors["events"], lock=descriptors["lock"])
             process = os.pidfd_open(pid)
-            self._children[process] = _Child(pid=pid, status=os.dup(descriptors["status"]))
+            self._children[process] = _RunningWorker(pid=pid, status=os.dup(descriptors["status"]))
             self._poll.register(process, select.POLLIN)
         for descriptor in descriptors.values():
             os.close(descriptor)
