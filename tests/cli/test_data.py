@@ -155,12 +155,12 @@ def test_generated_data_are_listed_and_cleared(site: Site, capsys: pytest.Captur
     generated.cached_arrays("key", _make_arrays)
     assert cli.invoke(["data", "list"]) == 0
     err = capsys.readouterr().err
-    assert "generated data: 1 entry of 8.3 kB" in err
+    assert "generated data: 1 entry of 8.4 kB" in err
     assert "bench data clear-generated" in err
     assert cli.invoke(["data", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["generated"]["entries"] == 1
     assert cli.invoke(["data", "clear-generated"]) == 0
-    assert capsys.readouterr().out.startswith("removed 1 entry of 8.3 kB from ")
+    assert capsys.readouterr().out.startswith("removed 1 entry of 8.4 kB from ")
     assert cli.invoke(["data", "clear-generated", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["removed"]["entries"] == 0
 
