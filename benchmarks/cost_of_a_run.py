@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -62,6 +63,7 @@ def main() -> None:
         for kind in kinds:
             try:
                 rows.append(measure(name, kind, options.trials, options.cached))
+                print(", ".join(map(" ".join, zip(COLUMNS, rows[-1], strict=True))), file=sys.stderr, flush=True)
             except BenchError as error:
                 print(f"{name}: {error}")
                 break
