@@ -75,8 +75,16 @@ def kill(options: argparse.Namespace, runs: Path, rng: random.Random, length: fl
 
 def worker_of(supervisor: int) -> int | None:
     """Return the process id of a supervisor's worker, or None if there is none."""
-    listed = subprocess.run(["pgrep", "-P", str(supervisor), "-f", "harness.worker"], capture_output=True, text=True)
-    return int(listed.stdout.split()[0]) if listed.stdout.split() else None
+    children = list_workers(supervisor)
+    # A forked worker is a child of the fork server, whose module is in the same package.
+    forked = [pid for child in children for pid in list_workers(child)]
+    return next(iter([*forked, *children]), None)
+
+
+def list_workers(parent: int) -> list[int]:
+    """Return the process ids of a process's children that run a module of `harness.worker`."""
+    listed = subprocess.run(["pgrep", "-P", str(parent), "-f", "harness.worker"], capture_output=True, text=True)
+    return [int(pid) for pid in listed.stdout.split()]
 
 
 def finish(options: argparse.Namespace, runs: Path) -> Record:

@@ -145,11 +145,18 @@ def end_worker(runs: Path, _: Any) -> str:
     """Kill a worker, which is a child of a process that holds the lock of a trial."""
     holders = {path.read_text() for path in runs.glob("run-*/lock")} - {""}
     for holder in holders:
-        listed = subprocess.run(["pgrep", "-P", holder, "-f", "harness.worker"], capture_output=True, text=True)
-        for pid in listed.stdout.split():
+        children = list_workers(holder)
+        # A forked worker is a child of the fork server, whose module is in the same package.
+        for pid in [*(pid for child in children for pid in list_workers(child)), *children]:
             os.kill(int(pid), signal.SIGKILL)
             return ""
     return " (there was none)"
+
+
+def list_workers(parent: str) -> list[str]:
+    """Return the process ids of a process's children that run a module of `harness.worker`."""
+    listed = subprocess.run(["pgrep", "-P", parent, "-f", "harness.worker"], capture_output=True, text=True)
+    return listed.stdout.split()
 
 
 def end_node(_: Path, nodes: Any) -> str:

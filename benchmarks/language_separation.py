@@ -28,8 +28,9 @@ from typing import Any
 import torch
 
 from harness.api import Batch
+from workloads.lm.documents import LANGUAGE_SEED
 from workloads.lm.language import Language, text
-from workloads.lm.tiny import LANGUAGE_SEED, LmTiny, entropy, held_out
+from workloads.lm.tiny import LmTiny, entropy, held_out
 
 OUT = Path(__file__).parents[1] / "docs" / "measured" / "language_separation.json"
 ARMS = ("adamw-constant", "adamw-cosine", "adamw-wsd", "muon-wsd")

@@ -34,7 +34,7 @@ import msgspec
 
 from harness.contract.record import Record
 from harness.contract.run import ExecutionOptions, Point, RunSpec
-from harness.execution import worker_process
+from harness.execution import launching
 from harness.execution.local import execute
 from harness.hardware import detect
 from harness.planning import rulesets
@@ -176,14 +176,15 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
     """Return the two ratios of the figure *two workers*: of throughput, and of processor seconds per trial."""
     worker = where / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
-    worker_process.WORKER = [sys.executable, str(worker)]
+    launching.WORKER = [sys.executable, str(worker)]
     turns = _turns(sizes.seconds)
     wall, own = {}, {}
     for jobs in (1, 2):
         specs = [_spinning(turns, index) for index in range(2 * sizes.pairs)]
         began = time.perf_counter()
         runs = where / f"jobs-{jobs}"
-        outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), ExecutionOptions(jobs=jobs)))  # noqa: SIM115
+        options = ExecutionOptions(jobs=jobs, fresh_workers=True)
+        outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), options))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began
         records = [read_record(Path(outcome.path) / layout.RECORD) for outcome in outcomes]
         own[jobs] = statistics.median(record.profile["process"] for record in records)

@@ -23,6 +23,7 @@ from harness.contract.workload import WHOLE, Budget, Kind, Precision, Shard, Spl
 from harness.errors import BenchError, DataError
 
 if TYPE_CHECKING:
+    from harness.datasets.generated import cached_arrays
     from harness.datasets.manage import data_folder, dataset_path
     from harness.worker.data.batch import Batch
     from harness.worker.data.evaluation_order import evaluation_rows
@@ -51,6 +52,7 @@ _LAZY = {
     "Work": "harness.worker.protocols",
     "Workload": "harness.worker.protocols",
     "Recipe": "harness.worker.recipe",
+    "cached_arrays": "harness.datasets.generated",
     "data_folder": "harness.datasets.manage",
     "dataset_path": "harness.datasets.manage",
 }
@@ -102,6 +104,7 @@ __all__ = [
     "Workload",
     "WorkloadEntry",
     "WorkloadFacts",
+    "cached_arrays",
     "data_folder",
     "dataset_path",
     "evaluation_rows",

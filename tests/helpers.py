@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.execution.trial import run_trial
+from harness.execution.warm import WarmLauncher
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import Registry, load_registry
 from harness.storage import layout
 from harness.storage.run_folder import RunFolder
 from tests import micro
+
+#: The variable with which `run_worker` forks workers.
+FORKED = "TESTS_FORKED"
 
 
 class Remember:
@@ -86,8 +91,9 @@ def run_here(spec: RunSpec, runs: Path, watcher: Remember | None = None, **optio
 
 
 def run_worker(spec: RunSpec, runs: Path, watcher: Remember | None = None, **options: Any) -> Record:
-    """Run a trial in a worker process."""
-    return run_trial(spec, runs, watcher or Remember(), ExecutionOptions(**options))[0]
+    """Run a trial in a worker process, which is forked if the variable `FORKED` is set."""
+    launcher = WarmLauncher() if os.environ.get(FORKED) else None
+    return run_trial(spec, runs, watcher or Remember(), ExecutionOptions(**options), launcher=launcher)[0]
 
 
 def folder_of(spec: RunSpec, runs: Path) -> RunFolder:

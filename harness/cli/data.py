@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from harness.cli.output import SCHEMA, note, print_json, supports_color
 from harness.contract.entries import DatasetEntry
-from harness.datasets import manage
+from harness.datasets import generated, manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.plugins.registry import Registry, load_registry
 from harness.report import text
@@ -58,7 +58,8 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
     if as_json:
         rows = [_entry_json(entry) for entry in entries]
-        print_json({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
+        folder = str(manage.data_folder())
+        print_json({"schema": SCHEMA, "folder": folder, "datasets": rows, "generated": generated.cache_use()})
         return
     table = [["name", "installed", "size", "licence", "title"]]
     table += [
@@ -66,6 +67,20 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     ]
     click.echo(text.columns(table, right_aligned=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
+    use = generated.cache_use()
+    if use.entries:
+        note(f"generated data: {_describe(use)} in {use.folder} (bench data clear-generated removes them)")
+
+
+@data.command("clear-generated")
+@_json
+def clear_generated(as_json: bool) -> None:
+    """Remove the cache of generated data. The next trials generate the data again."""
+    removed = generated.clear_cache()
+    if as_json:
+        print_json({"schema": SCHEMA, "removed": removed})
+    else:
+        click.echo(f"removed {_describe(removed)} from {removed.folder}")
 
 
 @data.command()
@@ -188,6 +203,12 @@ def _format_size(size: int) -> str:
     if not size:
         return ""
     return f"{size / _MEGABYTE:,.1f} MB" if size >= _MEGABYTE else f"{size / 1000:.1f} kB"
+
+
+def _describe(use: generated.CacheUse) -> str:
+    """Return the number and the size of a cache's entries as a phrase."""
+    entries = "entry" if use.entries == 1 else "entries"
+    return f"{use.entries} {entries}" + (f" of {_format_size(use.size)}" if use.size else "")
 
 
 def _entry_json(entry: DatasetEntry) -> dict[str, Any]:

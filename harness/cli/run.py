@@ -97,6 +97,9 @@ MAX_LISTED_FAILURES = 20
 )
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
+@click.option(
+    "--fresh-workers", is_flag=True, help="Start every trial's worker as a new process instead of forking it."
+)
 @click.option("--dry-run", is_flag=True, help="Print the trials without running them.")
 @click.option("--show-config", is_flag=True, help="Print every option, its value and the source of the value.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
@@ -158,6 +161,7 @@ class RunOptions:
     shadow_evaluation: bool
     allow_slow: bool
     in_process: bool
+    fresh_workers: bool
     dry_run: bool
     as_json: bool
 
@@ -195,6 +199,7 @@ class RunOptions:
             jobs=self.jobs,
             in_process=self.in_process,
             shadow_evaluation=self.shadow_evaluation,
+            fresh_workers=self.fresh_workers,
             options={name: str(value) for name, value in assignments.items()},
         )
 

@@ -137,6 +137,10 @@ class Usage(Data, frozen=True, kw_only=True):
         import_seconds: CPU seconds for importing the submission, off the clock.
         evaluation_seconds: wall seconds for evaluations, off the clock.
         checkpoint_seconds: wall seconds for writing checkpoints and weights, off the clock.
+        start_seconds: wall seconds from the last start of the worker to its first event, off the clock except for the
+            construction of the submission.
+        build_seconds: the part of them in which the workload was imported and the model and the data were built.
+        forked: whether the worker was forked from a process that had imported torch.
     """
 
     peak_memory_bytes: int = 0
@@ -145,6 +149,9 @@ class Usage(Data, frozen=True, kw_only=True):
     import_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
+    start_seconds: float = 0.0
+    build_seconds: float = 0.0
+    forked: bool = False
 
 
 class Screening(Data, frozen=True, kw_only=True):

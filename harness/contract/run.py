@@ -281,6 +281,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
         shadow_evaluation: see `Job`.
+        fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
         invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
         options: options of the executor by name, such as the address of a cluster.
     """
@@ -290,5 +291,6 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     jobs: int | None = None
     in_process: bool = False
     shadow_evaluation: bool = False
+    fresh_workers: bool = False
     invocation: str = ""
     options: dict[str, str] = {}

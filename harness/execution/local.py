@@ -17,6 +17,7 @@ from harness.execution.scheduler import Result, run_all
 from harness.execution.state import StopSignal
 from harness.execution.supervisor import Transport
 from harness.execution.trial import run_trial, trial_summary
+from harness.execution.warm import WarmLauncher, can_fork
 from harness.execution.watchers import CombinedWatcher
 from harness.storage.layout import run_id
 
@@ -86,8 +87,8 @@ def import_worker_transport() -> Transport:
 class _Workers:
     """A backend with one thread per running trial. The thread starts the trial's worker and supervises it.
 
-    Each trial needs its own thread: the kernel kills a worker when the thread that started it ends (parent-death
-    signal), so this thread must live as long as its worker.
+    Each trial needs its own thread: the kernel kills a fresh worker when the thread that started it ends (parent-death
+    signal), so this thread must live as long as its worker. A forked worker is killed when its fork server ends.
     """
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
@@ -98,6 +99,7 @@ class _Workers:
         self._running: dict[str, threading.Thread] = {}
         self._ended: queue.SimpleQueue[tuple[str, Result]] = queue.SimpleQueue()
         self._warned = False
+        self._warm_launcher = WarmLauncher()
 
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         allocation = self._machine.allocate(spec)
@@ -138,7 +140,14 @@ class _Workers:
         result: Result
         try:
             record, was_finished = run_trial(
-                spec, self._runs, self._watcher, options, slot=allocation.slot, stop=self._stop, persist=True
+                spec,
+                self._runs,
+                self._watcher,
+                options,
+                slot=allocation.slot,
+                stop=self._stop,
+                persist=True,
+                launcher=None if options.fresh_workers or not can_fork(spec) else self._warm_launcher,
             )
             result = trial_summary(spec, self._runs, record, was_finished)
         except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -85,6 +86,9 @@ class Trial:
         session: the session in which this process runs the trial; None if sessions are not recorded.
         sessions: the sessions of the run so far.
         started: start of the run, UTC, ISO 8601.
+        forked: whether a fork server forked the worker.
+        start_began: time at which the worker was started, by `time.monotonic`.
+        start_seconds: wall seconds from the start of the worker to its first event.
     """
 
     spec: RunSpec
@@ -101,6 +105,9 @@ class Trial:
     session: Session | None = None
     sessions: tuple[Session, ...] = ()
     started: str = field(default_factory=lambda: _utc_now())
+    forked: bool = False
+    start_began: float = field(default_factory=time.monotonic)
+    start_seconds: float = 0.0
 
     @classmethod
     def after(
@@ -119,6 +126,7 @@ class Trial:
         match event:
             case Ready():
                 self.ready = event
+                self.start_seconds = time.monotonic() - self.start_began
                 self.points = list(event.points)
                 if self.session is not None:
                     self.sessions = append_session(self.sessions, self.session, len(event.points))
@@ -175,6 +183,7 @@ class Trial:
                 process_seconds=last.process_seconds,
             )
         usage = end.usage if end.usage.parameters or self.ready is None else self.ready.usage
+        usage = msgspec.structs.replace(usage, forked=self.forked, start_seconds=self.start_seconds)
         return Record(
             run_id=self.run_id,
             spec=self.spec,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.execution.launching import Launcher
 from harness.execution.sessions import current_session
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
@@ -29,6 +31,7 @@ def supervise(
     stop: StopSignal | None = None,
     persist: bool = False,
     shadow_evaluation: bool = False,
+    launcher: Launcher | None = None,
     invocation: str = "",
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
@@ -42,6 +45,7 @@ def supervise(
         stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
         shadow_evaluation: see `Job`.
+        launcher: starts the worker process; a fresh process when None.
         invocation: identifier of the invocation, for the record's sessions; this process when empty.
 
     Returns:
@@ -52,12 +56,14 @@ def supervise(
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
-    run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
+    worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
+    run_job = transport or worker_process.run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation)
     interrupted = False
     while True:
         # The record is written before the job runs, so that the trial has a record even if this process is killed.
         folder.write(trial.record())
+        trial.start_began = time.monotonic()
         try:
             run_job(job, trial.receive)
         except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from harness.contract.record import Record, Status, TrialSummary, is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import DamagedError, StoreError
+from harness.execution.launching import Launcher
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.execution.supervisor import Transport, supervise
 from harness.storage import records
@@ -30,6 +31,7 @@ def run_trial(
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
+    launcher: Launcher | None = None,
     lock_timeout: float | None = None,
 ) -> tuple[Record, bool]:
     """Run a trial unless it is finished, and return its record and whether an earlier call wrote that record.
@@ -39,7 +41,7 @@ def run_trial(
         runs: folder with one subfolder per trial.
         watcher: object that is notified of every event.
         options: see `ExecutionOptions`.
-        transport, slot, stop, persist: see `supervise`.
+        transport, slot, stop, persist, launcher: see `supervise`.
         lock_timeout: seconds to wait for the lock if another process holds it; `LOCK_TIMEOUT_S` when None.
 
     Raises:
@@ -68,6 +70,7 @@ def run_trial(
             persist=persist,
             shadow_evaluation=options.shadow_evaluation,
             invocation=options.invocation,
+            launcher=launcher,
         )
         return record, False
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import shutil
-import signal
 import site
-import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,6 +16,7 @@ from harness.contract.events import AnyEvent, Done, Ready
 from harness.contract.run import Job, RunSpec
 from harness.datasets.paths import data_folder
 from harness.execution.event_reader import WAKE_S, EventReader
+from harness.execution.launching import FreshLauncher, LaunchedWorker, Launcher, WorkerStart
 from harness.execution.second_clock import SecondClock
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.hardware.telemetry import make_watch
@@ -30,8 +29,8 @@ from harness.system.files import write_error
 STARTUP_S = 900.0
 #: Maximum seconds without an event after the event `Ready`, in addition to four times the budget of scored seconds.
 SILENCE_S = 120.0
-#: The command that starts a worker.
-WORKER = python_process.command("harness.worker")
+#: Maximum seconds between a worker's last event and its exit.
+EXIT_S = 10.0
 
 
 class WorkerProcess:
@@ -42,13 +41,22 @@ class WorkerProcess:
         trial: state of the trial, in which the worker's death is recorded.
         slot: cores and GPUs of the worker.
         stop: signal that ends the worker.
+        launcher: starts the worker; a fresh process when None.
     """
 
-    def __init__(self, folder: RunFolder, trial: Trial, slot: ResourceSlot, stop: StopSignal) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        trial: Trial,
+        slot: ResourceSlot,
+        stop: StopSignal,
+        launcher: Launcher | None = None,
+    ) -> None:
         self._folder = folder
         self._trial = trial
         self._slot = slot
         self._stop = stop
+        self._launcher = launcher or FreshLauncher()
 
     def run_job(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
         """Start the worker, pass on its events, and return when it has ended or has sent no event for too long.
@@ -58,33 +66,29 @@ class WorkerProcess:
         """
         scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
         read_end, write_end = os.pipe()
-        worker: subprocess.Popen[bytes] | None = None
+        worker: LaunchedWorker | None = None
         reader: EventReader | None = None
         try:
             worker, log_offset = self._start(job.spec, scratch, log, write_end)
             os.close(write_end)
             write_end = -1
+            self._trial.forked = worker.forked
             clock = self._trial.second_clock = SecondClock(worker.pid)
             reader = EventReader(read_end, clock)
             reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()
-            assert worker.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                worker.stdin.write(msgspec.json.encode(job) + b"\n")
-                worker.stdin.flush()
+            worker.send(msgspec.json.encode(job) + b"\n")
             exceeded_limit = forward_events(reader.events, receive, job.spec, self._stop)
             if exceeded_limit:
-                _kill(worker)
+                worker.kill()
                 self._trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
-            returncode = _wait_for_exit(worker)
+            returncode = worker.wait(EXIT_S)
         finally:
             if worker is not None:
-                _kill(worker)
-                if worker.stdin is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        worker.stdin.close()
+                killed_returncode = worker.kill()
+                worker.close()
             if reader is not None:
                 if reader.watch is not None:
                     reader.watch.end()
@@ -94,29 +98,31 @@ class WorkerProcess:
                     os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
         if self._trial.end is None:
-            self._trial.set_death(returncode, _last_log_line(log, log_offset))
+            exit_code = killed_returncode if returncode is None else returncode
+            self._trial.set_death(exit_code, _last_log_line(log, log_offset))
 
-    def _start(self, spec: RunSpec, scratch: Path, log: Path, write_end: int) -> tuple[subprocess.Popen[bytes], int]:
+    def _start(self, spec: RunSpec, scratch: Path, log: Path, write_end: int) -> tuple[LaunchedWorker, int]:
         """Start the worker. Return it, and the byte offset in the log at which its output begins.
 
         Raises:
             StoreError: the worker's folder or log cannot be written.
+            KeyboardInterrupt: the trial was stopped.
         """
         try:
             shutil.rmtree(scratch, ignore_errors=True)
             (scratch / "tmp").mkdir(parents=True)
             with open(log, "ab") as output:
                 log_offset = output.tell()
-                lock = self._folder.lock_descriptor
-                worker = subprocess.Popen(
-                    [*WORKER, str(write_end), str(lock), ",".join(map(str, self._slot.cores))],
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(write_end, lock),
-                    env=_environment(spec, scratch, self._slot),
-                    start_new_session=True,  # Ctrl-C goes to the supervisor, which decides when the worker stops
+                start = WorkerStart(
+                    events=write_end,
+                    lock=self._folder.lock_descriptor,
+                    log=output.fileno(),
+                    cores=self._slot.cores,
+                    environment=_environment(spec, scratch, self._slot),
+                    stop=self._stop,
+                    warn=partial(self._trial.watcher.warned, spec),
                 )
+                worker = self._launcher.launch(start)
         except OSError as error:
             raise write_error(self._folder.path, error) from error
         return worker, log_offset
@@ -162,22 +168,6 @@ def forward_events(
             return 0.0
         if isinstance(event, Ready):
             limit = limit_after_ready
-
-
-def _wait_for_exit(worker: subprocess.Popen[bytes]) -> int:
-    """Return the worker's exit code. The worker is killed if it does not exit within 10 s."""
-    try:
-        return worker.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        _kill(worker)
-        return worker.wait()
-
-
-def _kill(worker: subprocess.Popen[bytes]) -> None:
-    """Kill the worker and all processes of its session."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait()
 
 
 def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
 
-The supervisor passes three command-line arguments: the file descriptor of the pipe, the file descriptor of the run's
-lock, and the numbers of the CPU cores to use, separated by commas (empty for all cores).
+A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Both call `run_worker`. The
+supervisor passes three command-line arguments to a fresh process: the file descriptor of the pipe, the file descriptor
+of the run's lock, and the numbers of the CPU cores to use, separated by commas (empty for all cores).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
@@ -31,12 +32,28 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
     die_with_parent()
-    # The cores are set before torch is imported, so that its threads and the processes of other ranks inherit them.
-    if sys.argv[3] and sys.platform == "linux":
-        os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    cores = [int(core) for core in sys.argv[3].split(",") if core]
+    run_worker(int(sys.argv[1]), int(sys.argv[2]), cores, run_job)
+
+
+def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Callable[[Job, Emit], None] | None) -> None:
+    """Read the job from standard input, run it, and end this process.
+
+    Args:
+        events_fd: file descriptor of the pipe of events.
+        lock_fd: file descriptor of the lock of the run's folder.
+        cores: indices of the processor cores to which this process is pinned; it is not pinned when empty.
+        run_job: runs a job; `harness.worker.job.run_job` if None.
+    """
+    # Set before a fresh worker imports torch, so that torch's threads and the processes of other ranks inherit it.
+    pinned = set(cores)
+    if pinned and sys.platform == "linux":
+        os.sched_setaffinity(0, pinned)
+    line = sys.stdin.buffer.readline()
+    if not line:  # the supervisor stopped the trial while this process started
+        os._exit(1)
+    job = msgspec.json.decode(line, type=Job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
-    events_fd, lock_fd = int(sys.argv[1]), int(sys.argv[2])
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
     def release_in_child() -> None:
@@ -49,10 +66,10 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
     write_lock = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
-        line = memoryview(encoder.encode(event) + b"\n")
+        rest = memoryview(encoder.encode(event) + b"\n")
         with write_lock:
-            while line:
-                line = line[os.write(events_fd, line) :]
+            while rest:
+                rest = rest[os.write(events_fd, rest) :]
 
     if run_job is None:
         # This module imports torch, whose threads inherit the cores set above. So it is imported only here.

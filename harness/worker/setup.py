@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-# Bound here, before a plugin can replace it in `time`.
-from time import process_time
+# Bound here, before a plugin can replace them in `time`.
+from time import perf_counter, process_time
 from typing import cast
 
 import torch
@@ -79,6 +79,7 @@ def build_run(
     # code at import time must not have access to them.
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
+    build_began = perf_counter()
     workload = load_workload(spec)
     device = rank_device(group.rank, spec)
     set_default_device(device)
@@ -89,6 +90,7 @@ def build_run(
     work = build_work(spec, workload, model, source, device, rules=rules, group=group, emit=emit)
     snapshots = Snapshots(model)
     task = build_task(spec, workload, model, source.pool, device, snapshots)
+    build_seconds = perf_counter() - build_began
     rng.seed_everything(spec.seeds.submission)
     state = RunState(
         spec=spec,
@@ -98,7 +100,11 @@ def build_run(
         snapshots=snapshots,
         clock=build_clock(device, emit),
         group=group,
-        usage=Usage(parameters=sum(p.numel() for p in model.parameters()), import_seconds=import_seconds),
+        usage=Usage(
+            parameters=sum(p.numel() for p in model.parameters()),
+            import_seconds=import_seconds,
+            build_seconds=build_seconds,
+        ),
     )
     run = TrainingRun(
         state=state,

@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import cli
 from harness.cli import data as command
 from harness.contract.entries import DatasetEntry, DatasetFile
+from harness.datasets import generated
 from harness.errors import unknown_name_error
 from tests.web import Site, serve
 from workloads.datasets import FASHION_MNIST
@@ -145,3 +147,23 @@ def test_a_bar_is_drawn_on_a_terminal(
     err = capsys.readouterr().err
     assert "\x1b[" in err
     assert "fetching" not in err
+
+
+def test_generated_data_are_listed_and_cleared(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke(["data", "list"]) == 0
+    assert "generated data" not in capsys.readouterr().err
+    generated.cached_arrays("key", _make_arrays)
+    assert cli.invoke(["data", "list"]) == 0
+    err = capsys.readouterr().err
+    assert "generated data: 1 entry of 8.4 kB" in err
+    assert "bench data clear-generated" in err
+    assert cli.invoke(["data", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["generated"]["entries"] == 1
+    assert cli.invoke(["data", "clear-generated"]) == 0
+    assert capsys.readouterr().out.startswith("removed 1 entry of 8.4 kB from ")
+    assert cli.invoke(["data", "clear-generated", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["removed"]["entries"] == 0
+
+
+def _make_arrays() -> dict[str, Any]:
+    return {"x": np.zeros(1024)}

@@ -6,35 +6,45 @@ its metrics are depends on the seeds alone, so that a resumed trial can be told 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import json
 import os
+import re
 import signal
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Environment, Usage
 from harness.contract.run import Counters, Job, Point
-from harness.execution import worker_process
+from harness.execution import launching, warm
 from harness.worker.process import main
 
 ENVIRONMENT = Environment(python="3", torch="none", platform="stub", hardware_name="stub", cpu_count=1, threads=1)
 COMMAND = (sys.executable, "-m", "tests.execution.stub")
+SERVER_COMMAND = (sys.executable, "-m", "tests.execution.stub_server")
 
 
 def install() -> None:
-    """From here on supervisors of this process start this worker."""
-    worker_process.WORKER = list(COMMAND)
+    """From here on supervisors of this process start this worker, fresh or forked."""
+    launching.WORKER = list(COMMAND)
+    warm.SERVER = list(SERVER_COMMAND)
 
 
 def run_job(job: Job, emit: Callable[..., None]) -> None:
     """What `harness.worker.job.run_job` is to a real worker."""
     hparams, facts = job.spec.hparams, job.spec.workload.facts
     folder = Path(job.folder)
+    if hparams.get("describes"):
+        (folder / "description.json").write_text(json.dumps(describe_process()))
     path = folder / "checkpoint.pt"
     points = msgspec.json.decode(path.read_bytes(), type=list[Point]) if path.exists() else []
     emit(Ready(environment=ENVIRONMENT, usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
@@ -74,6 +84,35 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else ""
     print(f"cores {cores} gpus {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} began {began}")
     emit(Done(status="exhausted", counters=counters, final_weights=hashlib.sha256(str(metrics).encode()).hexdigest()))
+
+
+def describe_process() -> dict[str, Any]:
+    """What must be equal of a fresh and a forked worker."""
+    links = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    # The descriptor that listed the others is closed by now.
+    descriptors = [os.readlink(link) for link in links if link.is_symlink()]
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "temporary": tempfile.gettempdir(),
+        "descriptors": sorted(re.sub(r"\d+", "N", target) for target in descriptors),
+        "session": (os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid()),
+        "signals": [status[name].strip() for name in ("SigBlk", "SigIgn", "SigCgt")],
+        "threads": [thread.name for thread in threading.enumerate()],
+        "dies_with_parent": _death_signal(),
+        "path": sys.path,
+        "hash": hash("a text"),
+        "umask": status["Umask"].strip(),
+        "blocking": os.get_blocking(0),
+    }
+
+
+def _death_signal() -> int:
+    number = ctypes.c_int()
+    pr_get_pdeathsig = 2
+    ctypes.CDLL(None).prctl(pr_get_pdeathsig, ctypes.byref(number))
+    return number.value
 
 
 def _value(job: Job, index: int) -> float:

@@ -18,7 +18,7 @@ import pytest
 
 from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import StoreError, UsageError
-from harness.execution import remote, worker_process
+from harness.execution import launching, remote, warm
 from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
 from harness.execution.resources import Allocation, Machine, list_usable_cores
@@ -31,9 +31,13 @@ from tests.helpers import Remember
 linux = pytest.mark.skipif(sys.platform != "linux", reason="cores are given out on Linux alone")
 
 
-@pytest.fixture(autouse=True)
-def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
+@pytest.fixture(autouse=True, params=[pytest.param("forked", marks=linux), "fresh"])
+def _stub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test holds for fresh workers and for forked ones."""
+    monkeypatch.setattr(launching, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(warm, "SERVER", stub.SERVER_COMMAND)
+    if request.param == "fresh":
+        monkeypatch.setattr("harness.execution.local.can_fork", lambda spec: False)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
 
 

@@ -20,7 +20,7 @@ import pytest
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import UsageError
-from harness.execution import worker_process
+from harness.execution import launching
 from harness.execution.local import execute as execute_local
 from harness.execution.ray import execute
 from harness.execution.state import Interrupted
@@ -66,7 +66,7 @@ def nodes(cluster: Any) -> list[Any]:
 @pytest.fixture
 def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[RunSpec]], dict[str, Any]]:
     """What a plan gives on this machine, with nothing in its way."""
-    monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(launching, "WORKER", stub.COMMAND)
 
     def run_trial(specs: list[RunSpec]) -> dict[str, Any]:
         list(execute_local(specs, tmp_path / "undisturbed", Remember()))

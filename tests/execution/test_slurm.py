@@ -13,7 +13,7 @@ import pytest
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import UsageError
-from harness.execution import slurm, worker_process
+from harness.execution import launching, slurm
 from harness.execution.local import execute as execute_local
 from harness.execution.slurm import execute
 from harness.execution.state import Interrupted
@@ -34,7 +34,7 @@ def _stub_in_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "TrialJob", StubJob)
     # How long the result of a job that has died is waited for, for the sake of slow file servers.
     monkeypatch.setattr(submitit.core.core.Job, "_results_timeout_s", 1, raising=False)
-    monkeypatch.setattr(worker_process, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(launching, "WORKER", stub.COMMAND)
 
 
 def run(specs: list[RunSpec], runs: Path, watcher: Remember | None = None, **options: str) -> list[TrialSummary]:

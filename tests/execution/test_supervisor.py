@@ -25,7 +25,9 @@ from harness.storage import layout, records
 from harness.worker import checkpoint
 from tests import micro
 from tests.execution import stub
-from tests.helpers import Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
+from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 
 
 def entry(name: str, **fields: Any) -> Any:
@@ -38,12 +40,21 @@ def _tests_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
 
 
+@pytest.fixture(params=["fresh", pytest.param("forked", marks=linux)])
+def either_worker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test holds for a fresh worker and for a forked one."""
+    if request.param == "forked":
+        monkeypatch.setenv(FORKED, "1")
+
+
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_worker_gives_what_this_process_gives(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     assert outcome(run_worker(spec, tmp_path / "worker")) == outcome(run_here(spec, tmp_path / "here"))
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_finished_run_leaves_no_checkpoint(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"))
@@ -66,6 +77,7 @@ def test_finished_runs_are_kept_and_force_sets_them_aside(tmp_path: Path) -> Non
     assert [records.read_record(p) for p in (tmp_path / "superseded").rglob("record.json")] == [first]
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_worker_killed_three_times_without_progress_has_crashed(tmp_path: Path) -> None:
     spec = spec_of(entry("KillsItself"))
@@ -76,6 +88,7 @@ def test_a_worker_killed_three_times_without_progress_has_crashed(tmp_path: Path
     assert "SIGKILL" in record.reason
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_worker_that_exits_has_crashed(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("Exits")), tmp_path)
@@ -83,6 +96,7 @@ def test_a_worker_that_exits_has_crashed(tmp_path: Path) -> None:
     assert "7" in record.reason
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     budget = msgspec.structs.replace(micro.FACTS.budget, seconds={"default": 1e-3})
@@ -93,6 +107,7 @@ def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.Monke
     assert "no event from the worker" in record.reason
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_patched_time_functions_change_nothing(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("SlowClock"), smoke=True), tmp_path)
@@ -100,6 +115,7 @@ def test_patched_time_functions_change_nothing(tmp_path: Path) -> None:
     assert record.counters.seconds > 0
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("ReachesIntoTheClock")), tmp_path)
@@ -137,6 +153,7 @@ def test_news_that_came_late_is_no_disagreement(
     assert (clock.find_disagreement() == "") is believed
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
@@ -219,6 +236,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
         run_worker(spec_of(entry("Base"), smoke=True), tmp_path / "runs")
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the checkpoint does not fit, and nothing written is lost."""
@@ -242,6 +260,7 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> Non
     assert outcome(run_worker(spec, tmp_path / "runs")) == outcome(run_here(spec, tmp_path / "whole"))
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
@@ -261,6 +280,7 @@ def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Pat
     assert record.status == "interrupted"
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None:
@@ -289,6 +309,7 @@ class Dawdles(Remember):
         time.sleep(0.15)
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
     watcher = Dawdles()
@@ -297,6 +318,7 @@ def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
     assert len(watcher.points) == len(record.points)
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
@@ -377,6 +399,7 @@ def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> Non
     assert trial.record().status == "crashed"
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_worker_imports_nothing_from_the_folder_it_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another checkout there would run under this one's name, and a stray module of Python's own break every trial."""
@@ -400,6 +423,7 @@ def test_an_edit_after_planning_is_not_run_under_the_earlier_hash(tmp_path: Path
     assert "was edited after its trials had been planned" in record.reason
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:
     source = tmp_path / "needs_a_file.py"
@@ -409,6 +433,7 @@ def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:
     assert "no-such-file" in record.reason
 
 
+@pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_killed_writers_litter_is_cleared(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)

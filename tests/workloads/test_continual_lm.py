@@ -10,7 +10,7 @@ from harness.plugins.validation import validate_entry
 from workloads.continual.lm import ContinualLm, entropy, held_out
 from workloads.continual.lm_entries import ENTRIES
 from workloads.continual.lm_facts import CONTINUAL_LM
-from workloads.lm.tiny import language
+from workloads.lm.documents import language
 
 
 @pytest.fixture(scope="module")

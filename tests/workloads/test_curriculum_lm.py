@@ -11,7 +11,7 @@ from harness.plugins.validation import validate_entry
 from workloads.curriculum.lm import DOCUMENTS, GRADES, CurriculumLm, grades, visible
 from workloads.curriculum.lm_entries import ENTRIES
 from workloads.curriculum.lm_facts import CURRICULUM_LM
-from workloads.lm.tiny import language
+from workloads.lm.documents import language
 
 
 @pytest.fixture(scope="module")

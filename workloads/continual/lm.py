@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from harness.api import WHOLE, Shard, Split, StagedStream, TensorPool
 from workloads.continual.lm_facts import CONTINUAL_LM, CONTINUAL_LM_NARROW
 from workloads.lm.common import NextSymbol, corrected, sequence_losses
-from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, language
+from workloads.lm.documents import document_entropy, documents, scored_documents
+from workloads.lm.tiny import CHUNK, CONFIG, as_tensor
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
 #: Variant → its facts, and the arguments of the model that it changes.
@@ -53,8 +54,11 @@ class ContinualLm(NextSymbol):
         pools = [
             TensorPool(
                 tokens_BT=as_tensor(
-                    language(domain).documents(
-                        2 * stage.max_examples, length=_LENGTH, stream_seed=f"continual/train/{seed}"
+                    documents(
+                        2 * stage.max_examples,
+                        length=_LENGTH,
+                        stream_seed=f"continual/train/{seed}",
+                        domain=domain,
                     )
                 )
             )
@@ -113,11 +117,13 @@ class ContinualLm(NextSymbol):
 @cache
 def entropy(domain: int) -> float:
     """Return the entropy of a domain's documents in nats per token, the minimum of every model's expected loss."""
-    return language(domain).document_entropy(_LENGTH)
+    return document_entropy(_LENGTH, domain)
 
 
 @cache
 def held_out(split: Split, domain: int) -> tuple[Tensor, Tensor]:
     """Return a split's documents of a domain, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
-    documents = language(domain).documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{split}")
-    return as_tensor(documents), torch.from_numpy(-language(domain).log_probs(documents).mean(axis=1))
+    tokens_BT, nats_B = scored_documents(
+        _DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{split}", domain=domain
+    )
+    return as_tensor(tokens_BT), torch.tensor(nats_B)

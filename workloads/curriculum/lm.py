@@ -12,8 +12,9 @@ from torch import Tensor
 from harness.api import Split, TensorPool
 from workloads.curriculum.lm_facts import CURRICULUM_LM, CURRICULUM_LM_WIDE_INIT
 from workloads.lm.common import HeldOutSymbols
+from workloads.lm.documents import documents
 from workloads.lm.integers import key, randoms
-from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, language
+from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
 #: Variant → its facts, and the arguments of the model that it changes.
@@ -60,9 +61,9 @@ class CurriculumLm(HeldOutSymbols):
         """
         grades_N = grades(DOCUMENTS, seed)
         quality_N = np.asarray(1.0 - _STEP * (GRADES - 1 - grades_N), dtype=np.float64)
-        documents = language().documents(DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality=quality_N)
+        tokens_BT = documents(DOCUMENTS, length=_LENGTH, stream_seed=f"curriculum/{seed}", quality_N=quality_N)
         quality = torch.from_numpy(visible(grades_N, seed)).float()
-        return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
+        return TensorPool(tokens_BT=as_tensor(tokens_BT), scores={"quality": quality})
 
     def held_out_tokens(self, split: Split) -> Tensor:
         """Return the first documents of the split of `lm-tiny`, which are clean text."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from harness.api import Split, TensorPool
 from workloads.lm.common import HeldOutSymbols
+from workloads.lm.documents import document_entropy, documents, scored_documents
 from workloads.lm.facts import LM_TINY, LM_TINY_POSTNORM
 from workloads.lm.language import Language, Tokens
 
-LANGUAGE_SEED = 1
 _LENGTH = LM_TINY.tokens_per_example + 1
 CONFIG: dict[str, Any] = {
     "layers": 2,
@@ -66,8 +66,8 @@ class LmTiny(HeldOutSymbols):
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads symbols 0 … 63 and predicts 1 … 64.
         """
-        documents = language().documents(2 * self.facts.budget.horizon, length=_LENGTH, stream_seed=f"train/{seed}")
-        return TensorPool(tokens_BT=as_tensor(documents))
+        n = 2 * self.facts.budget.horizon
+        return TensorPool(tokens_BT=as_tensor(documents(n, length=_LENGTH, stream_seed=f"train/{seed}")))
 
     def held_out_tokens(self, split: Split) -> Tensor:
         return held_out(split)[0]
@@ -79,20 +79,14 @@ class LmTiny(HeldOutSymbols):
 @cache
 def entropy() -> float:
     """Return the entropy of the documents in nats per token, the minimum of every model's expected loss."""
-    return language().document_entropy(_LENGTH)
+    return document_entropy(_LENGTH)
 
 
 @cache
 def held_out(split: Split) -> tuple[Tensor, Tensor]:
     """Return a split's documents, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
-    documents = language().documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{split}")
-    return as_tensor(documents), torch.from_numpy(-language().log_probs(documents).mean(axis=1))
-
-
-@cache
-def language(domain: int = 0) -> Language:
-    """Return the language of the workloads on synthetic characters."""
-    return Language(LANGUAGE_SEED, domain)
+    tokens_BT, nats_B = scored_documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{split}")
+    return as_tensor(tokens_BT), torch.tensor(nats_B)
 
 
 def as_tensor(tokens: Tokens) -> Tensor:

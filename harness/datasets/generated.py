@@ -1,0 +1,226 @@
+"""A cache of generated arrays, so that trials need not generate equal data again.
+
+An entry is one file in the folder `generated` of the data folder. Its name is the SHA-256 of everything that decides
+its content. Its first line is the SHA-256 of the rest, which is checked whenever it is read. Readers map the file into
+memory, so that the workers of a machine share its pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import mmap
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.contract.base import Data
+from harness.datasets.paths import data_folder
+from harness.errors import StoreError
+from harness.hardware import detect
+from harness.plugins.source_hash import source_hash
+from harness.system.files import open_atomically
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FOLDER = "generated"
+#: Maximum size of all entries in bytes. When it is exceeded, the entries that were not read for longest are removed.
+MAX_BYTES = 2 << 30
+_SUFFIX = ".arrays"
+_MAGIC = b"algorace-arrays-1 "
+#: Length of the first line: the magic word, 64 hexadecimal digits, and the end of the line.
+_LINE_BYTES = len(_MAGIC) + 65
+#: Arrays begin at multiples of this number of bytes.
+_ALIGNMENT = 64
+#: Age in seconds from which a temporary file was left by a process that was killed.
+_LITTER_S = 3600.0
+
+
+class StoredArray(Data, frozen=True, kw_only=True):
+    """An array in an entry.
+
+    Args:
+        name: name of the array.
+        dtype: type of its elements, as `numpy.dtype.str`.
+        shape: its shape.
+        offset: position of its first byte, counted from the first array's.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+
+class CacheUse(Data, frozen=True, kw_only=True):
+    """The content of the cache.
+
+    Args:
+        folder: path of its folder.
+        entries: number of entries.
+        size: size of all entries in bytes.
+    """
+
+    folder: str
+    entries: int
+    size: int
+
+
+def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return generated arrays, read from the cache if they were generated before.
+
+    An entry is found again if these are unchanged: the key, the source files of the module that defines `make` and of
+    the modules of its package that this module imports, the version of numpy, and the model of the processor. A damaged
+    entry is generated again. If the cache cannot be written, the arrays are generated for every call.
+
+    Args:
+        key: everything else that decides the content, such as seeds, counts and lengths.
+        make: generates the arrays, by name. It depends on nothing but the key and the source.
+
+    Returns:
+        The arrays, which are read-only. Copy an array before you pass it to `torch.from_numpy`.
+    """
+    path = data_folder() / FOLDER / f"{_identity(key, make)}{_SUFFIX}"
+    arrays = _read(path)
+    if arrays is None:
+        arrays = {name: _read_only(array) for name, array in make().items()}
+        _store(path, arrays)
+    return arrays
+
+
+def _identity(key: str, make: Callable[..., object]) -> str:
+    import numpy
+
+    environment = (numpy.__version__, platform.machine(), detect.cpu_name())
+    pieces = (key, _module_hash(make.__module__), *environment)
+    return hashlib.sha256(msgspec.json.encode(pieces)).hexdigest()
+
+
+@cache
+def _module_hash(module: str) -> str:
+    """Return the hash of a module's source files; of its file alone if it was loaded from a path."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    is_importable = spec is not None and spec.name == module and not module.startswith(("bench_file_", "__"))
+    return source_hash([f"{module if is_importable or file is None else file}:make"])
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    import numpy
+
+    view = numpy.ascontiguousarray(array).reshape(numpy.shape(array)).view()
+    view.flags.writeable = False
+    return view
+
+
+# --- reading and writing ----------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of an entry, or None if it is missing or damaged."""
+    import numpy
+
+    try:
+        with open(path, "rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # ValueError: an empty file
+        return None
+    content = memoryview(mapped)
+    digest = hashlib.sha256(content[_LINE_BYTES:]).hexdigest()
+    if content[:_LINE_BYTES] != _MAGIC + digest.encode() + b"\n":
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # for the order in which entries are removed
+    length = int.from_bytes(content[_LINE_BYTES : _LINE_BYTES + 8], "little")
+    header_end = _LINE_BYTES + 8 + length
+    stored = msgspec.json.decode(content[_LINE_BYTES + 8 : header_end], type=list[StoredArray])
+    first = _aligned(header_end)
+    arrays = {}
+    for array in stored:
+        dtype = numpy.dtype(array.dtype)
+        count = int(numpy.prod(array.shape, dtype=numpy.int64))
+        flat = numpy.frombuffer(mapped, dtype, count, first + array.offset) if count else numpy.empty(0, dtype)
+        arrays[array.name] = _read_only(flat.reshape(array.shape))
+    return arrays
+
+
+def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an entry if that is possible, and remove others if the cache is too large."""
+    body = _encode(arrays)
+    size = sum(map(len, body))
+    if size > MAX_BYTES // 4:
+        return
+    digest = hashlib.sha256()
+    for chunk in body:
+        digest.update(chunk)
+    with contextlib.suppress(StoreError, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_atomically(path) as file:
+            file.write(_MAGIC + digest.hexdigest().encode() + b"\n")
+            file.writelines(body)
+        _evict(path.parent, MAX_BYTES)
+
+
+def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
+    """Return everything in an entry after its first line: the length of the header, the header, and the arrays."""
+    stored, blobs, offset = [], [], 0
+    for name, array in arrays.items():
+        stored.append(StoredArray(name=name, dtype=array.dtype.str, shape=array.shape, offset=offset))
+        blob = array.tobytes()
+        blobs += [blob, bytes(-len(blob) % _ALIGNMENT)]
+        offset = _aligned(offset + len(blob))
+    header = msgspec.json.encode(stored)
+    end = _LINE_BYTES + 8 + len(header)
+    return [len(header).to_bytes(8, "little"), header, bytes(_aligned(end) - end), *blobs]
+
+
+def _aligned(position: int) -> int:
+    return -(-position // _ALIGNMENT) * _ALIGNMENT
+
+
+# --- size -------------------------------------------------------------------------------------------
+
+
+def cache_use() -> CacheUse:
+    """Return the number and the size of the cache's entries."""
+    folder = data_folder() / FOLDER
+    sizes = [size for _, size, _ in _entries(folder)]
+    return CacheUse(folder=str(folder), entries=len(sizes), size=sum(sizes))
+
+
+def clear_cache() -> CacheUse:
+    """Remove all entries, and return what was removed. Arrays that a worker has read stay valid."""
+    use = cache_use()
+    _evict(data_folder() / FOLDER, 0)
+    return use
+
+
+def _entries(folder: Path) -> list[tuple[float, int, Path]]:
+    """Return (time of the last read, size in bytes, path) of every entry."""
+    entries = []
+    for path in folder.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            entries.append((status.st_mtime, status.st_size, path))
+    return entries
+
+
+def _evict(folder: Path, limit: int) -> None:
+    """Remove the entries that were not read for longest until the others have at most `limit` bytes."""
+    total = 0
+    for _, size, path in sorted(_entries(folder), reverse=True):
+        total += size
+        if total > limit:
+            path.unlink(missing_ok=True)
+    for temporary in folder.glob(f".*{_SUFFIX}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - temporary.stat().st_mtime > _LITTER_S:
+                temporary.unlink()

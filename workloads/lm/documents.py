@@ -1,0 +1,50 @@
+"""Documents of the synthetic language, kept in the harness's cache, because generating them takes seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+
+import numpy as np
+
+from harness.api import cached_arrays
+from workloads.lm.language import Floats, Language, Tokens
+
+LANGUAGE_SEED = 1
+
+
+@cache
+def language(domain: int = 0) -> Language:
+    """Return the language of the workloads on synthetic characters."""
+    return Language(LANGUAGE_SEED, domain)
+
+
+def documents(n: int, *, length: int, stream_seed: str, domain: int = 0, quality_N: Floats | float = 1.0) -> Tokens:
+    """Return what `Language.documents` returns, shape (n, length), read-only."""
+    quality = hashlib.sha256(np.asarray(quality_N, dtype=np.float64).tobytes()).hexdigest()
+    return cached_arrays(
+        f"documents {LANGUAGE_SEED} {domain} {n} {length} {quality} {stream_seed}",
+        lambda: {
+            "tokens": language(domain).documents(n, length=length, stream_seed=stream_seed, quality=quality_N),
+        },
+    )["tokens"]
+
+
+def scored_documents(n: int, *, length: int, stream_seed: str, domain: int = 0) -> tuple[Tokens, Floats]:
+    """Return documents without noise, shape (n, length), and the exact nats per token of each, (n,); read-only."""
+
+    def score() -> dict[str, Tokens | Floats]:
+        tokens_NT = language(domain).documents(n, length=length, stream_seed=stream_seed)
+        return {"tokens": tokens_NT, "nats": -language(domain).log_probs(tokens_NT).mean(axis=1)}
+
+    arrays = cached_arrays(f"scored documents {LANGUAGE_SEED} {domain} {n} {length} {stream_seed}", score)
+    return arrays["tokens"], arrays["nats"]
+
+
+def document_entropy(length: int, domain: int = 0) -> float:
+    """Return what `Language.document_entropy` returns: the expected nats per token of a document."""
+    arrays = cached_arrays(
+        f"document entropy {LANGUAGE_SEED} {domain} {length}",
+        lambda: {"entropy": np.array(language(domain).document_entropy(length))},
+    )
+    return float(arrays["entropy"])
