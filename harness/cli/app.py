@@ -19,6 +19,7 @@ COMMANDS = {
     "best": ("harness.cli.best:best", "Print the best configuration of a workload."),
     "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),
     "gate": ("harness.cli.gate:gate", "Decide whether A is better than B, pair by pair, as the runs go on."),
+    "tune": ("harness.cli.tune:tune", "Search a submission's hyperparameters."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Compute a workload's targets from tuned references."),

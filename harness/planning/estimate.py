@@ -17,6 +17,8 @@ from harness.storage import records
 STARTUP_S = 4.0
 #: Purposes of the trials of a gate, whose budget differs from the workload's.
 GATE_PURPOSES = frozenset({"gate", "gate-envelope", "confirm"})
+#: Name of the ruleset of a search, whose budget may differ, too.
+TUNE = "tune"
 
 
 class _Named(msgspec.Struct):
@@ -31,6 +33,7 @@ class _Spec(msgspec.Struct):
     submission: _Named
     workload: _Workload
     hardware: str
+    ruleset: _Named
     purpose: str = "score"
     smoke: bool = False
 
@@ -73,7 +76,7 @@ class Estimates:
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
             # The budget of these trials differs from the workload's.
-            if cost.spec.purpose in GATE_PURPOSES:
+            if cost.spec.purpose in GATE_PURPOSES or cost.spec.ruleset.name == TUNE:
                 continue
             usage = cost.usage
             wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.contract.domains import HParams
 from harness.contract.record import Record, Status
+from harness.contract.run import Point
 from harness.contract.workload import Target, WorkloadFacts
 
 
@@ -86,9 +87,19 @@ def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[floa
 
     A run whose last evaluation has no finite value (it diverged) has no final one.
     """
-    values = [point.metrics.get(target.metric, math.nan) for point in record.points if point.stage == stage]
-    finite = [value for value in values if math.isfinite(value)]
+    best, final = best_and_final_points(record, target, stage)
+    return (
+        None if best is None else best.metrics[target.metric],
+        None if final is None else final.metrics[target.metric],
+    )
+
+
+def best_and_final_points(record: Record, target: Target, stage: int = 0) -> tuple[Point | None, Point | None]:
+    """Return the evaluations with the best and the last value of a metric in a stage, as `best_and_final` does."""
+    points = [point for point in record.points if point.stage == stage]
+    finite = [point for point in points if math.isfinite(point.metrics.get(target.metric, math.nan))]
     if not finite:
         return None, None
-    best = min(finite) if target.goal == "min" else max(finite)
-    return best, values[-1] if math.isfinite(values[-1]) else None
+    choose = min if target.goal == "min" else max
+    best = choose(finite, key=lambda point: point.metrics[target.metric])
+    return best, points[-1] if points[-1] is finite[-1] else None
