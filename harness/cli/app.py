@@ -26,7 +26,7 @@ COMMANDS = {
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
     "results": ("harness.cli.results:results", "Pack, unpack and verify record files."),
     "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
-    "show": ("harness.cli.show:show", "Describe a workload, a submission or a part; draw its schedule."),
+    "show": ("harness.cli.show:show", "Describe a workload, submission, part or run; draw its curve."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "List, fetch, import and verify datasets."),
     "hardware": ("harness.cli.hardware:command", "Print this machine's hardware classes and all declared classes."),

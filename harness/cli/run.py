@@ -98,6 +98,7 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (unranked)."
 )
+@click.option("--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation, off the clock.")
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
@@ -159,6 +160,7 @@ class RunOptions:
     prune: bool
     smoke: bool
     profile: bool
+    grad_norm: bool
     deterministic: bool
     allow_slow: bool
     in_process: bool
@@ -210,6 +212,7 @@ class RunOptions:
             retry_failed=self.retry_failed,
             jobs=self.jobs,
             in_process=self.in_process,
+            grad_norm=self.grad_norm,
             options={name: str(value) for name, value in assignments.items()},
         )
 

@@ -33,8 +33,8 @@ class Budget(click.ParamType[int | str]):
     name = "examples"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        if value == "gate" or isinstance(value, int):
-            return value
+        if value == "gate":
+            return "gate"
         try:
             number = int(str(value).replace("_", ""))
         except ValueError:
@@ -87,7 +87,7 @@ class TuneFlags:
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["metric", "time", "examples"]),
-    help="Rank by the metric at the budget, or by time or examples to the target (default: metric with --budget, else time).",
+    help="Rank by metric at the budget (default with --budget), time to target (default without), or examples to it.",
 )  # fmt: skip
 @click.option(
     "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,
@@ -117,7 +117,7 @@ class TuneFlags:
 @click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def tune(blocked: list[str], submission: str, **values: Any) -> int:
+def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     """Search the hyperparameters of a submission, on tuning seeds.
 
     \b

@@ -203,6 +203,10 @@ class Point(Data, frozen=True, kw_only=True):
         lr: learning rate of the last update; None if the submission does not report it.
         train_loss: mean training loss of the last pass; None before the first pass and if it is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
+        mean_train_loss: mean over all passes since the previous evaluation of their mean training loss; None without a
+            pass and if it is not finite.
+        grad_norm: with `--grad-norm`, the L2 norm over all parameters of the gradients that the last update left
+            behind; None without the option, without a gradient and if it is not finite.
     """
 
     examples: int
@@ -214,6 +218,8 @@ class Point(Data, frozen=True, kw_only=True):
     lr: float | None = None
     train_loss: float | None = None
     stage: int = 0
+    mean_train_loss: float | None = None
+    grad_norm: float | None = None
 
     def scored(self, clock: Clock) -> float:
         """Return the scored seconds: processor or wall seconds, as `clock` says."""
@@ -232,11 +238,13 @@ class Job(Data, frozen=True, kw_only=True):
         spec: the specification of the trial.
         folder: path of the trial's folder, where the worker writes its files.
         resume: whether to resume from the folder's checkpoint, if there is one.
+        grad_norm: whether evaluations contain the norm of the gradients.
     """
 
     spec: RunSpec
     folder: str
     resume: bool = True
+    grad_norm: bool = False
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):
@@ -247,6 +255,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         retry_failed: whether to start those trials again that crashed, were rejected, or ran out of memory or time.
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
+        grad_norm: whether evaluations contain the norm of the gradients, which is computed while the clock is stopped.
         options: options of the executor by name, such as the address of a cluster.
     """
 
@@ -254,4 +263,5 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     retry_failed: bool = False
     jobs: int | None = None
     in_process: bool = False
+    grad_norm: bool = False
     options: dict[str, str] = {}

@@ -26,6 +26,7 @@ def supervise(
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
+    grad_norm: bool = False,
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
@@ -37,6 +38,7 @@ def supervise(
         slot: the cores and GPUs of the worker process.
         stop: signal that ends the trial; in the main thread Ctrl-C ends it, too.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
+        grad_norm: see `ExecutionOptions`.
 
     Returns:
         The record, which has been written.
@@ -47,7 +49,7 @@ def supervise(
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher)
     run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
-    job = Job(spec=spec, folder=str(folder.path.absolute()))
+    job = Job(spec=spec, folder=str(folder.path.absolute()), grad_norm=grad_norm)
     interrupted = False
     while True:
         # The record is written first, so that the trial has one even if this process is killed.

@@ -58,7 +58,16 @@ def run_trial(
         if record is not None and record.status != "interrupted":
             watcher.kept(trial_summary(spec, runs, record, kept=True))
             return record, True
-        record = supervise(folder, spec, watcher, transport=transport, slot=slot, stop=stop, persist=persist)
+        record = supervise(
+            folder,
+            spec,
+            watcher,
+            transport=transport,
+            slot=slot,
+            stop=stop,
+            persist=persist,
+            grad_norm=options.grad_norm,
+        )
         return record, False
 
 

@@ -114,13 +114,12 @@ def choose_search(
     if not domains:
         raise UsageError(f"{submission} has no hyperparameter with a search range", fix="name one: --only NAME")
     spaced = only is not None and only not in ranges and isinstance(domains[only], LogUniform | Fixed)
-    search = Search(
+    return Search(
         domains={name: _searchable(name, domain, spaced) for name, domain in domains.items()},
         defaults={name: hyperparameters.default(space[name]) for name in domains},
         only=only,
         spaced_by_default=spaced and not isinstance(domains[only or ""], Choice),
     )
-    return search
 
 
 def _searchable(name: str, domain: Domain, spaced: bool) -> Domain:
@@ -272,7 +271,8 @@ def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[H
 
 def _widen(name: str, domain: Domain, declared: Domain, value: float, downward: bool) -> Edge | None:
     """Return the edge with a range that goes on beyond it; None where no other value is allowed."""
-    assert not isinstance(domain, Choice | Fixed) and not isinstance(declared, Choice)
+    assert not isinstance(domain, Choice | Fixed)
+    assert not isinstance(declared, Choice)
     least, most = hyperparameters.override_limits(declared)
     if isinstance(domain, LogUniform):
         low, high = (value / 10, value * 3) if downward else (value / 3, value * 10)

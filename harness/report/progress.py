@@ -192,9 +192,9 @@ class LiveView:
         self._running.pop(record.run_id, None)
         marks = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
         mark = marks.get(record.status, "[red]✗[/]")
-        self._live.console.print(
-            f"{mark} [dim]{number}/{self._total}[/] [bold]{_escape(self._titles.title(record.spec))}[/] {_escape(_outcome(record))}"
-        )
+        title = _escape(self._titles.title(record.spec))
+        line = f"{mark} [dim]{number}/{self._total}[/] [bold]{title}[/] {_escape(_outcome(record))}"
+        self._live.console.print(line)
 
     def kept(self, summary: TrialSummary) -> None:
         self._index += 1
@@ -294,7 +294,8 @@ def _progress_line(spec: RunSpec, point: Point) -> str:
     horizon = spec.workload.facts.budget.horizon
     return (
         f"{point.examples:>9,}/{horizon:,} examples {point.steps:>6,} steps{stage}  "
-        f"{target.metric} {format_metric(point, target.metric)} (target {text.target_bound(target)})  {point.scored(spec.clock):7.2f} s"
+        f"{target.metric} {format_metric(point, target.metric)} (target {text.target_bound(target)})  "
+        f"{point.scored(spec.clock):7.2f} s"
     )
 
 

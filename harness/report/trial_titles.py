@@ -1,4 +1,4 @@
-"""Names trials in lines of progress: submission, workload, study, trial, and the hyperparameters that tell them apart."""
+"""Names trials in lines of progress by submission, workload, study, trial and the hyperparameters that differ."""
 
 from __future__ import annotations
 

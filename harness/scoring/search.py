@@ -200,16 +200,12 @@ def rank_settings(
     leaders = [outcomes[place.index(1)][w] for w, place in enumerate(places)]
     ratios = [_geometric_mean([o.ratio(leader, by) for o, leader in zip(setting, leaders, strict=True)])
               for setting in outcomes]  # fmt: skip
-    scores = [mean_ranks[i] if combination == "rank" else ratios[i] for i in range(len(points))]
-    keys = [
-        (
-            float(sum(outcome.broken for outcome in outcomes[i])),
-            math.inf if scores[i] is None else scores[i],
-            math.inf if ratios[i] is None else ratios[i],
-            mean_ranks[i],
-        )
-        for i in range(len(points))
-    ]
+    ratio_scores = [math.inf if ratio is None else ratio for ratio in ratios]
+    keys = []
+    for i, setting in enumerate(outcomes):
+        broken = float(sum(outcome.broken for outcome in setting))
+        pair = (mean_ranks[i], ratio_scores[i])
+        keys.append((broken, *(pair if combination == "rank" else pair[::-1])))
     ranks = _places(keys)
     order = sorted(range(len(points)), key=lambda i: (keys[i], i))
     winner = outcomes[order[0]]

@@ -10,6 +10,7 @@ from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
+from harness.scoring.run_overview import best_and_final
 from harness.scoring.throttling import slowdown
 from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, metric_at, target_result
 
@@ -81,6 +82,8 @@ class RunSummary:
         metric: metric at the budget of the query; None if the query has no such budget or the run no evaluation in it.
         memory: peak memory in bytes; 0 where unknown.
         slowdown: GPU states that slowed the run down, in words; empty without one.
+        best: best value of the primary target's metric in the run; None without one, and on a stream, whose stages have
+            targets of their own.
     """
 
     run_id: str
@@ -93,6 +96,7 @@ class RunSummary:
     metric: MetricAt | None
     memory: int
     slowdown: str = ""
+    best: float | None = None
 
     @property
     def run(self) -> ScoredRun:
@@ -143,6 +147,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         metric=metric,
         memory=record.usage.peak_memory_bytes,
         slowdown=slowdown(record.devices),
+        best=best_and_final(record, facts.targets[0])[0] if facts.targets and not facts.stages else None,
     )
 
 

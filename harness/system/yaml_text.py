@@ -25,16 +25,16 @@ def parse_yaml(text: str) -> Any:
     def construct_mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = loader.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in values and key_node.tag != "tag:yaml.org,2002:merge":
-                value = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+                value = loader.construct_object(value_node, deep=True)
                 grid = [item for part in (values[key], value) for item in (part if isinstance(part, list) else [part])]
                 raise UsageError(
                     f"{key} is given twice: {values[key]} and {value} (line {key_node.start_mark.line + 1})",
                     fix=f"keep one of them; a grid of hyperparameters is a list, set: {{{key}: {grid}}}",
                 )
             if isinstance(key, str):
-                values[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+                values[key] = loader.construct_object(value_node, deep=True)
         loader.flatten_mapping(node)
         return dict(yaml.SafeLoader.construct_mapping(loader, node, deep=True))
 

@@ -45,7 +45,7 @@ class BestSetting(Data, frozen=True, kw_only=True):
     workloads: tuple[str, ...]
     hparams: HParams
     by: str
-    budgets: dict[str, int] = {}
+    budgets: dict[str, int] = msgspec.field(default_factory=dict)
     trials: int
     studies: int
     hardware: str
@@ -80,8 +80,8 @@ class BestSettings(Data, frozen=True, kw_only=True):
 def portable_load(load: str, folder: Path) -> str:
     """Return an import path with a file in it relative to a folder, so that a project can be moved.
 
-    >>> portable_load("/home/me/project/mine.py:Mine", Path("/home/me/project")), portable_load("torch.optim:Adam", Path())
-    ('mine.py:Mine', 'torch.optim:Adam')
+    >>> portable_load("/home/me/project/mine.py:Mine", Path("/home/me/project"))
+    'mine.py:Mine'
     """
     path, marker, name = load.rpartition(".py:")
     return f"{os.path.relpath(path, folder.absolute())}{marker}{name}" if marker else load

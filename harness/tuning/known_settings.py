@@ -54,7 +54,9 @@ class KnownSettings:
                 f"--best: {self._path} has no setting of {names}",
                 fix=f"bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write makes one",
             )
-        sources = {(s.submission.name, s.workload.facts.tier): s.submission.source_hash for s in specs}
+        sources: dict[tuple[str, str], str] = {
+            (s.submission.name, s.workload.facts.tier): s.submission.source_hash for s in specs
+        }
         lines = []
         for key, setting in self._used.items():
             lines.append(f"{key[0]}: {describe_setting(setting)} (from {self._path})")

@@ -17,7 +17,7 @@ from harness.worker import checkpoint
 from harness.worker.emit import Emit
 from harness.worker.evaluation import evaluate_split
 from harness.worker.memory import peak_memory, state_bytes
-from harness.worker.points import finite_point, learning_rate
+from harness.worker.points import finite_point, gradient_norm, learning_rate
 from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
@@ -38,6 +38,7 @@ class TrainingRun:
         rules: checks the rules while the clock is stopped.
         environment: the machine and the software, for the record.
         emit: receives events.
+        grad_norm: whether evaluations contain the norm of the gradients.
     """
 
     submission: Submission
@@ -51,7 +52,9 @@ class TrainingRun:
         rules: RuleChecker,
         environment: Environment,
         emit: Emit,
+        grad_norm: bool = False,
     ) -> None:
+        self.grad_norm = grad_norm
         self.state = state
         self.spec = state.spec
         self.facts = state.spec.workload.facts
@@ -154,6 +157,8 @@ class TrainingRun:
             lr=learning_rate(self.submission),
             train_loss=None if loss is None else float(loss.mean()),
             stage=self.state.position.stage,
+            mean_train_loss=self.work.take_mean_loss(),
+            grad_norm=gradient_norm(self.state.model) if self.grad_norm else None,
         )
 
     def _measure_metrics(self, split: Split) -> dict[str, float]:

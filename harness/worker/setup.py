@@ -105,6 +105,7 @@ def build_run(
         rules=rules,
         environment=environment(spec, device),
         emit=emit,
+        grad_norm=job.grad_norm,
     )
     return run, lambda: construct(model, task, dict(spec.hparams))
 
