@@ -2,47 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.record_folders import existing_folders, find_run, folder_options
-from harness.cli.resolve import NameType, parse_assignments
-from harness.errors import UsageError
+from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
+from harness.cli.resolve import NameType, parse_grid
+from harness.contract.domains import Scalar
+from harness.contract.record import Status, is_complete
+from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import text
 from harness.scoring.run_overview import RunOverview, run_overview
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
-#: Ways to sort: the key of an overview, smallest first. Runs without a value come last.
+#: Ways to sort: the key of an overview, smallest first. Runs without a value come last. Metrics of different workloads
+#: cannot be compared, so they are sorted by workload first.
 SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
-    "metric": lambda run: (run.best is None, _signed(run)),
-    "final": lambda run: (run.final is None, _signed(run, final=True)),
+    "metric": lambda run: (run.workload, run.best is None, _signed(run)),
+    "final": lambda run: (run.workload, run.final is None, _signed(run, final=True)),
     "time": lambda run: (not run.hit, run.seconds),
     "examples": lambda run: (not run.hit, run.examples),
     "started": lambda run: run.started,
 }
 
 
+class ValueFilter:
+    """Accepts values of a hyperparameter that equal a text, or lie in the range `LOW..HIGH`, ends included.
+
+    >>> ValueFilter("1e-3").accepts(0.001), ValueFilter("1e-4..1e-2").accepts(0.02), ValueFilter("True").accepts(True)
+    (True, False, True)
+
+    Args:
+        text: the value or the range.
+    """
+
+    def __init__(self, text: str) -> None:
+        low, dots, high = text.partition("..")
+        self._text = text.lower()
+        try:
+            self._range = float(low), float(high if dots else low)
+        except ValueError:
+            self._range = math.inf, -math.inf
+
+    def accepts(self, value: Scalar) -> bool:
+        """Return whether the value is accepted."""
+        if isinstance(value, str | bool):
+            return str(value).lower() == self._text
+        return self._range[0] <= value <= self._range[1]
+
+
 @click.command()
 @click.option("-s", "--submission", "submissions", multiple=True, type=NameType("submission"), help="Only these (a,b).")
 @click.option("-w", "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these (a,b).")
 @click.option("--status", "statuses", multiple=True, help="Only runs that ended so (reached,exhausted …).")
-@click.option("--where", "settings", multiple=True, metavar="NAME=VALUE", help="Only runs with this hyperparameter.")
+@click.option("--failed", is_flag=True, help="Only runs that broke or were stopped: neither reached nor exhausted.")
+@click.option(
+    "--where", "settings", multiple=True, metavar="NAME=VALUE",
+    help="Only runs with this hyperparameter: a value, several (1e-3,3e-3) or a range (1e-4..1e-2).",
+)  # fmt: skip
 @click.option("--since", metavar="DATE", help="Only runs started on or after this day (2026-01-31).")
 @click.option("--noted", metavar="TEXT", help="Only runs whose note contains this text.")
 @click.option("--sort", "key", type=click.Choice(list(SORT_KEYS)), default="started", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="At most so many, the first ones.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many: the first ones, by default the latest.")
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(
     submissions: tuple[str, ...],
     workloads: tuple[str, ...],
     statuses: tuple[str, ...],
+    failed: bool,
     settings: tuple[str, ...],
     since: str | None,
     noted: str | None,
@@ -56,18 +90,22 @@ def runs(
 
     \b
     bench runs -w lm-tiny --sort metric
-    bench runs --where lr=0.003 --status exhausted --json
+    bench runs --where lr=1e-3..1e-2 --status exhausted --json
     """
     problems: list[str] = []
-    hparams = parse_assignments(settings, "--where")
+    hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
     submission_names, workload_names = split_names(submissions), split_names(workloads)
     status_names = split_names(statuses)
+    for name in status_names:
+        if name not in get_args(Status):
+            raise unknown_name_error("status", name, get_args(Status))
 
     def is_chosen(overview: RunOverview) -> bool:
         return (
-            _is_named(overview.submission, submission_names)
-            and _is_named(overview.workload, workload_names)
+            is_named(overview.submission, submission_names)
+            and is_named(overview.workload, workload_names)
             and (not status_names or overview.status in status_names)
+            and not (failed and is_complete(overview.status))
             and (since is None or overview.started[: len(since)] >= since)
             and (noted is None or noted.lower() in overview.note.lower())
         )
@@ -78,11 +116,11 @@ def runs(
         if is_chosen(overview)
     ]
     overviews.sort(key=SORT_KEYS[key])
-    shown = overviews[:limit]
+    shown = overviews[-(limit or 0) :] if key == "started" else overviews[:limit]
     if as_json:
         print_json({"schema": SCHEMA, "runs": [_as_json(overview) for overview in shown], "total": len(overviews)})
     elif shown:
-        click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({4, 5, 6, 7, 8}), leading_columns=2))
+        click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({5, 6, 7, 8, 9}), leading_columns=2))
     for problem in problems:
         note(f"left out: {problem}")
     if not shown:
@@ -113,27 +151,13 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
 
 
 def _overviews(
-    places: Sequence[Path], runs: Path, hparams: dict[str, Any], problems: list[str]
+    places: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
     """Overviews of all records with these hyperparameters, one at a time."""
     for record in iter_records(places, problems):
-        if all(_equals(record.spec.hparams.get(name), value) for name, value in hparams.items()):
+        values = record.spec.hparams
+        if all(name in values and any(f.accepts(values[name]) for f in filters) for name, filters in hparams.items()):
             yield run_overview(record, read_note(runs / record.run_id))
-
-
-def _equals(value: Any, text_value: Any) -> bool:
-    """Whether a hyperparameter has the value that a user typed."""
-    if value is None:
-        return False
-    try:
-        return float(value) == float(text_value)
-    except (TypeError, ValueError):
-        return str(value).lower() == str(text_value).lower()
-
-
-def _is_named(identity: str, names: Sequence[str]) -> bool:
-    """Whether `name@version` is among names with or without a version; everything is when there are none."""
-    return not names or identity in names or identity.rpartition("@")[0] in names
 
 
 def _signed(run: RunOverview, final: bool = False) -> float:
@@ -145,13 +169,16 @@ def _signed(run: RunOverview, final: bool = False) -> float:
 
 
 def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
-    rows = [["run", "submission", "workload", "status", "best", "final", "target", "seconds", "examples", "settings"]]
+    heading = ["run", "submission", "workload", "trial", "status", "best", "final", "target", "seconds", "examples"]
+    rows = [[*heading, "started", "settings"]]
     for run in overviews:
         settings = " ".join(f"{name}={_value(value)}" for name, value in run.overrides.items())
         remark = f"{settings}  {run.note}".strip() if run.note else settings
         target = "–" if run.target is None else f"{run.target.metric} {text.target_bound(run.target)}"
         numbers = [_metric(run.best), _metric(run.final), target, f"{run.seconds:,.2f}", f"{run.examples:,}"]
-        rows.append([run.run_id, run.submission, run.workload, run.status, *numbers, remark])
+        trial = f"{run.purpose} {run.study}" + (f".{run.trial}" if run.trial else "")
+        started = run.started[:16].replace("T", " ")
+        rows.append([run.run_id, run.submission, run.workload, trial, run.status, *numbers, started, remark])
     return rows
 
 
@@ -170,6 +197,7 @@ def _as_json(run: RunOverview) -> dict[str, Any]:
         "submission": run.submission,
         "workload": run.workload,
         "overrides": run.overrides,
+        "purpose": run.purpose,
         "study": run.study,
         "trial": run.trial,
         "root_seed": run.root_seed,

@@ -27,7 +27,7 @@ from harness.tuning.session import TuneOptions, TuneResult, TuneSession
 from harness.tuning.setup import TuneRequest, TuneSetup, set_up_search
 
 
-class Budget(click.ParamType[int | str]):
+class GateOrExamples(click.ParamType[int | str]):
     """A number of examples, or the word `gate` for the budget of `bench gate`."""
 
     name = "examples"
@@ -82,7 +82,7 @@ class TuneFlags:
 )
 @click.option("--studies", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds per setting.")
 @click.option(
-    "--budget", type=Budget(), metavar="EXAMPLES",
+    "--budget", type=GateOrExamples(), metavar="EXAMPLES",
     help="End every run here and plan for it; `gate` for the budget of bench gate.",
 )  # fmt: skip
 @click.option(

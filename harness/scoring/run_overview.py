@@ -19,6 +19,7 @@ class RunOverview:
         run_id: of the record.
         submission, workload: `name@version` each.
         overrides: hyperparameters that the user set.
+        purpose: purpose of the trial: `score`, `tuning` …
         study, trial, root_seed: which repetition and which setting, of which root of seeds.
         status, reason: how it ended.
         target: the primary target (on a stream: of the last stage that was evaluated).
@@ -33,6 +34,7 @@ class RunOverview:
     submission: str
     workload: str
     overrides: HParams
+    purpose: str
     study: int
     trial: int
     root_seed: int
@@ -60,6 +62,7 @@ def run_overview(record: Record, note: str = "") -> RunOverview:
         submission=spec.submission.id,
         workload=facts.id,
         overrides={name: spec.hparams[name] for name in spec.overridden if name in spec.hparams},
+        purpose=spec.purpose,
         study=spec.study,
         trial=spec.trial,
         root_seed=spec.root_seed,
