@@ -163,8 +163,7 @@ def _judge(report: TuneReport, winner: RankedSetting) -> list[str]:
         domain = search.domains[edge.name]
         ends = "" if search.spaced_by_default else f" {getattr(domain, 'low', ''):g} to {getattr(domain, 'high', ''):g}"
         lines.append(
-            f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; widen: "
-            + (edge.option if search.only is None else f"--only {edge.name} {edge.option}")
+            f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; widen: {edge.option}"
         )
     if report.studies == 1:
         lines.append("one seed per setting: small differences may be chance; --studies 3 repeats every setting")
