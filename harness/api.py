@@ -1,4 +1,4 @@
-"""The names that plugin authors import. A name that needs torch is imported when it is first used."""
+"""The names that plugin authors import. Names whose modules import torch are imported when they are first used."""
 
 from __future__ import annotations
 

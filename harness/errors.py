@@ -1,10 +1,11 @@
-"""The errors that users read: each says what was requested, what is wrong and what to do."""
+"""The errors that users read. Each one says what was requested, what is wrong and what to do."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+#: Exit codes of `bench`.
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -18,7 +19,7 @@ class BenchError(Exception):
     The command line prints the error as `what (fix)` and exits with `exit_code`.
 
     Args:
-        what: the requested thing and what is wrong with it; one line without a full stop.
+        what: what was requested and what is wrong with it; one line without a full stop.
         fix: what the user can do, as a command where there is one; one line without a full stop. None if nothing
             more can be said.
 
@@ -94,11 +95,11 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
     Args:
         name: the unknown name.
-        known: the names that exist. Names with `name` among their hyphenated words are suggested (at most three), or
-            else the most similar name.
+        known: the names that exist. At most three names are suggested that contain `name` as one of their hyphenated
+            words. If there are none, the most similar name is suggested.
 
     Returns:
-        The hint, or an empty string where no known name is similar.
+        The hint, or an empty string if no known name is similar.
 
     >>> suggest_nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `bench` and exit. A user's error gives a one-line message without a traceback."""
+    """Run `bench` and exit. An error that the user can correct is printed as one line without a traceback."""
     sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run `bench` and return its exit code: 0 success, 1 failure, 2 wrong usage, 3 broken plugin, 130 interrupted."""
+    """Run `bench` and return its exit code.
+
+    The codes are 0 success, 1 failure, 2 wrong usage, 3 broken plugin or internal error, 4 undecided gate, and
+    130 interrupted.
+    """
     import os
 
     import click

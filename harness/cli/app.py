@@ -1,4 +1,4 @@
-"""The group of all commands, which imports a command's module when the command is called."""
+"""The group of all commands. It imports the module of a command when the command is called."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ COMMANDS = {
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank submissions by their results."),
     "best": ("harness.cli.best:best", "Print the best configuration of a workload."),
     "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),
-    "gate": ("harness.cli.gate:gate", "Decide whether A is better than B, pair by pair, as the runs go on."),
+    "gate": (
+        "harness.cli.gate:gate",
+        "Test whether submission A is better than B, with as few paired runs as possible.",
+    ),
     "tune": ("harness.cli.tune:tune", "Search a submission's hyperparameters."),
+    "cost": ("harness.cli.cost:cost", "Measure the cost per example of submissions, in short alternating runs."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Compute a workload's targets from tuned references."),
@@ -66,7 +70,7 @@ class LazyGroup(click.Group):
     "blocked",
     multiple=True,
     metavar="no:NAME",
-    help="Do not load the plugins with this distribution, entry point or DISTRIBUTION:ENTRY_POINT.",
+    help="Do not load some plugins. NAME is a distribution, an entry point or DISTRIBUTION:ENTRY_POINT.",
 )
 @click.pass_context
 def app(context: click.Context, blocked: tuple[str, ...]) -> None:

@@ -30,9 +30,9 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
     """Print the configuration that reached a workload's target first, as a command.
 
-    It is the best of all single runs, including runs with overrides. Use it only as a starting point: the best of many
-    runs overestimates the configuration. Where no run reached the target, it is the one with the best metric, and the
-    exit code is 1.
+    The configuration is that of the best single run, including runs with overrides. Use it only as a starting point:
+    the best of many runs overestimates the performance of its configuration. If no run reached the target, the
+    configuration is that of the run with the best metric, and the exit code is 1.
     """
     query = LeaderboardQuery(by=by)
     names: set[str] = set()
@@ -52,7 +52,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
             raise unknown_name_error(f"submission among the results on {workload}", name, seen)
     if not summaries:
         raise UsageError(f"no run of {', '.join(wanted)} on {workload}", fix="leave out the version")
-    # The target of an older version may be easier.
+    # Only the newest version counts, because the target of an older version may be easier.
     newest, _ = keep_newest_versions(summaries)
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
@@ -66,7 +66,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
     unit = f"{first.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(first.result.value)} {unit} to target"
-    click.echo(_folded(command))
+    click.echo(_wrap_command(command))
     _print_remark(first, f"{amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}")
     return EXIT_OK
 
@@ -89,7 +89,7 @@ def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
         _print_json(nearest, "metric", target.metric, nearest.best)
         return EXIT_FAILED
     click.echo(f"# no run reached the target of {facts.id}; the best {target.metric}:")
-    click.echo(_folded(_command_words(nearest.spec)))
+    click.echo(_wrap_command(_command_words(nearest.spec)))
     bound = text.target_bound(target)
     remark = f"{target.metric} best {nearest.best:.4g}, target {bound}; best of {len(measured)}; {nearest.run_id}"
     _print_remark(nearest, remark)
@@ -128,12 +128,15 @@ def _command_words(spec: RunSpec) -> list[str]:
 
 
 def _typed_name(name: str, load: str | None) -> str:
-    """Return the name on the command line: an installed name, or the path of a file that is not in a plugin."""
+    """Return the name for the command line: an installed name, or the path of a file outside all plugins."""
     return load if load and ".py:" in load else name
 
 
-def _folded(words: list[str]) -> str:
-    """Return a command in lines of the terminal's width, joined by backslashes; in one line in a pipe."""
+def _wrap_command(words: list[str]) -> str:
+    """Return a command as text, with backslashes at line breaks.
+
+    Lines fit the terminal's width. Without a terminal, the command is one line.
+    """
     width = text.terminal_width()
     lines = [words[0]]
     for word in words[1:]:

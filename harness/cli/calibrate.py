@@ -36,7 +36,7 @@ from harness.system.files import write_atomically
     "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
 )
 @click.option(
-    "--studies", type=click.IntRange(1), help="Number of new seeds for the best setting (default: ruleset's)."
+    "--studies", type=click.IntRange(1), help="Number of new seeds for the best setting (default: the ruleset's)."
 )
 @click.option("--rates", type=click.IntRange(1), help="Number of learning rates per family (default: the ruleset's).")
 @click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
@@ -49,7 +49,9 @@ from harness.system.files import write_atomically
     help="Folder to which the calibration and its records are written.",
 )  # fmt: skip
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Root seed, from which all other seeds are derived."
+)
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
 @click.option(
     "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
@@ -77,8 +79,8 @@ def command(
 ) -> None:
     """Calibrate a workload: tune references, rerun the best setting on new seeds, and write the resulting targets.
 
-    A variant uses the best setting of its base workload. If only the variant is calibrated, the setting is read from
-    the base's calibration.
+    A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
+    the setting is read from the calibration of the base workload.
 
     The seeds of tuning, of calibration and of the leaderboard are disjoint. Running the same command again resumes.
     """
@@ -109,28 +111,28 @@ def command(
         return
     results = []
     for result in calibrations:
-        _write(out, result)
+        _write_calibration(out, result)
         results.append(result)
     if as_json:
         print_json({"schema": SCHEMA, "calibrations": results})
     else:
         for result in results:
-            _print(result)
+            _print_calibration(result)
 
 
-def _write(out: Path, result: Calibration) -> None:
+def _write_calibration(out: Path, result: Calibration) -> None:
     out.mkdir(parents=True, exist_ok=True)
     name = file_stem(result.workload.partition("@")[0])
     payload = msgspec.json.format(msgspec.json.encode(result, order="deterministic"), indent=1)
     write_atomically(out / f"{name}.json", payload + b"\n")
 
 
-def _print(result: Calibration) -> None:
+def _print_calibration(result: Calibration) -> None:
     best = result.settings[0]
     setting = f"{best.submission}, {format_hparams(best.hparams)}"
     click.echo(f"{result.workload}: best of {len(result.settings)} settings is {setting}")
     rows = [
-        [f"  {name}", f"{result.metric} {level.value:g}", _hits(level.examples)]
+        [f"  {name}", f"{result.metric} {level.value:g}", _format_hits(level.examples)]
         for name, level in result.levels.items()
     ]
     for stage in result.stages:
@@ -138,15 +140,17 @@ def _print(result: Calibration) -> None:
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages:
         tolerance_text = (
-            "none holds" if result.slack is None else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
+            "no factor suffices"
+            if result.slack is None
+            else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
         )
-        rows.append(["  slack", tolerance_text, ""])
-    known = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
-    rows.append(["  resolution", known + (", coarse" if result.coarse else ""), ""])
+        rows.append(["  tolerance factor", tolerance_text, ""])
+    resolution_text = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
+    rows.append(["  resolution", resolution_text + (", coarse" if result.coarse else ""), ""])
     click.echo(text.columns(rows))
 
 
-def _hits(examples: Sequence[int | None]) -> str:
-    met = sorted(n for n in examples if n is not None)
-    span = f", {met[0]:,} to {met[-1]:,} examples" if met else ""
-    return f"{len(met)} of {len(examples)} seeds{span}"
+def _format_hits(examples: Sequence[int | None]) -> str:
+    hit_examples = sorted(n for n in examples if n is not None)
+    span = f", {hit_examples[0]:,} to {hit_examples[-1]:,} examples" if hit_examples else ""
+    return f"{len(hit_examples)} of {len(examples)} seeds{span}"

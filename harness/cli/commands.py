@@ -1,4 +1,4 @@
-"""A command as the user would give it again, with some options changed."""
+"""Format the command line of the current call again, with some options changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from click.core import ParameterSource
 
 
 def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
-    """The command line of this call, with what was given in it and these options.
+    """Return the command line of the current call, with some values replaced.
+
+    The command line contains the arguments and options that the user typed, and the parameters in `changes`.
 
     Args:
-        changes: by parameter name the value that takes the place of what was given.
+        context: click's context of the call.
+        changes: new values by parameter name; each replaces the value of the call.
+
+    Returns:
+        The command line, quoted for a shell.
     """
     words = ["bench", context.info_name or ""]
     for parameter in context.command.params:

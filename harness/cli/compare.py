@@ -20,7 +20,7 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 @click.argument("a", type=NameType("submission"))
 @click.argument("b", type=NameType("submission"))
 @folder_options
-@click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
+@click.option("--workload", "workloads", multiple=True, help="Only these workloads (comma-separated).")
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--hardware", help="Hardware class to compare on, if the records have several.")
 @click.option("--ruleset", help="Ruleset to compare under, if the records have several.")
@@ -45,15 +45,15 @@ def compare(
     names = split_names(workloads)
     check_workloads(names, {record.spec.workload.facts.name for record in loaded})
     loaded = [record for record in loaded if not names or record.spec.workload.facts.name in names]
-    both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
+    records_of_both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
     # Comparing a submission with itself uses the same records twice, which gives a ratio of 1 and no verdict.
-    result = compare_records(of_submission(both, a), of_submission(both, b), by)
+    result = compare_records(of_submission(records_of_both, a), of_submission(records_of_both, b), by)
     if as_json:
         print_json(comparison.comparison_json(result))
     else:
         click.echo(comparison.comparison_text(result))
     if limit is not None and result.slower_than(limit):
-        note(f"gate: {result.a} is slower than {result.b} by more than {limit:g}")
+        note(f"--fail-if-slower-than {limit:g}: {result.a} is slower than {result.b} by more than this ratio")
         return EXIT_FAILED
     return EXIT_OK
 

@@ -34,7 +34,7 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         path: path of the file, which need not exist; `bench.yaml` in the current folder when None.
 
     Raises:
-        UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of a wrong type.
+        UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of the wrong type.
     """
     path = path or Path(PROJECT_FILE)
     if not path.exists():

@@ -19,6 +19,7 @@ from harness.plugins.registry import Registry, load_registry
 from harness.report import text
 
 _MEGABYTE = 1_000_000
+#: A dataset, and the states of its files.
 DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
 
 
@@ -60,7 +61,9 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         print_json({"schema": SCHEMA, "folder": str(manage.data_folder()), "datasets": rows})
         return
     table = [["name", "installed", "size", "licence", "title"]]
-    table += [[e.name, _installed_share(e), _size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries]
+    table += [
+        [e.name, _installed_share(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries
+    ]
     click.echo(text.columns(table, right_aligned=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
 
@@ -102,7 +105,7 @@ def get(
         with _progress(entry) as progress:
             states = manage.get(entry, source, progress, only=files, accept_checksum=accept_checksum)
         results.append((entry, states))
-    _show(results, as_json)
+    _print_states(results, as_json)
 
 
 @data.command("import")
@@ -126,7 +129,7 @@ def import_(
     entry = _registry(blocked).dataset(name)
     with _progress(entry, verb="reading") as progress:
         states = manage.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
-    _show([(entry, states)], as_json)
+    _print_states([(entry, states)], as_json)
 
 
 @data.command()
@@ -143,7 +146,7 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
     if names:
         entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     else:
-        entries = [entry for entry in registry.datasets() if _count(entry)]
+        entries = [entry for entry in registry.datasets() if _count_installed(entry)]
         if not entries and not as_json:
             note(f"no dataset is installed in {manage.data_folder()}")
     results: list[DatasetStates] = []
@@ -152,7 +155,7 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
             states = manage.verify(entry, only, progress)
         # Without names, missing files are not reported, since few users have all files of a large dataset.
         results.append((entry, states if names else [state for state in states if state.state != "missing"]))
-    _show(results, as_json)
+    _print_states(results, as_json)
     return EXIT_OK if all(state.good for _, states in results for state in states) else EXIT_FAILED
 
 
@@ -163,23 +166,23 @@ def _registry(blocked: list[str] | None) -> Registry:
     return load_registry(block=blocked or [])
 
 
-def _count(entry: DatasetEntry) -> int:
+def _count_installed(entry: DatasetEntry) -> int:
     """Return the number of installed files and folders of a dataset."""
     return len(entry.files) + len(entry.folders) - len(manage.missing_names(entry))
 
 
 def _installed_share(entry: DatasetEntry) -> str:
-    """Return a text that says how many files of a dataset are installed, judged by their names and sizes."""
-    installed, total = _count(entry), len(entry.files) + len(entry.folders)
+    """Return as text how many files of a dataset are installed, or which are damaged, judged by names and sizes."""
+    installed, total = _count_installed(entry), len(entry.files) + len(entry.folders)
     if damaged := _damaged(entry):
         return f"damaged: {damaged[0]}" + (f" and {len(damaged) - 1} more" if len(damaged) > 1 else "")
     return "yes" if installed == total else f"{installed} of {total}" if installed else "no"
 
 
-def _size(size: int) -> str:
-    """Format a number of bytes with a unit; empty for 0, which means unknown.
+def _format_size(size: int) -> str:
+    """Format a number of bytes with a unit. The text is empty for 0, which means unknown.
 
-    >>> _size(26_421_880), _size(29_515), _size(0)
+    >>> _format_size(26_421_880), _format_size(29_515), _format_size(0)
     ('26.4 MB', '29.5 kB', '')
     """
     if not size:
@@ -214,19 +217,19 @@ def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
 
 
 def _damaged(entry: DatasetEntry) -> list[str]:
-    """Return the names of the files with a wrong size, or of the provenance file if it cannot be read."""
+    """Return the names of the files with a wrong size, or the name of the provenance file if it cannot be read."""
     try:
         return list(manage.size_mismatches(entry))
     except DataError:
         return [manage.PROVENANCE]
 
 
-def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
+def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
     if as_json:
         rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in results]
         print_json({"schema": SCHEMA, "datasets": rows})
         return
-    table = [[f"{e.name}/{s.name}", s.state, _size(s.size), s.detail] for e, states in results for s in states]
+    table = [[f"{e.name}/{s.name}", s.state, _format_size(s.size), s.detail] for e, states in results for s in states]
     if table:
         click.echo(text.columns(table, right_aligned=frozenset({2})))
 
@@ -236,9 +239,14 @@ def _show(results: Sequence[DatasetStates], as_json: bool) -> None:
 
 @contextmanager
 def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
-    """Provide a function that shows progress: a bar per file on a terminal, elsewhere one line per file."""
+    """Provide a function that shows progress: one bar per file on a terminal, otherwise one line per file.
+
+    Args:
+        entry: the dataset.
+        verb: word for what is done with each file, printed in the lines.
+    """
     if not supports_color(sys.stderr):
-        yield _Lines(entry, verb)
+        yield _LineProgress(entry, verb)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -258,16 +266,16 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
         yield report
 
 
-class _Lines:
+class _LineProgress:
     """A progress function that prints one line at the beginning of each file."""
 
     def __init__(self, entry: DatasetEntry, verb: str) -> None:
         self._entry = entry
         self._verb = verb
-        self._begun: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
-        if name not in self._begun:
-            self._begun.add(name)
-            size = f" ({_size(total)})" if total else ""
+        if name not in self._printed:
+            self._printed.add(name)
+            size = f" ({_format_size(total)})" if total else ""
             note(f"{self._verb} {self._entry.name}/{name}{size}")

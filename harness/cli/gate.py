@@ -1,4 +1,4 @@
-"""`bench gate`: whether one submission is better than another, decided while the runs go on."""
+"""`bench gate`: test sequentially whether one submission is better than another, from paired runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progre
 from harness.report.gate_status import GateStatus
 from harness.scoring.gate_envelope import GateEnvelope
 
-#: Exit code of a gate that is not decided.
+#: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: Pairs that the command which goes on adds at least.
+#: Smallest number of pairs by which the command that continues a gate raises `--max-pairs`.
 MORE_PAIRS = 10
 
 
@@ -51,7 +51,7 @@ class Percent(click.ParamType[float]):
 
 @dataclass(frozen=True, kw_only=True)
 class GateFlags:
-    """The options of `bench gate`, one field for each."""
+    """The options of `bench gate`, one field per option."""
 
     against: str | None
     workloads: tuple[str, ...]
@@ -78,54 +78,86 @@ class GateFlags:
 
 @click.command("gate")
 @click.argument("a", required=False, type=NameType("submission"))
-@click.option("--against", type=NameType("submission"), help="What A is compared with; the reference when not given.")
+@click.option(
+    "--against", type=NameType("submission"), help="Submission B, with which A is compared (default: the reference)."
+)
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Names (a,b) or a file; the gate set of the CPU tier when not given.",
+    help="Comma-separated workloads: names, or files ./task.py (default: the gate set of the CPU tier).",
 )  # fmt: skip
-@click.option("--budget", type=int, metavar="EXAMPLES", help="The gate budget; a quarter of the horizon by default.")
-@click.option("--min-effect", type=Percent(), default=3.0, show_default="3 %", help="Effects below count as none.")
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false verdict.")
-@click.option("--max-pairs", type=int, default=40, show_default=True, help="Pairs at most, earlier calls included.")
-@click.option("--max-minutes", type=float, help="Minutes of this call at most.")
-@click.option("--no-envelope", is_flag=True, help="Compare the metric itself, not the compute that reaches it.")
+@click.option("--budget", type=int, metavar="EXAMPLES", help="Examples per run (default: a quarter of the horizon).")
+@click.option(
+    "--min-effect",
+    type=Percent(),
+    default=3.0,
+    show_default="3 %",
+    help="Smallest relevant effect in percent. Smaller effects count as none.",
+)
+@click.option(
+    "--alpha", type=float, default=0.05, show_default=True, help="Largest probability of a false `better` or `worse`."
+)
+@click.option(
+    "--max-pairs",
+    type=int,
+    default=40,
+    show_default=True,
+    help="Maximum number of pairs, including those of earlier calls.",
+)
+@click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes.")
+@click.option("--no-envelope", is_flag=True, help="Compare the metric itself instead of the compute that reaches it.")
 @click.option(
     "--envelope", "only_envelopes", multiple=True, type=NameType("workload"), metavar="WORKLOAD",
-    help="Make the envelopes of these workloads and nothing else.",
+    help="Only make the envelopes of these workloads (comma-separated); run no gate.",
 )  # fmt: skip
 @click.option(
     "--envelopes", type=click.Path(path_type=Path), default=Path("calibration/gate"), show_default=True,
-    help="Folder of the envelopes.",
+    help="Folder of the envelopes (metric of the reference by budget).",
 )  # fmt: skip
-@click.option("--series", metavar="NAME", help="Gate A as the next candidate of this series.")
-@click.option("--confirm", metavar="NAME", help="Retest what this series has kept on seeds that it has not seen.")
+@click.option(
+    "--series",
+    metavar="NAME",
+    help="Gate A as the next candidate of this series, which limits the rate of false discoveries to alpha.",
+)
+@click.option("--confirm", metavar="NAME", help="Retest the kept candidates of this series on new seeds.")
 @click.option(
     "--series-file", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
-    help="State of the series; .bench-series/NAME.json by default.",
+    help="File with the state of the series (default: .bench-series/NAME.json).",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda, mps; the workload's own when not given.")
-@click.option("--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Root seed, from which all other seeds are derived."
+)
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    help="Number of processor threads per run; part of the hardware class.",
+)  # fmt: skip
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs; those that have ended are used.",
+    help="Folder of local runs. Finished runs in it are used.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Where trials run.")
-@click.option("--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Trials at once; as many as fit by default.")
-@click.option("--retry-failed", is_flag=True, help="Start anew what crashed, was rejected or ran out of something.")
-@click.option("--allow-slow", is_flag=True, help="Run a GPU workload on the CPU.")
+@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the runs.")
+@click.option(
+    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
+)
+@click.option(
+    "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
+)
+@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any) -> int:
-    """Say whether submission A is better than another, after as few pairs of runs as that takes.
+    """Test whether submission A is better than submission B, with as few pairs of runs as possible.
 
-    Exit code: 0 better, 1 worse, equivalent or identical, 4 undecided, 2 wrong usage. Giving the command again goes on.
+    The runs of a pair have equal seeds. After each pair, a sequential test decides whether the gate ends. Running the
+    same command again continues it.
+
+    Exit code: 0 better; 1 worse, equivalent or identical; 2 wrong usage; 4 undecided.
     """
     registry, flags = open_registry(context.obj), GateFlags(**values)
     session = _open_session(registry, flags)
     workloads = split_names(flags.workloads)
     if flags.only_envelopes:
-        _refuse(a is not None, "--envelope makes envelopes and gates nothing", "leave A out")
+        _raise_if(a is not None, f"--envelope makes envelopes and does not gate {a}", "leave out A or --envelope")
         return _make_envelopes(session, split_names(flags.only_envelopes), flags.budget, as_json)
     limits = GateLimits(
         alpha=flags.alpha,
@@ -134,21 +166,21 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         max_minutes=flags.max_minutes,
     )
     if flags.confirm:
-        _refuse(
+        _raise_if(
             bool(a or workloads or flags.against or flags.series),
-            "--confirm takes what the series has kept",
-            "give it alone",
+            "--confirm retests the kept candidates of a series against its original",
+            "leave out A, --against, --workload and --series",
         )
-        return _confirm(session, _series_file(flags.confirm, flags), limits, context, as_json)
+        return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
     if a is None:
-        raise UsageError("no submission named", fix="bench gate A --against B -w WORKLOAD")
+        raise UsageError("no submission named", fix="run bench gate A --against B -w WORKLOAD")
     if flags.series:
-        file = _series_file(flags.series, flags)
+        file = _open_series_file(flags.series, flags)
         ending = session.gate_in_series(file, a, flags.against, workloads, limits)
-        report = _report(ending, context, file.name)
+        report = _make_report(ending, context, file.name)
     else:
         ending = session.gate(session.setup(a, flags.against, workloads, budget=flags.budget), limits)
-        report = _report(ending, context)
+        report = _make_report(ending, context)
     if as_json:
         print_json(gate_json(report))
     else:
@@ -160,14 +192,14 @@ def _exit_code(outcome: str) -> int:
     return {"better": EXIT_OK, "undecided": EXIT_UNDECIDED}.get(outcome, EXIT_FAILED)
 
 
-def _refuse(condition: bool, problem: str, fix: str) -> None:
+def _raise_if(condition: bool, problem: str, fix: str) -> None:
     if condition:
         raise UsageError(problem, fix=fix)
 
 
-def _series_file(name: str, flags: GateFlags) -> SeriesFile:
+def _open_series_file(name: str, flags: GateFlags) -> SeriesFile:
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError(f"a series cannot be called {name!r}", fix="use letters, digits, - and _")
+        raise UsageError(f"{name!r} is not a valid name of a series", fix="use letters, digits, - and _")
     return SeriesFile(flags.series_file or FOLDER / f"{name}.json", name)
 
 
@@ -204,7 +236,8 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
     for workload in session.workloads(names, budget):
         envelope = session.envelope(workload)
         if envelope is None:
-            raise UsageError(f"no reference can run on {workload.name}", fix="gate there with --no-envelope")
+            problem = f"{workload.name} can have no envelope: no reference can run on it"
+            raise UsageError(problem, fix="gate on this workload with --no-envelope")
         made.append(envelope)
     if as_json:
         print_json({"schema": SCHEMA, "envelopes": made})
@@ -217,9 +250,17 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
     return EXIT_OK
 
 
-def _confirm(session: GateSession, file: SeriesFile, limits: GateLimits, context: click.Context, as_json: bool) -> int:
-    """Exit code 0 where every kept candidate is better than the original; 1 for one that is not, 4 for undecided."""
-    retests = [(number, candidate, _report(end, context)) for number, candidate, end in session.confirm(file, limits)]
+def _confirm_series(
+    session: GateSession, file: SeriesFile, limits: GateLimits, context: click.Context, as_json: bool
+) -> int:
+    """Retest the kept candidates of a series and return the exit code.
+
+    The code is 0 if every kept candidate is better than the original. Otherwise it is 1 if a verdict is `worse`,
+    `equivalent` or `identical`, and 4 if all other verdicts are `undecided`.
+    """
+    retests = [
+        (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)
+    ]
     outcomes = [report.verdict.outcome for _, _, report in retests]
     if as_json:
         entries = [
@@ -230,12 +271,12 @@ def _confirm(session: GateSession, file: SeriesFile, limits: GateLimits, context
     for number, _, report in () if as_json else retests:
         click.echo(f"candidate {number}: {gate_text(report)}")
     if not retests:
-        note(f"the series {file.name} has kept nothing: there is nothing to confirm")
+        note(f"the series {file.name} has kept no candidate, so there is nothing to retest")
     codes = set(map(_exit_code, outcomes))
     return next((code for code in (EXIT_FAILED, EXIT_UNDECIDED) if code in codes), EXIT_OK)
 
 
-def _report(ending: GateEnding, context: click.Context, series: str = "") -> GateReport:
+def _make_report(ending: GateEnding, context: click.Context, series: str = "") -> GateReport:
     result = ending.result
     look = result.progress.look
     command = ""

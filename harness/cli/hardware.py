@@ -23,7 +23,7 @@ from harness.report import text
 def command(threads: int, as_json: bool) -> int:
     """Print this machine's hardware classes and all declared classes.
 
-    Results can be compared only within a class. Each kind of undeclared hardware is a separate class.
+    Only results of the same class can be compared. Every undeclared kind of hardware is a class of its own.
     """
     machine_rows = _machine_rows(threads)
     if as_json:
@@ -40,7 +40,7 @@ def command(threads: int, as_json: bool) -> int:
     else:
         click.echo("\nno GPU: no NVIDIA or AMD driver responds")
     click.echo("\ndeclared GPUs")
-    table = [["classes", "the driver's name", "GiB", "bf16 TFLOP/s"]]
+    table = [["classes", "name from the driver", "memory GiB", "bf16 TFLOP/s"]]
     for card in _declared_rows():
         low, high = card["memory_gib"]
         peak = f"{card['bfloat16_tflops']:g}"
@@ -54,12 +54,12 @@ def command(threads: int, as_json: bool) -> int:
 def _machine_rows(threads: int) -> list[dict[str, Any]]:
     """Return the possible classes of a run on this machine: the processor, one GPU, all visible GPUs."""
     visible = len(detect.run_gpus("cuda", len(detect.all_gpus())))
-    runs = [("cpu", 1, f"--threads {threads}")]
-    runs += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]
+    configurations = [("cpu", 1, f"--threads {threads}")]
+    configurations += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        runs.append(("mps", 1, "--device mps"))
+        configurations.append(("mps", 1, "--device mps"))
     rows = []
-    for device, ranks, flag in runs:
+    for device, ranks, flag in configurations:
         hardware = detect.recognise_hardware(device, threads, ranks)
         fields = {"class": hardware.name, "for": flag, "device": device, "declared": hardware.declared}
         rows.append({**fields, "by": hardware.by})

@@ -35,19 +35,21 @@ COLOURED = Palette(
 @click.command()
 @folder_options
 @click.option("--by", default="time", show_default=True, help="Rank by time, examples, steps or metric@BUDGET.")
-@click.option("--workload", "workloads", multiple=True, help="Only these workloads (a,b).")
+@click.option("--workload", "workloads", multiple=True, help="Only these workloads (comma-separated).")
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
 @click.option(
     "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,
-    help="Recompute the results at an easier or a harder target.",
+    help="Recompute the results at an easier or harder target.",
 )  # fmt: skip
-@click.option("--reference", help="Reference of the scores (default: the submission tagged `reference`).")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
+@click.option("--reference", help="Submission to which scores are relative (default: the one tagged `reference`).")
+@click.option(
+    "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as --format json does.")
 @click.pass_obj
 def leaderboard(
     blocked: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
-    level: Level, reference: str | None, form: str, as_json: bool,
+    level: Level, reference: str | None, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
@@ -56,32 +58,32 @@ def leaderboard(
     summaries = [summarize(record, query) for record in records(runs, results, problems, staged)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
-    stops = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)])
+    stopping_results = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)])
     boards = build_leaderboards(summaries, query)
-    form = "json" if as_json else form
-    if form == "json":
-        print_json({**renderers.as_json(boards, problems), **stops.as_json()})
-    elif form == "md":
-        click.echo(renderers.as_markdown(boards, problems, stops.grids()), nl=False)
-    elif form == "csv":
+    output_format = "json" if as_json else output_format
+    if output_format == "json":
+        print_json({**renderers.as_json(boards, problems), **stopping_results.as_json()})
+    elif output_format == "md":
+        click.echo(renderers.as_markdown(boards, problems, stopping_results.grids()), nl=False)
+    elif output_format == "csv":
         click.echo(renderers.as_csv(boards), nl=False)
-    elif form == "html":
-        click.echo(renderers.as_html(boards, stops.grids()), nl=False)
-    elif renderers.has_content(boards) or stops.grids():
+    elif output_format == "html":
+        click.echo(renderers.as_html(boards, stopping_results.grids()), nl=False)
+    elif renderers.has_content(boards) or stopping_results.grids():
         coloured = supports_color(sys.stdout)
-        shown = renderers.as_text(boards, stops.grids(), palette=COLOURED if coloured else PLAIN)
+        shown = renderers.as_text(boards, stopping_results.grids(), palette=COLOURED if coloured else PLAIN)
         click.echo(shown, color=coloured)
     else:
-        click.echo(_no_runs(boards))
+        click.echo(_explain_no_runs(boards))
 
 
 def leaderboard_query(
     by: str, level: Level, *, workloads: Sequence[str], tier: str | None, references: tuple[str, ...]
 ) -> LeaderboardQuery:
-    """Return the query for the values of the command's options.
+    """Return the leaderboard query for the options of the command.
 
     Raises:
-        UsageError: `--by` is unknown, or `--target` was given for a metric at a budget.
+        UsageError: the value of `--by` is unknown, or `--target` was given together with a metric at a budget.
     """
     metric = parse_metric_budget(by.removeprefix("metric@")) if by.startswith("metric@") else None
     if metric is not None and level != "main":
@@ -99,7 +101,7 @@ def leaderboard_query(
     )
 
 
-def _no_runs(boards: Sequence[Leaderboard]) -> str:
+def _explain_no_runs(boards: Sequence[Leaderboard]) -> str:
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
     if not reasons:
         return f"no finished runs; {RUN_FIRST}"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-#: Version of the JSON that commands print.
+#: Version of the schema of the JSON that commands print.
 SCHEMA = 1
 
 
@@ -25,7 +25,10 @@ def note(message: str) -> None:
 
 
 def supports_color(stream: Any = None) -> bool:
-    """Return whether output to a stream is coloured: it is a terminal or `FORCE_COLOR` is set, and not `NO_COLOR`.
+    """Return whether output to a stream may be coloured.
+
+    Output is coloured on a terminal. The environment variable `NO_COLOR` turns colours off everywhere. `FORCE_COLOR`
+    turns them on everywhere, unless `NO_COLOR` is set.
 
     Args:
         stream: the stream; stderr when None.

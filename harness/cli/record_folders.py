@@ -19,7 +19,7 @@ from harness.storage.records import iter_records, read_record
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: Fix for missing results.
+#: What the user can do if there are no results.
 RUN_FIRST = "run trials with bench run"
 
 
@@ -49,16 +49,16 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
 
 
 def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
-    """Yield the records of runs to a target, then print a note for each file that cannot be read.
+    """Yield the records of scored runs to a target, then print a note for each file that cannot be read.
 
-    Trials for tuning or calibration are skipped.
+    Trials with another purpose, such as tuning or calibration, are skipped.
 
     Args:
         runs: folder of local runs.
         results: folder of published records.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        staged: list to which the records of rulesets that choose or draw a stop are appended, since they are shown in
-            separate tables; they are skipped when None.
+        staged: list to which the records of rulesets with tables of their own are appended (rulesets that choose or
+            draw a stop); None to skip these records.
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
@@ -81,14 +81,14 @@ def is_named(identity: str, names: Sequence[str]) -> bool:
 
 
 def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
-    """Refuse names of workloads without a record.
+    """Raise an error if a workload has no record.
 
     Args:
         names: names of workloads.
         known: names of the workloads that have a record.
 
     Raises:
-        UsageError: a name is unknown.
+        UsageError: a name is not in `known`.
     """
     for name in sorted(names):
         if name not in known:
@@ -99,7 +99,7 @@ def references(blocked: Sequence[str] | None, name: str | None) -> tuple[str, ..
     """Return the names of the submissions that may be the reference of the scores.
 
     Args:
-        blocked: plugins that are not read.
+        blocked: names of plugins that are not loaded.
         name: the value of `--reference`; all submissions with the tag `reference` when None.
     """
     if name:
@@ -115,7 +115,8 @@ def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None
         hardware, ruleset: the chosen hardware class and ruleset; None if the records have only one.
 
     Raises:
-        UsageError: the records have several classes or rulesets and none was chosen, or the chosen one has no records.
+        UsageError: the records have several classes or rulesets and none was chosen, or the chosen class or ruleset
+            has no records.
     """
     choices = (
         ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in group}),
@@ -123,7 +124,9 @@ def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None
     )
     for kind, kinds, flag, chosen, names in choices:
         if chosen is None and len(names) > 1:
-            raise UsageError(f"records of several {kinds}", fix=f"add {flag} with one of {', '.join(sorted(names))}")
+            raise UsageError(
+                f"the records are of several {kinds}", fix=f"add {flag} with one of {', '.join(sorted(names))}"
+            )
         if chosen is not None and chosen not in names:
             raise unknown_name_error(kind, chosen, names)
     return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]

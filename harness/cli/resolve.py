@@ -1,4 +1,4 @@
-"""Open the plugin registry, parse `NAME=VALUE` flags and complete names in the shell, for several commands."""
+"""Helpers of several commands: open the plugin registry, parse `NAME=VALUE` flags, complete names in the shell."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
 
     Args:
         pairs: the values of the flag.
-        flag: the flag, for messages.
+        flag: the flag, for error messages.
 
     Raises:
-        UsageError: a value is not of this form, or a name has two values.
+        UsageError: a value does not have the form `NAME=VALUE`, or a name has two values.
 
     >>> parse_assignments(["lr=3e-4"], "--set")
     {'lr': '3e-4'}

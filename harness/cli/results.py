@@ -34,7 +34,7 @@ def pack(folder: Path, as_json: bool) -> int:
     Each subfolder with new records gets one new shard. Existing shards do not change. A plain file is removed when its
     shard has been written to disk and read back. Run folders and damaged records do not change.
     """
-    return _show(folder, packing.pack(folder), "packed", as_json)
+    return _print_reports(folder, packing.pack(folder), "packed", as_json)
 
 
 @results.command()
@@ -46,7 +46,7 @@ def unpack(folder: Path, as_json: bool) -> int:
     A shard is removed when all its files have been written. If one of its files exists with other content, no file of
     the shard is written and the shard is not removed.
     """
-    return _show(folder, packing.unpack(folder), "unpacked", as_json)
+    return _print_reports(folder, packing.unpack(folder), "unpacked", as_json)
 
 
 @results.command()
@@ -58,11 +58,11 @@ def verify(folder: Path, as_json: bool) -> int:
     The command checks the SHA-256 of shards and packed files, and the content hash and run id of each record. The exit
     code is 1 if there is a problem.
     """
-    return _show(folder, verification.verify(folder), "verified", as_json)
+    return _print_reports(folder, verification.verify(folder), "verified", as_json)
 
 
-def _show(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: bool) -> int:
-    """Print a line and the problems for each folder as it is finished, then the totals; return the exit code."""
+def _print_reports(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: bool) -> int:
+    """Print the result of each folder as soon as it is finished, then the totals, and return the exit code."""
     finished_reports: list[FolderReport] = []
     for report in reports:
         finished_reports.append(report)

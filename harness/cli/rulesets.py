@@ -12,7 +12,11 @@ from harness.report import text
 @click.command("rulesets")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """List the rulesets."""
+    """List the rulesets.
+
+    The column `trials` is the number of settings per study, and `studies` is the number of scored studies (3+5 stands
+    for 3 tuning studies and 5 scored studies). The column `budget` is a multiple of the workload's budget.
+    """
     known = rulesets.rulesets().values()
     if as_json:
         print_json({"schema": SCHEMA, "rulesets": list(known)})

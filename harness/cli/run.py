@@ -32,7 +32,7 @@ from harness.storage.layout import RECORD, run_id
 from harness.tuning.best_settings import FILE
 from harness.tuning.known_settings import KnownSettings
 
-#: Maximum number of failed trials that a summary lists.
+#: Largest number of failed trials that the summary lists.
 MAX_LISTED_FAILURES = 20
 
 
@@ -51,7 +51,14 @@ MAX_LISTED_FAILURES = 20
     help="Name of a ruleset (bench rulesets), or a file ./mine.yaml.",
 )  # fmt: skip
 @click.option("--studies", type=click.IntRange(1), envvar="BENCH_STUDIES", help="Number of independent repetitions.")
-@click.option("--seed", type=int, default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    envvar="BENCH_SEED",
+    show_default=True,
+    help="Root seed, from which all other seeds are derived.",
+)
 @click.option(
     "--set",
     "settings",
@@ -124,7 +131,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     phased_plan = options.plan(registry)
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):
         note(line)
-    registry.executor(options.executor)  # raises an error for an unknown executor also in a dry run
+    registry.executor(options.executor)  # An unknown executor is an error in a dry run, too.
     if options.dry_run:
         _print_plan(phased_plan, options)
         return EXIT_OK
@@ -218,7 +225,7 @@ class RunOptions:
 
 
 def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> list[TrialSummary]:
-    """Run the trials and return their summaries in the order of the plan."""
+    """Run the trials of a plan and return their summaries in the order of the plan."""
     execution, total = options.execution(), len(phased_plan) + phased_plan.pending
     if execution.in_process and total > 1:
         problem = f"--in-process runs one trial, and the plan has {total}"
@@ -268,7 +275,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
         planned = [{"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs]
         print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
         return
-    rows = [["run", "submission", "workload", "for", "study", "trial", "device", "about", "hyperparameters"]]
+    rows = [["run", "submission", "workload", "purpose", "study", "trial", "device", "estimate", "hyperparameters"]]
     for spec in specs:
         hparams = " ".join(f"{name}={value}" for name, value in spec.hparams.items())
         seconds = estimates.median_seconds(spec)
@@ -280,14 +287,14 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
     jobs = options.jobs or _parallel_trials(specs)
     total, without_estimate = estimates.total_seconds(unfinished, jobs)
-    pending = f", then {phased_plan.pending} to the stops that are chosen from these" if phased_plan.pending else ""
+    pending = f", then {phased_plan.pending} with the stops that these choose" if phased_plan.pending else ""
     estimate = ""
     if without_estimate < len(unfinished):
         estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"
     finished = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
-        note(f"no earlier record from this hardware for {without_estimate} of them; not in the estimate")
+        note(f"no earlier record from this hardware for {without_estimate} of them; the estimate leaves them out")
 
 
 def _parallel_trials(specs: Sequence[RunSpec]) -> int:
@@ -301,7 +308,7 @@ def _parallel_trials(specs: Sequence[RunSpec]) -> int:
 def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
     kept_count = sum(summary.kept for summary in summaries)
-    kept_note = f" ({kept_count} from before)" if kept_count else ""
+    kept_note = f" ({kept_count} kept from earlier commands)" if kept_count else ""
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")

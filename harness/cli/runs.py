@@ -1,4 +1,4 @@
-"""`bench runs` lists runs with their metrics; `bench note` writes a note about one."""
+"""`bench runs` and `bench note`: list runs with their metrics, and write a note about a run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from harness.scoring.run_overview import RunOverview, run_overview
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
-#: Ways to sort: the key of an overview, smallest first. Runs without a value come last. Metrics of different workloads
-#: cannot be compared, so they are sorted by workload first.
+#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last.
+#: Metrics of different workloads cannot be compared, so runs are sorted by workload first.
 SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
-    "metric": lambda run: (run.workload, run.best is None, _signed(run)),
-    "final": lambda run: (run.workload, run.final is None, _signed(run, final=True)),
+    "metric": lambda run: (run.workload, run.best is None, _metric_for_sorting(run)),
+    "final": lambda run: (run.workload, run.final is None, _metric_for_sorting(run, final=True)),
     "time": lambda run: (not run.hit, run.seconds),
     "examples": lambda run: (not run.hit, run.examples),
     "started": lambda run: run.started,
@@ -58,18 +58,43 @@ class ValueFilter:
 
 
 @click.command()
-@click.option("-s", "--submission", "submissions", multiple=True, type=NameType("submission"), help="Only these (a,b).")
-@click.option("-w", "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these (a,b).")
-@click.option("--status", "statuses", multiple=True, help="Only runs that ended so (reached,exhausted …).")
-@click.option("--failed", is_flag=True, help="Only runs that broke or were stopped: neither reached nor exhausted.")
+@click.option(
+    "-s",
+    "--submission",
+    "submissions",
+    multiple=True,
+    type=NameType("submission"),
+    help="Only these submissions (comma-separated).",
+)
+@click.option(
+    "-w",
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=NameType("workload"),
+    help="Only these workloads (comma-separated).",
+)
+@click.option("--status", "statuses", multiple=True, help="Only runs with these statuses, such as reached,exhausted.")
+@click.option("--failed", is_flag=True, help="Only runs that are neither reached nor exhausted.")
 @click.option(
     "--where", "settings", multiple=True, metavar="NAME=VALUE",
-    help="Only runs with this hyperparameter: a value, several (1e-3,3e-3) or a range (1e-4..1e-2).",
+    help="Only runs with this value of a hyperparameter: one value, several (1e-3,3e-3) or a range (1e-4..1e-2).",
 )  # fmt: skip
 @click.option("--since", metavar="DATE", help="Only runs started on or after this day (2026-01-31).")
 @click.option("--noted", metavar="TEXT", help="Only runs whose note contains this text.")
-@click.option("--sort", "key", type=click.Choice(list(SORT_KEYS)), default="started", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="At most so many: the first ones, by default the latest.")
+@click.option(
+    "--sort",
+    "key",
+    type=click.Choice(list(SORT_KEYS)),
+    default="started",
+    show_default=True,
+    help="Value to sort by: best metric, least time or earliest start first.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Print at most this number of runs: the first ones, or the latest ones when sorted by start.",
+)
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(
@@ -86,7 +111,9 @@ def runs(
     results: Path,
     as_json: bool,
 ) -> None:
-    """List runs with their best and final metric, their settings and notes.
+    """List runs with their best and final metric, their overrides and notes.
+
+    The columns `seconds` and `examples` are measured at the hit, or at the end of a run without a hit.
 
     \b
     bench runs -w lm-tiny --sort metric
@@ -124,9 +151,9 @@ def runs(
     for problem in problems:
         note(f"left out: {problem}")
     if not shown:
-        note("no run matches; bench run … makes some")
+        note("no run matches; leave out a filter, or start runs with bench run")
     elif len(shown) < len(overviews):
-        note(f"{len(shown)} of {len(overviews)} runs; a larger --limit shows more")
+        note(f"{len(shown)} of {len(overviews)} runs; a larger --limit lists more")
 
 
 @click.command("note")
@@ -134,15 +161,16 @@ def runs(
 @click.argument("words", nargs=-1)
 @folder_options
 def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) -> None:
-    """Write a note about a run, or print the one that it has.
+    """Write a note about a run. Without words, print the existing note.
 
-    RUN is a path, a run_id or its unique beginning; the run must lie in the folder of local runs.
+    RUN is a path, a run_id or the unique beginning of a run_id. The run must be in the folder of local runs.
     """
     record = find_run(run, runs, results)
     folder = runs / record.run_id
     if not folder.is_dir():
         raise UsageError(
-            f"{record.run_id} is not in {runs}: notes are for local runs", fix="name its folder with --runs"
+            f"{record.run_id} is not in {runs}, and only local runs have notes",
+            fix="give the folder of the run with --runs",
         )
     if words:
         write_note(folder, " ".join(words))
@@ -151,17 +179,24 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
 
 
 def _overviews(
-    places: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
+    folders: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
-    """Overviews of all records with these hyperparameters, one at a time."""
-    for record in iter_records(places, problems):
+    """Yield the overviews of all records with the given hyperparameters.
+
+    Args:
+        folders: folders of records.
+        runs: folder of local runs, which contains the notes.
+        hparams: accepted values of hyperparameters by name.
+        problems: list to which a message is appended for each file that cannot be read.
+    """
+    for record in iter_records(folders, problems):
         values = record.spec.hparams
         if all(name in values and any(f.accepts(values[name]) for f in filters) for name, filters in hparams.items()):
             yield run_overview(record, read_note(runs / record.run_id))
 
 
-def _signed(run: RunOverview, final: bool = False) -> float:
-    """The metric as a number of which smaller is better."""
+def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
+    """Return a run's metric, negated if larger is better, so that smaller values are better."""
     value = run.final if final else run.best
     if value is None or run.target is None:
         return 0.0
@@ -170,23 +205,29 @@ def _signed(run: RunOverview, final: bool = False) -> float:
 
 def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
     heading = ["run", "submission", "workload", "trial", "status", "best", "final", "target", "seconds", "examples"]
-    rows = [[*heading, "started", "settings"]]
+    rows = [[*heading, "started", "overrides, note"]]
     for run in overviews:
-        settings = " ".join(f"{name}={_value(value)}" for name, value in run.overrides.items())
-        remark = f"{settings}  {run.note}".strip() if run.note else settings
+        overrides = " ".join(f"{name}={_format_value(value)}" for name, value in run.overrides.items())
+        remark = f"{overrides}  {run.note}".strip() if run.note else overrides
         target = "–" if run.target is None else f"{run.target.metric} {text.target_bound(run.target)}"
-        numbers = [_metric(run.best), _metric(run.final), target, f"{run.seconds:,.2f}", f"{run.examples:,}"]
+        numbers = [
+            _format_metric(run.best),
+            _format_metric(run.final),
+            target,
+            f"{run.seconds:,.2f}",
+            f"{run.examples:,}",
+        ]
         trial = f"{run.purpose} {run.study}" + (f".{run.trial}" if run.trial else "")
         started = run.started[:16].replace("T", " ")
         rows.append([run.run_id, run.submission, run.workload, trial, run.status, *numbers, started, remark])
     return rows
 
 
-def _metric(value: float | None) -> str:
+def _format_metric(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return text.number(value) if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Compute the curve of a schedule, of a submission or by itself, for the options of `bench show`."""
+"""Compute the curve of a schedule, or of the schedule of a submission, for `bench show`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.plugins.loading import select_keywords
 from harness.report import curve as plotting
 from harness.report import text
 
-#: The plan without `--horizon` and without a workload: updates, examples per update, tokens per example.
+#: Defaults without `--horizon` and `--workload`: number of updates, examples per update, and tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
 #: Number of intervals between the printed points of a curve without `--at`.
 _ROWS = 20
@@ -46,7 +46,7 @@ class CurveRequest:
 
     @property
     def needs_curve(self) -> bool:
-        """Whether an option was given that requires a curve."""
+        """Whether the user gave an option that requires a curve."""
         return bool(self.overrides) or any(v is not None for v in (self.horizon, self.at, self.facts, self.tasks))
 
 
@@ -143,7 +143,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
     space["batch_size"] = _batch_size_domain(space, request.facts)
     # Defaults in the function's signature take precedence over defaults of domains, if the domains allow them.
     values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
-    plan = replace(_plan(values, request), holds="horizon" in source.needs)
+    plan = replace(_make_plan(values, request), holds="horizon" in source.needs)
     for check in source.checks:
         hyperparameters.check_relation(check, values, {"horizon": plan.planned, "task": plan.shortest_task})
     if isinstance(source, PartEntry) and "batch_size" not in source.space:
@@ -152,7 +152,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
 
 
 def _select_valid(values: HParams, space: Space) -> HParams:
-    """Return the values that their domains allow."""
+    """Return those of the values that their domains allow."""
     valid: HParams = {}
     for name, value in values.items():
         try:
@@ -163,7 +163,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Return the domain of the batch size: the workload's sizes, or any size without a workload."""
+    """Return the domain of the batch size: the sizes that the workload allows, or any size without a workload."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -171,9 +171,10 @@ def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fi
 
 
 def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
-    """Return the schedule of a submission: of its parts, of its recipe, or a constant schedule for other compositions.
+    """Return the schedule of a submission, or None for a submission class, which has no schedule.
 
-    Return None for a submission class, which has no schedule.
+    The schedule is a part of the submission or the schedule of its recipe. A composition without a schedule has a
+    constant one.
     """
     for part in composition.parts:
         if part.kind == "schedule":
@@ -185,7 +186,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
     return recipe_schedule if callable(recipe_schedule) else None
 
 
-def _plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
+def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
     """Return the plan for the requested horizon, or for the workload's budget."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, tasks = HORIZON, TOKENS, (1,) * (request.tasks or 0)

@@ -28,7 +28,7 @@ from harness.scoring.algoperf.logs import RULESETS, RulesetName
 @click.option(
     "--held-out", type=click.Path(path_type=Path), help="JSON file with a list of held-out workload variants.",
 )  # fmt: skip
-@click.option("--reference", help="Reference of the anchored scores (default: `baseline`).")
+@click.option("--reference", help="Submission to which anchored scores are relative (default: `baseline`).")
 @click.option(
     "--without", multiple=True,
     help="Comma-separated submissions to exclude. The profile score depends on which submissions are included.",

@@ -104,7 +104,7 @@ def show(
         overrides=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks
     )
     required = request.needs_curve or plot is not None
-    curve = _curve(entry, registry, request, required)
+    curve = _entry_curve(entry, registry, request, required)
     if plot is not None:
         assert curve is not None
         plotting.write(curve.panels(), plot, title=name)
@@ -117,7 +117,7 @@ def show(
             click.echo(curve.text())
 
 
-def _curve(
+def _entry_curve(
     entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry, request: CurveRequest, required: bool
 ) -> ScheduleCurve | None:
     """Return the curve of an entry's schedule, or None if it has no schedule.
@@ -136,13 +136,13 @@ def _curve(
     if isinstance(entry, WorkloadEntry) or (isinstance(entry, PartEntry) and entry.kind != "schedule"):
         reason = "only submissions and schedules have a curve"
         if isinstance(entry, PartEntry):
-            _check_hyperparameters(entry, request)  # invalid values are reported first
+            _check_hyperparameters(entry, request)  # Invalid values are reported first.
     else:
         try:
             curve = resolve_curve(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
-            reason = "its step sets the learning rate without a schedule"
+            reason = "its step() sets the learning rate without a schedule"
             if curve is not None:
-                curve.panels()  # a schedule that raises must raise before anything is printed
+                curve.panels()  # If the schedule raises an exception, it must do so before anything is printed.
         except BenchError as error:
             if required:
                 raise
@@ -154,7 +154,7 @@ def _curve(
 
 
 def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
-    """Raise an error for hyperparameters that planning for this horizon would refuse."""
+    """Raise an error if planning for this horizon would reject the hyperparameters."""
     hyperparameters.resolve(part.space, request.overrides, part.checks, {"horizon": request.horizon or HORIZON})
 
 
@@ -232,7 +232,7 @@ def _show_workload(entry: WorkloadEntry) -> None:
 
 def _stage_rows(stage: Stage) -> list[list[str]]:
     rows = [[f"stage {stage.name}", _format_targets(stage.targets)]]
-    # Floors with the same value are printed together, since many tasks often share one.
+    # Floors with the same value are printed together, since many tasks often have the same floor.
     by_value: dict[tuple[str, float, str], list[Target]] = {}
     for floor in stage.floors:
         by_value.setdefault((floor.goal, floor.value, floor.unit), []).append(floor)
@@ -304,7 +304,7 @@ def _format_targets(targets: tuple[Target, ...]) -> str:
 
 
 def _format_target_group(targets: list[Target]) -> str:
-    """Format targets of equal goal, value and unit, with all digits of the value."""
+    """Format targets that have the same goal, value and unit, with all digits of the value."""
     target = targets[0]
     sign = "≤" if target.goal == "min" else "≥"
     metrics = ", ".join(target.metric for target in targets)

@@ -41,7 +41,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: Fix for an invalid sweep file, with the shortest valid example.
+#: What the user can do if a sweep file is invalid, with the shortest valid example.
 _EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 
@@ -66,8 +66,8 @@ def read(path: Path) -> Sweep:
         raise UsageError(f"{path} must be a mapping of keys to values", fix=_EXAMPLE)
     for key in content:
         if key not in Sweep.__struct_fields__:
-            complaint = unknown_name_error("key", str(key), Sweep.__struct_fields__)
-            raise UsageError(f"{path}: {complaint.what}", fix=complaint.fix)
+            unknown_key = unknown_name_error("key", str(key), Sweep.__struct_fields__)
+            raise UsageError(f"{path}: {unknown_key.what}", fix=unknown_key.fix)
     for key in ("submissions", "workloads"):
         if isinstance(content.get(key), str):
             content[key] = [content[key]]
@@ -78,12 +78,15 @@ def read(path: Path) -> Sweep:
 
 
 def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with the sweep's values. Flags and environment variables take precedence over the sweep."""
+    """Return the options of `bench run` with the values of a sweep.
+
+    Flags and environment variables take precedence over the sweep.
+    """
     values: dict[str, Any] = {
         "submissions": sweep.submissions,
         "workloads": sweep.workloads,
         "settings": format_grid({k: v if isinstance(v, tuple) else (v,) for k, v in sweep.set.items()}),
-        "executor_options": tuple(f"{name}={_text(value)}" for name, value in sweep.options.items()),
+        "executor_options": tuple(f"{name}={_format_scalar(value)}" for name, value in sweep.options.items()),
     }
     for name in ("ruleset", "studies", "seed", "device", "threads", "ranks", "runs", "executor", "jobs", "prune"):
         values[name] = getattr(sweep, name)
@@ -98,5 +101,5 @@ def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict
     return {**options, **effective_values}
 
 
-def _text(value: Scalar) -> str:
+def _format_scalar(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

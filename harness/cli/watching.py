@@ -21,13 +21,13 @@ def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) 
 
     Args:
         registry: the plugins.
-        total: number of all trials.
+        total: number of trials.
         specs: the trials, as far as they are known; lines show the hyperparameters in which they differ.
     """
     manager, warnings = load_observers(registry)
     for warning in warnings:
         note(f"warning: {warning}")
-    # FORCE_COLOR allows colours elsewhere, but only a terminal can be redrawn.
+    # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     titles = TrialTitles(specs)
     view = LiveView(total, titles) if supports_color() and sys.stderr.isatty() else Plain(total, titles=titles)
     with view:

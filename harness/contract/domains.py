@@ -1,4 +1,4 @@
-"""The domains of hyperparameters: search ranges, defaults and bounds on overrides."""
+"""The domains of hyperparameters: search ranges, defaults and bounds on overrides (values set by the user)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
         low: lower end of the search range, > 0.
         high: upper end of the search range.
         default: value without tuning; if None, the geometric mean of `low` and `high`.
-        limits: inclusive lower and upper bounds on overrides, each None for no bound. If `limits` is None, an override
-            may be any positive number.
+        limits: inclusive lower and upper bounds on overrides; each bound is None for no bound. If `limits` is None,
+            an override may be any positive number.
     """
 
     low: float
@@ -34,7 +34,8 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
         low: lower end of the search range.
         high: upper end of the search range.
         default: value without tuning; if None, the mean of `low` and `high`.
-        limits: inclusive bounds on overrides, each None for no bound. If `limits` is None, they are [low, high].
+        limits: inclusive bounds on overrides; each bound is None for no bound. If `limits` is None, the
+            bounds are [low, high].
     """
 
     low: float
@@ -50,7 +51,8 @@ class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=
         low: lower end of the search range.
         high: upper end of the search range.
         default: value without tuning; if None, the mean of `low` and `high`, rounded down.
-        limits: inclusive bounds on overrides, each None for no bound. If `limits` is None, they are [low, high].
+        limits: inclusive bounds on overrides; each bound is None for no bound. If `limits` is None, the
+            bounds are [low, high].
     """
 
     low: int
@@ -71,8 +73,8 @@ class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True
 
     Args:
         default: value without an override; its type is the type of the hyperparameter.
-        limits: inclusive bounds on overrides of a number, each None for no bound. If `limits` is None, an override may
-            be any finite number.
+        limits: inclusive bounds on overrides of a number; each bound is None for no bound. If `limits` is None, an
+            override may be any finite number.
         values: values that an override may have; if None, any value of the type of `default` (within `limits`).
     """
 

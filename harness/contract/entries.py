@@ -1,4 +1,4 @@
-"""Entries: the data that plugins yield for workloads, parts, submissions, executors and datasets."""
+"""Entries: the data with which plugins declare workloads, parts, submissions, executors and datasets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from harness.contract.domains import HParams, Scalar, Space
 from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-#: The needs that a submission may declare. A submission is ineligible where the workload or the ruleset does not
-#: provide one of its needs.
+#: The names of the needs that a submission may declare. A submission is ineligible (it is not run) if the workload or
+#: the ruleset does not provide one of its needs.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )
@@ -34,11 +34,11 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
     Args:
         facts: the workload as data.
         load: import path of the class, `package.module:Class`. Only the worker imports it.
-        arguments: keyword arguments of the class. Variants of one class differ in them.
+        arguments: keyword arguments of the class. Variants of a workload have the same class and different arguments.
         aliases: further names that users may write; records always contain `facts.name`.
         summary: description in one line.
         sources: papers that define the workload.
-        sibling: name of the workload of the same kind on the tier below; None without one.
+        sibling: name of the workload on the next smaller tier that represents the same kind of task; None without one.
         needs_data: the required datasets: `name` for a whole dataset, `name/pattern` for some files of a dataset,
             `name:4.1B` for a number of training tokens of a dataset.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
@@ -95,7 +95,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
 
     @property
     def all_needs(self) -> frozenset[str]:
-        """The declared needs and the needs that the kind implies."""
+        """The declared needs, and the needs that the kind of the part implies."""
         return self.needs | PART_KINDS[self.kind].implied_needs
 
 
@@ -135,7 +135,7 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
 
 
 class ExecutorEntry(Data, frozen=True, kw_only=True):
-    """An executor (a place where trials run), as the hook `bench_executors` yields it.
+    """An executor (the component that runs trials), as the hook `bench_executors` yields it.
 
     Args:
         name: name of the executor, for `--executor`.
@@ -184,8 +184,8 @@ class DatasetEntry(Data, frozen=True, kw_only=True):
         files: the files that `bench data get` downloads.
         folders: names of folders that may not be redistributed; `bench data import` links a user's copy.
         check: import path of a function, `package.module:function`. The function is called with the path of each file
-            or folder and raises `DataError` if the format is wrong. For a file without a known checksum it is the only
-            check. Empty for no check.
+            or folder and raises `DataError` if the format is wrong. For a file without a known checksum, this call
+            is the only check. Empty for no check.
         homepage: address of the dataset's web page.
         note: further information for users; empty for none.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.

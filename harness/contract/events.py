@@ -1,4 +1,4 @@
-"""The events of a run. Each except `DevicesSampled` is one line that the worker sends to its supervisor."""
+"""The events of a run. The worker sends each one to its supervisor as a line of text, except `DevicesSampled`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
-    """The run was evaluated, with the result `point`."""
+    """The weights were evaluated. The result is `point`."""
 
     point: Point
 
@@ -61,7 +61,7 @@ class DevicesSampled(Event, frozen=True, kw_only=True, tag="watched"):
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):
-    """The run has a warning for the user: `message`, in one line."""
+    """The run has a warning for the user. The field `message` is its text in one line."""
 
     message: str
 
@@ -72,13 +72,13 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
     Args:
         status: how the run ended.
         reason: why the run ended, in one sentence.
-        hit: index, among the run's evaluations, of the first one that met the target; None for a miss.
+        hit: index of the first evaluation that met the target, among all evaluations of the run; None for a miss.
         stage_hits: on a stream, the index of the evaluation that ended each completed stage; empty on a pool.
         counters: the totals at the end.
         usage: the resources used.
-        final_weights: SHA-256 of the evaluated weights at the end; empty without such weights.
+        final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
-        profile: seconds by phase of a step; empty unless `spec.profile`.
+        profile: seconds by phase of a step; empty unless `spec.profile` is True.
     """
 
     status: Status

@@ -1,4 +1,4 @@
-"""The hooks that a plugin may implement. They yield or receive plain data.
+"""The hooks that a plugin may implement. Each hook yields or receives plain data.
 
 A plugin is a module that an entry point in the group `bench` refers to:
 
@@ -65,7 +65,7 @@ def bench_parts() -> Iterable[PartEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
-    """Yield the executors of this plugin: places where trials run.
+    """Yield the executors of this plugin: the components that run trials.
 
     Example::
 

@@ -40,7 +40,7 @@ def parse(name: str, text: str, domain: Domain) -> Scalar:
         domain: the domain of the hyperparameter.
 
     Raises:
-        UsageError: the text does not have the domain's type, or an override may not have this value.
+        UsageError: the text is not of the domain's type, or the domain does not allow the value.
     """
     return validate(name, _convert(name, text, domain), domain)
 
@@ -59,28 +59,33 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and domain.values is not None):
         allowed = domain.values or ()
         if value not in allowed:
-            raise UsageError(f"{name}={_show(value)} is not allowed", fix=f"choose one of: {_join(allowed)}")
+            raise UsageError(f"{name}={_format_value(value)} is not allowed", fix=f"choose one of: {_join(allowed)}")
         return value
     if isinstance(domain, Fixed) and isinstance(domain.default, str | bool):
         if type(value) is not type(domain.default):
             example = "for example: " + ("true" if isinstance(domain.default, bool) else repr(domain.default))
-            raise UsageError(f"{name}={_show(value)} must be a {type(domain.default).__name__}", fix=example)
+            expected = "true or false" if isinstance(domain.default, bool) else "text"
+            raise UsageError(f"{name}={_format_value(value)} must be {expected}", fix=example)
         return value
     if isinstance(value, str | bool):
-        raise UsageError(f"{name}={_show(value)} must be a number", fix=f"allowed: {_describe_numbers(domain)}")
+        raise UsageError(f"{name}={_format_value(value)} must be a number", fix=f"allowed: {_describe_numbers(domain)}")
     is_integer = isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int))
     if is_integer and math.isfinite(value) and value != int(value):
-        raise UsageError(f"{name}={_show(value)} must be a whole number", fix=f"allowed: {_describe_numbers(domain)}")
+        raise UsageError(
+            f"{name}={_format_value(value)} must be a whole number", fix=f"allowed: {_describe_numbers(domain)}"
+        )
     if not math.isfinite(value):
-        raise UsageError(f"{name}={_show(value)} must be a finite number", fix=f"allowed: {_describe_numbers(domain)}")
+        raise UsageError(
+            f"{name}={_format_value(value)} must be a finite number", fix=f"allowed: {_describe_numbers(domain)}"
+        )
     low, high = override_limits(domain)
     if value < low or value > high or (_excludes_low(domain) and value <= low):
-        raise UsageError(f"{name}={_show(value)} is out of range", fix=f"allowed: {_describe_numbers(domain)}")
+        raise UsageError(f"{name}={_format_value(value)} is out of range", fix=f"allowed: {_describe_numbers(domain)}")
     return int(value) if is_integer else float(value)
 
 
 def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, float]:
-    """Return the lower and upper bound on an override, infinite for no bound.
+    """Return the lower and the upper bound on an override; a bound is infinite if there is none.
 
     Without `limits`, the bounds of a `LogUniform` are wider than its search range.
     """
@@ -103,8 +108,8 @@ def resolve(
         space: domains of the hyperparameters by name.
         overrides: overriding values by name; text is parsed.
         checks: relations that the values must satisfy.
-        context: further names in the relations (`horizon`, and `task` for the shortest task), each a number of updates
-            or None if unknown.
+        context: values of further names in the relations, in updates: `horizon`, and `task` for the shortest task.
+            A value is None if unknown.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
@@ -129,7 +134,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
-    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # rounding errors must not break `warmup + decay <= horizon`
+    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # Rounding must not break warmup + decay <= horizon.
     ast.Gt: operator.gt,
     ast.GtE: lambda a, b: a >= b or math.isclose(a, b),
     ast.Eq: operator.eq,
@@ -141,7 +146,7 @@ def steps(value: float, horizon: float) -> float:
     """Return a duration in updates.
 
     Args:
-        value: the duration: below 1 a fraction of the horizon, from 1 on a number of updates.
+        value: the duration. A value below 1 is a fraction of the horizon; other values are numbers of updates.
         horizon: number of updates that the schedule plans for.
 
     >>> steps(0.1, 500), steps(100, 500)
@@ -169,7 +174,7 @@ def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[st
     if any(names.get(name) is None for name in used):
         return
     if not _evaluate(tree.body, names):
-        assignments = ", ".join(f"{name}={_show(names[name])}" for name in used)
+        assignments = ", ".join(f"{name}={_format_value(names[name])}" for name in used)
         fraction = float(values.get("horizon_fraction", 1.0))
         explanation = f"; horizon is {fraction:g} of the budget's updates, because of horizon_fraction"
         raise UsageError(
@@ -202,7 +207,10 @@ def parse_check(check: str) -> ast.Expression:
 
 @functools.cache
 def _parse_cached(check: str) -> tuple[ast.Expression, tuple[str, ...]]:
-    """Return a relation's syntax tree and the names in it; cached, since a plan's trials share the same relations."""
+    """Return the syntax tree of a relation and the names in it.
+
+    The result is cached, because all trials of a plan share the same relations.
+    """
     tree = parse_check(check)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return tree, tuple(sorted(names - set(_FUNCTIONS)))
@@ -274,7 +282,9 @@ def _convert(name: str, text: str, domain: Domain) -> Scalar:
     try:
         number = float(text)
     except ValueError:
-        raise UsageError(f"{name}={text} must be a number", fix=f"for example: {name}={_show(sample)}") from None
+        raise UsageError(
+            f"{name}={text} must be a number", fix=f"for example: {name}={_format_value(sample)}"
+        ) from None
     if isinstance(sample, int) and number.is_integer():
         return int(number)
     return number
@@ -291,13 +301,13 @@ def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
 
 
 def _excludes_low(domain: Domain) -> bool:
-    """Return whether the lower bound itself is not allowed: 0 is not, for a `LogUniform` without limits."""
+    """Return whether the lower bound itself is excluded, as 0 is for a `LogUniform` without limits."""
     return isinstance(domain, LogUniform) and domain.limits is None
 
 
 def _join(values: Iterable[Scalar]) -> str:
-    return ", ".join(_show(value) for value in values)
+    return ", ".join(_format_value(value) for value in values)
 
 
-def _show(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

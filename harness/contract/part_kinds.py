@@ -18,7 +18,7 @@ class PartKind(Data, frozen=True, kw_only=True):
         purpose: what a part of this kind does, in one line.
         called_with: the positional arguments of a part, in words; hyperparameters are keyword arguments.
         returns: what a part returns, in words.
-        implied_needs: needs of every part of this kind, in addition to declared ones (see
+        implied_needs: needs of every part of this kind, in addition to the needs that a part declares (see
             `harness.contract.entries.NEEDS`).
         required: whether a submission that consists of parts alone must have a part of this kind.
     """
@@ -44,14 +44,14 @@ _ROWS = (
     PartKind(
         name="schedule",
         title="Learning-rate schedules",
-        purpose="scales the learning rate at every update; without one it is constant",
+        purpose="scales the learning rate at every update; without a schedule the rate is constant",
         called_with="`Progress(step, horizon, examples, tokens, batch_size, task_index)`",
         returns="the learning-rate factor, or `Factors`",
     ),
     PartKind(
         name="averaging",
         title="Weight averaging",
-        purpose="evaluates other weights than those that are trained",
+        purpose="evaluates weights other than the trained ones, such as their average",
         called_with="the model",
         returns="an `Averager` with `update()`, `swapped()` and state",
     ),
@@ -93,7 +93,8 @@ _ROWS = (
         returns="a function that is called after every update",
     ),
 )
-#: Every kind by name. To add a kind, add a row above and a field of `Recipe`, and call the part in `RecipeSubmission`.
+#: Every kind by name. To add a kind, add a row to `_ROWS` and a field to `Recipe`, and call the part in
+#: `RecipeSubmission`.
 PART_KINDS: Mapping[str, PartKind] = MappingProxyType({row.name: row for row in _ROWS})
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from harness.contract.base import Data
 from harness.contract.run import Counters, Point, RunSpec
 
 SCHEMA_VERSION = 1
-#: How a trial ended; docs/rules.md defines each value.
+#: How a trial ended. docs/rules.md defines each value.
 Status = Literal[
     "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
 ]
@@ -25,7 +25,7 @@ def is_complete(status: Status) -> bool:
 
 
 def is_success(status: Status) -> bool:
-    """Return whether the run ended without a failure: it is complete, or `--prune` ended it early."""
+    """Return whether the run ended without a failure: the run is complete, or `--prune` ended it early."""
     return is_complete(status) or status == "pruned"
 
 
@@ -35,7 +35,7 @@ def is_broken(status: Status) -> bool:
 
 
 def is_retryable(status: Status) -> bool:
-    """Return whether `--retry-failed` starts the trial again. A diverged run is not retried: it would diverge again."""
+    """Return whether `--retry-failed` starts the trial again. A diverged run is excluded, as it would diverge again."""
     return status in ("crashed", "rejected", "out-of-memory", "timeout")
 
 
@@ -71,7 +71,7 @@ class GpuSample(Data, frozen=True, kw_only=True):
         memory_mhz: clock of the memory in MHz; None if the driver does not report it.
         power_w: power draw in watts; None if the driver does not report it.
         temperature_c: temperature in °C; None if the driver does not report it.
-        slowed: the reasons why the clocks were below their maximum; empty without a reason.
+        slowed: the reasons that the driver reports for clocks below their maximum; empty for none.
     """
 
     device: int
@@ -89,7 +89,7 @@ class DeviceLog(Data, frozen=True, kw_only=True):
     Args:
         by: name of the interface to the driver.
         devices: the GPUs, one per rank.
-        readings: the samples in the order of time.
+        readings: the samples in chronological order.
     """
 
     by: str
@@ -147,8 +147,30 @@ class Usage(Data, frozen=True, kw_only=True):
     checkpoint_seconds: float = 0.0
 
 
+class Session(Data, frozen=True, kw_only=True):
+    """A part of a run that one invocation of a command measured on one machine.
+
+    A run that was interrupted and resumed has several.
+
+    Args:
+        invocation: random identifier of the invocation.
+        machine: hash of the machine's name.
+        first_point: index of the first point of the run in this session. The interval that ends at a point was measured
+            in the session of the point.
+    """
+
+    invocation: str
+    machine: str
+    first_point: int = 0
+
+    @property
+    def id(self) -> str:
+        """`machine/invocation`: the identity of the session among all records."""
+        return f"{self.machine}/{self.invocation}"
+
+
 class Record(Data, frozen=True, kw_only=True):
-    """The outcome of one trial. Every trial that ends has a record, also if it failed.
+    """The outcome of one trial. Every trial that ends has a record, including trials that fail.
 
     Args:
         schema: version of the record format.
@@ -156,7 +178,7 @@ class Record(Data, frozen=True, kw_only=True):
         spec: the specification of the trial.
         status: how the trial ended.
         reason: why the trial ended, in one sentence.
-        points: the evaluations in the order of time.
+        points: the evaluations in chronological order.
         hit: index into `points` of the first evaluation that met the target (on a stream: of the evaluation that
             ended the last stage with all floors met); None for a miss.
         stage_hits: on a stream, the index into `points` of the evaluation that ended each completed stage; empty on a
@@ -164,11 +186,12 @@ class Record(Data, frozen=True, kw_only=True):
         counters: the totals at the end.
         usage: the resources used.
         environment: the machine and the software of the worker; None if the worker did not start.
-        final_weights: SHA-256 of the evaluated weights at the end; empty without such weights.
+        final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
-        profile: seconds by phase of a step; empty unless `spec.profile`.
-        deaths: number of times in a row that the worker was killed without progress.
+        profile: seconds by phase of a step; empty unless `spec.profile` is True.
+        deaths: number of consecutive times that the worker was killed without progress.
         devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
+        sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
@@ -190,19 +213,20 @@ class Record(Data, frozen=True, kw_only=True):
     profile: dict[str, float] = {}
     deaths: int = 0
     devices: DeviceLog | None = None
+    sessions: tuple[Session, ...] = ()
     started: str = ""
     finished: str = ""
     content_hash: str = ""
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):
-    """The state of a trial after a command. It is smaller than a record, since a plan may have ten thousand trials.
+    """The outcome of one trial in short form. It is smaller than a record, since a plan may have ten thousand trials.
 
     Args:
         run_id: identifier of the trial.
         spec: the specification of the trial.
-        status: the record's status.
-        reason: the record's reason.
+        status: how the trial ended.
+        reason: why the trial ended, in one sentence.
         kept: whether the trial ended in an earlier command and was not run again.
         path: path of the trial's folder.
     """

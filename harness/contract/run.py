@@ -12,7 +12,7 @@ from harness.contract.workload import WorkloadFacts
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
-Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm"]
+Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
@@ -24,14 +24,15 @@ class Ruleset(Data, frozen=True, kw_only=True):
         summary: description in one line.
         trials: number of hyperparameter settings that each study tries.
         studies: number of scored studies.
-        tuning_studies: number of earlier studies, with seeds of their own, that choose a setting or a stop.
+        tuning_studies: number of studies that run before the scored studies, with other seeds, to choose a setting or
+            a stop.
         budget_factor: factor by which the workload's budget is multiplied.
         tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
             submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
         hides: names from `NEEDS` that the ruleset does not provide (`horizon` in `anytime`).
-        stopping: name of the `StoppingRule` that ends a run before its budget is spent: `first-hit` at the first
-            hit; `share` at `stop_share` of the horizon, whether or not the target is met; `chosen` at the stop that
-            the tuning studies chose; `drawn` at a random budget per study.
+        stopping: name of the `StoppingRule` that decides when a run ends before its budget is spent. `first-hit` ends
+            it at the first hit, `share` at `stop_share` of the horizon (whether or not the target is met), `chosen` at
+            the stop that the tuning studies chose, and `drawn` at a random budget per study.
         stop_share: for `share`, the fraction of the horizon, rounded to an evaluation.
         ranked: whether tables rank the submissions.
     """
@@ -51,11 +52,13 @@ class Ruleset(Data, frozen=True, kw_only=True):
 
 
 class Seeds(Data, frozen=True, kw_only=True):
-    """The seeds of one trial, derived from (root seed, workload, study, trial, role) and never from the submission.
+    """The seeds of one trial, one per role.
+
+    Each is derived from the root seed, the workload, the study, the trial and the role, and never from the submission.
 
     Args:
         model: seed of the model's initial weights.
-        data: seed of the training data and of the default order.
+        data: seed of the training data and of their default order.
         submission: seed of the submission's generator and of global randomness during training.
         replay: seed of the replay buffer.
     """
@@ -75,10 +78,10 @@ class PartRef(Data, frozen=True, kw_only=True):
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A reference to a submission, as the trial was planned. The fields are those of `SubmissionEntry`.
+    """A reference to a submission at the time of planning. The other fields are those of `SubmissionEntry`.
 
     Args:
-        source_hash: SHA-256 of the submission's source at planning; empty if it is not checked.
+        source_hash: SHA-256 of the submission's source at the time of planning; empty if the source is not checked.
     """
 
     name: str
@@ -96,7 +99,7 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A reference to a workload, as the trial was planned. The fields are those of `WorkloadEntry`."""
+    """A reference to a workload at the time of planning. The fields are those of `WorkloadEntry`."""
 
     facts: WorkloadFacts
     load: str
@@ -115,7 +118,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         ruleset: the ruleset.
         purpose: `score` for runs in tables; `tuning` for runs that choose settings and stops; `target` for runs that
             determine targets; `envelope` for the reference runs of `anytime`, which see the horizon; `gate` for the
-            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series.
+            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series; `cost`
+            for the runs of `bench cost`.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
         root_seed: seed from which all other seeds are derived.
@@ -129,7 +133,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
         threads: number of intra-op threads.
         hardware: name of the hardware class.
         smoke: whether the run makes only a few steps. Such a run is never ranked.
-        profile: whether seconds are measured by phase, which slows the run down. Such a run is never ranked.
+        profile: whether seconds are measured by phase of a step, which slows the run down. Such a run is never ranked.
         deterministic: whether a GPU uses deterministic kernels.
     """
 
@@ -160,7 +164,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def seconds_allowed(self) -> float:
-        """The scored seconds that the budget allows on the hardware class of the trial."""
+        """The number of scored seconds that the budget allows on the hardware class of the trial."""
         seconds = self.workload.facts.budget.seconds
         return seconds.get(self.hardware, seconds["default"])
 
@@ -201,7 +205,7 @@ class Point(Data, frozen=True, kw_only=True):
         process_seconds: processor seconds on the clock, summed over threads and ranks.
         metrics: finite metrics on the score split by name.
         lr: learning rate of the last update; None if the submission does not report it.
-        train_loss: mean training loss of the last pass; None before the first pass and if it is not finite.
+        train_loss: mean training loss of the last pass; None before the first pass, and if the loss is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
         mean_train_loss: mean over all passes since the previous evaluation of their mean training loss; None without a
             pass and if it is not finite.
@@ -256,6 +260,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
         grad_norm: whether evaluations contain the norm of the gradients, which is computed while the clock is stopped.
+        invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
         options: options of the executor by name, such as the address of a cluster.
     """
 
@@ -264,4 +269,5 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     jobs: int | None = None
     in_process: bool = False
     grad_norm: bool = False
+    invocation: str = ""
     options: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The interface of objects that are notified while trials run."""
+"""The interface of objects that receive the events of running trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ class Watcher(Protocol):
     """
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        """Handle the start of a trial; `resumed` are the evaluations before the interruption, empty in a new run."""
+        """Handle the start of a trial.
+
+        Args:
+            spec: specification of the trial.
+            resumed: the evaluations before the interruption; empty in a new run.
+        """
         ...
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:

@@ -14,7 +14,7 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
-#: The largest resolution at which a workload can rank submissions by time.
+#: The largest resolution (see `is_coarse`) at which a workload can rank submissions by time.
 FINE_RESOLUTION = 0.02
 #: The smallest number of evaluations before the hit at which a workload can rank submissions by time.
 MIN_EVALUATIONS = 50
@@ -66,15 +66,15 @@ class Target(Data, frozen=True, kw_only=True):
 
 
 class Stage(Data, frozen=True, kw_only=True):
-    """One task's turn in a continual stream.
+    """The part of a stream in which one task is trained.
 
     Args:
         name: name of the stage in records.
         targets: targets that one evaluation must meet together to end the stage.
         floors: further targets that must be met at the end of the last stage.
         max_examples: cap on the examples drawn in the stage. At the cap, the run is exhausted.
-        min_examples: number of examples drawn before which the stage does not end. It prevents stages that end after a
-            few steps, which would be too short to measure forgetting.
+        min_examples: smallest number of examples drawn at which the stage may end. It prevents stages of a few steps,
+            which would be too short to measure forgetting.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Precision(Data, frozen=True, kw_only=True):
 
 
 class WorkloadFacts(Data, frozen=True, kw_only=True):
-    """A workload as plain data. Planning, records and scoring need nothing else, and so do not import torch.
+    """A workload as plain data. Planning, records and scoring need only these data, so they do not import torch.
 
     Args:
         name: name of the workload.
@@ -124,7 +124,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         targets: targets that one evaluation must meet together; the first is the primary target.
         stages: the stages of a stream; empty on a pool.
         budget: the budget of a run.
-        batch_sizes: the batch sizes that a submission may choose from, the default first. Each divides `eval_every`.
+        batch_sizes: the batch sizes that a submission may choose from, the default first. Each size divides
+            `eval_every`.
         eval_every: number of examples drawn between evaluations.
         precision: the numeric settings of forward and backward passes.
         model_options: domains of the model options that a submission may request, by name.
@@ -137,7 +138,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         coarse: whether evaluations are too few or too noisy (see `is_coarse`). The anchored score does not include a
             coarse workload.
         reference: names of the runs from which the target was calculated.
-        levels: further targets by level (`easy`, `hard`), at which tables can be recomputed.
+        levels: further targets by level (`easy`, `hard`). Tables can be recomputed for them.
     """
 
     name: str
@@ -182,7 +183,7 @@ class Shard(Data, frozen=True, kw_only=True):
     count: int = 1
 
     def rows(self, n: int, unit: int = 1) -> range:
-        """Return the consecutive indices of this shard's examples; empty if there are fewer pieces than shards.
+        """Return the indices of this shard's examples, which are consecutive; empty if the shard has no piece.
 
         Args:
             n: number of examples in total.

@@ -10,7 +10,7 @@ from harness.scoring.algoperf.rules import AlgoPerfScores
 
 
 def scores_text(result: AlgoPerfScores, *, all_skipped: bool = False, width: int | None = None) -> str:
-    """Return both tables, and lines about the items that were left out.
+    """Return both tables, and lines about items that were left out.
 
     Args:
         result: the scores.
@@ -27,6 +27,11 @@ def scores_text(result: AlgoPerfScores, *, all_skipped: bool = False, width: int
 
 
 def _scores_table(result: AlgoPerfScores, width: int | None) -> str:
+    """Return the ranking.
+
+    The column `profile score` follows AlgoPerf's numerical integration of the performance profile. `exact` is the exact
+    integral. `by single studies` is the range of the score over single studies. `anchored` is the anchored score.
+    """
     rows = [["rank", "submission", "profile score", "exact", "by single studies", "anchored"]]
     for rank, (name, profile) in enumerate(result.profiles.items(), 1):
         ends = result.ranges.get(name) if result.ranges else None

@@ -40,7 +40,10 @@ class Panel:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The values of y at the lower and upper edge; the axis of a flat curve or one close to zero starts at zero."""
+        """The values of y at the lower and the upper edge of the panel.
+
+        The lower edge is zero if the curve is flat and positive, or if its minimum is small against its maximum.
+        """
         low, high = min(self.y), max(self.y)
         if 0 <= low < 0.5 * high or low == high > 0:
             low = 0.0
@@ -48,7 +51,7 @@ class Panel:
 
 
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve with Braille characters, the bounds of y at the side and the first and last x below.
+    """Draw a curve with Braille characters, with the bounds of y at the left and the first and last x below.
 
     >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
     >>> print("\\n".join(characters(rising, width=5, height=2)))
@@ -97,7 +100,7 @@ def decisive_bounds(values: Sequence[float], target: Target | None) -> tuple[flo
 
 
 def _nearest_value(panel: Panel, fraction: float) -> float:
-    """Return the value of the point nearest to a fraction of the curve; 0 is its first point and 1 its last."""
+    """Return y of the point at a fraction of the curve: 0 is the first point, and 1 is the last point."""
     index = round(fraction * (len(panel.x) - 1))
     return panel.y[index]
 
@@ -122,7 +125,7 @@ def write(panels: Sequence[Panel], path: Path, title: str) -> None:
             page = f'<!doctype html>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n{svg(panels, title)}'
             path.write_text(page, encoding="utf-8")
         else:
-            _by_matplotlib(panels, path, title)
+            _write_with_matplotlib(panels, path, title)
     except OSError as error:
         raise BenchError(
             f"cannot write {path}: {error.strerror or error}", fix="choose another file with --plot"
@@ -161,7 +164,7 @@ def _svg_panel(panel: Panel, top: int) -> list[str]:
     return [*lines, f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="2"/>']
 
 
-def _by_matplotlib(panels: Sequence[Panel], path: Path, title: str) -> None:
+def _write_with_matplotlib(panels: Sequence[Panel], path: Path, title: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:

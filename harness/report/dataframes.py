@@ -33,7 +33,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
 
     - `run_id`, `submission`, `version`, `workload`, `workload_version`, `hardware`, `ruleset`, `purpose`, `study`,
       `trial`, `root_seed`: identity of the run;
-    - `status`: final status of the run; `hit`: whether it met its targets at any evaluation;
+    - `status`: final status of the run; `hit`: whether the run met its targets at any evaluation;
     - `point`: index of the evaluation in the run, from 0; NaN without an evaluation;
     - `steps`, `examples` (drawn), `gradient_examples` (examples × backward passes): amounts at the evaluation;
     - `seconds` (wall), `process_seconds`, `scored_seconds` (clock of the scores): times at the evaluation in seconds;
@@ -173,7 +173,7 @@ def import_wandb(
     """Read a run history exported from Weights & Biases (CSV, JSON or JSON lines).
 
     The frame has the columns of `load_results`. Steps come from `_step` and seconds from `_runtime`. These times
-    include evaluation, so they must not be used as scores.
+    include the evaluations, so they must not be used as scores.
 
     Args:
         path: path of the file.

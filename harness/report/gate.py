@@ -1,4 +1,4 @@
-"""Formats a gate: the line after each pair, and the result as text and as JSON."""
+"""Formats `bench gate`: the line after each pair of runs, and the result as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.scoring.gate import GateLook, GatePair, GateRun
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sequential.verdict import GateVerdict
 
-#: Version of the JSON.
+#: Version of the JSON schema.
 SCHEMA = 1
 #: Largest number of broken runs that the text lists.
 MAX_LISTED_RUNS = 10
@@ -22,20 +22,21 @@ CLOSE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The data of a finished gate from which text and JSON are made. Estimates and bounds are log ratios.
+    """The result of a gate, from which text and JSON are made. Estimates and bounds in it are log ratios of A to B.
 
     Args:
-        a, b: the submissions' names.
-        budgets: workload id to the number of examples at which its runs ended.
-        envelopes: workload name to its envelope; empty if logarithms of the metric were compared.
-        fallback: why logarithms of the metric were compared, or an empty string.
+        a, b: names of the submissions.
+        budgets: workload id -> number of examples at which its runs end.
+        envelopes: workload name -> envelope (metric of the reference by budget); empty if the metrics themselves were
+            compared.
+        fallback: why the metrics themselves were compared; empty if they were not.
         pairs: every pair in order; a pair maps a workload name to the runs of A and B.
         look: the statistics of all pairs.
-        stopped: why an undecided gate stopped, or an empty string.
+        stopped: why an undecided gate stopped; empty for a decided gate.
         minutes: wall minutes of this call.
-        minutes_needed: wall minutes of the further pairs, or None.
-        command: the command that continues the gate; empty if the gate is decided.
-        series: the result within a series of candidates; empty without `--series`.
+        minutes_needed: estimated wall minutes of the further pairs; None if unknown.
+        command: the command that continues the gate; empty if no further pair could change the verdict.
+        series: state of the series of candidates after this gate; empty without `--series`.
     """
 
     a: str
@@ -62,11 +63,14 @@ class GateReport:
 
 
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
-    """Return the line that is printed after a pair."""
+    """Return the line that is printed after a pair: estimate, interval, evidence, and the pairs that are still needed.
+
+    The evidence is the larger e-value of `better` and `worse`. The gate is decided at 1 / alpha at the earliest.
+    """
     verdict = look.verdict.overall
     evidence = max(verdict.e_better, verdict.e_worse)
     parts = [
-        f"pair {verdict.pairs}: {_leader(verdict.estimate)}",
+        f"pair {verdict.pairs}: {_side_ahead(verdict.estimate)}",
         f"{_ratio(verdict.estimate)}× {_interval(verdict)}",
         f"evidence {text.number(evidence)} of {text.number(1 / verdict.alpha)}",
     ]
@@ -75,7 +79,7 @@ def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     elif look.over:
         parts.append(f"worse on {', '.join(look.verdict.worse)}")
     elif look.pairs_needed is None:
-        parts.append("number of further pairs not known yet")
+        parts.append("number of further pairs unknown")
     else:
         time = "" if minutes_needed is None else f", {text.seconds(60 * minutes_needed)}"
         parts.append(f"about {look.pairs_needed} more {'pair' if look.pairs_needed == 1 else 'pairs'}{time}")
@@ -85,9 +89,9 @@ def progress_line(look: GateLook, minutes_needed: float | None) -> str:
 def gate_text(report: GateReport) -> str:
     """Return the result as text."""
     verdict = report.verdict
-    where = ", ".join(report.budgets)
+    workload_ids = ", ".join(report.budgets)
     pairs = f"{verdict.pairs} {'pair' if verdict.pairs == 1 else 'pairs'}"
-    lines = [f"{verdict.outcome}: {report.a} (A) against {report.b} (B) on {where}, {pairs}"]
+    lines = [f"{verdict.outcome}: {report.a} (A) against {report.b} (B) on {workload_ids}, {pairs}"]
     lines.append(
         f"{report.unit} {_ratio(verdict.estimate)}× {_interval(verdict)}, "
         f"evidence {text.number(max(verdict.e_better, verdict.e_worse))} of {text.number(1 / verdict.alpha)}"
@@ -112,7 +116,7 @@ def gate_text(report: GateReport) -> str:
 
 
 def gate_json(report: GateReport) -> dict[str, Any]:
-    """Return the result as plain data. Ratios are factors, not logarithms; null if infinite or unknown."""
+    """Return the result as plain data. Ratios are factors instead of logarithms, and null if infinite or unknown."""
     verdict = report.verdict
     return {
         "schema": SCHEMA,
@@ -204,7 +208,7 @@ def _series_line(series: Mapping[str, Any]) -> str:
     )
 
 
-def _leader(estimate: float) -> str:
+def _side_ahead(estimate: float) -> str:
     if estimate == 0:
         return "even"
     return f"{'A' if estimate > 0 else 'B'} ahead"

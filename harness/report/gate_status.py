@@ -1,4 +1,4 @@
-"""What is seen of a gate's runs while they train: one line that is redrawn on a terminal, almost nothing elsewhere."""
+"""Shows the progress of a gate's runs: one redrawn line on a terminal, only warnings and ended runs elsewhere."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from harness.storage.layout import run_id
 
 
 class GateStatus:
-    """A watcher of a few runs.
+    """A watcher that shows how many runs have ended and how many of their examples have been drawn.
 
     Args:
-        label: what they are for; when empty their ends are not printed, since a line follows each pair.
-        total: how many there are.
-        lively: whether the line is redrawn.
-        stream: where it goes.
+        label: purpose of the runs. If it is empty, ended runs are not printed, since the caller prints each pair.
+        total: number of runs.
+        is_terminal: whether the stream is a terminal, on which a line can be redrawn.
+        stream: stream to print to; None for stderr.
     """
 
-    def __init__(self, label: str, total: int, lively: bool, stream: TextIO | None = None) -> None:
-        self._label, self._total, self._lively = label, total, lively
+    def __init__(self, label: str, total: int, is_terminal: bool, stream: TextIO | None = None) -> None:
+        self._label, self._total, self._is_terminal = label, total, is_terminal
         self._stream = stream or sys.stderr
-        self._shares: dict[str, float] = {}
+        self._fractions: dict[str, float] = {}
         self._ended = 0
 
     def __enter__(self) -> GateStatus:
@@ -34,11 +34,11 @@ class GateStatus:
         self._draw("")
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        self._shares[run_id(spec)] = 0.0
+        self._fractions[run_id(spec)] = 0.0
         self._redraw(spec)
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
-        self._shares[run_id(spec)] = min(1.0, point.examples / spec.workload.facts.budget.horizon)
+        self._fractions[run_id(spec)] = min(1.0, point.examples / spec.workload.facts.budget.horizon)
         self._redraw(spec)
 
     def warned(self, spec: RunSpec, message: str) -> None:
@@ -51,18 +51,18 @@ class GateStatus:
         self._end(summary.run_id)
 
     def _end(self, identity: str) -> None:
-        self._shares[identity] = 1.0
+        self._fractions[identity] = 1.0
         self._ended += 1
-        if self._label and not self._lively:
+        if self._label and not self._is_terminal:
             self._print(f"{self._label}: {self._ended} of {self._total} runs have ended")
 
     def _redraw(self, spec: RunSpec) -> None:
-        share = sum(self._shares.values()) / self._total
+        fraction = sum(self._fractions.values()) / self._total
         label = self._label or f"running {spec.submission.name} on {spec.workload.facts.name}"
-        self._draw(f"{label}: {self._ended} of {self._total} runs ended, {share:.0%} of the examples")
+        self._draw(f"{label}: {self._ended} of {self._total} runs ended, {fraction:.0%} of the examples")
 
     def _draw(self, line: str) -> None:
-        if self._lively:
+        if self._is_terminal:
             with contextlib.suppress(OSError, ValueError):
                 self._stream.write(f"\r\x1b[K{line}")
                 self._stream.flush()

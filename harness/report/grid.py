@@ -18,8 +18,8 @@ class Grid:
         heading: column headings.
         rows: rows of cells, each as long as the heading.
         right_aligned: indices of the columns that are aligned to the right.
-        leading_columns: number of columns that every part of a split table repeats.
-        first_row_leads: whether the first row alone has the best rank.
+        leading_columns: number of first columns that are repeated in every part of a table that is split for its width.
+        first_row_leads: whether the first row has the best rank and no other row shares it.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Palette:
     Args:
         title: function for the title of a table.
         heading: function for the heading of a table.
-        leader: function for the row of a submission that alone has the best rank.
+        leader: function for the row of a submission that has the best rank and shares it with no other.
         note: function for the notes below a table.
     """
 

@@ -1,4 +1,4 @@
-"""Renders the report: one HTML file with tables, curves and the plotting library, which works offline."""
+"""Renders the report: one HTML file that works offline, with tables, curves and the plotting library."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
-#: Largest number of evaluations of each run in the report, to limit the size of the file.
+#: Largest number of evaluations per run in the report. The limit keeps the file small.
 MAX_POINTS = 300
+#: Script files of the plotting library Bokeh.
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
@@ -35,10 +36,10 @@ def page(
     """Return the report as HTML.
 
     Args:
-        records: all records; they are read once and not stored.
-        query: query that the leaderboard answers.
-        problems: lines about files that are not valid records; they are read after the records.
-        staged: records of rulesets that choose or draw a stop; they are read after the records.
+        records: all records. They are iterated once and not kept in memory.
+        query: the selection and ranking of the leaderboard.
+        problems: messages about files that are not valid records. They are used after all records have been read.
+        staged: records of rulesets that choose or draw a stop. They are used after all records have been read.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -82,7 +83,7 @@ def _asset(name: str) -> str:
 
 
 def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
-    """Return the data that the script of the page draws."""
+    """Return the data from which the script of the page draws tables and curves."""
     summaries: list[RunSummary] = []
     runs: list[dict[str, Any]] = []
     workloads: dict[str, dict[str, Any]] = {}
@@ -117,7 +118,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
-    """Return a leaderboard's JSON with additional fields for the page: cells as text, and the order of each column."""
+    """Return a leaderboard's JSON with additional fields for the page: cells as text, and how each column is sorted."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     plain = leaderboard.leaderboard_json(board)
     for fields, row in zip(plain["rows"], board.rows, strict=True):

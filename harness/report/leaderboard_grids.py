@@ -14,10 +14,16 @@ from harness.scoring.cells import Cell
 from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
+#: Text for a run that broke before it had a metric at the budget.
 BROKE = "broke"
-#: Axis of a leaderboard -> its unit in titles; other axes are their own unit.
-AXES = {"time": "{clock} seconds", "wall": "wall seconds", "process": "process seconds"}
-#: Number of columns that every part of a split table repeats: rank and submission.
+#: Axis of a leaderboard -> unit of the axis in titles. The name of any other axis, such as `examples`, is its unit.
+AXES = {
+    "time": "{clock} seconds",
+    "measured-time": "{clock} seconds as measured",
+    "wall": "wall seconds",
+    "process": "process seconds",
+}
+#: Number of first columns that are repeated in every part of a table that is split for its width: rank and submission.
 LEADING_COLUMNS = 2
 
 
@@ -70,7 +76,7 @@ def _name(submission: str, board: Leaderboard) -> str:
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """Return a median with its interval or range as text; `missed` for a miss, and a dash without a run."""
+    """Return a median with its interval or range as text, `missed` for a miss, and a dash without a run."""
     if cell is None:
         return NO_VALUE
     is_metric = board.query.metric is not None
@@ -84,7 +90,7 @@ def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
 
 
 def detail_grids(board: Leaderboard) -> list[Grid]:
-    """Make one table for each workload, with the leaderboard's order and ranks."""
+    """Make one table for each workload, in the order and with the ranks of the leaderboard."""
     return [_detail_grid(details, board) for details in board.details]
 
 
@@ -123,7 +129,7 @@ def _detail_title(details: WorkloadDetails) -> str:
 
 
 def detail_name(row: DetailRow, board: Leaderboard) -> str:
-    """Return the name of a submission; runs with overrides are listed with them, such as `wsd@1 [lr=0.01]`."""
+    """Return the name of a submission, followed by its overrides if there are any, such as `wsd@1 [lr=0.01]`."""
     changes = [
         f"{name}={text.number(value) if isinstance(value, float) else value}" for name, value in row.overrides.items()
     ]

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-#: Largest number of kept trials that are listed; more kept trials are counted by status.
+#: Largest number of kept trials that are listed one by one. A larger number of trials is summarised by status.
 _MAX_LISTED = 3
-#: Largest number of running trials that are shown in detail; more running trials have one line each.
+#: Largest number of running trials that are shown in detail. In a larger number, each trial has one line.
 _MAX_DETAILED = 2
 
 
 class _KeptTrials:
-    """Trials kept from earlier commands, collected until another line is printed, because there may be thousands.
+    """Collects the trials that were kept from earlier commands until another line is printed.
+
+    There may be thousands of such trials, so they are not printed one by one.
 
     Args:
         titles: names the trials.
@@ -56,9 +58,9 @@ class _KeptTrials:
         if len(summaries) > _MAX_LISTED:
             counts = Counter(summary.status for summary in summaries)
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
-            return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from before)"]
+            return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from earlier commands)"]
         return [
-            f"[{first + i}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} (kept from before)"
+            f"[{first + i}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} (kept from earlier commands)"
             for i, summary in enumerate(summaries)
         ]
 
@@ -109,7 +111,7 @@ class Plain:
         self._kept.add(summary)
 
     def _number(self, identity: str) -> int:
-        """Return a trial's number; trials are numbered in the order of their first events."""
+        """Return the number of a trial. Trials are numbered in the order of their first events."""
         self._print_kept()
         if identity not in self._running:
             self._index += 1
@@ -147,7 +149,7 @@ class _Running:
 
 
 class LiveView:
-    """A view that is redrawn: the running trials, in detail if they are few, and a line for each finished trial.
+    """Redraws the running trials on a terminal, in detail if they are few, and prints a line for each finished trial.
 
     Args:
         total: number of trials.
@@ -229,7 +231,7 @@ class LiveView:
         return grid
 
     def _line(self, trial: _Running) -> tuple[RenderableType, ...]:
-        """Return the row of one of many trials: its progress, its metric and its target."""
+        """Return the short form of a running trial, for many trials: one row with progress, metric and target."""
         from rich.text import Text
 
         number, title = (
@@ -241,10 +243,10 @@ class LiveView:
         point, target = trial.points[-1], _target(trial.spec, trial.points[-1].stage)
         fraction, bar = _budget_bar(trial.spec, point, 16)
         metric = Text(f"{target.metric} {format_metric(point, target.metric)}  target {text.target_bound(target)}")
-        return number, title, Text.assemble(*bar, f" {fraction:4.0%}"), metric, Text(_clock(trial.spec, point))
+        return number, title, Text.assemble(*bar, f" {fraction:4.0%}"), metric, Text(_scored_time(trial.spec, point))
 
     def _block(self, trial: _Running) -> RenderableType:
-        """Return the block of one of few trials: its curve, its target and its budget."""
+        """Return the long form of a running trial, for few trials: a block with curve, target and budget."""
         from rich.table import Table
         from rich.text import Text
 
@@ -268,7 +270,7 @@ class LiveView:
             can_estimate = fraction > 0.02 and elapsed > 1
             remaining = f", at most {text.seconds(elapsed * (1 - fraction) / fraction)} left" if can_estimate else ""
             grid.add_row("", Text.assemble(*bar, f" {fraction:.0%} of the budget"))
-            grid.add_row("", Text(f"{_clock(spec, points[-1])} on the clock{remaining}"))
+            grid.add_row("", Text(f"{_scored_time(spec, points[-1])} on the clock{remaining}"))
         return grid
 
 
@@ -284,7 +286,7 @@ def _budget_bar(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tu
     return fraction, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
 
 
-def _clock(spec: RunSpec, point: Point) -> str:
+def _scored_time(spec: RunSpec, point: Point) -> str:
     return text.seconds(point.scored(spec.clock))
 
 
@@ -309,9 +311,9 @@ def _outcome(record: Record) -> str:
 
 
 def metric_summary(record: Record) -> str:
-    """The best and the final value of a run's metric beside its target; empty without an evaluation.
+    """Return the best and the final value of a run's metric with its target; empty if the run has no evaluation.
 
-    For example `loss best 1.13, final 1.15, target ≤ 1.1`.
+    An example is `loss best 1.13, final 1.15, target ≤ 1.1`.
     """
     stage = record.points[-1].stage if record.points else 0
     target = primary_target(record.spec.workload.facts, stage)

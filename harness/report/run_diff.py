@@ -1,4 +1,4 @@
-"""Compares two runs: differences in configuration, environment and outcome, and both curves."""
+"""Compares two runs: the differences in configuration, environment and outcome, and the curves of both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.report.values import NO_VALUE
 from harness.scoring.throttling import slowdown
 
 SCHEMA = 1
-#: Largest number of characters of a value; longer values are cut at the end of a word.
+#: Largest number of characters of a value. Longer values are cut at the end of a word.
 _MAX_CHARACTERS = 44
 
 
@@ -22,13 +22,14 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return the differences of two runs.
 
     Returns:
-        section (`configuration`, `environment` or `outcome`) -> field -> (value of A, value of B); None where absent.
+        section (`configuration`, `environment` or `outcome`) -> field -> (value of A, value of B). A value is None if
+        the run does not have the field.
     """
     sections = {}
     for name, fields_a, fields_b in (
         ("configuration", _plain(a.spec), _plain(b.spec)),
-        ("environment", _machine(a), _machine(b)),
-        ("outcome", _outcome(a), _outcome(b)),
+        ("environment", _environment_fields(a), _environment_fields(b)),
+        ("outcome", _outcome_fields(a), _outcome_fields(b)),
     ):
         flat_a, flat_b = _flatten(fields_a), _flatten(fields_b)
         keys = sorted({*flat_a, *flat_b})
@@ -40,8 +41,8 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, order="sorted")
 
 
-def _machine(record: Record) -> dict[str, Any]:
-    """Return the environment, the GPUs' models and the means of their readings."""
+def _environment_fields(record: Record) -> dict[str, Any]:
+    """Return the environment, the models of the GPUs, and the means of the GPU samples."""
     log = record.devices
     if log is None:
         return _plain(record.environment) or {}
@@ -54,7 +55,7 @@ def _machine(record: Record) -> dict[str, Any]:
     return {**(_plain(record.environment) or {}), "gpus": gpus}
 
 
-def _outcome(record: Record) -> dict[str, Any]:
+def _outcome_fields(record: Record) -> dict[str, Any]:
     point = record.points[record.hit] if record.hit is not None and record.hit < len(record.points) else None
     return {
         "status": record.status,
@@ -84,7 +85,7 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def diff_text(a: Record, b: Record, width: int | None = None) -> str:
-    """Return the differences by section, and one line for the curve of every metric of each run.
+    """Return the differences by section, and one line for every metric of each run with its curve.
 
     Args:
         a: record of run A.
@@ -98,7 +99,7 @@ def diff_text(a: Record, b: Record, width: int | None = None) -> str:
             continue
         rows = [["  " + name, _shorten(value_a), _shorten(value_b)] for name, (value_a, value_b) in fields.items()]
         blocks.append(f"{section}\n{text.fit_table([['', 'A', 'B'], *rows], width=width, split=False)}")
-    heading = ["  metric", "run", "first", "best", "last", "curve", "at most"]
+    heading = ["  metric", "run", "first", "best", "last", "curve", "end"]
     blocks.append("curves\n" + text.fit_table([heading, *_curves(a, b)], leading_columns=2, width=width))
     return "\n\n".join(blocks)
 
@@ -109,7 +110,7 @@ def _title(record: Record) -> str:
 
 
 def _shorten(value: Any, max_characters: int = _MAX_CHARACTERS) -> str:
-    """Return a value as text, cut at a space if it is too long; a single long word, such as a hash, is not cut.
+    """Return a value as text, cut at a space if it is too long. A single long word, such as a hash, is not cut.
 
     >>> _shorten("a rather long reason", 14), _shorten("f" * 16, 8), _shorten(None)
     ('a rather …', 'ffffffffffffffff', '–')
@@ -129,7 +130,7 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
             values = [p.metrics[name] for p in record.points if name in p.metrics]
             if values:
                 numbers = _numbers(values, targets.get(name))
-                rows.append(["  " + name, side, *numbers, text.sparkline(values, 32), _end(record)])
+                rows.append(["  " + name, side, *numbers, text.sparkline(values, 32), _format_end(record)])
     return rows
 
 
@@ -138,7 +139,7 @@ def _numbers(values: Sequence[float], target: Target | None) -> list[str]:
     return [f"{values[0]:.4g}", "" if best is None else f"{best:.4g}", f"{values[-1]:.4g}"]
 
 
-def _end(record: Record) -> str:
+def _format_end(record: Record) -> str:
     last = record.points[-1]
     return f"{text.seconds(last.scored(record.spec.clock))}, {last.examples:,} examples"
 

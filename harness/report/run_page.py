@@ -58,6 +58,7 @@ def _facts(record: Record, note: str) -> list[tuple[str, str]]:
         ("settings", _settings(record)),
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
         ("hardware", _hardware(record)),
+        ("sessions", _sessions(record)),
         ("time", times),
         ("note", note),
     ]
@@ -123,6 +124,14 @@ def _hardware(record: Record) -> str:
     software = f"python {environment.python}, torch {environment.torch}"
     git = f"git {environment.git}" if environment.git else ""
     return ", ".join(filter(None, (spec.hardware, *names, environment.platform, software, git)))
+
+
+def _sessions(record: Record) -> str:
+    """Return the sessions of a run that was measured in several; empty for a single session."""
+    if len(record.sessions) < 2:
+        return ""
+    starts = [f"{session.id} from evaluation {session.first_point}" for session in record.sessions]
+    return f"{len(starts)}: {', '.join(starts)}"
 
 
 # --- curves -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The score columns of a leaderboard, in one list that every output format uses."""
+"""The score columns of a leaderboard: one list that every output format uses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from harness.report import values
 from harness.report.values import NO_VALUE
+from harness.scoring.factors import TimeFactors
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 from harness.scoring.stats import Spread
 
@@ -47,7 +48,11 @@ class ScoreColumn:
         return fields
 
     def csv_fields(self, row: LeaderboardRow | None) -> dict[str, Any]:
-        """Return the column's fields in a row of CSV; with row None, empty fields for runs that are never ranked."""
+        """Return the column's fields in a row of CSV.
+
+        Args:
+            row: the row; None for runs that are never ranked, whose fields are empty.
+        """
         csv_value = self.csv or self.value
         fields = {self.key: None if row is None else csv_value(row)}
         if self.spread is not None:
@@ -64,7 +69,7 @@ def _is_ranked_by_metric(board: Leaderboard) -> bool:
     return board.query.metric is not None
 
 
-def _n(row: LeaderboardRow, board: Leaderboard) -> str:
+def _studies(row: LeaderboardRow, board: Leaderboard) -> str:
     min_studies, max_studies = row.n
     return str(min_studies) if min_studies == max_studies else f"{min_studies}–{max_studies}"
 
@@ -80,9 +85,22 @@ def _speedup(row: LeaderboardRow, board: Leaderboard) -> str:
     return f"{row.speedup.value:.2f}×" + ("" if used == total else f" ({used} of {total})")
 
 
-#: All columns, from left to right.
+def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float]) -> ScoreColumn:
+    """Return the column of a ratio to the reference."""
+
+    def value(row: LeaderboardRow) -> float | None:
+        return None if row.factors is None else factor(row.factors)
+
+    def shown(row: LeaderboardRow, board: Leaderboard) -> str:
+        ratio = value(row)
+        return NO_VALUE if ratio is None else f"{ratio:.2f}×"
+
+    return ScoreColumn(key=key, heading=heading, value=value, text=shown, shown=_is_ranked_by_time)
+
+
+#: All columns, from left to right. `n` is the number of studies, as a range if it differs between workloads.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
-    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_n, csv=lambda row: row.n[0]),
+    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies, csv=lambda row: row.n[0]),
     ScoreColumn(
         key="anchored",
         heading="anchored",
@@ -108,6 +126,9 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         shown=_is_ranked_by_time,
         highest_first=True,
     ),
+    _factor_column("examples_ratio", "examples", lambda factors: factors.examples),
+    _factor_column("cost_ratio", "cost", lambda factors: factors.cost),
+    _factor_column("time_ratio", "time", lambda factors: factors.time),
     ScoreColumn(
         key="mean_place",
         heading="mean rank",

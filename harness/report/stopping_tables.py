@@ -1,4 +1,4 @@
-"""Tables in addition to the leaderboard: results of stopping rules with their own tables, and tuning curves."""
+"""Makes further tables beside the leaderboard: the results of some stopping rules, and tuning curves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StoppingResults:
         return [_grid(table) for tables in self.tables.values() for table in tables]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the results as plain data; a number that is not finite is null."""
+        """Return the results as plain data. A number that is not finite is null."""
         return {
             key: [_replace_nonfinite(row) for table in tables for row in table.data]
             for key, tables in self.tables.items()
@@ -43,21 +43,24 @@ def _grid(table: ResultTable) -> Grid:
     return Grid(
         title=table.title,
         heading=list(table.heading),
-        rows=[[_format(cell, spec) for cell, spec in zip(row, table.formats, strict=True)] for row in table.rows],
-        right_aligned=frozenset(i for i, spec in enumerate(table.formats) if spec),
+        rows=[
+            [_format(cell, format_spec) for cell, format_spec in zip(row, table.formats, strict=True)]
+            for row in table.rows
+        ],
+        right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
     )
 
 
-def _format(cell: Cell, spec: str) -> str:
+def _format(cell: Cell, format_spec: str) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "–"
     if isinstance(cell, str):
         return cell
-    return text.number(cell) if spec == NUMBER else format(cell, spec)
+    return text.number(cell) if format_spec == NUMBER else format(cell, format_spec)
 
 
 def _replace_nonfinite(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace numbers that are not finite, also in lists, by None."""
+    """Return the row with None in place of numbers that are not finite, including numbers in lists."""
 
     def convert(value: Any) -> Any:
         if isinstance(value, list):
@@ -68,7 +71,7 @@ def _replace_nonfinite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
-    """Make tables of the median best time of k trials, one for each hardware class, ruleset and workload."""
+    """Make tables of the best time of k trials (median), one table for each hardware class, ruleset and workload."""
     grids = []
     for group in split_into_tables(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
         max_trials = max(len(curve.best_times) for curve in group)

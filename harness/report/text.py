@@ -12,30 +12,33 @@ from harness.contract.workload import Target
 
 #: Characters per line of a table that is written to a pipe or a file.
 WIDE = 140
-#: Smallest width of a terminal in which a table is split by columns; in a narrower one every row becomes a block.
+#: Smallest width at which a table that is too wide is split by columns. At a smaller width, every row becomes a block.
 NARROW = 72
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "  "
 _INDENT = "  "
 
-#: Function from the index of a row (0 is the heading) and a line of it to the line with colours.
+#: Function that adds colours. Its arguments are the index of a row (0 is the heading) and one line of this row.
 LineStyle = Callable[[int, str], str]
 
 
 def terminal_width() -> int | None:
-    """Return the characters per line: `COLUMNS` if it is set, else the terminal's; None if stdout is not a terminal."""
+    """Return the characters per line: the variable `COLUMNS` if it is set, else the width of the terminal.
+
+    Return None if `COLUMNS` is not set and stdout is not a terminal.
+    """
     if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
         return shutil.get_terminal_size((WIDE, 24)).columns
     return None
 
 
 def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
-    """Wrap a line between words to the width of the terminal; further lines are indented.
+    """Wrap a line between words to the width of the terminal, and indent all lines but the first.
 
     Args:
         line: text without a line break.
-        width: characters per line; None for the terminal's width, without a limit if there is no terminal.
-        indent: indentation of further lines.
+        width: characters per line; None for the terminal's width. Without a terminal, the line is not wrapped.
+        indent: indentation of all lines but the first.
 
     >>> print(wrap("note: every submission missed", width=16))
     note: every
@@ -94,7 +97,7 @@ def fit_table(
 
     A table that is too wide is split by columns into several tables, each of which repeats the leading columns. In a
     narrow terminal, or if no column fits next to the leading columns, every row becomes a block: its last leading cell,
-    followed by lines `name: value`. A line is longer than the width only if one word is.
+    followed by lines `name: value`. A line is longer than the width only if it contains a word that is longer.
 
     Args:
         rows: the heading and the rows, all of one length.
@@ -135,7 +138,10 @@ def fit_table(
 
 
 def _column_groups(widths: Sequence[int], leading_columns: int, width: int) -> list[list[int]] | None:
-    """Return the column indices of each table, with the leading columns; None if no column fits next to them."""
+    """Return the column indices of each part of a split table, including the leading columns.
+
+    Return None if a column does not fit next to the leading columns.
+    """
     leading = list(range(leading_columns))
     leading_width = sum(widths[i] + len(_GAP) for i in leading)
     groups: list[list[int]] = []
@@ -172,7 +178,7 @@ def _apply_style(style: LineStyle | None, row: int, line: str) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = 24, bounds: tuple[float, float] | None = None) -> str:
-    """Return a curve in one line of text; the largest value is a full block.
+    """Return a curve as one line of block characters. The largest value is a full block.
 
     Args:
         values: the curve.
@@ -192,7 +198,7 @@ def sparkline(values: Sequence[float], width: int = 24, bounds: tuple[float, flo
 
 
 def target_bound(target: Target) -> str:
-    """Return a target's value with the direction in which it must be reached.
+    """Return a target's value after `≤` (the metric is minimised) or `≥` (it is maximised).
 
     >>> target_bound(Target(metric="loss", goal="min", value=1.1))
     '≤ 1.1'
@@ -214,7 +220,7 @@ def seconds(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three significant digits as text; integers from 1,000 on keep all digits.
+    """Return a number as text with three significant digits. Integers of at least 1,000 keep all digits.
 
     >>> number(1234567), number(0.00314159), number(1.5)
     ('1,234,567', '0.00314', '1.5')

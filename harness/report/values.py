@@ -1,4 +1,4 @@
-"""Formats the values of tables for text and for JSON."""
+"""Formats the values of table cells for text and for JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from harness.scoring.cells import Cell
 from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
 
+#: Text of a time to target that is infinite, because the median run missed the target.
 MISSED = "missed"
 #: Text of a cell without a value.
 NO_VALUE = "–"
@@ -45,7 +46,7 @@ def median(cell: Cell | None, digits: int, infinite: str = MISSED) -> str:
 
 
 def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
-    """Return ` [low – high]` for an interval and ` {low – high}` for a range; empty if the ends are equal or unknown.
+    """Return ` [low – high]` for an interval, ` {low – high}` for a range, or nothing if the ends are equal or None.
 
     >>> spread(Spread(low=1.0, high=2.0, kind="range"), 1)
     ' {1.0 – 2.0}'
@@ -69,7 +70,7 @@ def format_metric(point: Point, name: str) -> str:
 
 
 def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
-    """Return one line for each reason, with the first `max_names` items that were left out for it.
+    """Return one line for each reason, with the first `max_names` of the items that were left out for this reason.
 
     >>> skipped_lines([Skipped(item="a", reason="smoke"), Skipped(item="b", reason="smoke")], max_names=1)
     ['left out: 2 (smoke): a, and 1 more']
@@ -88,12 +89,12 @@ def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """Return a number if JSON can represent it; None for a number that is not finite, such as a miss."""
+    """Return a finite number unchanged. Return None for other numbers, such as a miss, since JSON has no infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def spread_json(ends: Spread | None) -> dict[str, Any] | None:
-    """Return the ends and the kind of an interval or range as plain data; an infinite end is null."""
+    """Return the ends and the kind of an interval or range as plain data. An infinite end is null."""
     if ends is None:
         return None
     return {"low": finite_or_none(ends.low), "high": finite_or_none(ends.high), "kind": ends.kind}

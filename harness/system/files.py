@@ -1,4 +1,4 @@
-"""Write files atomically, read and validate them, and make the errors of failed reads and writes."""
+"""Write files atomically, read and validate them, and create the errors for failed reads and writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_file_name(name: str) -> bool:
     return _FILE_NAME.fullmatch(name) is not None
 
 
-#: Function that makes the error of a failed write from the path and the cause.
+#: Function that returns the error for a failed write. Its arguments are the path and the cause.
 ErrorFor = Callable[[Path, OSError], BenchError]
 
 
@@ -37,7 +37,7 @@ def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = No
     Args:
         path: the file to write.
         chunks: the new content, in pieces.
-        error_for: function that makes the error of a failed write; `write_error` when None.
+        error_for: function that returns the error for a failed write; `write_error` if None.
 
     Raises:
         StoreError: the disk is full or read-only, or writing is not permitted; the old content is unchanged.
@@ -55,7 +55,7 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
 
     Args:
         path: the file to write.
-        error_for: function that makes the error of a failed write; `write_error` when None.
+        error_for: function that returns the error for a failed write; `write_error` if None.
 
     Raises:
         StoreError: the disk is full or read-only, or writing is not permitted.
@@ -79,7 +79,7 @@ def read_file(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        StoreError: the file cannot be read; the message names it.
+        StoreError: the file cannot be read. The message contains its path.
     """
     try:
         return path.read_bytes()
@@ -101,7 +101,7 @@ def read_struct(path: Path, expected: type[T]) -> T:
 
 
 def unused_path(path: Path) -> Path:
-    """Return the path itself if it does not exist, otherwise the first of `path.2`, `path.3`, … that does not."""
+    """Return the path itself if it does not exist, otherwise the first of `path.2`, `path.3`, … that does not exist."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1
@@ -110,7 +110,7 @@ def unused_path(path: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder's entries to disk, since `fsync` of a file covers only the file's content."""
+    """Sync a folder's entries to disk, since `fsync` of a file syncs only the file's content."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -119,7 +119,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_error(path: Path, error: OSError) -> StoreError:
-    """Return the error for a failed read; the message names the file."""
+    """Return the error for a failed read. The message contains the path of the file."""
     problem = f"cannot read {path}: {error.strerror or error}"
     return StoreError(problem, fix="check that it exists and that you may read it")
 
@@ -135,7 +135,7 @@ def write_fix(path: Path, error: OSError, setting: str) -> str:
     Args:
         path: the file that could not be written.
         error: the cause.
-        setting: option or environment variable that sets the folder.
+        setting: name of the option or environment variable that sets the folder.
     """
     permission = f"make {path.parent} writable, or choose another folder with {setting}"
     fixes = {

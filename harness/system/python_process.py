@@ -1,7 +1,7 @@
-"""Make the command line and environment of child Python processes with this process's import path.
+"""Build the command line and the environment of child Python processes that have this process's import path.
 
 `python -m` puts the current folder first on the import path. A trial that is started in another checkout would then run
-that checkout's code, and a file `queue.py` in the current folder would replace the standard library's module.
+that checkout's code. Likewise, a file `queue.py` in the current folder would replace the standard library's module.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def pairs(n: int, ratio: float = 0.99) -> list[GatePair]:
     return [pair(ratio * (1.9 + 0.01 * k) * (1 + 0.001 * (k % 3)), 1.9 + 0.01 * k, k) for k in range(n)]
 
 
-UNKNOWN = "number of further pairs not known yet"
+UNKNOWN = "number of further pairs unknown"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_a_resumed_worker_keeps_its_number() -> None:
 
 
 def test_few_kept_trials_are_named_and_many_are_counted() -> None:
-    for n, words in ((2, "[2/3] base on micro trial 1: exhausted (kept from before)"), (9, "[1-9/10] 9 exhausted")):
+    for n, words in (
+        (2, "[2/3] base on micro trial 1: exhausted (kept from earlier commands)"),
+        (9, "[1-9/10] 9 exhausted"),
+    ):
         output = io.StringIO()
         specs = stub_specs(n + 1)
         with Plain(n + 1, output) as view:

@@ -1,6 +1,6 @@
-"""Photographs in files: decoded by several threads when they are wanted, at a random part or in the middle.
+"""Images in files, which several threads decode when they are drawn, with a random or a central crop.
 
-Source: Szegedy et al., Going Deeper with Convolutions (arXiv 1409.4842), section 6: parts of 8 to 100 % of the area.
+Source: Szegedy et al., Going Deeper with Convolutions (arXiv 1409.4842), section 6: crops of 8 to 100 % of the area.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from torch import Tensor
 from harness.api import Batch
 from workloads.formats.imagefolder import Box, read_part
 
-#: Of ImageNet's pixels in [0, 1], per channel.
+#: Mean and standard deviation of ImageNet's pixels in [0, 1], per channel.
 PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-#: Share of the shorter side that the middle takes: 224 of 256.
+#: Side of the central crop as a fraction of the image's shorter side: 224/256.
 MIDDLE = 0.875
 _AREA = (0.08, 1.0)
 _LOG_ASPECT = math.log(4 / 3)
 
 
 class Photos:
-    """Files of images with their labels, read at one size.
+    """Image files with their labels, which are all read at one size.
 
     Args:
-        samples: (path, label) of each.
-        size: height and width of what is read, in pixels.
+        samples: (path, label) of each image.
+        size: height and width of the crops, in pixels.
     """
 
     def __init__(self, samples: Sequence[tuple[Path, int]], size: int) -> None:
         self._samples = samples
         self._size = size
-        # Decoding lets go of the interpreter, so threads are enough.
+        # Decoding releases the GIL, so threads suffice.
         self._threads = min(16, os.cpu_count() or 1)
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def middles(self, indices: Iterable[int]) -> Batch:
-        """The middle square of each: `x_BCHW` (float32, (n, 3, size, size)) and `labels_B` (int64, (n,)).
+        """Return the central crop of each image: `x_BCHW` (float32, (n, 3, size, size)) and `labels_B` (int64, (n,)).
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
         chosen = list(indices)
         return self._batch(chosen, [middle] * len(chosen))
 
     def parts(self, indices: Sequence[int], numbers_B4: NDArray[np.float64]) -> Batch:
-        """A part of each, which its four numbers in [0, 1) choose: see `random_part`.
+        """Return a crop of each image, which four numbers in [0, 1) determine; see `random_part`.
 
         Args:
-            indices: of the images.
-            numbers_B4: shape (n, 4).
+            indices: indices of the images.
+            numbers_B4: four numbers per image, shape (n, 4).
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
 
         def box_of(numbers_4: NDArray[np.float64]) -> Callable[[int, int], Box]:
@@ -81,10 +81,10 @@ class Photos:
 
 
 class PhotoPool:
-    """Training photographs; each drawing reads another part of an image, mirrored every other time.
+    """Training images, each with a new random crop, flipped with probability 1/2, when it is drawn.
 
-    All randomness comes from torch's global generator, drawn before any thread starts, so that equal states give
-    equal batches.
+    All random numbers come from torch's global generator and are drawn before a thread starts, so that equal generator
+    states give equal batches.
     """
 
     def __init__(self, photos: Photos) -> None:
@@ -95,10 +95,10 @@ class PhotoPool:
         return len(self._photos)
 
     def gather(self, indices: Tensor) -> Batch:
-        """The images at `indices`, augmented anew.
+        """Return the images at `indices` with new augmentation.
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
         numbers_B5 = torch.rand(len(indices), 5, dtype=torch.float64).numpy()
         batch = self._photos.parts(indices.tolist(), numbers_B5[:, :4])
@@ -108,7 +108,7 @@ class PhotoPool:
 
 
 def middle(width: int, height: int) -> Box:
-    """The middle square, `MIDDLE` of the shorter side.
+    """Return the central square, whose side is `MIDDLE` times the shorter side.
 
     >>> middle(400, 256)
     (88.0, 16.0, 312.0, 240.0)
@@ -119,14 +119,16 @@ def middle(width: int, height: int) -> Box:
 
 
 def random_part(width: int, height: int, area: float, aspect: float, across: float, down: float) -> Box:
-    """The part of an image that four numbers in [0, 1) stand for: 8 to 100 % of its area, 3:4 to 4:3, anywhere.
+    """Return the crop that four numbers in [0, 1) determine: area, aspect ratio, horizontal and vertical position.
+
+    The crop has 8 to 100 % of the image's area and an aspect ratio of 3:4 to 4:3.
 
     >>> random_part(100, 100, 1.0, 0.5, 0.3, 0.3)
     (0.0, 0.0, 100.0, 100.0)
     """
     wanted = (_AREA[0] + (_AREA[1] - _AREA[0]) * area) * width * height
     ratio = math.exp(_LOG_ASPECT * (2 * aspect - 1))
-    # One that sticks out is cut: drawing it anew would take an unknown number of numbers.
+    # A crop that exceeds the image is cut. Drawing it again would need an unknown number of random numbers.
     w, h = min(width, math.sqrt(wanted * ratio)), min(height, math.sqrt(wanted / ratio))
     left, upper = across * (width - w), down * (height - h)
     return left, upper, left + w, upper + h

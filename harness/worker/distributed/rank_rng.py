@@ -1,4 +1,4 @@
-"""Per-rank RNG state, active during forward and backward passes only."""
+"""The RNG state of each rank, which torch's generators have during forward and backward passes only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor
 class RankRng:
     """The RNG state of one rank: the states of torch's generators for the CPU and for the rank's GPU.
 
-    Within `active`, random numbers such as dropout masks differ between ranks. Outside, the generators have the same
-    states on all ranks, so that all other random numbers in a step (augmentation, noise, an order) are equal.
+    Within the context `active`, random numbers such as dropout masks differ between ranks. Outside of the context, the
+    generators have the same states on all ranks, so that all other random numbers in a step (for augmentation, noise or
+    an order) are equal.
 
     Args:
         device: the rank's device.
-        name: the initial state is derived from this name.
+        name: text from which the initial state is derived. Different names give different states.
 
     Attributes:
         state: the current RNG state, one tensor per generator.
@@ -41,7 +42,7 @@ class RankRng:
 
     @contextmanager
     def replay_from(self, state: list[Tensor]) -> Iterator[None]:
-        """Within this context, continue from an earlier `state`. Afterwards, restore the current state."""
+        """Within this context, `active` begins with an earlier `state`. Afterwards the current state is restored."""
         saved, self.state = self.state, state
         try:
             yield
@@ -50,7 +51,7 @@ class RankRng:
 
 
 def initial_rng_state(device: torch.device, name: str) -> list[Tensor]:
-    """Return the RNG state after seeding with a hash of `name`, without changing the generators."""
+    """Return the state of generators seeded with a hash of `name`. Torch's own generators are not changed."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1)
         return get_rng_state(device)
