@@ -115,5 +115,6 @@ def test_neighbours_are_the_next_values_on_both_sides() -> None:
     assert find_neighbours(search, tried[1], tried) == [tried[0], tried[2]]
     assert find_neighbours(search, tried[3], tried) == [tried[2]]
     whole = choose_search({"lr": SPACE["lr"], "momentum": SPACE["momentum"]})
-    near, far = {"lr": 1.1e-3, "momentum": 0.9}, {"lr": 9e-3, "momentum": 0.99}
+    near: HParams = {"lr": 1.1e-3, "momentum": 0.9}
+    far: HParams = {"lr": 9e-3, "momentum": 0.99}
     assert find_neighbours(whole, {}, [far, {}, near]) == [near, far]

@@ -66,7 +66,7 @@ def test_ranks_are_those_of_the_values(values: list[float]) -> None:
     finals = [setting.outcomes[0].value("metric") for setting in ranked]
     assert finals == sorted(values)
     assert [setting.rank for setting in ranked] == [1 + sum(other < v for other in values) for v in finals]
-    assert all(setting.excess == pytest.approx(setting.point["lr"] / finals[0]) for setting in ranked)
+    assert all(setting.excess == pytest.approx(float(setting.point["lr"]) / finals[0]) for setting in ranked)
 
 
 def test_a_record_gives_its_cost_and_an_interrupted_one_is_refused() -> None:
