@@ -70,6 +70,17 @@ class Base:
         self.calls = state["calls"]
 
 
+#: The losses that `NotesLosses` has seen.
+LOSSES: list[float] = []
+
+
+class NotesLosses(Base):
+    """Notes the loss of every update."""
+
+    def update(self, work: Work) -> None:
+        LOSSES.append(float(work.backward(work.draw())))
+
+
 class Noisy(Base):
     """Uses every source of randomness there is, and replay where there is any."""
 

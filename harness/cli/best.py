@@ -1,17 +1,20 @@
-"""`bench best`: print the configuration that reached a workload's target first."""
+"""`bench best`: print the configuration that reached a workload's target first, or came nearest to it."""
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from harness.cli.output import SCHEMA, print_json
-from harness.cli.record_folders import check_workloads, folder_options, records
+from harness.cli.record_folders import check_workloads, folder_options, is_named, records
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
-from harness.errors import EXIT_FAILED, EXIT_OK
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
+from harness.planning.resolve import split_names
 from harness.report import text
 from harness.scoring.selection import keep_newest_versions
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
@@ -20,45 +23,90 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 @click.command()
 @click.argument("workload", type=NameType("workload"))
+@click.option("-s", "--submission", "submissions", multiple=True, type=NameType("submission"), help="Only these (a,b).")
 @folder_options
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> int:
+def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
     """Print the configuration that reached a workload's target first, as a command.
 
     The configuration is that of the best single run, including runs with overrides. Use it only as a starting point:
-    the best of many runs overestimates the performance of its configuration.
+    the best of many runs overestimates the performance of its configuration. If no run reached the target, the
+    configuration is that of the run with the best metric, and the exit code is 1.
     """
     query = LeaderboardQuery(by=by)
     names: set[str] = set()
+    wanted = split_names(submissions)
+    seen: set[str] = set()
     summaries: list[RunSummary] = []
     for record in records(runs, results, []):
         if not record.spec.smoke and not record.spec.profile:
             names.add(record.spec.workload.facts.name)
             if record.spec.workload.facts.name == workload:
-                summaries.append(summarize(record, query))
+                seen.add(record.spec.submission.name)
+                if is_named(record.spec.submission.id, wanted):
+                    summaries.append(summarize(record, query))
     check_workloads([workload], names)
+    for name in wanted:
+        if name.partition("@")[0] not in seen:
+            raise unknown_name_error(f"submission among the results on {workload}", name, seen)
+    if not summaries:
+        raise UsageError(f"no run of {', '.join(wanted)} on {workload}", fix="leave out the version")
     # Only the newest version counts, because the target of an older version may be easier.
     newest, _ = keep_newest_versions(summaries)
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
-        click.echo(f"no run reached the target of {newest[0].spec.workload.facts.id}")
-        return EXIT_FAILED
+        return _print_nearest(newest, as_json)
     first = min(hits, key=lambda summary: (summary.result.value, summary.run_id))
     command = _command_words(first.spec)
     if as_json:
-        result = {"run_id": first.run_id, "hardware": first.spec.hardware, "by": by, "value": first.result.value}
-        print_json({"schema": SCHEMA, **result, "hparams": first.spec.hparams, "command": " ".join(command)})
+        _print_json(first, "by", by, first.result.value)
         return EXIT_OK
     # Seconds of two hardware classes cannot be compared, so only runs of this class are counted.
     run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
     unit = f"{first.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(first.result.value)} {unit} to target"
     click.echo(_wrap_command(command))
-    remark = f"# {amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}"
-    click.echo("\n" + text.wrap(remark, indent="#   "))
-    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(first.spec.hparams.items())))
+    _print_remark(first, f"{amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}")
     return EXIT_OK
+
+
+def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
+    """Print the configuration with the best metric, for a workload whose target no run reached."""
+    facts = summaries[0].spec.workload.facts
+    measured = [summary for summary in summaries if summary.best is not None]
+    if not measured:
+        click.echo(f"no run reached the target of {facts.id}")
+        return EXIT_FAILED
+    target = facts.targets[0]
+
+    def signed_best(summary: RunSummary) -> tuple[float, str]:
+        value = math.inf if summary.best is None else summary.best
+        return (value if target.goal == "min" else -value), summary.run_id
+
+    nearest = min(measured, key=signed_best)
+    if as_json:
+        _print_json(nearest, "metric", target.metric, nearest.best)
+        return EXIT_FAILED
+    click.echo(f"# no run reached the target of {facts.id}; the best {target.metric}:")
+    click.echo(_wrap_command(_command_words(nearest.spec)))
+    bound = text.target_bound(target)
+    remark = f"{target.metric} best {nearest.best:.4g}, target {bound}; best of {len(measured)}; {nearest.run_id}"
+    _print_remark(nearest, remark)
+    return EXIT_FAILED
+
+
+def _print_json(chosen: RunSummary, kind: str, quantity: str, value: float | None) -> None:
+    """Print the chosen run; `kind` is `by` for a run that reached the target, else `metric`."""
+    result = {"run_id": chosen.run_id, "hardware": chosen.spec.hardware, kind: quantity, "value": value}
+    command = " ".join(_command_words(chosen.spec))
+    fields = {"reached": kind == "by", "hparams": chosen.spec.hparams, "command": command}
+    print_json({"schema": SCHEMA, **result, **fields})
+
+
+def _print_remark(chosen: RunSummary, remark: str) -> None:
+    click.echo("\n" + text.wrap(f"# {remark}", indent="#   "))
+    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(chosen.spec.hparams.items())))
 
 
 def _command_words(spec: RunSpec) -> list[str]:

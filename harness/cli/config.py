@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.errors import UsageError, unknown_name_error
+from harness.system.yaml_text import parse_yaml
 
 PROJECT_FILE = "bench.yaml"
 
@@ -15,12 +16,12 @@ PROJECT_FILE = "bench.yaml"
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
-    "seed": ("run", "gate"),
-    "device": ("run", "gate"),
-    "threads": ("run", "gate"),
-    "executor": ("run", "gate"),
-    "runs": ("run", "gate", "leaderboard", "best", "compare", "diff", "report"),
-    "results": ("leaderboard", "best", "compare", "diff", "report"),
+    "seed": ("run", "gate", "tune"),
+    "device": ("run", "gate", "tune"),
+    "threads": ("run", "gate", "tune"),
+    "executor": ("run", "gate", "tune"),
+    "runs": ("run", "runs", "note", "gate", "tune", "show", "leaderboard", "best", "compare", "diff", "report"),
+    "results": ("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report"),
 }
 #: Keys whose value is an integer. The values of the other keys are text.
 _NUMBERS = frozenset({"studies", "seed", "threads"})
@@ -41,7 +42,9 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problem = f"{path} cannot be read: {' '.join(str(error).split())}"
         raise UsageError(problem, fix=f"write {PROJECT_FILE} as YAML, such as: seed: 7") from None

@@ -71,6 +71,15 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
         note(f"skipped: {problem}")
 
 
+def is_named(identity: str, names: Sequence[str]) -> bool:
+    """Return whether `name@version` is among names with or without a version; everything is when there are none.
+
+    >>> is_named("wsd@1", ["wsd"]), is_named("wsd@1", ["wsd@2"]), is_named("wsd@1", [])
+    (True, False, True)
+    """
+    return not names or identity in names or identity.rpartition("@")[0] in names
+
+
 def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
     """Raise an error if a workload has no record.
 

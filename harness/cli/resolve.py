@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
 
 import click
 from click.shell_completion import CompletionItem
@@ -30,19 +31,61 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
         flag: the flag, for error messages.
 
     Raises:
-        UsageError: a value does not have the form `NAME=VALUE`.
+        UsageError: a value does not have the form `NAME=VALUE`, or a name has two values.
 
     >>> parse_assignments(["lr=3e-4"], "--set")
     {'lr': '3e-4'}
     """
     values: dict[str, Scalar | str] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
+        name, equals, value = (piece.strip() for piece in pair.partition("="))
+        if not equals or not name:
             example = "address=auto" if flag == "--executor-option" else "lr=3e-4"
             raise UsageError(f"{flag} {pair} must be of the form NAME=VALUE", fix=f"write for example {flag} {example}")
-        values[name.strip()] = value.strip()
+        if name in values:
+            grid = f"; bench run --set {name}={values[name]},{value} runs both, as a grid"
+            fix = "keep one of them" + ("" if flag == "--executor-option" else grid)
+            raise UsageError(f"{flag} {name} is given twice: {values[name]} and {value}", fix=fix)
+        values[name] = value
     return values
+
+
+def parse_grid(pairs: Sequence[str], flag: str) -> dict[str, tuple[str, ...]]:
+    """Return the values of a repeated flag of the form `NAME=VALUE,VALUE…`, by name.
+
+    A value that contains a comma stands in double quotes, as in a CSV file.
+
+    Args:
+        pairs: the values of the flag.
+        flag: the flag, for messages.
+
+    Raises:
+        UsageError: a value is not of this form, a name is given twice, or a value is missing between two commas.
+
+    >>> parse_grid(["lr=1e-3,3e-3", 'shape="a,b"'], "--set")
+    {'lr': ('1e-3', '3e-3'), 'shape': ('a,b',)}
+    """
+    grid = {}
+    for name, text in parse_assignments(pairs, flag).items():
+        values = tuple(value.strip() for value in next(csv.reader([str(text)], skipinitialspace=True)) or [""])
+        if len(values) > 1 and not all(values):
+            raise UsageError(f"{flag} {name}={text} has no value beside one of its commas", fix="give a value there")
+        grid[name] = values
+    return grid
+
+
+def format_grid(grid: Mapping[str, Sequence[Scalar]]) -> tuple[str, ...]:
+    """Return the pairs from which `parse_grid` reads these values.
+
+    >>> format_grid({"lr": [0.001, 0.003], "nesterov": [True], "shape": ["a,b"]})
+    ('lr=0.001,0.003', 'nesterov=true', 'shape="a,b"')
+    """
+    return tuple(f"{name}={','.join(map(_quote_value, values))}" for name, values in grid.items())
+
+
+def _quote_value(value: Scalar) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"') else text
 
 
 class NameType(click.ParamType[str]):

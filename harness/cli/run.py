@@ -14,7 +14,7 @@ import click
 from harness.cli import config
 from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.resolve import NameType, open_registry, parse_assignments
+from harness.cli.resolve import NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_success
 from harness.contract.run import ExecutionOptions, RunSpec
@@ -25,10 +25,12 @@ from harness.execution.trial import finished_summary
 from harness.hardware import detect
 from harness.planning.estimate import Estimates
 from harness.planning.phases import PhasedPlan
-from harness.planning.plan import plan
+from harness.planning.plan import BestSettingsOf, plan
 from harness.plugins.registry import Registry
 from harness.report import text
 from harness.storage.layout import RECORD, run_id
+from harness.tuning.best_settings import FILE
+from harness.tuning.known_settings import KnownSettings
 
 #: Largest number of failed trials that the summary lists.
 MAX_LISTED_FAILURES = 20
@@ -57,7 +59,20 @@ MAX_LISTED_FAILURES = 20
     show_default=True,
     help="Root seed, from which all other seeds are derived.",
 )
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter (unranked).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a hyperparameter (unranked); lr=1e-3,3e-3 runs a grid.",
+)
+@click.option(
+    "--best", "use_best", is_flag=True, help="Use the best known settings (bench tune --write); ruleset quick."
+)
+@click.option(
+    "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
+    help="File of the best known settings.",
+)  # fmt: skip
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
     "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
@@ -90,6 +105,7 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (unranked)."
 )
+@click.option("--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation, off the clock.")
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
 @click.option("--whole-evaluation", is_flag=True, help="Use the whole score split in every evaluation.")
 @click.option(
@@ -144,6 +160,8 @@ class RunOptions:
     studies: int | None
     seed: int
     settings: tuple[str, ...]
+    use_best: bool
+    settings_file: Path
     device: str | None
     threads: int
     ranks: int
@@ -156,6 +174,7 @@ class RunOptions:
     prune: bool
     smoke: bool
     profile: bool
+    grad_norm: bool
     deterministic: bool
     whole_evaluation: bool
     shadow_evaluation: bool
@@ -169,15 +188,28 @@ class RunOptions:
         """Plan the trials for these options.
 
         Raises:
-            UsageError, DataError: see `harness.plan`.
+            UsageError, DataError: see `harness.plan`; or no submission has a best known setting.
         """
+        if not self.use_best:
+            return self._plan(registry, None)
+        if self.ruleset != "quick":
+            problem = f"--best does not belong to the ruleset {self.ruleset}: best known settings are never ranked"
+            raise UsageError(problem, fix="leave out --best, or use --ruleset quick")
+        known = KnownSettings(self.settings_file)
+        phased_plan = self._plan(registry, known.values)
+        for line in known.lines(phased_plan):
+            note(line)
+        return phased_plan
+
+    def _plan(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
         return plan(
             self.submissions,
             self.workloads,
             ruleset=self.ruleset,
             studies=self.studies,
             seed=self.seed,
-            overrides=parse_assignments(self.settings, "--set"),
+            overrides=parse_grid(self.settings, "--set"),
+            best_settings=best_settings,
             device=self.device,
             threads=self.threads,
             ranks=self.ranks,
@@ -200,6 +232,7 @@ class RunOptions:
             in_process=self.in_process,
             shadow_evaluation=self.shadow_evaluation,
             fresh_workers=self.fresh_workers,
+            grad_norm=self.grad_norm,
             options={name: str(value) for name, value in assignments.items()},
         )
 
@@ -210,7 +243,7 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
     if execution.in_process and total > 1:
         problem = f"--in-process runs one trial, and the plan has {total}"
         raise UsageError(problem, fix="give one submission, one workload and --studies 1")
-    with watch_trials(registry, total) as watcher:
+    with watch_trials(registry, total, phased_plan) as watcher:
         summaries = list(
             run_to_summaries(
                 phased_plan,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.record_folders import existing_folders, find_run, folder_options
-from harness.cli.resolve import NameType, parse_assignments
-from harness.errors import UsageError
+from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
+from harness.cli.resolve import NameType, parse_grid
+from harness.contract.domains import Scalar
+from harness.contract.record import Status, is_complete
+from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import text
 from harness.scoring.run_overview import RunOverview, run_overview
@@ -19,13 +22,39 @@ from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
 #: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last.
+#: Metrics of different workloads cannot be compared, so runs are sorted by workload first.
 SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
-    "metric": lambda run: (run.best is None, _metric_for_sorting(run)),
-    "final": lambda run: (run.final is None, _metric_for_sorting(run, final=True)),
+    "metric": lambda run: (run.workload, run.best is None, _metric_for_sorting(run)),
+    "final": lambda run: (run.workload, run.final is None, _metric_for_sorting(run, final=True)),
     "time": lambda run: (not run.hit, run.seconds),
     "examples": lambda run: (not run.hit, run.examples),
     "started": lambda run: run.started,
 }
+
+
+class ValueFilter:
+    """Accepts values of a hyperparameter that equal a text, or lie in the range `LOW..HIGH`, ends included.
+
+    >>> ValueFilter("1e-3").accepts(0.001), ValueFilter("1e-4..1e-2").accepts(0.02), ValueFilter("True").accepts(True)
+    (True, False, True)
+
+    Args:
+        text: the value or the range.
+    """
+
+    def __init__(self, text: str) -> None:
+        low, dots, high = text.partition("..")
+        self._text = text.lower()
+        try:
+            self._range = float(low), float(high if dots else low)
+        except ValueError:
+            self._range = math.inf, -math.inf
+
+    def accepts(self, value: Scalar) -> bool:
+        """Return whether the value is accepted."""
+        if isinstance(value, str | bool):
+            return str(value).lower() == self._text
+        return self._range[0] <= value <= self._range[1]
 
 
 @click.command()
@@ -46,9 +75,11 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     help="Only these workloads (comma-separated).",
 )
 @click.option("--status", "statuses", multiple=True, help="Only runs with these statuses, such as reached,exhausted.")
+@click.option("--failed", is_flag=True, help="Only runs that are neither reached nor exhausted.")
 @click.option(
-    "--where", "settings", multiple=True, metavar="NAME=VALUE", help="Only runs with this value of a hyperparameter."
-)
+    "--where", "settings", multiple=True, metavar="NAME=VALUE",
+    help="Only runs with this value of a hyperparameter: one value, several (1e-3,3e-3) or a range (1e-4..1e-2).",
+)  # fmt: skip
 @click.option("--since", metavar="DATE", help="Only runs started on or after this day (2026-01-31).")
 @click.option("--noted", metavar="TEXT", help="Only runs whose note contains this text.")
 @click.option(
@@ -59,13 +90,18 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     show_default=True,
     help="Value to sort by: best metric, least time or earliest start first.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Print only the first runs, at most this number.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Print at most this number of runs: the first ones, or the latest ones when sorted by start.",
+)
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def runs(
     submissions: tuple[str, ...],
     workloads: tuple[str, ...],
     statuses: tuple[str, ...],
+    failed: bool,
     settings: tuple[str, ...],
     since: str | None,
     noted: str | None,
@@ -81,18 +117,22 @@ def runs(
 
     \b
     bench runs -w lm-tiny --sort metric
-    bench runs --where lr=0.003 --status exhausted --json
+    bench runs --where lr=1e-3..1e-2 --status exhausted --json
     """
     problems: list[str] = []
-    hparams = parse_assignments(settings, "--where")
+    hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
     submission_names, workload_names = split_names(submissions), split_names(workloads)
     status_names = split_names(statuses)
+    for name in status_names:
+        if name not in get_args(Status):
+            raise unknown_name_error("status", name, get_args(Status))
 
     def is_chosen(overview: RunOverview) -> bool:
         return (
-            _is_named(overview.submission, submission_names)
-            and _is_named(overview.workload, workload_names)
+            is_named(overview.submission, submission_names)
+            and is_named(overview.workload, workload_names)
             and (not status_names or overview.status in status_names)
+            and not (failed and is_complete(overview.status))
             and (since is None or overview.started[: len(since)] >= since)
             and (noted is None or noted.lower() in overview.note.lower())
         )
@@ -103,11 +143,11 @@ def runs(
         if is_chosen(overview)
     ]
     overviews.sort(key=SORT_KEYS[key])
-    shown = overviews[:limit]
+    shown = overviews[-(limit or 0) :] if key == "started" else overviews[:limit]
     if as_json:
         print_json({"schema": SCHEMA, "runs": [_as_json(overview) for overview in shown], "total": len(overviews)})
     elif shown:
-        click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({4, 5, 6, 7, 8}), leading_columns=2))
+        click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({5, 6, 7, 8, 9}), leading_columns=2))
     for problem in problems:
         note(f"left out: {problem}")
     if not shown:
@@ -139,34 +179,20 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
 
 
 def _overviews(
-    folders: Sequence[Path], runs: Path, hparams: dict[str, Any], problems: list[str]
+    folders: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
     """Yield the overviews of all records with the given hyperparameters.
 
     Args:
         folders: folders of records.
         runs: folder of local runs, which contains the notes.
-        hparams: values of hyperparameters by name, as the user typed them.
+        hparams: accepted values of hyperparameters by name.
         problems: list to which a message is appended for each file that cannot be read.
     """
     for record in iter_records(folders, problems):
-        if all(_equals(record.spec.hparams.get(name), value) for name, value in hparams.items()):
+        values = record.spec.hparams
+        if all(name in values and any(f.accepts(values[name]) for f in filters) for name, filters in hparams.items()):
             yield run_overview(record, read_note(runs / record.run_id))
-
-
-def _equals(value: Any, typed_value: Any) -> bool:
-    """Return whether a hyperparameter has the value that the user typed; numbers are compared as numbers."""
-    if value is None:
-        return False
-    try:
-        return float(value) == float(typed_value)
-    except (TypeError, ValueError):
-        return str(value).lower() == str(typed_value).lower()
-
-
-def _is_named(identity: str, names: Sequence[str]) -> bool:
-    """Return whether `name@version` is among the names, which may lack a version. Without names, all are chosen."""
-    return not names or identity in names or identity.rpartition("@")[0] in names
 
 
 def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
@@ -178,9 +204,8 @@ def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
 
 
 def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
-    rows = [
-        ["run", "submission", "workload", "status", "best", "final", "target", "seconds", "examples", "overrides, note"]
-    ]
+    heading = ["run", "submission", "workload", "trial", "status", "best", "final", "target", "seconds", "examples"]
+    rows = [[*heading, "started", "overrides, note"]]
     for run in overviews:
         overrides = " ".join(f"{name}={_format_value(value)}" for name, value in run.overrides.items())
         remark = f"{overrides}  {run.note}".strip() if run.note else overrides
@@ -192,7 +217,9 @@ def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
             f"{run.seconds:,.2f}",
             f"{run.examples:,}",
         ]
-        rows.append([run.run_id, run.submission, run.workload, run.status, *numbers, remark])
+        trial = f"{run.purpose} {run.study}" + (f".{run.trial}" if run.trial else "")
+        started = run.started[:16].replace("T", " ")
+        rows.append([run.run_id, run.submission, run.workload, trial, run.status, *numbers, started, remark])
     return rows
 
 
@@ -211,6 +238,7 @@ def _as_json(run: RunOverview) -> dict[str, Any]:
         "submission": run.submission,
         "workload": run.workload,
         "overrides": run.overrides,
+        "purpose": run.purpose,
         "study": run.study,
         "trial": run.trial,
         "root_seed": run.root_seed,

@@ -1,4 +1,4 @@
-"""`bench show`: describe a workload, a submission or a part, and draw the curve of its schedule."""
+"""`bench show`: describe a workload, a submission, a part or a run, and draw its curve."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import click
 
 from harness.cli.list import submission_json
 from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.record_folders import folder_options
 from harness.cli.resolve import NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, CurveRequest, ScheduleCurve, resolve_curve
+from harness.cli.show_run import names_run, show_run
 from harness.contract import hyperparameters
 from harness.contract.domains import Space
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
@@ -59,6 +61,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
     metavar="FILE",
     help="Write the curve to a file (.svg, .html; .png and .pdf require the extra `plot`).",
 )
+@folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(
@@ -70,19 +73,30 @@ def show(
     workload: str | None,
     tasks: int | None,
     plot: Path | None,
+    runs: Path,
+    results: Path,
     as_json: bool,
 ) -> None:
-    """Describe a workload, a submission or a part, and draw its schedule.
+    """Describe a workload, a submission, a part or a run, and draw its curve.
 
     \b
     bench show wsd
     bench show rex --set warmup=100 --horizon 1000 --at 0,50,100,1000 --json
     bench show schedule:uba --set phi=1 --plot uba.svg
+    bench show run-1f2e3d4c
 
     A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for the fraction
     `horizon_fraction` of the budget. A schedule without a submission is planned for the whole budget, and its
-    hyperparameters have the defaults of its function (no warmup, a final factor of 0).
+    hyperparameters have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its
+    run_id or a unique beginning of it.
     """
+    if names_run(name):
+        given = [flag for flag, value in (("--set", pairs), ("--horizon", horizon), ("--at", at), ("-w", workload),
+                                          ("--tasks", tasks), ("--plot", plot)) if value]  # fmt: skip
+        if given:
+            raise UsageError(f"{name} is a run, which has no {given[0]}", fix=f"leave out {', '.join(given)}")
+        show_run(name, runs, results, as_json)
+        return
     registry = open_registry(blocked)
     entry = _find_entry(name, registry)
     facts = resolve_workloads(workload, registry)[0].facts if workload else None
@@ -165,7 +179,7 @@ def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntr
     names = {entry.name for entry in registry.workloads()} | {entry.name for entry in registry.submissions()}
     names |= {entry.id for entry in registry.parts()}
     if name not in names and not {":", "+"} & set(name):
-        raise unknown_name_error("workload, submission or part", name, names)
+        raise unknown_name_error("workload, submission, part or run", name, names)
     return resolve_submission(name, registry)
 
 

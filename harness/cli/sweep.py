@@ -9,9 +9,11 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from harness.cli.resolve import format_grid
 from harness.contract.base import Data
 from harness.contract.domains import Scalar
 from harness.errors import UsageError, unknown_name_error
+from harness.system.yaml_text import parse_yaml
 
 
 class Sweep(Data, frozen=True, kw_only=True):
@@ -19,7 +21,7 @@ class Sweep(Data, frozen=True, kw_only=True):
 
     Args:
         submissions, workloads: names, as for `-s` and `-w`.
-        set: values of hyperparameters, by name (unranked).
+        set: values of hyperparameters, by name (unranked); a list of values is a grid.
         options: options of the executor, by name.
     """
 
@@ -28,7 +30,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     ruleset: str | None = None
     studies: int | None = None
     seed: int | None = None
-    set: dict[str, Scalar] = msgspec.field(default_factory=dict)
+    set: dict[str, Scalar | tuple[Scalar, ...]] = msgspec.field(default_factory=dict)
     device: str | None = None
     threads: int | None = None
     ranks: int | None = None
@@ -53,9 +55,11 @@ def read(path: Path) -> Sweep:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", fix="give the path of a YAML file") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", fix=_EXAMPLE) from None
     if not isinstance(content, dict):
@@ -81,7 +85,7 @@ def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict
     values: dict[str, Any] = {
         "submissions": sweep.submissions,
         "workloads": sweep.workloads,
-        "settings": tuple(f"{name}={_format_scalar(value)}" for name, value in sweep.set.items()),
+        "settings": format_grid({k: v if isinstance(v, tuple) else (v,) for k, v in sweep.set.items()}),
         "executor_options": tuple(f"{name}={_format_scalar(value)}" for name, value in sweep.options.items()),
     }
     for name in ("ruleset", "studies", "seed", "device", "threads", "ranks", "runs", "executor", "jobs", "prune"):

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from harness.cli.output import note, supports_color
+from harness.contract.run import RunSpec
 from harness.execution.watchers import CombinedWatcher
 from harness.plugins.observers import Observers, load_observers
 from harness.plugins.registry import Registry
 from harness.report.progress import LiveView, Plain
+from harness.report.trial_titles import TrialTitles
 
 
 @contextmanager
-def watch_trials(registry: Registry, total: int) -> Iterator[CombinedWatcher]:
+def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) -> Iterator[CombinedWatcher]:
     """Provide a watcher that updates the progress display and calls the plugins' observers.
 
     Args:
         registry: the plugins.
         total: number of trials.
+        specs: the trials, as far as they are known; lines show the hyperparameters in which they differ.
     """
     manager, warnings = load_observers(registry)
     for warning in warnings:
         note(f"warning: {warning}")
     # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
-    view = LiveView(total) if supports_color() and sys.stderr.isatty() else Plain(total)
+    titles = TrialTitles(specs)
+    view = LiveView(total, titles) if supports_color() and sys.stderr.isatty() else Plain(total, titles=titles)
     with view:
         yield CombinedWatcher([view, Observers(manager)])

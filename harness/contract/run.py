@@ -226,6 +226,10 @@ class Point(Data, frozen=True, kw_only=True):
             evaluation of the whole split.
         se: standard error of the primary metric of a screened evaluation, as an estimate of the metric on the whole
             split; None for an evaluation of the whole split.
+        mean_train_loss: mean over all passes since the previous evaluation of their mean training loss; None without a
+            pass and if it is not finite.
+        grad_norm: with `--grad-norm`, the L2 norm over all parameters of the gradients that the last update left
+            behind; None without the option, without a gradient and if it is not finite.
     """
 
     examples: int
@@ -239,6 +243,8 @@ class Point(Data, frozen=True, kw_only=True):
     stage: int = 0
     evaluated_examples: int | None = None
     se: float | None = None
+    mean_train_loss: float | None = None
+    grad_norm: float | None = None
 
     @property
     def screened(self) -> bool:
@@ -264,12 +270,14 @@ class Job(Data, frozen=True, kw_only=True):
         resume: whether to resume from the folder's checkpoint, if there is one.
         shadow_evaluation: whether every screened evaluation is followed by one of the whole split, which is stored, and
             the decisions of both are compared.
+        grad_norm: whether evaluations contain the norm of the gradients.
     """
 
     spec: RunSpec
     folder: str
     resume: bool = True
     shadow_evaluation: bool = False
+    grad_norm: bool = False
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):
@@ -282,6 +290,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         in_process: whether to run trials in this process, for a debugger.
         shadow_evaluation: see `Job`.
         fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
+        grad_norm: whether evaluations contain the norm of the gradients, which is computed while the clock is stopped.
         invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
         options: options of the executor by name, such as the address of a cluster.
     """
@@ -292,5 +301,6 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     in_process: bool = False
     shadow_evaluation: bool = False
     fresh_workers: bool = False
+    grad_norm: bool = False
     invocation: str = ""
     options: dict[str, str] = {}

@@ -32,6 +32,7 @@ def supervise(
     persist: bool = False,
     shadow_evaluation: bool = False,
     launcher: Launcher | None = None,
+    grad_norm: bool = False,
     invocation: str = "",
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
@@ -46,6 +47,7 @@ def supervise(
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
         shadow_evaluation: see `Job`.
         launcher: starts the worker process; a fresh process when None.
+        grad_norm: see `ExecutionOptions`.
         invocation: identifier of the invocation, for the record's sessions; this process when empty.
 
     Returns:
@@ -58,7 +60,7 @@ def supervise(
     trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
     run_job = transport or worker_process.run_job
-    job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation)
+    job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation, grad_norm=grad_norm)
     interrupted = False
     while True:
         # The record is written before the job runs, so that the trial has a record even if this process is killed.

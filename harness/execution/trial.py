@@ -69,6 +69,7 @@ def run_trial(
             stop=stop,
             persist=persist,
             shadow_evaluation=options.shadow_evaluation,
+            grad_norm=options.grad_norm,
             invocation=options.invocation,
             launcher=launcher,
         )

@@ -17,6 +17,8 @@ from harness.storage import records
 STARTUP_S = 4.0
 #: Purposes of trials that end before the budget of the workload.
 SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
+#: Name of the ruleset of `bench tune`, whose trials may end before the budget, too.
+TUNE = "tune"
 
 
 class _Named(msgspec.Struct):
@@ -31,6 +33,7 @@ class _Spec(msgspec.Struct):
     submission: _Named
     workload: _Workload
     hardware: str
+    ruleset: _Named
     purpose: str = "score"
     smoke: bool = False
 
@@ -72,7 +75,7 @@ class Estimates:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
-            if cost.spec.purpose in SHORT_PURPOSES:
+            if cost.spec.purpose in SHORT_PURPOSES or cost.spec.ruleset.name == TUNE:
                 continue
             usage = cost.usage
             wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds

@@ -7,7 +7,7 @@ Under `anytime`, the runs of the reference for the envelope come first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -15,6 +15,7 @@ from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
+from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.stopping_rules import stopping_rule
 from harness.planning.trials import PlanSettings, plan_trials
@@ -22,11 +23,18 @@ from harness.planning.trials import PlanSettings, plan_trials
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionOnWorkload:
-    """A submission, a workload on which it runs, and the settings of its trials."""
+    """A submission, a workload on which it runs, and the settings of its trials.
+
+    Args:
+        submission, workload: the pair.
+        settings: the ruleset and options of its trials.
+        point: the point of a grid in words, for messages; empty without a grid.
+    """
 
     submission: SubmissionEntry
     workload: WorkloadEntry
     settings: PlanSettings
+    point: str = ""
 
     @property
     def studies(self) -> int:
@@ -74,7 +82,12 @@ class PhasedPlan:
         """
         planned = []
         for pair in self.pending_pairs:
-            tuning = [record for record in records.values() if _is_tuning(record.spec, pair)]
+            settings_of_pair = [spec.hparams for spec in _plan_tuning(pair, self.registry)]
+            tuning = [
+                record
+                for record in records.values()
+                if _is_tuning(record.spec, pair) and record.spec.hparams in settings_of_pair
+            ]
             stop = stopping_rule(pair.settings.ruleset.stopping).choose_stop(tuning, pair.studies)
             planned.append(plan_trials(pair.workload, pair.submission, self.registry, pair.settings, stop=stop))
         return interleave(planned)
@@ -115,13 +128,21 @@ def plan_phases(
             reason = compose.find_ineligibility(composition, workload.facts, settings.ruleset, settings.ranks)
         if reason:
             skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
-        elif rule.chooses_stop:
-            planned.append(_plan_tuning(pair, registry))
-            pending_pairs.append(pair)
-        else:
-            planned.append(plan_trials(workload, pair.submission, registry, settings))
+            continue
+        try:
+            if rule.chooses_stop:
+                planned.append(_plan_tuning(pair, registry))
+                pending_pairs.append(pair)
+            else:
+                planned.append(plan_trials(workload, pair.submission, registry, settings))
+        except UsageError as error:
+            if not pair.point:
+                raise
+            raise UsageError(f"{pair.point}: {error.what}", fix=error.fix) from None
     phase1 = tuple(spec for planned in by_workload.values() for spec in interleave(planned))
-    return PhasedPlan(phase1=phase1, skipped=tuple(skipped), pending_pairs=tuple(pending_pairs), registry=registry)
+    return PhasedPlan(
+        phase1=phase1, skipped=tuple(dict.fromkeys(skipped)), pending_pairs=tuple(pending_pairs), registry=registry
+    )
 
 
 def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
@@ -145,6 +166,7 @@ def _plan_envelope(
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
     """Return one trial of the reference per horizon. The schedule of each trial is planned for the trial's horizon."""
+    settings = replace(settings, overrides={})  # the envelope is that of the reference's own setting
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)

@@ -5,18 +5,24 @@ Errors in a user's input are reported here, before any trial runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from harness.contract.domains import Scalar
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import Ruleset
 from harness.errors import UsageError
+from harness.planning.grid import Override, expand_grid, name_point
 from harness.planning.phases import PhasedPlan, SubmissionOnWorkload, plan_phases
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import reference_submissions, resolve_submission, split_names
 from harness.planning.rulesets import ruleset as find_ruleset
 from harness.planning.trials import PlanSettings
 from harness.plugins.registry import Registry, load_registry
+
+#: Function from a submission and a workload to the best known values of hyperparameters.
+BestSettingsOf: TypeAlias = Callable[[SubmissionEntry, WorkloadEntry], Mapping[str, Scalar]]
 
 
 def plan(
@@ -26,7 +32,8 @@ def plan(
     ruleset: str | Ruleset = "quick",
     studies: int | None = None,
     seed: int = 0,
-    overrides: Mapping[str, Scalar | str] | None = None,
+    overrides: Mapping[str, Override] | None = None,
+    best_settings: BestSettingsOf | None = None,
     device: str | None = None,
     threads: int = 1,
     ranks: int = 1,
@@ -53,7 +60,10 @@ def plan(
         ruleset: name of a ruleset (`bench rulesets`), path of a YAML file, or a `Ruleset`.
         studies: number of independent repetitions; the ruleset's number when None.
         seed: root of all seeds.
-        overrides: values of hyperparameters, by name; trials with overrides are never ranked.
+        overrides: values of hyperparameters, by name; trials with overrides are never ranked. A sequence of values is a
+            grid: the trials are planned for every combination of values.
+        best_settings: returns the best known setting of a submission on a workload, over which `overrides` have
+            precedence; trials with such a setting are never ranked.
         device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
         threads: number of intra-op threads of a trial; part of the hardware class.
         ranks: number of devices that share a trial.
@@ -78,7 +88,6 @@ def plan(
         ruleset=find_ruleset(ruleset) if isinstance(ruleset, str) else ruleset,
         studies=studies,
         seed=seed,
-        overrides=overrides or {},
         threads=threads,
         smoke=smoke,
         profile=profile,
@@ -90,10 +99,21 @@ def plan(
     submission_names, workload_names = _as_names(submissions), _as_names(workloads)
     entries = [resolve_submission(name, registry) for name in submission_names]
     skipped: list[str] = []
+    points = expand_grid(overrides or {})
     pairs = [
-        SubmissionOnWorkload(submission=entry, workload=workload, settings=replace(settings, device=chosen))
+        SubmissionOnWorkload(
+            submission=entry,
+            workload=workload,
+            settings=replace(
+                settings,
+                device=chosen,
+                overrides={**(best_settings(entry, workload) if best_settings else {}), **point},
+            ),
+            point=name_point(point) if len(points) > 1 else "",
+        )
         for workload, chosen in runnable_workloads(workload_names, registry, device, allow_slow, skipped)
         for entry in entries
+        for point in points
     ]
     phased_plan = plan_phases(pairs, registry, reference_submissions(registry))
     phased_plan = replace(phased_plan, skipped=(*skipped, *phased_plan.skipped))

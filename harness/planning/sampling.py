@@ -59,6 +59,21 @@ def value_at(domain: Domain, u: float) -> Scalar:
             return round_to_six_digits(domain.low + u * (domain.high - domain.low))
 
 
+def quantile_of(domain: Domain, value: Scalar) -> float:
+    """Return the quantile of a value in a domain, the inverse of `value_at`; below 0 or above 1 outside of the range.
+
+    >>> quantile_of(LogUniform(1e-4, 1e-2), 0.001), quantile_of(Choice(("a", "b")), "b")
+    (0.5, 1.0)
+    """
+    if isinstance(domain, Choice):
+        return domain.values.index(value) / max(1, len(domain.values) - 1) if value in domain.values else 0.0
+    if isinstance(domain, Fixed) or domain.low == domain.high:
+        return 0.0
+    if isinstance(domain, LogUniform):
+        return round(math.log(max(float(value), 1e-300) / domain.low) / math.log(domain.high / domain.low), 12)
+    return (float(value) - domain.low) / (domain.high - domain.low)
+
+
 def learning_rates(default: float, n: int) -> tuple[float, ...]:
     """Return `n` learning rates with the default in the middle, each `RATE_FACTOR` times the previous one.
 

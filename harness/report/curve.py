@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from harness.contract.workload import Target
 from harness.errors import BenchError, UsageError
 
 #: Width and height of a panel in an SVG, its left margin, and the margin above and below it; all in pixels.
@@ -24,11 +26,17 @@ class Panel:
         label: name of y.
         x: ascending values, 0 or more.
         y: one value for each x.
+        limits: values of y at the lower and upper edge of a drawing in characters, beyond which the curve is cut off;
+            `bounds` when None.
+        level: value of y at which a drawing in characters has a dotted line; None without one.
     """
 
     label: str
     x: Sequence[int]
     y: Sequence[float]
+
+    limits: tuple[float, float] | None = None
+    level: float | None = None
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -51,11 +59,17 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
     0 ┤⡠⠊⠉⠀⠀
        0   8
     """
-    low, high = panel.bounds
+    low, high = panel.limits or panel.bounds
+    if low == high:
+        low, high = low - 0.5, high + 0.5
     cells = [[0] * width for _ in range(height)]
+    if panel.level is not None and low <= panel.level <= high:
+        row = round((high - panel.level) / (high - low) * (4 * height - 1))
+        for column in range(0, 2 * width, 3):
+            cells[row // 4][column // 2] |= _DOTS[column % 2][row % 4]
     previous_row: int | None = None
     for column in range(2 * width):
-        value = _nearest_value(panel, column / (2 * width - 1))
+        value = min(max(_nearest_value(panel, column / (2 * width - 1)), low), high)
         row = round((high - value) / (high - low) * (4 * height - 1))
         # A vertical line connects the dot with the dot of the previous column.
         gap = () if previous_row is None else range(min(previous_row, row) + 1, max(previous_row, row))
@@ -69,6 +83,20 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
         for edge, line in zip(edges, cells, strict=True)
     ]
     return [*rows, " " * (margin + 2) + f"{panel.x[0]:,}" + f"{panel.x[-1]:,}".rjust(width - len(f"{panel.x[0]:,}"))]
+
+
+def decisive_bounds(values: Sequence[float], target: Target | None) -> tuple[float, float]:
+    """Return the values between which the part of a curve lies that decides whether it reaches its target.
+
+    They are the ends of the curve's second half, widened to the target and to the best value of the whole curve. The
+    first values of a run are often many times its last ones, and a curve drawn to their scale is flat where it matters.
+
+    >>> decisive_bounds([90.0, 3.0, 1.5, 1.25], Target(metric="loss", goal="min", value=1.0))
+    (1.0, 1.5)
+    """
+    late = list(values[len(values) // 2 :]) if len(values) > 2 else list(values)
+    best = [] if target is None else [target.value, (min if target.goal == "min" else max)(values)]
+    return min(*late, *best, math.inf), max(*late, *best, -math.inf)
 
 
 def _nearest_value(panel: Panel, fraction: float) -> float:

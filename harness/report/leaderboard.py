@@ -296,4 +296,5 @@ def _detail_json(row: DetailRow) -> dict[str, Any]:
             for name, cell in row.amounts.items()
         },
         "statuses": dict(row.statuses),
+        "best": row.best,
     }

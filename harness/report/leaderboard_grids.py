@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from harness.contract.workload import Target
 from harness.report import text, values
 from harness.report.grid import Grid
 from harness.report.score_columns import SCORE_COLUMNS
@@ -102,7 +104,7 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
             values.median(row.seconds, 2),
             values.median(row.examples, 0),
             values.median(row.steps, 0),
-            _statuses(row),
+            _ended(row, details.targets),
         ]
         for row in details.rows
     ]
@@ -136,7 +138,13 @@ def detail_name(row: DetailRow, board: Leaderboard) -> str:
     return f"{row.submission} [{', '.join(changes)}]" if changes else _name(row.submission, board)
 
 
-def _statuses(row: DetailRow) -> str:
-    """Return the final statuses of the runs, the most frequent first, such as `4 reached, 1 crashed`."""
+def _ended(row: DetailRow, targets: Sequence[Target]) -> str:
+    """Return the final statuses of the runs, the most frequent first, and how near to the target a miss came.
+
+    For example `4 reached, 1 crashed` or `3 exhausted; missed, best 0.0902, target 0.0683`.
+    """
     ordered = sorted(row.statuses.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count} {status}" for status, count in ordered)
+    statuses = ", ".join(f"{count} {status}" for status, count in ordered)
+    if row.best is None or not targets:
+        return statuses
+    return f"{statuses}; missed, best {row.best:.4g}, target {text.number(targets[0].value)}"

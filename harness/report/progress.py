@@ -13,7 +13,10 @@ from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
-from harness.scoring.run_overview import run_overview
+from harness.report.curve import decisive_bounds
+from harness.report.trial_titles import TrialTitles
+from harness.report.values import format_metric
+from harness.scoring.run_overview import best_and_final_points, primary_target
 from harness.storage.layout import run_id
 
 if TYPE_CHECKING:
@@ -31,10 +34,14 @@ class _KeptTrials:
     """Collects the trials that were kept from earlier commands until another line is printed.
 
     There may be thousands of such trials, so they are not printed one by one.
+
+    Args:
+        titles: names the trials.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, titles: TrialTitles) -> None:
         self._summaries: list[TrialSummary] = []
+        self._titles = titles
 
     def add(self, summary: TrialSummary) -> None:
         self._summaries.append(summary)
@@ -53,7 +60,7 @@ class _KeptTrials:
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
             return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from earlier commands)"]
         return [
-            f"[{first + i}/{total}] {_title(summary.spec)}: {_ending(summary)} (kept from earlier commands)"
+            f"[{first + i}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} (kept from earlier commands)"
             for i, summary in enumerate(summaries)
         ]
 
@@ -66,14 +73,16 @@ class Plain:
     Args:
         total: number of trials.
         stream: stream to print to; None for stderr.
+        titles: names the trials.
     """
 
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+    def __init__(self, total: int, stream: TextIO | None = None, titles: TrialTitles | None = None) -> None:
         self._total = total
+        self._titles = titles or TrialTitles()
         self._stream = stream or sys.stderr
         self._index = 0
         self._running: dict[str, int] = {}
-        self._kept = _KeptTrials()
+        self._kept = _KeptTrials(self._titles)
 
     def __enter__(self) -> Plain:
         return self
@@ -84,20 +93,18 @@ class Plain:
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
         number = self._number(run_id(spec))
         more = f", continued from step {resumed[-1].steps:,}" if resumed else ""
-        self._print(f"[{number}/{self._total}] {_title(spec)}{more}")
+        self._print(f"[{number}/{self._total}] {self._titles.title(spec)}{more}")
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         self._print(f"  {self._prefix(run_id(spec))}{_progress_line(spec, point)}")
 
     def warned(self, spec: RunSpec, message: str) -> None:
-        self._print(f"warning: {_title(spec)}: {message}")
+        self._print(f"warning: {self._titles.title(spec)}: {message}")
 
     def finished(self, record: Record) -> None:
-        if record.run_id not in self._running:  # The trial ended before its start was reported.
-            self._print(f"[{self._number(record.run_id)}/{self._total}] {_title(record.spec)}")
-        prefix = self._prefix(record.run_id)
+        number = self._number(record.run_id)  # A trial may end before its start is reported.
         del self._running[record.run_id]
-        self._print(f"  {prefix}{_outcome(record)}")
+        self._print(f"[{number}/{self._total}] {self._titles.title(record.spec)}: {_outcome(record)}")
 
     def kept(self, summary: TrialSummary) -> None:
         self._index += 1
@@ -146,13 +153,15 @@ class LiveView:
 
     Args:
         total: number of trials.
+        titles: names the trials.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, titles: TrialTitles | None = None) -> None:
         self._total = total
+        self._titles = titles or TrialTitles()
         self._index = 0
         self._running: dict[str, _Running] = {}
-        self._kept = _KeptTrials()
+        self._kept = _KeptTrials(self._titles)
         self._live: Live
 
     def __enter__(self) -> LiveView:
@@ -178,16 +187,16 @@ class LiveView:
         self._running[run_id(spec)].points.append(point)
 
     def warned(self, spec: RunSpec, message: str) -> None:
-        self._live.console.print(f"[yellow]warning:[/] {_escape(_title(spec))}: {_escape(message)}")
+        self._live.console.print(f"[yellow]warning:[/] {_escape(self._titles.title(spec))}: {_escape(message)}")
 
     def finished(self, record: Record) -> None:
         number = self._number(record.run_id)
         self._running.pop(record.run_id, None)
         marks = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
         mark = marks.get(record.status, "[red]✗[/]")
-        self._live.console.print(
-            f"{mark} [dim]{number}/{self._total}[/] [bold]{_escape(_title(record.spec))}[/] {_escape(_outcome(record))}"
-        )
+        title = _escape(self._titles.title(record.spec))
+        line = f"{mark} [dim]{number}/{self._total}[/] [bold]{title}[/] {_escape(_outcome(record))}"
+        self._live.console.print(line)
 
     def kept(self, summary: TrialSummary) -> None:
         self._index += 1
@@ -225,13 +234,15 @@ class LiveView:
         """Return the short form of a running trial, for many trials: one row with progress, metric and target."""
         from rich.text import Text
 
-        number, title = Text(f"  {trial.number}/{self._total}", style="dim"), Text(_title(trial.spec), style="bold")
+        number, title = (
+            Text(f"  {trial.number}/{self._total}", style="dim"),
+            Text(self._titles.title(trial.spec), style="bold"),
+        )
         if not trial.points:
             return number, title
         point, target = trial.points[-1], _target(trial.spec, trial.points[-1].stage)
-        value = point.metrics.get(target.metric, float("nan"))
         fraction, bar = _budget_bar(trial.spec, point, 16)
-        metric = Text(f"{target.metric} {value:.4g}  target {text.target_bound(target)}")
+        metric = Text(f"{target.metric} {format_metric(point, target.metric)}  target {text.target_bound(target)}")
         return number, title, Text.assemble(*bar, f" {fraction:4.0%}"), metric, Text(_scored_time(trial.spec, point))
 
     def _block(self, trial: _Running) -> RenderableType:
@@ -242,12 +253,15 @@ class LiveView:
         spec, points = trial.spec, list(trial.points)
         target = _target(spec, points[-1].stage if points else 0)
         grid = Table.grid(padding=(0, 2))
-        grid.add_row(Text(f"  {trial.number}/{self._total}", style="dim"), Text(_title(spec), style="bold"))
+        grid.add_row(Text(f"  {trial.number}/{self._total}", style="dim"), Text(self._titles.title(spec), style="bold"))
         values = [p.metrics[target.metric] for p in points if target.metric in p.metrics]
         if values:
-            grid.add_row("", Text(text.sparkline(values, 40), style="cyan"))
+            bounds = decisive_bounds(values, target)
+            grid.add_row("", Text(text.sparkline(values, 40, bounds), style="cyan"))
             metric = Text.assemble(
-                f"{target.metric} ", (f"{values[-1]:.4g}", "bold"), f"  target {text.target_bound(target)}"
+                f"{target.metric} ",
+                (format_metric(points[-1], target.metric), "bold"),
+                f"  target {text.target_bound(target)}",
             )
             grid.add_row("", metric)
         if points:
@@ -258,13 +272,6 @@ class LiveView:
             grid.add_row("", Text.assemble(*bar, f" {fraction:.0%} of the budget"))
             grid.add_row("", Text(f"{_scored_time(spec, points[-1])} on the clock{remaining}"))
         return grid
-
-
-def _title(spec: RunSpec) -> str:
-    overrides = "".join(f" {name}={spec.hparams[name]}" for name in spec.overridden if name in spec.hparams)
-    study = f" study {spec.study}" if spec.study else ""
-    trial = f" trial {spec.trial}" if spec.trial else ""
-    return f"{spec.submission.name} on {spec.workload.facts.name}{study}{trial}{overrides}"
 
 
 def _target(spec: RunSpec, stage: int) -> Target:
@@ -285,12 +292,12 @@ def _scored_time(spec: RunSpec, point: Point) -> str:
 
 def _progress_line(spec: RunSpec, point: Point) -> str:
     target = _target(spec, point.stage)
-    value = point.metrics.get(target.metric, float("nan"))
     stage = f" stage {point.stage + 1}/{len(spec.workload.facts.stages)}" if spec.workload.facts.stages else ""
     horizon = spec.workload.facts.budget.horizon
     return (
         f"{point.examples:>9,}/{horizon:,} examples {point.steps:>6,} steps{stage}  "
-        f"{target.metric} {value:.4f} (target {text.target_bound(target)})  {point.scored(spec.clock):7.2f} s"
+        f"{target.metric} {format_metric(point, target.metric)} (target {text.target_bound(target)})  "
+        f"{point.scored(spec.clock):7.2f} s"
     )
 
 
@@ -298,7 +305,8 @@ def _outcome(record: Record) -> str:
     if record.hit is not None:
         hit = record.points[record.hit]
         spent = f"{hit.scored(record.spec.clock):.2f} {record.spec.clock} seconds"
-        return f"reached its target in {spent}, {hit.cost:,} examples, {hit.steps:,} steps"
+        reached = f"reached its target in {spent}, {hit.cost:,} examples, {hit.steps:,} steps"
+        return "; ".join(filter(None, (reached, metric_summary(record))))
     return "; ".join(filter(None, (_ending(record), metric_summary(record))))
 
 
@@ -307,12 +315,15 @@ def metric_summary(record: Record) -> str:
 
     An example is `loss best 1.13, final 1.15, target ≤ 1.1`.
     """
-    overview = run_overview(record)
-    if overview.target is None or overview.best is None:
+    stage = record.points[-1].stage if record.points else 0
+    target = primary_target(record.spec.workload.facts, stage)
+    if target is None:
         return ""
-    final = "" if overview.final is None else f", final {overview.final:.4g}"
-    bound = text.target_bound(overview.target)
-    return f"{overview.target.metric} best {overview.best:.4g}{final}, target {bound}"
+    best, final = best_and_final_points(record, target, stage)
+    if best is None:
+        return ""
+    end = "" if final is None else f", final {format_metric(final, target.metric)}"
+    return f"{target.metric} best {format_metric(best, target.metric)}{end}, target {text.target_bound(target)}"
 
 
 def _ending(trial: Record | TrialSummary) -> str:

@@ -177,19 +177,24 @@ def _apply_style(style: LineStyle | None, row: int, line: str) -> str:
     return line if style is None else style(row, line)
 
 
-def sparkline(values: Sequence[float], width: int = 24) -> str:
+def sparkline(values: Sequence[float], width: int = 24, bounds: tuple[float, float] | None = None) -> str:
     """Return a curve as one line of block characters. The largest value is a full block.
 
-    >>> sparkline([3.0, 2.0, 1.0])
-    '█▄▁'
+    Args:
+        values: the curve.
+        width: largest number of characters.
+        bounds: values of the lowest and the full block, beyond which the curve is cut off; its ends when None.
+
+    >>> sparkline([3.0, 2.0, 1.0]), sparkline([9.0, 2.0, 1.5, 1.0], bounds=(1.0, 2.0))
+    ('█▄▁', '██▄▁')
     """
     if not values:
         return ""
     sampled = [values[i * len(values) // width] for i in range(width)] if len(values) > width else list(values)
     sampled[-1] = values[-1]
-    low, high = min(sampled), max(sampled)
+    low, high = bounds or (min(sampled), max(sampled))
     span = (high - low) or 1.0
-    return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in sampled)
+    return "".join(_BARS[int((min(max(value, low), high) - low) / span * (len(_BARS) - 1))] for value in sampled)
 
 
 def target_bound(target: Target) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from harness.contract.run import Point
 from harness.scoring.cells import Cell
 from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
@@ -58,6 +59,15 @@ def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
 
 def _number(value: float, digits: int, infinite: str) -> str:
     return infinite if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def format_metric(point: Point, name: str) -> str:
+    """Return a metric of an evaluation with four significant digits; `nan` if it was not finite.
+
+    The prefix `~` marks an estimate from a part of the split (a screened evaluation). Every text that shows the value of
+    one evaluation calls this function.
+    """
+    return f"{'~' if point.screened else ''}{point.metrics.get(name, math.nan):.4g}"
 
 
 def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:

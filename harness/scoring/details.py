@@ -32,6 +32,7 @@ class DetailRow:
         examples: examples to the target of each study's best trial.
         steps: steps to the target of each study's best trial.
         statuses: final status -> number of runs, all trials included.
+        best: best value of the primary target's metric among the studies' best trials that missed; None if all hit.
     """
 
     submission: str
@@ -42,6 +43,7 @@ class DetailRow:
     examples: Cell
     steps: Cell
     statuses: Mapping[Status, int]
+    best: float | None = None
 
     @property
     def amounts(self) -> dict[str, Cell]:
@@ -132,4 +134,14 @@ def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None
         examples=cell_of_times([math.inf if point is None else float(point.cost) for point in hits]),
         steps=cell_of_times([math.inf if point is None else float(point.steps) for point in hits]),
         statuses=dict(Counter(run.status for run in runs)),
+        best=_best_of_misses(best_runs.values()),
     )
+
+
+def _best_of_misses(runs: Iterable[RunSummary]) -> float | None:
+    missed = [run for run in runs if run.hit is None and run.best is not None]
+    targets = missed[0].spec.workload.facts.targets if missed else ()
+    if not targets:
+        return None
+    values = [run.best for run in missed if run.best is not None]
+    return min(values) if targets[0].goal == "min" else max(values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.contract.domains import HParams
@@ -21,6 +20,7 @@ class RunOverview:
         submission: `name@version` of the submission.
         workload: `name@version` of the workload.
         overrides: hyperparameters set by the user, and their values.
+        purpose: purpose of the trial, such as `score` or `tuning`.
         study: index of the study.
         trial: index of the trial within the study.
         root_seed: root seed, from which the seeds of the run are derived.
@@ -40,6 +40,7 @@ class RunOverview:
     submission: str
     workload: str
     overrides: HParams
+    purpose: str
     study: int
     trial: int
     root_seed: int
@@ -67,6 +68,7 @@ def run_overview(record: Record, note: str = "") -> RunOverview:
         submission=spec.submission.id,
         workload=facts.id,
         overrides={name: spec.hparams[name] for name in spec.overridden if name in spec.hparams},
+        purpose=spec.purpose,
         study=spec.study,
         trial=spec.trial,
         root_seed=spec.root_seed,
@@ -92,17 +94,22 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
     """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
-    Only evaluations of the whole split count: the best of many estimates is better than the metric itself.
-    The best value is None if no value is finite. The final value is None if the last value is absent or not finite, as
+    Estimates from a part of the split count, too, so that the best value may be slightly too good. The best value is None if no value is finite. The final value is None if the last value is absent or not finite, as
     in a run that diverged.
     """
-    values = [point.metrics.get(target.metric, math.nan) for point in _whole_points(record, stage)]
-    finite = [value for value in values if math.isfinite(value)]
+    best, final = best_and_final_points(record, target, stage)
+    return (
+        None if best is None else best.metrics[target.metric],
+        None if final is None else final.metrics[target.metric],
+    )
+
+
+def best_and_final_points(record: Record, target: Target, stage: int = 0) -> tuple[Point | None, Point | None]:
+    """Return the evaluations with the best and the last value of a metric in a stage, as `best_and_final` does."""
+    points = [point for point in record.points if point.stage == stage]
+    finite = [point for point in points if math.isfinite(point.metrics.get(target.metric, math.nan))]
     if not finite:
         return None, None
-    best = min(finite) if target.goal == "min" else max(finite)
-    return best, values[-1] if math.isfinite(values[-1]) else None
-
-
-def _whole_points(record: Record, stage: int) -> Iterable[Point]:
-    return (point for point in record.points if point.stage == stage and not point.screened)
+    choose = min if target.goal == "min" else max
+    best = choose(finite, key=lambda point: point.metrics[target.metric])
+    return best, points[-1] if points[-1] is finite[-1] else None

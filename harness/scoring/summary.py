@@ -11,6 +11,7 @@ from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
+from harness.scoring.run_overview import best_and_final
 from harness.scoring.throttling import slowdown
 from harness.scoring.time_to_target import (
     Axis,
@@ -95,6 +96,8 @@ class RunSummary:
         slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); empty if there were none.
         seconds: scored seconds at the hit; inf for a miss. They are measured until `scored_time` replaces them.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
+        best: best value of the primary target's metric in the run; None without one, and on a stream, whose stages have
+            targets of their own.
     """
 
     run_id: str
@@ -109,6 +112,7 @@ class RunSummary:
     slowdown: str = ""
     seconds: float = math.inf
     intervals: IntervalSeconds | None = None
+    best: float | None = None
 
     @property
     def run(self) -> ScoredRun:
@@ -162,6 +166,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record),
+        best=best_and_final(record, facts.targets[0])[0] if facts.targets and not facts.stages else None,
     )
 
 

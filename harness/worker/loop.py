@@ -23,7 +23,7 @@ from harness.worker.emit import Emit
 from harness.worker.evaluation import evaluate_split
 from harness.worker.evaluator import Evaluation, Evaluator
 from harness.worker.memory import peak_memory, state_bytes
-from harness.worker.points import finite_point, learning_rate
+from harness.worker.points import finite_point, gradient_norm, learning_rate
 from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
@@ -47,6 +47,7 @@ class TrainingRun:
         environment: description of the machine and the software, for the record.
         evaluator: evaluates the model on the score split.
         emit: function that receives the run's events.
+        grad_norm: whether evaluations contain the norm of the gradients.
     """
 
     submission: Submission
@@ -61,7 +62,9 @@ class TrainingRun:
         environment: Environment,
         evaluator: Evaluator,
         emit: Emit,
+        grad_norm: bool = False,
     ) -> None:
+        self.grad_norm = grad_norm
         self.state = state
         self.spec = state.spec
         self.facts = state.spec.workload.facts
@@ -168,6 +171,8 @@ class TrainingRun:
             lr=learning_rate(self.submission),
             train_loss=None if loss is None else float(loss.mean()),
             stage=position.stage,
+            mean_train_loss=self.work.take_mean_loss(),
+            grad_norm=gradient_norm(self.state.model) if self.grad_norm else None,
         )
         decisions = self._follow_first_rank(
             list_decisions(self.spec, pending, position.stage_began, position.points),

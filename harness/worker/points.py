@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import msgspec
+import torch
+from torch import nn
 
 from harness.contract.run import Point
 
@@ -16,9 +18,23 @@ def finite_point(point: Point) -> Point:
     If such a value ends the run, the reason in the record contains the value.
     """
     metrics = {name: value for name, value in point.metrics.items() if math.isfinite(value)}
-    loss = point.train_loss if point.train_loss is not None and math.isfinite(point.train_loss) else None
-    lr = point.lr if point.lr is not None and math.isfinite(point.lr) else None
-    return msgspec.structs.replace(point, metrics=metrics, train_loss=loss, lr=lr)
+    names = ("lr", "train_loss", "mean_train_loss", "grad_norm")
+    values = {name: getattr(point, name) for name in names}
+    finite = {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
+    return msgspec.structs.replace(point, metrics=metrics, **finite)
+
+
+def gradient_norm(model: nn.Module) -> float | None:
+    """Return the L2 norm of the gradients of all parameters together; None if no parameter has a gradient.
+
+    They are the gradients as the last update left them: clipped, if it clipped them. With several ranks they are those
+    of the global batch. Sparse gradients are densified.
+    """
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if not gradients:
+        return None
+    norms = [torch.linalg.vector_norm(g.to_dense() if g.is_sparse else g, dtype=torch.float32) for g in gradients]
+    return float(torch.linalg.vector_norm(torch.stack([norm.to(norms[0].device) for norm in norms])))
 
 
 def learning_rate(submission: Any) -> float | None:

@@ -114,6 +114,7 @@ def build_run(
         environment=environment(spec, device),
         evaluator=Evaluator(spec, workload, group, shadow=job.shadow_evaluation),
         emit=emit,
+        grad_norm=job.grad_norm,
     )
     return run, lambda: construct(model, task, dict(spec.hparams))
 

@@ -72,6 +72,7 @@ class CountedWork:
         self.forward_examples = 0
         self.steps = 0
         self.last_loss: Tensor | None = None
+        self._losses: list[Tensor] = []
         self.counting = False
         self._drawn_in_step = 0
         self._forward_examples_before_step = 0
@@ -110,12 +111,14 @@ class CountedWork:
         # This pass is counted without a hook, since a hook would cost a call from C++ to Python in every step.
         self.gradient_examples += batch.n
         self.last_loss = loss = self._backward(batch, scale, self.steps)
+        self._losses.append(loss)
         return loss
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
         self.forward_examples += batch.n
         loss = self._passes.loss(batch, per_example)
         self.last_loss = loss.detach()
+        self._losses.append(self.last_loss)
         self._count_backward(loss, batch.n)
         return loss
 
@@ -174,6 +177,15 @@ class CountedWork:
             yield
         finally:
             self.counting = counting
+
+    def take_mean_loss(self) -> float | None:
+        """Return the mean loss of the passes since the last call, and forget them; None without a pass.
+
+        The losses are kept as tensors until then, since reading one in every step would make a GPU wait.
+        """
+        losses, self._losses = self._losses, []
+        means = [loss if loss.ndim == 0 else loss.mean() for loss in losses]
+        return float(torch.stack([mean.float() for mean in means]).mean()) if means else None
 
     def charge(self, phase: str, seconds: float) -> None:
         """Add measured seconds to a phase. Without profiling, do nothing."""

@@ -83,6 +83,50 @@ def test_a_bad_sweep_file_is_one_line(bench: Bench, text: str, word: str) -> Non
     assert "Traceback" not in err
 
 
+def test_several_values_are_a_grid_on_the_command_line_and_in_a_file(bench: Bench) -> None:
+    asked = ("run", "-s", "wsd", "-w", "resnet-digits", "--dry-run", "--json")
+    _, out, _ = bench(*asked, "--set", "lr=1e-3,3e-3", "--set", "warmup=0.1,0.2", "--studies", "2")
+    specs = [one["spec"] for one in json.loads(out)["specs"]]
+    assert len(specs) == 2 * 2 * 2
+    assert {(s["hparams"]["lr"], s["hparams"]["warmup"]) for s in specs} == {
+        (lr, warmup) for lr in (1e-3, 3e-3) for warmup in (0.1, 0.2)
+    }
+    assert {tuple(s["overridden"]) for s in specs} == {("lr", "warmup")}
+    Path("grid.yaml").write_text(
+        "submissions: wsd\nworkloads: resnet-digits\nset: {lr: [0.001, 0.003], shape: linear}\n"
+    )
+    _, out, _ = bench("run", "grid.yaml", "--dry-run", "--json")
+    assert [one["spec"]["hparams"]["lr"] for one in json.loads(out)["specs"]] == [1e-3, 3e-3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("lr=1", "lr=2"), "--set lr is given twice: 1 and 2 (keep one of them; bench run --set lr=1,2 runs both"),
+        (("lr=1e-3,0.001",), "1e-3 and 0.001 are equal"),
+        (("lr=1e-3,,1e-2",), "has no value beside one of its commas"),
+        (("lr=1e-3,-1",), "lr=-1: lr=-1 is out of range"),
+        (("lr=1e-3,x",), "lr=x: lr=x must be a number"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_one_line(bench: Bench, settings: tuple[str, ...], words: str) -> None:
+    flags = [word for setting in settings for word in ("--set", setting)]
+    code, out, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--dry-run", *flags)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_key_of_a_yaml_file_that_is_given_twice_is_refused(bench: Bench) -> None:
+    Path("twice.yaml").write_text("submissions: wsd\nworkloads: lm-tiny\nset:\n  lr: [0.1, 0.2]\n  lr: 0.3\n")
+    code, _, err = bench("run", "twice.yaml", "--dry-run")
+    assert code == 2
+    assert "twice.yaml: lr is given twice: [0.1, 0.2] and 0.3 (line 5)" in err
+    assert "set: {lr: [0.1, 0.2, 0.3]}" in err
+    Path("bench.yaml").write_text("seed: 1\nseed: 2\n")
+    assert "bench.yaml: seed is given twice: 1 and 2" in bench("run", "-s", "wsd", "-w", "lm-tiny", "--dry-run")[2]
+
+
 def test_without_a_name_it_says_what_to_give(bench: Bench) -> None:
     code, _, err = bench("run", "-w", "lm-tiny")
     assert code == 2

@@ -44,6 +44,19 @@ def test_filters_choose_by_submission_setting_and_status(listed: Listed) -> None
     assert len(listed("--limit", "2")) == 2
 
 
+def test_filters_take_ranges_several_values_and_failures(listed: Listed) -> None:
+    assert len(listed("--where", "lr=3e-3..1e-2")) == 2
+    assert len(listed("--where", "lr=0.003,0.1")) == 2
+    assert listed("--where", "lr=1..2") == []
+    assert listed("--where", "shape=COSINE") == listed("--where", "shape=cosine") != []
+    assert listed("--failed") == []
+
+
+def test_a_limit_keeps_the_latest_runs_or_the_best(listed: Listed) -> None:
+    assert listed("--limit", "2") == listed()[-2:]
+    assert listed("--sort", "metric", "--limit", "2") == listed("--sort", "metric")[:2]
+
+
 def test_runs_are_sorted_by_their_best_metric(runs: Path, listed: Listed, capsys: pytest.CaptureFixture[str]) -> None:
     order = listed("--sort", "metric")
     cli.invoke(["runs", "--runs", str(runs), "--results", "none", "--json"])
@@ -67,6 +80,8 @@ def test_a_note_is_written_printed_and_searched(runs: Path, listed: Listed, caps
     [
         (["runs", "--where", "lr"], "of the form NAME=VALUE (write for example --where lr=3e-4"),
         (["runs", "--sort", "luck"], "is not one of"),
+        (["runs", "--status", "exausted"], "unknown status 'exausted'; did you mean 'exhausted'?"),
+        (["runs", "--where", "lr=1", "--where", "lr=2"], "--where lr is given twice: 1 and 2"),
         (["note", "run-nothing"], "no run 'run-nothing'"),
     ],
 )

@@ -249,7 +249,23 @@ def test_best_is_ready_to_copy(bench: Bench, results: Path) -> None:
 def test_best_without_a_hit(bench: Bench, tmp_path: Path) -> None:
     synthetic.write(tmp_path / "runs", [synthetic.record("alpha", speed=99.0)])
     done = bench("best", "hills")
-    assert (done.code, done.out) == (1, "no run reached the target of hills@1\n")
+    assert done.code == 1
+    assert done.out.startswith("# no run reached the target of hills@1; the best loss:\nbench run -s alpha -w hills")
+    assert "# loss best 2.876, target ≤ 1; best of 1" in done.out
+    shown = json.loads(bench("best", "hills", "--json").out)
+    assert (shown["reached"], shown["metric"]) == (False, "loss")
+    assert shown["value"] == pytest.approx(2.876, abs=1e-3)
+
+
+def test_best_of_some_submissions(bench: Bench, results: Path) -> None:
+    """Of the named ones alone, with or without a version; a name without a run is an error."""
+    names = sorted({row["submission"] for table in tables_of(bench).values() for row in table["rows"]})
+    last = names[-1]
+    assert bench("best", "hills", "-s", last).out.startswith(f"bench run -s {last.partition('@')[0]} -w hills")
+    assert bench("best", "hills", "-s", ",".join(names)).out == bench("best", "hills").out
+    refused = bench("best", "hills", "-s", "alhpa")
+    assert refused.code == 2
+    assert "did you mean 'alpha'" in refused.err
 
 
 def test_best_is_of_the_newest_version(bench: Bench, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_trials_side_by_side_are_told_apart_by_their_numbers() -> None:
     heads = [line.split()[0] for line in lines]
     assert lines[0] == "[1/2] base on micro"
     assert lines[2] == "[2/2] base on micro trial 1, continued from step 20"
-    assert heads == ["[1/2]", "64/6,400", "[2/2]", "[2]", "[1]", "448/6,400", "exhausted"]
+    assert heads == ["[1/2]", "64/6,400", "[2/2]", "[2]", "[1/2]", "448/6,400", "[2/2]"]
+    assert lines[4] == "[1/2] base on micro: exhausted"
+    assert lines[6] == "[2/2] base on micro trial 1: exhausted"
 
 
 def test_a_resumed_worker_keeps_its_number() -> None:
@@ -51,7 +53,7 @@ def test_a_resumed_worker_keeps_its_number() -> None:
         view.started(spec, ())
         view.started(spec, (point(64),))
         view.finished(record(spec))
-    assert output.getvalue().count("[1/1]") == 2
+    assert output.getvalue().count("[1/1]") == 3
 
 
 def test_few_kept_trials_are_named_and_many_are_counted() -> None:

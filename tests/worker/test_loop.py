@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from harness.contract.run import Point
+from harness.worker.points import finite_point, gradient_norm
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, spec_of, submission
 
@@ -28,6 +32,46 @@ def test_a_run_reaches_its_target(tmp_path: Path) -> None:
     assert record.usage.parameters == 99
     assert record.environment is not None
     assert record.environment.torch == torch.__version__
+
+
+def test_the_mean_training_loss_is_over_the_passes_since_the_evaluation_before(tmp_path: Path) -> None:
+    """Of four updates per evaluation, `train_loss` is the last loss and `mean_train_loss` the mean of all four."""
+    from tests import submissions_for_tests as made
+
+    made.LOSSES.clear()
+    record = run_here(spec_of(entry("NotesLosses"), smoke=True), tmp_path)
+    first, *rest = record.points
+    assert (first.train_loss, first.mean_train_loss) == (None, None)
+    assert len(made.LOSSES) == 4 * len(rest)
+    for index, point in enumerate(rest):
+        losses = made.LOSSES[4 * index : 4 * index + 4]
+        assert point.mean_train_loss == pytest.approx(sum(losses) / 4, rel=1e-6)
+        assert point.train_loss == pytest.approx(losses[-1], rel=1e-6)
+
+
+def test_the_norm_of_the_gradients_is_stored_on_request_and_changes_nothing(tmp_path: Path) -> None:
+    plain = run_here(spec_of(entry("Base"), smoke=True), tmp_path / "plain")
+    measured = run_here(spec_of(entry("Base"), smoke=True), tmp_path / "measured", grad_norm=True)
+    assert measured.run_id == plain.run_id
+    assert measured.final_weights == plain.final_weights
+    assert {point.grad_norm for point in plain.points} == {None}
+    assert measured.points[0].grad_norm is None, "the untrained model has no gradient"
+    assert all(point.grad_norm is not None and 0 < point.grad_norm < 100 for point in measured.points[1:])
+
+
+def test_a_norm_is_that_of_all_gradients_together() -> None:
+    model = torch.nn.Linear(2, 2)
+    assert gradient_norm(model) is None
+    model.weight.grad = torch.tensor([[3.0, 0.0], [0.0, 0.0]])
+    assert gradient_norm(model) == pytest.approx(3.0)
+    model.bias.grad = torch.tensor([0.0, 4.0])
+    assert gradient_norm(model) == pytest.approx(5.0)
+    model.bias.grad = torch.tensor([0.0, math.nan])
+    point = Point(
+        examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={},
+        grad_norm=gradient_norm(model), mean_train_loss=math.inf,
+    )  # fmt: skip
+    assert (finite_point(point).grad_norm, finite_point(point).mean_train_loss) == (None, None)
 
 
 def test_the_time_budget_ends_a_run(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_target_that_the_whole_split_meets_is_never_excluded(
     tasks = []
     for size in sizes:
         values = {
-            "accuracy": lambda n: (rng.random(n) < rng.random()).astype(float),
+            "accuracy": lambda n: np.asarray(rng.random(n) < rng.random(), dtype=float),
             "certain": lambda n: np.full(n, float(rng.integers(2))),
             "normal": lambda n: rng.normal(2.0, 1.0, n),
             "heavy": lambda n: rng.lognormal(0.0, 2.0, n),

@@ -54,7 +54,9 @@ def assert_same(one: Record, two: Record) -> None:
     assert two.counters.forward_examples == one.counters.forward_examples
     for a, b in zip(one.points, two.points, strict=True):
         assert b.metrics == pytest.approx(a.metrics, abs=1e-5)
-        assert b.train_loss == (None if a.train_loss is None else pytest.approx(a.train_loss, abs=1e-5))
+        for name in ("train_loss", "mean_train_loss", "grad_norm"):
+            value = getattr(a, name)
+            assert getattr(b, name) == (None if value is None else pytest.approx(value, abs=1e-5)), name
 
 
 @pytest.mark.slow
@@ -76,7 +78,8 @@ def test_two_ranks_run_as_one(tmp_path: Path) -> None:
 def test_two_ranks_learn_a_language_as_one(tmp_path: Path) -> None:
     registry = load_registry()
     spec = spec_of("adamw-cosine", registry.workload("lm-tiny"), registry, smoke=True)
-    assert_same(run_here(spec, tmp_path / "one"), run_here(on_two(spec), tmp_path / "two"))
+    one = run_here(spec, tmp_path / "one", grad_norm=True)
+    assert_same(one, run_here(on_two(spec), tmp_path / "two", grad_norm=True))
 
 
 @pytest.mark.slow

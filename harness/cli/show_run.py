@@ -1,0 +1,47 @@
+"""`bench show RUN`: show one run with its curve."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from harness.cli.output import SCHEMA, print_json
+from harness.cli.record_folders import find_run
+from harness.report.run_page import run_json, run_text
+from harness.storage import layout
+from harness.storage.notes import read_note
+
+#: The beginning of a run_id with or without its prefix: at least four hexadecimal digits, one of them a number.
+_BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
+
+
+def names_run(name: str) -> bool:
+    """Return whether a name is that of a run: a run_id or its beginning, or the path of a run's folder or record.
+
+    >>> names_run("run-1f2e"), names_run("1f2e"), names_run("wsd"), names_run("d2z")
+    (True, True, False, False)
+    """
+    path = Path(name)
+    is_record = layout.is_record(path.name) or (path.is_dir() and (path / layout.RECORD).exists())
+    return name.startswith(layout.RUN_ID_PREFIX) or is_record or _BARE_ID.fullmatch(name) is not None
+
+
+def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
+    """Print a run.
+
+    Args:
+        name: see `names_run`.
+        runs, results: folders in which a run_id is looked up.
+        as_json: whether to print JSON.
+
+    Raises:
+        UsageError: no run, or several runs, match the name.
+    """
+    record = find_run(name, runs, results)
+    note = read_note(runs / record.run_id)
+    if as_json:
+        print_json({"schema": SCHEMA, **run_json(record, note)})
+    else:
+        click.echo(run_text(record, note))

@@ -1,0 +1,236 @@
+"""`bench tune`: search the hyperparameters of a submission, and keep the winner."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.resolve import NameType, format_grid, open_registry
+from harness.cli.watching import watch_trials
+from harness.contract.run import ExecutionOptions, RunSpec
+from harness.contract.watcher import Watcher
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.planning.resolve import split_names
+from harness.planning.search import find_edges, find_neighbours, parse_range
+from harness.report import text
+from harness.report.tune import TuneReport, plan_rows, tune_json, tune_text
+from harness.scoring.search import Combination, SearchBy
+from harness.tuning.best_settings import FILE, write_best_setting
+from harness.tuning.session import TuneOptions, TuneResult, TuneSession
+from harness.tuning.setup import TuneRequest, TuneSetup, set_up_search
+
+
+class GateOrExamples(click.ParamType[int | str]):
+    """A number of examples, or the word `gate` for the budget of `bench gate`."""
+
+    name = "examples"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == "gate":
+            return "gate"
+        try:
+            number = int(str(value).replace("_", ""))
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"{value!r} must be a number of examples, or gate", param, ctx)
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneFlags:
+    """The options of `bench tune`, one field for each."""
+
+    workloads: tuple[str, ...]
+    trials: int
+    only: str | None
+    ranges: tuple[str, ...]
+    studies: int
+    budget: int | str | None
+    by: SearchBy | None
+    combination: Combination
+    write: bool
+    settings_file: Path
+    seed: int
+    device: str | None
+    threads: int
+    runs: Path
+    executor: str
+    jobs: int | None
+    retry_failed: bool
+    allow_slow: bool
+    dry_run: bool
+    as_json: bool
+
+
+@click.command("tune")
+@click.argument("submission", type=NameType("submission"))
+@click.option(
+    "-w", "--workload", "workloads", multiple=True, type=NameType("workload"), help="Comma-separated workloads."
+)
+@click.option("--trials", type=click.IntRange(1), default=8, show_default=True, help="Number of settings to try.")
+@click.option("--only", metavar="NAME", help="Search this hyperparameter alone, at values around its default.")
+@click.option(
+    "--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search a hyperparameter between these values."
+)
+@click.option("--studies", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds per setting.")
+@click.option(
+    "--budget", type=GateOrExamples(), metavar="EXAMPLES",
+    help="End every run here and plan for it; `gate` for the budget of bench gate.",
+)  # fmt: skip
+@click.option(
+    "--by", type=click.Choice(["metric", "time", "examples"]),
+    help="Rank by metric at the budget (default with --budget), time to target (default without), or examples to it.",
+)  # fmt: skip
+@click.option(
+    "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,
+    help="Several workloads: mean rank, or mean ratio to the best setting.",
+)  # fmt: skip
+@click.option("--write", is_flag=True, help="Keep the winner as best known setting, for bench run --best.")
+@click.option(
+    "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
+    help="File of the best known settings.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds.")
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    help="Number of processor threads per trial.",
+)  # fmt: skip
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+    help="Folder of local runs; trials that have ended there are not run again.",
+)  # fmt: skip
+@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
+@click.option(
+    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+)
+@click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
+@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running them.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
+    """Search the hyperparameters of a submission, on tuning seeds.
+
+    \b
+    bench tune wsd -w lm-tiny --trials 8
+    bench tune ./mine.py -w lm-tiny --only lr --budget gate --write
+
+    Without --only the submission's whole search space is searched: its defaults, then the quasi-random sequence of the
+    space. Running the same command again resumes it; a larger --trials adds settings.
+    """
+    flags = TuneFlags(**values)
+    registry = open_registry(blocked)
+    skipped: list[str] = []
+    setup = set_up_search(_request(submission, flags), registry, skipped)
+    for line in skipped:
+        note(line)
+
+    def watch(specs: Sequence[RunSpec]) -> AbstractContextManager[Watcher]:
+        return watch_trials(registry, len(specs), specs)
+
+    options = TuneOptions(
+        runs=flags.runs,
+        executor=flags.executor,
+        execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
+        combination=flags.combination,
+    )
+    registry.executor(flags.executor)  # raises an error for an unknown executor also in a dry run
+    session = TuneSession(registry, options, watch=watch)
+    cost = session.cost(setup)
+    if flags.dry_run:
+        _print_plan(setup, flags, cost)
+        return EXIT_OK
+    note(f"{len(setup.points)} settings of {setup.entry.name}, {cost}")
+    result = session.run(setup)
+    stored = ""
+    if flags.write and result.winner is not None:
+        stored = _store(result, flags.settings_file)
+    report = _report(submission, result, flags, stored)
+    if flags.as_json:
+        print_json(tune_json(report))
+    else:
+        click.echo(tune_text(report))
+    return EXIT_FAILED if result.winner is None else EXIT_OK
+
+
+def _request(submission: str, flags: TuneFlags) -> TuneRequest:
+    if not flags.workloads:
+        raise UsageError("no workloads named", fix="add -w NAME")
+    ranges: dict[str, tuple[float, float]] = {}
+    for given in flags.ranges:
+        name, ends = parse_range(given)
+        if name in ranges:
+            raise UsageError(f"--range {name} is given twice", fix="keep one of them")
+        ranges[name] = ends
+    return TuneRequest(
+        submission=submission,
+        workloads=split_names(flags.workloads),
+        trials=flags.trials,
+        only=flags.only,
+        ranges=ranges,
+        studies=flags.studies,
+        by=flags.by or ("metric" if flags.budget is not None else "time"),
+        budget=flags.budget,
+        seed=flags.seed,
+        threads=flags.threads,
+        device=flags.device,
+        allow_slow=flags.allow_slow,
+    )
+
+
+def _print_plan(setup: TuneSetup, flags: TuneFlags, cost: Any) -> None:
+    if flags.as_json:
+        plan = [setup.search.values_of(point) for point in setup.points]
+        fields = {"settings": plan, "runs": cost.runs, "missing": cost.missing, "core_minutes": cost.minutes}
+        print_json({"schema": SCHEMA, "submission": setup.entry.name, "left_out": list(setup.left_out), **fields})
+        return
+    click.echo(text.columns(plan_rows(setup.search, setup.points)))
+    for line in setup.left_out:
+        note(f"left out: {line}")
+    ends = ", ".join(
+        f"{w.name} to {f'{w.budget:,} examples' if setup.runs_to_end else 'its target'}" for w in setup.workloads
+    )
+    note(f"{ends}; {cost}")
+
+
+def _store(result: TuneResult, path: Path) -> str:
+    replaced = write_best_setting(path, result.best_setting(path.parent))
+    if replaced is not None:
+        old = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"
+        note(f"{path}: replaced {old}, found on {replaced.found}")
+    return str(path)
+
+
+def _report(submission: str, result: TuneResult, flags: TuneFlags, stored: str) -> TuneReport:
+    setup, ranking = result.setup, result.ranking
+    winner = ranking[0]
+    by_point = {str(setting.point): setting for setting in ranking}
+    near = find_neighbours(setup.search, winner.point, setup.points)
+    words = ["bench", "run", "-s", submission, "-w", ",".join(split_names(flags.workloads))]
+    for pair in format_grid({name: (value,) for name, value in winner.point.items()}):
+        words += ["--set", pair]
+    return TuneReport(
+        submission=submission,
+        search=setup.search,
+        by=setup.request.by,
+        combination=flags.combination,
+        budgets={w.entry.facts.id: w.budget for w in setup.workloads} if setup.runs_to_end else {},
+        studies=setup.request.studies,
+        ranking=ranking,
+        neighbours=tuple(by_point[str(point)] for point in near),
+        edges=tuple(find_edges(setup.search, setup.composition.space, winner.point, setup.points)),
+        left_out=setup.left_out,
+        runs=result.runs,
+        core_minutes=result.core_minutes,
+        command=shlex.join(words) if result.winner is not None else "",
+        stored=stored,
+    )

@@ -1,0 +1,206 @@
+"""Shows one run: what ran, how it ended, what it used, and its curve beside the target, drawn in characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.contract.domains import Scalar
+from harness.contract.record import Record
+from harness.contract.run import Point
+from harness.contract.workload import Target
+from harness.report import text
+from harness.report.curve import Panel, characters, decisive_bounds
+from harness.report.values import format_metric
+from harness.scoring.run_overview import best_and_final_points, primary_target, run_overview
+
+#: Lines of a curve; on a stream of every stage's curve.
+HEIGHT, STAGE_HEIGHT = 10, 4
+#: Characters per line of a curve that is written to a pipe or a file, and at most in a terminal.
+WIDTH = 72
+#: Evaluations that a curve needs.
+MIN_POINTS = 2
+#: Marks a hyperparameter that the user set.
+MARK = "*"
+
+
+def run_text(record: Record, note: str = "") -> str:
+    """Return everything about a run that fits a screen.
+
+    Args:
+        record: the run.
+        note: the user's note about it.
+    """
+    spec = record.spec
+    title = f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}"
+    rows = [f"  {name.ljust(10)}{value}" for name, value in _facts(record, note) if value]
+    width = text.terminal_width()
+    lines = [text.wrap(row, width, indent=" " * 12) for row in rows]
+    return "\n".join([title, *lines, *_curves(record)])
+
+
+def _facts(record: Record, note: str) -> list[tuple[str, str]]:
+    spec, usage = record.spec, record.usage
+    ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
+    stop = f", ends at {spec.stop:,} examples" if spec.stop is not None else ""
+    flags = [f"--{name}" for name in ("smoke", "profile", "prune", "deterministic") if getattr(spec, name)]
+    seconds = (
+        f"evaluation {text.seconds(usage.evaluation_seconds)}, checkpoints {text.seconds(usage.checkpoint_seconds)}"
+    )
+    memory = f", {usage.peak_memory_bytes / 2**20:,.0f} MiB at most" if usage.peak_memory_bytes else ""
+    times = f"{record.started} to {record.finished}" if record.finished else record.started
+    return [
+        ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
+        *_metric_rows(record),
+        ("spent", _spent(record)),
+        ("trial", f"study {spec.study}, trial {spec.trial}, root seed {spec.root_seed}, for {spec.purpose}"),
+        ("ruleset", ", ".join((ruleset + stop, *flags))),
+        ("settings", _settings(record)),
+        ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
+        ("hardware", _hardware(record)),
+        ("sessions", _sessions(record)),
+        ("time", times),
+        ("note", note),
+    ]
+
+
+def _metric_rows(record: Record) -> list[tuple[str, str]]:
+    """Return the best and final metric beside the target; on a stream one row per stage that was evaluated."""
+    facts = record.spec.workload.facts
+    stages = sorted({point.stage for point in record.points})
+    rows = []
+    for stage in stages if facts.stages else stages[:1]:
+        target = primary_target(facts, stage)
+        if target is None:
+            continue
+        best, final = best_and_final_points(record, target, stage)
+        values = "no finite value" if best is None else f"best {format_metric(best, target.metric)}"
+        end = f", final {format_metric(final, target.metric)}" if final is not None else ""
+        name = f"{facts.stages[stage].name}: {target.metric} " if facts.stages else ""
+        where = f" (stage ended at {_stage_end(record, stage)})" if facts.stages else ""
+        label = "stage" if facts.stages else target.metric
+        if len(label) > 9:
+            name, label = f"{label} ", "metric"
+        rows.append((label, f"{name}{values}{end}, target {text.target_bound(target)}{where}"))
+    return rows
+
+
+def _stage_end(record: Record, stage: int) -> str:
+    if stage < len(record.stage_hits):
+        return f"{record.points[record.stage_hits[stage]].examples:,} examples"
+    return "the end of the run"
+
+
+def _spent(record: Record) -> str:
+    overview, counters = run_overview(record), record.counters
+    if record.hit is not None:
+        hit = record.points[record.hit]
+        amount = (
+            f"{overview.seconds:.2f} {record.spec.clock} seconds, {overview.examples:,} examples, {hit.steps:,} steps"
+        )
+        return f"{amount} to the target"
+    scored = counters.process_seconds if record.spec.clock == "process" else counters.seconds
+    return f"{scored:.2f} {record.spec.clock} seconds, {counters.examples:,} examples, {counters.steps:,} steps"
+
+
+def _settings(record: Record) -> str:
+    spec = record.spec
+    values = [f"{name}={_show(value)}{MARK if name in spec.overridden else ''}" for name, value in spec.hparams.items()]
+    return " ".join(values) + (f" ({MARK} set by the user)" if spec.overridden else "")
+
+
+def _show(value: Scalar) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _hardware(record: Record) -> str:
+    environment, spec = record.environment, record.spec
+    if environment is None:
+        return spec.hardware
+    names = [
+        environment.device_name or environment.hardware_name,
+        f"{spec.threads} threads" if spec.threads > 1 else "",
+    ]
+    software = f"python {environment.python}, torch {environment.torch}"
+    git = f"git {environment.git}" if environment.git else ""
+    return ", ".join(filter(None, (spec.hardware, *names, environment.platform, software, git)))
+
+
+def _sessions(record: Record) -> str:
+    """Return the sessions of a run that was measured in several; empty for a single session."""
+    if len(record.sessions) < 2:
+        return ""
+    starts = [f"{session.id} from evaluation {session.first_point}" for session in record.sessions]
+    return f"{len(starts)}: {', '.join(starts)}"
+
+
+# --- curves -----------------------------------------------------------------------------------------
+
+
+def _curves(record: Record) -> list[str]:
+    """Return the curve of the metric and of the training loss; on a stream one curve of the metric per stage."""
+    facts = record.spec.workload.facts
+    lines: list[str] = []
+    for stage in sorted({point.stage for point in record.points}):
+        target = primary_target(facts, stage)
+        points = [point for point in record.points if point.stage == stage]
+        if target is not None:
+            name = f"{facts.stages[stage].name}: " if facts.stages else ""
+            lines += draw_metric(points, target, name, STAGE_HEIGHT if facts.stages else HEIGHT)
+    losses = [(point, _train_loss(point)) for point in record.points]
+    known = [(point.examples, loss) for point, loss in losses if loss is not None]
+    if len(known) >= MIN_POINTS:
+        lines += ["", "training loss by examples"]
+        lines += _draw([x for x, _ in known], [y for _, y in known], None, STAGE_HEIGHT)
+    norms = [(point.examples, point.grad_norm) for point in record.points if point.grad_norm is not None]
+    if len(norms) >= MIN_POINTS:
+        lines += ["", "norm of the gradients by examples"]
+        lines += _draw([x for x, _ in norms], [y for _, y in norms], None, STAGE_HEIGHT)
+    return lines
+
+
+def _train_loss(point: Point) -> float | None:
+    """Return the mean training loss since the evaluation before, or that of the last pass in an older record."""
+    return point.train_loss if point.mean_train_loss is None else point.mean_train_loss
+
+
+def draw_metric(points: Sequence[Point], target: Target, name: str = "", height: int = HEIGHT) -> list[str]:
+    """Draw a metric against examples, with a dotted line at the target; nothing for fewer than two evaluations."""
+    known = [point for point in points if target.metric in point.metrics]
+    if len(known) < MIN_POINTS:
+        return []
+    title = f"{name}{target.metric} by examples; the dotted line is the target {text.target_bound(target)}"
+    values = [point.metrics[target.metric] for point in known]
+    return ["", title, *_draw([point.examples for point in known], values, target, height)]
+
+
+def _draw(x: Sequence[int], y: Sequence[float], target: Target | None, height: int) -> list[str]:
+    bounds = decisive_bounds(y, target)
+    level = None if target is None else target.value
+    panel = Panel(label="", x=x, y=y, limits=bounds, level=level)
+    width = min(WIDTH, (text.terminal_width() or WIDTH + 16) - 16)
+    return characters(panel, max(width, 16), height)
+
+
+# --- JSON -------------------------------------------------------------------------------------------
+
+
+def run_json(record: Record, note: str = "") -> dict[str, Any]:
+    """Return a run as plain data: the numbers of its overview, and the whole record."""
+    overview = run_overview(record, note)
+    target = overview.target
+    return {
+        "run_id": record.run_id,
+        "status": record.status,
+        "reason": record.reason,
+        "metric": None if target is None else target.metric,
+        "goal": None if target is None else target.goal,
+        "target": None if target is None else target.value,
+        "best": overview.best,
+        "final": overview.final,
+        "hit": overview.hit,
+        "examples": overview.examples,
+        "seconds": overview.seconds,
+        "note": note,
+        "record": record,
+    }

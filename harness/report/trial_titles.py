@@ -1,0 +1,47 @@
+"""Names trials in lines of progress by submission, workload, study, trial and the hyperparameters that differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from harness.contract.domains import Scalar
+from harness.contract.run import RunSpec
+from harness.report import text
+
+
+class TrialTitles:
+    """Names the trials of a command.
+
+    A title has the hyperparameters that the user set, and those in which the trials of a submission on a workload
+    differ, such as the searched ones.
+
+    Args:
+        specs: the trials, as far as they are known.
+    """
+
+    def __init__(self, specs: Iterable[RunSpec] = ()) -> None:
+        values: dict[tuple[str, str], dict[str, set[Scalar]]] = defaultdict(lambda: defaultdict(set))
+        for spec in specs:
+            by_name = values[_pair(spec)]
+            for name, value in spec.hparams.items():
+                by_name[name].add(value)
+        self._varied = {
+            pair: [name for name, several in by_name.items() if len(several) > 1] for pair, by_name in values.items()
+        }
+
+    def title(self, spec: RunSpec) -> str:
+        """Return a trial's name, such as `wsd on lm-tiny study 1 lr=0.003`."""
+        names = dict.fromkeys((*spec.overridden, *self._varied.get(_pair(spec), ())))
+        study = f" study {spec.study}" if spec.study else ""
+        trial = f" trial {spec.trial}" if spec.trial else ""
+        settings = "".join(f" {name}={_show(spec.hparams[name])}" for name in names if name in spec.hparams)
+        return f"{spec.submission.name} on {spec.workload.facts.name}{study}{trial}{settings}"
+
+
+def _pair(spec: RunSpec) -> tuple[str, str]:
+    return spec.submission.name, spec.workload.facts.name
+
+
+def _show(value: Scalar) -> str:
+    return text.number(value) if isinstance(value, float) else str(value)

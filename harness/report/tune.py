@@ -1,0 +1,254 @@
+"""Shows how a search ended: the ranked settings, the winner as a command, its neighbours, and what it cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract.domains import HParams, Scalar
+from harness.planning.search import Edge, Search
+from harness.report import text
+from harness.report.values import finite_or_none
+from harness.scoring.search import Combination, RankedSetting, SearchBy, SearchRun, WorkloadOutcome
+
+#: Version of the JSON.
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneReport:
+    """A search that has ended.
+
+    Args:
+        submission: the submission, as the user named it.
+        search: what was searched.
+        by, combination: what settings are ranked by, and how workloads are combined.
+        budgets: examples at which runs ended, by workload; empty for runs to the target.
+        studies: number of seeds per setting.
+        ranking: the settings, the best first.
+        neighbours: the settings nearest to the winner.
+        edges: hyperparameters of the winner at an end of the searched range.
+        left_out: a message for each value that could not run.
+        runs: number of runs.
+        core_minutes: minutes of one core that they took.
+        command: command that runs the winner; empty without a winner.
+        stored: file in which the winner was stored; empty otherwise.
+    """
+
+    submission: str
+    search: Search
+    by: SearchBy
+    combination: Combination
+    budgets: Mapping[str, int]
+    studies: int
+    ranking: tuple[RankedSetting, ...]
+    neighbours: tuple[RankedSetting, ...]
+    edges: tuple[Edge, ...]
+    left_out: tuple[str, ...]
+    runs: int
+    core_minutes: float
+    command: str
+    stored: str = ""
+
+    @property
+    def winner(self) -> RankedSetting | None:
+        """The best setting; None if every setting has a run that broke."""
+        return None if self.ranking[0].broken else self.ranking[0]
+
+
+def setting_text(search: Search, point: HParams) -> str:
+    """Return the values of a setting, such as `lr=0.003 warmup=0.1`, and whether they are the defaults."""
+    values = " ".join(f"{name}={_show(value)}" for name, value in search.values_of(point).items())
+    return f"{values} (defaults)" if search.values_of(point) == search.defaults else values
+
+
+def _show(value: Scalar) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def tune_text(report: TuneReport) -> str:
+    """Return the table of a search and what follows from it."""
+    blocks = [_table(report)]
+    lines = [f"broke: {text.wrap(line)}" for line in _breaks(report)]
+    lines += [f"left out: {line}" for line in report.left_out]
+    if report.winner is None:
+        lines.append("every setting has a run that broke: there is no winner")
+    else:
+        lines += _judge(report, report.winner)
+    lines.append(f"cost: {report.runs} runs, {report.core_minutes:.1f} core-minutes")
+    if report.stored:
+        lines.append(f"stored in {report.stored}: bench run --best uses it")
+    blocks.append("\n".join(text.wrap(line) for line in lines))
+    if report.winner is not None:
+        blocks.append(report.command)
+    return "\n\n".join(blocks)
+
+
+def _table(report: TuneReport) -> str:
+    several = len(report.ranking[0].outcomes) > 1
+    heading, right = ["rank", "setting"], {0}
+    for outcome in report.ranking[0].outcomes:
+        prefix = f"{outcome.workload.rpartition('@')[0]} " if several else ""
+        columns = [f"{outcome.target.metric} final", "best", "target", "seconds", "hits", "ended"]
+        right |= set(range(len(heading), len(heading) + 5))
+        heading += [f"{prefix}{columns[0]}", *columns[1:]]
+    heading.append("worse")
+    right.add(len(heading) - 1)
+    rows = [heading]
+    for setting in report.ranking:
+        cells = [cell for outcome in setting.outcomes for cell in _outcome_cells(outcome)]
+        rows.append(
+            [str(setting.rank), setting_text(report.search, setting.point), *cells, excess_text(setting.excess)]
+        )
+    return text.fit_table(rows, right_aligned=frozenset(right), leading_columns=2)
+
+
+def _outcome_cells(outcome: WorkloadOutcome) -> list[str]:
+    statuses = dict.fromkeys(run.status for run in outcome.runs)
+    counts = [sum(run.status == status for run in outcome.runs) for status in statuses]
+    ended = ", ".join(
+        status if len(statuses) == 1 else f"{count} {status}" for status, count in zip(statuses, counts, strict=True)
+    )
+    return [
+        _metric(outcome.final),
+        _metric(outcome.best),
+        text.target_bound(outcome.target),
+        f"{outcome.seconds:,.2f}",
+        f"{outcome.hits}/{len(outcome.runs)}",
+        ended,
+    ]
+
+
+def _metric(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def excess_text(excess: float | None) -> str:
+    """Return how much worse a setting is than the winner.
+
+    >>> excess_text(1.0412), excess_text(1.0), excess_text(7.3), excess_text(None)
+    ('4.1 %', '', '7.3×', '–')
+    """
+    if excess is None:
+        return "–"
+    if excess == 1.0:
+        return ""
+    return f"{excess:.1f}×" if excess >= 2 else f"{100 * (excess - 1):.2g} %"
+
+
+def _breaks(report: TuneReport) -> list[str]:
+    return [
+        f"{setting_text(report.search, setting.point)} on {run.workload}: {run.status}"
+        f"{f', {run.reason}' if run.reason else ''}"
+        for setting in report.ranking
+        for outcome in setting.outcomes
+        for run in outcome.runs
+        if run.broke
+    ]
+
+
+def _judge(report: TuneReport, winner: RankedSetting) -> list[str]:
+    """Return what is known of the winner: how it was judged, its neighbours, the edges of the range."""
+    search = report.search
+    lines = [f"best: {setting_text(search, winner.point)}, {_judged_by(report, winner)}"]
+    if report.neighbours:
+        near = "; ".join(f"{setting_text(search, n.point)} {_compared(n)}" for n in report.neighbours)
+        lines.append(f"{'neighbours' if search.only else 'nearest settings'}: {near}")
+    defaults = next((setting for setting in report.ranking if search.values_of(setting.point) == search.defaults), None)
+    if defaults is not None and defaults is not winner and defaults not in report.neighbours:
+        lines.append(f"the defaults: {_compared(defaults)}")
+    for edge in report.edges:
+        domain = search.domains[edge.name]
+        ends = "" if search.spaced_by_default else f" {getattr(domain, 'low', ''):g} to {getattr(domain, 'high', ''):g}"
+        lines.append(
+            f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; widen: {edge.option}"
+        )
+    if report.studies == 1:
+        lines.append("one seed per setting: small differences may be chance; --studies 3 repeats every setting")
+    return lines
+
+
+def _compared(setting: RankedSetting) -> str:
+    if setting.broken:
+        return "broke"
+    if setting.excess is None:
+        return "missed" if any(outcome.hits < len(outcome.runs) for outcome in setting.outcomes) else "not comparable"
+    return "as good" if setting.excess == 1.0 else f"{excess_text(setting.excess)} worse"
+
+
+def _judged_by(report: TuneReport, winner: RankedSetting) -> str:
+    if report.by == "metric":
+        ends = sorted({f"{budget:,}" for budget in report.budgets.values()})
+        judged = f"by the final metric at {' and '.join(ends)} examples"
+    else:
+        judged = f"by {report.by} to the target"
+        if any(outcome.hits < len(outcome.runs) for outcome in winner.outcomes):
+            judged += ", which it missed: settings that miss are ranked by their final metric"
+    if len(winner.outcomes) > 1:
+        how = "mean rank" if report.combination == "rank" else "mean ratio to the best"
+        judged += f", {how} {winner.score:.3g} over {len(winner.outcomes)} workloads"
+    return judged
+
+
+# --- JSON -------------------------------------------------------------------------------------------
+
+
+def tune_json(report: TuneReport) -> dict[str, Any]:
+    """Return a search as plain data."""
+    return {
+        "schema": SCHEMA,
+        "submission": report.submission,
+        "by": report.by,
+        "combination": report.combination,
+        "budgets": dict(report.budgets),
+        "studies": report.studies,
+        "searched": report.search.domains,
+        "defaults": report.search.defaults,
+        "settings": [_setting_json(report.search, setting) for setting in report.ranking],
+        "winner": None if report.winner is None else report.winner.number,
+        "neighbours": [setting.number for setting in report.neighbours],
+        "edges": [
+            {"name": edge.name, "value": edge.value, "low": edge.low, "high": edge.high} for edge in report.edges
+        ],
+        "left_out": list(report.left_out),
+        "runs": report.runs,
+        "core_minutes": report.core_minutes,
+        "command": report.command,
+        "stored": report.stored,
+    }
+
+
+def _setting_json(search: Search, setting: RankedSetting) -> dict[str, Any]:
+    return {
+        "number": setting.number,
+        "rank": setting.rank,
+        "hparams": search.values_of(setting.point),
+        "score": finite_or_none(setting.score),
+        "excess": setting.excess,
+        "broken": setting.broken,
+        "runs": [_run_json(run) for outcome in setting.outcomes for run in outcome.runs],
+    }
+
+
+def _run_json(run: SearchRun) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "workload": run.workload,
+        "status": run.status,
+        "reason": run.reason,
+        "metric": run.target.metric,
+        "goal": run.target.goal,
+        "target": run.target.value,
+        "best": run.best,
+        "final": run.final,
+        "hit": run.hit,
+        "seconds": run.seconds,
+        "amount": None if math.isinf(run.amount) else run.amount,
+    }
+
+
+def plan_rows(search: Search, points: Sequence[HParams]) -> list[list[str]]:
+    """Return the rows of the settings that a search will try."""
+    return [["trial", "setting"], *([str(i), setting_text(search, point)] for i, point in enumerate(points))]

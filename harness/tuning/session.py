@@ -1,0 +1,173 @@
+"""Run a search: its cost beforehand, its runs, and its result; runs that have ended are not run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.contract.run import ExecutionOptions, RunSpec
+from harness.contract.watcher import Watcher
+from harness.execution.run_trials import run_trials
+from harness.execution.trial import finished_summary
+from harness.gating.costs import GateCosts
+from harness.planning.phases import interleave
+from harness.plugins.registry import Registry
+from harness.scoring.search import Combination, RankedSetting, rank_settings, summarize_run
+from harness.storage.layout import run_id
+from harness.tuning.best_settings import BestSetting, portable_load
+from harness.tuning.setup import TuneSetup
+
+#: Folder of published records, from which costs are estimated too.
+RESULTS = Path("results")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """How the runs of a search are executed, and how workloads are combined.
+
+    Args:
+        runs: folder of local runs.
+        executor, execution: where trials run, and how.
+        combination: how several workloads are combined.
+    """
+
+    runs: Path
+    executor: str = "local"
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    combination: Combination = "rank"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneCost:
+    """What a search will cost.
+
+    Args:
+        runs: number of runs.
+        missing: number of runs that have not ended yet.
+        minutes: minutes of one core for the missing runs; None where no earlier run tells.
+    """
+
+    runs: int
+    missing: int
+    minutes: float | None
+
+    def __str__(self) -> str:
+        kept = f", {self.runs - self.missing} of them finished" if self.missing < self.runs else ""
+        if not self.missing:
+            return f"{self.runs} runs, all of them finished"
+        price = (
+            "cost unknown: no earlier run there" if self.minutes is None else f"about {self.minutes:.1f} core-minutes"
+        )
+        return f"{self.runs} runs{kept}; {price}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneResult:
+    """A search that has ended.
+
+    Args:
+        setup: what ran.
+        ranking: the settings, the best first.
+        runs: number of runs.
+        core_minutes: minutes of one core that the runs took, whenever they ran.
+        spec: the first run of the winner.
+    """
+
+    setup: TuneSetup
+    ranking: tuple[RankedSetting, ...]
+    runs: int
+    core_minutes: float
+    spec: RunSpec
+
+    @property
+    def winner(self) -> RankedSetting | None:
+        """The best setting; None if every setting has a run that broke."""
+        return None if self.ranking[0].broken else self.ranking[0]
+
+    def best_setting(self, folder: Path) -> BestSetting:
+        """Return the winner as a best known setting.
+
+        Args:
+            folder: folder of the file of settings, relative to which a submission's file is named.
+        """
+        setup, winner = self.setup, self.ranking[0]
+        return BestSetting(
+            submission=self.spec.submission.id,
+            load=portable_load(setup.entry.load or "", folder),
+            source_hash=self.spec.submission.source_hash,
+            tier=self.spec.workload.facts.tier,
+            workloads=tuple(workload.entry.facts.id for workload in setup.workloads),
+            hparams=winner.point,
+            by=setup.request.by,
+            budgets={w.entry.facts.id: w.budget for w in setup.workloads} if setup.runs_to_end else {},
+            trials=len(setup.points),
+            studies=setup.request.studies,
+            hardware=self.spec.hardware,
+            run_ids=tuple(run.run_id for outcome in winner.outcomes for run in outcome.runs),
+            runs=self.runs,
+            core_minutes=round(self.core_minutes, 2),
+            found=datetime.now(UTC).date().isoformat(),
+        )
+
+
+class TuneSession:
+    """Runs searches.
+
+    Args:
+        registry: the plugins.
+        options: how runs are executed.
+        watch: returns the watcher of these runs.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        options: TuneOptions,
+        *,
+        watch: Callable[[Sequence[RunSpec]], AbstractContextManager[Watcher]],
+    ) -> None:
+        self._registry, self._options, self._watch = registry, options, watch
+
+    def cost(self, setup: TuneSetup) -> TuneCost:
+        """Return what a search will cost, from the time per example of earlier runs."""
+        options = self._options
+        specs = [spec for planned in setup.plan() for spec in planned]
+        missing = [
+            spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, options.execution) is None
+        ]
+        minutes = GateCosts([options.runs, RESULTS]).minutes(missing) if missing else 0.0
+        cores = missing[0].threads if missing else 1
+        return TuneCost(runs=len(specs), missing=len(missing), minutes=None if minutes is None else minutes * cores)
+
+    def run(self, setup: TuneSetup) -> TuneResult:
+        """Run the settings of a search, in turn within each seed, and rank them.
+
+        Raises:
+            BenchError: a run was interrupted.
+        """
+        planned, options = setup.plan(), self._options
+        specs = interleave(planned)
+        by, summaries = setup.request.by, {}
+        with self._watch(specs) as watcher:
+            for record in run_trials(
+                specs,
+                options.runs,
+                executor=options.executor,
+                options=options.execution,
+                watcher=watcher,
+                registry=self._registry,
+            ):
+                summaries[record.run_id] = summarize_run(record, by)
+        runs = [[summaries[run_id(spec)] for spec in group] for group in planned]
+        ranking = rank_settings(setup.points, runs, by, options.combination)
+        core_seconds = sum(summary.core_seconds for summary in summaries.values())
+        return TuneResult(
+            setup=setup,
+            ranking=ranking,
+            runs=len(specs),
+            core_minutes=core_seconds / 60,
+            spec=planned[ranking[0].number][0],
+        )
