@@ -64,8 +64,8 @@ def _number(value: float, digits: int, infinite: str) -> str:
 def format_metric(point: Point, name: str) -> str:
     """Return a metric of an evaluation with four significant digits; `nan` if it was not finite.
 
-    The prefix `~` marks an estimate from a part of the split (a screened evaluation). Every text that shows the value of
-    one evaluation calls this function.
+    The prefix `~` marks an estimate from a part of the split (a screened evaluation). Every text that shows the value
+    of one evaluation calls this function.
     """
     return f"{'~' if point.screened else ''}{point.metrics.get(name, math.nan):.4g}"
 

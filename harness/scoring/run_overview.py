@@ -94,8 +94,9 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
     """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
-    Estimates from a part of the split count, too, so that the best value may be slightly too good. The best value is None if no value is finite. The final value is None if the last value is absent or not finite, as
-    in a run that diverged.
+    Estimates from a part of the split count, too, so that the best value may be slightly too good. The best value is
+    None if no value is finite. The final value is None if the last value is absent or not finite, as in a run that
+    diverged.
     """
     best, final = best_and_final_points(record, target, stage)
     return (

@@ -1,7 +1,8 @@
-"""Judge the papers' claims about the compared methods by the figures of the runs.
+"""Judge the papers' claims about the compared methods by the results of the runs.
 
-A claim is tested on both workloads together. This test was specified before the runs. The tests on single workloads are
-post hoc and descriptive. They are reported because the variance between seeds is far larger on one of the workloads.
+A claim about full budgets is tested on both workloads together, and a claim about the small budget on one workload.
+These tests were specified before the runs. The tests of claims about full budgets on single workloads are post hoc and
+descriptive. They are reported because the variance between seeds is far larger on one of the workloads.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from studies.methods.results import Results
 
 #: The verdicts on a claim. Details of a failure follow a colon.
 VERDICTS = ("holds", "fails", "undecided", "not tested (a seed missed or broke)", "not finished", "not tried")
+#: The name of each measure on the page.
 MEASURED: Mapping[Measure, str] = {"loss": "loss", "target": "examples to the target"}
 
 
@@ -35,7 +37,7 @@ class JudgedClaim:
     Args:
         claim: the claim.
         stages: the stages on which the claim was tested.
-        difference: result of the test, with p corrected over all claims that were judged together.
+        difference: result of the test. Its p value is corrected over all claims that were judged together.
         verdict: one of `VERDICTS`.
     """
 
@@ -67,7 +69,14 @@ def judge_each_workload(results: Results) -> list[JudgedClaim]:
 
 
 def _compare_on_stage(results: Results, claim: Claim, stage: Stage, tests: int) -> Difference:
-    """Compare two arms on one stage by Student's t. There is no test if a run missed the target."""
+    """Compare the arms of a claim on one stage by Student's t test. If a run missed the target, there is no test.
+
+    Args:
+        results: the results of the study.
+        claim: the claim, which names the two arms.
+        stage: the stage.
+        tests: number of tests over which the interval is corrected.
+    """
     differences = log_ratios(results, stage, claim.arm, claim.other, claim.measure)
     if count_both_missed(results, stage, claim.arm, claim.other, claim.measure):
         return Difference(n=len(differences))
@@ -90,10 +99,13 @@ def _judge(
 def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     """Return the verdict of a test on a claim.
 
-    A claim `better` fails if the arm is significantly worse, or if the whole interval is at or above 1 − `min_effect`.
-    Otherwise it holds if the arm is significantly better. A claim `not worse` holds if the whole interval is at or
-    below 1 + `min_effect` or the arm is significantly better, and fails if the arm is significantly worse. Intervals
-    are ignored if both arms missed on a seed, since such pairs make them too narrow.
+    A claim of kind `better` fails if the arm is significantly worse, or if the whole interval of the ratio is at or
+    above 1 − `min_effect`. Otherwise the claim holds if the arm is significantly better.
+
+    A claim of kind `not worse` holds if the whole interval of the ratio is at or below 1 + `min_effect`, or if the arm
+    is significantly better. Otherwise the claim fails if the arm is significantly worse.
+
+    If both arms missed on a seed, the interval is ignored, because such pairs make the interval too narrow.
     """
     if not difference.n:
         return "not tried"
@@ -107,7 +119,7 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     if is_worse:
         return "fails"
     if low is not None and low >= 1 - design.min_effect:
-        return "fails: no gain worth speaking of"
+        return f"fails: gain of at most {design.min_effect:.0%}"
     return "holds" if is_better else "undecided"
 
 
@@ -115,12 +127,13 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
 
 
 def describe_on_one_workload(results: Results, judged: JudgedClaim) -> str:
-    """Format a verdict, such as `lm-tiny 0.720 [0.675, 0.768] holds`, or the hits of both arms without a ratio."""
+    """Format a verdict, such as `lm-tiny 0.720 [0.675, 0.768] holds`. Without a ratio, format the hits of both arms."""
     claim, (stage,), difference = judged.claim, judged.stages, judged.difference
     if difference.ratio is None:
         runs = [results.fresh_runs(stage, arm, claim.measure).values() for arm in (claim.arm, claim.other)]
         hits = [sum(math.isfinite(run.value(claim.measure)) for run in of_arm) for of_arm in runs]
-        return f"{stage.workload} {hits[0]} and {hits[1]} of {difference.n} hit" if difference.n else ""
+        counts = [f"`{arm}` {count}/{difference.n}" for arm, count in zip((claim.arm, claim.other), hits, strict=True)]
+        return f"{stage.workload} hits: {', '.join(counts)}" if difference.n else ""
     ends = f" [{difference.low:.3f}, {difference.high:.3f}]" if difference.low is not None else ""
     return f"{stage.workload} {difference.ratio:.3f}{ends} {judged.verdict}"
 
@@ -131,6 +144,6 @@ def describe_stages(claim: Claim, design: Design) -> str:
 
 
 def describe_claim(claim: Claim, design: Design) -> str:
-    """Return the claim in words, with its measure if the claim is tested by both measures."""
+    """Return the text of the claim. If the claim is tested by two measures, the text includes the measure."""
     twice = any(other.says == claim.says and other.measure != claim.measure for other in design.claims)
     return claim.says + (f" (by {MEASURED[claim.measure]})" if twice else "")

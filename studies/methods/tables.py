@@ -6,7 +6,13 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 
-from studies.methods.claims import describe_on_one_workload, describe_stages, judge_claims, judge_each_workload
+from studies.methods.claims import (
+    MEASURED,
+    describe_on_one_workload,
+    describe_stages,
+    judge_claims,
+    judge_each_workload,
+)
 from studies.methods.design import Claim, Measure, Stage
 from studies.methods.differences import (
     Difference,
@@ -22,11 +28,15 @@ from studies.methods.results import Results
 
 
 def loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
-    """Return a table of the arms' losses and examples to the target on one stage, tested against the first arm."""
+    """Return a table of the losses and the examples to the target of all arms on one stage.
+
+    The table also compares the loss of every other arm with the loss of the first arm.
+    """
     differences = compare_losses_with_first(results, stage, arms)
     rows = [_loss_row(results, stage, arm, differences.get(arm)) for arm in arms]
-    heading = ("arm", "setting", "loss", "ratio", "p", "", "setting", "examples to target", "hits", "seconds")
-    return "\n".join([f"### {stage.title}\n", *markdown_table(heading, rows), ""])
+    by_loss = ("setting (loss)", "mean loss", "loss ratio", "p", "verdict")
+    by_target = ("setting (examples)", "median examples to target", "hits", "median seconds to target")
+    return "\n".join([f"### {stage.title}\n", *markdown_table(("arm", *by_loss, *by_target), rows), ""])
 
 
 def _loss_row(results: Results, stage: Stage, arm: str, difference: Difference | None) -> list[str]:
@@ -40,7 +50,7 @@ def _loss_row(results: Results, stage: Stage, arm: str, difference: Difference |
 
 
 def overall_table(results: Results, arms: Sequence[str]) -> str:
-    """Return a table of the tests on all full stages together."""
+    """Return a table of the tests on all workloads together, at their full budgets."""
     design = results.design
     first, *compared = arms
     measures: tuple[Measure, ...] = ("loss", "target")
@@ -55,7 +65,9 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
         of_arm = [differences[arm, measure] for measure in measures]
         cells = [[str(difference.n), *_difference_cells(difference)] for difference in of_arm]
         rows.append([f"`{arm}`", *cells[0], *cells[1]])
-    heading = (f"against `{first}`", "n", "loss", "p", "", "n", "examples to target", "p", "")
+    by_loss = ("pairs (loss)", "loss ratio", "p", "verdict")
+    by_target = ("pairs (examples)", "examples ratio", "p", "verdict")
+    heading = (f"compared with `{first}`", *by_loss, *by_target)
     return "\n".join(["### Both workloads together\n", *markdown_table(heading, rows), ""])
 
 
@@ -63,19 +75,25 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
 
 
 def others_section(results: Results) -> str:
-    """Return the section about the arms outside the families, tuned by learning rate and at their defaults."""
+    """Return the section about the arms outside the families.
+
+    The section has results with a tuned learning rate on one workload, and with default hyperparameters on the other.
+    """
     design = results.design
     stage, untuned = design.others_stage, design.untuned_stage
     rows = [row for arm in stage.arms if (row := _others_row(results, arm))]
-    heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds", f"{untuned.workload}, untuned")
+    target_heads = ("median examples to target", "hits", "median seconds to target")
+    heading = ("arm", "learning rate", "mean loss", "range of losses", *target_heads, f"{untuned.workload}, untuned")
     text = (
-        f"These arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
-        "default `horizon_fraction`. The rate with the fewest examples to the target then ran on "
-        f"{stage.seeds} fresh seeds. Since these arms have fewer tuning runs than those above, they are not tested "
-        f"against them. The last column shows one run with default hyperparameters on `{untuned.workload}`. The marks "
-        "↑ and ↓ show that the rate was the highest or the lowest one tried, so a better rate may lie beyond it. "
-        "Methods that need a stream of tasks or a quality score of examples are missing, since these workloads have "
-        "neither; [schedules](schedules.md) and [optimizers](optimizers.md) have results for them on other workloads.\n"
+        f"The arms in this table ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and "
+        "with the default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
+        f"{stage.seeds} fresh seeds. These arms had fewer tuning runs than the arms above, so there are no tests "
+        f"between the two groups. The last column shows one run with default hyperparameters on `{untuned.workload}`. "
+        "The mark ↑ means that the best learning rate was the highest one that was tried, and ↓ that it was the lowest "
+        "one. In both cases a better learning rate may lie outside the range.\n\n"
+        "The table has no methods that need a stream of tasks or a quality score of examples, because these workloads "
+        "have neither. [Schedules](schedules.md) and [optimizers](optimizers.md) give results of such methods on other "
+        "workloads.\n"
     )
     return "\n".join(["## The other methods\n", text, *markdown_table(heading, rows), ""])
 
@@ -114,23 +132,33 @@ def claims_section(results: Results) -> str:
         ratio, p = _difference_cells(difference)[:2] if difference.ratio is not None else ("–", "")
         alone = "; ".join(filter(None, by_claim.get(claim, ())))
         place = describe_stages(claim, design)
-        cells = [claim.paper, claim.says, place, claim.measure, ratio, p, f"**{judged.verdict}**", alone]
+        cells = [claim.paper, claim.says, place, MEASURED[claim.measure], ratio, p, f"**{judged.verdict}**", alone]
         rows.append([*cells, claim.confounds])
-    heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "on each alone", "what differs")
+    tested = ("tested on", "measure", "ratio", "p", "verdict", "each workload alone")
+    heading = ("paper", "claim", *tested, "differences from the paper")
     text = (
         "The tests were specified before the runs. Claims about full budgets are tested on both workloads together by "
-        "sign flips, and claims about the small budget by Student's t. p and intervals are corrected over these "
-        f"{len(design.claims)} tests. *Fails* means that the opposite was found, or that there is no gain of "
-        f"{design.min_effect:.0%}. *Undecided* means that {design.ruleset.studies} seeds per workload do not suffice, "
-        "or that the workloads disagree. Small networks and a few hundred updates are far from most papers' settings: "
-        "a claim that fails here may hold there.\n\n"
-        "The column *on each alone* has the same tests on one workload, by Student's t, corrected over these "
-        f"{len(each_workload)} tests. They are post hoc: they were added after the runs, since seeds vary far more on "
-        "`resnet-digits` than on `lm-tiny`. The test on both workloads has equal weights for all pairs, and can be "
-        "undecided where one workload alone is clear. If a seed missed the target, the hits are shown instead of a "
-        "ratio.\n"
+        "the sign-flip test. Claims about the small budget are tested by Student's t test. The p values and the "
+        f"intervals are corrected over these {len(design.claims)} tests. A ratio is the value of the method that the "
+        "claim favours, divided by the value of the other method.\n\n"
+        "- A claim that a method is better *holds* if the method is significantly better. The claim *fails* if the "
+        "method is significantly worse, or if the whole interval of the ratio is at or above "
+        f"{1 - design.min_effect:g}, which means a gain of at most {design.min_effect:.0%}.\n"
+        "- A claim that a method is not worse *holds* if the whole interval of the ratio is at or below "
+        f"{1 + design.min_effect:g}, or if the method is significantly better. Otherwise, the claim *fails* if the "
+        "method is significantly worse.\n"
+        f"- All other claims are *undecided*: {design.ruleset.studies} seeds per workload are too few, or the two "
+        "workloads disagree.\n\n"
+        "Most papers use larger networks and more updates than this study, so a claim that fails here may hold "
+        "in the setting of its paper.\n\n"
+        "The column *each workload alone* shows the result of Student's t test on one workload. These "
+        f"{len(each_workload)} tests are corrected together. They are post hoc: they were added after the runs, "
+        "because the results vary far more between seeds on `resnet-digits` than on `lm-tiny`. The test on both "
+        "workloads together gives all pairs equal weights. Its result can therefore be undecided although the result "
+        "on one workload alone is clear. If a run missed the target, there is no ratio. The column then shows the "
+        "number of hits of each arm.\n"
     )
-    return "\n".join(["## What papers say, and what holds here\n", text, *markdown_table(heading, rows), ""])
+    return "\n".join(["## Claims from papers\n", text, *markdown_table(heading, rows), ""])
 
 
 # --- cells --------------------------------------------------------------------------------------------
@@ -143,7 +171,7 @@ def format_setting(run: RunFigures) -> str:
 
 
 def format_rate(best: RunFigures, tuning: Sequence[RunFigures]) -> str:
-    """Format the learning rate, with a mark if it was the highest or the lowest of all that were tried: `0.03 ↑`."""
+    """Format the learning rate, such as `0.03 ↑`. The mark means that no higher (↑) or lower (↓) rate was tried."""
     learning_rate, learning_rates = float(best.hparams["lr"]), [float(run.hparams["lr"]) for run in tuning]
     mark = " ↑" if learning_rate == max(learning_rates) else " ↓" if learning_rate == min(learning_rates) else ""
     return f"{learning_rate:.3g}{mark if len(set(learning_rates)) > 1 else ''}"
@@ -159,7 +187,10 @@ def _format_mean_loss(fresh: Sequence[RunFigures]) -> str:
 
 
 def _difference_cells(difference: Difference | None) -> list[str]:
-    """Return the ratio with its interval, the corrected p, and the verdict; `1` for the first arm (None)."""
+    """Return the cells with the ratio and its interval, the corrected p value, and the verdict.
+
+    The ratio of the first arm, whose difference is None, is 1.
+    """
     if difference is None:
         return ["1", "", ""]
     if difference.ratio is None:
@@ -170,7 +201,10 @@ def _difference_cells(difference: Difference | None) -> list[str]:
 
 
 def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
-    """Return the median examples to the target, the hits, and the median seconds, with a miss as the worst value."""
+    """Return the cells with the median examples to the target, the hits, and the median seconds to the target.
+
+    In the medians, a miss counts as infinite.
+    """
     if not fresh:
         return ["", "", ""]
     examples = statistics.median(run.value("target") for run in fresh)
@@ -181,9 +215,9 @@ def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
 
 
 def describe_hits(fresh: Sequence[RunFigures]) -> str:
-    """Format the hits, such as `reached 4/5, median 12,800 examples`, or the final loss without a hit.
+    """Format the hits, such as `reached 4/5, median 12,800 examples`. Without a hit, format the final loss instead.
 
-    The counts are left out for a single run.
+    For a single run, the text contains no counts.
 
     >>> describe_hits([])
     'not run'

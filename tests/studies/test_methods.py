@@ -324,7 +324,7 @@ def test_a_difference_is_found_and_an_equality_is_not() -> None:
         assert differences["d2z"].verdict == "–"
     by_claim = {(j.claim.arm, j.claim.other, j.claim.measure, j.claim.small): j.verdict for j in judge_claims(results)}
     assert by_claim["soap-wsd", "wsd", "target", False] == "holds"
-    assert by_claim["muon-wsd", "wsd", "target", False] == "fails: no gain worth speaking of"
+    assert by_claim["muon-wsd", "wsd", "target", False] == "fails: gain of at most 3%"
     assert by_claim["rex", "d2z", "loss", True] == "holds"
     assert by_claim["uba", "rex", "loss", False] == "fails"
     assert by_claim["d2z", "adamw-cosine", "loss", False] == "holds", "it is no worse"
@@ -343,7 +343,7 @@ def test_one_workload_alone_is_judged_by_its_own_seeds() -> None:
     by_claim = {(j.claim.arm, j.claim.other, j.stages[0].workload): j.verdict for j in by_loss}
     assert by_claim["rex", "d2z", TINY] == "holds"
     assert by_claim["rex", "d2z", DIGITS] == "fails"
-    assert by_claim["uba", "rex", TINY] == "fails: no gain worth speaking of"
+    assert by_claim["uba", "rex", TINY] == "fails: gain of at most 3%"
     lines = [describe_on_one_workload(results, judged) for judged in alone]
     assert any(line.startswith("lm-tiny 0.8") and line.endswith(" holds") for line in lines)
 
@@ -405,8 +405,8 @@ def test_a_page_of_made_up_figures_and_of_none() -> None:
     assert "**Not finished**: 45 of 45 arms on resnet-digits; 45 of 45 arms on lm-tiny." in text
     summary = text.partition("## Summary")[2].partition("## Method")[0]
     assert "**Holds**" in summary
-    assert "Loss on lm-tiny against `adamw-cosine`: better: `rex`." in summary
-    assert "Loss on lm-tiny against `wsd`: no arm differs." in summary
+    assert "Loss on lm-tiny, compared with `adamw-cosine`: better: `rex`." in summary
+    assert "Loss on lm-tiny, compared with `wsd`: no arm differs." in summary
     width = 0
     for line in text.splitlines():
         if line.startswith("|---"):
@@ -456,7 +456,7 @@ def test_a_difference_too_small_to_matter_supports_no_claim() -> None:
     slower, faster = [0.009 + i / 1000 for i in range(10)], [-0.009 - i / 1000 for i in range(10)]
     assert (difference_of(slower).verdict, difference_of(faster).verdict) == ("worse", "better")
     assert judge(NOT_WORSE, slower) == "holds"
-    assert judge(BETTER, faster) == "fails: no gain worth speaking of"
+    assert judge(BETTER, faster) == "fails: gain of at most 3%"
     assert judge(BETTER, [-0.2 - i / 1000 for i in range(10)]) == "holds"
     assert judge(NOT_WORSE, [0.2 + i / 1000 for i in range(10)]) == "fails"
 
@@ -482,7 +482,9 @@ def test_claims_count_their_pairs_of_two_misses() -> None:
     for judged in judge_each_workload(results):
         if judged.claim.measure == "target":
             assert judged.verdict == "not tested (a seed missed or broke)"
-            assert describe_on_one_workload(results, judged) == f"{judged.stages[0].workload} 0 and 0 of 5 hit"
+            claim, (stage,) = judged.claim, judged.stages
+            expected = f"{stage.workload} hits: `{claim.arm}` 0/5, `{claim.other}` 0/5"
+            assert describe_on_one_workload(results, judged) == expected
 
 
 @pytest.mark.slow
