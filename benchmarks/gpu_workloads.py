@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness.api import Batch, Budget, Pool, Precision, Split, Target, WorkloadEntry, WorkloadFacts
 from harness.contract.run import RunSpec
 from workloads.lm.common import NextSymbol
-from workloads.lm.corpus import Corpus, written
+from workloads.lm.corpus import Corpus, open_or_write
 from workloads.lm.facts import LM_124M_SYNTHETIC
 from workloads.lm.web import Lm124mSynthetic
 from workloads.resnet import model as resnet
@@ -224,7 +224,7 @@ def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Ca
 
 def _all_tokens(workload: Words) -> Any:
     """Return the corpus as int32, which needs half the memory of the int64 that the model reads."""
-    tokens = written(workload._corpus, "train", workload._documents)
+    tokens = open_or_write(workload._corpus, "train", workload._documents)
     return tokens.read(0, len(tokens)).astype("int32")
 
 

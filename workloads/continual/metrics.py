@@ -1,4 +1,4 @@
-"""The metrics of every stream of labelled images."""
+"""The metrics of the continual workloads on labelled images."""
 
 from __future__ import annotations
 
