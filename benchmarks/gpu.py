@@ -185,7 +185,7 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
         if isinstance(event, Warned):
             run_warnings.append(event.message)
         if isinstance(event, ClockChanged) and not event.running:
-            session.read(spec.workload.facts.name)  # the run's clock is stopped, the device still hot
+            session.read(spec.workload.facts.name)  # the run's clock is stopped, and the device is still hot
 
     run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), receive)
     done = run.train()

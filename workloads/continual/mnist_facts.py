@@ -69,8 +69,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         replay_capacity=500,
         boundaries=True,
         resolution=_RESOLUTIONS[key],
-        # Most stages end at their minimum number of examples, or miss their target. The examples to the
-        # target are then equal for both runs of a pair, or unknown, so the workload is coarse.
+        # Most stages end at their minimum number of examples, or miss their target. The other evaluations are too few
+        # to distinguish two runs.
         coarse=True,
         reference=(calibration(name),),
     )

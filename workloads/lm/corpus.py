@@ -82,8 +82,8 @@ def open_or_write(corpus: Corpus, part: str, documents: int) -> Shards:
 def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None:
     corpus.folder.mkdir(parents=True, exist_ok=True)
     with _exclusive_lock(corpus.folder):
-        # Another trial may have written the corpus while this trial waited for the lock. It may now read the files, so
-        # they must not be replaced.
+        # Another trial may have written the corpus while this trial waited for the lock. The other
+        # trial may now read the files, so they must not be replaced.
         if all(path.exists() for path in paths):
             return
         mark = np.array([EOT], dtype=np.uint16)
