@@ -1,11 +1,14 @@
-"""Costs of intervals: a quiet and a busy session of real runs, and simulated A/A comparisons and periodic work.
+"""Test the estimation of costs (scored seconds per interval between evaluations) on simulated and on real runs.
 
     python benchmarks/costs.py --simulate
     python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
 
-`--sessions` runs two submissions ten times each in two sessions on one core: a quiet one, and one beside a process that
-keeps the same core busy. It prints the cost ratio of each session with its interval, and how far apart the medians of
-the raw seconds of both sessions are.
+`--simulate` prints the largest error of a cost if the work of an interval is periodic. It also prints the rate of false
+verdicts in comparisons of a submission with its copy.
+
+`--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet; in the second,
+a process keeps the same core busy. For each session, the script prints the ratio of the two costs with its confidence
+interval. It also prints the relative difference between the sessions' median raw seconds.
 """
 
 from __future__ import annotations
@@ -39,8 +42,8 @@ SUBMISSIONS = ("muon-wsd", "adamw-cosine")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--simulate", action="store_true")
-    parser.add_argument("--sessions", action="store_true")
+    parser.add_argument("--simulate", action="store_true", help="run the simulations")
+    parser.add_argument("--sessions", action="store_true", help="run the two sessions")
     parser.add_argument("--workload", default="resnet-digits")
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--intervals", type=int, default=24)
@@ -58,7 +61,7 @@ def main() -> None:
 
 
 def template() -> RunSpec:
-    """Return any specification; the simulations replace its name and study."""
+    """Return a specification. The simulations replace the name of its submission and its study."""
     return harness.plan("adamw-cosine", "resnet-digits").phase1[0]
 
 
@@ -70,7 +73,10 @@ def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) ->
 
 
 def simulate_periodic() -> None:
-    """Every third interval is five times as expensive; the mean cost of an interval is 7/3."""
+    """Print the largest error of a cost if every third interval is five times as expensive as the others.
+
+    The mean cost of an interval is 7/3.
+    """
     spec, source = template(), random.Random(0)
     for scale in (0.02, 0.1, 0.3):
         errors = []
@@ -90,28 +96,35 @@ def simulate_periodic() -> None:
 
 
 def simulate_copies(repeats: int) -> None:
-    """Compare a submission with its copy: times from shared costs, and the runs' own times."""
+    """Print the rate of false verdicts in comparisons of a submission with its copy.
+
+    A run's time is computed from the costs that all runs of a submission share, or from the costs of the run itself, or
+    it is the measured time.
+    """
     spec, source = template(), random.Random(1)
     n = 10
-    for level, examples in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
-        false = {"shared costs": 0, "own times": 0, "measured": 0}
+    for level_sd, examples_sd in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
+        false_verdicts = {"shared costs": 0, "own times": 0, "measured": 0}
         for _ in range(repeats):
             sides: dict[str, list[ScoredRun]] = {}
             for name in ("a", "b"):
                 sides[name] = []
                 for study in range(n):
-                    slowness = math.exp(source.gauss(0, level))
-                    length = max(2, round(20 * math.exp(source.gauss(0, examples))))
+                    slowness = math.exp(source.gauss(0, level_sd))
+                    length = max(2, round(20 * math.exp(source.gauss(0, examples_sd))))
                     seconds = [slowness * math.exp(source.gauss(0, 0.02)) for _ in range(length)]
                     sides[name].append(simulated_run(spec, name, study, seconds))
             model = fit_costs([*sides["a"], *sides["b"]])
-            for kind in false:
+            for kind in false_verdicts:
                 tables = [
                     {"w": {run.spec.study: _time(kind, run, model) for run in sides[name]}} for name in ("a", "b")
                 ]
-                false[kind] += compare_times(*tables).workloads[0].verdict != "inconclusive"
-        rates = ", ".join(f"{kind} {count / repeats:.3f}" for kind, count in false.items())
-        print(f"copies, sd of log level {level}, of log examples {examples}, {n} pairs: false verdicts {rates}")
+                false_verdicts[kind] += compare_times(*tables).workloads[0].verdict != "inconclusive"
+        rates = ", ".join(f"{kind} {count / repeats:.3f}" for kind, count in false_verdicts.items())
+        print(
+            f"copies, {n} pairs, sd of the log level {level_sd}, sd of the log examples {examples_sd}: "
+            f"rates of false verdicts: {rates}"
+        )
 
 
 def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
@@ -137,7 +150,7 @@ def keep_busy(core: int) -> None:
 
 def measure_sessions(options: argparse.Namespace) -> None:
     core = min(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})  # workers inherit it, so both processes share the core
+    os.sched_setaffinity(0, {core})  # the workers inherit this affinity, so they share the core
     registry = load_registry()
     workload = registry.workload(options.workload)
     settings = PlanSettings(ruleset=COST_RULESET, seed=0, threads=1, device="cpu")
@@ -168,7 +181,7 @@ def measure_sessions(options: argparse.Namespace) -> None:
             f"wall seconds {statistics.median(wall):.3f}"
         )
     change = statistics.median(raw["busy"]) / statistics.median(raw["quiet"]) - 1
-    print(f"raw processor seconds of the busy session over those of the quiet one: {change:+.1%}")
+    print(f"median raw processor seconds, busy session relative to quiet session: {change:+.1%}")
 
 
 def _last(record: Record) -> Point:

@@ -3,12 +3,12 @@
     python benchmarks/gpu.py                 # on a GPU; under nine minutes, without downloads
     python benchmarks/gpu.py --toy           # on a CPU; tiny sizes that only test the script
 
-Runs are those of the worker: `harness.worker.setup` builds them, `TrainingRun.train` trains them, and the run's clock
-times them. There is one throughput per interval between two evaluations; the first interval is a warm-up and is not
-reported. The overhead of the harness is the time of its steps divided by the time of steps of a hand-written loop. The
-two alternate in groups of a few steps, and the device is synchronised before and after each group. Optimisations are
-turned off one at a time. An optimisation that this version lacks is reported as absent, and measurements that would
-start after `--seconds` are reported as left out.
+Runs are made by the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
+clock of the run measures its time. The script reports one throughput for each interval between two evaluations, but not
+for the first interval, in which kernels and caches warm up. The overhead of the harness is the time of its steps
+divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
+and the device is synchronised before and after each group. Optimisations are turned off one at a time. An optimisation
+that this version lacks is reported as absent. A measurement that would start after `--seconds` is reported as left out.
 
 The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml),
 for N parameters, L layers, width D and sequence length T.
@@ -97,13 +97,13 @@ class Session:
     Args:
         device: `cuda`, `cpu` …
         sizes: sizes of the measurements.
-        compiled: whether losses are compiled, if this version can compile them.
-        deadline: time of `time.monotonic` after which no measurement starts.
-        folder: folder of all runs, which share the compiled graphs in it.
+        compiled: whether losses are compiled; only if this version can compile them.
+        deadline: value of `time.monotonic` after which no measurement starts.
+        folder: folder of all runs. The runs share the compiled graphs in this folder.
         registry: the plugins.
         results: results of the measurements.
         readings: samples of clocks, power and temperature of the GPUs.
-        last_read: time of `time.monotonic` of the last sample.
+        last_read: value of `time.monotonic` at the last sample.
     """
 
     device: str
@@ -121,7 +121,11 @@ class Session:
         return detect.hardware_class(self.device, 1)
 
     def read(self, during: str) -> None:
-        """Sample the clocks, power and temperature of the GPUs, at most once per second."""
+        """Sample the clocks, power and temperature of the GPUs, at most once per second.
+
+        Args:
+            during: name of the measurement or workload, which is stored with the sample.
+        """
         gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
@@ -160,7 +164,7 @@ class Session:
         return pictures(**(arguments | changes))
 
 
-#: Whether this version splits batches into microbatches, and whether it compiles losses.
+#: Whether this version can split batches into microbatches, and whether it can compile losses.
 PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
 COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
@@ -181,7 +185,7 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
         if isinstance(event, Warned):
             run_warnings.append(event.message)
         if isinstance(event, ClockChanged) and not event.running:
-            session.read(spec.workload.facts.name)  # while the clock is stopped, and before the device cools down
+            session.read(spec.workload.facts.name)  # the run's clock is stopped, and the device is still hot
 
     run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), receive)
     done = run.train()
@@ -221,10 +225,10 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
 
 
 def overhead(session: Session) -> dict[str, Any]:
-    """Measure the time of the harness's steps divided by that of a hand-written loop (`bare`).
+    """Measure the time of the harness's steps divided by the time of the steps of a hand-written loop (`bare`).
 
-    The two alternate in the order A B B A …, so that drift of the clock frequency cancels. Both have the same facts,
-    device and compilation.
+    Groups of steps of the harness and of the loop alternate in the order A B B A …, so that drift of the clock
+    frequency cancels. The harness and the loop use the same facts, device and compilation.
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
@@ -259,9 +263,9 @@ def overhead(session: Session) -> dict[str, Any]:
 
 
 def waits(session: Session) -> dict[str, Any]:
-    """Find the places at which the host waits for the device within one step; expected: none."""
+    """Return the source lines at which the host waits for the device during one step. There should be none."""
     if not session.device.startswith("cuda"):
-        return {"not_measured": "left out: only CUDA counts waits"}
+        return {"not_measured": "left out: waits can be counted only on CUDA"}
     result: dict[str, Any] = {"waits_per_step": {}}
     for workload in (session.words(), session.pictures()):
         spec = session.spec(workload, "adamw-cosine")
@@ -284,14 +288,14 @@ def waits(session: Session) -> dict[str, Any]:
 
 
 def _one_step(run: Any) -> None:
-    """Make one step as `TrainingRun.train` does between two evaluations, without its comparison of two counters."""
+    """Make one step as `TrainingRun.train` does between two evaluations, but do not compare counters with limits."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()
 
 
 def products(session: Session) -> dict[str, Any]:
-    """Measure the TFLOP/s of one large bf16 matrix product, which is the practical peak of the device."""
+    """Measure the TFLOP/s of one large bf16 matrix product. The result is the practical peak of the device."""
     n = session.sizes.matrix
     a, b = (torch.randn(n, n, device=session.device, dtype=torch.bfloat16) for _ in range(2))
     rates = []
@@ -346,7 +350,8 @@ Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], Abstr
 def measurements(session: Session) -> list[Measurement]:
     """Return all measurements, the most important first.
 
-    Each has a name, the function that measures, a context manager for it, and the reason for leaving it out, if any.
+    A measurement consists of its name, a function that measures, a context manager in which this function is called,
+    and the reason why the measurement is left out. The reason is empty for measurements that are made.
     """
     compiles = "" if COMPILES else "absent: this version's Work does not compile"
     if COMPILES and not session.compiled:
@@ -374,7 +379,10 @@ def _images(session: Session, **changes: Any) -> dict[str, Any]:
 
 
 def measure(session: Session, part_of_name: str) -> None:
-    """Make and print the measurements whose name contains a text, until the deadline; failures become results."""
+    """Make and print the measurements whose name contains `part_of_name`, until the deadline.
+
+    The error of a failed measurement is stored as its result.
+    """
     for name, measurement, context, reason in measurements(session):
         if part_of_name not in name:
             continue
@@ -400,7 +408,7 @@ def measure(session: Session, part_of_name: str) -> None:
 
 
 def _free_memory(device: str) -> None:
-    """Free the memory of a run, whose objects the run's clock has excluded from garbage collection by `gc.freeze`."""
+    """Free the memory of a run. The run's clock has excluded its objects from garbage collection with `gc.freeze`."""
     gc.unfreeze()
     gc.enable()
     gc.collect()
@@ -458,7 +466,7 @@ def report(session: Session, began: datetime) -> dict[str, Any]:
         "cuda": str(torch.version.cuda or ""),
         "toy": session.sizes.toy,
         "sizes": {name: getattr(session.sizes, name) for name in Sizes.__slots__},
-        "formula": "flops per token = 6 N + 6 L D T; utilisation = tokens/s · that / dense bf16 peak of the maker",
+        "formula": "flops per token = 6 N + 6 L D T; utilisation = tokens/s · flops per token / dense bf16 peak",
         "results": session.results,
         "readings": session.readings,
     }
@@ -479,7 +487,7 @@ def main() -> None:
     if on_processor and not options.toy:
         parser.error("this machine has no GPU; use --toy, which only tests the script")
     began = datetime.now(UTC)
-    # The folder is in memory if possible: each evaluation writes a checkpoint, three times as large as the weights.
+    # The folder is in memory if possible, since each evaluation writes a checkpoint of three times the weights' size.
     shared = Path("/dev/shm") if Path("/dev/shm").is_dir() and not options.toy else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="bench-gpu-") as folder:
         # Without a folder of compiled graphs, the worker would first compile in another process. Here the first
@@ -496,13 +504,13 @@ def main() -> None:
             f"{session.hardware}, torch {torch.__version__}, commit {environment.git_state() or 'unknown'}", flush=True
         )
         measure(session, options.only)
-        found = report(session, began)
+        results = report(session, began)
     out = options.out
     if out is None and not options.toy:
         out = MEASURED / f"gpu-{session.hardware}-{began:%Y%m%dT%H%M%SZ}.json"
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1, default=str) + "\n")
+        out.write_text(json.dumps(results, indent=1, default=str) + "\n")
         print(f"written to {out}")
 
 

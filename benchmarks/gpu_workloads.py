@@ -1,7 +1,7 @@
 """The workloads that `gpu.py` measures, and a hand-written training loop for comparison.
 
-The workloads are subclasses of two workloads of the benchmark, with other facts: their data is generated, no target is
-ever met, and a run ends after a fixed number of intervals with a fixed number of steps.
+The workloads are subclasses of two workloads of the benchmark. Their facts differ: no target is ever met, evaluations
+are a fixed number of steps apart, and a run ends after a fixed number of evaluations. Their data is generated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness.api import Batch, Budget, Pool, Precision, Split, Target, WorkloadEntry, WorkloadFacts
 from harness.contract.run import RunSpec
 from workloads.lm.common import NextSymbol
-from workloads.lm.corpus import Corpus, written
+from workloads.lm.corpus import Corpus, open_or_write
 from workloads.lm.facts import LM_124M_SYNTHETIC
 from workloads.lm.web import Lm124mSynthetic
 from workloads.resnet import model as resnet
@@ -70,8 +70,8 @@ class Words(Lm124mSynthetic):
 
     Args:
         toy: whether the model and the sequences are tiny, for a CPU.
-        micro: examples per forward and backward pass, if this version has microbatches; 0 lets the harness choose.
-        whole_logits: whether the loss is computed from all logits at once, also if this version can do it in chunks.
+        micro: examples per forward and backward pass, if this version has microbatches. With 0, the harness chooses.
+        whole_logits: whether the loss is computed from all logits at once, even if this version could chunk them.
         batch, steps, intervals, dtype, compiled: see `_timed`.
     """
 
@@ -111,10 +111,11 @@ def words(**arguments: Any) -> WorkloadEntry:
 
 
 def flops_per_token(model: nn.Module, config: Any) -> float:
-    """Return the operations in matrix products per token of a forward and a backward pass: 6·N + 6·L·D·T.
+    """Return the floating-point operations of matrix products per token: 6·N + 6·L·D·T.
 
-    N is the number of parameters (the tied embedding counts once, as the head; norms are included but negligible), L
-    the number of layers, D the width and T the sequence length. For causal attention, only the unmasked half counts.
+    The operations are those of one forward and one backward pass. N is the number of parameters (the tied embedding
+    counts once, as the head; norms are included but negligible), L the number of layers, D the width and T the sequence
+    length. For causal attention, only the unmasked half counts.
     """
     parameters = sum(p.numel() for p in model.parameters())
     attention: int = config.layers * config.width * config.context
@@ -224,7 +225,7 @@ def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Ca
 
 def _all_tokens(workload: Words) -> Any:
     """Return the corpus as int32, which needs half the memory of the int64 that the model reads."""
-    tokens = written(workload._corpus, "train", workload._documents)
+    tokens = open_or_write(workload._corpus, "train", workload._documents)
     return tokens.read(0, len(tokens)).astype("int32")
 
 

@@ -1,4 +1,4 @@
-"""Kill runs at random moments, and check that they end like an uninterrupted run, with equal points and weights.
+"""Kill runs at random moments, and check that they end with the evaluations and weights of an uninterrupted run.
 
 Each repetition starts `bench run`, kills the worker or the supervisor with SIGKILL at a random moment (one to three
 times), and then repeats the command until the trial is finished. The script prints one line per repetition, and finally
@@ -55,7 +55,7 @@ def command(options: argparse.Namespace, runs: Path) -> list[str]:
 
 
 def kill(options: argparse.Namespace, runs: Path, rng: random.Random, length: float) -> str:
-    """Start a run and kill its worker or its supervisor at a random moment; return which one, and when."""
+    """Start a run, and kill its worker or its supervisor at a random moment. Return the killed process and the time."""
     delay = rng.uniform(0.2, length)
     victim = rng.choice(["worker", "supervisor"])
     process = subprocess.Popen(command(options, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -95,11 +95,11 @@ def finish(options: argparse.Namespace, runs: Path) -> Record:
         assert not problems, problems
         if record.status != "interrupted":
             return record
-    raise SystemExit(f"still interrupted: {record.reason}")
+    raise SystemExit(f"the trial is still interrupted after 5 commands: {record.reason}")
 
 
 def outcome(record: Record) -> Any:
-    """Return everything in a record that must be equal, which excludes times."""
+    """Return the parts of a record that must be equal. Times are not among these parts."""
     curve = [(p.examples, p.gradient_examples, p.steps, p.lr, p.metrics, p.train_loss) for p in record.points]
     return record.status, record.hit, curve, record.final_weights
 

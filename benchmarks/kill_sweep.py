@@ -1,10 +1,11 @@
 """Kill a sweep at random moments, and check that it ends with the same records as an uninterrupted sweep.
 
 The sweep: 3 submissions × (resnet-digits, continual-digits, two stub workloads) × 3 studies × 2 trials, with short
-budgets. It runs once without interruption with the local executor. Then, for each of the executors `local` and `ray`,
-it is started and interrupted once per kind of process (SIGKILL to a worker and to the supervisor, and with `ray`
-removal of a node), each time at a random moment, and finally run to its end. No record may be missing or exist twice,
-and all must be equal in examples, steps and metrics.
+budgets. First the sweep runs once without interruption with the local executor. Then it runs with each of the executors
+`local` and `ray`. There it is started and interrupted several times, each time at a random moment: once by SIGKILL to a
+worker, once by SIGKILL to the supervisor, and with `ray` once by removal of a node. Finally it runs to its end. No
+record may be missing or exist twice, and all records must have the same examples, steps and metrics as without
+interruption.
 
     python benchmarks/kill_sweep.py [--executors local,ray] [--seed 0] [--share 0.02]
 """
@@ -109,7 +110,7 @@ def command(plan_file: Path, runs: Path, executor: str, address: str) -> list[st
 
 
 def run_plan(plan_file: str, runs: str, executor: str, address: str) -> int:
-    """Run the trials of a plan file as `bench run` does; this function is the supervisor process."""
+    """Run the trials of a plan file as `bench run` does. The process of this function is the supervisor."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     specs = msgspec.json.decode(Path(plan_file).read_bytes(), type=list[RunSpec])
     execute = load_object(load_registry().executor(executor).load)
@@ -121,7 +122,7 @@ def run_plan(plan_file: str, runs: str, executor: str, address: str) -> int:
 
 
 def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, rng: random.Random) -> str:
-    """Start the sweep, kill a process of one kind at a random moment, then the supervisor, and return a summary."""
+    """Start the sweep, kill a process of one kind at a random moment, and then the supervisor. Return a summary."""
     record_count = ended(runs) + rng.randint(3, 16)
     address = nodes.address if nodes else ""
     process = subprocess.Popen(command(plan_file, runs, executor, address), stderr=subprocess.DEVNULL)
@@ -142,7 +143,7 @@ def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, r
 
 
 def end_worker(runs: Path, _: Any) -> str:
-    """Kill a worker, which is a child of a process that holds the lock of a trial."""
+    """Kill one worker. Workers are the children of the processes that hold the locks of trials."""
     holders = {path.read_text() for path in runs.glob("run-*/lock")} - {""}
     for holder in holders:
         children = list_workers(holder)
@@ -189,7 +190,7 @@ def ended(runs: Path) -> int:
 
 
 def outcomes(runs: Path) -> dict[str, Any]:
-    """Return, by run_id, everything that must be equal of the trials that have ended."""
+    """Return, by run_id, the parts of the finished trials' records that must be equal."""
     records, problems = stored.read_all([runs])
     assert not problems, problems
     assert len(list(runs.glob("run-*/record.json"))) == len(records), "two records of one trial"

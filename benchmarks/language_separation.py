@@ -1,4 +1,4 @@
-"""Test whether `lm-tiny` separates training algorithms, with plain training loops of four arms, without the harness.
+"""Test whether `lm-tiny` separates four training algorithms (the arms), in plain training loops without the harness.
 
     python -m benchmarks.language_separation language   # entropies of the language, and the speed of its generation
     python -m benchmarks.language_separation run        # about 25 minutes on one core; resumes if it was stopped
@@ -6,11 +6,11 @@
     python -m benchmarks.language_separation resolution # one run: the metric's standard error as a fraction of time
 
 The design was fixed before the first run. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and
-0.005, by the loss after 75 % of the horizon; while the best rate is at an end of the list, the list is extended there
-by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference, AdamW with a cosine
-schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means differ by more than 3
-standard deviations (of the arm with the larger one). Runs have one thread, seconds are process seconds of training
-without evaluation, and evaluation is on the split `score`.
+0.005, by the loss after 75 % of the horizon. While the best rate is the lowest or the highest in the list, the list is
+extended beyond this rate by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference,
+AdamW with a cosine schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means
+differ by more than 3 times the larger of their standard deviations. Runs have one thread. Seconds are process seconds
+of training without evaluation. Evaluation is on the split `score`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SEEDS = tuple(range(100, 104))
 REFERENCE_SEEDS = tuple(range(104, 110))
 #: Planned length of a run, as a fraction of the horizon.
 PLAN_FOR = 0.75
-#: Warm-up, and decay of WSD, as fractions of the planned length.
+#: Length of the warm-up, and of the decay of WSD (warm-up, stable, decay), as fractions of the planned length.
 WARM_UP = 0.05
 WSD_DECAY = 0.3
 WEIGHT_DECAY = 0.1
@@ -77,9 +77,10 @@ def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.
 
 
 def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict[str, Any], torch.nn.Module]:
-    """Train one run to its planned end, or to the horizon for a constant rate, and return it with its model.
+    """Train one run and return it with its model.
 
-    The run has a point [examples, seconds, loss] per evaluation. It ends early if the loss is at most `stop`.
+    The run ends at its planned length, or at the horizon if the learning rate is constant. It ends early if the loss is
+    at most `stop`. The run has a point [examples, seconds, loss] per evaluation.
     """
     work, facts = LmTiny(), LmTiny.facts
     model, pool = work.build_model(seed), work.train_data(seed)
@@ -127,7 +128,7 @@ def planned(run: dict[str, Any]) -> float:
 
 
 def ensure(arm: str, lr: float, seed: int) -> float:
-    """Make and store a run unless it is stored, and return its loss at its planned length."""
+    """Return the loss of a run at its planned length. Make and store the run if it is not stored."""
     runs = load()
     for run in runs:
         if (run["arm"], run["lr"], run["seed"]) == (arm, lr, seed):
@@ -197,7 +198,7 @@ def report() -> None:
 
 
 def _report_reference(target: float) -> None:
-    """Print, over all seeds of the reference, the loss that 90 % reach, and the time to the target."""
+    """Print the loss that 90 % of the reference's runs reach, and their time to the target, over all its seeds."""
     runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
     last = sorted(planned(r) for r in runs)
     print(f"{REFERENCE}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
@@ -207,7 +208,7 @@ def _report_reference(target: float) -> None:
     print(f"{len(hits)} of {len(runs)} meet {target:g} at {statistics.mean(h[0] for h in hits):.0f} examples")
     print(f"seconds {min(seconds):.1f} to {max(seconds):.1f}, mean {statistics.mean(seconds):.1f}")
     gap = [r["audit"] - r["points"][-1][2] for r in runs]
-    print(f"audit less score at the end: {statistics.mean(gap):+.4f}, sd {statistics.stdev(gap):.4f}")
+    print(f"audit minus score at the end: {statistics.mean(gap):+.4f}, sd {statistics.stdev(gap):.4f}")
 
 
 def resolution() -> None:

@@ -1,11 +1,12 @@
-"""Compare the time of a step of each optimizer part with that of the corresponding library optimizer.
+"""Compare the time per step of each optimizer part with the time per step of the corresponding library optimizer.
 
-The two optimizers step over tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in
-one process and are measured in processor seconds of one thread; setting the gradients is not measured. Each repetition
-builds both optimizers and computes the median ratio of neighbouring steps. The script prints the minimum and the median
-over repetitions; its last line shows whether all medians are at most 1.05. A part that wraps no library is compared
-with a library optimizer of the same algorithm: NAdamW and LAMB with timm's (`pip install --no-deps timm`; imported
-without its models, which need torchvision), and SGDW with pytorch_optimizer's.
+The two optimizers update tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in one
+process and are measured in processor seconds of one thread. The time to set the gradients is not measured. Each
+repetition builds both optimizers and computes the median ratio of neighbouring steps. The script prints the minimum and
+the median over repetitions. Its last line shows whether all medians are at most 1.05. A part that wraps no library is
+compared with a library optimizer of the same algorithm: NAdamW and LAMB with those of timm, and SGDW with that of
+pytorch_optimizer. `pip install --no-deps timm` suffices, since the models of timm, which need torchvision, are not
+imported.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
 """
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    _timm_without_models()
+    _skip_timm_models()
     registry = load_registry()
     parts = {p.name: p for p in registry.parts() if p.kind == "optimizer"}
     entry = registry.workload(options.model)
@@ -94,7 +95,10 @@ def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], part: Make, 
 def _step(
     parameters: Sequence[Parameter], optimizers: Sequence[Any], gradients: Sequence[Tensor], sign: float
 ) -> float:
-    """Return the seconds of one step. `sign` alternates, so that methods that adapt their rate do not diverge."""
+    """Return the seconds of one step.
+
+    `sign` is the sign of the gradients. It alternates, so that optimizers that adapt their rate do not diverge.
+    """
     for p, gradient in zip(parameters, gradients, strict=True):
         p.tensor.grad = sign * gradient
     began = process_time()
@@ -116,10 +120,10 @@ def _library(
     """Return a function that builds a library optimizer for the same parameter groups.
 
     Args:
-        where: import path of its class, `module:Class`.
-        options: function from the hyperparameters to its keyword arguments.
-        train: whether its `train()` is called.
-        grouped: whether it gets parameter groups with and without weight decay.
+        where: import path of the optimizer's class, `module:Class`.
+        options: function from the hyperparameters to the keyword arguments of the class.
+        train: whether `train()` of the optimizer is called.
+        grouped: whether the optimizer gets parameter groups with and without weight decay.
     """
 
     def make(parameters: Sequence[Parameter], h: dict[str, Any]) -> Any:
@@ -196,8 +200,8 @@ LIBRARY: dict[str, Make] = {
 }
 
 
-def _timm_without_models() -> None:
-    """Make `timm.optim` importable without executing the `__init__` modules of timm."""
+def _skip_timm_models() -> None:
+    """Make `timm.optim` importable without executing timm's `__init__` modules, which import its models."""
     spec = importlib.util.find_spec("timm")
     if spec is None or spec.origin is None:
         return

@@ -1,11 +1,11 @@
 """Measure the overhead of the harness per training step, relative to a hand-written loop.
 
-Both loops train the same model with the same optimizer, schedule, data and threads. Within a repetition their steps
+Both loops train the same model with the same optimizer, schedule, data and threads. Within a repetition, their steps
 alternate (A B B A …) in one process and are measured in processor seconds of one thread, so that drift of the machine's
-speed cancels. The ratio is that of the two means, each without the fastest and the slowest tenth of the steps, which
-other processes may have affected. Each repetition builds both loops, in alternating order, since the location of a
-model in memory changes its speed by up to 0.7 % (measured between two hand-written loops). The last line is the upper
-bound of the 95 % interval of the mean ratio.
+speed cancels. The ratio of a repetition is the ratio of the two loops' mean times. A mean omits the fastest and the
+slowest tenth of the steps, which other processes may have affected. Each repetition builds both loops, in alternating
+order, since the location of a model in memory changes its speed by up to 0.7 % (measured between two hand-written
+loops). The last line is the upper bound of the 95 % interval of the mean ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """
@@ -75,7 +75,7 @@ def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], 
 
 
 def _harness_step(spec: RunSpec) -> Callable[[], None]:
-    """Build a run as the worker does, and return its step as between two evaluations in `TrainingRun.train`."""
+    """Build a run as the worker does. Return a function that makes one step as `TrainingRun.train` does."""
 
     def ignore(event: AnyEvent) -> None: ...
 
@@ -91,7 +91,7 @@ def _harness_step(spec: RunSpec) -> Callable[[], None]:
 
 
 def _bare_step(spec: RunSpec) -> Callable[[], None]:
-    """Return one step of the same training in plain PyTorch."""
+    """Return a function that makes one step of the same training in plain PyTorch."""
     workload: Any = load_object(spec.workload.load)(**spec.workload.arguments)
     model = workload.build_model(spec.seeds.model)
     pool = workload.train_data(spec.seeds.data)

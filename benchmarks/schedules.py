@@ -1,7 +1,7 @@
 """Measure the microseconds per update of each installed schedule at its defaults.
 
-The figure is the minimum over several repetitions, in processor time of one thread, since other load on the machine can
-only increase it. It includes the creation of a `Progress` and the call, as in a recipe.
+A time is the minimum over several repetitions, since other load on the machine can only increase it. Times are
+processor times of one thread. As in a recipe, an update creates a `Progress` and calls the schedule.
 
     python benchmarks/schedules.py [--updates 20000] [--repetitions 7]
 """

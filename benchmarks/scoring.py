@@ -1,4 +1,4 @@
-"""Measure the time of scoring published AlgoPerf logs and 10,000 records, or run the simulations of the statistics.
+"""Measure the time to score published AlgoPerf logs and 10,000 records, or simulate the statistics of tables.
 
 python benchmarks/scoring.py [LOGS_DIR] [--records 10000]
 python benchmarks/scoring.py --simulate
@@ -46,7 +46,7 @@ def score_published(folder: str) -> None:
     wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
     logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
     timed("  score the table", lambda: score_table(logs.times()))
-    timed("all of it, with ranges and ties", lambda: score_logs(folder))
+    timed("all steps, with ranges of ranks and ties", lambda: score_logs(folder))
     print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
 
 
@@ -129,7 +129,7 @@ def score_records(count: int) -> None:
         anchored = timed("  anchored scores", lambda: scores.anchored_scores(table.times, reference))
         timed("  profile scores", lambda: scores.profile_scores(table.times, base=list(reference)))
         order = sorted(anchored.scores, key=lambda s: -anchored.scores[s])
-        timed("  and which ranks are ties", lambda: rank_ties(table.studies, order=order, workloads=reference))
+        timed("  ties of ranks", lambda: rank_ties(table.studies, order=order, workloads=reference))
     print(f"{count} records, {size / 1e6:.0f} MB")
 
 

@@ -1,4 +1,4 @@
-"""Simulate `bench gate` on known distributions: false verdicts, pairs per decision, and no-op edits in a series.
+"""Simulate `bench gate` on known distributions: false verdicts, pairs until a verdict, and series of edits.
 
 python benchmarks/sequential.py [--quick]
 
@@ -44,7 +44,7 @@ class Goals:
     """The missed goals.
 
     Args:
-        judge: whether goals are checked; not with `--quick`.
+        judge: whether goals are checked; false with `--quick`.
         missed: names of the missed goals.
     """
 
@@ -52,7 +52,7 @@ class Goals:
     missed: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, name: str) -> str:
-        """Record a missed goal and return `ok` or `MISSED`; return `-` if goals are not checked."""
+        """Return `ok` or `MISSED`, and record a missed goal. Return `-` if goals are not checked."""
         if not self.judge:
             return "-"
         if not holds:
@@ -61,7 +61,10 @@ class Goals:
 
 
 def exchangeable(draw: Draw) -> Draw:
-    """Return a function that draws differences between two runs of one distribution, whose labels are exchangeable."""
+    """Return a function that draws differences between two independent runs of one distribution.
+
+    The two runs are exchangeable, so the differences are symmetric about 0.
+    """
     return lambda rng, shape: subtract(draw(rng, shape), draw(rng, shape))
 
 
@@ -72,7 +75,10 @@ def subtract(a: Floats, b: Floats) -> Floats:
 
 
 def with_loss(draw: Draw, share: float, loss: float) -> Draw:
-    """Return a function that draws runs of which a fraction `share` is worse by `loss`; inf for a break or a miss."""
+    """Return a function that draws runs, of which a random fraction `share` is worse by `loss`.
+
+    A loss of inf stands for a run that broke or missed its target.
+    """
     return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < share, loss, 0.0)
 
 
@@ -141,7 +147,7 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
 
     The prior of the effect (mean over standard deviation) is N(0, g²). After n pairs with Student's statistic t,
     log E = −½ log(1 + ng²) + n/2 · (log(1 + t²/(n − 1)) − log(1 + t²/((1 + ng²)(n − 1)))).
-    It is a martingale only if the differences are normal.
+    E is a martingale only if the differences are normal.
 
     Args:
         x: differences, one row per gate.
@@ -202,7 +208,10 @@ def parametric_rates(x: Floats) -> str:
 
 
 def t_test_pairs(effect: float, power: float = 0.8) -> int:
-    """Return the pairs that a two-sided paired t test at 5 % needs for a power at a known effect (mean/deviation)."""
+    """Return the number of pairs with which a two-sided paired t test at 5 % has the power `power`.
+
+    `effect` is the known mean of the differences divided by their standard deviation.
+    """
     for n in range(2, 10_000):
         limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
         centre = effect * math.sqrt(n)
@@ -212,7 +221,10 @@ def t_test_pairs(effect: float, power: float = 0.8) -> int:
 
 
 def show_power(gates: int, goals: Goals) -> None:
-    """Print the pairs to the verdict `better`, and those of a t test that is planned for the true effect."""
+    """Print the number of pairs until the verdict `better`.
+
+    For comparison, n_t is the number that a t test needs if it is planned for the true effect.
+    """
     print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
     print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")
     for effect in (0.5, 1.0, 2.0, 3.0):
@@ -233,18 +245,21 @@ def show_power(gates: int, goals: Goals) -> None:
 
 
 def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
-    """Return the median and the 90 % quantile of the pairs to an outcome; inf counts for gates with another outcome."""
+    """Return the median and the 90 % quantile of the number of pairs until an outcome.
+
+    Gates with another outcome count as inf.
+    """
     pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
     middle, most = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
     return float(middle), float(most)
 
 
 def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Draw) -> tuple[NDArray[np.bool_], int]:
-    """Simulate series; return which candidates were kept, (repeats, candidates), and the number that was confirmed.
+    """Simulate series. Return a mask of the kept candidates, (repeats, candidates), and the number of confirmed ones.
 
     Args:
         repeats: number of series.
-        effects: effect of each candidate, (candidates,), which is added to its differences.
+        effects: effect of each candidate, (candidates,). It is added to the differences of the candidate.
         rng: random number generator.
         draw: distribution of the differences without an effect.
     """
@@ -268,8 +283,8 @@ def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Dr
 def show_series(repeats: int, candidates: int, goals: Goals) -> None:
     """Print the results of series of no-op edits, and of series in which every fifth edit is an improvement."""
     print(f"\nSeries: {repeats} series of {candidates} edits, {PAIRS} pairs at most, min_effect 0")
-    laws = {"normal": normal, "10 % misses in both arms": NULLS["10 % misses in both arms"]}
-    for name, draw in laws.items():
+    distributions = {"normal": normal, "10 % misses in both arms": NULLS["10 % misses in both arms"]}
+    for name, draw in distributions.items():
         rng = np.random.default_rng(7)
         alone = run_gates(draw(rng, (repeats * candidates, PAIRS)), min_effect=0.0).outcomes
         one_by_one = np.array([o == "better" for o in alone]).reshape(repeats, candidates)
@@ -304,7 +319,7 @@ def show_verdicts(goals: Goals) -> None:
 
 
 def show_forecasts(gates: int) -> None:
-    """Print the median forecast after four pairs, and the median of the pairs that were needed."""
+    """Print the median forecast of further pairs after four pairs, and the median number that was needed."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
         x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT

@@ -1,4 +1,4 @@
-"""Compute the resolution of streams whose calibration has runs with accuracies but without standard errors.
+"""Compute the resolution of streams whose calibration runs have accuracies but no standard errors.
 
 This is the case for `continual-digits`. The standard errors are computed from the accuracies and the number of held-out
 images of each task, and are added to the records. The resolution then follows as in `bench calibrate`.
@@ -39,19 +39,22 @@ def main() -> None:
 
 def with_errors(record: Record) -> Record:
     """Return a record with `se` and `se/<k>` in addition to `avg_seen` and `accuracy/<k>`."""
-    n = held_out(record)
+    image_counts = held_out(record)
     points = []
     for point in record.points:
-        seen = [k for k in range(len(n)) if f"accuracy/{k}" in point.metrics]
+        seen = [k for k in range(len(image_counts)) if f"accuracy/{k}" in point.metrics]
         accuracies = {k: point.metrics[f"accuracy/{k}"] for k in seen}
-        errors = {f"se/{k}": (p * (1 - p) / n[k]) ** 0.5 for k, p in accuracies.items()}
+        errors = {f"se/{k}": (p * (1 - p) / image_counts[k]) ** 0.5 for k, p in accuracies.items()}
         mean = sum(error**2 for error in errors.values()) ** 0.5 / len(seen)
         points.append(msgspec.structs.replace(point, metrics={**point.metrics, **errors, "se": mean}))
     return msgspec.structs.replace(record, points=tuple(points))
 
 
 def held_out(record: Record) -> list[int]:
-    """Return the number of images of the split `score` per task of a run, whose class order depends on the seed."""
+    """Return the number of images of each task of a run in the split `score`.
+
+    The seed of the run determines the classes of each task.
+    """
     entry = REGISTRY.workload(record.spec.workload.facts.name)
     work = load_object(entry.load)(**entry.arguments)
     work.train_data(record.spec.seeds.data)
@@ -60,8 +63,8 @@ def held_out(record: Record) -> list[int]:
         with torch.no_grad():
             metrics = work.evaluate(work.build_model(seed).eval(), "score")
         for k in range(len(entry.facts.stages)):
-            # The number follows from the accuracy and the standard error of an untrained model. An accuracy of 0 or 1
-            # has no standard error, and another model is tried.
+            # The number n of images follows from se² = p·(1 − p)/n, where p is the accuracy of an untrained model and
+            # se its standard error. If p is 0 or 1, se is 0, and another model is tried.
             accuracy, error = metrics[f"accuracy/{k}"], metrics[f"se/{k}"]
             if error > 0:
                 sizes[k] = round(accuracy * (1 - accuracy) / error**2)

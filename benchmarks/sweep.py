@@ -3,13 +3,14 @@
 The script prints four figures, one per line:
 
 1. *cost per trial*: processor seconds of a complete tiny trial (supervisor and worker), minus those of a process that
-   starts the interpreter and imports and warms up the third-party packages of a worker. The two alternate; the figure
-   is the median.
+   starts the interpreter and imports and warms up the third-party packages of a worker. Trials and such processes
+   alternate. The figure is the median of the differences.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
-4. *two workers*: throughput of two trials at once divided by that of one at a time, on trials that occupy a core for
-   10 s; and the processor seconds of a trial that runs beside another, divided by those of a trial that runs alone. All
-   trials compute the same amount. Other load on the machine makes this figure worse, so the load is printed.
+4. *two workers*: the throughput of two trials at once divided by the throughput of one trial at a time; and the
+   processor seconds of a trial that runs beside another trial, divided by those of a trial that runs alone. All trials
+   do the same computation, which occupies a core for 10 s. Other load on the machine makes this figure worse, so the
+   load is printed.
 
     python benchmarks/sweep.py [--quick]
 """
@@ -45,6 +46,7 @@ from harness.report.progress import Plain
 from harness.storage import layout
 from harness.storage.records import encode, read_record
 
+#: Source of a worker that only computes in a loop.
 _SPIN = """
 from __future__ import annotations
 import sys, time
@@ -63,7 +65,8 @@ def execute(job, emit):
 if __name__ == "__main__":
     main(execute)
 """
-#: Imports the third-party packages of a worker, including the modules that they import at their first use.
+#: Source of a program that imports the third-party packages of a worker. It also uses them once, since they import more
+#: modules at their first use.
 _THIRD_PARTY = """
 import msgspec, numpy, safetensors.torch, torch
 from torch import nn
@@ -112,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def cost_per_trial(runs: Path, sizes: Sizes) -> float:
-    """Return the processor seconds of a tiny trial, without those of the interpreter and third-party imports."""
+    """Return the processor seconds of a tiny trial, without those for the interpreter and third-party imports."""
     source = runs / "task.py"
     runs.mkdir()
     source.write_text(_TASK)
@@ -151,7 +154,10 @@ def plan_many(sizes: Sizes) -> tuple[float, tuple[RunSpec, ...]]:
 
 
 def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
-    """Return the seconds to recognise finished trials from records of 60 evaluations, as is typical of the CPU tier."""
+    """Return the seconds to recognise finished trials from their records.
+
+    A record has 60 evaluations, as is typical of the CPU tier.
+    """
     points = tuple(
         Point(
             examples=64 * i, gradient_examples=64 * i, steps=i, seconds=0.1 * i, process_seconds=0.1 * i,
@@ -173,33 +179,33 @@ def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
 
 
 def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
-    """Return the two ratios of the figure *two workers*: of throughput, and of processor seconds per trial."""
+    """Return the two ratios of *two workers*: of the throughputs, and of the processor seconds per trial."""
     worker = where / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
     launching.WORKER = [sys.executable, str(worker)]
-    turns = _turns(sizes.seconds)
-    wall, own = {}, {}
+    turns = _turns_in(sizes.seconds)
+    wall, processor = {}, {}
     for jobs in (1, 2):
-        specs = [_spinning(turns, index) for index in range(2 * sizes.pairs)]
+        specs = [_plan_spinning_trial(turns, index) for index in range(2 * sizes.pairs)]
         began = time.perf_counter()
         runs = where / f"jobs-{jobs}"
         options = ExecutionOptions(jobs=jobs, fresh_workers=True)
         outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), options))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began
         records = [read_record(Path(outcome.path) / layout.RECORD) for outcome in outcomes]
-        own[jobs] = statistics.median(record.profile["process"] for record in records)
-    return wall[1] / wall[2], own[2] / own[1]
+        processor[jobs] = statistics.median(record.profile["process"] for record in records)
+    return wall[1] / wall[2], processor[2] / processor[1]
 
 
-def _turns(seconds: float) -> int:
-    """Return the number of iterations of the stub's loop that take this many seconds on this machine."""
+def _turns_in(seconds: float) -> int:
+    """Return the number of iterations of the loop of `_SPIN` that take `seconds` on this machine."""
     n, x, began = 300_000, 1, time.process_time()
     for _ in range(n):
         x = x * 1103515245 + 12345 & 0x7FFFFFFF
     return max(1, int(n * seconds / (time.process_time() - began)))
 
 
-def _spinning(turns: int, index: int) -> RunSpec:
+def _plan_spinning_trial(turns: int, index: int) -> RunSpec:
     registry = load_registry()
     settings: Any = PlanSettings(ruleset=rulesets.ruleset("quick"))
     spec = plan_trials(registry.workload("lm-tiny"), registry.submission("wsd"), registry, settings)[0]

@@ -1,9 +1,9 @@
-"""Keep or discard: try edits of an optimizer one after another, and let `bench gate` decide which of them stay.
+"""Keep or discard: try edits of an optimizer one after another, and let `bench gate` decide which edits to keep.
 
     python examples/keep_or_discard.py FOLDER -w resnet-digits
 
 The options after FOLDER are passed on to `bench gate`. FOLDER/best.py is the best version so far, and
-FOLDER/candidate.py the version that is being tested. If the command is repeated, it resumes: finished runs are not
+FOLDER/candidate.py is the version that is being tested. If the command is repeated, it resumes: finished runs are not
 repeated, and no candidate is tested a second time.
 """
 
@@ -50,19 +50,19 @@ EDITS = (
 
 
 def bench_gate(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run `bench gate` and return its JSON; end the script if its exit code is that of an error, not of a verdict."""
+    """Run `bench gate` and return its JSON. End the script if the exit code means an error instead of a verdict."""
     command = [sys.executable, "-m", "harness.cli", "gate", *arguments, "--json"]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode not in (0, 1, 4):
-        raise SystemExit(done.returncode)
-    result: dict[str, Any] = json.loads(done.stdout)
+    completed = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+    if completed.returncode not in (0, 1, 4):
+        raise SystemExit(completed.returncode)
+    result: dict[str, Any] = json.loads(completed.stdout)
     return result
 
 
 def try_edits(folder: Path, options: list[str]) -> list[tuple[str, str, bool]]:
     """Test every edit, and return (description, verdict, kept) for each."""
     best, candidate = folder / "best.py", folder / "candidate.py"
-    # The loop always begins with the first edit. Gates of an earlier call use its stored runs.
+    # Every call of the script begins with the first edit. A gate that was tested before uses its stored runs.
     best.write_text(START)
     outcomes = []
     for description, old, new in EDITS:
@@ -83,7 +83,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = try_edits(folder, options)
     if any(keep for _, _, keep in outcomes):
-        # Selection makes the estimates of kept candidates too good. The retest gives unbiased estimates.
+        # Estimates of kept candidates are too good, since candidates were selected by them. A retest is unbiased.
         for entry in bench_gate(folder, "--confirm", "edits", *_without_workloads(options))["confirmed"]:
             print(f"confirmed: candidate {entry['candidate']}: {entry['verdict']}, {entry['estimate']:.2f}×")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: `@NAME@`: a placeholder for a generated figure.
+#: A placeholder for a generated figure, such as `@NAME@`.
 PLACEHOLDER = re.compile(r"@[A-Z]{3,}@")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*?)\s*$", re.MULTILINE)

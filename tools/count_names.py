@@ -3,7 +3,7 @@
 A function's name is descriptive if it begins with a verb (`load_registry`), or if it is a noun for the returned value
 (`dataset_path(…) -> Path`). A name is accepted by the first of these rules that applies:
 
-verb        the first word is in VERBS, or it is such a verb in the third person and the function returns a bool
+verb        the first word is in VERBS, or is a verb of VERBS in the third person and the function returns a bool
 property    the function is decorated as a property
 factory     the function is a class method that returns its class (`Selection.of`)
 type        the name's head noun is a word of the return type: `submission(…) -> SubmissionEntry`
@@ -12,7 +12,7 @@ noun        the name's head noun is in NOUNS, and the return type is allowed for
 The head noun is the last word before a preposition: `dtype` in `default_dtype_of_device`. Double-underscore methods and
 overloads are not counted. A parameter or variable of a function is not descriptive if its name is in FILLERS.
 
-usage: python -m tools.count_names [--rest] [folder …]        (exit code 1 below the goals)
+usage: python -m tools.count_names [--rest] [folder …]        (exit code 1 if a goal is missed)
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ VERBS = _words(
 #: First words of questions, whose functions return a bool.
 QUESTIONS = _words("can has is may must should was")
 
-#: Types → nouns that are descriptive for values of these types. Plurals of the nouns may also be containers of them.
+#: Types → nouns that are descriptive for values of these types. The plural of a noun is also descriptive for
+#: containers.
 NOUNS = {
     frozenset({"Path"}): "file folder path",
     frozenset({"str"}): """
@@ -164,7 +165,7 @@ def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
 
 
 def function_names(tree: ast.Module, file: str) -> Iterator[Name]:
-    """Yield every function's name of a module with the rule that accepts it."""
+    """Yield the name of every function of a module, with the rule that accepts the name."""
     for node, owner in _functions(tree, ""):
         decorators = {_last_identifier(decorator) for decorator in node.decorator_list}
         if "overload" in decorators or re.fullmatch(r"__\w+__", node.name):
@@ -181,7 +182,7 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
         name: the function's name.
         returns: the function's return annotation.
         decorators: names of the function's decorators.
-        owner: name of the class to which the function belongs; empty for none.
+        owner: name of the class to which the function belongs; empty if it belongs to no class.
 
     >>> rule_for("load_registry", "Registry"), rule_for("keeps", "bool"), rule_for("content_hash", "str")
     ('verb', 'verb', 'noun')

@@ -37,8 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "harness"
 PICTURE, PAGE = Path(PACKAGE, "map.svg"), Path(PACKAGE, "README.md")
 CAPTION = (
-    "An arrow means that files of the upper folder import files of the lower folder. Imports that a chain of arrows"
-    " implies are not drawn. A dashed arrow means that modules are started or loaded by name."
+    "An arrow means that files of the upper folder import files of the lower folder. An import is not drawn if a chain"
+    " of other arrows connects the same folders. A dashed arrow means that modules are started or loaded by name."
 )
 #: Functions whose first argument may be the name of a module to start or import.
 STARTERS = {"command", "import_module"}
@@ -68,7 +68,10 @@ def generated(root: Path) -> Mapping[Path, str]:
 
 
 def folder_graph(root: Path) -> Graph:
-    """Return the folders in the layers of the import contract, with arrows that no chain of other arrows implies."""
+    """Return the graph of the folders, with the layers of the import contract as rows.
+
+    The graph has no arrow between two folders that a chain of other arrows connects.
+    """
     rows = layers(root)
     row_of = {name: index for index, row in enumerate(rows) for name in row}
     imports = folder_imports()
@@ -88,12 +91,12 @@ def folder_graph(root: Path) -> Graph:
 def layers(root: Path) -> list[list[str]]:
     """Return the layers of the import contract in pyproject.toml, from top to bottom."""
     settings = tomllib.loads(_read(root / "pyproject.toml"))["tool"]["importlinter"]
-    contract = next(each for each in settings["contracts"] if each["type"] == "layers")
+    contract = next(contract for contract in settings["contracts"] if contract["type"] == "layers")
     return [re.findall(r"\w+", layer) for layer in contract["layers"]]
 
 
 def folder_imports() -> set[Arrow]:
-    """Return the imports between folders, without imports for type checking."""
+    """Return the pairs (a, b) of folders in which a file in a imports a file in b, except for type checking."""
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     arrows = {
         (_folder(module), _folder(imported))
@@ -104,27 +107,27 @@ def folder_imports() -> set[Arrow]:
 
 
 def folder_starts(root: Path) -> set[Arrow]:
-    """Return the pairs of folders of which the first starts or loads modules of the second by name."""
+    """Return the pairs (a, b) of folders in which a file in a starts or loads a module in b by its name."""
     arrows = set()
     for path in python_files(root):
         tree = ast.parse(_read(path))
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) in STARTERS]
-        names = [node.args[0] for node in nodes if node.args]
-        names += [value for node in ast.walk(tree) if isinstance(node, ast.Dict) for value in node.values]
-        folder = _folder(_module(root, path))
-        for node in names:
-            if isinstance(node, ast.Constant) and str(node.value).startswith(f"{PACKAGE}."):
-                arrows.add((folder, _folder(str(node.value))))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _function_name(node) in STARTERS]
+        expressions = [call.args[0] for call in calls if call.args]
+        expressions += [value for node in ast.walk(tree) if isinstance(node, ast.Dict) for value in node.values]
+        folder = _folder(_module_name(root, path))
+        for expression in expressions:
+            if isinstance(expression, ast.Constant) and str(expression.value).startswith(f"{PACKAGE}."):
+                arrows.add((folder, _folder(str(expression.value))))
     return {(a, b) for a, b in arrows if a != b and a != PACKAGE}
 
 
 def file_list(root: Path) -> str:
     """Return a Markdown table of all folders and files, each with the first sentence of its docstring."""
     names = [name for row in layers(root) for name in row]
-    single = [name for name in names if not (root / PACKAGE / name).is_dir()]
+    single_files = [name for name in names if not (root / PACKAGE / name).is_dir()]
     lines = ["| file | what it is |", "|---|---|"]
-    lines += [f"| `{name}.py` | {_sentence(root / PACKAGE / f'{name}.py')} |" for name in sorted(single)]
-    folders = [name for name in names if name not in single]
+    lines += [f"| `{name}.py` | {_sentence(root / PACKAGE / f'{name}.py')} |" for name in sorted(single_files)]
+    folders = [name for name in names if name not in single_files]
     for name in sorted(folders, key=lambda name: (PIPELINE.index(name) if name in PIPELINE else len(PIPELINE), name)):
         lines += [f"| **`{name}/`** | **{_sentence(root / PACKAGE / name / '__init__.py')}** |"]
         for path in _files(root / PACKAGE / name):
@@ -148,7 +151,7 @@ def first_sentence(docstring: str) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the Python and data files below a folder, first those in the folder itself, then those in subfolders."""
+    """Return the Python and data files below a folder: first the files in the folder itself, then in subfolders."""
     paths = [path for path in folder.rglob("*") if path.suffix in {".py", ".yaml"}]
     return sorted(
         paths, key=lambda path: (path.parent.relative_to(folder).parts, path.name != "__init__.py", path.name)
@@ -190,16 +193,19 @@ def _implied(arrow: Arrow, arrows: Sequence[Arrow]) -> bool:
     return False
 
 
-def _called(node: ast.Call) -> str:
+def _function_name(node: ast.Call) -> str:
     return str(getattr(node.func, "attr", "") or getattr(node.func, "id", ""))
 
 
-def _module(root: Path, path: Path) -> str:
+def _module_name(root: Path, path: Path) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts)
 
 
 def _folder(module: str) -> str:
-    """Return the folder or single file of the package that contains a module; the package for its `__init__`."""
+    """Return the name of the folder, or of the single file, directly in the package that contains a module.
+
+    The package's own `__init__` is in no folder; its result is the name of the package.
+    """
     name = module.split(".")[1:2]
     return name[0] if name and name != ["__init__"] else PACKAGE
 

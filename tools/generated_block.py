@@ -21,7 +21,7 @@ def replace_block(page: str, name: str, command: str, content: str) -> str:
     begin, end = f"<!-- {name}: {command} -->\n", f"<!-- end of {name} -->\n"
     for line in (begin, end):
         if page.count(line) != 1:
-            raise ValueError(f"the page has the line {line.strip()} {page.count(line)} times; it must have it once")
+            raise ValueError(f"the page has the line {line.strip()} {page.count(line)} times; it must occur once")
     before, rest = page.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{content}\n\n{end}{after}"

@@ -1,7 +1,8 @@
 """Draw a layered graph as SVG, with boxes in rows and arrows that do not cross boxes.
 
 Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow over
-several rows gets a point in each of them, and every row is ordered by the mean position of its neighbours.
+several rows gets a point in each of these rows. The nodes of a row are ordered by the mean position of their
+neighbours.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from html import escape
 
 BOX_WIDTH, BOX_HEIGHT, POINT_WIDTH = 172, 66, 14
 COLUMN_GAP, ROW_GAP, MARGIN, CAPTION_LINE = 18, 46, 16, 15
-#: Number of passes that order the rows, and of passes that then move nodes towards their neighbours.
+#: Number of passes that order the rows, and number of later passes that move nodes towards their neighbours.
 ORDERINGS, MOVES = 24, 12
 
 #: The name of a box, or the point (start, end, row) at which an arrow passes through a row.
@@ -87,7 +88,7 @@ def svg(graph: Graph) -> str:
 
 
 def _nodes_along(arrow: Arrow, row_of: Mapping[str, int]) -> list[Node]:
-    """Return the arrow's nodes: its first box, a point in every row between, and its last box."""
+    """Return the arrow's nodes: its first box, a point in every row between the boxes, and its last box."""
     start, end = arrow
     return [start, *((start, end, row) for row in range(row_of[start] + 1, row_of[end])), end]
 
@@ -116,24 +117,24 @@ def _order_rows(boxes: Sequence[Sequence[str]], paths: Sequence[Path], sideways:
 
 def _neighbours(paths: Sequence[Path], sideways: Sequence[Arrow] = ()) -> dict[Node, list[Node]]:
     neighbours: dict[Node, list[Node]] = {}
-    for above, below in [*_parts(paths), *sideways]:
+    for above, below in [*_segments(paths), *sideways]:
         neighbours.setdefault(above, []).append(below)
         neighbours.setdefault(below, []).append(above)
     return neighbours
 
 
-def _parts(paths: Sequence[Path]) -> Iterator[tuple[Node, Node]]:
-    """Yield the parts of arrows between consecutive rows."""
+def _segments(paths: Sequence[Path]) -> Iterator[tuple[Node, Node]]:
+    """Yield the segments of arrows between consecutive rows, each as its upper and its lower node."""
     return ((above, below) for path in paths for above, below in itertools.pairwise(path))
 
 
 def _crossings(rows: Sequence[Sequence[Node]], paths: Sequence[Path], sideways: Sequence[Arrow]) -> int:
     """Return the number of crossing pairs of arrows, plus 4 for each node between the ends of an arrow along a row."""
     position = {node: (row, index) for row, nodes in enumerate(rows) for index, node in enumerate(nodes)}
-    parts: list[list[tuple[int, int]]] = [[] for _ in rows]
-    for above, below in _parts(paths):
-        parts[position[above][0]].append((position[above][1], position[below][1]))
-    pairs = ((first, second) for row in parts for index, first in enumerate(row) for second in row[index + 1 :])
+    segments: list[list[tuple[int, int]]] = [[] for _ in rows]
+    for above, below in _segments(paths):
+        segments[position[above][0]].append((position[above][1], position[below][1]))
+    pairs = ((first, second) for row in segments for index, first in enumerate(row) for second in row[index + 1 :])
     crossed = sum((a - c) * (b - d) < 0 for (a, b), (c, d) in pairs)
     return crossed + 4 * sum(abs(position[start][1] - position[end][1]) - 1 for start, end in sideways)
 
@@ -153,7 +154,7 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
 
 
 def _pack(row: Sequence[Node], targets: Mapping[Node, float]) -> dict[Node, float]:
-    """Return the nodes' centres from left to right, each at its target or as near to it as the previous node allows."""
+    """Return the nodes' centres from left to right. A centre is as near to its target as the previous node allows."""
     centres: dict[Node, float] = {}
     edge = float("-inf")
     for node in row:
@@ -208,7 +209,7 @@ def _steps_down(
 
 
 def _steps_straight(arrow: Arrow, row_of: Mapping[str, int], x: Mapping[Node, int]) -> str:
-    """Return the SVG path of an arrow along a row, from side to side, or of an arrow upward, from a top to a bottom."""
+    """Return the SVG path of an arrow within a row, or of an upward arrow from the top of a box to the next bottom."""
     start, end = arrow
     if row_of[start] == row_of[end]:
         side = BOX_WIDTH // 2 if x[start] < x[end] else -BOX_WIDTH // 2

@@ -83,7 +83,7 @@ def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 
 def _resolution(calibration: Calibration, registry: Registry) -> str:
-    """Return the resolution from the runs, or the one in the workload's facts with a star if the runs have none."""
+    """Return the calibration's resolution; if it has none, the resolution in the workload's facts, with a star."""
     if calibration.resolution is not None:
         return _percent(calibration.resolution)
     known = registry.workload(calibration.workload.partition("@")[0]).facts.resolution

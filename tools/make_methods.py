@@ -48,7 +48,7 @@ their search ranges, its needs and, for a schedule, its curve.
 
 
 def levels(registry: Registry) -> Levels:
-    """Return the levels in tools/levels.yaml, and `compared` for the methods in the tables of the comparison."""
+    """Return the evidence in tools/levels.yaml, and `compared` for the methods in the tables of the comparison."""
     evidence: dict[str, list[tuple[str, str]]] = {}
     for level, places in read_levels().items():
         for place, names in places.items():
@@ -68,7 +68,7 @@ def compared_methods(registry: Registry, comparison: str) -> Sequence[str]:
 def read_levels() -> dict[str, Any]:
     """Return the content of tools/levels.yaml: level → file → methods.
 
-    For the level `reproduced`, the methods are a mapping to the result that was reproduced.
+    Under the level `reproduced`, each method is mapped to the result that was reproduced.
     """
     return dict(yaml.safe_load(LEVELS.read_text()))
 

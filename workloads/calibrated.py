@@ -6,19 +6,23 @@ import msgspec
 
 from harness.api import WorkloadFacts
 
-#: Resolution above which a workload is coarse: it is run, but it does not count in the anchored score.
+#: A workload whose resolution is above this fraction is coarse. Coarse workloads are run, but they do not count in the
+#: anchored score. docs/glossary.md defines these terms.
 FINE = 0.02
 
 
 def calibrated(
     facts: WorkloadFacts, *, easy: float, main: float, hard: float, resolution: float | None
 ) -> WorkloadFacts:
-    """Return facts with the target levels of a calibration. Tests check that the values equal those in its file.
+    """Return the facts with the target values and the resolution of a calibration.
+
+    A test checks that the arguments equal the values in the calibration's file.
 
     Args:
-        facts: facts with one target, of which only the value is replaced.
+        facts: facts with exactly one target. Only the value of the target is replaced.
         easy, main, hard: target values of the three levels.
-        resolution: standard error of the score metric as a fraction of the examples to the target; None if unknown.
+        resolution: standard error of the metric on the split `score`, expressed as a fraction of the examples that the
+            reference needs to reach the target; None if unknown.
     """
     (target,) = facts.targets
     values = {"easy": easy, "main": main, "hard": hard}
@@ -34,5 +38,5 @@ def calibrated(
 
 
 def calibration(name: str) -> str:
-    """Return the path of a workload's calibration, without suffix, as `WorkloadFacts.reference` names it."""
+    """Return the path of the calibration of the workload `name`, as a value of `WorkloadFacts.reference`."""
     return f"calibration/{name.replace(':', '_')}.json"

@@ -7,11 +7,11 @@ from harness.api import DatasetEntry, DatasetFile
 FINEWEB_TRAIN = "fineweb_train_%06d.bin"
 FINEWEB_VALIDATION = "fineweb_val_%06d.bin"
 FINEWEB_SHARDS = 103
-#: Training shards that are in no training pool, because the splits `feedback` and `audit` are taken from them.
+#: Training shards from which the splits `feedback` and `audit` are taken. No training pool contains these shards.
 FINEWEB_RESERVED = (42, 43)
 #: Number of tokens in the validation shard and in every training shard except the last.
 FINEWEB_SHARD_TOKENS = 100_000_000
-#: Size of such a shard: a header of 1,024 bytes, and two bytes per token.
+#: Size in bytes of a shard with this number of tokens: a header of 1,024 bytes, and two bytes per token.
 FINEWEB_SHARD_BYTES = 1024 + 2 * FINEWEB_SHARD_TOKENS
 
 
@@ -147,7 +147,7 @@ FINEWEB = DatasetEntry(
     licence="ODC-By 1.0",
     files=(
         _fineweb(FINEWEB_VALIDATION % 0),
-        # The last shard is smaller, and its size is unknown. It counts as one token, so that it is fetched last.
+        # The last shard is smaller, and its size is unknown. Its entry says one token, so that it is fetched last.
         *(
             _fineweb(FINEWEB_TRAIN % k, 0 if k in FINEWEB_RESERVED else FINEWEB_SHARD_TOKENS)
             for k in range(1, FINEWEB_SHARDS)

@@ -1,4 +1,4 @@
-"""MNIST's images and labels in four disjoint parts, for the workloads that train on them.
+"""The images and labels of MNIST in four disjoint parts, for the workloads that train on MNIST.
 
 Source: LeCun, Bottou, Bengio, Haffner, Gradient-Based Learning Applied to Document Recognition (1998).
 """
@@ -23,12 +23,12 @@ from workloads.formats import idx
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 CLASSES = 10
 PIXELS = 784
-#: Mean and standard deviation of the pixels in [0, 1] over the training file. They are constants, so that no part
-#: influences another.
+#: Mean and standard deviation of the pixels in [0, 1] over the training file. Constants are used, so that no part
+#: influences how another part is normalised.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
-#: Fractions of the training file, in sixtieths and in this order; `audit` is the test file, which no run reads.
-#: The part of an image depends on the image's content, not on its position in the file, so that copies of the dataset
-#: in another order give the same parts.
+#: Sizes of the parts of the training file, in sixtieths of the file. The part `audit` is the test file, which no run
+#: reads. The content of an image, not its position in the file, determines the part of the image. Copies of the dataset
+#: in another order therefore give the same parts.
 _SHARES: dict[Part, int] = {"train": 50, "feedback": 2, "score": 8}
 
 
@@ -46,12 +46,14 @@ class Digits:
 
 
 def load(part: Part) -> Digits:
-    """Return one of the four disjoint parts; it has the same images in every run. Do not write to the tensors.
+    """Return one of the four disjoint parts. A part has the same images in every run.
+
+    The tensors are shared by all callers and must not be changed.
 
     Raises:
         DataError: the dataset is missing, or one of its files is damaged.
     """
-    # The folder is looked up at every call, since the setting of the data folder may have changed.
+    # The folder is looked up at every call, since the setting BENCH_DATA may change between calls.
     folder = str(dataset_path(MNIST))
     if part == "audit":
         return _read(folder, "t10k")
@@ -76,7 +78,7 @@ def _read(folder: str, prefix: str) -> Digits:
 
 
 def _order_by_content(x_NHW: NDArray[Any], y_N: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the positions, sorted by a hash of image and label, so that the order of the files has no effect."""
+    """Return the images' positions, sorted by a hash of image and label. The order in the file then has no effect."""
     rows = np.concatenate([x_NHW.reshape(len(x_NHW), -1), y_N[:, None]], axis=1)
     digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
     return np.argsort(np.frombuffer(digests, dtype=">u8"), kind="stable")
@@ -92,11 +94,12 @@ def normalised(x: Tensor) -> Tensor:
 
 
 def noisy(labels_B: Tensor, rates_B: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """Return the labels, each replaced by a random other class with the probability in `rates_B`.
+    """Return the labels with noise: a label is replaced, with its probability in `rates_B`, by a random other class.
 
     Args:
-        labels_B: int64, shape (n,), below `classes`.
-        rates_B: probabilities, shape (n,).
+        labels_B: the labels, int64, shape (n,), from 0 to `classes` - 1.
+        rates_B: the probability that each label is replaced, shape (n,).
+        classes: number of classes.
         generator: random number generator.
     """
     wrong_B = torch.rand(len(labels_B), generator=generator) < rates_B

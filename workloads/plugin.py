@@ -1,4 +1,4 @@
-"""The plugin with the first-party workloads, which uses the public hooks; this module must not import torch."""
+"""The plugin that registers the first-party workloads through the public hooks. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workloads.resnet.entries import ENTRIES as RESNET
 
 @hookimpl
 def bench_workloads() -> Iterable[WorkloadEntry]:
-    """Every workload of this repository."""
+    """Yield the entry of every workload of this repository."""
     yield from LM
     yield from RESNET
     yield from CONTINUAL
@@ -29,5 +29,5 @@ def bench_workloads() -> Iterable[WorkloadEntry]:
 
 @hookimpl
 def bench_datasets() -> Iterable[DatasetEntry]:
-    """Every dataset that these workloads train on."""
+    """Yield the entry of every dataset that these workloads use."""
     yield from DATASETS

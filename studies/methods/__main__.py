@@ -1,7 +1,7 @@
 """Plan and run the comparison of schedules and optimizers, and write its page docs/comparison.md.
 
-Each trial has one thread. A run with stored figures or with a record in --runs is not repeated. When the command was
-stopped, running it again resumes.
+Each trial has one thread. A run with stored figures or with a record in --runs is not repeated. If the command is
+stopped, the same command resumes it.
 
     python -m studies.methods --plan
     python -m studies.methods                            (hours; may be stopped at any time)
@@ -49,8 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", action="store_true", help="print the page, without running trials")
     parser.add_argument("--arms", type=_names, default=(), help="comma-separated submissions (default: all)")
     parser.add_argument("--workloads", type=_names, default=(), help="comma-separated workloads (default: all)")
-    parser.add_argument("--seeds", type=int, help="number of fresh seeds of each setting (default: the design's)")
-    parser.add_argument("--smoke", action="store_true", help="run only a few steps of each trial; not in the tables")
+    parser.add_argument("--seeds", type=int, help="number of fresh seeds of each setting (default: from the design)")
+    parser.add_argument(
+        "--smoke", action="store_true", help="run only a few steps of each trial; such runs are not in the tables"
+    )
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs and their records ({RUNS})")
     parser.add_argument("--new", action="store_true", help="ignore the stored figures and run all trials again")
     parser.add_argument("--jobs", type=int, default=2, help="number of trials at once (default: 2)")

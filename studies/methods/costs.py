@@ -57,8 +57,8 @@ class StageProgress:
         self._costs = costs
         per_arm = {arm: plan.tuning_specs_of(stage, arm) for arm in stage.arms}
         self.tuning = interleave(list(per_arm.values()))
-        #: Minimum and maximum wall seconds of the missing runs. They differ while the measures of an arm that is not
-        #: tuned yet may choose one setting or several.
+        #: Minimum and maximum wall seconds of the missing runs. They differ if an arm is not tuned yet: its measures
+        #: may then choose the same setting or different settings, and every chosen setting must run.
         self.min_seconds = self.max_seconds = 0.0
         #: Number of runs on fresh seeds that have ended.
         self.fresh_done = 0
@@ -91,8 +91,8 @@ class StageProgress:
         settings = "the defaults" if stage.settings == "defaults" else settings
         yield f"{stage.title}: {len(stage.arms)} arms, {len(self.tuning)} settings on the tuning seed,"
         seeds = f"{stage.seeds} fresh seed{'s' if stage.seeds > 1 else ''}"
-        yield f"  then {seeds} of {settings} each, of which {self.fresh_done} runs are done;"
-        yield f"  left: {format_hours(self.min_seconds)} to {format_hours(self.max_seconds)}"
+        yield f"  then {settings} of each arm on {seeds} ({self.fresh_done} of these runs are done);"
+        yield f"  time left: {format_hours(self.min_seconds)} to {format_hours(self.max_seconds)}"
         for spec in self.tuning:
             values = " ".join(f"{name}={spec.hparams[name]:g}" for name in TUNED if name in spec.hparams)
             run = self._finished.find(spec)
@@ -116,7 +116,7 @@ def plan_lines(
         progress = StageProgress(stage, plan, finished, costs)
         total += progress.max_seconds
         yield from progress.lines()
-    yield f"at most {format_hours(total)} are left; with {jobs} at once {format_hours(total / jobs, 'hours')}"
+    yield f"at most {format_hours(total)} are left; with {jobs} trials at once, {format_hours(total / jobs, 'hours')}"
 
 
 def format_hours(seconds: float, unit: str = "core-hours") -> str:

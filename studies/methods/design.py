@@ -1,4 +1,8 @@
-"""Read the design of the study from `design.yaml`: its arms, stages and claims."""
+"""Read the design of the study from `design.yaml`: its arms, stages and claims.
+
+An arm is a submission that the study compares with others. A stage is one workload at one budget. In a stage, several
+settings of an arm run on one seed, the tuning seed. Then the best settings run on other seeds, the fresh seeds.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,15 @@ from harness.contract.run import Ruleset
 from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
 
-#: `loss`: the score metric at the end of the budget. `target`: examples drawn at the first evaluation at the target.
+#: `loss`: the score metric at the end of the budget. `target`: examples drawn until the target is met.
 Measure = Literal["loss", "target"]
 #: Whether a claim is that its arm is better than another arm, or only that it is not worse.
 ClaimKind = Literal["better", "not worse"]
-#: The settings that are tried for an arm: points over its learning rate and its horizon fraction, only learning rates,
-#: or its defaults.
+#: The settings that are tried for an arm: points in the space of learning rate and horizon fraction (`points`), only
+#: learning rates (`rates`), or only the default setting (`defaults`).
 Settings = Literal["points", "rates", "defaults"]
-#: The purpose of a stage: claims about full budgets, claims about a small budget, the arms outside the families tuned
-#: by learning rate, or these arms at their defaults.
+#: The purpose of a stage: claims about full budgets (`full`), claims about a small budget (`small`), arms outside the
+#: families with a tuned learning rate (`others`), or the same arms at their defaults (`untuned`).
 Role = Literal["full", "small", "others", "untuned"]
 
 FOLDER = Path(__file__).parent
@@ -40,7 +44,7 @@ class Stage(Data, frozen=True, kw_only=True):
         seeds: number of fresh seeds for each best setting.
         budget: budget in examples; the workload's budget when None.
         settings: the settings that are tried on the tuning seed; none for `defaults`.
-        measures: the measures by which best settings are chosen and run on fresh seeds.
+        measures: the measures by which best settings are chosen. The best setting by each measure runs on fresh seeds.
         eval_every: number of examples between evaluations; the workload's number when None.
     """
 
@@ -87,11 +91,11 @@ class Design(Data, frozen=True, kw_only=True):
     """The design of the study, which is fixed before the first run.
 
     Args:
-        ruleset: the ruleset of every run. Its `trials` is the number of settings that are tried for a main arm, and its
-            `studies` the number of fresh seeds of each best setting.
+        ruleset: the ruleset of every run. Its `trials` is the number of settings that are tried for a main arm (an arm
+            of a family). Its `studies` is the number of fresh seeds of each best setting.
         root_seed: root of all seeds.
         rates: number of learning rates that are tried for an arm that is not a main arm.
-        alpha: two-sided error rate of every table and of the list of claims, after correction.
+        alpha: two-sided error rate of every table and of the list of claims, after correction for multiple tests.
         min_effect: minimum difference of a ratio from 1 that supports a claim.
         families: arms by family. The other arms of a family are compared with its first arm.
         stages: the stages, in the order in which they run.

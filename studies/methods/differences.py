@@ -1,8 +1,8 @@
-"""Compare two arms over pairs of seeds, by the tests of `harness.scoring` with corrected intervals.
+"""Compare two arms over pairs of runs with equal seeds, by the tests of `harness.scoring` with corrected intervals.
 
-Within a workload five pairs of seeds are too few for a test without assumptions. Student's t is used there on the
-logarithms of the losses, which are means over many examples and therefore nearly normal. Over both workloads there are
-ten pairs, and the exact sign-flip test is used, with misses as worst ranks.
+Within a workload, five pairs are too few for a test without assumptions about distributions. Student's t test is used
+there, on the logarithms of the losses. A loss is a mean over many examples and therefore nearly normal. Over both
+workloads, there are ten pairs. The exact sign-flip test is used there, and misses have the worst ranks.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from studies.methods.results import Results
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The difference between two arms over pairs of seeds.
+    """The difference between two arms over pairs of runs with equal seeds.
 
     Args:
-        n: number of pairs of seeds.
-        ratio: the arm's value divided by the other arm's value, below 1 is better; None if it cannot be computed.
+        n: number of pairs.
+        ratio: the arm's value divided by the other arm's value. Below 1, the arm is better. None if there is no ratio.
         low, high: bounds of the corrected interval; None without an interval.
         p: two-sided p value before correction; 1 if no test is possible.
-        both_missed: number of pairs in which both arms missed. Their ratio is 1, but they are no evidence that the arms
-            are equal.
-        p_holm: p value corrected by Holm.
+        both_missed: number of pairs in which both arms missed. The ratio of such a pair is 1, but the pair is no
+            evidence that the arms are equal.
+        p_holm: p value corrected by Holm's method.
         verdict: `better` or `worse` if the corrected test is significant, otherwise `–`.
     """
 
@@ -50,7 +50,7 @@ class Difference:
 def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> list[float]:
     """Return log(arm/other) for every seed with runs of both arms.
 
-    It is ±inf if one run missed or broke, and 0 if both did.
+    A log ratio is ±inf if one of the two runs missed or broke, and 0 if both runs missed or broke.
     """
     pairs = _paired_values(results, stage, arm, other, measure)
     return stats.paired_log_ratios([a for a, _ in pairs], [b for _, b in pairs])
@@ -69,7 +69,7 @@ def _paired_values(
 
 
 def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: str, measure: Measure) -> list[float]:
-    """Return the log ratios of all stages, or an empty list unless both arms have run on every stage."""
+    """Return the log ratios of all stages, or an empty list if a stage has no seed with runs of both arms."""
     ratios = [log_ratios(results, stage, arm, other, measure) for stage in stages]
     return [ratio for of_stage in ratios for ratio in of_stage] if all(ratios) else []
 
@@ -81,7 +81,7 @@ def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Di
     """Test paired log ratios by Student's t, with an interval at 1 − α/tests.
 
     There is no test if a run broke, since a mean over the other seeds would reward breaking. There is also no test
-    before all seeds have run, since few pairs that agree by chance would be significant.
+    before all seeds have run, since a few pairs can agree by chance.
 
     Args:
         differences: paired log ratios.
@@ -98,7 +98,7 @@ def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Di
 
 
 def compare_by_flips(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """Test paired log ratios by exact sign flips, with the Hodges–Lehmann ratio and the test's interval at 1 − α/tests.
+    """Test paired log ratios by exact sign flips, with the Hodges–Lehmann estimate and its interval at 1 − α/tests.
 
     Args:
         differences: paired log ratios.

@@ -1,4 +1,4 @@
-"""Read the figures of runs from a stored file or from records, and choose the best settings by them."""
+"""Read the figures (results) of runs from a stored file or from records, and choose the best settings."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RunFigures(Data, frozen=True, kw_only=True):
         return is_complete(self.status)
 
     def value(self, measure: Measure) -> float:
-        """Return the value of a measure, of which smaller is better; inf for a miss or a run that broke."""
+        """Return the value of a measure; lower is better. The value is inf for a miss or a run that broke."""
         value = self.loss if measure == "loss" else self.hit
         return math.inf if value is None else float(value)
 
@@ -89,7 +89,7 @@ class FinishedRuns:
     """The runs of the study that have ended.
 
     Args:
-        stored: runs with stored figures, by key. They stay valid if the source of a submission changes.
+        stored: runs with stored figures, by key. Stored figures stay valid if the source of a submission changes.
         recorded: runs with a record, by run_id.
     """
 
@@ -129,7 +129,7 @@ def _is_of_study(record: Record, design: Design) -> bool:
 
 
 def read_stored(path: Path | None) -> list[RunFigures]:
-    """Return the figures in a file, a JSON list with an object per run; empty without a path."""
+    """Return the figures in a JSON file, which is a list with one object per run; an empty list if `path` is None."""
     return [] if path is None else msgspec.json.decode(path.read_bytes(), type=list[RunFigures])
 
 
@@ -170,7 +170,7 @@ def tuned_hparams(spec: RunSpec) -> HParams:
 def key_of_spec(spec: RunSpec) -> RunKey:
     """Return the key of the figures of a planned run.
 
-    It contains the submission's name but not its source hash, so that stored runs are not repeated if the source
+    The key contains the submission's name but not its source hash, so that stored runs are not repeated if the source
     changes.
     """
     facts, values = spec.workload.facts, tuple(sorted(tuned_hparams(spec).items()))

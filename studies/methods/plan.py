@@ -38,7 +38,7 @@ class StudyPlan:
     def tuning_specs(self, stage: Stage) -> Sequence[RunSpec]:
         """Return the trials of all arms' settings on the tuning seed.
 
-        Arms alternate trial by trial, so that changes of the machine's state affect all of them.
+        Arms alternate trial by trial, so that changes of the machine's state affect all arms.
         """
         return interleave([self.tuning_specs_of(stage, arm) for arm in stage.arms])
 
@@ -64,7 +64,7 @@ class StudyPlan:
         return sorted(specs, key=lambda spec: spec.study)
 
     def fresh_specs_of(self, stage: Stage, arm: str, tuning: Sequence[RunFigures]) -> Sequence[RunSpec]:
-        """Return the trials of one arm's best settings, or of its defaults without tuning runs, on fresh seeds."""
+        """Return one arm's trials on fresh seeds, with its best settings, or with its defaults without tuning runs."""
         entry, best = self._registry.submission(arm), choose_settings(tuning)
         settings = [_whole_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
         specs = [spec for setting in settings for spec in self._plan(stage, entry, [setting], "score", stage.seeds)]
@@ -98,9 +98,9 @@ class StudyPlan:
 def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, design: Design) -> list[HParams]:
     """Return the settings that are tried for an arm on the tuning seed.
 
-    For `rates` they are learning rates around the arm's default, or the arm's own list of settings. For `points` they
-    are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. If an arm has two learning
-    rates, for hidden weights and for all other weights, the ratio of their defaults is kept.
+    With `rates`, the settings are learning rates around the arm's default, or the arm's own list of settings. With
+    `points`, the settings are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. If an
+    arm has two learning rates, for hidden weights and for all other weights, the ratio of their defaults is kept.
     """
     space = compose(entry, registry).space
     default = float(hyperparameters.default(space["lr"]))
@@ -119,5 +119,5 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
 
 
 def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
-    """Return all hyperparameters of a tuning run's setting, of which the figures may contain only a part."""
+    """Return all hyperparameters of a tuning run's setting. The figures of the run may contain only some of them."""
     return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

@@ -16,7 +16,7 @@ from studies.methods.plan import StudyPlan
 
 
 class StudyRunner:
-    """Runs the trials without stored figures. Finished trials in `runs` are not repeated, and interrupted ones resume.
+    """Runs the trials without stored figures. Finished trials in `runs` are not repeated; interrupted trials resume.
 
     Args:
         plan: object that makes the trials.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 from harness.contract.workload import Target
@@ -169,14 +170,14 @@ def test_a_target_that_the_whole_split_meets_is_never_excluded(
     rng = np.random.default_rng(seed)
     tasks = []
     for size in sizes:
-        values = {
+        draws: dict[str, Callable[[int], NDArray[np.float64]]] = {
             "accuracy": lambda n: np.asarray(rng.random(n) < rng.random(), dtype=float),
             "certain": lambda n: np.full(n, float(rng.integers(2))),
             "normal": lambda n: rng.normal(2.0, 1.0, n),
             "heavy": lambda n: rng.lognormal(0.0, 2.0, n),
             "outliers": lambda n: np.where(rng.random(n) < 0.01, 100.0, 1.0),
-        }[kind](size)
-        tasks.append(torch.from_numpy(rng.permutation(values)))
+        }
+        tasks.append(torch.from_numpy(rng.permutation(draws[kind](size))))
     mean = float(np.mean([task.mean() for task in tasks]))
     sign, goal = (1, "max") if kind in ("accuracy", "certain") else (-1, "min")
     assert not decide_by_parts(tasks, target(mean - sign * offset, goal))

@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.api import Batch, BenchError, DataError, Pool, Workload
 from workloads.datasets import FINEWEB
-from workloads.lm.corpus import Corpus, language, written
+from workloads.lm.corpus import Corpus, language, open_or_write
 from workloads.lm.entries import ENTRIES
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
 from workloads.lm.web import _16M, Lm16m, Lm124m, Lm124mSynthetic, LmWeb, Web
@@ -234,16 +234,16 @@ def test_the_corpus_is_written_once_in_the_real_format(tmp_path: Path, monkeypat
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     monkeypatch.setattr("workloads.lm.corpus._PIECES_PER_SHARD", 1)
     corpus = Corpus(length=8)
-    tokens = written(corpus, "train", 1500)
+    tokens = open_or_write(corpus, "train", 1500)
     assert [path.name for path in tokens.paths] == ["train-1500_000001.bin", "train-1500_000002.bin"]
     assert len(tokens) == 1500 * 8 + 1
     assert np.array_equal(tokens[: 1500 * 8], np.concatenate(list(language(corpus).documents(1500, "train"))))
     times = [path.stat().st_mtime_ns for path in tokens.paths]
-    assert written(corpus, "train", 1500).paths == tokens.paths
+    assert open_or_write(corpus, "train", 1500).paths == tokens.paths
     assert [path.stat().st_mtime_ns for path in tokens.paths] == times
     tokens.paths[1].write_bytes(tokens.paths[1].read_bytes()[:-2])
     with pytest.raises(DataError, match=r"000002\.bin has .* bytes, expected"):
-        written(corpus, "train", 1500)
+        open_or_write(corpus, "train", 1500)
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_wrong_options_are_refused() -> None:
         ResnetDigits().build_model(0, depth=3)
     with pytest.raises(ValueError, match="activation 'tanh'"):
         ResnetDigits().build_model(0, activation="tanh")
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="same length"):
         ResnetConfig(widths=(8, 16), blocks=(1,))
 
 

@@ -26,14 +26,14 @@ _OPTIONS = ("dropout", "label_smoothing")
 class ContinualDigits(TaskAccuracy):
     """Five stages of two digits each. The order of the digits is drawn from the seed of `train_data`.
 
-    `evaluate` uses the order that the last call of `train_data` drew, and the natural order before the first call.
+    `evaluate` uses the order that the last call of `train_data` drew. Before the first call, the order is 0 to 9.
 
     Args:
         label_noise: fraction of the training images that have the label of the other digit of their stage: 0, or
             `LABEL_NOISE` for the variant `+noise`.
 
     Raises:
-        BenchError: `label_noise` is another fraction.
+        BenchError: `label_noise` has another value.
     """
 
     facts = CONTINUAL_DIGITS
@@ -77,14 +77,14 @@ class ContinualDigits(TaskAccuracy):
         return parameter_kinds(model)
 
     def train_data(self, seed: int) -> StagedStream:
-        """Return the stream, with nine copies of each image, shifted by up to one pixel.
+        """Return the stream. It has nine copies of each image, one for every shift by at most one pixel.
 
         Fields: `x_BCHW` (float32, (n, 1, 8, 8)) and `labels_B` (int64, (n,), the digit itself).
 
         Args:
             seed: seed of the order of the classes and of the examples.
         """
-        # This generator is separate from that of the stream, whose shuffles then depend only on the seed.
+        # The stream has a generator of its own, so that its shuffles depend only on the seed.
         generator = torch.Generator().manual_seed(seed)
         self._order = tuple(torch.randperm(_CLASSES, generator=generator).tolist())
         digits = digits_data.load("train")
@@ -108,7 +108,7 @@ class ContinualDigits(TaskAccuracy):
         return torch.where(wrong_B, sum(self._classes_of(stage)) - labels_B, labels_B)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy over all ten classes in nats: the mean, or each example's, (n,)."""
+        """Return the cross-entropy over ten classes in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
         return nn.functional.cross_entropy(
             model(batch["x_BCHW"]),
             batch["labels_B"],

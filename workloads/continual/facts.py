@@ -1,4 +1,4 @@
-"""The continual workloads as data; this module must not import torch."""
+"""Facts of `continual-digits` and of its variant, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import msgspec
 from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
 from workloads.calibrated import calibration
 
-#: Target of each stage: mean accuracy over the tasks seen so far, from the calibration. The next stage begins when
-#: it is met.
+#: Target of each stage, from the calibration: the mean accuracy over the tasks seen so far. A stage ends when its
+#: target is met.
 _AVERAGES = (0.982, 0.886, 0.655, 0.685, 0.709)
 #: The targets of the variant with noisy labels.
 _NOISY_AVERAGES = (0.927, 0.812, 0.37, 0.472, 0.527)
-#: Floors: minimum accuracy of every earlier task at the end. The floor is lower for noisy labels, since the replay
-#: reservoir then has fewer correct labels.
+#: Floors: the minimum accuracy of every earlier task when the last stage ends. The variant with noisy labels has a
+#: lower floor, since its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples per stage.
 _CAP = 1_024
-#: Minimum number of examples per stage. With fewer, a first stage that met its target by chance would end before the
-#: replay reservoir has enough examples of its classes.
+#: Minimum number of examples per stage. A stage that meets its target by chance could otherwise end before the replay
+#: reservoir has enough examples of the stage's classes.
 _LEAST = 256
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1
@@ -29,7 +29,7 @@ def _stage(index: int, averages: tuple[float, ...], floor: float) -> Stage:
     return Stage(
         name=f"task-{index}",
         targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Floors apply only when the last stage ends. Before, a single task's accuracy may fall if the mean suffices.
+        # Floors apply only when the last stage ends. Until then, one task's accuracy may fall if the mean suffices.
         floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
         max_examples=_CAP,
         min_examples=_LEAST,
@@ -45,7 +45,8 @@ CONTINUAL_DIGITS = WorkloadFacts(
     stages=tuple(_stage(k, _AVERAGES, _FLOOR) for k in range(len(_AVERAGES))),
     budget=Budget(
         horizon=_CAP * len(_AVERAGES),
-        # Twice what training needs if every batch has as many replayed examples as new ones.
+        # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
+        # horizon. The budget is twice that number.
         gradient_examples=4 * _CAP * len(_AVERAGES),
         seconds={"default": 60.0},
     ),
@@ -56,7 +57,7 @@ CONTINUAL_DIGITS = WorkloadFacts(
     replay_capacity=500,
     boundaries=True,
     resolution=0.0014,
-    # Most stages end at their minimum number of examples. The few later evaluations cannot distinguish two runs.
+    # Most stages end at their minimum number of examples. The evaluations after it are too few to distinguish runs.
     coarse=True,
     reference=(calibration("continual-digits"),),
 )

@@ -16,21 +16,21 @@ from workloads.lm.documents import document_entropy, documents, scored_documents
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
-#: Variant → its facts, and the arguments of the model that it changes.
+#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` in which it differs.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CONTINUAL_LM, {}),
     "narrow": (CONTINUAL_LM_NARROW, {"width": 48}),
 }
-#: Documents per domain of each held-out split.
+#: Number of documents per domain in each held-out split.
 _DOCUMENTS: dict[Split, int] = {"feedback": 128, "score": 384, "audit": 2048}
 
 
 class ContinualLm(NextSymbol):
-    """Two stages with one domain of the language each.
+    """Two stages. Each stage has the documents of one domain of the language.
 
-    Domains have the same words, but different word classes, frequencies and grammar. Examples do not show their domain.
-    The metric `loss` is the mean of `loss/<k>`, the cross-entropy on domain k (corrected as in `lm-tiny`), over the
-    domains seen so far; `se` is its standard error.
+    Domains have the same words, but different word classes, frequencies and grammar. Examples do not name their domain.
+    The metric `loss/<k>` is the cross-entropy on domain k, corrected as in `lm-tiny`. The metric `loss` is the mean of
+    `loss/<k>` over the domains seen so far, and `se` is the standard error of `loss`.
 
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.
@@ -116,13 +116,13 @@ class ContinualLm(NextSymbol):
 
 @cache
 def entropy(domain: int) -> float:
-    """Return the entropy of a domain's documents in nats per token, the minimum of every model's expected loss."""
+    """Return the entropy of a domain's documents in nats per token. No model has a lower expected loss."""
     return document_entropy(_LENGTH, domain)
 
 
 @cache
 def held_out(split: Split, domain: int) -> tuple[Tensor, Tensor]:
-    """Return a split's documents of a domain, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
+    """Return a split's documents of a domain, int64 (n, 65), and their exact nats per token, float64 (n,)."""
     tokens_BT, nats_B = scored_documents(
         _DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{split}", domain=domain
     )

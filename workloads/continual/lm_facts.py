@@ -1,4 +1,4 @@
-"""The continual workload on language as data; this module must not import torch."""
+"""Facts of `continual-lm` and of its variant, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from workloads.calibrated import FINE, calibration
 
 #: Maximum number of examples per stage.
 _CAP = 12_288
-#: Floor: maximum loss on the first domain at the end. Without it, a low loss on one domain could make up for the other.
+#: Floor: the maximum loss on the first domain when the last stage ends. Without a floor, a low loss on the second
+#: domain could compensate for a high loss on the first domain.
 _FLOOR = 1.4
 
 
@@ -16,7 +17,13 @@ def _target(metric: str, value: float) -> Target:
 
 
 def _facts(name: str, first: float, second: float, resolution: float) -> WorkloadFacts:
-    """Return the facts with the values of a calibration: the target of each domain's stage, and the resolution."""
+    """Return the facts of the workload `name`.
+
+    Args:
+        name: name of the workload.
+        first, second: targets of the two stages in nats per token, from the calibration.
+        resolution: resolution from the calibration.
+    """
     last = (_target("loss", second),)
     return WorkloadFacts(
         name=name,
@@ -28,7 +35,8 @@ def _facts(name: str, first: float, second: float, resolution: float) -> Workloa
             Stage(name="domain-0", targets=(_target("loss", first),), max_examples=_CAP),
             Stage(name="domain-1", targets=last, floors=(_target("loss/0", _FLOOR),), max_examples=_CAP),
         ),
-        # Twice what training needs if every batch has as many replayed examples as new ones.
+        # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
+        # horizon. The budget is twice that number.
         budget=Budget(horizon=2 * _CAP, gradient_examples=8 * _CAP, seconds={"default": 150.0}),
         batch_sizes=(16, 32, 64),
         eval_every=192,

@@ -1,4 +1,4 @@
-"""The workload `continual-mnist`: MNIST in five tasks, in four scenarios.
+"""The workload `continual-mnist`: five tasks on MNIST, in one of four scenarios.
 
 Source: van de Ven and Tolias, Three scenarios for continual learning (arXiv 1904.07734); permuted MNIST as in
 An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural Networks (arXiv 1312.6211).
@@ -27,15 +27,16 @@ _HELD_OUT = 4_000
 
 
 class ContinualMnist(TaskAccuracy):
-    """Five tasks. The order of the digits, or the permutations, are drawn from the seed of `train_data`.
+    """Five tasks. The seed of `train_data` determines the order of the digits, or the permutations of the pixels.
 
-    `evaluate` uses the order that the last call of `train_data` drew, and the natural order before the first call.
+    `evaluate` uses the order that the last call of `train_data` drew. Before the first call, the order is 0 to 9.
 
     Args:
-        scenario: `class` (two new digits per task; one head with ten logits; the task is unknown), `domain` (the same
-            digits; a head with two logits, for the first and the second digit of the task's pair), `task` (the same
-            digits; a head with ten logits, of which only the two of the example's task are used) or `permuted` (all
-            ten digits in each task, which has its own permutation of the pixels).
+        scenario: name of the scenario.
+            `class`: two new digits per task, and ten logits; the model is not told the task.
+            `domain`: two new digits per task, and two logits for the first and the second digit of the pair.
+            `task`: two new digits per task, and ten logits; only the two logits of the task's digits are used.
+            `permuted`: all ten digits in every task, and ten logits; each task permutes the pixels differently.
         variant: name of a variant of the workload; empty for the workload itself.
 
     Raises:
@@ -87,16 +88,17 @@ class ContinualMnist(TaskAccuracy):
     def train_data(self, seed: int) -> StagedStream:
         """Return the stream.
 
-        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)), `labels_B` (int64, (n,): the digit, or its index 0 or 1 in the pair in
-        the scenarios `domain` and `task`), and in the scenario `task` also `classes_BK` (int64, (n, 2): the pair).
+        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)), the digit. In the scenarios `domain` and
+        `task`, the label is instead 0 or 1, the index of the digit in the task's pair. The scenario `task` has a third
+        field, `classes_BK` (int64, (n, 2)), which is the pair.
 
         Args:
-            seed: seed of the order of the classes, of the permutations and of the order of the examples.
+            seed: seed of the order of the classes, the permutations, and the order of the examples.
 
         Raises:
             DataError: the dataset is missing or damaged.
         """
-        # This generator is separate from that of the stream, whose shuffles then depend only on the seed.
+        # The stream has a generator of its own, so that its shuffles depend only on the seed.
         generator = torch.Generator().manual_seed(seed)
         self._order = torch.randperm(mnist.CLASSES, generator=generator)
         permutations = [torch.randperm(mnist.PIXELS, generator=generator) for _ in range(self._tasks)]
@@ -108,7 +110,7 @@ class ContinualMnist(TaskAccuracy):
     def _task_fields(self, digits: Digits, task: int, shard: Shard = WHOLE) -> dict[str, Tensor]:
         """Return a shard of a task's examples as the fields of a batch. Their order is that of a hash and so random."""
         if self._scenario == "permuted":
-            # Every task has its own images, which takes less memory, and no image occurs under two permutations.
+            # Every task has different images. This saves memory, and no image occurs under two permutations.
             chosen = _shard_of(torch.arange(task, len(digits.labels_B), self._tasks), shard)
             x_BP = digits.x_BCHW[chosen].flatten(1)[:, self._permutations_TP[task]]
             return {"x_BCHW": x_BP.view(-1, 1, 28, 28), "labels_B": digits.labels_B[chosen]}
@@ -123,7 +125,7 @@ class ContinualMnist(TaskAccuracy):
         return fields
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats over the logits of `outputs`: the mean, or each example's, (n,)."""
+        """Return the cross-entropy of `outputs` in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
         return nn.functional.cross_entropy(
             self.outputs(model, batch),
             batch["labels_B"],

@@ -1,4 +1,4 @@
-"""The workloads `continual-mnist` and its scenarios as data; this module must not import torch."""
+"""Facts of `continual-mnist`, one set per scenario and variant, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from workloads.calibrated import calibration
 Scenario: TypeAlias = Literal["class", "domain", "task", "permuted"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
-#: Targets of the stages: mean accuracy over the tasks seen so far, from the calibrations. The next stage begins when
-#: the target is met.
+#: Target of each stage, from the calibrations: the mean accuracy over the tasks seen so far. A stage ends when its
+#: target is met.
 _AVERAGES: dict[str, tuple[float, ...]] = {
     "class": (0.979, 0.92, 0.887, 0.833, 0.805),
     "domain": (0.965, 0.951, 0.895, 0.875, 0.84),
@@ -19,18 +19,19 @@ _AVERAGES: dict[str, tuple[float, ...]] = {
     "permuted": (0.901, 0.901, 0.891, 0.878, 0.869),
     "class+narrow": (0.973, 0.898, 0.877, 0.817, 0.71),
 }
-#: Minimum accuracy of every earlier task at the end.
+#: Floors: the minimum accuracy of every earlier task when the last stage ends.
 _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
+#: Resolutions from the calibrations; docs/glossary.md defines the term.
 _RESOLUTIONS = {"class": 0.0, "domain": 0.0045, "task": 0.018, "permuted": 0.28, "class+narrow": 0.02}
 #: Maximum number of examples per stage.
 _CAP = 4_096
-#: Minimum number of examples per stage. With fewer, a stage that met its target by chance would leave too few examples
-#: in the replay reservoir for the later stages.
+#: Minimum number of examples per stage. A stage that meets its target by chance could otherwise leave too few examples
+#: in the replay reservoir (the stored examples of earlier stages).
 _LEAST = 1_024
 
 
 def hidden(variant: str) -> tuple[int, ...]:
-    """Return the widths of the hidden layers."""
+    """Return the widths of the hidden layers of the network of a variant."""
     return (50, 50) if variant == "narrow" else (200, 200)
 
 
@@ -41,7 +42,7 @@ def _stage(key: str, index: int) -> Stage:
     return Stage(
         name=f"task-{index}",
         targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Floors apply only when the last stage ends. Before, a single task's accuracy may fall if the mean suffices.
+        # Floors apply only when the last stage ends. Until then, one task's accuracy may fall if the mean suffices.
         floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
         max_examples=_CAP,
         min_examples=_LEAST,
@@ -58,7 +59,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         access="stream",
         targets=stages[-1].targets,
         stages=stages,
-        # Twice what training needs if every batch has as many replayed examples as new ones.
+        # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
+        # horizon. The budget is twice that number.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": 120.0}),
         batch_sizes=(32, 16, 64),
         eval_every=64,
@@ -67,13 +69,14 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         replay_capacity=500,
         boundaries=True,
         resolution=_RESOLUTIONS[key],
-        # Most stages end at their minimum number of examples, or miss. Few evaluations can distinguish two runs.
+        # Most stages end at their minimum number of examples, or miss their target. The other evaluations are too few
+        # to distinguish two runs.
         coarse=True,
         reference=(calibration(name),),
     )
 
 
-#: Facts by scenario and variant. The name without a scenario means the scenario `class`, which has no second entry.
+#: Facts by scenario and variant. The workload of the scenario `class` is named `continual-mnist`, without a scenario.
 FACTS: dict[tuple[str, str], WorkloadFacts] = {
     ("class", ""): _facts("continual-mnist", "class"),
     ("domain", ""): _facts("continual-mnist:domain", "domain"),

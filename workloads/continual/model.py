@@ -30,7 +30,7 @@ class Perceptron(nn.Module):
             assert isinstance(layer, nn.Linear)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-        # With small weights in the head, the first loss is about ln(classes) for any features.
+        # The head starts with small weights, so that the initial loss is about ln(classes) for all inputs.
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 

@@ -17,30 +17,30 @@ from workloads.lm.integers import key, randoms
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
-#: Variant → its facts, and the arguments of the model that it changes.
+#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` in which it differs.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CURRICULUM_LM, {}),
     "wide-init": (CURRICULUM_LM_WIDE_INIT, {"init_scale": 2.0}),
 }
-#: Number of training documents, far below the horizon: a submission that keeps only the best repeats them many times.
+#: Number of training documents. The horizon is much larger, so documents are repeated if only the best are used.
 DOCUMENTS = 4_096
-#: Number of documents per held-out split: the first of the split of `lm-tiny`.
+#: Number of documents per held-out split. They are the first documents of the same split of `lm-tiny`.
 _HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
-#: Number of quality grades, which are equally likely. A document of grade g has each symbol replaced with probability
-#: (7 − g)·3 %: grade 7 is clean, and grade 0 has 21 %.
+#: Number of quality grades, which are equally likely. In a document of grade g, each symbol is replaced by a random
+#: symbol with probability (7 − g)·3 %. Grade 7 is therefore clean, and the probability in grade 0 is 21 %.
 GRADES = 8
 _STEP = 0.03
-#: The visible score is 16 points per grade plus two random numbers, each uniform on 0 … `_DICE` − 1. The grade explains
-#: 0.70 of its variance.
+#: The visible quality score is 16 points per grade, plus two random integers that are uniform on 0 … `_DICE` − 1,
+#: divided by the maximum of this sum. The grade explains 70 % of the variance of the score.
 _DICE = 59
 _PER_GRADE = 16
 
 
 class CurriculumLm(HeldOutSymbols):
-    """The number of documents is a sixth of the horizon, and an eighth of them are clean.
+    """A pool of documents of eight quality grades. Its size is a sixth of the horizon, and an eighth of it is clean.
 
     A submission that keeps only clean documents therefore repeats each of them many times. `scores["quality"]` is like
-    the output of a cheap classifier: it correlates with the true grade, but it is wrong for single documents.
+    the output of a cheap classifier: it correlates with the true grade, but can be wrong for a single document.
 
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.
@@ -55,7 +55,7 @@ class CurriculumLm(HeldOutSymbols):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """Return the documents drawn from the seed.
+        """Return the training documents, which are drawn from the seed.
 
         Field: `tokens_BT` (int64, (n, 65)). Score: `quality`, in [0, 1]; higher is better.
         """

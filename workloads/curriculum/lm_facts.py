@@ -1,4 +1,4 @@
-"""The curriculum workload on language as data; this module must not import torch."""
+"""Facts of `curriculum-lm` and of its variant, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 

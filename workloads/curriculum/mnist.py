@@ -1,7 +1,7 @@
-"""The workload `curriculum-mnist`: digits with partly wrong labels and a quality score, and clean evaluation.
+"""The workload `curriculum-mnist`: digits of which some have wrong labels, with a quality score for each example.
 
-Source: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv 2511.18903), for
-the question. The label noise is not from the paper.
+Source of the question: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv
+2511.18903). The label noise is not from this paper.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class CurriculumMnist:
         )
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats, with `build_model`'s label smoothing: the mean, or each example's, (n,)."""
+        """Return the label-smoothed cross-entropy in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
         return nn.functional.cross_entropy(
             self.outputs(model, batch),
             batch["labels_B"],
@@ -132,9 +132,9 @@ class CurriculumMnist:
 
 
 def noise_rates(n: int, generator: torch.Generator) -> Tensor:
-    """Return the probability that a label is wrong, float32, (n,).
+    """Return the probability that the label of each example is wrong, float32, (n,).
 
-    It is 0 for a fraction `CLEAN_SHARE` of the examples, and uniform on the range `NOISE` for the others.
+    The probability is 0 for a fraction `CLEAN_SHARE` of the examples, and uniform on the range `NOISE` for the others.
     """
     low, high = NOISE
     rates_B = low + (high - low) * torch.rand(n, generator=generator)
@@ -143,9 +143,10 @@ def noise_rates(n: int, generator: torch.Generator) -> Tensor:
 
 
 def visible_quality(rates_B: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a score in [0, 1], float32, (n,), of which higher is better: the rank of 1 − rate + normal noise.
+    """Return the quality score of each example, float32, (n,), in [0, 1]; higher is better.
 
-    Ranks do not show where the clean examples end. Their squared correlation with the rate is about `RELIABILITY`.
+    The score is the rank of 1 − rate + normal noise, divided by the highest rank. Ranks do not show where the clean
+    examples end. The squared correlation of 1 − rate + noise with the rate is about `RELIABILITY`.
     """
     error = float(rates_B.std()) * math.sqrt(1 / RELIABILITY - 1)
     observed_B = 1 - rates_B + error * torch.randn(len(rates_B), generator=generator)

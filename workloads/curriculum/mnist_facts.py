@@ -1,4 +1,4 @@
-"""The workload `curriculum-mnist` as data; this module must not import torch."""
+"""Facts of `curriculum-mnist` and of its variant, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from workloads.calibrated import calibrated
 #: Number of examples in the pool, and the fraction of them whose labels are never wrong.
 POOL = 20_000
 CLEAN_SHARE = 0.2
-#: For each other example, the probability of a wrong label is drawn uniformly from this range.
+#: Each other example has a probability of a wrong label, which is drawn uniformly from this range.
 NOISE = (0.05, 0.5)
-#: Fraction of the visible score's variance that the true quality explains.
+#: Fraction of the variance of the visible quality score that the true quality explains.
 RELIABILITY = 0.7
 
 
 def hidden(variant: str) -> tuple[int, ...]:
-    """Return the widths of the hidden layers."""
+    """Return the widths of the hidden layers of the network of a variant."""
     return (50,) if variant == "narrow" else (256,)
 
 

@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Read the array in an idx file, of any type and shape; the array is read-only.
+    """Return the array in an idx file. It may have any type and shape, and is read-only.
 
     Raises:
         DataError: the magic number is wrong, the file is too short or too long, or the gzip stream is damaged.
@@ -50,7 +50,7 @@ def read_images(path: Path) -> NDArray[np.uint8]:
     """Read greyscale images (uint8, shape (n, height, width)).
 
     Raises:
-        DataError: see `read`; or the array is not one of images.
+        DataError: the file is damaged (see `read`), or its array is not uint8 with three dimensions.
     """
     return _require_rank(read(path), 3, "images", path)
 
@@ -59,7 +59,8 @@ def read_labels(path: Path, classes: int = 10) -> NDArray[np.uint8]:
     """Read labels (uint8, shape (n,)), each below `classes`.
 
     Raises:
-        DataError: see `read`; or the array is not one of labels, or a label is out of range.
+        DataError: the file is damaged (see `read`), its array is not uint8 with one dimension, or a label is out of
+            range.
     """
     labels = _require_rank(read(path), 1, "labels", path)
     if len(labels) and labels.max() >= classes:
@@ -72,7 +73,7 @@ def read_pair(images: Path, labels: Path, classes: int = 10) -> tuple[NDArray[np
     """Read images (n, height, width) and their labels (n,).
 
     Raises:
-        DataError: see `read_images` and `read_labels`; or the two files differ in length.
+        DataError: one of the files is wrong (see `read_images` and `read_labels`), or their lengths differ.
     """
     x_NHW, y_N = read_images(images), read_labels(labels, classes)
     if len(x_NHW) != len(y_N):
@@ -118,7 +119,7 @@ def _parse(stream: IO[bytes], path: Path) -> NDArray[Any]:
 
 
 def _read_at_most(stream: IO[bytes], limit: int) -> bytearray:
-    # The data is read in pieces, since the size in a damaged header may exceed the memory.
+    # The data is read in pieces, since a damaged header may contain a size that exceeds the memory.
     data = bytearray()
     while len(data) < limit and (chunk := stream.read(min(_CHUNK, limit - len(data)))):
         data += chunk
@@ -127,5 +128,7 @@ def _read_at_most(stream: IO[bytes], limit: int) -> bytearray:
 
 def _require_rank(array: NDArray[Any], rank: int, what: str, path: Path) -> NDArray[np.uint8]:
     if array.ndim != rank or array.dtype != np.uint8:
-        raise DataError(f"{path} holds {array.dtype.name} in {array.ndim} dimensions, expected {what}: uint8 in {rank}")
+        raise DataError(
+            f"{path} holds {array.dtype.name} in {array.ndim} dimensions, expected {what}: uint8 in {rank} dimensions"
+        )
     return array

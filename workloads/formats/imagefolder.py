@@ -18,14 +18,14 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp"})
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-#: First bytes of files by suffix; other formats are not checked. ImageNet contains PNG files with the suffix .JPEG.
+#: Possible first bytes of a file by suffix; other suffixes are not checked. ImageNet has PNG files named .JPEG.
 _MAGIC = {".jpg": (_JPEG, _PNG), ".jpeg": (_JPEG, _PNG), ".png": (_PNG,)}
 #: Names of the two trees of a dataset, which must have the same classes.
 _TRAIN, _VALIDATION = "train", "val"
 #: Maximum number of class folders that an error message names.
 _NAMED = 3
 
-#: Pillow's code for bilinear resampling; a copy, since Pillow is imported only when an image is read.
+#: Pillow's code for bilinear resampling. The code is copied, since Pillow is imported only when an image is read.
 _BILINEAR = 2
 
 
@@ -65,7 +65,7 @@ def scan(root: Path, classes: int | None = None) -> ImageFolder:
 
 
 def require_same_classes(root: Path, like: Path) -> None:
-    """Require that two trees have the same class folders, since another folder would shift the labels.
+    """Require that two trees have the same class folders. An additional folder in one tree would shift its labels.
 
     Args:
         root: the tree that is checked.
@@ -106,7 +106,7 @@ def read_part(path: Path, box: Callable[[int, int], Box], size: int) -> NDArray[
 
 @contextmanager
 def _open_image(path: Path) -> Iterator[Any]:
-    """Open an image with Pillow. Every error that it causes is raised as a `DataError` that names the file."""
+    """Open an image with Pillow. An error of Pillow is raised as a `DataError` that names the file."""
     try:
         from PIL import Image
     except ImportError:

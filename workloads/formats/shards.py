@@ -71,7 +71,7 @@ class Shards:
 
     Args:
         paths: the shards in their order.
-        vocabulary: size of the vocabulary. Reading a token that is not below it is an error. Not checked if None.
+        vocabulary: size of the vocabulary. Reading a token that is not below it is an error. None turns off this check.
 
     Raises:
         DataError: a shard is damaged.
@@ -100,6 +100,7 @@ class Shards:
 
         Raises:
             IndexError: the index is out of range.
+            ValueError: the step of the slice is not 1.
             DataError: a token is not in the vocabulary; the message names the file and the position.
         """
         if isinstance(index, slice):
@@ -113,10 +114,10 @@ class Shards:
         return self.read(position, position + 1)[0]
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:
-        """Return the tokens `start` to `stop` (uint16, shape (stop - start,)), which may be in several shards.
+        """Return the tokens `start` to `stop` - 1 (uint16, shape (stop - start,)). They may be in several shards.
 
         Raises:
-            IndexError: the index is out of range.
+            IndexError: `start` or `stop` is out of range, or `stop` is below `start`.
             DataError: a token is not in the vocabulary; the message names the file and the position.
         """
         if not 0 <= start <= stop <= len(self):
@@ -155,11 +156,12 @@ def check(path: Path) -> None:
 def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
     """Write a shard and return its number of tokens.
 
-    The tokens are one array, or an iterator of arrays, which together may exceed the memory. The file gets its name
-    only when it is complete.
+    The file gets its name only when it is complete.
 
     Args:
-        tokens: integers in [0, 65535], shape (n,), or an iterator of such pieces.
+        path: the file.
+        tokens: an array of integers in [0, 65535], shape (n,), or an iterator of such arrays. The arrays of an iterator
+            may together exceed the memory.
 
     Raises:
         ValueError: a value is out of range or not an integer, or there are more than 2³¹ - 1 tokens.

@@ -15,11 +15,11 @@ from workloads.lm.model import GPTConfig, build, next_symbol_loss, parameter_kin
 
 
 class NextSymbol:
-    """Base class of workloads in which a GPT predicts each symbol of `tokens_BT` from the symbols before.
+    """Base class of workloads in which a GPT predicts each symbol of `tokens_BT` from the previous symbols.
 
     Args:
         facts: the facts of the workload.
-        config: arguments of `GPTConfig`, which model options may replace.
+        config: arguments of `GPTConfig`. Model options may replace them.
     """
 
     def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ class NextSymbol:
         return parameter_kinds(model)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats per token: the mean, or each example's, (n,)."""
+        """Return the cross-entropy in nats per token: the mean or, if `per_example`, a tensor of shape (n,)."""
         return next_symbol_loss(
             model, batch["tokens_BT"], per_example=per_example, label_smoothing=self._label_smoothing
         )
@@ -62,7 +62,7 @@ class NextSymbol:
 
 
 class HeldOutSymbols(NextSymbol, ABC):
-    """Base class of language workloads that are evaluated on held-out sequences, which ranks can divide among them."""
+    """Base class of language workloads that are evaluated on held-out sequences. Ranks can share an evaluation."""
 
     #: Number of sequences per forward pass of an evaluation.
     chunk: int
@@ -81,7 +81,7 @@ class HeldOutSymbols(NextSymbol, ABC):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `nats_B` (float64), the model's nats per symbol of each sequence of a shard."""
+        """Return `nats_B` (float64), the cross-entropy of each sequence of a shard in nats per symbol."""
         tokens_BT = self.held_out_tokens(split)
         if shard.windowed:
             tokens_BT = tokens_BT[evaluation_rows(shard, len(tokens_BT))]
@@ -117,12 +117,12 @@ class HeldOutSymbols(NextSymbol, ABC):
 
 
 def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Return the nats per symbol of each sequence, float64 (B,), on the CPU and without a graph.
+    """Return the cross-entropy of each sequence in nats per symbol, float64 (B,), on the CPU and without gradients.
 
     Args:
         model: in eval mode.
         tokens_BT: the sequences, int64, (B, T + 1).
-        chunk: number of sequences per forward pass, limited by the cache or the memory of the device.
+        chunk: number of sequences per forward pass. The cache or the memory of the device limits it.
         dtype: data type of autocast; no autocast if None.
     """
     if not len(tokens_BT):
@@ -133,7 +133,7 @@ def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torc
         parts = [
             next_symbol_loss(model, part.to(device), per_example=True).float() for part in torch.split(tokens_BT, chunk)
         ]
-        # The results are copied once, since a copy for every part would synchronise with the device.
+        # The results are copied once, since the host would wait for the device at every copy.
         return torch.cat(parts).cpu().double()
 
 
@@ -147,17 +147,17 @@ def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float
 
     All metrics are in nats per symbol.
 
-    The exact log-probability of the text is known, and serves as a control variate: `loss` is the mean cross-entropy
-    minus the amount by which this text is harder or easier than expected. `loss` has the same expectation as
+    The exact log-probability of the text is known and serves as a control variate: `loss` is the mean of `loss_B` minus
+    the difference between the mean of `nats_B` and its expectation `entropy`. `loss` has the same expectation as
     `cross_entropy`, and a smaller standard error.
 
     Args:
-        loss_B: the model's nats per symbol of each sequence.
+        loss_B: cross-entropy of each sequence in nats per symbol.
         nats_B: minus the exact log-probability per symbol of each sequence.
         entropy: the expectation of `nats_B`.
     """
     excess_B = loss_B - nats_B
     excess = float(excess_B.mean())
-    # The variance has the divisor n, so that it also exists for a single text, as in tests.
+    # The divisor of the variance is n, so that the variance also exists for a single text, as in tests.
     se = float(excess_B.std(correction=0) / len(excess_B) ** 0.5)
     return {"loss": entropy + excess, "se": se, "excess": excess, "cross_entropy": float(loss_B.mean())}

@@ -1,4 +1,4 @@
-"""The corpus of the synthetic word language as token shards, which are written to the data folder on first use."""
+"""The corpus of the synthetic word language, stored as token shards in the data folder. The first use writes them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ from workloads.formats.shards import EOT, Shards, read_header, write_shard
 from workloads.lm.words import TOGETHER, Tokens, WordLanguage
 
 FOLDER = "synthetic-words"
-#: Number of pieces per shard, which then has about a hundred million tokens, as the shards of web text.
+#: Number of pieces per shard; `WordLanguage.documents` yields the pieces. A shard then has about a hundred million
+#: tokens, like the shards of FineWeb.
 _PIECES_PER_SHARD = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """A corpus, given by the seed of its grammar and the number of tokens per document."""
+    """A corpus of the synthetic word language.
+
+    Args:
+        seed: seed of the grammar.
+        length: number of tokens per document.
+    """
 
     seed: int = 1
     length: int = 1024
 
     @property
     def folder(self) -> Path:
-        """The folder of its shards."""
+        """The folder of the corpus's shards."""
         return data_folder() / FOLDER / f"seed-{self.seed}-length-{self.length}"
 
 
@@ -39,10 +45,11 @@ def language(corpus: Corpus) -> WordLanguage:
     return WordLanguage(corpus.seed, length=corpus.length, mark=EOT)
 
 
-def written(corpus: Corpus, part: str, documents: int) -> Shards:
+def open_or_write(corpus: Corpus, part: str, documents: int) -> Shards:
     """Return the shards of one text of a corpus, and write them if they do not exist.
 
-    After the last document there is one more mark, so that its last token also has a next token.
+    A mark is the token that begins every document. One more mark follows the last document, so that the last token of
+    this document also has a next token.
 
     Args:
         part: name of the text: `train` or a held-out split. Different texts are independent.
@@ -74,8 +81,9 @@ def written(corpus: Corpus, part: str, documents: int) -> Shards:
 
 def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None:
     corpus.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(corpus.folder):
-        # Another trial may have written the corpus while this one waited. Its files must not be replaced while in use.
+    with _exclusive_lock(corpus.folder):
+        # Another trial may have written the corpus while this trial waited for the lock. The other
+        # trial may now read the files, so they must not be replaced.
         if all(path.exists() for path in paths):
             return
         mark = np.array([EOT], dtype=np.uint16)
@@ -86,7 +94,7 @@ def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold an exclusive lock on the folder, since two trials may start at once."""
     with open(folder / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

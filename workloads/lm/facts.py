@@ -1,4 +1,4 @@
-"""The language-model workloads as data; this module must not import torch."""
+"""Facts of the language-model workloads, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ LM_124M = WorkloadFacts(
     name="lm-124m",
     version="1",
     tier="gpu",
-    # The target of the public speed runs. Their tuned AdamW needs about 5,600 updates on a similar architecture.
+    # The target of the public GPT-2 speed runs, whose tuned AdamW needs about 5,600 updates on a similar model.
     targets=(Target(metric="loss", goal="min", value=3.28, unit=_NATS),),
-    # 7,700 batches, which are 4.0 billion tokens. The seconds are five times the 15,000 s of the reference on an A100
-    # (both from public logs).
+    # The horizon is 7,700 batches, or 4.0 billion tokens. The limit of seconds is five times the time of the reference
+    # on an A100, 15,000 s. The horizon and this time are based on public logs.
     budget=Budget(horizon=3_942_400, gradient_examples=7_884_800, seconds={"default": 75_000.0}),
     batch_sizes=(512, 256, 1024),
     eval_every=51_200,
@@ -91,7 +91,8 @@ LM_16M = WorkloadFacts(
     tier="gpu",
     # This preliminary target is from a published scaling law (arXiv 2203.15556, equation 10), not from a calibration.
     targets=(Target(metric="loss", goal="min", value=4.5, unit=_NATS),),
-    # 3,000 batches, which are 393 million tokens. The seconds are an estimate of five times those of the reference.
+    # The horizon is 3,000 batches, or 393 million tokens. The limit of seconds is five times an estimate of the
+    # reference's time.
     budget=Budget(horizon=384_000, gradient_examples=768_000, seconds={"default": 3_000.0}),
     batch_sizes=(128, 64, 256),
     eval_every=5_120,
@@ -107,10 +108,11 @@ LM_124M_SYNTHETIC = WorkloadFacts(
     name="lm-124m-synthetic",
     version="1",
     tier="gpu",
-    # This preliminary target is 0.2 above the entropy of 7.52, not from a calibration. A model that used only the last
-    # class, not pairs of classes, would have a cross-entropy 1.1 higher.
+    # This preliminary target is 0.2 above the entropy, which is 7.52. It is not from a calibration. The cross-entropy
+    # of a model that used only the class of the last word, not those of the last two words, would be 1.1 higher.
     targets=(Target(metric="loss", goal="min", value=7.72, unit=_NATS),),
-    # 1,020 batches, which are 535 million tokens. The seconds are an estimate of five times those of the reference.
+    # The horizon is 1,020 batches, or 535 million tokens. The limit of seconds is five times an estimate of the
+    # reference's time.
     budget=Budget(horizon=522_240, gradient_examples=1_044_480, seconds={"default": 15_000.0}),
     batch_sizes=(512, 256, 1024),
     eval_every=5_120,

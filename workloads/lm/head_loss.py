@@ -1,4 +1,4 @@
-"""Chunked cross-entropy of a linear head, which never stores the logits of a whole batch.
+"""Cross-entropy of a linear head, computed in chunks, so that the logits of a whole batch never exist at once.
 
 Source: Wijmans et al., Cut Your Losses in Large-Vocabulary Language Models (arXiv 2411.09009), section 4; Hsu et al.,
 Liger Kernel (arXiv 2410.10989), section 3.2: the gradient is computed in the forward pass, when the logits exist.
@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 
 def head_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean of `F.cross_entropy(x_ND @ weight_VD.T, targets_N)` in fp32.
+    """Return `F.cross_entropy(x_ND @ weight_VD.T, targets_N)`, the mean over the N rows, in fp32.
 
-    Matrix products have the data type of autocast if it is enabled; everything else is in fp32. The loss can be
-    differentiated once. With 50,304 symbols, the logits of 65,536 rows take 13 GB in fp32; those of 8,192 rows take
+    If autocast is enabled, matrix products use its data type; everything else is in fp32. Second derivatives are not
+    supported. With 50,304 symbols, the logits of 65,536 rows take 13 GB in fp32; those of 8,192 rows take
     1.6 GB.
 
     Args:
         x_ND: inputs of the head, N rows.
         weight_VD: weight of the head, which has no bias; V is the number of symbols.
         targets_N: the correct symbols, int64, in [0, V).
-        rows: number of rows whose logits exist at once.
+        rows: maximum number of rows whose logits exist at once.
         label_smoothing: fraction of the target that is spread over all symbols, in [0, 1].
     """
     kind = x_ND.device.type
@@ -42,7 +42,7 @@ class _HeadLoss(torch.autograd.Function):
         n, vocabulary = len(x_ND), len(weight_VD)
         needs_gradient = any(ctx.needs_input_grad[:2])
         total = torch.zeros((), device=x_ND.device)
-        # Sums over chunks in fp32: many small terms would be lost in bf16.
+        # The sum over chunks is in fp32, since a sum in bf16 would lose many small terms.
         weight_grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_gradient else None
         x_grads = []
         for x_RD, targets_R in zip(torch.split(x_ND, rows), torch.split(targets_N, rows), strict=True):

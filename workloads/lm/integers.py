@@ -1,4 +1,4 @@
-"""Random 64-bit integers from a key and a counter, the same on every machine.
+"""Random 64-bit integers from a key and a counter. They are the same on every machine.
 
 Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014, SplitMix64.
 """
@@ -19,12 +19,12 @@ _CHUNK = 1 << 14
 
 
 def key(*parts: int | str) -> int:
-    """Return a 64-bit key for a purpose. Different parts give independent keys.
+    """Return a 64-bit key that depends on all `parts`. Different parts give independent keys.
 
     >>> key("train", 1) != key("train", 2)
     True
     """
-    # Integers of numpy have another repr than Python's.
+    # The repr of a numpy integer differs from that of the equal Python integer.
     plain = tuple(p if isinstance(p, str) else int(p) for p in parts)
     return int.from_bytes(hashlib.sha256(repr(plain).encode()).digest()[:8], "little")
 
@@ -56,7 +56,7 @@ def permutation(of: int, n: int) -> list[int]:
 def shares(weights: list[int], total: int) -> list[int]:
     """Return positive integers that are about proportional to `weights` and sum to `total` exactly.
 
-    Each is at least 1. The remainder of rounding is added to the largest.
+    Each integer is at least 1. The difference that is due to rounding is added to the largest integer.
 
     >>> shares([2, 1, 1], 16)
     [8, 4, 4]

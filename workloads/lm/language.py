@@ -2,7 +2,8 @@
 
 A Markov chain generates word classes, each class generates a word, and each word is spelled and followed by a space.
 Every word belongs to one class. The distribution of the next character therefore depends only on the class of the last
-complete word and on the letters after it. Its probability is a ratio of the masses of two nodes in the lexicon's trie.
+complete word and on the letters after this word. The probability of a character is a ratio of the masses of two nodes
+in the lexicon's trie. The mass of a node is the probability that the current word begins with the letters of the node.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Language:
 
         Args:
             stream_seed: seed of the texts; different seeds give independent texts.
-            quality: probability that a symbol is kept, in [0, 1], for all documents or for each, shape (n,). Other
-                symbols are replaced by random symbols. The first space is always kept.
+            quality: probability that a symbol is kept, in [0, 1]: one number for all documents, or one per document,
+                shape (n,). Other symbols are replaced by random symbols. The first space is always kept.
 
         Raises:
             ValueError: `n` is below 1, `length` is below 2, or a quality is outside [0, 1].
@@ -86,7 +87,7 @@ class Language:
         return tokens_T
 
     def _draw_words(self, n: int, characters: int, stream_seed: int | str) -> tuple[Ints, Ints]:
-        """Draw the words of `n` texts of at least `characters` symbols; return all words, and their number per text."""
+        """Draw the words of `n` texts of at least `characters` symbols. Return all words and the words per text."""
         classes, words, lengths = self._tables
         draws: Iterator[int] = endless(key("text", self.seed, self.domain, stream_seed), CLASS_BITS + WORD_BITS)
         low = (1 << CLASS_BITS) - 1
@@ -105,7 +106,7 @@ class Language:
 
     @cached_property
     def _tables(self) -> tuple[list[list[int]], list[list[int]], list[int]]:
-        """Tables from random numbers to the next class and to a word, both per class; and the words' lengths."""
+        """Lookup tables from a random number to the next class and to a word, by class; and the words' lengths."""
         classes = [_repeat_indices(row) for row in self.lexicon.chain]
         words = []
         for k in range(len(self.lexicon.chain)):
@@ -142,7 +143,7 @@ class Language:
     def _trie(self) -> tuple[Ints, Ints]:
         """The children of each node, `children_SV`, and the nodes on the path of each word, `path_WL`.
 
-        Node 0 is the root. In `children_SV`, -1 means no child; in `path_WL`, it fills the places after a word's end.
+        Node 0 is the root. In `children_SV`, -1 means no child. In `path_WL`, -1 fills the places after a word's end.
         """
         children: list[list[int]] = [[-1] * self.vocabulary]
         path_WL = np.full(self._letters_WL.shape, -1, dtype=np.int64)
@@ -158,7 +159,7 @@ class Language:
 
     @cached_property
     def _mass_KS(self) -> Floats:
-        """Probability that the word after each class passes each node of the trie, shape (K, S); 1 at the root."""
+        """Probability that the word after a word of each class passes each node of the trie, (K, S); 1 at the root."""
         children_SV, path_WL = self._trie
         mass_KS = np.zeros((len(self._word_KW), len(children_SV)))
         words, places = np.nonzero(path_WL >= 0)
@@ -190,7 +191,7 @@ class Language:
         return node_NT, class_NT
 
     def log_probs(self, tokens_NT: Tokens) -> Floats:
-        """Return the natural log-probability of symbols 1 … of each document given those before, (n, length - 1).
+        """Return the natural log-probability of each symbol but the first, given the earlier symbols, (n, length - 1).
 
         Raises:
             ValueError: a row is not a possible document without noise.
@@ -230,14 +231,15 @@ class Language:
 
     @cached_property
     def entropy(self) -> float:
-        """Entropy rate in nats per symbol, the minimum of every model's expected cross-entropy."""
+        """Entropy rate in nats per symbol. No model has a lower expected cross-entropy."""
         surprise_K = -(self._word_KW * np.log(self._word_KW)).sum(axis=1)
         return float(self.stationary_K @ surprise_K) / self.word_length
 
     def document_entropy(self, length: int) -> float:
-        """Return the entropy in nats per symbol of symbols 1 … of documents of `length` symbols.
+        """Return the entropy in nats per symbol of documents of `length` symbols, without their first symbol.
 
-        It differs slightly from `entropy`, since the class before a document is known and its last word may be cut.
+        This entropy differs slightly from `entropy`, since the class before a document is known and the last word of a
+        document may be cut.
         """
         cost_KL, follow_KLK = self._word_costs()
         longest = cost_KL.shape[1]
@@ -251,7 +253,11 @@ class Language:
         return total / (length - 1)
 
     def _word_costs(self) -> tuple[Floats, Floats]:
-        """Return a word's expected nats per symbol, and the probabilities of (length, class), after each class."""
+        """Return two tables about the next word, by the class of the previous word.
+
+        The first has the expected nats of each symbol of the next word, shape (K, L). The second has the probability of
+        each length and class of the next word, shape (K, L, K).
+        """
         n, longest = len(self._word_KW), self._letters_WL.shape[1]
         path_WL = self._trie[1]
         reached_WL = path_WL >= 0

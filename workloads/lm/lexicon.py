@@ -1,6 +1,6 @@
 """The lexicon of the synthetic language: the words' spellings, classes and frequencies, and the grammar.
 
-It is generated with integer arithmetic only, so that a seed gives the same lexicon on every machine.
+The generator uses only integer arithmetic, so that a seed gives the same lexicon on every machine.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Lexicon:
     """The words and the grammar of a domain, with frequencies as integers, for W words and K classes.
 
     Args:
-        words: the spellings without the space, which are all different.
+        words: the spellings, without the space; all are different.
         classes: the class of each word.
         shares: frequency of each word, per 2^16 uses of its class.
-        chain: K rows of K numbers; row k has the frequency of each class after class k, per 2^12.
+        chain: K rows of K numbers; row k has the frequency of each class after class k, per 2^12 words of class k.
     """
 
     words: tuple[str, ...]
@@ -61,7 +61,7 @@ def _zipf(n: int) -> list[int]:
 
 
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
-    """Return the chain: the followers of each class in a random order, each half as frequent as the one before it."""
+    """Return the chain. The followers of a class have a random order; each is half as frequent as the previous one."""
     n = len(CLASS_SIZES)
     rows = []
     for k in range(n):
@@ -74,7 +74,7 @@ def _chain(of: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _spellings(seed: int) -> list[str]:
-    """Return different words in the order of their classes, each drawn from a Markov chain over letters."""
+    """Return different words in the order of their classes. A Markov chain over letters generates each word."""
     rows = [_letter_row(key("letters", seed, previous)) for previous in range(LETTERS + 1)]
     draws = endless(key("spelling", seed), 32)
     words: dict[str, None] = {}
@@ -91,7 +91,7 @@ def _spellings(seed: int) -> list[str]:
 
 
 def _letter_row(of: int) -> list[int]:
-    """Return cumulative weights of the letters after one symbol; the n-th most frequent letter has weight 1 / n²."""
+    """Return cumulative weights of the letters after one symbol. The n-th letter in a random order has weight 1/n²."""
     weights = [0] * LETTERS
     for place, letter in enumerate(permutation(of, LETTERS), start=1):
         weights[letter] = (1 << 20) // (place * place)

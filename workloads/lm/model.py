@@ -37,7 +37,7 @@ class GPTConfig:
         tied: whether the head's weight is the embedding.
         bias: whether linear layers have biases.
         dropout: probability of dropout of the embedding and of each residual branch's output, in [0, 1).
-        token_drop: fraction of the positions that skip a block in training, in [0, 1). They are drawn separately for
+        token_drop: fraction of positions that skip a block in training, in [0, 1). Positions are drawn separately for
             each sequence and block. The first and the last block process all positions, so at least three blocks are
             needed.
         init_scale: factor of the standard deviation of all initial weights.
@@ -78,7 +78,7 @@ class GPTConfig:
 
 
 class RMSNorm(nn.RMSNorm):
-    """Torch's RMSNorm with the weight cast to the input's data type, as the fused kernel requires under autocast."""
+    """PyTorch's RMSNorm, with the weight cast to the input's data type, which the fused kernel needs under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
@@ -174,7 +174,7 @@ class GPT(nn.Module):
             self.head.weight = self.embedding.weight
         if config.positions == "rotary":
             cos_TN, sin_TN = _rotation(config.context, config.width // config.heads)
-            # The buffers follow from the configuration, so they are not in checkpoints.
+            # The configuration determines the buffers, so checkpoints do not contain them.
             self.register_buffer("cos_TN", cos_TN, persistent=False)
             self.register_buffer("sin_TN", sin_TN, persistent=False)
         self._initialise()
@@ -184,7 +184,7 @@ class GPT(nn.Module):
         """Draw normal weights.
 
         The standard deviation is 0.02 for embeddings and the head, and fan_in^-1/2 for other weights, times
-        (2·layers)^-1/2 for the output layers of residual branches. With 0.02, the first loss is about ln V. The scale
+        (2·layers)^-1/2 for the output layers of residual branches. With 0.02, the initial loss is about ln V. The scale
         of the embedding has no effect, since the residual stream is normalised.
         """
         scale = self.config.init_scale
@@ -226,18 +226,18 @@ class GPT(nn.Module):
         return features_BTD
 
     def _past_some(self, block: nn.Module, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Apply a block to a random subset of each sequence's positions. Other positions are unchanged.
+        """Apply a block to a random subset of each sequence's positions. The block does not change the other positions.
 
-        The subset keeps its order, so that attention is causal. Its size depends only on shapes, so that one compiled
+        The subset is in ascending order, so that attention is causal. Its size depends only on shapes, so one compiled
         graph suffices.
         """
         b, t, d = x_BTD.shape
         kept = max(1, round(t * (1.0 - self.config.token_drop)))
-        # The positions of the largest of t random numbers: all subsets are equally likely.
+        # The positions of the `kept` largest of t random numbers are chosen, so that all subsets are equally likely.
         at_BK = torch.rand(b, t, device=x_BTD.device).topk(kept, dim=1).indices.sort(dim=1).values
         at_BKD = at_BK[:, :, None].expand(b, kept, d)
         if rotation is not None:
-            # Positions keep the rotation of their place in the text; the second axis is that of the heads.
+            # A position keeps the rotation of its place in the text. The new second axis is for the heads.
             rotation = (rotation[0][at_BK][:, None], rotation[1][at_BK][:, None])
         made_BKD = block(x_BTD.gather(1, at_BKD), rotation)
         return x_BTD.scatter(1, at_BKD, made_BKD.to(x_BTD.dtype))
@@ -258,7 +258,7 @@ def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
 def next_symbol_loss(
     model: nn.Module, tokens_BT: Tensor, *, per_example: bool = False, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the cross-entropy in nats per symbol of symbols 1 …: the mean, or each sequence's, shape (B,)."""
+    """Return the cross-entropy of all symbols but the first, in nats per symbol: the mean, or of shape (B,)."""
     logits_BTV = model(tokens_BT[:, :-1])
     targets_BT = tokens_BT[:, 1:]
     loss = F.cross_entropy(
@@ -271,7 +271,7 @@ def next_symbol_loss(
 
 
 def mean_loss_in_parts(model: GPT, tokens_BT: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean `next_symbol_loss`, with the logits of only `rows` of the B·T rows in memory at once.
+    """Return the mean `next_symbol_loss`. Only the logits of `rows` of the B·T rows exist at once.
 
     The head's weight is used, but its `forward` is not called.
     """
@@ -302,7 +302,7 @@ def _norm(config: GPTConfig, width: int) -> nn.Module:
 
 
 def _rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines of position × frequency, both (length, width), for rotating pairs of the two halves."""
+    """Return the cosine and the sine of position × frequency for the rotation of queries and keys, (length, width)."""
     frequencies = 10_000.0 ** -torch.arange(0, 1, 2 / width)
     angles_TN = torch.outer(torch.arange(length).float(), frequencies).repeat(1, 2)
     return angles_TN.cos(), angles_TN.sin()

@@ -32,8 +32,8 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_SHAKESPEARE, {}),
     "learned": (LM_SHAKESPEARE_LEARNED, {"positions": "learned"}),
 }
-#: Length in characters of the blocks into which the text is cut. Of every ten blocks, one goes to each held-out split,
-#: so that the splits contain all parts of the text.
+#: Length in characters of the blocks into which the text is cut. Each held-out split gets one of every ten blocks,
+#: so that all parts of the text are represented in each split.
 BLOCK = 10_000
 _PERIOD = 10
 _HELD_OUT: dict[int, Split] = {3: "feedback", 6: "score", 9: "audit"}
@@ -76,7 +76,7 @@ def _path() -> Path:
 
 @cache
 def sequences(path: Path, part: str) -> Tensor:
-    """Return the sequences of a split, or of `train`, int64 (n, 65). Parts have no block of text in common.
+    """Return the sequences of a held-out split or of `train`, int64 (n, 65). They have no blocks of text in common.
 
     Raises:
         DataError: the text does not have 65 different characters, or is too short for ten blocks.

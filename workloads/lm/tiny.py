@@ -27,7 +27,7 @@ CONFIG: dict[str, Any] = {
     "activation": "relu2",
     "qk_norm": True,
 }
-#: Variant → its facts, and the arguments of the model that it changes.
+#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` in which it differs.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_TINY, {}),
     "postnorm": (LM_TINY_POSTNORM, {"placement": "post"}),
@@ -62,7 +62,7 @@ class LmTiny(HeldOutSymbols):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """Return documents drawn from the seed, twice as many as the horizon, so that none is repeated.
+        """Return documents that are drawn from the seed. There are twice as many as the horizon, so none is repeated.
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads symbols 0 … 63 and predicts 1 … 64.
         """
@@ -78,13 +78,13 @@ class LmTiny(HeldOutSymbols):
 
 @cache
 def entropy() -> float:
-    """Return the entropy of the documents in nats per token, the minimum of every model's expected loss."""
+    """Return the entropy of the documents in nats per token. No model has a lower expected loss."""
     return document_entropy(_LENGTH)
 
 
 @cache
 def held_out(split: Split) -> tuple[Tensor, Tensor]:
-    """Return a split's documents, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
+    """Return a split's documents, int64 (n, 65), and their exact nats per token, float64 (n,)."""
     tokens_BT, nats_B = scored_documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{split}")
     return as_tensor(tokens_BT), torch.tensor(nats_B)
 

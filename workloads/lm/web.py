@@ -20,7 +20,7 @@ from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
 from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_SHARD_TOKENS, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
 from workloads.lm.common import HeldOutSymbols
-from workloads.lm.corpus import Corpus, language, written
+from workloads.lm.corpus import Corpus, language, open_or_write
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
 from workloads.lm.model import GPT, mean_loss_in_parts
 
@@ -45,11 +45,11 @@ _MICRO_BATCH = 64
 
 
 class SequencePool:
-    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, both included.
+    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, including the last.
 
     Args:
         tokens: the memory-mapped tokens, which are read when they are gathered.
-        length: number of input tokens of an example. It has one more token, the last target.
+        length: number of input tokens per example. An example has `length` + 1 tokens: the last token is only a target.
 
     Raises:
         DataError: the number of tokens is too small for one sequence.
@@ -59,6 +59,7 @@ class SequencePool:
     prefetchable = True
 
     def __init__(self, tokens: shards.Shards, length: int) -> None:
+        #: The quality scores of the examples by name; this pool has none.
         self.scores: Mapping[str, Tensor] = {}
         self._tokens = tokens
         self._length = length
@@ -85,8 +86,8 @@ class Web:
     """The FineWeb shards of a workload, and the sizes of its held-out splits.
 
     Args:
-        train: number of training shards; the pool has the shards 1 … `train`.
-        reserved: number of the training shard for `feedback`. The next shard is for `audit`.
+        train: number of training shards in the pool. They have the indices 1 to `train`.
+        reserved: index of the training shard from which `feedback` is taken. The next shard is for `audit`.
         tokens: minimum number of tokens of each shard.
         sequences: number of sequences per held-out split; `score` is the beginning of the validation shard.
     """
@@ -110,7 +111,7 @@ class _TokenShardWorkload(HeldOutSymbols):
     Args:
         facts: the facts of the workload.
         config: arguments of `GPTConfig`.
-        micro_batch: number of sequences per pass on one device; if None, the whole batch, or fewer if memory is short.
+        micro_batch: number of sequences per pass on one device. None means the whole batch, or less if memory is short.
     """
 
     chunk = _CHUNK
@@ -122,7 +123,10 @@ class _TokenShardWorkload(HeldOutSymbols):
         self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats per token: the mean (with chunked logits), or each example's, (n,)."""
+        """Return the cross-entropy in nats per token: the mean or, if `per_example`, a tensor of shape (n,).
+
+        The mean is computed in chunks, without all logits in memory at once.
+        """
         if per_example:
             return super().loss(model, batch, per_example=True)
         assert isinstance(model, GPT)
@@ -130,13 +134,13 @@ class _TokenShardWorkload(HeldOutSymbols):
 
     @abstractmethod
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
-        """Return the tokens of a split, and its number of sequences."""
+        """Return the tokens of a split, and the number of sequences to take from them."""
 
     def held_out_tokens(self, split: Split) -> Tensor:
-        """Return the sequences of a split, which are read once and cached.
+        """Return the sequences of a split. They are read once and then cached.
 
         Raises:
-            DataError: the split's shard is missing, damaged or short; names it.
+            DataError: the split's shard is missing, damaged or too short; the message names the file.
         """
         if split not in self._held_out:
             self._held_out[split] = _first_sequences(*self._source(split), self.facts.tokens_per_example)
@@ -146,8 +150,8 @@ class _TokenShardWorkload(HeldOutSymbols):
 class LmWeb(_TokenShardWorkload):
     """Base class of the workloads on FineWeb.
 
-    `score` is the beginning of the validation shard: in `lm-124m` its first 10,485,760 tokens, as in the speed runs.
-    `feedback` and `audit` come from training shards that are in no pool.
+    The split `score` is the beginning of the validation shard. In `lm-124m`, it has the first 10,485,760 tokens, as in
+    modded-nanogpt. `feedback` and `audit` come from training shards that no training pool contains.
 
     Args:
         facts: the facts of the workload.
@@ -192,7 +196,7 @@ class Lm124m(LmWeb):
 
 
 class Lm16m(LmWeb):
-    """The workload with 16 million parameters, of which most are in the embedding."""
+    """The workload with 16 million parameters. Most of them are in the embedding."""
 
     facts = LM_16M
 
@@ -220,8 +224,8 @@ class Lm124mSynthetic(_TokenShardWorkload):
         self._nats: dict[Split, Tensor] = {}
 
     def train_data(self, seed: int) -> SequencePool:
-        """Return all documents of the corpus. The seed has no effect, since the corpus is stored on disk."""
-        return SequencePool(written(self._corpus, "train", self._documents), self.facts.tokens_per_example)
+        """Return all documents of the training corpus. The seed has no effect: the corpus is stored on disk."""
+        return SequencePool(open_or_write(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
     def correction(self, split: Split) -> tuple[Tensor, float]:
         if split not in self._nats:
@@ -229,7 +233,7 @@ class Lm124mSynthetic(_TokenShardWorkload):
         return self._nats[split], language(self._corpus).entropy
 
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
-        return written(self._corpus, split, self._n), self._n
+        return open_or_write(self._corpus, split, self._n), self._n
 
 
 def _first_sequences(tokens: shards.Shards, n: int, length: int) -> Tensor:

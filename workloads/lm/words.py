@@ -1,9 +1,10 @@
 """A synthetic language of known entropy with tens of thousands of words, which can generate a large corpus quickly.
 
-Each word belongs to one class. The class of the next word depends on the classes of the two words before it. Its
-distribution is a mixture: one half depends only on the last class, which models learn early, and the other half on the
-pair of classes, which takes longer. Then a word of the class is drawn with a Zipf-like distribution over ranks. All
-arithmetic is on integers, so that a seed gives the same tokens on every machine.
+Each word belongs to one class. The class of the next word depends on the classes of the two previous words. The
+distribution of the next class is an equal mixture of two distributions. The first depends only on the class of the last
+word, and models learn it early. The second depends on the pair of classes, and models need longer to learn it. Then a
+word of the class is drawn with a Zipf-like distribution over ranks. All arithmetic is on integers, so that a seed gives
+the same tokens on every machine.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ Tokens: TypeAlias = npt.NDArray[np.uint16]
 
 CLASS_BITS = 12
 WORD_BITS = 16
-#: Number of documents that are generated at once. Fewer would need more calls, and more would exceed the cache.
+#: Number of documents that are generated at once. A smaller number needs more calls; a larger number exceeds the cache.
 TOGETHER = 1024
 
 
 class WordLanguage:
-    """A generator of documents of a fixed length, which have a mark and then words.
+    """A generator of documents of a fixed length. A document begins with a mark, a token that is not a word.
 
     Shapes: K classes, P = K² pairs of classes (the earlier class first), R words per class, N documents, T tokens. Word
     r of class k has the number r·K + k, so that words are numbered by frequency, and classes are not contiguous ranges.
@@ -59,7 +60,7 @@ class WordLanguage:
         )
 
     def _chain(self) -> Ints:
-        """Return the frequency of each class after each pair, per 2^12; all are positive."""
+        """Return the frequency of each class after each pair of classes, per 2^12. All frequencies are positive."""
         k = self.classes
         half = 1 << (CLASS_BITS - 1)
         by_last = [self._row(half, "last", b) for b in range(k)]
@@ -68,7 +69,11 @@ class WordLanguage:
         )
 
     def _row(self, total: int, *of: int | str) -> Ints:
-        """Return frequencies of the classes, which halve along a random order (by at most 2^20) and sum to `total`."""
+        """Return frequencies of the classes that sum to `total`.
+
+        In a random order of the classes, each has half the frequency of the previous class, but at least 2^-20 of the
+        first.
+        """
         weights = [0] * self.classes
         for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):
             weights[follower] = 1 << max(0, 20 - place)
@@ -77,7 +82,7 @@ class WordLanguage:
     # --- text ------------------------------------------------------------------------------------
 
     def documents(self, n: int, stream_seed: int | str) -> Iterator[Tokens]:
-        """Yield `n` documents in concatenated pieces of m complete documents (uint16, shape (m · length,)).
+        """Yield `n` documents in pieces. A piece has m complete documents, concatenated (uint16, shape (m · length,)).
 
         The first documents are the same for every n.
         """
@@ -104,7 +109,7 @@ class WordLanguage:
 
     @cached_property
     def _tables(self) -> tuple[npt.NDArray[np.uint16], Ints]:
-        """Tables from random numbers to the class (flat, per pair), and to K times the rank."""
+        """Lookup tables from a random number to the next class (flat, pair by pair), and to K times the word's rank."""
         k = np.arange(self.classes, dtype=np.uint16)
         class_of = np.concatenate([np.repeat(k, row) for row in self._chain_PK])
         return class_of, np.repeat(np.arange(self.per_class) * self.classes, self._share_R)
@@ -134,7 +139,7 @@ class WordLanguage:
 
     @cached_property
     def entropy(self) -> float:
-        """The expectation of `nats`, which is the minimum of every model's expected cross-entropy."""
+        """The expectation of `nats`. No model has a lower expected cross-entropy."""
         p_PK = self._chain_PK / (1 << CLASS_BITS)
         share_R = self._share_R / (1 << WORD_BITS)
         class_P = -(p_PK * np.log(p_PK)).sum(axis=1)

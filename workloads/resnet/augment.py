@@ -42,7 +42,7 @@ class AugmentedPool:
         self._height, self._width = images_BHWC.shape[1:3]
         self._framed_BHWC = framed(images_BHWC.to(device), reach)
         self._labels_B = labels_B.to(device)
-        # These stay on the device, since a copy for every batch would make the host wait.
+        # Mean and standard deviation stay on the device, since a copy for every batch would make the host wait.
         self._mean, self._std = (torch.as_tensor(values, device=device) for values in (mean, std))
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ def framed(images_BHWC: Tensor, reach: int) -> Tensor:
 
 
 def normalised(pixels_BHWC: Tensor, mean: Statistics, std: Statistics) -> Tensor:
-    """Normalise pixels (uint8, (n, height, width, channels)) to zero mean and unit variance (float32, channels first).
+    """Normalise pixels (uint8, (n, height, width, channels)) with `mean` and `std` (float32, channels first).
 
     The memory format is channels_last.
     """

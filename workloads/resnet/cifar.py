@@ -23,14 +23,14 @@ from workloads.resnet.facts import RESNET9_CIFAR10, RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
 from workloads.resnet.splits import stratified
 
-#: Percentages of each class of the 50,000 training images; `score` is the whole test set.
+#: Percentages of the 50,000 training images that each part gets, in every class. `score` is the whole test set.
 SHARES = {"train": 94, "feedback": 2, "audit": 4}
 #: Mean and standard deviation per channel of the pixels in [0, 1] over the 50,000 training images.
 PIXEL_MEAN, PIXEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 _SPLIT_SEED = 3
 #: Maximum shift of an image in pixels.
 _REACH = 4
-#: Images per forward pass of an evaluation.
+#: Number of images per forward pass of an evaluation.
 _CHUNK = 1_000
 
 
@@ -45,7 +45,7 @@ class _Cifar(ImageClassifier):
         return made
 
     def train_data(self, seed: int) -> Pool:
-        """Return the pool, which is the same for every seed and is kept on the model's device; see `AugmentedPool`.
+        """Return the pool, which does not depend on the seed and is on the model's device; see `AugmentedPool`.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -59,7 +59,7 @@ class _Cifar(ImageClassifier):
             yield Batch(x_BCHW=x_BCHW, labels_B=piece["labels_B"])
 
     def _device(self) -> torch.device:
-        """Return the device of the model, since `train_data` and `held_out` receive no device."""
+        """Return the device of the model that was built last, or the CPU; `train_data` and `held_out` use it."""
         made = self._model() if self._model is not None else None
         return next(made.parameters()).device if made is not None else torch.device("cpu")
 

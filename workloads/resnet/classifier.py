@@ -35,7 +35,7 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
-        """Yield the images of a shard of a split, in the batches in which they are evaluated.
+        """Yield the evaluation batches of a shard of a split.
 
         A window of the split is in random order; see `evaluation_rows`.
         """
@@ -68,7 +68,7 @@ class ImageClassifier(ABC):
         return parameter_kinds(model)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats, with `build_model`'s label smoothing: the mean, or each example's, (n,)."""
+        """Return the label-smoothed cross-entropy in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
         return nn.functional.cross_entropy(
             # On a CPU, autocast would not convert the logits to fp32.
             self.outputs(model, batch).float(),

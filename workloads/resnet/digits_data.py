@@ -20,12 +20,12 @@ from workloads.resnet.splits import stratified
 
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 PARTS: tuple[Part, ...] = ("train", "score", "feedback", "audit")
-#: Percentages of every class. Training has less than half, since the metric needs many held-out images.
+#: Percentages of every class that each part gets. `train` gets less than half, so that `score` has many images.
 SHARES: dict[str, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
 CLASSES = 10
 IMAGES = 1797
-#: Mean and standard deviation of the pixels in [0, 1] over all images. They are constants, so that no split influences
-#: another.
+#: Mean and standard deviation of the pixels in [0, 1] over all images. Constants are used, so that no split influences
+#: how another split is normalised.
 PIXEL_MEAN, PIXEL_STD = 0.305, 0.376
 _SPLIT_SEED = 1
 
@@ -78,7 +78,9 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 @cache
 def load(part: Part) -> Digits:
-    """Return one of the four disjoint parts, which is the same on every machine. Do not write to the arrays.
+    """Return one of the four disjoint parts. A part is the same on every machine.
+
+    The arrays are shared by all callers and must not be changed.
 
     Raises:
         DataError: the data file is missing or damaged.

@@ -1,4 +1,4 @@
-"""The image workloads as data; this module must not import torch."""
+"""Facts of the image workloads, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _OPTIONS: dict[str, Domain] = {
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
     "activation": Choice(("relu", "gelu", "silu")),
     "norm": Choice(("batch", "group", "none")),
-    # Number of examples that share their statistics if norm=batch; 0 means ordinary batch norm.
+    # With norm=batch: number of examples over which statistics are computed. 0 means the whole batch.
     "ghost_bn": Choice((0, 16, 32, 64)),
 }
 
 
 def _variant(base: WorkloadFacts, name: str, fixed: str | None = None) -> WorkloadFacts:
-    """Return the facts of a variant of `base`. `fixed` is the model option that the variant sets and does not offer."""
+    """Return the facts of a variant of `base`. The variant sets the model option `fixed`, so it does not offer it."""
     options = {option: domain for option, domain in base.model_options.items() if option != fixed}
     return msgspec.structs.replace(base, name=f"{base.name}+{name}", model_options=options)
 
@@ -34,8 +34,8 @@ _DIGITS = WorkloadFacts(
     model_options=_OPTIONS,
     example="8x8 image",
 )
-#: Facts by the variant's name; the workload itself has an empty name. A split of 542 images is too small for a
-#: resolution of 2 %.
+#: Facts by the variant's name; the workload itself has an empty name. The split `score` has 542 images, which is too
+#: few for a resolution of 2 %.
 DIGITS_VARIANTS = {
     "": calibrated(_DIGITS, easy=0.0695, main=0.0683, hard=0.0561, resolution=0.21),
     "gelu": calibrated(
@@ -108,7 +108,7 @@ RESNET50_IMAGENET = WorkloadFacts(
     name="resnet50-imagenet",
     version="1",
     tier="cluster",
-    # The validation target of AlgoPerf, and about its number of steps (186,666 with 1,024 images each).
+    # The target is AlgoPerf's validation target. The horizon is about that of AlgoPerf: 186,666 steps of 1,024 images.
     targets=(Target(metric="accuracy", goal="max", value=0.77431, unit="share"),),
     budget=Budget(horizon=191_692_800, gradient_examples=383_385_600, seconds={"default": 315_000.0}),
     batch_sizes=(1024, 256, 512, 2048),

@@ -1,7 +1,7 @@
 """Batch norm with statistics over small groups of examples instead of the whole batch.
 
-Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1, but with
-running variances instead of standard deviations, as in torch.
+Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1. As in PyTorch, the running
+statistics are variances instead of standard deviations.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         return f"{self.num_features}, group={self.group}, momentum={self.momentum}, eps={self.eps}"
 
     def _normalise_groups(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalise equal groups of examples; also return the groups' means and unbiased variances, (groups, C).
+        """Normalise groups of equal size. Return the result, and each group's mean and unbiased variance, (groups, C).
 
-        The groups become channels of one batch norm. Hundreds of separate calls would take longer than the copies, and
-        a compiler would unroll them. Torch's kernel also keeps its sums in fp32 if the activations are bfloat16.
+        The groups become channels of one batch norm. Hundreds of separate calls would take longer than the copies
+        for this layout, and a compiler would unroll the calls. PyTorch's kernel also keeps its sums in fp32 if the
+        activations are bfloat16.
         """
         n, channels, height, width = x_BCHW.shape
         x_GSCHW = x_BCHW.reshape(groups, n // groups, channels, height, width)
@@ -73,19 +74,19 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _update_running_stats(self, means_GC: Tensor, variances_GC: Tensor) -> None:
-        """Update the running statistics as one batch per group would, in the order of the groups."""
+        """Update the running statistics as if each group were a batch, in the order of the groups."""
         groups = len(means_GC)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(groups)
         kept: Tensor | float
-        if self.momentum is None:  # a plain mean, which the harness uses to recompute statistics
+        if self.momentum is None:  # a cumulative mean, with which the harness recomputes statistics
             share = 1.0 / self.num_batches_tracked.to(means_GC.dtype)
             weights_G1, kept = share.expand(groups)[:, None], 1.0 - groups * share
         else:
             age_G1 = torch.arange(groups - 1, -1, -1, device=means_GC.device)[:, None]
             weights_G1, kept = self.momentum * (1.0 - self.momentum) ** age_G1, (1.0 - self.momentum) ** groups
-        # This is not a matrix product, since autocast would round it to half precision.
+        # Products are summed without a matrix product, which autocast would compute in half precision.
         self.running_mean.mul_(kept).add_((weights_G1 * means_GC).sum(0))
         self.running_var.mul_(kept).add_((weights_G1 * variances_GC).sum(0))

@@ -23,10 +23,10 @@ from workloads.resnet.photos import PhotoPool, Photos
 from workloads.resnet.splits import stratified
 
 CLASSES = 1_000
-#: Percentages of each class of the training images; `score` is the whole validation set.
+#: Percentages of the training images that each part gets, in every class. `score` is the whole validation set.
 SHARES = {"train": 97, "feedback": 1, "audit": 2}
 _SPLIT_SEED = 4
-#: Images per forward pass of an evaluation.
+#: Number of images per forward pass of an evaluation.
 _CHUNK = 500
 
 
@@ -57,7 +57,7 @@ class Resnet50Imagenet(ImageClassifier):
         return build(config, seed)
 
     def train_data(self, seed: int) -> Pool:
-        """Return the pool, which is the same for every seed; images are decoded when they are drawn, see `PhotoPool`.
+        """Return the pool, which does not depend on the seed. Images are decoded when they are drawn; see `PhotoPool`.
 
         Raises:
             DataError: a folder is missing or does not contain one folder per class.
@@ -79,7 +79,7 @@ def _samples(folder: Path, part: str, classes: int) -> list[tuple[Path, int]]:
     """Return (path, label) of every image of a part.
 
     Raises:
-        DataError: `train` or `val` does not contain one folder per class, or their classes differ.
+        DataError: `train` or `val` does not contain one folder per class, or the classes of the two folders differ.
     """
     tree = imagefolder.scan(folder / ("val" if part == "score" else "train"), classes)
     imagefolder.require_same_classes(folder / "val", like=folder / "train")

@@ -43,11 +43,12 @@ class ResnetConfig:
         block: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1 to four times the width).
         stem: `conv3` (3x3, full resolution) for images of 8 to 32 pixels; for larger images `conv3-half` (3x3, half the
             resolution) or `conv7` (7x7 and pooling, a quarter of the resolution).
-        norm: `batch`, `group` (groups of at least 8 channels) or `none` (convolutions then have biases).
+        norm: `batch`, `group` (groups of at least 8 channels) or `none`. With `none`, convolutions have biases.
         ghost_bn: number of examples that share batch-norm statistics (`GhostBatchNorm2d`); 0 for the whole batch.
         activation: `relu`, `gelu` or `silu`.
         dropout: probability of dropout of the pooled features before the head, in [0, 1).
-        zero_init: whether blocks start as the identity: their last scale, or last convolution without norm, is zero.
+        zero_init: whether blocks start as the identity. If so, the scale of a block's last norm starts at zero; without
+            norm, the weight of the last convolution starts at zero.
         momentum: weight of a new batch in the running averages of batch norm.
         channels_last: whether activations are in channels_last format, which is faster on some devices. Parameters stay
             contiguous, so that a submission can view them as matrices.
@@ -73,7 +74,7 @@ class ResnetConfig:
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or not self.widths:
-            raise ValueError(f"widths {self.widths} and blocks {self.blocks} must be equally many, at least one")
+            raise ValueError(f"widths {self.widths} and blocks {self.blocks} must have the same length, at least one")
         words = {
             "block": ("basic", "bottleneck"),
             "stem": ("conv3", "conv3-half", "conv7"),
@@ -87,7 +88,7 @@ class ResnetConfig:
             raise ValueError(f"dropout {self.dropout} is outside [0, 1)")
         if self.ghost_bn < 0 or (self.ghost_bn and self.norm != "batch"):
             raise ValueError(
-                f"ghost_bn {self.ghost_bn} with norm {self.norm!r}: it must be 0, or positive with 'batch'"
+                f"ghost_bn {self.ghost_bn} with norm {self.norm!r}: ghost_bn must be 0, or positive with norm 'batch'"
             )
 
 
@@ -126,7 +127,7 @@ class Resnet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        # With small weights in the head, the first loss is about ln(classes) for any features.
+        # The head starts with small weights, so that the initial loss is about ln(classes) for all inputs.
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         if self.config.zero_init:
@@ -140,7 +141,8 @@ class Resnet(nn.Module):
         """Return the logits, shape (B, classes), of images, shape (B, channels, H, W)."""
         x = self.stem(x_BCHW)
         if self.config.channels_last:
-            # This follows the first convolution, since both formats are the same for an image with one channel.
+            # The conversion is after the first convolution, since both formats are the same for images with one
+            # channel.
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.pool(self.activation(self.stem_norm(x)))
         x = self.blocks(x)
@@ -175,7 +177,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride) and 1x1 convolutions with a shortcut; it has `EXPANSION` × `inner` output channels."""
+    """1x1, 3x3 (with the stride) and 1x1 convolutions with a shortcut, and `EXPANSION` × `inner` output channels."""
 
     def __init__(self, config: ResnetConfig, width: int, inner: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Images in files, which several threads decode when they are drawn, with a random or a central crop.
+"""Images that are decoded from files by several threads when they are drawn, with a random or a central crop.
 
 Source: Szegedy et al., Going Deeper with Convolutions (arXiv 1409.4842), section 6: crops of 8 to 100 % of the area.
 """
@@ -28,7 +28,7 @@ _LOG_ASPECT = math.log(4 / 3)
 
 
 class Photos:
-    """Image files with their labels, which are all read at one size.
+    """Image files with their labels. All images are read at one size.
 
     Args:
         samples: (path, label) of each image.
@@ -54,7 +54,7 @@ class Photos:
         return self._batch(chosen, [middle] * len(chosen))
 
     def parts(self, indices: Sequence[int], numbers_B4: NDArray[np.float64]) -> Batch:
-        """Return a crop of each image, which four numbers in [0, 1) determine; see `random_part`.
+        """Return a crop of each image. Four numbers in [0, 1) determine a crop; see `random_part`.
 
         Args:
             indices: indices of the images.
@@ -81,7 +81,7 @@ class Photos:
 
 
 class PhotoPool:
-    """Training images, each with a new random crop, flipped with probability 1/2, when it is drawn.
+    """A pool of images. An image gets a new random crop and is flipped with probability 1/2 whenever it is drawn.
 
     All random numbers come from torch's global generator and are drawn before a thread starts, so that equal generator
     states give equal batches.
@@ -128,7 +128,7 @@ def random_part(width: int, height: int, area: float, aspect: float, across: flo
     """
     wanted = (_AREA[0] + (_AREA[1] - _AREA[0]) * area) * width * height
     ratio = math.exp(_LOG_ASPECT * (2 * aspect - 1))
-    # A crop that exceeds the image is cut. Drawing it again would need an unknown number of random numbers.
+    # A crop that exceeds the image is cut. If it were drawn again, the number of random numbers would be unknown.
     w, h = min(width, math.sqrt(wanted * ratio)), min(height, math.sqrt(wanted / ratio))
     left, upper = across * (width - w), down * (height - h)
     return left, upper, left + w, upper + h

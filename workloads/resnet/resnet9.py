@@ -1,7 +1,7 @@
 """ResNet-9: the shallow, wide network that won DAWNBench's race on CIFAR-10.
 
-Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5: the layout, but with ordinary
-batch norm.
+Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5, for the layout. Unlike in the source, batch norm is
+ordinary batch norm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LOGIT_SCALE = 0.125
 
 
 class Resnet9(nn.Module):
-    """Eight convolutions, of which two pairs have a shortcut, then a maximum over positions and a linear head.
+    """Eight convolutions, then a maximum over positions and a linear head. Two pairs of convolutions have a shortcut.
 
     Args:
         config: the configuration; only `channels`, `classes`, `widths`, `norm`, `ghost_bn`, `momentum`, `activation`,
@@ -29,7 +29,7 @@ class Resnet9(nn.Module):
     def __init__(self, config: ResnetConfig) -> None:
         super().__init__()
         if len(config.widths) != 4:
-            raise ValueError(f"widths {config.widths}: a ResNet-9 has four")
+            raise ValueError(f"widths {config.widths}: a ResNet-9 has four widths")
         self.config = config
         first, second, third, last = config.widths
         self.layers = nn.Sequential(

@@ -1,4 +1,4 @@
-"""Fixed stratified splits of labelled images, computed from their labels and positions with integer arithmetic."""
+"""Fixed stratified splits of labelled images, computed with integer arithmetic from labels and positions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Return the ascending positions of the examples of every part, with the given percentages of each class.
+    """Return the ascending positions of each part's examples. A part gets its percentage of each class.
 
     The parts are disjoint and contain all examples.
 
