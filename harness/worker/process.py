@@ -6,7 +6,7 @@ lock, and the numbers of the CPU cores to use, separated by commas (empty for al
 
 from __future__ import annotations
 
-# This import comes first, so that the clock binds its time functions before a plugin can replace them.
+# This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 import ctypes
@@ -31,7 +31,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
     die_with_parent()
-    # The cores are set before torch is imported, so that its threads and the processes of other ranks inherit them.
+    # The cores are set before torch is imported. Torch's threads and the processes of other ranks inherit the cores.
     if sys.argv[3] and sys.platform == "linux":
         os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
