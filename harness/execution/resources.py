@@ -51,8 +51,8 @@ class Machine:
 
         A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer cores, the trial gets
         all cores and is not pinned. A trial on CUDA gets one GPU per rank. If enough cores are free, the trial also
-        gets cores: its fraction of the machine's cores equals its fraction of the machine's GPUs. A trial on another
-        device gets that device.
+        gets the same fraction of the machine's cores as of its GPUs, or at least `ranks` × `threads` cores. A trial on
+        another device gets that device.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads
