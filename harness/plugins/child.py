@@ -326,7 +326,10 @@ def _pick_one(
 
 
 def _summary(value: Any, module: ModuleType, default: str) -> str:
-    """Return the first line of the first text that exists: summary, docstring, file's docstring, default."""
+    """Return the first line of the first text that exists.
+
+    The texts are the object's `summary`, its docstring, the docstring of the file, and `default`.
+    """
     docstring = vars(value).get("__doc__") if inspect.isclass(value) else None
     for text in (getattr(value, "summary", None), docstring, module.__doc__):
         if isinstance(text, str) and text.strip():

@@ -67,7 +67,7 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
-        """Call the hook of each plugin. Only the first exception of a plugin is reported, and other plugins still run."""
+        """Call the hook of each plugin. Only the first exception of a plugin is reported. Other plugins run on."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 arguments = {name: data[name] for name in implementation.argnames}

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
 
-#: Maximum number of files that are hashed for one module. Beyond it, the version of the module's package is hashed.
+#: Maximum number of files that are hashed for one module. See `source_hash` for modules with more files.
 _CLOSURE_LIMIT = 64
 
 
