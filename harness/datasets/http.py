@@ -100,9 +100,9 @@ def fetch(
 
     Args:
         url: an http or https URL.
-        part: path of the file to write. The file `part` + `.json` in the same folder records the URL of its bytes.
+        part: path of the file to write. A second file, with the suffix `.json` added, records the URL of the bytes.
         size: expected size in bytes; 0 when unknown.
-        any_origin: whether a partial file from another URL may be resumed, because the caller checks a checksum.
+        any_origin: whether a partial file from another URL may be resumed. True only if the caller checks a checksum.
         progress: function that is called when bytes arrive.
         name: the file's name for `progress`; the name of `part` when None.
         retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
@@ -122,19 +122,19 @@ def fetch(
     with transfer:
         failures = 0
         while True:
-            before = transfer.done
+            bytes_before = transfer.done
             try:
                 transfer.attempt(retry_policy.timeout)
                 return Fetched(sha256=transfer.sync_and_hash(), size=transfer.done, resumed=resumed)
             except _TransientError as error:
-                failures = 1 if transfer.done > before else failures + 1
+                failures = 1 if transfer.done > bytes_before else failures + 1
                 if failures >= retry_policy.attempts:
                     raise UnreachableError(f"{url}: {error}, after {retry_policy.attempts} attempts") from None
             time.sleep(min(retry_policy.wait * 2 ** (failures - 1), 30.0))
 
 
 class _Transfer:
-    """A partial file and the running hash of its content."""
+    """A partial file and the running hash of its content. `done` is the number of bytes in the file."""
 
     def __init__(self, url: str, part: Path, size: int, any_origin: bool, report: Callable[[int, int | None], object]):
         self._url = url
@@ -239,7 +239,7 @@ class _Transfer:
         return total
 
     def _raise_if_refused(self, error: urllib.error.HTTPError) -> None:
-        """Raise the error for an HTTP status, unless it means that all bytes were already received."""
+        """Raise the error for an HTTP status, unless the status means that all bytes were already received."""
         if error.code == 416:
             match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
             if match and int(match[1]) == self.done:

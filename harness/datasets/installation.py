@@ -63,7 +63,7 @@ class Installer:
         return not self.accept and judge_file(self.entry, file, path, digest, accept=True).good
 
     def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
-        """Install a verified file of the user as a symbolic link to it."""
+        """Install a verified file of the user by creating a symbolic link to it."""
         target = file_path(self.entry, file.name)
         path = path.absolute()
         if not (target.exists() and target.samefile(path)):

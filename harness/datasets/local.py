@@ -62,5 +62,5 @@ def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, 
 
 
 def expected_size(file: DatasetFile, note: FileNote | None) -> int:
-    """Return the size in bytes that was recorded at installation, else the published size, or 0 if neither is known."""
+    """Return the size in bytes that was recorded at installation, or else the published size; 0 if both are unknown."""
     return note.size if note is not None else file.size

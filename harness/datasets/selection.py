@@ -64,7 +64,7 @@ def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
 
 
 class DataRequirement(NamedTuple):
-    """The data that a workload needs: a dataset, or the part of it given by a pattern or a number of tokens.
+    """The data that a workload needs: a dataset, or the files that a pattern or a number of tokens selects from it.
 
     Args:
         dataset: name of the dataset.
@@ -99,7 +99,7 @@ class DataRequirement(NamedTuple):
 
 
 def fetch_command(entry: DatasetEntry) -> str:
-    """Return the command that fetches a dataset, or imports it if it cannot be downloaded."""
+    """Return the command that downloads a dataset, or that imports a dataset without URLs."""
     if any(file.urls for file in entry.files):
         return f"bench data get {entry.name}"
     return f"bench data import {entry.name} FOLDER"

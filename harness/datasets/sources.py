@@ -54,7 +54,7 @@ def open_source(
 
 
 class FolderSource:
-    """A source that takes files from a folder, by the names of the dataset's files.
+    """A source that searches a folder for files with the names of the dataset's files.
 
     Args:
         entry: the dataset.
@@ -292,8 +292,8 @@ def _discard(part: Path) -> None:
 
 def _file_names(file: DatasetFile) -> list[str]:
     """Return the names under which a user may have this file: the dataset's name for it, and the names in its URLs."""
-    published = [] if file.member else [PurePosixPath(url).name for url in file.urls]
-    return list(dict.fromkeys([file.name, *published]))
+    url_names = [] if file.member else [PurePosixPath(url).name for url in file.urls]
+    return list(dict.fromkeys([file.name, *url_names]))
 
 
 def _archive_names(file: DatasetFile) -> list[str]:

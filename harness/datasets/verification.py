@@ -79,7 +79,7 @@ def judge_file(
 
 
 def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: FileNote | None) -> str:
-    """Return how a file differs from the published file, or an empty string.
+    """Return a clause that says how a file differs from the published file, or an empty string.
 
     Without a published checksum, the file is compared with the provenance that was recorded at installation.
     """
@@ -117,7 +117,7 @@ def folder_state(entry: DatasetEntry, name: str, path: Path | None = None) -> Fi
 
 
 def _check_format_of_file(entry: DatasetEntry, path: Path) -> str:
-    """Return the problem that `_check_format` reports, with "it" for the path, which the caller prints."""
+    """Return the problem that `_check_format` reports. The caller prints the path, so "it" replaces the path here."""
     problem = _check_format(entry, path)
     rest = problem.removeprefix(str(path))
     return rest.removeprefix(": ") if rest.startswith(": ") else f"it{rest}" if rest != problem else problem

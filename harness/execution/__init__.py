@@ -1,1 +1,1 @@
-"""Run trials: schedule them, supervise their workers, and write their records, here or on a cluster."""
+"""Run trials: schedule them, supervise their workers, and write their records, on this machine or on a cluster."""

@@ -16,15 +16,16 @@ from harness.hardware.telemetry import DeviceWatch
 
 #: Poll interval for events, in seconds.
 WAKE_S = 0.2
-#: Delay in seconds above which a wake-up counts as late. The arrival times of the events read then are not used.
+#: If the thread wakes up later than planned by more than this number of seconds, the events that it then reads arrived
+#: at unknown times. Their arrival times are not used.
 LATE_S = 0.5
 
 
 class EventReader(threading.Thread):
     """A thread that reads events from the pipe as they arrive and passes the edges of the worker's clock to `clock`.
 
-    An edge is a start or a stop of the clock. The thread is separate, so that a slow watcher (a display, an observer
-    that uploads) does not delay the measurement.
+    An edge is a start or a stop of the clock. Events are read in a separate thread, so that a slow watcher, such as a
+    display or an observer that uploads, does not delay the measurement.
 
     Args:
         descriptor: file descriptor of the reading end of the pipe.
@@ -42,24 +43,24 @@ class EventReader(threading.Thread):
 
     def run(self) -> None:
         decoder = msgspec.json.Decoder(WorkerEvent)
-        pending, last_wake_up = b"", time.monotonic()
+        incomplete_line, last_wake_up = b"", time.monotonic()
         while True:
             ready = select.select([self._descriptor], [], [], WAKE_S)[0]
             # If this process was suspended or got no CPU time, the events read now arrived at an unknown earlier time.
-            late, last_wake_up = time.monotonic() - last_wake_up > WAKE_S + LATE_S, time.monotonic()
-            if late:
+            is_late, last_wake_up = time.monotonic() - last_wake_up > WAKE_S + LATE_S, time.monotonic()
+            if is_late:
                 self._clock.discard_interval()
             if not ready:
                 continue
             chunk = os.read(self._descriptor, 65536)
             if not chunk:
                 break
-            *lines, pending = (pending + chunk).split(b"\n")
+            *lines, incomplete_line = (incomplete_line + chunk).split(b"\n")
             for line in lines:
                 event = decode_event(decoder, line)
                 if isinstance(event, ClockChanged):
                     self._clock.record_edge(event)
-                    if late:
+                    if is_late:
                         self._clock.discard_interval()
                     elif self.watch is not None:
                         self.watch.record_edge(event)
@@ -71,7 +72,7 @@ class EventReader(threading.Thread):
 
 
 def decode_event(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
-    """Return the event in a line, or for an invalid line a `Done` event with the status `crashed`."""
+    """Return the event in a line. For an invalid line, return a `Done` event with the status `crashed`."""
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:

@@ -1,4 +1,7 @@
-"""Forward the calls of a trial's watcher from a node to the user's machine, as one line of JSON per call."""
+"""Send the calls of a trial's watcher from a cluster node to the user's machine, one line of JSON per call.
+
+A watcher is an object that is notified of a trial's events (`harness.contract.watcher.Watcher`).
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import Watcher
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="told"):
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     run_id: str
 
 
 class _Started(_Message, frozen=True, kw_only=True, tag="started"):
-    resumed: tuple[Point, ...]
+    points: tuple[Point, ...]
 
 
 class _Evaluated(_Message, frozen=True, kw_only=True, tag="evaluated"):
@@ -55,7 +58,7 @@ class EventForwarder:
         self._encoder = msgspec.json.Encoder()
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
-        self._forward(_Started(run_id=self._identity, resumed=resumed))
+        self._forward(_Started(run_id=self._identity, points=resumed))
 
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         self._forward(_Evaluated(run_id=self._identity, point=point))
@@ -83,7 +86,7 @@ class EventReceiver:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         #: run_ids of the trials whose worker has reported that it is ready.
-        self.begun: set[str] = set()
+        self.started_trials: set[str] = set()
         self._specs: dict[str, RunSpec] = {}
         self._steps: dict[str, int] = {}
         self._decoder = msgspec.json.Decoder(_AnyMessage)
@@ -97,7 +100,10 @@ class EventReceiver:
         return self._steps.get(identity, 0)
 
     def receive(self, line: bytes) -> None:
-        """Call the watcher for a line. An invalid line is ignored: the process that wrote it may have been killed."""
+        """Make the call that a line describes. An invalid line is ignored.
+
+        A line is incomplete, and therefore invalid, if the process that wrote it was killed.
+        """
         try:
             message = self._decoder.decode(line)
         except msgspec.DecodeError:
@@ -107,8 +113,8 @@ class EventReceiver:
             return
         match message:
             case _Started():
-                self.begun.add(message.run_id)
-                self._watcher.started(spec, message.resumed)
+                self.started_trials.add(message.run_id)
+                self._watcher.started(spec, message.points)
             case _Evaluated():
                 self._steps[message.run_id] = message.point.steps
                 self._watcher.evaluated(spec, message.point)

@@ -41,8 +41,7 @@ def execute(
         specs: the trials.
         runs: folder with one subfolder per trial.
         watcher: object that is notified of every event.
-        options: see `ExecutionOptions`. At most `jobs` trials run at once, and only as many as there are free cores and
-            GPUs for.
+        options: see `ExecutionOptions`. At most `jobs` trials run at once, and fewer if too few cores or GPUs are free.
         machine: the cores and GPUs to use; those of this machine when None.
 
     Raises:
@@ -162,7 +161,7 @@ class _Workers:
 
 
 class _InProcess:
-    """A backend that runs trials in the calling thread, for a debugger."""
+    """A backend that runs trials in the calling thread, so that a debugger can be used."""
 
     def __init__(self, runs: Path, watcher: Watcher, transport: Transport) -> None:
         self._runs = runs

@@ -79,7 +79,7 @@ def execute(
 class _Cluster:
     """A backend that runs each trial as a task of a Ray cluster.
 
-    The connection is made when the first trial starts, because all trials of a plan may be finished already.
+    The connection is made when the first trial starts. A command whose trials are all finished needs no connection.
     """
 
     def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
@@ -132,7 +132,10 @@ class _Cluster:
             self._read_mail()
         for identity in running.values():
             # A cancelled task delivers no files, so a node that does not share the runs folder leaves no record in it.
-            if identity in self._receiver.begun and records.read_status(self._runs / identity / RECORD) is None:
+            if (
+                identity in self._receiver.started_trials
+                and records.read_status(self._runs / identity / RECORD) is None
+            ):
                 with contextlib.suppress(StoreError):
                     write_final_record(
                         self._specs[identity], self._runs, self._watcher, "interrupted", "stopped by the user"
@@ -155,12 +158,12 @@ class _Cluster:
         if not ray.is_initialized():
             self._started_here = True
             address = self._executor_options["address"] or "local"
-            quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+            init_options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
             if address != "local":
-                del quiet["include_dashboard"]
+                del init_options["include_dashboard"]
             with _restore_sigterm_handler():
                 try:
-                    ray.init(address=address, **quiet)
+                    ray.init(address=address, **init_options)
                 except (ConnectionError, ValueError, RuntimeError) as error:
                     fix = "give the address that `ray start --head` printed, or leave it out to start a cluster here"
                     raise UsageError(f"no Ray cluster at {address}: {error}", fix=fix) from error
@@ -173,7 +176,7 @@ class _Cluster:
         self._ray = ray
 
     def _warn_if_too_large(self, spec: RunSpec, resources: dict[str, float]) -> None:
-        """Warn if no node of the cluster has enough resources for a trial. Ray would wait without a message."""
+        """Warn if no node of the cluster has enough resources for a trial. Ray itself waits without a message."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         required = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
         if not any(all(node.get(kind, 0) >= n for kind, n in required.items()) for node in nodes):

@@ -1,4 +1,7 @@
-"""Run a trial on a node of a cluster and return its files; shared by the `ray` and `slurm` executors."""
+"""Run a trial on a node of a cluster and return the trial's files.
+
+The executors `ray` and `slurm` share this code.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ _POLL_INTERVAL_S = 1.0
 
 @dataclass(frozen=True)
 class Delivery:
-    """The result of a trial that a node returns.
+    """The message in which a node returns the result of a trial.
 
     Args:
         trial_summary: the trial's summary; None if an error prevented the trial from running.
@@ -84,22 +87,22 @@ def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
     A GPU trial waits until GPUs are free: wall seconds are scored on GPUs, and sharing a GPU would distort the times of
     both trials.
     """
-    machine, warned = Machine(), False
+    machine, has_warned = Machine(), False
     while (allocation := machine.allocate(spec)) is None:
         if spec.clock != "wall":
             forwarder.warned(
                 spec, f"all cores of {socket.gethostname()} are reserved by other trials; the trial runs unpinned"
             )
             break
-        if not warned:
+        if not has_warned:
             forwarder.warned(spec, f"the GPUs of {socket.gethostname()} are reserved by other trials; waiting for them")
-            warned = True
+            has_warned = True
         time.sleep(_POLL_INTERVAL_S)
     return allocation
 
 
 def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
-    """Run a trial in a local folder of a node that does not share the runs folder, and return its files.
+    """Run a trial in a local folder of a node that does not share the runs folder, and return the trial's files.
 
     Args:
         spec: the trial.
@@ -110,10 +113,12 @@ def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send
     delivery = run_on_shared_fs(spec, folder, options, send)
     if delivery.trial_summary is None:
         return delivery
-    local = folder / run_id(spec)
-    files = {path.name: path.read_bytes() for path in local.iterdir() if path.is_file() and _is_delivered(path.name)}
+    trial_folder = folder / run_id(spec)
+    files = {
+        path.name: path.read_bytes() for path in trial_folder.iterdir() if path.is_file() and _is_delivered(path.name)
+    }
     if delivery.trial_summary.status != "interrupted":
-        shutil.rmtree(local, ignore_errors=True)
+        shutil.rmtree(trial_folder, ignore_errors=True)
     return Delivery(trial_summary=delivery.trial_summary, files=files)
 
 
@@ -231,12 +236,12 @@ def required_cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
 
 
 def _is_delivered(name: str) -> bool:
-    """Return whether a file is sent to the user's machine: every file but locks, checkpoints and hidden files."""
+    """Return whether a file is sent to the user's machine. Locks, checkpoints and hidden files are not sent."""
     return name != "lock" and not name.startswith((".", "checkpoint"))
 
 
 def _require_hardware(spec: RunSpec) -> None:
-    """Raise UsageError if a trial was planned for another hardware class than this node's.
+    """Raise UsageError if a trial was planned for a hardware class other than that of this node.
 
     The hardware class is part of the run_id, so a planned trial cannot change its class.
     """

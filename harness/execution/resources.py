@@ -1,6 +1,6 @@
 """Allocate cores and GPUs of this machine so that no two trials, even of different processes, share a core or a GPU.
 
-Source: abstract sockets, unix(7); thread siblings, Linux' Documentation/admin-guide/cputopology.rst.
+Sources: unix(7) on abstract sockets; Documentation/admin-guide/cputopology.rst of the Linux kernel on thread siblings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class Machine:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """Names for `CUDA_VISIBLE_DEVICES`; read on first use, so that CPU trials do not wait for the GPU driver."""
+        """The names of the GPUs in `CUDA_VISIBLE_DEVICES`.
+
+        The GPU driver is asked when this property is first used, so that CPU trials do not wait for the driver.
+        """
         if self._gpus is None:
             self._gpus = list_visible_gpus()
         return self._gpus
@@ -46,9 +49,10 @@ class Machine:
     def allocate(self, spec: RunSpec) -> Allocation | None:
         """Reserve the resources of a trial, or return None if too few are free.
 
-        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer, the trial gets all of
-        them and is not pinned. A trial on CUDA gets one GPU per rank and, if they are free, the same fraction of the
-        machine's cores. A trial on another device gets that device.
+        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer cores, the trial gets
+        all cores and is not pinned. A trial on CUDA gets one GPU per rank. If enough cores are free, the trial also
+        gets the same fraction of the machine's cores as of its GPUs, or at least `ranks` × `threads` cores. A trial on
+        another device gets that device.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads
@@ -80,6 +84,9 @@ class Allocation:
     Args:
         names: names of the reserved resources, in the order of the request.
         locks: locks that prevent other trials from reserving the same resources.
+
+    Attributes:
+        slot: the cores and GPUs that the trial's worker process uses; empty if the worker is not restricted.
     """
 
     def __init__(self, names: tuple[str, ...], locks: list[ResourceLock]) -> None:
@@ -112,19 +119,19 @@ def list_usable_cores() -> tuple[int, ...]:
 
 def list_visible_gpus() -> tuple[str, ...]:
     """Return the GPUs that are visible to this process, as names for `CUDA_VISIBLE_DEVICES` (also used by ROCm)."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if setting is not None:
+        return tuple(name.strip() for name in setting.split(",") if name.strip() not in ("", "-1"))
     return tuple(str(gpu.index) for gpu in detect.run_gpus("cuda", len(detect.all_gpus())))
 
 
 def _read_siblings(core: int) -> set[int]:
     """Return the indices of all hardware threads of the core to which the hardware thread `core` belongs."""
     try:
-        listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
+        core_list = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
     except OSError:
         return {core}
-    return parse_cores(listed)
+    return parse_cores(core_list)
 
 
 def parse_cores(listed: str) -> set[int]:
@@ -169,7 +176,7 @@ def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation 
 class ResourceLock:
     """A named lock that one process at a time can hold, and that the kernel releases when the process ends.
 
-    On Linux the lock is an abstract socket. On other systems it excludes only other trials of the same process.
+    On Linux the lock is an abstract socket. On other systems the lock excludes only other trials of the same process.
     """
 
     _held: ClassVar[set[str]] = set()

@@ -61,7 +61,7 @@ def run_all(
     Trials that an earlier command finished are not run again, and their summaries are yielded first.
 
     A trial whose folder is locked or not writable is skipped, and its error is raised when all other trials have ended.
-    A lost trial is started again. It counts as crashed when it has been lost three times in a row without progress.
+    A lost trial is started again. A trial that was lost three times in a row without progress counts as crashed.
 
     Args:
         backend: the machine or cluster on which trials run.
@@ -71,7 +71,8 @@ def run_all(
         options: see `ExecutionOptions`.
 
     Raises:
-        StoreError: the folder of a trial is locked or not writable. Of several such errors, the first is raised.
+        StoreError: the folder of a trial is locked or not writable. If there are several such errors, the
+            first one is raised.
         Interrupted: Ctrl-C was pressed or SIGTERM was received; all running trials have ended.
         BenchError: the backend raised another error; all running trials have ended.
     """
@@ -105,7 +106,8 @@ class _Scheduler:
         self._runs = runs
         self._watcher = watcher
         self._options = options
-        #: Options of a trial that is started again: `force` and `retry_failed` are off, so that it resumes.
+        #: Options of a trial that is started again: `force` and `retry_failed` are off, so that the
+        #: trial resumes.
         self._restart_options = msgspec.structs.replace(options, force=False, retry_failed=False)
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}

@@ -11,7 +11,7 @@ from harness.contract.events import ClockChanged
 
 #: Tolerance of the difference of the two clocks: a fraction of the measured time, plus seconds.
 CLOCK_TOLERANCE = (0.05, 1.0)
-#: Maximum seconds per edge by which a worker that waits for a processor may delay the report of the edge.
+#: Seconds per edge: the largest delay of a report that is accepted because the worker was waiting for a processor.
 STALL_S = 0.5
 
 
@@ -31,7 +31,7 @@ class SecondClock:
     def __init__(self, pid: int) -> None:
         # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2 if sys.platform == "linux" else None
-        self._schedules = ("/proc/thread-self/schedstat", f"/proc/{pid}/task/{pid}/schedstat")
+        self._schedstat_files = ("/proc/thread-self/schedstat", f"/proc/{pid}/task/{pid}/schedstat")
         #: Seconds for which this thread and the worker's main thread have waited for a processor.
         self._wait_seconds = [0.0, 0.0]
         #: Upper bounds on the delays of the reports, for wall seconds and for processor seconds.
@@ -44,7 +44,7 @@ class SecondClock:
     def record_edge(self, event: ClockChanged) -> None:
         """Record an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
-        wait_seconds = [_thread_wait_seconds(schedule) for schedule in self._schedules]
+        wait_seconds = [_thread_wait_seconds(file) for file in self._schedstat_files]
         reader_wait, worker_wait = (
             after - before for after, before in zip(wait_seconds, self._wait_seconds, strict=True)
         )
@@ -83,13 +83,13 @@ class SecondClock:
         return 0.0
 
 
-def _thread_wait_seconds(schedule: str) -> float:
+def _thread_wait_seconds(schedstat_file: str) -> float:
     """Return the seconds that a thread waited for a processor, or 0 if the kernel does not report them.
 
     Args:
-        schedule: path of the thread's `schedstat` file.
+        schedstat_file: path of the thread's `schedstat` file.
     """
     try:
-        return int(Path(schedule).read_text().split()[1]) / 1e9
+        return int(Path(schedstat_file).read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0

@@ -1,4 +1,4 @@
-"""Identify sessions: one invocation of a command on one machine."""
+"""Identify sessions. A session is one invocation of a command on one machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from harness.contract.record import Session
 from harness.contract.run import ExecutionOptions
 
-#: The invocation of runs that were not started through `run_trials`: this process.
+#: Identifier of the invocation if runs are not started through `run_trials`. It is random and fixed for this process.
 _PROCESS_INVOCATION = secrets.token_hex(4)
 
 
@@ -24,16 +24,17 @@ def current_session(invocation: str = "") -> Session:
     """Return the session of an invocation on this machine.
 
     Args:
-        invocation: identifier of the invocation; when empty, this process is the invocation.
+        invocation: identifier of the invocation; if empty, the identifier of this process is used.
     """
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
     return Session(invocation=invocation or _PROCESS_INVOCATION, machine=machine)
 
 
 def append_session(sessions: tuple[Session, ...], session: Session, first_point: int) -> tuple[Session, ...]:
-    """Return a run's sessions when `session` measures its points from `first_point` on.
+    """Return a run's sessions with a further session, which measures the run's points from index `first_point` on.
 
-    Sessions whose points were all lost are removed, since the run resumes from an earlier checkpoint.
+    If the run resumes from an earlier checkpoint, points after this checkpoint are lost. Sessions that measured only
+    lost points are removed.
 
     >>> a, b = Session(invocation="a", machine="m"), Session(invocation="b", machine="m")
     >>> [(part.invocation, part.first_point) for part in append_session((a,), b, 3)]
@@ -41,7 +42,7 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
     >>> append_session((a,), b, 0) == (b,)
     True
     """
-    earlier = tuple(part for part in sessions if part.first_point < first_point)
-    if earlier and earlier[-1].id == session.id:
-        return earlier
-    return (*earlier, msgspec.structs.replace(session, first_point=first_point))
+    kept_sessions = tuple(part for part in sessions if part.first_point < first_point)
+    if kept_sessions and kept_sessions[-1].id == session.id:
+        return kept_sessions
+    return (*kept_sessions, msgspec.structs.replace(session, first_point=first_point))

@@ -81,7 +81,7 @@ def execute(
 
 
 class _Queue:
-    """A backend that runs each trial as a Slurm job; it holds the jobs that are queued or running."""
+    """A backend that runs each trial as a Slurm job, and keeps the jobs that are queued or running."""
 
     def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
         self._runs = runs
@@ -152,7 +152,7 @@ class _Queue:
         return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
     def _result_of_lost_job(self, identity: str, spec: RunSpec, state: str) -> Result:
-        """Return the result of a trial whose job ended without returning one, derived from the job's state in Slurm."""
+        """Return the result of a trial whose job ended without returning a result, from the job's state in Slurm."""
         ends: dict[str, tuple[Status, str]] = {
             "CANCELLED": ("interrupted", "its job was cancelled; run the command again to resume"),
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),
@@ -195,9 +195,9 @@ class TrialJob:
 
         Its options `force` and `retry_failed` are off, so that the trial resumes.
         """
-        resumed = msgspec.structs.replace(self._options, force=False, retry_failed=False)
+        resume_options = msgspec.structs.replace(self._options, force=False, retry_failed=False)
         helpers = remote.import_optional("submitit.helpers", "slurm")
-        return helpers.DelayedSubmission(type(self)(self._spec, self._runs, resumed, self._journal))
+        return helpers.DelayedSubmission(type(self)(self._spec, self._runs, resume_options, self._journal))
 
 
 class _Journal:

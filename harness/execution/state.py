@@ -113,7 +113,7 @@ class Trial:
     def after(
         cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
     ) -> Trial:
-        """Return a trial with the state of its earlier record. The worker's first event replaces the evaluations."""
+        """Return a trial that continues its earlier record, if any. The worker's first event replaces the points."""
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
             trial.sessions = earlier.sessions
@@ -133,7 +133,7 @@ class Trial:
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
                 self.points.append(event.point)
-                # Repeating an evaluation after a resume is not progress, so only new evaluations reset the count.
+                # An evaluation that is repeated after a resume is not progress. Only new evaluations reset the count.
                 if event.point.steps > self.furthest:
                     self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)

@@ -44,7 +44,7 @@ def supervise(
         transport: function that runs a job and passes its events to a callback; if None, a worker process runs the job.
         slot: the cores and GPUs of the worker process.
         stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
-        persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
+        persist: whether a killed worker is replaced by a new worker, which resumes from the last checkpoint.
         shadow_evaluation: see `Job`.
         launcher: starts the worker process; a fresh process when None.
         grad_norm: see `ExecutionOptions`.

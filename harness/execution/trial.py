@@ -98,8 +98,8 @@ def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> Tria
 def finished_summary(spec: RunSpec, identity: str, runs: Path, options: ExecutionOptions) -> TrialSummary | None:
     """Return the summary of a finished trial, or None if the trial has to run.
 
-    Only the fields of the record that decide this are read, and no folder is locked or created, because a plan may have
-    10,000 finished trials.
+    A plan may have 10,000 finished trials. Therefore only the fields of the record that decide whether the trial has to
+    run are read, and no folder is locked or created.
 
     Args:
         spec: the trial.
@@ -136,7 +136,7 @@ def is_retried(status: Status, options: ExecutionOptions) -> bool:
 
 
 def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Status, reason: str) -> Record:
-    """Write the final record of a trial whose supervisor died, from the trial's earlier record.
+    """Write the final record of a trial whose supervisor died. The record continues the trial's earlier record.
 
     Args:
         spec: the trial.

@@ -11,7 +11,7 @@ from harness.contract.watcher import Watcher
 
 
 class CombinedWatcher:
-    """Forwards every call to several watchers, one call at a time even if several threads call it."""
+    """Forwards every call to several watchers. Calls from several threads are forwarded one at a time."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers

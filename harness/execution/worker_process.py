@@ -24,7 +24,7 @@ from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 
-#: Maximum seconds without an event before the event `Ready`. In this time the worker imports, generates data and
+#: Maximum seconds without an event until the event `Ready`. In this time the worker imports, generates data and
 #: compiles.
 STARTUP_S = 900.0
 #: Maximum seconds without an event after the event `Ready`, in addition to four times the budget of scored seconds.
@@ -102,7 +102,7 @@ class WorkerProcess:
             self._trial.set_death(exit_code, _last_log_line(log, log_offset))
 
     def _start(self, spec: RunSpec, scratch: Path, log: Path, write_end: int) -> tuple[LaunchedWorker, int]:
-        """Start the worker. Return it, and the byte offset in the log at which its output begins.
+        """Start the worker. Return it, and the byte offset in the log at which the worker's output begins.
 
         Raises:
             StoreError: the worker's folder or log cannot be written.

@@ -23,7 +23,8 @@ class Card(Data, frozen=True, kw_only=True):
     Args:
         names: names that the driver reports for the card.
         memory_gib: smallest and largest memory that the driver reports, in GiB.
-        counts: numbers of cards that are declared as hardware classes: 1 and 8 declare `1xCARD` and `8xCARD`.
+        counts: numbers of cards for which a hardware class is declared. For example, (1, 8) declares
+            `1xCARD` and `8xCARD`.
         bfloat16_tflops: peak throughput of one card in dense bf16 matrix products, as the manufacturer states it, in
             10¹² operations per second.
     """

@@ -24,8 +24,8 @@ UNTESTED = {
 def hardware_class(device: str, threads: int, ranks: int = 1) -> str:
     """Return the hardware class of a run, within which results can be compared.
 
-    On a CPU it consists of the model, the instruction set and the number of threads. On GPUs it consists of their
-    number and model.
+    On a CPU, the class consists of the model, the instruction set and the number of threads. On GPUs, the class
+    consists of the number and the model of the GPUs.
 
     Args:
         device: `cpu`, `cuda`, `cuda:0`, `mps`.

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from harness.contract.record import Device, GpuSample
 
-#: Timeout in seconds of a vendor's program such as `nvidia-smi`. It hangs if a card has dropped off the PCI bus.
+#: Timeout in seconds of a vendor's program such as `nvidia-smi`. The program hangs if a card is lost from the PCI bus.
 TIMEOUT_S = 10.0
 #: Reasons why clock rates are below their maximum, by bit. Bits 0x002 and 0x010 are settings of a user.
 THROTTLE_REASONS = {
@@ -65,12 +65,12 @@ class Driver(Protocol):
         ...
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """Return the current state of those of these GPUs that can be read."""
+        """Return the current states of these GPUs. A GPU whose state cannot be read is left out."""
         ...
 
 
 def program_output(*command: str) -> str:
-    """Return the standard output of a program; empty if it does not exist, fails or hangs."""
+    """Return the standard output of a program; empty if the program does not exist, fails or hangs."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -1,7 +1,8 @@
 """Sample the clock rates, power and temperature of a run's GPUs in the pauses of the run's clock.
 
-In these pauses the worker evaluates the model. The GPUs are therefore busy, and sampling cannot slow a timed step down.
-The supervisor samples in a separate thread, so the worker does not wait for the samples and cannot change them.
+In these pauses the worker evaluates the model. The GPUs are therefore under load, but no timed step runs that sampling
+could slow down. The supervisor samples in a separate thread, so the worker does not wait for the samples and cannot
+change them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: Maximum duration in seconds of a read of the GPUs' state that may be made in every pause, whatever its length.
+#: A read gets the state of the run's GPUs. Reads of at most this duration in seconds are made in pauses of any length.
 FAST_READ_S = 0.02
 #: Slower reads are made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
 PAUSE_FACTOR = 3.0
@@ -35,7 +36,7 @@ class DeviceWatch(threading.Thread):
     Args:
         driver: the driver interface.
         gpus: the GPUs of the run.
-        tell: function that receives the list of GPUs at the start and then each sample. This thread calls it.
+        tell: function that receives the list of GPUs at the start and then each sample. This thread calls the function.
         now: function that returns the time of a monotonic clock in seconds.
     """
 
@@ -60,9 +61,9 @@ class DeviceWatch(threading.Thread):
         self._pauses: deque[float] = deque(maxlen=_PAUSES)
         self._paused_at: float | None = None
         #: Duration of the latest read in seconds; None before the first read.
-        self._cost: float | None = None
+        self._read_seconds: float | None = None
         #: Time of the latest sample.
-        self._last = float("-inf")
+        self._last_sample_time = float("-inf")
 
     # --- called by the event reader, which must not wait ----------------------------------------
 
@@ -87,7 +88,7 @@ class DeviceWatch(threading.Thread):
     # --- the thread ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        self._measure_cost()
+        self._measure_read_seconds()
         self._tell(DevicesSampled(log=self._log(())))
         while True:
             with self._changed:
@@ -100,30 +101,30 @@ class DeviceWatch(threading.Thread):
             if due and edge is not None:
                 self._sample(edge, number)
 
-    def _measure_cost(self) -> None:
+    def _measure_read_seconds(self) -> None:
         """Measure the duration of a read before the clock runs. The first read is slow and does not count."""
         for _ in range(2):
             began = self._now()
             self._driver.read(self._gpus)
-            self._cost = self._now() - began
+            self._read_seconds = self._now() - began
 
     def _fits_pause(self) -> bool:
         """Return whether a sample is due and, judged by the last pauses, will end before the clock starts again."""
-        if self._now() - self._last < MIN_INTERVAL_S or self._cost is None:
+        if self._now() - self._last_sample_time < MIN_INTERVAL_S or self._read_seconds is None:
             return False
-        return self._cost <= FAST_READ_S or (
-            len(self._pauses) == _PAUSES and PAUSE_FACTOR * self._cost <= min(self._pauses)
+        return self._read_seconds <= FAST_READ_S or (
+            len(self._pauses) == _PAUSES and PAUSE_FACTOR * self._read_seconds <= min(self._pauses)
         )
 
     def _sample(self, edge: ClockChanged, number: int) -> None:
         began = self._now()
         samples = self._driver.read(self._gpus)
-        self._cost = self._now() - began
+        self._read_seconds = self._now() - began
         with self._changed:
             clock_moved = self._edges != number
         # A sample is discarded if the clock started or stopped while it was taken.
         if samples and not clock_moved:
-            self._last = began
+            self._last_sample_time = began
             self._tell(
                 DevicesSampled(
                     log=self._log([msgspec.structs.replace(sample, seconds=edge.seconds) for sample in samples])

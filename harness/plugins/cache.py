@@ -1,4 +1,4 @@
-"""Cache the contents of plugins until a file from which they were read changes."""
+"""Cache the contents of plugins. A cached plugin is valid until a file of the plugin changes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class CachedPlugin(Data, frozen=True, kw_only=True):
 
     Args:
         stamp: hash of the state of the files from which the plugin was read.
-        installed: hash of the state of the installed distributions. If it changes, plugins with an error are reread.
+        installed: hash of the state of the installed distributions. If this hash changes, a plugin with an error is
+            read again.
         contents: the entries of the plugin, or the error.
         known: `kind:name` of the entries that the plugin offered when it was last read without an error.
     """
@@ -57,7 +58,7 @@ class _Cache(Data, frozen=True, kw_only=True):
 
 
 def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = False) -> dict[str, CachedPlugin]:
-    """Read plugins: from the cache where it is still valid, otherwise in child processes.
+    """Return the contents of plugins, from the cache if they are valid, otherwise from child processes.
 
     Args:
         requests: requests by their keys in the cache.

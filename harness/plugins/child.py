@@ -133,7 +133,7 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
 
 
 def _refuse_undecorated(plugin: Any) -> None:
-    """Raise PluginError for a function that has the name of a hook but no `@hookimpl`. pluggy would ignore it."""
+    """Raise PluginError for a function that has a hook's name but no `@hookimpl`. pluggy would ignore this function."""
     for name, value in vars(plugin).items() if isinstance(plugin, ModuleType) else ():
         if name in HOOKS and inspect.isfunction(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
             raise PluginError(f"{name} is not marked with @hookimpl", fix="import hookimpl from harness.api")
@@ -159,7 +159,7 @@ def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) 
 
 
 def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
-    """Return the entry as it will be read from the cache, with every field in its declared type, and validate it.
+    """Validate an entry, and return it as it will be read from the cache, with every field in its declared type.
 
     Args:
         entry: the entry.
@@ -195,8 +195,8 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
     Raises:
         PluginError: the file does not define a submission, or defines several.
     """
-    defined = _find_submissions(module, None)
-    preferred = [(n, value) for n, value in defined if not _is_optimizer(value)] or defined
+    definitions = _find_submissions(module, None)
+    preferred = [(n, value) for n, value in definitions if not _is_optimizer(value)] or definitions
     candidates = _find_submissions(module, name) if name else preferred
     name, value = _pick_one(candidates, module, name, "a submission", _SUBMISSION_KINDS)
     entry_name = _entry_name(module)
@@ -326,7 +326,10 @@ def _pick_one(
 
 
 def _summary(value: Any, module: ModuleType, default: str) -> str:
-    """Return the first line of an object's `summary`, its docstring or the file's docstring, else the default."""
+    """Return the first line of the first text that exists.
+
+    The texts are the object's `summary`, its docstring, the docstring of the file, and `default`.
+    """
     docstring = vars(value).get("__doc__") if inspect.isclass(value) else None
     for text in (getattr(value, "summary", None), docstring, module.__doc__):
         if isinstance(text, str) and text.strip():

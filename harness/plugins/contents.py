@@ -49,7 +49,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """`kind:name` of every entry. The cache keeps them, so that errors can name the plugin of an entry."""
+        """`kind:name` of every entry. The cache stores these names, so that errors can name the plugin of an entry."""
         return (
             *(f"workload:{entry.name}" for entry in self.workloads),
             *(f"submission:{entry.name}" for entry in self.submissions),

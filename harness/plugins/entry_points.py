@@ -82,7 +82,10 @@ def discover() -> tuple[EntryPoint, ...]:
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    """Return the name and version, or placeholders if METADATA is broken or missing, so that the plugin is listed."""
+    """Return a distribution's name and version.
+
+    If the file METADATA is broken or missing, placeholders are returned, so that the plugin is still listed.
+    """
     try:
         return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "0"
     except Exception:
@@ -143,7 +146,7 @@ def _iter_folder_states(folder: str | Path) -> Iterator[str]:
 class Selection:
     """The choice of plugins to read.
 
-    A blocked plugin is not read. If any plugins are allowed by name, only these are read.
+    A blocked plugin is not read. If plugins are allowed by name, no other plugins are read.
 
     Args:
         blocked: names of plugins or distributions that are not read.
@@ -156,11 +159,11 @@ class Selection:
     @classmethod
     def of(cls, block: Sequence[str]) -> Selection:
         """Return the choice from the command line (`block`) and `BENCH_PLUGINS` (`no:NAME` blocks, `NAME` allows)."""
-        listed = [name.strip() for name in os.environ.get(SELECTION_VARIABLE, "").split(",") if name.strip()]
-        blocked = {name.removeprefix("no:") for name in (*block, *(name for name in listed if name.startswith("no:")))}
+        names = [name.strip() for name in os.environ.get(SELECTION_VARIABLE, "").split(",") if name.strip()]
+        blocked = {name.removeprefix("no:") for name in (*block, *(name for name in names if name.startswith("no:")))}
         return cls(
             blocked=frozenset(blocked),
-            allowed=frozenset(name for name in listed if not name.startswith("no:")),
+            allowed=frozenset(name for name in names if not name.startswith("no:")),
         )
 
     def allows(self, plugin: EntryPoint) -> bool:

@@ -22,8 +22,8 @@ def load_object(load: str) -> Any:
     """Return the object at an import path.
 
     Raises:
-        PluginError: the module cannot be imported or does not have the name. The message has the import path, and the
-            file and line of the error.
+        PluginError: the module cannot be imported, or does not define the name. The message has the import path, and
+            the file and line of the error.
     """
     module_name, name = split_load(load)
     try:
@@ -92,7 +92,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return the hyperparameters that are arguments of a part's function, or all of them if it takes `**kwargs`."""
+    """Return the hyperparameters that are arguments of a part's function. A function with `**kwargs` gets all."""
     parameters = inspect.signature(part).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(hparams)
@@ -108,8 +108,8 @@ def format_error(error: BaseException, within: str = "") -> str:
 
     Args:
         error: the exception.
-        within: path of a folder or file. The innermost stack frame in it is reported. If there is no such frame, the
-            innermost frame outside this package is reported.
+        within: path of a folder or file. The innermost stack frame in this folder or file is reported. If there is no
+            such frame, the innermost frame outside this package is reported.
 
     >>> format_error(ValueError("two\\nlines"))
     'ValueError: two lines'

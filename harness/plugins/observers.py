@@ -1,4 +1,4 @@
-"""Call the hooks of plugins that observe runs. They receive immutable data, so that they cannot change a run."""
+"""Call the hooks of plugins that observe runs. A hook receives immutable data, so that it cannot change a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OBSERVER_HOOKS = frozenset({"bench_run_started", "bench_evaluated", "bench_run_f
 
 
 def load_observers(registry: Registry) -> tuple[pluggy.PluginManager, list[str]]:
-    """Import only the plugins that observe runs into this process.
+    """Import the plugins that observe runs into this process. Other plugins are not imported.
 
     Returns:
         A plugin manager with the imported plugins, and a warning for each plugin that could not be imported.
@@ -67,7 +67,7 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
-        """Call the hook of each plugin. An exception in a plugin is reported once and does not affect other plugins."""
+        """Call the hook of each plugin. Only the first exception of a plugin is reported. Other plugins run on."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 arguments = {name: data[name] for name in implementation.argnames}

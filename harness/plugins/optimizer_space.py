@@ -24,9 +24,9 @@ def signature_space(optimizer: Any) -> Space:
     `betas` become the hyperparameters `beta1`, `beta2` and so on.
 
     Raises:
-        PluginError: the class has an argument without a default, other than the parameters and the learning rate. Or
-            its `step` requires a closure, as `torch.optim.LBFGS.step` does: then the optimizer decides how often an
-            update computes the loss, which a submission must decide.
+        PluginError: the class has an argument without a default, other than the parameters and the learning rate.
+            The error is also raised if `step` requires a closure, as `torch.optim.LBFGS.step` does. Such an optimizer
+            decides how often an update computes the loss, but the submission must decide this.
     """
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
@@ -57,7 +57,7 @@ def signature_space(optimizer: Any) -> Space:
 
 
 def _fix_at(name: str, default: Scalar) -> Fixed:
-    """Return a domain fixed at an argument's default. It has the limits in `_LIMITS` if they include the default."""
+    """Return a domain fixed at an argument's default, with the limits in `_LIMITS` if the default is within them."""
     low, high = _LIMITS.get(name, (math.inf, -math.inf))
     if isinstance(default, str | bool) or not low <= default <= high:
         return Fixed(default)

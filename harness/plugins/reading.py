@@ -1,4 +1,4 @@
-"""Read plugins in child processes with a time limit, so that a plugin that hangs or crashes is only reported."""
+"""Read plugins in child processes with a time limit, so that a plugin that hangs or crashes causes only a message."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[Plug
 
 
 class _Child:
-    """A process that reads one plugin and writes its answer to a file, since a plugin may print to stdout."""
+    """A process that reads one plugin. The process answers in a file, because the plugin may print to stdout."""
 
     def __init__(self, request: ReadRequest, limit: float, folder: Path) -> None:
         folder.mkdir()
@@ -100,7 +100,7 @@ class _Child:
         )
 
     def has_ended(self) -> bool:
-        """Return whether the process has ended. It is killed when its time limit is exceeded."""
+        """Return whether the process has ended. A process that exceeds its time limit is killed."""
         if self._process.poll() is not None:
             return True
         if time.monotonic() < self._deadline:

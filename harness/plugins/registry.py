@@ -94,19 +94,19 @@ class Registry:
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """Return the submission with a name. It raises the same errors as `workload`."""
+        """Return the submission with a name. The errors are those of `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """Return the executor with a name. It raises the same errors as `workload`."""
+        """Return the executor with a name. The errors are those of `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """Return the dataset with a name. It raises the same errors as `workload`."""
+        """Return the dataset with a name. The errors are those of `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """Return the part with a name. It raises the same errors as `workload`.
+        """Return the part with a name. The errors are those of `workload`.
 
         Args:
             kind: the part's kind; None for any kind, in which case only one kind may have a part with this name.
@@ -161,8 +161,8 @@ class Registry:
     def _broken_error(self, label: str, name: str) -> PluginError | None:
         """Return the error for a name that belongs to a broken plugin, or None.
 
-        A name belongs to a plugin if the plugin offered it when it last worked, or if the name begins with the plugin's
-        distribution.
+        A name belongs to a plugin if the plugin offered an entry of this name when it last worked, or if the name
+        begins with the plugin's distribution.
         """
         owner, colon, _ = name.partition(":")
         for plugin in self.plugins:
@@ -191,7 +191,7 @@ class Registry:
         return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
 
     def _hint_at_others(self, label: str, name: str) -> str:
-        """Return a hint if a part's name was given for a submission or the reverse; otherwise an empty string."""
+        """Return a hint if a part's name was given for a submission, or a submission's for a part; otherwise empty."""
         if label == "submission":
             parts = [part.id for part in self.parts() if name in _spellings(part).plain]
             return f"{' and '.join(parts)} is a part, write OPTIMIZER+{name}; " if parts else ""

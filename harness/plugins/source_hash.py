@@ -11,26 +11,27 @@ from pathlib import Path
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
 
-#: If a module imports more modules of its package than this, the package's version is hashed instead of its files.
+#: Maximum number of files that are hashed for one module. See `source_hash` for modules with more files.
 _CLOSURE_LIMIT = 64
 
 
 def source_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the source files of these import paths, without importing them.
+    """Return the SHA-256 of the source files of these import paths, without importing a module.
 
-    For a module, its file and all files of the same top-level package that it imports, directly or indirectly, are
-    hashed, so that an edited helper changes the hash. If there are more than `_CLOSURE_LIMIT` such files, as for torch,
-    or they cannot be found, the package's version is hashed instead.
+    For a module, its own file is hashed, and all files of the same top-level package that the module imports, directly
+    or indirectly. An edited helper therefore changes the hash. If there are more than `_CLOSURE_LIMIT` such files, as
+    for torch, only the module's own file and the version of the package are hashed. If the module's file cannot be
+    found, only the version is hashed. If the package is not installed, the import path takes the place of the version.
 
     Raises:
         PluginError: an import path is malformed.
     """
-    pieces: set[tuple[str, bytes]] = set()
+    labelled_contents: set[tuple[str, bytes]] = set()
     for load in loads:
         module, _ = split_load(load)
-        pieces.update(_read_file(Path(module)) if is_file(module) else _read_module(load, module))
+        labelled_contents.update(_read_file(Path(module)) if is_file(module) else _read_module(load, module))
     digest = hashlib.sha256()
-    for label, content in sorted(pieces):
+    for label, content in sorted(labelled_contents):
         digest.update(f"{label}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -38,7 +39,7 @@ def source_hash(loads: Iterable[str]) -> str:
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
     # The label is the file's name and not its path, so that the same file in another folder has the same hash.
-    yield path.name, _content(path.expanduser())
+    yield path.name, _read_content(path.expanduser())
 
 
 def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
@@ -46,7 +47,7 @@ def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
     too_many = len(files) > _CLOSURE_LIMIT
     for name, path in files.items():
         if not too_many or name == module:
-            yield name, _content(path)
+            yield name, _read_content(path)
     if too_many or not files:
         top = module.partition(".")[0]
         try:
@@ -68,7 +69,7 @@ def _import_closure(module: str) -> dict[str, Path]:
         name = queue.pop(0)
         if files[name].suffix != ".py":
             continue
-        source = _content(files[name])
+        source = _read_content(files[name])
         imports = _find_imports(name, files[name].name == "__init__.py", source)
         for imported in sorted(imports - files.keys() - not_modules):
             path = locate(imported)
@@ -80,7 +81,7 @@ def _import_closure(module: str) -> dict[str, Path]:
     return files
 
 
-def _content(path: Path) -> bytes:
+def _read_content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
@@ -88,7 +89,9 @@ def _content(path: Path) -> bytes:
 
 
 def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
-    """Return the dotted names that a module imports from its own top-level package: modules, and attributes of modules.
+    """Return the dotted names of the modules, and of attributes of modules, that a module imports from its own package.
+
+    The package is the top-level package of the module.
 
     Args:
         name: dotted name of the module.
@@ -97,21 +100,21 @@ def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
     """
     top = name.partition(".")[0]
     package = name.split(".") if is_package else name.split(".")[:-1]
-    names: set[str] = set()
+    imported_names: set[str] = set()
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return names
+        return imported_names
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
+            imported_names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parents = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
+            imported_names.add(base)
+            imported_names.update(f"{base}.{alias.name}" for alias in node.names)
     # Importing a.b.c also imports a and a.b.
-    for dotted in [*names, name]:
+    for dotted in [*imported_names, name]:
         parts = dotted.split(".")
-        names.update(".".join(parts[:n]) for n in range(1, len(parts)))
-    return {imported for imported in names if imported == top or imported.startswith(f"{top}.")}
+        imported_names.update(".".join(parts[:n]) for n in range(1, len(parts)))
+    return {imported for imported in imported_names if imported == top or imported.startswith(f"{top}.")}

@@ -1,4 +1,4 @@
-"""Make entries for submissions and workloads outside plugins: files and torch optimizer classes."""
+"""Make entries for submissions and workloads that no plugin declares: Python files and torch optimizer classes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _read(request: ReadRequest, files: Sequence[Path]) -> PluginContents:
 
 
 def _explain_sibling(error: str, path: Path) -> str | None:
-    """Return why the import of a module in the file's own folder fails, or None for another error.
+    """Return a fix if the error is a failed import of a module in the file's own folder; None for other errors.
 
     Modules in the file's folder cannot be imported, because the record contains only the hash of the file itself.
     """

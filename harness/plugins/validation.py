@@ -163,11 +163,11 @@ def _check_space(space: Mapping[str, Domain]) -> Iterator[str]:
     for name, domain in space.items():
         if not name.isidentifier():
             yield f"the hyperparameter {name!r} must be a Python name"
-        elif problem := _find_problem(domain):
+        elif problem := _find_domain_problem(domain):
             yield f"the hyperparameter {name}: {problem}"
 
 
-def _find_problem(domain: Domain) -> str:
+def _find_domain_problem(domain: Domain) -> str:
     if isinstance(domain, Choice):
         if not domain.values:
             return "a choice must have values"

@@ -14,13 +14,13 @@ import msgspec
 
 from harness.contract.run import RunSpec
 
-#: The record in the folder of a run.
+#: Name of the record's file in the folder of a run.
 RECORD = "record.json"
-#: The folder of the compiler's cache in the folder of an unfinished run.
+#: Name of the compiler cache's folder in the folder of an unfinished run.
 COMPILED = "compiled"
-#: Pattern of the checkpoints in the folder of an unfinished run, including damaged checkpoints.
+#: Pattern of the names of checkpoints in the folder of an unfinished run. It also matches damaged checkpoints.
 CHECKPOINTS = "checkpoint*.pt*"
-#: The folder for replaced runs; its records are never read.
+#: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"
 #: Patterns of the names of shards and their indexes; see `harness.storage.shards`.

@@ -8,7 +8,7 @@ from harness.system.files import write_atomically
 
 #: Name of the file with the note, in the folder of the run.
 NOTE = "note.txt"
-#: Maximum number of bytes that are read of a note.
+#: Maximum number of bytes that are read from a note.
 MAX_BYTES = 10_000
 
 

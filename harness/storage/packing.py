@@ -1,4 +1,4 @@
-"""Pack record files into shards and unpack them, without losing a record when interrupted.
+"""Pack record files into shards and unpack the shards. No record is lost if a call is interrupted.
 
 Packing writes a shard, reads it back, syncs it to disk and writes its index. Only then are the packed files removed.
 Unpacking removes a shard only after all its files are written. If a call is interrupted, the next call completes it.
@@ -43,25 +43,29 @@ def pack(folder: Path) -> Iterator[FolderReport]:
 def _pack_folder(folder: Path) -> FolderReport:
     with _locked(folder):
         problems: list[str] = []
-        written = _complete_indexes(folder, problems)
+        written_shards = _complete_indexes(folder, problems)
         paths = [folder / name for name in sorted(os.listdir(folder)) if layout.is_published_record(name)]
-        packed = _find_packed_entries(folder, {path.name for path in paths}, problems)
-        removable = [
-            entry for path in paths if (entry := packed.get(path.name)) and _equals_packed_copy(path, entry, problems)
+        packed_entries = _find_packed_entries(folder, {path.name for path in paths}, problems)
+        removable_entries = [
+            entry
+            for path in paths
+            if (entry := packed_entries.get(path.name)) and _equals_packed_copy(path, entry, problems)
         ]
-        new = [entry for path in paths if path.name not in packed and (entry := _describe(path, problems))]
-        if new:
-            written.append(_write_shard(folder, new))
-        _remove(folder, [*removable, *new])
-    records = len(removable) + len(new)
-    return FolderReport(folder=str(folder), records=records, shards=tuple(written), problems=tuple(problems))
+        new_entries = [
+            entry for path in paths if path.name not in packed_entries and (entry := _describe(path, problems))
+        ]
+        if new_entries:
+            written_shards.append(_write_shard(folder, new_entries))
+        _remove(folder, [*removable_entries, *new_entries])
+    records = len(removable_entries) + len(new_entries)
+    return FolderReport(folder=str(folder), records=records, shards=tuple(written_shards), problems=tuple(problems))
 
 
 def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
-    """Write the index of every shard without one, and return the names of these shards."""
+    """Write the index of every shard that has no index, and return the names of these shards."""
     names = os.listdir(folder)
     problems += shards.find_missing_shards(folder, names)
-    completed = []
+    completed_shards = []
     for shard in shards.shards_among(folder, names):
         if layout.shard_index(shard).exists():
             continue
@@ -71,8 +75,8 @@ def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
             problems.append(str(error))
         else:
             _write_index(shard, entries)
-            completed.append(shard.name)
-    return completed
+            completed_shards.append(shard.name)
+    return completed_shards
 
 
 def _describe_shard(shard: Path) -> list[PackedFile]:
@@ -112,9 +116,10 @@ def _indexed_shards(folder: Path) -> list[Path]:
 
 
 def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
-    """Return the index entries, by file name, of those files that undamaged shards of the folder contain.
+    """Return the index entries of the files in undamaged shards of a folder, by file name.
 
-    A damaged shard is reported as a problem, and the files in its index count as not packed.
+    Shards that contain none of the files `names` are skipped. A damaged shard is reported as a problem, and the files
+    in its index count as not packed.
     """
     packed: dict[str, PackedFile] = {}
     for shard in _indexed_shards(folder):
@@ -211,19 +216,19 @@ def _unpack_folder(folder: Path) -> FolderReport:
         _remove_temporaries(folder, ".*run-*.json.*.tmp")
         problems: list[str] = []
         _complete_indexes(folder, problems)
-        records, removed = 0, []
+        records, removed_shards = 0, []
         for shard in _indexed_shards(folder):
             try:
                 records += _unpack_shard(shard)
             except DamagedError as error:
                 problems.append(str(error))
             else:
-                removed.append(shard.name)
-    return FolderReport(folder=str(folder), records=records, shards=tuple(removed), problems=tuple(problems))
+                removed_shards.append(shard.name)
+    return FolderReport(folder=str(folder), records=records, shards=tuple(removed_shards), problems=tuple(problems))
 
 
 def _unpack_shard(shard: Path) -> int:
-    """Write the files of a shard, remove the shard, and return its number of files.
+    """Write the files of a shard, remove the shard, and return the number of files.
 
     Raises:
         DamagedError: the shard is damaged, or a file exists with other content; nothing was written.

@@ -55,7 +55,7 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
     Args:
         payload: the record's JSON.
         label: name of the record in error messages.
-        known_hash: the record's content hash, if it was already verified; if None, it is computed.
+        known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
 
     Raises:
         StoreError: a field is invalid, the schema is unknown, or the content was edited. The message names the record
@@ -80,7 +80,7 @@ class _Schema(msgspec.Struct):
 
 
 def _schema_version(payload: bytes) -> int:
-    """Return the schema version of a record that cannot be decoded, or the current version if it is unknown."""
+    """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
     except msgspec.DecodeError:
@@ -130,18 +130,18 @@ def read_record(path: Path) -> Record:
 
 
 def _read_bytes(path: Path) -> bytes:
-    packed = None if path.exists() else shards.find_packed(path)
-    return read_file(path) if packed is None else packed
+    packed_content = None if path.exists() else shards.find_packed(path)
+    return read_file(path) if packed_content is None else packed_content
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """Return every record below these folders, each `run_id` once, and a message for each unreadable file."""
+    """Return the records below these folders, one per `run_id`, and a message for each unreadable file."""
     problems: list[str] = []
     return list(iter_records(folders, problems)), problems
 
 
 def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Record]:
-    """Yield the records below these folders, each `run_id` once.
+    """Yield the records below these folders, one per `run_id`.
 
     One record is in memory at a time.
 

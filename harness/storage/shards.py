@@ -4,8 +4,9 @@
 lists these files with their hashes. Neither file is changed later. Records that are packed later go into a new shard,
 `records-0002`.
 
-A line is the record's JSON without white space. Indenting it by one space restores the file byte for byte. A file with
-other white space, or with a name other than its run_id, is stored as text: `{"file": name, "text": content}`.
+A line is the record's JSON without white space. Indenting this JSON by one space restores the file byte for byte. A
+file with other white space, or with a name other than its run_id, is stored as text:
+`{"file": name, "text": content}`.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def file_content(line: bytes) -> bytes:
 
 
 def record_json(line: bytes) -> bytes:
-    """Return the record that a line contains as JSON with arbitrary white space, which is faster than `file_content`.
+    """Return the JSON of the record that a line contains.
+
+    The white space may differ from that of the record file. This makes the function faster than `file_content`.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -175,7 +178,9 @@ def read_index(shard: Path) -> ShardIndex:
 
 
 def require_record_name(name: str, location: Path) -> None:
-    """Raise DamagedError for a name that is not a record's. Unpacking then writes only records to the shard's folder.
+    """Raise DamagedError unless a name is the file name of a record.
+
+    This check ensures that unpacking writes only records, and only to the shard's folder.
 
     Args:
         name: the file name.
@@ -190,7 +195,7 @@ def require_record_name(name: str, location: Path) -> None:
 
 
 def read_shard(path: Path) -> Iterator[PackedLine]:
-    """Yield the lines of a shard after comparing the shard's SHA-256 with its index.
+    """Yield the lines of a shard, after comparing the shard's SHA-256 with the value in the shard's index.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
@@ -207,7 +212,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after comparing its hash with the index.
+    """Yield the index entry and the content of each file in a shard, after comparing the file's hash with the index.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
@@ -277,7 +282,7 @@ def find_missing_shards(folder: Path, names: Collection[str]) -> list[str]:
 
 
 def find_packed(path: Path) -> bytes | None:
-    """Return the JSON of a packed record, or None if no index in its folder lists it.
+    """Return the JSON of a packed record, or None if no index in the folder lists the record's file.
 
     Args:
         path: path of the record's file before it was packed.

@@ -22,10 +22,10 @@ def verify(folder: Path) -> Iterator[FolderReport]:
 def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
     problems = shards.find_missing_shards(folder, names)
     hashes: dict[str, str] = {}
-    checked = []
+    checked_shards = []
     records = 0
     for shard in shards.shards_among(folder, names):
-        checked.append(shard.name)
+        checked_shards.append(shard.name)
         try:
             for entry, content in shards.read_files(shard):
                 records += 1
@@ -38,7 +38,7 @@ def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
             problems += _verify_record(read_file(path), str(path), hashes)
         except StoreError as error:
             problems.append(str(error))
-    return FolderReport(folder=str(folder), records=records, shards=tuple(checked), problems=tuple(problems))
+    return FolderReport(folder=str(folder), records=records, shards=tuple(checked_shards), problems=tuple(problems))
 
 
 def _verify_record(

@@ -79,7 +79,7 @@ def read_file(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        StoreError: the file cannot be read. The message contains its path.
+        StoreError: the file cannot be read. The message contains the path.
     """
     try:
         return path.read_bytes()

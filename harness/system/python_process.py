@@ -11,7 +11,7 @@ import sys
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """Return the command line that runs a module of the harness. Start it with `environment()`."""
+    """Return the command line that runs a module of the harness. Its process needs the variables of `environment()`."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 

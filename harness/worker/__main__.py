@@ -1,11 +1,13 @@
 """The entry point of the worker process (see `process.py`).
 
-usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor; a job on standard input)
+usage: python -m harness.worker EVENTS_FD LOCK_FD CORES
+
+The supervisor runs this command and writes a job to its standard input.
 """
 
 from __future__ import annotations
 
-# This import comes first, so that the clock binds its time functions before a plugin can replace them.
+# This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 from harness.worker.process import main

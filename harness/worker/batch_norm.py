@@ -23,8 +23,8 @@ BATCHES = 8
 class BatchStatistics:
     """Keeps the last training batches, and recomputes running means and variances by forward passes over them.
 
-    These forward passes count like all others. The batches are dropped after every evaluation. A checkpoint is written
-    at an evaluation, so it need not contain the batches.
+    The forward passes are counted like all other passes. The batches are dropped at every evaluation, before the
+    checkpoint is written. A checkpoint therefore does not contain them.
 
     Args:
         model: the run's model.
@@ -40,22 +40,23 @@ class BatchStatistics:
 
     @classmethod
     def from_model(cls, model: nn.Module) -> BatchStatistics | None:
-        """Return an object for the model's batch-norm layers; None if no layer tracks running statistics."""
+        """Return an instance for the model's batch-norm layers, or None if no layer tracks running statistics."""
         norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
         return cls(model, norms) if norms else None
 
     def remember(self, batch: Batch, work: Work) -> None:
-        """Store a reference to the current training batch. Called after every backward pass of an update."""
+        """Keep the training batch of the current update. The recipe calls this after the gradient is computed."""
         self._recent_batches.append(batch)
         self._recomputed_statistics.clear()
         self._work = work
 
     @contextmanager
     def use_recomputed(self) -> Iterator[None]:
-        """Within this context, the model's running statistics are recomputed for its current weights.
+        """Within this context, the model has the running statistics of its current weights.
 
-        They are computed from the last training batches. If there was no update since the previous evaluation, the
-        statistics of that evaluation are used again.
+        These statistics are computed from the last training batches. If there was no update since the previous
+        evaluation, the statistics of that evaluation are used again. At the end of the context, the model's previous
+        statistics are restored.
         """
         if self._work is None or not (self._recent_batches or self._recomputed_statistics):
             yield

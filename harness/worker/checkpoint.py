@@ -84,7 +84,7 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return None, warnings
 
 
-#: The fix in errors about an unusable checkpoint.
+#: The text `fix` of errors about an unusable checkpoint.
 _FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 
 
@@ -119,7 +119,7 @@ _PLAIN = (
 def _require_plain(value: Any, where: str) -> None:
     """Raise PluginError if a value cannot be read from a checkpoint.
 
-    The check is made when a checkpoint is written, so that the error does not first occur when a run is resumed.
+    The check is made when a checkpoint is written. Without this check, the error would occur only on resuming the run.
     """
     if type(value) in (dict, OrderedDict):
         for key, item in value.items():

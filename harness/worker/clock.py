@@ -1,7 +1,8 @@
 """The clock of a run, which measures the scored wall and CPU seconds.
 
 The clock reads the time only when it starts and stops. docs/architecture.md lists what is on the clock (the clock runs)
-and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock.
+and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock
+(`harness.execution.second_clock`).
 
 This module is imported before any plugin and binds the time functions. A plugin that later replaces functions in `time`
 does not change this clock.
@@ -19,8 +20,8 @@ class Clock:
     """Accumulates time between `resume` and `pause`.
 
     Args:
-        synchronize: function that waits for the device; called when the clock starts and stops, never per step.
-        on_change: function called when the clock starts and stops, with (running, seconds, process_seconds).
+        synchronize: function that waits for the device. It is called when the clock starts or stops, not in every step.
+        on_change: function that is called with (running, seconds, process_seconds) when the clock starts or stops.
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.
 

@@ -1,4 +1,4 @@
-"""Decides whether the loss is compiled, and manages the trial's compiler cache."""
+"""Decides whether the loss is compiled with `torch.compile`, and manages the trial's compiler cache."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from harness.system import python_process
 def uses_compiler(spec: RunSpec) -> bool:
     """Return whether a trial's loss is compiled.
 
-    The workload's facts must request compilation. On the CPU, a C++ compiler must also be installed: the program that
-    the environment variable `CXX` names, or else g++ (as in `torch._inductor.config.cpp.cxx`).
+    The workload's facts must request compilation. On the CPU, a C++ compiler must also be installed. The
+    environment variable `CXX` has its name; if the variable is not set, the compiler is g++. The same holds in
+    `torch._inductor.config.cpp.cxx`.
     """
     if not spec.workload.facts.precision.compile:
         return False
@@ -27,7 +28,9 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache in a separate process. If this fails, the trial compiles while its clock runs.
+    """Fill a trial's compiler cache in a separate process.
+
+    If that process fails, the trial compiles its loss while its clock runs.
 
     Returns:
         A description of the failure, or an empty string on success.

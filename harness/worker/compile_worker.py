@@ -1,11 +1,13 @@
 """The compile warm-up: a temporary process that fills the trial's compiler cache.
 
-This process builds the trial's workload and submission with random data of the real shapes, and makes a few steps. The
-worker then loads the compiled code from the cache, so that its steps do not wait for the compiler. With several ranks,
-this process makes the passes of a single rank. If the shard of a rank has other shapes, that rank compiles for these
-shapes in its warm-up step, while the clock is stopped.
+This process builds the trial's workload and submission with random data that has the shapes of the real data, and
+makes a few steps. The worker then loads the compiled code from the cache, so that its steps do not wait for the
+compiler. With several ranks, this process makes the passes of a single rank. If the examples of another rank have other
+shapes, that rank compiles for those shapes in its warm-up step, while the clock is stopped.
 
-usage: python -m harness.worker.compile_worker      (started by rank 0; a job on standard input)
+usage: python -m harness.worker.compile_worker
+
+Rank 0 runs this command and writes a job to its standard input.
 """
 
 from __future__ import annotations

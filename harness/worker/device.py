@@ -10,7 +10,7 @@ from harness.contract.run import RunSpec
 
 
 def rank_device(rank: int, spec: RunSpec) -> torch.device:
-    """Return the device of a rank. Several ranks use consecutive GPUs, the first of which is the trial's device."""
+    """Return the device of a rank. Several ranks use consecutive GPUs, beginning with the trial's device."""
     device = torch.device(spec.device)
     if spec.ranks == 1 or device.type != "cuda":
         return device

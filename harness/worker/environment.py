@@ -17,7 +17,10 @@ from harness.hardware.drivers import program_output
 
 @functools.cache
 def git_state() -> str:
-    """Return the commit of the working directory, with a final `+` if tracked files differ; empty if there is none."""
+    """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
+
+    Outside of a git repository, return an empty string.
+    """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
     return f"{commit}+" if commit and program_output("git", "status", "--porcelain", "-uno") else commit
 

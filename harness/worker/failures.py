@@ -14,7 +14,7 @@ from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
 
 def describe_failure(error: Exception, spec: RunSpec) -> Done:
-    """Return the last event of a run that ended with an error. It contains the status and a reason in one line.
+    """Return the last event of a run that ended with an error. The event contains the status and a one-line reason.
 
     The traceback of an unexpected error is printed to standard error, which is the worker's log.
     """
@@ -42,5 +42,5 @@ def _describe_location(error: BaseException) -> str:
 
 
 def _is_write_error(error: BenchError) -> bool:
-    """Return whether a file could not be written, such as on a full disk. The trial can later resume."""
+    """Return whether the error is a failed write, for example on a full disk. Such a trial can be resumed later."""
     return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

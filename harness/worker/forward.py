@@ -44,11 +44,11 @@ class ForwardPass:
 
     @property
     def needs_warm_up(self) -> bool:
-        """Whether the first pass takes longer than later ones, because it compiles or loads kernels."""
+        """Whether the first pass compiles or loads kernels and therefore takes longer than later passes."""
         return self.compiles or self.device.type != "cpu"
 
     def loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its autograd graph."""
         self.running = True
         try:
             return self._loss(self.model, batch, per_example)
@@ -56,7 +56,7 @@ class ForwardPass:
             self.running = False
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
-        """Return the outputs of `model`, which may be a copy of the run's model; the leading dimension is n."""
+        """Return the outputs (leading dimension n) of `model`, which may be a copy of the run's model."""
         self.running = True
         try:
             return self._outputs(model, batch)

@@ -1,4 +1,4 @@
-"""Runs a job and emits its events. The last event is a `Done`, also after an error."""
+"""Runs a job (one trial) and emits the run's events. The last event is a `Done`, even after an error."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run_job(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> No
     Args:
         job: the trial and its folder.
         emit: function that receives the events of rank 0.
-        abort: function that ends this process. Called if the process of another rank died and this process still
-            waits for that rank. None if this process must not be ended.
+        abort: function that ends this process. It is called if the process of another rank has died and this process
+            still waits for that rank. None if this process must not be ended.
     """
     if job.spec.ranks == 1:
         emit(run_job_to_event(job, emit, lambda: SINGLE_PROCESS)[0])
@@ -33,12 +33,13 @@ def run_job(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> No
         return
     with ranks:
         end, _ = run_job_to_event(job, emit, ranks.join_group)
-        # Emitted before the group is closed: closing may hang if a rank died, and then the supervisor ends the worker.
+        # The event is emitted before the group is closed. If a rank died, closing may hang until the supervisor ends
+        # the worker.
         emit(ranks.explain_end(end))
 
 
 def run_job_to_event(job: Job, emit: Emit, join_group: Callable[[], ProcessGroup]) -> tuple[Done, bool]:
-    """Run a trial on this rank.
+    """Run a trial on this rank, and return the last event instead of emitting it.
 
     Args:
         job: the trial and its folder.

@@ -50,7 +50,7 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
 def call_prepare(loaded: Any) -> Any:
     """Call the function `prepare` of a part or submission, if it has one, and return the part or submission.
 
-    `prepare` is the place for imports that take long, since the clock is stopped.
+    The clock is stopped during this call. Slow imports therefore belong in `prepare`.
     """
     prepare = getattr(loaded, "prepare", None)
     if callable(prepare):

@@ -24,7 +24,7 @@ from harness.worker.forward import ForwardPass
 from harness.worker.profiling import Profiler, timed
 from harness.worker.protocols import Workload
 
-#: In this number of updates from the beginning, a pass that runs out of memory is computed again with a smaller
+#: In the first `RETRY_STEPS` updates, a pass that runs out of memory is computed again with a smaller
 #: micro-batch. The optimizer allocates its state in the first update, so the second update needs the most memory.
 RETRY_STEPS = 2
 
@@ -142,7 +142,7 @@ class MicrobatchedPasses:
         ).sum()
 
     def _checkpointed_forward(self, microbatch: Batch, per_example: bool) -> Tensor:
-        """Return a micro-batch's loss. The backward pass recomputes its activations with the same dropout masks."""
+        """Return a micro-batch's loss. The backward pass recomputes the activations with the same dropout masks."""
         if not torch.is_grad_enabled() or self._has_batch_norm:
             return self._microbatch_loss(microbatch, per_example)
         rank_rng = self._rank_rng
@@ -193,14 +193,14 @@ class MicrobatchedPasses:
 
         There are three conditions. First, it must be one of the first updates: later, a smaller size would change the
         rounding and the speed in the middle of the run. Second, no parameter may have a gradient, since the
-        contribution of an unfinished pass could not be removed from it. Third, there must be only one rank: several
+        contribution of an unfinished pass could not be removed again. Third, there must be only one rank: several
         ranks must use the same size, which they choose in `warm_up`.
         """
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())
 
     def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float) -> Tensor:
-        """Call `_accumulate`. Whenever the memory is too small, halve the micro-batch and call it again."""
+        """Call `_accumulate`. Whenever the memory is too small, halve the micro-batch and call `_accumulate` again."""
         rng_state, rank_rng_state = rng.rng_state(), self._rank_rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         while True:
@@ -209,7 +209,7 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # This code is outside of the exception handler, in which the error's traceback keeps the graph in memory.
+            # This code is outside of the `except` block, because the error's traceback would keep the graph in memory.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
@@ -240,7 +240,7 @@ class MicrobatchedPasses:
         self._set_rank_rng_state(rank_rng_state)
 
     def _synchronize_microbatch_size(self, batch: Batch) -> None:
-        """Find the micro-batch that fits into the memory of each rank, and use the smallest of them on all ranks."""
+        """Find the micro-batch size that fits into each rank's memory, and use the smallest size on all ranks."""
         local, _ = self._local_shard(batch)
         # Gradients are not averaged here, since the other ranks would wait for a rank whose pass fails.
         gradient_sync, self._gradient_sync = self._gradient_sync, None

@@ -34,11 +34,11 @@ class Passes(Protocol):
         ...
 
     def loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its autograd graph."""
         ...
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
-        """Return the outputs of `model`, with their graph; the leading dimension is n."""
+        """Return the outputs of `model` (leading dimension n), with their autograd graph."""
         ...
 
     def warm_up(self, batch: Batch) -> None:
@@ -50,7 +50,7 @@ class Passes(Protocol):
         ...
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
-        """Restore what `rank_state` returned."""
+        """Restore a state that `rank_state` returned."""
         ...
 
 

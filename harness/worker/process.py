@@ -7,7 +7,7 @@ of the run's lock, and the numbers of the CPU cores to use, separated by commas 
 
 from __future__ import annotations
 
-# This import comes first, so that the clock binds its time functions before a plugin can replace them.
+# This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 import ctypes

@@ -220,7 +220,7 @@ class Task:
     Args:
         parameters: all trainable parameters with their kinds.
         horizon: number of examples that the run may draw; None if the ruleset hides this number.
-        horizon_is_cap: whether the horizon is an upper bound that a run may not need. True on a stream, where the
+        horizon_is_cap: whether the horizon is an upper bound that a run need not reach. True on a stream, where the
             horizon is the sum of the caps of the stages, and a stage ends early if its targets are met.
         batch_size: number of examples per update.
         tokens_per_example: number of tokens in an example (1 for images).
@@ -236,7 +236,7 @@ class Task:
         task_horizon: cap on the examples drawn in the current stage; None on a pool, and if the stage boundaries or
             the horizon are hidden.
         snapshot: function that returns a copy of the weights, the buffers, the submission's state and the RNG states.
-            The run's clock is not stopped for it.
+            The run's clock keeps running.
         restore: function that restores a snapshot. A snapshot can be restored several times. The counters, the budget
             and the position in the data are not restored.
     """
@@ -261,7 +261,7 @@ class Task:
 class Work(Protocol):
     """Draws examples and computes forward and backward passes for a submission, and counts them.
 
-    A submission always works with whole batches and their losses and gradients. The harness may compute these in parts
+    A submission always works with whole batches and their losses and gradients. The harness may compute passes in parts
     or on several devices.
 
     Attributes:
@@ -347,7 +347,7 @@ class Averager(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         ...
 
 
@@ -368,7 +368,7 @@ class Order(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         ...
 
 

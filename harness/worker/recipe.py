@@ -29,7 +29,8 @@ Part: TypeAlias = Callable[..., Any] | str
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training algorithm as a list of parts. A part is called with the hyperparameters that its arguments name.
+    """A training algorithm as a list of parts. Each part gets the hyperparameters that have the names
+    of its arguments.
 
     Every part except the schedule may also have an argument `horizon`: the number of planned updates, or None if the
     ruleset hides the horizon. A part that requires the number declares the need `horizon`.
@@ -98,6 +99,7 @@ class RecipeSubmission:
 
     def __init__(self, recipe: Recipe, model: nn.Module, task: Task, hparams: HParams) -> None:
         self._task = task
+        #: Names of the hyperparameters that are not bound to a part yet.
         self._unused = set(hparams) - {"batch_size", "horizon_fraction"}
         self._horizon_fraction = float(hparams.get("horizon_fraction", 1.0))
         self._horizon = self._planned_updates(task.horizon)
@@ -191,7 +193,7 @@ class RecipeSubmission:
         return factors if isinstance(factors, Factors) else Factors(factors)
 
     def _planned_updates(self, examples: int | None) -> int | None:
-        """Return the number of updates that a schedule plans for a number of examples; None if `examples` is None."""
+        """Return the number of updates that are planned for this number of examples; None if `examples` is None."""
         return None if examples is None else planned_updates(examples, self._horizon_fraction, self._task.batch_size)
 
     def _apply_factors(self, factors: Factors) -> None:
@@ -245,9 +247,9 @@ class RecipeSubmission:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._step = state["step"]
-        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-            _keep_dtypes(optimizer, saved)
+        for optimizer, saved_state in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_state)
+            _keep_dtypes(optimizer, saved_state)
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         for name, part in self._stateful_parts():
             part.load_state_dict(state[name])
@@ -269,7 +271,7 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
     return Recipe(optimizer=optimizer, schedule=lambda progress: 1.0, summary=cls.__name__)
 
 
-def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
+def _keep_dtypes(optimizer: Any, saved_state: dict[str, Any]) -> None:
     """Restore the saved dtypes of an optimizer's state.
 
     `Optimizer.load_state_dict` casts the state to the dtype of the parameters.
@@ -277,9 +279,9 @@ def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
     if not isinstance(optimizer, torch.optim.Optimizer):
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    saved_ids = [saved_id for group in saved["param_groups"] for saved_id in group["params"]]
+    saved_ids = [saved_id for group in saved_state["param_groups"] for saved_id in group["params"]]
     for saved_id, parameter in zip(saved_ids, parameters, strict=True):
-        for name, value in saved["state"].get(saved_id, {}).items():
+        for name, value in saved_state["state"].get(saved_id, {}).items():
             loaded = optimizer.state[parameter].get(name)
             if isinstance(value, Tensor) and isinstance(loaded, Tensor) and loaded.dtype != value.dtype:
                 optimizer.state[parameter][name] = value.detach().clone().to(parameter.device)

@@ -17,15 +17,15 @@ class Rule:
     """Base class of the rules. Every file in `harness/worker/rules/` defines one subclass.
 
     The file's docstring says what is forbidden, why, and what to do instead; docs/rules.md includes it. A subclass
-    overrides one or more of the methods below. They raise `RejectedError` with a fix if the rule is broken. Every rank
-    of a run constructs its own objects of the rules.
+    overrides one or more of the methods below. If the rule is broken, the method raises `RejectedError` with a fix.
+    Every rank of a run constructs its own objects of the rules.
 
     Args:
         spec: the specification of the trial.
     """
 
-    #: Whether the check communicates with the other ranks. Such rules are checked last. Otherwise, if one rank
-    #: broke another rule, the other ranks would wait for this rank.
+    #: Whether the check communicates with the other ranks. Such rules are checked last, after the rules that each rank
+    #: checks alone.
     collective: ClassVar[bool] = False
 
     def __init__(self, spec: RunSpec) -> None:
@@ -37,23 +37,23 @@ class Rule:
         return True
 
     def before_import(self) -> None:
-        """Called before the submission is imported. The model and the data do not exist yet."""
+        """This is called before the submission is imported. The model and the data do not exist yet."""
 
     def after_import(self, process_seconds: float) -> None:
-        """Called after the submission was imported.
+        """This is called after the submission was imported.
 
         Args:
             process_seconds: CPU seconds of the import.
         """
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Called before the submission is constructed. The rule saves the state that must not change."""
+        """This is called before the submission is constructed. The rule saves the state that must not change."""
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Called while the clock is stopped: after the submission is constructed, and at every evaluation."""
+        """This is called while the clock is stopped: after the submission is constructed, and at every evaluation."""
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
-        """Called before examples are drawn, on the clock.
+        """This is called before examples are drawn, while the clock runs.
 
         Args:
             n: number of examples of this draw.
@@ -62,7 +62,7 @@ class Rule:
         """
 
     def on_step_end(self, drawn: int, forward_examples: int) -> None:
-        """Called at the end of a step, on the clock.
+        """This is called at the end of a step, while the clock runs.
 
         Args:
             drawn: number of examples that the step drew.
@@ -83,7 +83,7 @@ class RuleChecker:
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._rules = sorted(rules, key=lambda rule: rule.collective)
-        # Only overridden methods are called, since these calls are on the clock.
+        # Only overridden methods are called, since the clock runs during these calls.
         self.draw_checks: tuple[Callable[[int, bool, int], None], ...] = tuple(
             rule.on_draw for rule in self._rules if type(rule).on_draw is not Rule.on_draw
         )

@@ -62,7 +62,7 @@ class RunState:
     position: Position = field(default_factory=Position)
 
     def add_usage(self, **seconds: float) -> None:
-        """Add wall seconds to fields of `usage`. They were spent while the clock was stopped.
+        """Add wall seconds, which were spent while the clock was stopped, to fields of `usage`.
 
         Args:
             seconds: the seconds to add, by name of the field.
@@ -92,7 +92,7 @@ class RunState:
     def gather_rank_states(self) -> list[dict[str, Any]]:
         """Return the states that differ between ranks, in the order of ranks.
 
-        The list is empty if one device computes whole batches, since such a run has no such state.
+        The list is empty if one device computes whole batches, since there is no such state then.
         """
         work_state = self.work.rank_state()
         if work_state is None:

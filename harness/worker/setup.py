@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-# Bound here, before a plugin can replace them in `time`.
+# This import is executed before a plugin can replace the functions in `time`.
 from time import perf_counter, process_time
 from typing import cast
 
@@ -120,7 +120,7 @@ def build_run(
 
 
 def import_optimizer_early() -> None:
-    """Use an optimizer once, so that the modules that torch then imports (about 0.7 s) cost the submission no time."""
+    """Use an optimizer once, so that torch imports its modules (about 0.7 s) now and not while the clock runs."""
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([parameter])
     parameter.sum().backward()  # type: ignore[no-untyped-call]
@@ -179,7 +179,7 @@ def build_work(
     """Return the object that draws data and computes passes for the submission.
 
     Passes are computed over whole batches if the run has one rank, on a CPU, and the workload sets no `micro_batch`.
-    Otherwise they are computed over micro-batches.
+    Otherwise the passes are computed over micro-batches.
     """
     forward = ForwardPass(spec, workload, model, device)
     profiler = Profiler(device) if spec.profile else None
@@ -209,7 +209,7 @@ def build_work(
 
 
 def build_clock(device: torch.device, emit: Emit) -> Clock:
-    """Return a run's clock. Whenever the clock starts or stops, it emits a `ClockChanged` event."""
+    """Return a run's clock. Whenever the clock starts or stops, a `ClockChanged` event is emitted."""
     return Clock(
         synchronizer(device),
         lambda running, seconds, process_seconds: emit(

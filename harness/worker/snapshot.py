@@ -1,4 +1,4 @@
-"""Snapshots of a run's state, which a submission takes and restores, as in range tests and line searches."""
+"""Snapshots of a run's state, which a submission takes and restores, for example in a range test."""
 
 from __future__ import annotations
 

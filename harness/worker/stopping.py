@@ -35,7 +35,7 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
         spec: the specification of the trial.
         point: the current evaluation. On a stream, `point.stage` is the index of the current stage.
         stage_began: number of examples that had been drawn when the current stage began; 0 on a pool.
-        earlier: the earlier evaluations. The first one is of the untrained model. Only `--prune` uses them.
+        earlier: the earlier evaluations, beginning with that of the untrained model. Only `--prune` needs them.
     """
     facts = spec.workload.facts
     if reason := _describe_divergence(point):
@@ -65,7 +65,7 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
 
 
 def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | None:
-    """Return the verdict if the last stage or the current stage's budget is over; None if the run continues."""
+    """Return the verdict if the last stage is over or a stage's budget is spent; None if the run continues."""
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)
     met = all(target.met(point.metrics) for target in (*stage.targets, *stage.floors))
@@ -98,7 +98,7 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
 
 
 def _describe_divergence(point: Point) -> str:
-    """Return a message on the first metric that is not finite, or on a NaN training loss; empty if there is neither."""
+    """Return a message about the first metric that is not finite or a NaN training loss; empty if there is neither."""
     for name, value in point.metrics.items():
         if not math.isfinite(value):
             return f"{name} is {value} after {point.steps} steps"
@@ -111,7 +111,7 @@ def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]
     """Return why a run on a pool is unlikely to reach its target; empty if the target is still likely.
 
     Single evaluations are noisy, so the best value of the metric counts. Many schedules improve the metric most near
-    their end, so the thresholds are low: they would end none of the published runs that reached their target
+    their end, so the thresholds are low. `--prune` would end none of the published runs that reached their target
     (tests/report/test_published.py).
     """
     facts = spec.workload.facts

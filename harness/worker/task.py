@@ -37,7 +37,8 @@ def build_task(
             fix="change the workload so that parameter_kinds() returns a kind for every name in named_parameters()",
         )
     snapshots.rng.manual_seed(spec.seeds.submission)
-    # Envelope runs measure the reference's metric as a function of the horizon. They show it under every ruleset.
+    # Runs for an envelope (docs/glossary.md) measure the reference's metric as a function of the horizon. Their
+    # submission sees the horizon under every ruleset.
     hides_horizon = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
     shows_stages = bool(facts.stages) and facts.boundaries
     return Task(

@@ -18,12 +18,12 @@ def save_weights(model: nn.Module, path: Path) -> str:
         SHA-256 of the file, as hexadecimal digits.
     """
     # A tied tensor is stored under one name only, since safetensors rejects tensors that share memory.
-    stored: set[int] = set()
+    stored_pointers: set[int] = set()
     tensors: dict[str, Tensor] = {}
     for name, tensor in sorted(model.state_dict().items()):
-        if tensor.numel() and tensor.data_ptr() in stored:
+        if tensor.numel() and tensor.data_ptr() in stored_pointers:
             continue
-        stored.add(tensor.data_ptr())
+        stored_pointers.add(tensor.data_ptr())
         tensors[name] = tensor.detach().cpu().contiguous()
     payload = safetensors.torch.save(tensors)
     write_atomically(path, payload)

@@ -24,7 +24,8 @@ class CountedWork:
     """Implements `harness.worker.protocols.Work`.
 
     The methods count forward passes. A tensor hook on each returned loss or output counts the backward passes through
-    its graph. A forward hook on the model counts the passes that a submission makes by calling the model directly.
+    the graph of this tensor. A forward hook on the model counts the passes that a submission makes by calling the model
+    directly.
 
     Args:
         forward: the model and its forward pass.
@@ -41,7 +42,7 @@ class CountedWork:
         forward_examples: number of examples per forward pass, summed over forward passes.
         steps: number of updates.
         last_loss: the loss of the last pass, detached; None before the first pass.
-        counting: whether direct calls of the model are counted. They are counted during training only.
+        counting: whether direct calls of the model are counted, which is the case only during training.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class CountedWork:
 
     @contextmanager
     def pause_counting(self) -> Iterator[None]:
-        """Within this context, direct calls of the model are not counted. The harness uses it for its own calls."""
+        """Within this context, direct calls of the model are not counted. The harness calls the model in it."""
         counting, self.counting = self.counting, False
         try:
             yield
@@ -194,7 +195,7 @@ class CountedWork:
 
     @property
     def needs_warm_up(self) -> bool:
-        """Whether the first pass takes longer than later ones, because it compiles or loads kernels."""
+        """Whether the first pass compiles or loads kernels and therefore takes longer than later passes."""
         return self._forward.needs_warm_up
 
     def warm_up_step(self) -> None:
@@ -243,7 +244,7 @@ class CountedWork:
         self.steps = state["steps"]
 
     def rank_state(self) -> dict[str, Any] | None:
-        """Return the state that differs between ranks; None if one device computes whole batches (no such state)."""
+        """Return the state that differs between ranks; None if there is no such state (one device, whole batches)."""
         return self._passes.rank_state()
 
     def load_rank_state(self, state: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ class ShuffledOrder:
         self._position = 0
 
     def take(self, n: int) -> Tensor:
-        """Return the next `n` indices (int64, shape (n,)). If necessary, they come from several passes."""
+        """Return the next `n` indices (int64, shape (n,)). If too few are left in this pass, the next pass begins."""
         parts: list[Tensor] = []
         while n > 0:
             if self._position == len(self._permutation):

@@ -23,8 +23,9 @@ class Prefetch:
     """Returns batches in a given order. A thread gathers the next batch in advance.
 
     The thread gathers the examples, copies them to pinned memory and starts their copy to the device on a separate CUDA
-    stream. A copy from pageable memory would wait for all work queued on the device. A prefetched batch is dropped if
-    the next request is for other indices, because the batch size changed or the order was restored from a checkpoint.
+    stream. Pinned memory is used because a copy from pageable memory would wait for all work queued on the device. A
+    prefetched batch is dropped if the next request is for other indices. This happens after the batch size was changed
+    or the order was restored from a checkpoint.
 
     Args:
         gather: the pool's method `gather`.

@@ -81,6 +81,6 @@ class ReplayBuffer:
         self._generator.set_state(state["generator"])
         self._store = {}
         for k, t in state["store"].items():
-            full = torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=self._device)
-            full[: self._size] = t
-            self._store[k] = full
+            tensor = torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=self._device)
+            tensor[: self._size] = t
+            self._store[k] = tensor

@@ -51,7 +51,7 @@ class BatchSource(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a position that `state_dict` returned."""
         ...
 
 

@@ -29,7 +29,7 @@ class Stream(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a position that `state_dict` returned."""
         ...
 
 

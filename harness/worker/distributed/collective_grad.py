@@ -12,7 +12,9 @@ from harness.worker.distributed.collectives import ProcessGroup
 
 
 class GatherRows(torch.autograd.Function):
-    """Gathers the rows of all ranks: from this rank's tensor of shape (k, …) to a tensor of shape (n, …).
+    """Concatenates the rows of all ranks.
+
+    Every rank passes a tensor with its own k rows, and gets the tensor with all n rows.
 
     The backward pass multiplies the gradient of this rank's rows by the number of ranks. Afterwards the gradients of
     the parameters are averaged over ranks, so that the result is the sum over ranks.

@@ -14,7 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-#: Size of a bucket in bytes. Smaller buckets have more latency in total. The reduction of larger buckets starts later.
+#: Size of a bucket in bytes. Smaller buckets need more reductions, each with a latency. Larger buckets are
+#: complete later.
 BUCKET_BYTES = 25 << 20
 
 
@@ -40,7 +41,7 @@ class GradientSync:
 
     @contextmanager
     def overlapping(self) -> Iterator[None]:
-        """Average the gradients of the backward pass in this context. When the context ends, all are averaged."""
+        """Average the gradients of the backward pass in this context. At the end, all gradients are averaged."""
         self._register_hooks()
         self._ready = [[] for _ in self._buckets]
         self._pending, self._next_bucket, self._active = [], 0, True
@@ -75,7 +76,7 @@ class GradientSync:
             self._next_bucket += 1
 
     def _start_reduction(self, parameters: list[Tensor]) -> None:
-        """Start the sum over ranks of the gradients of parameters, all from one bucket."""
+        """Start to sum the gradients of parameters over ranks. All parameters are from one bucket."""
         sorted_parameters = sorted(parameters, key=self._position_in_bucket)
         gradients = [p.grad for p in sorted_parameters if p.grad is not None]
         if gradients:

@@ -18,7 +18,7 @@ from harness.worker.distributed.collectives import DistributedGroup, ProcessGrou
 #: How long a rank waits for the other ranks to connect.
 JOIN_TIMEOUT = timedelta(minutes=10)
 LOCALHOST = "127.0.0.1"
-#: First words of a rank's reason if the rank ended only because another rank had ended.
+#: The reason in a rank's last event begins with these words if the rank failed because another rank had ended.
 LOST_CONTACT = "lost contact with another rank"
 
 
@@ -38,7 +38,7 @@ class RankAssignment(Data, frozen=True, kw_only=True):
 
 def open_store(job: Job) -> TCPStore:
     """Open the key-value store through which the ranks of a run connect. Rank 0 calls this."""
-    # With port 0 the system chooses a free port. Only this machine can connect to it.
+    # With port 0 the system chooses a free port. Only this machine can connect to this port.
     return TCPStore(LOCALHOST, 0, job.spec.ranks, is_master=True, timeout=JOIN_TIMEOUT, wait_for_workers=False)
 
 

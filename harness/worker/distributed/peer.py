@@ -1,11 +1,13 @@
-"""The process of a rank other than 0. It runs the same code as rank 0, without events and files.
+"""The process of a rank other than 0. It runs the same code as rank 0, but emits no events and writes no files.
 
-usage: python -m harness.worker.distributed.peer REPORT_FD      (started by rank 0; a rank assignment on standard input)
+usage: python -m harness.worker.distributed.peer REPORT_FD
+
+Rank 0 runs this command and writes a rank assignment to its standard input.
 """
 
 from __future__ import annotations
 
-# This import comes first, so that the clock binds its time functions before a plugin can replace them.
+# This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 import os

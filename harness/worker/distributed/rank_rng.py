@@ -1,4 +1,4 @@
-"""The RNG state of each rank, which torch's generators have during forward and backward passes only."""
+"""Gives each rank its own RNG state, which torch's generators have only while a forward pass is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RankRng:
 
     Within the context `active`, random numbers such as dropout masks differ between ranks. Outside of the context, the
     generators have the same states on all ranks, so that all other random numbers in a step (for augmentation, noise or
-    an order) are equal.
+    an order) are equal on all ranks.
 
     Args:
         device: the rank's device.
@@ -42,12 +42,16 @@ class RankRng:
 
     @contextmanager
     def replay_from(self, state: list[Tensor]) -> Iterator[None]:
-        """Within this context, `active` begins with an earlier `state`. Afterwards the current state is restored."""
-        saved, self.state = self.state, state
+        """Within this context, this rank's RNG state is `state`, an earlier value of the attribute `state`.
+
+        A forward pass that is computed again in this context draws the same random numbers as the first time. At the
+        end of the context, the current RNG state is restored.
+        """
+        current_state, self.state = self.state, state
         try:
             yield
         finally:
-            self.state = saved
+            self.state = current_state
 
 
 def initial_rng_state(device: torch.device, name: str) -> list[Tensor]:

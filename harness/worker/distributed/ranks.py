@@ -30,7 +30,8 @@ _EXIT_S = 5.0
 
 
 class RankProcesses:
-    """The processes of the ranks 1 … n - 1 on this machine. Rank 0 starts them, and they end when rank 0 ends.
+    """The processes of the ranks 1 … n - 1 on this machine. Rank 0 starts these processes. They end when rank 0
+    ends.
 
     Args:
         job: the trial and its folder.
@@ -107,7 +108,7 @@ class RankProcesses:
         return self._group
 
     def _watch(self, rank: int, process: subprocess.Popen[bytes], read_end: int) -> None:
-        """Wait until a rank ends. If it ends too early, end this run."""
+        """Wait until a rank ends. If the rank ends before this run ends, end this run."""
         with open(read_end, "rb") as pipe:
             report = pipe.read()
         process.wait()

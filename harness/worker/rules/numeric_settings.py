@@ -1,7 +1,7 @@
 """Torch's global numeric settings stay as the workload set them.
 
-Forbidden: changing the float32 matmul precision, TF32 in cuDNN, the default dtype, the number of threads, or leaving
-autocast enabled.
+Forbidden: changing the float32 matmul precision, TF32 in cuDNN, the default dtype or the number of threads, and
+leaving autocast enabled.
 
 Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
 
