@@ -222,7 +222,7 @@ PINNED = [50256, 2762, 364, 40450, 975, 17712]
 
 def test_what_is_no_document_is_refused() -> None:
     for row in ([1, 2, 3, 4, 5, 6], [20, 1, 2, 3, 4, 20], [20, 1, 2, 3, 4, 5, 6], [20, 1, 2]):
-        with pytest.raises(ValueError, match="no documents of 6 tokens"):
+        with pytest.raises(ValueError, match="expected documents of 6 tokens"):
             SMALL.nats(np.array([row]))
     with pytest.raises(ValueError, match="do not fit below the mark"):
         WordLanguage(1, classes=5, per_class=5, mark=20)
