@@ -25,6 +25,7 @@ from harness.errors import BenchError, DataError
 if TYPE_CHECKING:
     from harness.datasets.manage import data_folder, dataset_path
     from harness.worker.data.batch import Batch
+    from harness.worker.data.counted_random import uniforms_at
     from harness.worker.data.pools import Pool, SubsetPool, TensorPool
     from harness.worker.data.replay import ReplayBuffer
     from harness.worker.data.streams import StagedStream, Stream
@@ -51,6 +52,7 @@ _LAZY = {
     "Recipe": "harness.worker.recipe",
     "data_folder": "harness.datasets.manage",
     "dataset_path": "harness.datasets.manage",
+    "uniforms_at": "harness.worker.data.counted_random",
 }
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "data_folder",
     "dataset_path",
     "hookimpl",
+    "uniforms_at",
 ]
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from harness.contract.run import RunSpec
 from harness.worker.compile_cache import uses_compiler
 from harness.worker.data.batch import Batch
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.pass_rng import PassId, PassRng
 from harness.worker.protocols import Workload
 
 #: The largest number of graphs per loss. There is one graph per batch size and per set of trained parameters.
@@ -26,18 +28,28 @@ class ForwardPass:
         workload: defines the loss and the outputs.
         model: the fp32 module. Submissions and checkpoints use this module; only the loss is compiled.
         device: the model's device.
+        group: the ranks of the run.
 
     Attributes:
         running: whether a pass is being computed. At any other time, a call of the model comes from the submission.
         compiles: whether the loss is compiled.
+        rng: seeds torch's generators for every pass.
     """
 
-    def __init__(self, spec: RunSpec, workload: Workload, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        workload: Workload,
+        model: nn.Module,
+        device: torch.device,
+        group: ProcessGroup = SINGLE_PROCESS,
+    ) -> None:
         dtype = spec.workload.facts.precision.dtype
         self.model = model
         self.device = device
         self.running = False
         self.compiles = uses_compiler(spec)
+        self.rng = PassRng(device, spec.seeds.data, group.rank, always=group.count > 1)
         loss = compile_loss(workload.loss) if self.compiles else workload.loss
         self._loss = add_autocast(loss, dtype, device)
         self._outputs = add_autocast(workload.outputs, dtype, device)
@@ -47,11 +59,21 @@ class ForwardPass:
         """Whether the first pass takes longer than later ones, because it compiles or loads kernels."""
         return self.compiles or self.device.type != "cpu"
 
-    def loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
+    def loss(self, batch: Batch, per_example: bool, pass_id: PassId | None = None, part: int = 0) -> Tensor:
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph.
+
+        Args:
+            batch: the examples.
+            per_example: whether to return the loss of each example.
+            pass_id: the pass to which the examples belong; None for a new pass.
+            part: index of the micro-batch in the pass.
+        """
         self.running = True
         try:
-            return self._loss(self.model, batch, per_example)
+            if not self.rng.active:
+                return self._loss(self.model, batch, per_example)
+            with self.rng.seeded(pass_id or self.rng.next_pass(), part, conclusive=self.model.training):
+                return self._loss(self.model, batch, per_example)
         finally:
             self.running = False
 
@@ -59,7 +81,10 @@ class ForwardPass:
         """Return the outputs of `model`, which may be a copy of the run's model; the leading dimension is n."""
         self.running = True
         try:
-            return self._outputs(model, batch)
+            if not self.rng.active:
+                return self._outputs(model, batch)
+            with self.rng.seeded(self.rng.next_pass()):
+                return self._outputs(model, batch)
         finally:
             self.running = False
 

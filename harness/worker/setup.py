@@ -170,7 +170,7 @@ def build_work(
 
     On a single CPU rank without a requested micro-batch, passes are computed over whole batches.
     """
-    forward = ForwardPass(spec, workload, model, device)
+    forward = ForwardPass(spec, workload, model, device, group)
     profiler = Profiler(device) if spec.profile else None
     micro_batch = preferred_micro_batch(workload)
     passes: Passes
@@ -181,7 +181,6 @@ def build_work(
             forward,
             group=group,
             micro_batch=micro_batch,
-            seed=spec.seeds.submission,
             warn=lambda text: emit(Warned(message=text)),
             profiler=profiler,
         )

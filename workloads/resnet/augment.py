@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from harness.api import Batch
+from harness.api import Batch, uniforms_at
 
 Statistics = Sequence[float] | Tensor
 
@@ -17,14 +17,15 @@ class AugmentedPool:
 
     It is the drawing that augments, not the loss: a batch is then a fixed thing, so that several passes over it
     (a line search, two steps of one update, a teacher and its student) see the same images, and evaluation, which
-    never draws, cannot be touched. All randomness comes from torch's global generator of the device, which the
-    harness checkpoints.
+    never draws, cannot be touched. All random numbers depend on the seed and on the example's position in the run
+    alone, so runs with equal seeds see the same images; no generator changes.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
         labels_B: int64, shape (n,).
         mean, std: of the pixels in [0, 1], per channel.
         reach: how far an image may move, in pixels each way.
+        seed: seed of the augmentation.
         device: where the images are kept and batches come from.
     """
 
@@ -36,10 +37,12 @@ class AugmentedPool:
         mean: Statistics,
         std: Statistics,
         reach: int,
+        seed: int,
         device: torch.device,
     ) -> None:
         self.scores: Mapping[str, Tensor] = {}
         self._reach = reach
+        self._seed = seed
         self._height, self._width = images_BHWC.shape[1:3]
         self._framed_BHWC = framed(images_BHWC.to(device), reach)
         self._labels_B = labels_B.to(device)
@@ -50,11 +53,24 @@ class AugmentedPool:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
-        """The images at `indices`, augmented anew: `x_BCHW` (float32, channels innermost) and `labels_B`."""
+        """The images at `indices`, outside of the run's draws: every image is always augmented in the same way."""
         at_B = _sent(indices, self._labels_B.device)
+        return self._augmented(at_B, at_B)
+
+    def gather_at(self, indices: Tensor, position: int) -> Batch:
+        """The images at `indices`, augmented for the positions of the run from `position` on.
+
+        Returns:
+            `x_BCHW` (float32, channels innermost) and `labels_B`.
+        """
+        at_B = _sent(indices, self._labels_B.device)
+        return self._augmented(at_B, torch.arange(position, position + len(at_B), device=at_B.device))
+
+    def _augmented(self, at_B: Tensor, positions_B: Tensor) -> Batch:
         n, device = len(at_B), at_B.device
-        moves_2B = torch.randint(2 * self._reach + 1, (2, n), device=device)
-        mirrored_B = torch.randint(2, (n,), device=device, dtype=torch.bool)
+        numbers_3B = uniforms_at(self._seed, positions_B, 3).T
+        moves_2B = (numbers_3B[:2] * (2 * self._reach + 1)).long()
+        mirrored_B = numbers_3B[2] < 0.5
         rows_BH = moves_2B[0, :, None] + torch.arange(self._height, device=device)
         columns_BW = torch.arange(self._width, device=device).expand(n, -1)
         columns_BW = torch.where(mirrored_B[:, None], self._width - 1 - columns_BW, columns_BW) + moves_2B[1, :, None]

@@ -75,7 +75,7 @@ _GPU_OPTIONS: dict[str, Domain] = {
 
 RESNET9_CIFAR10 = WorkloadFacts(
     name="resnet9-cifar10",
-    version="1",
+    version="2",
     tier="gpu",
     targets=(Target(metric="accuracy", goal="max", value=0.93, unit="share"),),
     # 36 passes.
@@ -90,7 +90,7 @@ RESNET9_CIFAR10 = WorkloadFacts(
 
 RESNET_CIFAR10 = WorkloadFacts(
     name="resnet-cifar10",
-    version="1",
+    version="2",
     tier="gpu",
     targets=(Target(metric="accuracy", goal="max", value=0.94, unit="share"),),
     # 60 passes.
@@ -105,7 +105,7 @@ RESNET_CIFAR10 = WorkloadFacts(
 
 RESNET50_IMAGENET = WorkloadFacts(
     name="resnet50-imagenet",
-    version="1",
+    version="2",
     tier="cluster",
     # AlgoPerf's validation target, and about its number of steps (186,666 of 1,024 images).
     targets=(Target(metric="accuracy", goal="max", value=0.77431, unit="share"),),

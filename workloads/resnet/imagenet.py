@@ -56,12 +56,12 @@ class Resnet50Imagenet(ImageClassifier):
         return build(config, seed)
 
     def train_data(self, seed: int) -> Pool:
-        """The pool, the same for every seed; images are decoded as they are drawn, see `PhotoPool`.
+        """The pool, whose images are decoded as they are drawn; only its augmentation depends on the seed.
 
         Raises:
             DataError: a folder is missing or not laid out by class.
         """
-        return PhotoPool(self._photos("train"))
+        return PhotoPool(self._photos("train"), seed)
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         photos = self._photos(split)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.api import Batch
+from harness.api import Batch, uniforms_at
 from workloads.formats.imagefolder import Box, read_part
 
 #: Of ImageNet's pixels in [0, 1], per channel.
@@ -83,24 +83,42 @@ class Photos:
 class PhotoPool:
     """Training photographs; each drawing reads another part of an image, mirrored every other time.
 
-    All randomness comes from torch's global generator, drawn before any thread starts, so that equal states give
-    equal batches.
+    All random numbers depend on the seed and on the example's position in the run alone, so runs with equal seeds see
+    the same parts, and a batch may be read ahead.
+
+    Args:
+        photos: the training photographs.
+        seed: seed of the augmentation.
     """
 
-    def __init__(self, photos: Photos) -> None:
+    prefetchable = True
+
+    def __init__(self, photos: Photos, seed: int) -> None:
         self.scores: Mapping[str, Tensor] = {}
         self._photos = photos
+        self._seed = seed
 
     def __len__(self) -> int:
         return len(self._photos)
 
     def gather(self, indices: Tensor) -> Batch:
-        """The images at `indices`, augmented anew.
+        """The images at `indices`, outside of the run's draws: the same part of an image every time.
 
         Raises:
             DataError: an image is broken; names it.
         """
-        numbers_B5 = torch.rand(len(indices), 5, dtype=torch.float64).numpy()
+        return self._augmented(indices, indices)
+
+    def gather_at(self, indices: Tensor, position: int) -> Batch:
+        """The images at `indices`, augmented for the positions of the run from `position` on.
+
+        Raises:
+            DataError: an image is broken; names it.
+        """
+        return self._augmented(indices, torch.arange(position, position + len(indices)))
+
+    def _augmented(self, indices: Tensor, positions_B: Tensor) -> Batch:
+        numbers_B5 = uniforms_at(self._seed, positions_B, 5).double().numpy()
         batch = self._photos.parts(indices.tolist(), numbers_B5[:, :4])
         mirrored_B = torch.from_numpy(numbers_B5[:, 4] < 0.5)[:, None, None, None]
         x_BCHW = torch.where(mirrored_B, batch["x_BCHW"].flip(3), batch["x_BCHW"])
