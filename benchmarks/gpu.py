@@ -1,14 +1,17 @@
-"""How fast the GPU tier is, what the harness adds, and what each trick is worth. Nothing is downloaded.
+"""Measure the throughput of the GPU workloads, the overhead of the harness, and the effect of each optimisation.
 
-    python benchmarks/gpu.py                 # on a GPU; under nine minutes
-    python benchmarks/gpu.py --toy           # on a processor, at a size that measures nothing but that it works
+    python benchmarks/gpu.py                 # on a GPU; under nine minutes, without downloads
+    python benchmarks/gpu.py --toy           # on a CPU; tiny sizes that only test the script
 
-Runs are the worker's own: built by `harness.worker.setup`, trained by `TrainingRun.train`, timed by the run's clock, a
-figure per interval between two evaluations; the first interval warms up. The overhead of the harness is the ratio of
-its step to one written by hand, a few of each in turn between two waits for the device. Each trick is turned off
-alone; one that this version does not have is reported as absent. When the time is up the rest is reported as left out.
+Runs are those of the worker: `harness.worker.setup` builds them, `TrainingRun.train` trains them, and the run's clock
+times them. There is one throughput per interval between two evaluations; the first interval is a warm-up and is not
+reported. The overhead of the harness is the time of its steps divided by the time of steps of a hand-written loop. The
+two alternate in groups of a few steps, and the device is synchronised before and after each group. Optimisations are
+turned off one at a time. An optimisation that this version lacks is reported as absent, and measurements that would
+start after `--seconds` are reported as left out.
 
-The formula of utilisation: (6·N + 6·L·D·T)·tokens/s over the maker's dense bf16 figure (harness/hardware.yaml).
+The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml),
+for N parameters, L layers, width D and sequence length T.
 """
 
 from __future__ import annotations
@@ -57,7 +60,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much is run: examples per step, steps per interval, intervals after the first, alternations, matrix size."""
+    """Sizes of the measurements.
+
+    Args:
+        toy: whether the sizes are tiny and only test the script.
+        sequences: sequences per step of the language model.
+        micro: sequences per forward and backward pass.
+        images: images per step of the image model.
+        steps, image_steps: steps per interval of the language model and of the image model.
+        intervals: number of intervals after the warm-up.
+        rounds: number of alternations between the harness and the hand-written loop.
+        matrix: number of rows and columns of the multiplied matrices.
+    """
 
     toy: bool
     sequences: int
@@ -78,14 +92,18 @@ TOY = Sizes(toy=True, sequences=4, micro=2, images=8, steps=1, image_steps=1, in
 
 @dataclass(kw_only=True)
 class Session:
-    """What is shared by all measurements.
+    """The settings and the results of all measurements.
 
     Args:
-        device: `cuda`, `cpu` …; results and readings of it are collected here.
-        sizes: how much is run.
-        compiled: whether losses are compiled, where this version compiles.
-        deadline: when nothing more is begun, by `time.monotonic`.
-        folder: of the runs; one for all, since compiled graphs are kept in it.
+        device: `cuda`, `cpu` …
+        sizes: sizes of the measurements.
+        compiled: whether losses are compiled, if this version can compile them.
+        deadline: time of `time.monotonic` after which no measurement starts.
+        folder: folder of all runs, which share the compiled graphs in it.
+        registry: the plugins.
+        results: results of the measurements.
+        readings: samples of clocks, power and temperature of the GPUs.
+        last_read: time of `time.monotonic` of the last sample.
     """
 
     device: str
@@ -103,21 +121,21 @@ class Session:
         return detect.hardware_class(self.device, 1)
 
     def read(self, during: str) -> None:
-        """Note the clocks, power and temperature of the device; once a second at most."""
+        """Sample the clocks, power and temperature of the GPUs, at most once per second."""
         gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
-            read = detect.find_driver().read(gpus)
-            self.readings += [{"during": during, "at": round(now, 1), **msgspec.to_builtins(one)} for one in read]
+            samples = detect.find_driver().read(gpus)
+            self.readings += [{"during": during, "at": round(now, 1), **msgspec.to_builtins(s)} for s in samples]
             self.last_read = now
 
     def spec(self, workload: WorkloadEntry, submission: str) -> RunSpec:
-        """The trial of a submission with its default settings."""
+        """Return the trial of a submission with its default hyperparameters."""
         settings = PlanSettings(ruleset=rulesets.ruleset("quick"), device=self.device)
         return plan_trials(workload, self.registry.submission(submission), self.registry, settings)[0]
 
     def words(self, **changes: Any) -> WorkloadEntry:
-        """`lm-124m-synthetic` with every trick on but those that `changes` turns off."""
+        """Return `lm-124m-synthetic` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
         batch = sizes.sequences if PARTED else sizes.micro
         arguments: dict[str, Any] = {
@@ -130,7 +148,7 @@ class Session:
         return words(**(arguments | changes))
 
     def pictures(self, **changes: Any) -> WorkloadEntry:
-        """`resnet-cifar10`, likewise."""
+        """Return `resnet-cifar10` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
         arguments: dict[str, Any] = {
             "toy": sizes.toy,
@@ -142,7 +160,7 @@ class Session:
         return pictures(**(arguments | changes))
 
 
-#: Whether this version computes a batch in parts, and compiles losses.
+#: Whether this version splits batches into microbatches, and whether it compiles losses.
 PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
 COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
@@ -150,20 +168,20 @@ COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
 # --- measuring ----------------------------------------------------------------------------------
 
 
-def through_the_harness(session: Session, workload: WorkloadEntry, submission: str) -> dict[str, Any]:
-    """Examples per scored second in each interval of a whole run, and what it took.
+def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> dict[str, Any]:
+    """Measure the examples per scored second in each interval of a whole run, and its memory.
 
     Raises:
-        RuntimeError: the run did not end as planned.
+        RuntimeError: the run did not end at its budget.
     """
     spec = session.spec(workload, submission)
-    said: list[str] = []
+    run_warnings: list[str] = []
 
     def receive(event: AnyEvent) -> None:
         if isinstance(event, Warned):
-            said.append(event.message)
+            run_warnings.append(event.message)
         if isinstance(event, ClockChanged) and not event.running:
-            session.read(spec.workload.facts.name)  # off the clock, before the device has cooled down
+            session.read(spec.workload.facts.name)  # while the clock is stopped, and before the device cools down
 
     run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), receive)
     done = run.train()
@@ -183,97 +201,97 @@ def through_the_harness(session: Session, workload: WorkloadEntry, submission: s
         "peak_memory_bytes": done.usage.peak_memory_bytes,
         "evaluation_seconds": done.usage.evaluation_seconds,
         "train_loss": [p.train_loss for p in run.state.position.points],
-        "warnings": said,
+        "warnings": run_warnings,
     }
 
 
 def language(session: Session, submission: str = "adamw-cosine", **changes: Any) -> dict[str, Any]:
-    """Tokens per second and utilisation of the language model."""
+    """Measure the tokens per second and the utilisation of the language model."""
     workload = session.words(**changes)
-    found = through_the_harness(session, workload, submission)
+    result = measure_run(session, workload, submission)
     tokens = workload.facts.tokens_per_example
-    made = load_object(workload.load)(**workload.arguments)
-    model = made.build_model(0)
-    found["tokens_per_second"] = [tokens * rate for rate in found["examples_per_second"]]
-    found["flops_per_token"] = flops_per_token(model, model.config)
+    model = load_object(workload.load)(**workload.arguments).build_model(0)
+    result["tokens_per_second"] = [tokens * rate for rate in result["examples_per_second"]]
+    result["flops_per_token"] = flops_per_token(model, model.config)
     peak = classes.peak_tflops(session.hardware)
     if peak is not None:
-        mean = statistics.fmean(found["tokens_per_second"])
-        found |= {"peak_tflops": peak, "utilisation": mean * found["flops_per_token"] / (1e12 * peak)}
-    return found
+        mean = statistics.fmean(result["tokens_per_second"])
+        result |= {"peak_tflops": peak, "utilisation": mean * result["flops_per_token"] / (1e12 * peak)}
+    return result
 
 
 def overhead(session: Session) -> dict[str, Any]:
-    """The harness's step over a bare one: some of each in turn, A B B A …, so that drift of the clocks cancels.
+    """Measure the time of the harness's steps divided by that of a hand-written loop (`bare`).
 
-    Both are built from the same facts, on the same device, and compiled alike.
+    The two alternate in the order A B B A …, so that drift of the clock frequency cancels. Both have the same facts,
+    device and compilation.
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
     run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
-    made = load_object(workload.load)(**workload.arguments)
+    instance = load_object(workload.load)(**workload.arguments)
     micro = getattr(run.work, "micro_batch", None) or spec.workload.facts.batch_sizes[0]
-    bare = bare_words(spec, made, micro, spec.workload.facts.precision.compile and COMPILES)
+    bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and COMPILES)
 
-    def ours() -> None:
+    def in_harness() -> None:
         _one_step(run)
 
-    for step in (ours, bare):  # kernels, allocator
+    for step in (in_harness, bare):  # warm up kernels and the allocator
         _seconds(session, step, 2)
     gc.collect()
-    gc.disable()  # as the clock has it
-    spent: dict[Callable[[], None], list[float]] = {ours: [], bare: []}
+    gc.disable()  # as the harness does while the clock runs
+    spent: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for number in range(session.sizes.rounds):
-        for step in (ours, bare) if number % 2 else (bare, ours):
+        for step in (in_harness, bare) if number % 2 else (bare, in_harness):
             spent[step].append(_seconds(session, step, session.sizes.steps))
     gc.enable()
-    logs = [math.log(a / b) for a, b in zip(spent[ours], spent[bare], strict=True)]
+    logs = [math.log(a / b) for a, b in zip(spent[in_harness], spent[bare], strict=True)]
     error = statistics.stdev(logs) / math.sqrt(len(logs))
     mean = statistics.fmean(logs)
     batch = spec.workload.facts.batch_sizes[0] * spec.workload.facts.tokens_per_example
     return {
         "ratio": math.exp(mean),
         "ratio_plus_minus_two_errors": [math.exp(mean - 2 * error), math.exp(mean + 2 * error)],
-        "tokens_per_second": [batch * session.sizes.steps / s for s in spent[ours]],
+        "tokens_per_second": [batch * session.sizes.steps / s for s in spent[in_harness]],
         "bare_tokens_per_second": [batch * session.sizes.steps / s for s in spent[bare]],
         "micro_batch": micro,
     }
 
 
 def waits(session: Session) -> dict[str, Any]:
-    """How often the host waits for the device within one step, of both workloads: never, if all is well."""
+    """Find the places at which the host waits for the device within one step; expected: none."""
     if not session.device.startswith("cuda"):
         return {"not_measured": "left out: only CUDA counts waits"}
-    found: dict[str, Any] = {"waits_per_step": {}}
+    result: dict[str, Any] = {"waits_per_step": {}}
     for workload in (session.words(), session.pictures()):
         spec = session.spec(workload, "adamw-cosine")
         run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
         for _ in range(3):
             _one_step(run)
         torch.cuda.synchronize()
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
                 _one_step(run)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-        places = [f"{Path(w.filename).name}:{w.lineno}" for w in said if "synchroniz" in str(w.message)]
-        found["waits_per_step"][workload.facts.name] = places
+        places = [f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)]
+        result["waits_per_step"][workload.facts.name] = places
         del run
-        _let_go(session.device)
-    return found
+        _free_memory(session.device)
+    return result
 
 
 def _one_step(run: Any) -> None:
-    """What `TrainingRun.train` does between two evaluations, beside comparing two numbers."""
+    """Make one step as `TrainingRun.train` does between two evaluations, without its comparison of two counters."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()
 
 
 def products(session: Session) -> dict[str, Any]:
-    """What this card reaches in one large bf16 product, in 10¹² operations per second: the ceiling in practice."""
+    """Measure the TFLOP/s of one large bf16 matrix product, which is the practical peak of the device."""
     n = session.sizes.matrix
     a, b = (torch.randn(n, n, device=session.device, dtype=torch.bfloat16) for _ in range(2))
     rates = []
@@ -299,24 +317,24 @@ def _wait(device: str) -> None:
         torch.mps.synchronize()
 
 
-# --- tricks -------------------------------------------------------------------------------------
+# --- optimisations ------------------------------------------------------------------------------
 
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """Optimizers of torch without their fused kernels: the `foreach` ones, torch's choice on a GPU."""
-    whole = torch.optim.AdamW
+    """Replace fused AdamW by the `foreach` implementation, which is torch's default on a GPU."""
+    original = torch.optim.AdamW
 
-    def made(*arguments: Any, **options: Any) -> torch.optim.Optimizer:
-        return whole(*arguments, **(options | {"fused": False, "foreach": True}))
+    def build(*arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        return original(*arguments, **(options | {"fused": False, "foreach": True}))
 
-    with mock.patch.object(torch.optim, "AdamW", made):
+    with mock.patch.object(torch.optim, "AdamW", build):
         yield
 
 
 @contextmanager
 def newton_schulz(batched: bool) -> Iterator[None]:
-    """Muon's matrices all at once, or one by one."""
+    """Orthogonalise Muon's matrices in batches, or one by one."""
     fixed = property(lambda self: batched, lambda self, value: None)
     with mock.patch.object(FlattenedMuon, "batched", fixed, create=True):
         yield
@@ -326,7 +344,10 @@ Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], Abstr
 
 
 def measurements(session: Session) -> list[Measurement]:
-    """Name, what to do, what to do it under, and why it cannot be done; what matters most comes first."""
+    """Return all measurements, the most important first.
+
+    Each has a name, the function that measures, a context manager for it, and the reason for leaving it out, if any.
+    """
     compiles = "" if COMPILES else "absent: this version's Work does not compile"
     if COMPILES and not session.compiled:
         compiles = "left out: without --compile nothing is compiled on a processor"
@@ -349,37 +370,37 @@ def measurements(session: Session) -> list[Measurement]:
 
 
 def _images(session: Session, **changes: Any) -> dict[str, Any]:
-    return through_the_harness(session, session.pictures(**changes), "adamw-cosine")
+    return measure_run(session, session.pictures(**changes), "adamw-cosine")
 
 
-def measure(session: Session, wanted: str) -> None:
-    """Every measurement whose name contains `wanted`, until the time is up; a failure is a result."""
-    for name, what, under, cannot in measurements(session):
-        if wanted not in name:
+def measure(session: Session, part_of_name: str) -> None:
+    """Make and print the measurements whose name contains a text, until the deadline; failures become results."""
+    for name, measurement, context, reason in measurements(session):
+        if part_of_name not in name:
             continue
-        found: dict[str, Any] = {"name": name}
+        result: dict[str, Any] = {"name": name}
         began = time.monotonic()
-        if cannot:
-            found["not_measured"] = cannot
+        if reason:
+            result["not_measured"] = reason
         elif began > session.deadline:
-            found["not_measured"] = "left out: the time was up"
+            result["not_measured"] = "left out: the time was up"
         else:
             if session.device.startswith("cuda"):
                 torch.cuda.reset_peak_memory_stats()
             try:
-                with under():
-                    found |= what(session)
+                with context():
+                    result |= measurement(session)
             except Exception as error:
-                found["not_measured"] = f"failed: {type(error).__name__}: {str(error).splitlines()[0][:300]}"
+                result["not_measured"] = f"failed: {type(error).__name__}: {str(error).splitlines()[0][:300]}"
             session.read(name)
-            _let_go(session.device)
-        found["seconds"] = time.monotonic() - began
-        session.results.append(found)
-        print(_line(found), flush=True)
+            _free_memory(session.device)
+        result["seconds"] = time.monotonic() - began
+        session.results.append(result)
+        print(_line(result), flush=True)
 
 
-def _let_go(device: str) -> None:
-    """Free what a run held: the clock has frozen it, so that the collector would skip it for good."""
+def _free_memory(device: str) -> None:
+    """Free the memory of a run, whose objects the run's clock has excluded from garbage collection by `gc.freeze`."""
     gc.unfreeze()
     gc.enable()
     gc.collect()
@@ -388,27 +409,29 @@ def _let_go(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-# --- what is said -------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------
 
 
-def _line(found: dict[str, Any]) -> str:
-    name = f"{found['name']:40s}"
-    if "not_measured" in found:
-        return f"{name} {found['not_measured']}"
-    if "tflops" in found:
-        return f"{name} {_figure(found['tflops'])} TFLOP/s"
-    if "waits_per_step" in found:
-        said = (f"{workload} {', '.join(places) or 'none'}" for workload, places in found["waits_per_step"].items())
-        return f"{name} {'; '.join(said)}"
-    memory = f", {found['peak_memory_bytes'] / 2**30:.1f} GiB" if found.get("peak_memory_bytes") else ""
-    if "ratio" in found:
-        low, high = found["ratio_plus_minus_two_errors"]
-        bare = _figure(found["bare_tokens_per_second"])
-        return f"{name} {found['ratio']:.4f} ({low:.4f} to {high:.4f}), bare {bare} tokens/s"
-    if "tokens_per_second" in found:
-        share = f", {found['utilisation']:.1%} of peak" if "utilisation" in found else ""
-        return f"{name} {_figure(found['tokens_per_second'])} tokens/s{share}{memory}"
-    return f"{name} {_figure(found['examples_per_second'])} images/s{memory}"
+def _line(result: dict[str, Any]) -> str:
+    name = f"{result['name']:40s}"
+    if "not_measured" in result:
+        return f"{name} {result['not_measured']}"
+    if "tflops" in result:
+        return f"{name} {_figure(result['tflops'])} TFLOP/s"
+    if "waits_per_step" in result:
+        waits_of = (
+            f"{workload} {', '.join(places) or 'none'}" for workload, places in result["waits_per_step"].items()
+        )
+        return f"{name} {'; '.join(waits_of)}"
+    memory = f", {result['peak_memory_bytes'] / 2**30:.1f} GiB" if result.get("peak_memory_bytes") else ""
+    if "ratio" in result:
+        low, high = result["ratio_plus_minus_two_errors"]
+        bare = _figure(result["bare_tokens_per_second"])
+        return f"{name} {result['ratio']:.4f} ({low:.4f} to {high:.4f}), bare {bare} tokens/s"
+    if "tokens_per_second" in result:
+        share = f", {result['utilisation']:.1%} of peak" if "utilisation" in result else ""
+        return f"{name} {_figure(result['tokens_per_second'])} tokens/s{share}{memory}"
+    return f"{name} {_figure(result['examples_per_second'])} images/s{memory}"
 
 
 def _figure(values: list[float]) -> str:
@@ -417,7 +440,7 @@ def _figure(values: list[float]) -> str:
 
 
 def report(session: Session, began: datetime) -> dict[str, Any]:
-    """Everything that was measured, on what, with what."""
+    """Return all results, with the hardware, the versions and the sizes."""
     gpus = detect.run_gpus(session.device) if session.device.startswith("cuda") else ()
     versions = {name: importlib.metadata.version(name) for name in ("algorace", "torch", "numpy")}
     if importlib.util.find_spec("triton") is not None:
@@ -444,21 +467,23 @@ def report(session: Session, began: datetime) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--toy", action="store_true", help="a size for a processor; the only one there")
-    parser.add_argument("--compile", action="store_true", help="compile on a processor, too")
-    parser.add_argument("--seconds", type=float, default=480.0, help="nothing is begun after so many (default: 480)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="measurements whose name contains this")
-    parser.add_argument("--out", type=Path, help="the JSON; by default in benchmarks/measured/, for toys nowhere")
+    parser.add_argument("--toy", action="store_true", help="use tiny sizes, which are required on a CPU")
+    parser.add_argument("--compile", action="store_true", help="also compile on a CPU")
+    parser.add_argument(
+        "--seconds", type=float, default=480.0, help="start no measurement after this time (default: 480)"
+    )
+    parser.add_argument("--only", default="", metavar="TEXT", help="make only measurements whose name contains TEXT")
+    parser.add_argument("--out", type=Path, help="JSON file (default: a file in benchmarks/measured/; none with --toy)")
     options = parser.parse_args()
     on_processor = options.device == "cpu"
     if on_processor and not options.toy:
-        parser.error("there is no GPU here; --toy runs everything at a size that measures nothing")
+        parser.error("this machine has no GPU; use --toy, which only tests the script")
     began = datetime.now(UTC)
-    # In memory where there is such a folder: every evaluation writes a checkpoint of three times the weights.
+    # The folder is in memory if possible: each evaluation writes a checkpoint, three times as large as the weights.
     shared = Path("/dev/shm") if Path("/dev/shm").is_dir() and not options.toy else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="bench-gpu-") as folder:
-        # The worker compiles ahead in a process of its own unless a folder of compiled graphs is there; here the first
-        # interval is thrown away, which comes to the same and is quicker.
+        # Without a folder of compiled graphs, the worker would first compile in another process. Here the first
+        # interval is discarded instead, which is faster.
         (Path(folder) / "compiled").mkdir()
         session = Session(
             device=options.device,

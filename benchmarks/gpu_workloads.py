@@ -1,7 +1,7 @@
-"""What `gpu.py` times: two workloads of the benchmark in sizes of its choosing, and a loop written by hand.
+"""The workloads that `gpu.py` measures, and a hand-written training loop for comparison.
 
-The workloads are the benchmark's own classes with other facts: what they are timed on is generated, no target is ever
-met, and a run ends after so many intervals of so many steps.
+The workloads are subclasses of two workloads of the benchmark, with other facts: their data is generated, no target is
+ever met, and a run ends after a fixed number of intervals with a fixed number of steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from workloads.resnet.classifier import pieces
 from workloads.resnet.facts import RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
 
-#: Whether this version's loss does without the logits of a whole batch.
+#: Whether this version computes the loss in chunks, without the logits of a whole batch.
 LOGITS_IN_PARTS = Lm124mSynthetic.loss is not NextSymbol.loss
 
 _HERE = Path(__file__).resolve()
@@ -38,7 +38,16 @@ _TOY_WIDTHS, _WIDTHS = (4, 8, 8, 8), (64, 128, 256, 512)
 
 
 def _timed(base: WorkloadFacts, batch: int, steps: int, intervals: int, dtype: str, compiled: bool) -> WorkloadFacts:
-    """A workload's facts, for a run of `intervals` evaluations of the same number of steps."""
+    """Return facts for a timed run.
+
+    Args:
+        base: the facts of the workload.
+        batch: batch size.
+        steps: number of steps between two evaluations.
+        intervals: number of evaluations.
+        dtype: data type of autocast.
+        compiled: whether the loss is compiled.
+    """
     examples = batch * steps * intervals
     goal = base.targets[0].goal
     return msgspec.structs.replace(
@@ -60,9 +69,9 @@ class Words(Lm124mSynthetic):
     """`lm-124m-synthetic` on a small corpus.
 
     Args:
-        toy: a model and sequences for a processor.
-        micro: examples per pass, where this version has passes in parts; 0 leaves it to the harness.
-        whole_logits: the loss is computed from all logits at once, whatever this version does otherwise.
+        toy: whether the model and the sequences are tiny, for a CPU.
+        micro: examples per forward and backward pass, if this version has microbatches; 0 lets the harness choose.
+        whole_logits: whether the loss is computed from all logits at once, also if this version can do it in chunks.
         batch, steps, intervals, dtype, compiled: see `_timed`.
     """
 
@@ -95,17 +104,17 @@ class Words(Lm124mSynthetic):
 
 
 def words(**arguments: Any) -> WorkloadEntry:
-    """The entry; arguments of `Words`."""
+    """Return the entry of `Words` with the given arguments."""
     return WorkloadEntry(
         facts=Words(**arguments).facts, load=f"{_HERE}:Words", arguments=arguments, summary="lm-124m-synthetic, timed"
     )
 
 
 def flops_per_token(model: nn.Module, config: Any) -> float:
-    """Operations of a forward and a backward pass per token, of matrix products alone: 6·N + 6·L·D·T.
+    """Return the operations in matrix products per token of a forward and a backward pass: 6·N + 6·L·D·T.
 
-    N are all parameters (the tied embedding once, as the head; norms are counted and negligible), L layers of width D
-    see sequences of T tokens, and of causal attention the half that is not masked counts.
+    N is the number of parameters (the tied embedding counts once, as the head; norms are included but negligible), L
+    the number of layers, D the width and T the sequence length. For causal attention, only the unmasked half counts.
     """
     parameters = sum(p.numel() for p in model.parameters())
     attention: int = config.layers * config.width * config.context
@@ -119,8 +128,8 @@ class Pictures(ResnetCifar10):
     """`resnet-cifar10` on noise of the same shape.
 
     Args:
-        toy: a narrow network and few images, for a processor.
-        channels_last: whether activations have their channels innermost.
+        toy: whether the network is narrow and the images are few, for a CPU.
+        channels_last: whether activations are in channels_last format.
         batch, steps, intervals, dtype, compiled: see `_timed`.
     """
 
@@ -153,7 +162,7 @@ class Pictures(ResnetCifar10):
 
 
 def pictures(**arguments: Any) -> WorkloadEntry:
-    """The entry; arguments of `Pictures`."""
+    """Return the entry of `Pictures` with the given arguments."""
     facts = Pictures(**arguments).facts
     return WorkloadEntry(facts=facts, load=f"{_HERE}:Pictures", arguments=arguments, summary="resnet-cifar10, timed")
 
@@ -164,15 +173,15 @@ def _noise(n: int) -> tuple[Tensor, Tensor]:
     return pixels_BHWC, torch.randint(10, (n,), generator=generator)
 
 
-# --- by hand ------------------------------------------------------------------------------------
+# --- hand-written loop --------------------------------------------------------------------------
 
 
 def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Callable[[], None]:
-    """One step of the same training as a script would write it: tokens on the device, nothing counted, nothing checked.
+    """Return a function that makes one step of the same training in plain PyTorch, with the tokens on the device.
 
     Args:
-        spec, workload: what the harness trains.
-        micro: sequences per pass.
+        spec, workload: the trial and the workload that the harness trains.
+        micro: sequences per forward and backward pass.
         compiled: whether the loss is compiled, as the harness compiles it.
     """
     device, hp, facts = torch.device(spec.device), spec.hparams, spec.workload.facts
@@ -216,9 +225,9 @@ def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Ca
 
 
 def _all_tokens(workload: Words) -> Any:
-    """The corpus as int32: half the memory of what the model reads."""
-    found = written(workload._corpus, "train", workload._documents)
-    return found.read(0, len(found)).astype("int32")
+    """Return the corpus as int32, which needs half the memory of the int64 that the model reads."""
+    tokens = written(workload._corpus, "train", workload._documents)
+    return tokens.read(0, len(tokens)).astype("int32")
 
 
 def _autocast(dtype: str, device: torch.device) -> AbstractContextManager[Any]:

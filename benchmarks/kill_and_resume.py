@@ -1,8 +1,8 @@
-"""Kills runs at random moments and checks that each ends as if it never was: same points, same weights.
+"""Kill runs at random moments, and check that they end like an uninterrupted run, with equal points and weights.
 
-Each time, `bench run` is started, the worker or the supervisor is killed with SIGKILL at a random moment (up to
-three times in a row), and the same command is given again until it is done. Prints one line per time, and last the
-number that ended equal to an undisturbed run.
+Each repetition starts `bench run`, kills the worker or the supervisor with SIGKILL at a random moment (one to three
+times), and then repeats the command until the trial is finished. The script prints one line per repetition, and finally
+the number of repetitions that ended like the uninterrupted run.
 
     python benchmarks/kill_and_resume.py [--workload lm-tiny] [--submission wsd] [--times 20] [--seed 0]
 """
@@ -28,24 +28,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", default="lm-tiny")
     parser.add_argument("--submission", default="wsd")
-    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--times", type=int, default=20, help="number of repetitions (default: 20)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         whole = finish(options, Path(folder) / "whole")
         length = time.monotonic() - began
-        print(f"undisturbed: {whole.status}, {len(whole.points)} points, {length:.0f} s, {whole.final_weights[:12]}")
+        print(f"uninterrupted: {whole.status}, {len(whole.points)} points, {length:.0f} s, {whole.final_weights[:12]}")
         equal = 0
         for index in range(options.times):
             runs = Path(folder) / str(index)
-            kills = [kill(options, runs, chance, length) for _ in range(chance.randint(1, 3))]
+            kills = [kill(options, runs, rng, length) for _ in range(rng.randint(1, 3))]
             record = finish(options, runs)
             same = outcome(record) == outcome(whole)
             equal += same
             print(f"{index + 1:2d}  {', '.join(kills)}: {'equal' if same else 'DIFFERENT'}", flush=True)
-    print(f"{equal} of {options.times} ended as if they never had been killed")
+    print(f"{equal} of {options.times} ended like the uninterrupted run")
     return 0 if equal == options.times else 1
 
 
@@ -54,10 +54,10 @@ def command(options: argparse.Namespace, runs: Path) -> list[str]:
     return [sys.executable, "-m", "harness.cli", "run", *names, "--runs", str(runs)]
 
 
-def kill(options: argparse.Namespace, runs: Path, chance: random.Random, length: float) -> str:
-    """Start a run and kill its worker or its supervisor at a random moment; says what was killed and when."""
-    delay = chance.uniform(0.2, length)
-    victim = chance.choice(["worker", "supervisor"])
+def kill(options: argparse.Namespace, runs: Path, rng: random.Random, length: float) -> str:
+    """Start a run and kill its worker or its supervisor at a random moment; return which one, and when."""
+    delay = rng.uniform(0.2, length)
+    victim = rng.choice(["worker", "supervisor"])
     process = subprocess.Popen(command(options, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(delay)
@@ -74,13 +74,13 @@ def kill(options: argparse.Namespace, runs: Path, chance: random.Random, length:
 
 
 def worker_of(supervisor: int) -> int | None:
-    """The worker that a supervisor has started, if it has."""
+    """Return the process id of a supervisor's worker, or None if there is none."""
     listed = subprocess.run(["pgrep", "-P", str(supervisor), "-f", "harness.worker"], capture_output=True, text=True)
     return int(listed.stdout.split()[0]) if listed.stdout.split() else None
 
 
 def finish(options: argparse.Namespace, runs: Path) -> Record:
-    """Give the command until the trial is finished; its record."""
+    """Repeat the command until the trial is finished, and return its record."""
     for _ in range(5):
         subprocess.run(command(options, runs), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         (record,), problems = records.read_all([runs])
@@ -91,7 +91,7 @@ def finish(options: argparse.Namespace, runs: Path) -> Record:
 
 
 def outcome(record: Record) -> Any:
-    """What must be equal: everything but times."""
+    """Return everything in a record that must be equal, which excludes times."""
     curve = [(p.examples, p.gradient_examples, p.steps, p.lr, p.metrics, p.train_loss) for p in record.points]
     return record.status, record.hit, curve, record.final_weights
 

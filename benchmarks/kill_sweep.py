@@ -1,9 +1,10 @@
-"""Kills a sweep at random moments and checks that it ends with the same set of records as one that was left alone.
+"""Kill a sweep at random moments, and check that it ends with the same records as an uninterrupted sweep.
 
 The sweep: 3 submissions × (resnet-digits, continual-digits, two stub workloads) × 3 studies × 2 trials, with short
-budgets. It is carried out once undisturbed with the local executor; then, for `local` and for `ray` each, it is
-started, disturbed at a random moment (a worker, the supervisor, and with `ray` a node is ended with SIGKILL), and given
-again. At the end: no record lost, none there twice, and all equal in examples, steps and metrics.
+budgets. It runs once without interruption with the local executor. Then, for each of the executors `local` and `ray`,
+it is started and interrupted once per kind of process (SIGKILL to a worker and to the supervisor, and with `ray`
+removal of a node), each time at a random moment, and finally run to its end. No record may be missing or exist twice,
+and all must be equal in examples, steps and metrics.
 
     python benchmarks/kill_sweep.py [--executors local,ray] [--seed 0] [--share 0.02]
 """
@@ -44,13 +45,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--executors", default="local,ray")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--share", type=float, default=0.02, help="of each workload's budget")
+    parser.add_argument("--share", type=float, default=0.02, help="fraction of each workload's budget (default: 0.02)")
     parser.add_argument("--run-plan", nargs=4, metavar=("PLAN", "RUNS", "EXECUTOR", "ADDRESS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run_plan:
         return run_plan(*options.run_plan)
     specs = sweep(options.share)
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     failures = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,25 +61,25 @@ def main() -> int:
         subprocess.run(command(plan_file, folder / "whole", "local", ""), check=True, stderr=subprocess.DEVNULL)
         length = time.monotonic() - began
         whole = outcomes(folder / "whole")
-        print(f"undisturbed: {len(whole)} records of {len(specs)} trials, {length:.0f} s", flush=True)
+        print(f"uninterrupted: {len(whole)} records of {len(specs)} trials, {length:.0f} s", flush=True)
         for executor in options.executors.split(","):
             with cluster() if executor == "ray" else contextlib.nullcontext() as nodes:
                 kinds = ["worker", "supervisor", *(["node"] if nodes else [])]
-                for kind in chance.sample(kinds, len(kinds)):
-                    print(f"{executor}: {disturb(plan_file, folder / executor, executor, nodes, kind, chance)}")
+                for kind in rng.sample(kinds, len(kinds)):
+                    print(f"{executor}: {disturb(plan_file, folder / executor, executor, nodes, kind, rng)}")
                 address = nodes.address if nodes else ""
                 subprocess.run(
                     command(plan_file, folder / executor, executor, address), check=True, stderr=subprocess.DEVNULL
                 )
-            found = outcomes(folder / executor)
-            same = sum(found.get(identity) == outcome for identity, outcome in whole.items())
-            print(f"{executor}: {len(found)} records, {same} of {len(whole)} equal", flush=True)
-            failures += found != whole
+            interrupted = outcomes(folder / executor)
+            same = sum(interrupted.get(identity) == outcome for identity, outcome in whole.items())
+            print(f"{executor}: {len(interrupted)} records, {same} of {len(whole)} equal", flush=True)
+            failures += interrupted != whole
     return 1 if failures else 0
 
 
 def sweep(share: float) -> list[RunSpec]:
-    """The plan, in the order of `bench run`."""
+    """Return the trials in the order of `bench run`."""
     registry = load_registry()
     ruleset = msgspec.structs.replace(
         rulesets.ruleset("external"), name="kill-sweep", trials=2, studies=3, budget_factor=share, ranked=False
@@ -93,7 +94,7 @@ def sweep(share: float) -> list[RunSpec]:
 
 
 def stubs() -> list[WorkloadEntry]:
-    """Two workloads that train next to nothing: those of the tests."""
+    """Return the two tiny workloads of the tests."""
     sys.path.insert(0, str(ROOT))
     from tests import micro
 
@@ -108,40 +109,40 @@ def command(plan_file: Path, runs: Path, executor: str, address: str) -> list[st
 
 
 def run_plan(plan_file: str, runs: str, executor: str, address: str) -> int:
-    """The supervisor: what `bench run` does with a plan."""
+    """Run the trials of a plan file as `bench run` does; this function is the supervisor process."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     specs = msgspec.json.decode(Path(plan_file).read_bytes(), type=list[RunSpec])
     execute = load_object(load_registry().executor(executor).load)
-    how = ExecutionOptions(options={"address": address} if address else {})
+    execution_options = ExecutionOptions(options={"address": address} if address else {})
     with Plain(len(specs)) as watcher:
-        for _ in execute(specs, Path(runs), watcher, how):
+        for _ in execute(specs, Path(runs), watcher, execution_options):
             pass
     return 0
 
 
-def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, chance: random.Random) -> str:
-    """Start the sweep, and at a random moment end something; the supervisor, too, if the sweep goes on without it."""
-    wanted = ended(runs) + chance.randint(3, 16)
+def disturb(plan_file: Path, runs: Path, executor: str, nodes: Any, kind: str, rng: random.Random) -> str:
+    """Start the sweep, kill a process of one kind at a random moment, then the supervisor, and return a summary."""
+    record_count = ended(runs) + rng.randint(3, 16)
     address = nodes.address if nodes else ""
     process = subprocess.Popen(command(plan_file, runs, executor, address), stderr=subprocess.DEVNULL)
-    while ended(runs) < wanted:
+    while ended(runs) < record_count:
         if process.poll() is not None:
-            return f"ended before there were {wanted} records"
+            return f"ended before there were {record_count} records"
         time.sleep(0.2)
-    # Anywhere in the trials that run then.
-    time.sleep(chance.uniform(0.0, 3.0))
+    # The kill happens at a random moment of the running trials.
+    time.sleep(rng.uniform(0.0, 3.0))
     enders: dict[str, Callable[[Path, Any], str]] = {"worker": end_worker, "node": end_node}
     detail = enders[kind](runs, nodes) if kind in enders else ""
     if kind != "supervisor":
-        # What was started again in its place is disturbed next; the supervisor must see the first end before.
-        time.sleep(chance.uniform(2.0, 6.0))
+        # The supervisor must first notice that the process has ended, and may restart it.
+        time.sleep(rng.uniform(2.0, 6.0))
     process.kill()
     process.wait()
     return f"{kind}{detail} ended when there were {ended(runs)} records"
 
 
 def end_worker(runs: Path, _: Any) -> str:
-    """End a worker: a child of a process that holds the lock of a trial."""
+    """Kill a worker, which is a child of a process that holds the lock of a trial."""
     holders = {path.read_text() for path in runs.glob("run-*/lock")} - {""}
     for holder in holders:
         listed = subprocess.run(["pgrep", "-P", holder, "-f", "harness.worker"], capture_output=True, text=True)
@@ -152,7 +153,7 @@ def end_worker(runs: Path, _: Any) -> str:
 
 
 def end_node(_: Path, nodes: Any) -> str:
-    """End a node's processes, and put another node in its place."""
+    """Kill a node of the Ray cluster, and add a new node."""
     nodes.remove_node(nodes.worker_nodes and next(iter(nodes.worker_nodes)), allow_graceful=False)
     nodes.add_node(num_cpus=1)
     return ""
@@ -160,7 +161,7 @@ def end_node(_: Path, nodes: Any) -> str:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[Any]:
-    """A Ray cluster of several nodes on this machine, one trial to a node."""
+    """Start a Ray cluster of several nodes on this machine, with one trial per node."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     from ray.cluster_utils import Cluster
@@ -175,13 +176,13 @@ def cluster() -> Iterator[Any]:
 
 
 def ended(runs: Path) -> int:
-    """How many trials have ended, while others are running."""
+    """Return the number of trials that have ended."""
     endings = [stored.read_status(path) for path in runs.glob("run-*/record.json")]
     return sum(ending is not None and ending.status != "interrupted" for ending in endings)
 
 
 def outcomes(runs: Path) -> dict[str, Any]:
-    """What must be equal, by run_id, of the trials that have ended."""
+    """Return, by run_id, everything that must be equal of the trials that have ended."""
     records, problems = stored.read_all([runs])
     assert not problems, problems
     assert len(list(runs.glob("run-*/record.json"))) == len(records), "two records of one trial"

@@ -1,15 +1,16 @@
-"""Does `lm-tiny` tell training algorithms apart? Bare training loops of four arms, without the harness.
+"""Test whether `lm-tiny` separates training algorithms, with plain training loops of four arms, without the harness.
 
-    python -m benchmarks.language_separation language   # entropies of the language, and how fast it is written
-    python -m benchmarks.language_separation run        # about 25 minutes of one core; goes on where it stopped
+    python -m benchmarks.language_separation language   # entropies of the language, and the speed of its generation
+    python -m benchmarks.language_separation run        # about 25 minutes on one core; resumes if it was stopped
     python -m benchmarks.language_separation report     # the tables of docs/synthetic-language.md
-    python -m benchmarks.language_separation resolution # one run to the target: what the error of the metric is worth
+    python -m benchmarks.language_separation resolution # one run: the metric's standard error as a fraction of time
 
-Fixed before the first run: the arms; for each arm learning rates 0.00125, 0.0025 and 0.005 on the tuning seed 900,
-by the loss after 75 % of the horizon (while the best is at an end of the list, the list goes on by a factor of two);
-then seeds 100-103 at the best one, and 6 seeds more of the reference, AdamW with a cosine, which sets the target.
-The effect looked for: a difference of means over 3 standard deviations (the larger of the two arms).
-One thread; seconds are process seconds of training alone; evaluation is on the split `score`.
+The design was fixed before the first run. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and
+0.005, by the loss after 75 % of the horizon; while the best rate is at an end of the list, the list is extended there
+by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference, AdamW with a cosine
+schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means differ by more than 3
+standard deviations (of the arm with the larger one). Runs have one thread, seconds are process seconds of training
+without evaluation, and evaluation is on the split `score`.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ LEARNING_RATES = (0.00125, 0.0025, 0.005)
 TUNING_SEED = 900
 SEEDS = tuple(range(100, 104))
 REFERENCE_SEEDS = tuple(range(104, 110))
+#: Planned length of a run, as a fraction of the horizon.
 PLAN_FOR = 0.75
+#: Warm-up, and decay of WSD, as fractions of the planned length.
 WARM_UP = 0.05
 WSD_DECAY = 0.3
 WEIGHT_DECAY = 0.1
 
 
 def factor(schedule: str, share: float) -> float:
-    """Factor of the learning rate at this share of the planned steps: warm-up, then what the schedule says.
+    """Return the factor of the learning rate at a fraction `share` of the planned steps, including warm-up.
 
     >>> factor("cosine", 1.0), factor("constant", 1.2), factor("wsd", 0.85)
     (0.0, 1.0, 0.5)
@@ -59,7 +62,7 @@ def factor(schedule: str, share: float) -> float:
 
 
 def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """AdamW for all, or Muon for matrices (scaled to AdamW's step) and AdamW for the rest; one learning rate."""
+    """Build AdamW for all parameters, or Muon for matrices (with AdamW's update scale) and AdamW for the others."""
     kinds = LmTiny().parameter_kinds(model)
     matrices = [p for name, p in model.named_parameters() if kinds[name] == "matrix"]
     others = [p for name, p in model.named_parameters() if kinds[name] != "matrix"]
@@ -73,7 +76,10 @@ def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.
 
 
 def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict[str, Any], torch.nn.Module]:
-    """One run: to the planned end, or to the horizon without decay; a point at every evaluation, until `stop`."""
+    """Train one run to its planned end, or to the horizon for a constant rate, and return it with its model.
+
+    The run has a point [examples, seconds, loss] per evaluation. It ends early if the loss is at most `stop`.
+    """
     work, facts = LmTiny(), LmTiny.facts
     model, pool = work.build_model(seed), work.train_data(seed)
     size, horizon = facts.batch_sizes[0], facts.budget.horizon
@@ -84,7 +90,7 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     start = time.process_time()
     for step in range(end // size):
         scale = factor(arm.split("-")[1], step / plan)
-        # Documents are independent draws, so the pool's own order is as random as any.
+        # Documents are drawn independently, so the order of the pool needs no shuffling.
         loss = work.loss(model, pool.gather(torch.arange(step * size, (step + 1) * size)))
         for solver in solvers:
             for group in solver.param_groups:
@@ -105,22 +111,22 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     return {"arm": arm, "lr": lr, "seed": seed, "points": points, "audit": audit}, model
 
 
-# --- what is run --------------------------------------------------------------------------------
+# --- runs ---------------------------------------------------------------------------------------
 
 
 def load() -> list[dict[str, Any]]:
-    """The runs made so far."""
+    """Return the stored runs."""
     return list(json.loads(OUT.read_text())["runs"]) if OUT.exists() else []
 
 
 def planned(run: dict[str, Any]) -> float:
-    """The loss after the planned share of the horizon."""
+    """Return a run's loss at its planned length."""
     end = PLAN_FOR * LmTiny.facts.budget.horizon
     return float(next(loss for examples, _, loss in run["points"] if examples >= end))
 
 
 def ensure(arm: str, lr: float, seed: int) -> float:
-    """Make a run unless it is there; its loss after the planned share of the horizon."""
+    """Make and store a run unless it is stored, and return its loss at its planned length."""
     runs = load()
     for run in runs:
         if (run["arm"], run["lr"], run["seed"]) == (arm, lr, seed):
@@ -133,7 +139,7 @@ def ensure(arm: str, lr: float, seed: int) -> float:
 
 
 def tune(arm: str) -> float:
-    """The best learning rate on the tuning seed."""
+    """Return the best learning rate on the tuning seed."""
     rates = list(LEARNING_RATES)
     while True:
         losses = [ensure(arm, lr, TUNING_SEED) for lr in rates]
@@ -147,7 +153,7 @@ def tune(arm: str) -> float:
 
 
 def run_all() -> None:
-    """Every run that was planned."""
+    """Make all planned runs."""
     rates = {arm: tune(arm) for arm in ARMS}
     for seed in SEEDS:
         for arm in ARMS:
@@ -156,31 +162,31 @@ def run_all() -> None:
         ensure(REFERENCE, rates[REFERENCE], seed)
 
 
-# --- what came out ------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------------
 
 
 def hit(run: dict[str, Any], target: float) -> tuple[int, float] | None:
-    """Examples and seconds at the first evaluation that meets the target."""
+    """Return examples and seconds at the first evaluation that meets the target, or None."""
     return next(((examples, seconds) for examples, seconds, loss in run["points"] if loss <= target), None)
 
 
 def reported() -> dict[str, list[dict[str, Any]]]:
-    """The runs of each arm on the reported seeds."""
+    """Return the runs of each arm on the reported seeds."""
     return {arm: [r for r in load() if r["arm"] == arm and r["seed"] in SEEDS] for arm in ARMS}
 
 
 def report() -> None:
-    """The tables."""
+    """Print the tables of docs/synthetic-language.md."""
     runs = reported()
     target = LmTiny.facts.targets[0].value
     print(f"entropy {entropy():.4f}; target {target:g}")
     print("arm | learning rate | loss at 75 % | sd | examples to target | sd | seconds")
-    for arm, some in runs.items():
-        losses = [planned(r) for r in some]
-        cells = [arm, f"{some[0]['lr']:g}", f"{statistics.mean(losses):.4f}", f"{statistics.stdev(losses):.4f}"]
-        hits = [h for h in (hit(r, target) for r in some) if h]
-        if len(hits) < len(some):
-            cells.append(f"missed by {len(some) - len(hits)} of {len(some)}")
+    for arm, arm_runs in runs.items():
+        losses = [planned(r) for r in arm_runs]
+        cells = [arm, f"{arm_runs[0]['lr']:g}", f"{statistics.mean(losses):.4f}", f"{statistics.stdev(losses):.4f}"]
+        hits = [h for h in (hit(r, target) for r in arm_runs) if h]
+        if len(hits) < len(arm_runs):
+            cells.append(f"missed by {len(arm_runs) - len(hits)} of {len(arm_runs)}")
         else:
             examples = [h[0] for h in hits]
             cells += [f"{statistics.mean(examples):.0f}", f"{statistics.stdev(examples):.0f}"]
@@ -190,7 +196,7 @@ def report() -> None:
 
 
 def _report_reference(target: float) -> None:
-    """Over all seeds of the reference: what 90 % reach, and when the target is met."""
+    """Print, over all seeds of the reference, the loss that 90 % reach, and the time to the target."""
     runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
     last = sorted(planned(r) for r in runs)
     print(f"{REFERENCE}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
@@ -204,15 +210,17 @@ def _report_reference(target: float) -> None:
 
 
 def resolution() -> None:
-    """One standard error of the score metric at the target, in nats and as a share of the reference's time."""
+    """Print the score metric's standard error at the target, in nats and as a fraction of the reference's time."""
     target = LmTiny.facts.targets[0].value
-    known = next(r for r in load() if r["arm"] == REFERENCE and r["seed"] == SEEDS[0])
-    run, model = train(known["arm"], known["lr"], known["seed"], stop=target)
+    stored_run = next(r for r in load() if r["arm"] == REFERENCE and r["seed"] == SEEDS[0])
+    run, model = train(stored_run["arm"], stored_run["lr"], stored_run["seed"], stop=target)
     tokens_BT, nats_B = held_out("score")
     with torch.no_grad():
         plain_B = LmTiny().loss(model, Batch(tokens_BT=tokens_BT), per_example=True).double()
     errors = [float(v.std()) / len(v) ** 0.5 for v in (plain_B - nats_B, plain_B)]
-    runs = [r for r in load() if r["arm"] == known["arm"] and r["lr"] == known["lr"] and r["seed"] != TUNING_SEED]
+    runs = [
+        r for r in load() if r["arm"] == stored_run["arm"] and r["lr"] == stored_run["lr"] and r["seed"] != TUNING_SEED
+    ]
     curve = [(r[0][0], statistics.mean(p[2] for p in r)) for r in zip(*(r["points"] for r in runs), strict=True)]
     early, late = (crossing(curve, target + sign * errors[0]) for sign in (1, -1))
     print(
@@ -223,24 +231,27 @@ def resolution() -> None:
 
 
 def language() -> None:
-    """Entropies by computation and from sampled text, and the speed of generation."""
+    """Print the entropies, computed exactly and estimated from text, and the speed of generation."""
     for domain in (0, 1):
-        some = Language(LANGUAGE_SEED, domain)
-        print(f"domain {domain}: {some.entropy:.4f} nats per character; bigrams {some.bigram_entropy:.4f}", end="; ")
-        print(f"words without grammar {some.word_entropy:.4f}; {some.word_length:.2f} characters per word")
-        print(text(some.tokens(80, "sample")))
-    some = Language(LANGUAGE_SEED)
-    some.tokens(2, "warm-up")
+        generator = Language(LANGUAGE_SEED, domain)
+        print(
+            f"domain {domain}: {generator.entropy:.4f} nats per character; bigrams {generator.bigram_entropy:.4f}",
+            end="; ",
+        )
+        print(f"words without grammar {generator.word_entropy:.4f}; {generator.word_length:.2f} characters per word")
+        print(text(generator.tokens(80, "sample")))
+    generator = Language(LANGUAGE_SEED)
+    generator.tokens(2, "warm-up")
     start = time.process_time()
-    documents = some.documents(60_000, length=65, stream_seed="speed")
+    documents = generator.documents(60_000, length=65, stream_seed="speed")
     print(f"{documents.size} characters in {time.process_time() - start:.2f} s")
-    nats = -some.log_probs(documents).mean(axis=1)
-    print(f"documents of 65: computed {some.document_entropy(65):.4f}, sampled {nats.mean():.4f}", end=" ")
+    nats = -generator.log_probs(documents).mean(axis=1)
+    print(f"documents of 65: computed {generator.document_entropy(65):.4f}, sampled {nats.mean():.4f}", end=" ")
     print(f"± {nats.std() / len(nats) ** 0.5:.4f}")
 
 
 def crossing(curve: list[tuple[int, float]], value: float) -> float:
-    """Examples at which a mean curve first passes a value, between evaluations by a straight line."""
+    """Return the examples at which a mean curve first reaches a value, by linear interpolation between evaluations."""
     for (e0, l0), (e1, l1) in itertools.pairwise(curve):
         if l1 <= value:
             return e0 + (e1 - e0) * (l0 - value) / (l0 - l1)
@@ -248,13 +259,13 @@ def crossing(curve: list[tuple[int, float]], value: float) -> float:
 
 
 def _text(value: dict[str, Any]) -> str:
-    """JSON with one run per line."""
+    """Return JSON with one run per line."""
     runs = ",\n".join(json.dumps(run) for run in value["runs"])
     return f'{{"where": {json.dumps(value["where"])},\n"runs": [\n{runs}\n]}}\n'
 
 
 def _cpu() -> str:
-    """The processor's name where the system tells it, and the rest in general."""
+    """Return the CPU's name from /proc/cpuinfo, or a general name on other systems."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}

@@ -1,11 +1,11 @@
-"""What the optimizer parts add to the steps of the libraries they wrap, or stand in for: interleaved, in one process.
+"""Compare the time of a step of each optimizer part with that of the corresponding library optimizer.
 
-Both optimizers step over tensors of the same shapes with the same gradients, one after the other (A B B A …), in
-processor seconds of one thread; a gradient is put back before each step, off the count. Each repetition builds both
-anew and gives the median of the ratios of neighbouring steps; what is printed is the smallest and the median over
-repetitions, and the last line says whether every median stays within 1.05. A part without a library of its own is set
-against another's of the same arithmetic: NAdamW and LAMB against timm's (`pip install --no-deps timm`, imported
-without its models, which would need torchvision), SGDW against pytorch_optimizer's.
+The two optimizers step over tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in
+one process and are measured in processor seconds of one thread; setting the gradients is not measured. Each repetition
+builds both optimizers and computes the median ratio of neighbouring steps. The script prints the minimum and the median
+over repetitions; its last line shows whether all medians are at most 1.05. A part that wraps no library is compared
+with a library optimizer of the same algorithm: NAdamW and LAMB with timm's (`pip install --no-deps timm`; imported
+without its models, which need torchvision), and SGDW with pytorch_optimizer's.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
 """
@@ -33,13 +33,16 @@ from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
 from submissions.optimizers.groups import decay_groups
 
+#: Maximum ratio of a part's time to the library's time.
 LIMIT = 1.05
 Make = Callable[[Sequence[Parameter], dict[str, Any]], Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="resnet-digits", help="the workload whose parameters are stepped")
+    parser.add_argument(
+        "--model", default="resnet-digits", help="workload whose parameters are used (default: resnet-digits)"
+    )
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--only", nargs="*", default=[])
@@ -53,43 +56,45 @@ def main() -> None:
     kinds = workload.parameter_kinds(model := workload.build_model(0))
     templates = [Parameter(name, p, kinds[name]) for name, p in model.named_parameters()]
     medians = []
-    for name, theirs in LIBRARY.items():
+    for name, library in LIBRARY.items():
         if options.only and name not in options.only:
             continue
         hparams = {key: hyperparameters.default(domain) for key, domain in parts[name].space.items()}
-        ours = partial(_ours, parts[name].load)
+        part = partial(_build_part, parts[name].load)
         try:
-            found = sorted(_ratio(templates, hparams, ours, theirs, options.steps) for _ in range(options.repetitions))
+            ratios = sorted(
+                _ratio(templates, hparams, part, library, options.steps) for _ in range(options.repetitions)
+            )
         except ImportError as error:
             print(f"{name:22s} {error.name} is not installed")
             continue
-        medians.append(statistics.median(found))
-        print(f"{name:22s} smallest {found[0]:.3f}  median {medians[-1]:.3f}", flush=True)
+        medians.append(statistics.median(ratios))
+        print(f"{name:22s} smallest {ratios[0]:.3f}  median {medians[-1]:.3f}", flush=True)
     print(f"largest median {max(medians):.3f}: {'within' if max(medians) <= LIMIT else 'above'} {LIMIT}")
 
 
-def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], ours: Make, theirs: Make, steps: int) -> float:
-    """Median over steps of the seconds of ours over those of theirs beside it."""
+def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], part: Make, library: Make, steps: int) -> float:
+    """Return the median over steps of a part's seconds divided by the library's seconds."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(p.tensor.shape, generator=generator) for p in templates]
     sides = []
-    for make in (ours, theirs):
+    for make in (part, library):
         copies = [Parameter(p.name, nn.Parameter(p.tensor.detach().clone()), p.kind) for p in templates]
-        made = make(copies, dict(hparams))
-        sides.append((copies, made if isinstance(made, list | tuple) else [made]))
-    taken: list[list[float]] = [[], []]
+        optimizers = make(copies, dict(hparams))
+        sides.append((copies, optimizers if isinstance(optimizers, list | tuple) else [optimizers]))
+    seconds_of: list[list[float]] = [[], []]
     for step in range(steps):
         for side in (0, 1) if step % 2 else (1, 0):
-            taken[side].append(_step(*sides[side], gradients, 1.0 if step % 4 < 2 else -1.0))
-    # The first steps make state.
-    ours_s, theirs_s = (seconds[3:] for seconds in taken)
-    return statistics.median(a / b for a, b in zip(ours_s, theirs_s, strict=True))
+            seconds_of[side].append(_step(*sides[side], gradients, 1.0 if step % 4 < 2 else -1.0))
+    # The first steps, which create the optimizer's state, are excluded.
+    part_s, library_s = (seconds[3:] for seconds in seconds_of)
+    return statistics.median(a / b for a, b in zip(part_s, library_s, strict=True))
 
 
 def _step(
     parameters: Sequence[Parameter], optimizers: Sequence[Any], gradients: Sequence[Tensor], sign: float
 ) -> float:
-    """Seconds of one step; signs that alternate keep a method that learns its rate from running away."""
+    """Return the seconds of one step. `sign` alternates, so that methods that adapt their rate do not diverge."""
     for p, gradient in zip(parameters, gradients, strict=True):
         p.tensor.grad = sign * gradient
     began = process_time()
@@ -98,17 +103,24 @@ def _step(
     return process_time() - began
 
 
-def _ours(load: str, parameters: Sequence[Parameter], hparams: dict[str, Any]) -> Any:
+def _build_part(load: str, parameters: Sequence[Parameter], hparams: dict[str, Any]) -> Any:
     return load_object(load)(parameters, **hparams)
 
 
-# --- the libraries, as one would call them ---------------------------------------------------------------------------
+# --- library optimizers ----------------------------------------------------------------------------------------------
 
 
 def _library(
     where: str, options: Callable[[dict[str, Any]], dict[str, Any]], train: bool = False, grouped: bool = True
 ) -> Make:
-    """`module:Class` over the same groups with `options` of the hyperparameters."""
+    """Return a function that builds a library optimizer for the same parameter groups.
+
+    Args:
+        where: import path of its class, `module:Class`.
+        options: function from the hyperparameters to its keyword arguments.
+        train: whether its `train()` is called.
+        grouped: whether it gets parameter groups with and without weight decay.
+    """
 
     def make(parameters: Sequence[Parameter], h: dict[str, Any]) -> Any:
         module, _, name = where.partition(":")
@@ -185,11 +197,11 @@ LIBRARY: dict[str, Make] = {
 
 
 def _timm_without_models() -> None:
-    """Make `timm.optim` importable by a package that runs none of timm's own `__init__`."""
-    found = importlib.util.find_spec("timm")
-    if found is None or found.origin is None:
+    """Make `timm.optim` importable without executing the `__init__` modules of timm."""
+    spec = importlib.util.find_spec("timm")
+    if spec is None or spec.origin is None:
         return
-    folder = Path(found.origin).parent
+    folder = Path(spec.origin).parent
     for name, place in (("timm", folder), ("timm.optim", folder / "optim")):
         package = types.ModuleType(name)
         package.__path__ = [str(place)]

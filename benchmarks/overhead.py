@@ -1,10 +1,11 @@
-"""What the harness adds to a training step: its loop and a bare one, interleaved in one process.
+"""Measure the overhead of the harness per training step, relative to a hand-written loop.
 
-Both train the same model with the same optimizer, schedule, data and threads. Within a repetition their steps
-alternate one by one (A B B A …), in processor seconds of one thread, so that drift of the machine's speed cancels; the
-ratio is that of the two means, less the tenth of the steps at each end (what other processes do to the caches). Each
-repetition builds both anew, in alternating order: where a model happens to lie in memory moves its speed by up to
-0.7 % (seen between two bare loops). The last line is the upper end of the 95 % interval of the mean ratio.
+Both loops train the same model with the same optimizer, schedule, data and threads. Within a repetition their steps
+alternate (A B B A …) in one process and are measured in processor seconds of one thread, so that drift of the machine's
+speed cancels. The ratio is that of the two means, each without the fastest and the slowest tenth of the steps, which
+other processes may have affected. Each repetition builds both loops, in alternating order, since the location of a
+model in memory changes its speed by up to 0.7 % (measured between two hand-written loops). The last line is the upper
+bound of the 95 % interval of the mean ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """
@@ -41,40 +42,40 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     if options.repetitions < 20:
-        parser.error("at least 20 repetitions, or the interval means little")
+        parser.error(f"--repetitions {options.repetitions} is too small for an interval; use at least 20")
     registry = load_registry()
     settings = PlanSettings(ruleset=rulesets.ruleset("quick"))
     spec = plan_trials(registry.workload(options.workload), registry.submission("adamw-cosine"), registry, settings)[0]
     ratios = []
     for repetition in range(options.repetitions):
         if repetition % 2:
-            bare, ours = _bare_step(spec), _our_step(spec)
+            bare, in_harness = _bare_step(spec), _harness_step(spec)
         else:
-            ours, bare = _our_step(spec), _bare_step(spec)
+            in_harness, bare = _harness_step(spec), _bare_step(spec)
         gc.collect()
         gc.disable()
-        _interleaved(ours, bare, 4)  # warm caches and allocators
-        spent = _interleaved(ours, bare, options.steps)
+        _time_alternating(in_harness, bare, 4)  # warm caches and allocators
+        spent = _time_alternating(in_harness, bare, options.steps)
         gc.enable()
         ratios.append(spent[0] / spent[1])
-        ours_ms, bare_ms = 1e3 * spent[0], 1e3 * spent[1]
-        print(f"{repetition + 1:3d}  ours {ours_ms:.3f} ms  bare {bare_ms:.3f} ms  ratio {ratios[-1]:.4f}")
+        harness_ms, bare_ms = 1e3 * spent[0], 1e3 * spent[1]
+        print(f"{repetition + 1:3d}  harness {harness_ms:.3f} ms  bare {bare_ms:.3f} ms  ratio {ratios[-1]:.4f}")
     _report(ratios, spec, spent[1])
 
 
-def _interleaved(ours: Callable[[], None], bare: Callable[[], None], steps: int) -> tuple[float, float]:
-    """Processor seconds of a step of each: trimmed means over `steps` steps."""
-    spent: dict[Callable[[], None], list[float]] = {ours: [], bare: []}
+def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], steps: int) -> tuple[float, float]:
+    """Return the processor seconds per step of both loops, as trimmed means over `steps` steps."""
+    spent: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for index in range(steps):
-        for step in (ours, bare) if index % 2 else (bare, ours):
+        for step in (in_harness, bare) if index % 2 else (bare, in_harness):
             began = process_time()
             step()
             spent[step].append(process_time() - began)
-    return float(stats.trim_mean(spent[ours], 0.1)), float(stats.trim_mean(spent[bare], 0.1))
+    return float(stats.trim_mean(spent[in_harness], 0.1)), float(stats.trim_mean(spent[bare], 0.1))
 
 
-def _our_step(spec: RunSpec) -> Callable[[], None]:
-    """A run as the worker builds it; its step as between two evaluations in `TrainingRun.train`."""
+def _harness_step(spec: RunSpec) -> Callable[[], None]:
+    """Build a run as the worker does, and return its step as between two evaluations in `TrainingRun.train`."""
 
     def ignore(event: AnyEvent) -> None: ...
 
@@ -90,7 +91,7 @@ def _our_step(spec: RunSpec) -> Callable[[], None]:
 
 
 def _bare_step(spec: RunSpec) -> Callable[[], None]:
-    """The same training as a script would write it."""
+    """Return one step of the same training in plain PyTorch."""
     workload: Any = load_object(spec.workload.load)(**spec.workload.arguments)
     model = workload.build_model(spec.seeds.model)
     pool = workload.train_data(spec.seeds.data)
@@ -109,7 +110,7 @@ def _bare_step(spec: RunSpec) -> Callable[[], None]:
     horizon = planned_updates(spec.workload.facts.budget.horizon, float(hp["horizon_fraction"]), batch_size)
     warmup = float(hp["warmup"]) * horizon
     order = torch.randperm(len(pool))
-    state = {"step": 0, "at": 0}
+    state = {"step": 0, "position": 0}
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -118,10 +119,10 @@ def _bare_step(spec: RunSpec) -> Callable[[], None]:
 
     def step() -> None:
         nonlocal order
-        if state["at"] + batch_size > len(order):
-            order, state["at"] = torch.randperm(len(pool)), 0
-        batch = pool.gather(order[state["at"] : state["at"] + batch_size])
-        state["at"] += batch_size
+        if state["position"] + batch_size > len(order):
+            order, state["position"] = torch.randperm(len(pool)), 0
+        batch = pool.gather(order[state["position"] : state["position"] + batch_size])
+        state["position"] += batch_size
         for group in optimizer.param_groups:
             group["lr"] = float(hp["lr"]) * factor(state["step"])
         optimizer.zero_grad(set_to_none=True)

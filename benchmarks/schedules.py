@@ -1,7 +1,7 @@
-"""Microseconds that each installed schedule takes for one update, at its defaults.
+"""Measure the microseconds per update of each installed schedule at its defaults.
 
-Processor time of one thread, the least of several repetitions: what else the machine does only ever adds. Counts what
-a recipe does for a schedule: the `Progress` it is given, and the call.
+The figure is the minimum over several repetitions, in processor time of one thread, since other load on the machine can
+only increase it. It includes the creation of a `Progress` and the call, as in a recipe.
 
     python benchmarks/schedules.py [--updates 20000] [--repetitions 7]
 """
@@ -20,6 +20,7 @@ from harness.plugins import loading
 from harness.plugins.loading import select_keywords
 from harness.plugins.registry import load_registry
 
+#: Maximum microseconds per update.
 LIMIT = 5.0
 
 
@@ -28,27 +29,27 @@ def main() -> int:
     parser.add_argument("--updates", type=int, default=20_000)
     parser.add_argument("--repetitions", type=int, default=7)
     options = parser.parse_args()
-    bare = fastest(lambda p: 1.0, options.updates, options.repetitions)
+    bare = measure_schedule(lambda p: 1.0, options.updates, options.repetitions)
     print(f"{'(nothing)':<28}{bare:6.2f} µs")
     slow = []
     for part in load_registry().parts():
         if part.kind == "schedule":
-            taken = fastest(bound(part), options.updates, options.repetitions)
-            print(f"{part.name:<28}{taken:6.2f} µs")
-            slow += [part.name] if taken > LIMIT else []
+            microseconds = measure_schedule(bind_defaults(part), options.updates, options.repetitions)
+            print(f"{part.name:<28}{microseconds:6.2f} µs")
+            slow += [part.name] if microseconds > LIMIT else []
     print(f"over {LIMIT:g} µs: {', '.join(slow) or 'none'}")
     return 1 if slow else 0
 
 
-def bound(part: PartEntry) -> Callable[[Progress], Factors | float]:
-    """The schedule with its defaults, as a recipe calls it."""
+def bind_defaults(part: PartEntry) -> Callable[[Progress], Factors | float]:
+    """Return the schedule with its default hyperparameters bound, as a recipe calls it."""
     schedule = loading.load_object(part.load)
     values = {name: hyperparameters.default(domain) for name, domain in part.space.items()}
     return functools.partial(schedule, **select_keywords(schedule, values))
 
 
-def fastest(schedule: Callable[[Progress], Factors | float], updates: int, repetitions: int) -> float:
-    """Microseconds per update."""
+def measure_schedule(schedule: Callable[[Progress], Factors | float], updates: int, repetitions: int) -> float:
+    """Return the microseconds per update: the minimum over the repetitions."""
     best = float("inf")
     for _ in range(repetitions):
         began = process_time()

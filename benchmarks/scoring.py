@@ -1,4 +1,4 @@
-"""Times scoring: published AlgoPerf logs, and 10,000 records written, read back and scored; or runs the simulations.
+"""Measure the time of scoring published AlgoPerf logs and 10,000 records, or run the simulations of the statistics.
 
 python benchmarks/scoring.py [LOGS_DIR] [--records 10000]
 python benchmarks/scoring.py --simulate
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def timed(label: str, call: Callable[[], T]) -> T:
-    """Print how long a call took, in wall and processor seconds."""
+    """Print the wall and processor seconds of a call, and return its result."""
     wall, process = time.perf_counter(), time.process_time()
     result = call()
     print(f"{label:<44}{time.perf_counter() - wall:8.3f} s wall {time.process_time() - process:8.3f} s processor")
@@ -35,7 +35,7 @@ def third_party() -> None:
 
 
 def score_published(folder: str) -> None:
-    """Score a tree of AlgoPerf logs, and take the time apart."""
+    """Score a folder of AlgoPerf logs, and print the time of each step."""
     from harness.scoring.algoperf.logs import MEASUREMENTS, read_logs
     from harness.scoring.algoperf.rules import default_targets, score_logs, score_table
     from harness.scoring.algoperf.targets import HELD_OUT_WORKLOADS
@@ -51,7 +51,7 @@ def score_published(folder: str) -> None:
 
 
 def make_records(count: int) -> list[bytes]:
-    """Valid records as JSON: 5 submissions × 10 workloads, 20 to 50 evaluations each, some of them misses."""
+    """Return valid records as JSON: 5 submissions × 10 workloads, with 20 to 50 evaluations each and some misses."""
     import msgspec
 
     from harness.contract.record import Record, Status
@@ -104,7 +104,7 @@ def make_records(count: int) -> list[bytes]:
 
 
 def score_records(count: int) -> None:
-    """Write, read, decode, aggregate and score synthetic records."""
+    """Write, read, decode, aggregate and score synthetic records, and print the time of each step."""
     import msgspec
 
     from harness.contract.record import Record
@@ -134,7 +134,7 @@ def score_records(count: int) -> None:
 
 
 def simulate() -> None:
-    """Coverage, false verdicts and power on distributions whose truth is known, as Markdown tables."""
+    """Print coverage, false verdicts and power on known distributions, as Markdown tables."""
     from harness.scoring import simulate as known
 
     settings = [known.SimulatedTable(noise=noise) for noise in known.NOISES]

@@ -1,8 +1,9 @@
-"""What `bench gate` reaches: false verdicts, pairs to decide, no-op edits in a series, on laws whose truth is known.
+"""Simulate `bench gate` on known distributions: false verdicts, pairs per decision, and no-op edits in a series.
 
 python benchmarks/sequential.py [--quick]
 
-Every gate is looked at after every pair. Exit code 1 if a goal is missed; `--quick` is a toy size that judges nothing.
+Every gate is evaluated after every pair. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny and
+goals are not checked.
 """
 
 from __future__ import annotations
@@ -32,20 +33,26 @@ from harness.scoring.sequential.verdict import ALPHA, decide
 Floats: TypeAlias = NDArray[np.float64]
 Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
+#: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Standard deviation of the effect in the mixture that the t e-process bets on, in standard deviations of a difference.
+#: Prior standard deviation of the effect in the t e-process, as a multiple of the standard deviation of a difference.
 PRIOR = 1.0
 
 
 @dataclass
 class Goals:
-    """Goals that were judged; in the quick size none is."""
+    """The missed goals.
+
+    Args:
+        judge: whether goals are checked; not with `--quick`.
+        missed: names of the missed goals.
+    """
 
     judge: bool
     missed: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, name: str) -> str:
-        """`ok` or `MISSED`, noted; `-` where nothing is judged."""
+        """Record a missed goal and return `ok` or `MISSED`; return `-` if goals are not checked."""
         if not self.judge:
             return "-"
         if not holds:
@@ -54,23 +61,23 @@ class Goals:
 
 
 def exchangeable(draw: Draw) -> Draw:
-    """Differences of two runs of one law: the labels could be swapped."""
+    """Return a function that draws differences between two runs of one distribution, whose labels are exchangeable."""
     return lambda rng, shape: subtract(draw(rng, shape), draw(rng, shape))
 
 
 def subtract(a: Floats, b: Floats) -> Floats:
-    """a − b, 0 where both broke (−inf)."""
+    """Return a − b, and 0 where both runs broke (−inf)."""
     with np.errstate(invalid="ignore"):
         return np.where(a == b, 0.0, a - b)
 
 
 def with_loss(draw: Draw, share: float, loss: float) -> Draw:
-    """Runs of which a share loses so much; inf for a break or a miss."""
+    """Return a function that draws runs of which a fraction `share` is worse by `loss`; inf for a break or a miss."""
     return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < share, loss, 0.0)
 
 
 def wild_scale(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Normal differences whose deviation takes a tenfold step up or down at a random pair."""
+    """Draw normal differences whose standard deviation changes by a factor of 10 or 1/10 at a random pair."""
     step = rng.integers(1, shape[1], (shape[0], 1))
     later = np.where(rng.random((shape[0], 1)) < 0.5, 10.0, 0.1)
     return rng.standard_normal(shape) * np.where(np.arange(shape[1]) < step, 1.0, later)
@@ -81,7 +88,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def run_around(mean: float) -> Draw:
-    """Runs with half of the variance of a normal difference, whose deviation is 1."""
+    """Return a function that draws normal runs with variance 1/2, so that a difference of two has variance 1."""
     return lambda rng, shape: rng.normal(mean, math.sqrt(0.5), shape)
 
 
@@ -93,7 +100,7 @@ def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.exp(rng.standard_normal(shape))
 
 
-#: Differences that are symmetric about 0: every verdict of `better` or `worse` is false.
+#: Distributions of differences that are symmetric about 0, so that every verdict `better` or `worse` is false.
 NULLS: dict[str, Draw] = {
     "normal": normal,
     "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),
@@ -107,7 +114,8 @@ NULLS: dict[str, Draw] = {
     "whole numbers, many ties": lambda rng, shape: np.round(rng.standard_normal(shape)),
     "deviation changes tenfold": wild_scale,
 }
-#: Differences that are not symmetric: the null is false although the median, or the mean, is 0.
+#: Distributions of differences that are not symmetric. The null hypothesis does not hold, although the median or the
+#: mean is 0.
 SKEWED: dict[str, Draw] = {
     "exponential, median 0": lambda rng, shape: exponential(rng, shape) - math.log(2),
     "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
@@ -117,9 +125,7 @@ SKEWED: dict[str, Draw] = {
     "normal, 10 % breaks of A alone": with_loss(normal, 0.1, math.inf),
     "normal, 30 % breaks of A alone": with_loss(normal, 0.3, math.inf),
 }
-
-
-#: Effects beside the normal ones, for information.
+#: Distributions with effects, in addition to normal ones; without goals.
 EFFECTS: dict[str, Draw] = {
     "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
     "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
@@ -131,10 +137,15 @@ EFFECTS: dict[str, Draw] = {
 
 
 def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
-    """Log of the t e-process after each pair: right-Haar measure on the deviation, N(0, prior²) on the effect.
+    """Return the log of the t e-process after each pair, with a right-Haar prior on the standard deviation.
 
-    log E = −½ log(1 + ng²) + n/2 · (log(1 + t²/(n − 1)) − log(1 + t²/((1 + ng²)(n − 1)))), g the prior, t Student's.
-    A martingale if the differences are normal, and only then.
+    The prior of the effect (mean over standard deviation) is N(0, g²). After n pairs with Student's statistic t,
+    log E = −½ log(1 + ng²) + n/2 · (log(1 + t²/(n − 1)) − log(1 + t²/((1 + ng²)(n − 1)))).
+    It is a martingale only if the differences are normal.
+
+    Args:
+        x: differences, one row per gate.
+        prior: g.
 
     Source: Anytime-Valid t-Tests and Confidence Sequences for Gaussian Means with Unknown Variance, Wang and Ramdas
         2023, arXiv 2310.03722 (the Gaussian mixture)
@@ -149,12 +160,12 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
 
 
 def residual_squares(squares: Floats, sums: Floats, n: NDArray[np.int_]) -> Floats:
-    """Sum of squares about the mean, kept off 0, where equal differences would make Student's t infinite."""
+    """Return the sum of squares about the mean, bounded below, so that t is finite for equal differences."""
     return np.asarray(np.maximum(squares - sums**2 / n, 1e-9 * squares) + (squares == 0))
 
 
 def t_test_rate(x: Floats, first: int = 3) -> float:
-    """Share of rows in which a two-sided t test at 5 %, looked at from the third pair on, is ever significant."""
+    """Return the fraction of rows in which a two-sided t test at 5 %, repeated from pair `first` on, rejects."""
     n = np.arange(1, x.shape[-1] + 1)[first - 1 :]
     squares, sums = np.cumsum(x * x, axis=-1)[:, first - 1 :], np.cumsum(x, axis=-1)[:, first - 1 :]
     variance = residual_squares(squares, sums, n) / (n - 1)
@@ -163,7 +174,7 @@ def t_test_rate(x: Floats, first: int = 3) -> float:
 
 
 def show_errors(gates: int, goals: Goals) -> None:
-    """Verdicts where nothing is better or worse, beside two tests that assume normal differences."""
+    """Print the rates of false verdicts of the gate and of two tests that assume normal differences."""
     print(f"\nFalse verdicts: {gates} gates of {PAIRS} pairs, min_effect 0; goal at most {ALPHA:.0%}")
     print(f"{'symmetric about 0':<38}{'gate':>7}{'95 % interval':>18}{'goal':>8}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(NULLS.items()):
@@ -183,7 +194,7 @@ def show_errors(gates: int, goals: Goals) -> None:
 
 
 def parametric_rates(x: Floats) -> str:
-    """Verdict shares of the t e-process and of a t test that is looked at after every pair; neither knows breaks."""
+    """Format the verdict rates of the t e-process and of a t test repeated after every pair; `-` if runs broke."""
     if not np.isfinite(x).all():
         return f"{'-':>12}{'-':>9}"
     mixture = float((t_mixture(x) >= math.log(1 / ALPHA)).any(axis=1).mean())
@@ -191,7 +202,7 @@ def parametric_rates(x: Floats) -> str:
 
 
 def t_test_pairs(effect: float, power: float = 0.8) -> int:
-    """Pairs of a two-sided paired t test at 5 % with this power, if the effect (mean over deviation) is known."""
+    """Return the pairs that a two-sided paired t test at 5 % needs for a power at a known effect (mean/deviation)."""
     for n in range(2, 10_000):
         limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
         centre = effect * math.sqrt(n)
@@ -201,7 +212,7 @@ def t_test_pairs(effect: float, power: float = 0.8) -> int:
 
 
 def show_power(gates: int, goals: Goals) -> None:
-    """Pairs to `better`, against a t test whose number of pairs was chosen knowing the effect."""
+    """Print the pairs to the verdict `better`, and those of a t test that is planned for the true effect."""
     print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
     print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")
     for effect in (0.5, 1.0, 2.0, 3.0):
@@ -222,23 +233,26 @@ def show_power(gates: int, goals: Goals) -> None:
 
 
 def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
-    """Median and ninth decile of the pairs; inf for gates that came to something else."""
+    """Return the median and the 90 % quantile of the pairs to an outcome; inf counts for gates with another outcome."""
     pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
     middle, most = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
     return float(middle), float(most)
 
 
 def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Draw) -> tuple[NDArray[np.bool_], int]:
-    """Candidates kept in each of many series, (repeats, candidates), and how many of them a confirmation kept.
+    """Simulate series; return which candidates were kept, (repeats, candidates), and the number that was confirmed.
 
     Args:
-        effects: (candidates,), added to each one's differences.
+        repeats: number of series.
+        effects: effect of each candidate, (candidates,), which is added to its differences.
+        rng: random number generator.
+        draw: distribution of the differences without an effect.
     """
     states = [SeriesState() for _ in range(repeats)]
     kept = np.zeros((repeats, len(effects)), dtype=bool)
     for t, effect in enumerate(effects):
         x = draw(rng, (repeats, PAIRS)) + effect
-        # Series with the same history have the same level, and their gates can be run together.
+        # Series with the same state have the same level, so their gates run together.
         for state in set(states):
             rows = [i for i in range(repeats) if states[i] == state]
             outcomes = run_gates(x[rows], alpha=series_level(state), min_effect=0.0).outcomes
@@ -252,7 +266,7 @@ def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Dr
 
 
 def show_series(repeats: int, candidates: int, goals: Goals) -> None:
-    """No-op edits in a series, and a series in which every fifth edit helps."""
+    """Print the results of series of no-op edits, and of series in which every fifth edit is an improvement."""
     print(f"\nSeries: {repeats} series of {candidates} edits, {PAIRS} pairs at most, min_effect 0")
     laws = {"normal": normal, "10 % misses in both arms": NULLS["10 % misses in both arms"]}
     for name, draw in laws.items():
@@ -276,7 +290,7 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
 
 
 def show_verdicts(goals: Goals) -> None:
-    """Gates whose verdict follows from what they are."""
+    """Print the verdicts for exact copies and constant differences, which are known in advance."""
     print("\nCopies and constant differences, min_effect log 1.03")
     cases = {
         "exact copy, 1 pair": (decide([0.0], identical=True), "identical"),
@@ -290,7 +304,7 @@ def show_verdicts(goals: Goals) -> None:
 
 
 def show_forecasts(gates: int) -> None:
-    """What is forecast after four pairs, against what it came to, medians over gates."""
+    """Print the median forecast after four pairs, and the median of the pairs that were needed."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
         x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
@@ -301,7 +315,7 @@ def show_forecasts(gates: int) -> None:
 
 
 def cpu_name() -> str:
-    """The processor's name, from Linux where it says so."""
+    """Return the CPU's name from /proc/cpuinfo, or a general name on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -312,7 +326,7 @@ def cpu_name() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="a toy size")
+    parser.add_argument("--quick", action="store_true", help="use tiny sizes, without checking goals")
     quick = parser.parse_args().quick
     goals = Goals(judge=not quick)
     print(f"python benchmarks/sequential.py{' --quick' if quick else ''}")

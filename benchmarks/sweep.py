@@ -1,14 +1,15 @@
-"""What the harness costs beside the training, in sweeps of many trials.
+"""Measure the cost of the harness in sweeps of many trials.
 
-Four figures, one line each:
+The script prints four figures, one per line:
 
-1. *cost per trial*: processor seconds of the whole of a stub trial, supervisor and worker, less those of a process
-   that starts the interpreter and imports (and warms up) what a worker imports of others; alternating, medians.
-2. *plan*: seconds of this process to plan 10,000 trials and to give each its run_id, what `--dry-run` does.
-3. *resume*: seconds to find 10,000 finished trials finished, from their records.
-4. *two workers*: trials per second of two at once, as a multiple of one at a time, on trials that keep a core busy for
-   10 s; and the processor seconds of one such trial beside another, as a multiple of those alone. Each trial computes
-   the same amount. Other load on the machine makes this figure worse; the load is printed.
+1. *cost per trial*: processor seconds of a complete tiny trial (supervisor and worker), minus those of a process that
+   starts the interpreter and imports and warms up the third-party packages of a worker. The two alternate; the figure
+   is the median.
+2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
+3. *resume*: seconds to recognise 10,000 finished trials from their records.
+4. *two workers*: throughput of two trials at once divided by that of one at a time, on trials that occupy a core for
+   10 s; and the processor seconds of a trial that runs beside another, divided by those of a trial that runs alone. All
+   trials compute the same amount. Other load on the machine makes this figure worse, so the load is printed.
 
     python benchmarks/sweep.py [--quick]
 """
@@ -62,7 +63,7 @@ def execute(job, emit):
 if __name__ == "__main__":
     main(execute)
 """
-#: What a worker imports of others, and has them import.
+#: Imports the third-party packages of a worker, including the modules that they import at their first use.
 _THIRD_PARTY = """
 import msgspec, numpy, safetensors.torch, torch
 from torch import nn
@@ -73,7 +74,14 @@ p = nn.Parameter(torch.zeros(1)); o = torch.optim.AdamW([p]); p.sum().backward()
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: in full, or as little as shows that this file works."""
+    """Sizes of the measurements.
+
+    Args:
+        trials: number of planned trials.
+        repetitions: number of repetitions of the cost per trial.
+        seconds: seconds that a trial of the last figure occupies a core.
+        pairs: number of pairs of trials of the last figure.
+    """
 
     trials: int
     repetitions: int
@@ -87,7 +95,7 @@ QUICK = Sizes(trials=200, repetitions=1, seconds=0.2, pairs=1)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="toy sizes: shows that it works, measures nothing")
+    parser.add_argument("--quick", action="store_true", help="use tiny sizes, which only test the script")
     sizes = QUICK if parser.parse_args(arguments).quick else FULL
     print(f"{detect.cpu_name()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def cost_per_trial(runs: Path, sizes: Sizes) -> float:
-    """Processor seconds that are the harness's own: a trial of a tiny task, less interpreter and foreign imports."""
+    """Return the processor seconds of a tiny trial, without those of the interpreter and third-party imports."""
     source = runs / "task.py"
     runs.mkdir()
     source.write_text(_TASK)
@@ -117,16 +125,16 @@ def cost_per_trial(runs: Path, sizes: Sizes) -> float:
         spec = msgspec.structs.replace(plan_trials(workload, submission, registry, settings)[0], root_seed=seed)
         began = _processor_seconds()
         (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), ExecutionOptions())  # noqa: SIM115
-        ours = _processor_seconds() - began
+        trial_seconds = _processor_seconds() - began
         assert outcome.status in ("exhausted", "reached"), outcome.reason
         began = _processor_seconds()
         subprocess.run([sys.executable, "-c", _THIRD_PARTY], check=True)
-        costs.append(ours - (_processor_seconds() - began))
+        costs.append(trial_seconds - (_processor_seconds() - began))
     return statistics.median(costs)
 
 
 def _processor_seconds() -> float:
-    """Of this process and the children that have ended."""
+    """Return the processor seconds of this process and of its children that have ended."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -143,7 +151,7 @@ def plan_many(sizes: Sizes) -> tuple[float, tuple[RunSpec, ...]]:
 
 
 def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
-    """With records of sixty evaluations each, as those of the CPU tier have."""
+    """Return the seconds to recognise finished trials from records of 60 evaluations, as is typical of the CPU tier."""
     points = tuple(
         Point(
             examples=64 * i, gradient_examples=64 * i, steps=i, seconds=0.1 * i, process_seconds=0.1 * i,
@@ -165,7 +173,7 @@ def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
 
 
 def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
-    """Throughput of two at once over one at a time, and processor seconds of a trial beside another over alone."""
+    """Return the two ratios of the figure *two workers*: of throughput, and of processor seconds per trial."""
     worker = where / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
     worker_process.WORKER = [sys.executable, str(worker)]
@@ -183,7 +191,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
 
 
 def _turns(seconds: float) -> int:
-    """How often the stub's loop turns in so many seconds here."""
+    """Return the number of iterations of the stub's loop that take this many seconds on this machine."""
     n, x, began = 300_000, 1, time.process_time()
     for _ in range(n):
         x = x * 1103515245 + 12345 & 0x7FFFFFFF
@@ -198,7 +206,7 @@ def _spinning(turns: int, index: int) -> RunSpec:
 
 
 _TASK = '''
-"""The least that is a task: sixteen points, two evaluations."""
+"""A minimal workload with sixteen points and two evaluations."""
 import torch
 from torch import nn
 from torch.nn import functional as F

@@ -2,8 +2,9 @@
 
     python examples/keep_or_discard.py FOLDER -w resnet-digits
 
-What follows FOLDER is passed on to `bench gate`. The best version so far is FOLDER/best.py, the one being tried
-FOLDER/candidate.py. Given again, the loop goes on where it was: no run is repeated, and no candidate has a second turn.
+The options after FOLDER are passed on to `bench gate`. FOLDER/best.py is the best version so far, and
+FOLDER/candidate.py the version that is being tested. If the command is repeated, it resumes: finished runs are not
+repeated, and no candidate is tested a second time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def optimizer(parameters, lr):
 Mine = Recipe(optimizer=optimizer, schedule="constant", search_space={"lr": Fixed(1e-5, limits=(0, 1))})
 '''
 
-#: What is tried: (what it is, old text, new text). Here a list; in your loop a person or a model writes them.
+#: The edits: (description, old text, new text). In your own loop, a person or a model would write them.
 EDITS = (
     ("say more in the docstring", "Sign descent with momentum.", "Sign descent with momentum, in one file."),
     ("a hundred times the learning rate", "Fixed(1e-5", "Fixed(1e-3"),
@@ -49,7 +50,7 @@ EDITS = (
 
 
 def bench_gate(folder: Path, *arguments: str) -> dict[str, Any]:
-    """The JSON of a `bench gate`; its exit code says no more than its verdict does, unless nothing could run."""
+    """Run `bench gate` and return its JSON; end the script if its exit code is that of an error, not of a verdict."""
     command = [sys.executable, "-m", "harness.cli", "gate", *arguments, "--json"]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1, 4):
@@ -59,9 +60,9 @@ def bench_gate(folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 def try_edits(folder: Path, options: list[str]) -> list[tuple[str, str, bool]]:
-    """What became of every edit: (what it is, verdict, kept)."""
+    """Test every edit, and return (description, verdict, kept) for each."""
     best, candidate = folder / "best.py", folder / "candidate.py"
-    # Always from the start: the gates of an earlier call are answered from its runs.
+    # The loop always begins with the first edit. Gates of an earlier call use its stored runs.
     best.write_text(START)
     outcomes = []
     for description, old, new in EDITS:
@@ -82,13 +83,13 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = try_edits(folder, options)
     if any(keep for _, _, keep in outcomes):
-        # What was kept was kept for looking good: only the retest says how good it is.
+        # Selection makes the estimates of kept candidates too good. The retest gives unbiased estimates.
         for entry in bench_gate(folder, "--confirm", "edits", *_without_workloads(options))["confirmed"]:
             print(f"confirmed: candidate {entry['candidate']}: {entry['verdict']}, {entry['estimate']:.2f}×")
 
 
 def _without_workloads(options: list[str]) -> list[str]:
-    """The options that `--confirm` takes: it knows workloads and budget from the series."""
+    """Return the options without workloads and budget, which `--confirm` takes from the series."""
     kept, words = [], iter(options)
     for word in words:
         if word in ("-w", "--workload", "--budget"):

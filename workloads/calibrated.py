@@ -1,4 +1,4 @@
-"""What calibrations found (`calibration/*.json`), put into a workload's facts."""
+"""Put targets and resolution from a calibration (`calibration/*.json`) into a workload's facts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import msgspec
 
 from harness.api import WorkloadFacts
 
-#: Resolution beyond which a workload is coarse: run, but outside the anchored mean.
+#: Resolution above which a workload is coarse: it is run, but it does not count in the anchored score.
 FINE = 0.02
 
 
 def calibrated(
     facts: WorkloadFacts, *, easy: float, main: float, hard: float, resolution: float | None
 ) -> WorkloadFacts:
-    """Facts with the levels of a calibration; tests hold them equal to its file.
+    """Return facts with the target levels of a calibration. Tests check that the values equal those in its file.
 
     Args:
-        facts: with one target, whose metric, direction and unit stay.
-        easy, main, hard: the levels' values.
-        resolution: one standard error of the score metric as a share of the examples to the target, if known.
+        facts: facts with one target, of which only the value is replaced.
+        easy, main, hard: target values of the three levels.
+        resolution: standard error of the score metric as a fraction of the examples to the target; None if unknown.
     """
     (target,) = facts.targets
     values = {"easy": easy, "main": main, "hard": hard}
@@ -34,5 +34,5 @@ def calibrated(
 
 
 def calibration(name: str) -> str:
-    """Where the calibration of a workload is, as facts name it."""
+    """Return the path of a workload's calibration, without suffix, as `WorkloadFacts.reference` names it."""
     return f"calibration/{name.replace(':', '_')}.json"

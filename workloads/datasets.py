@@ -1,4 +1,4 @@
-"""The datasets that first-party workloads train on: where they come from, under which terms, how to tell them."""
+"""The datasets of the first-party workloads, with their sources, licences and checksums."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from harness.api import DatasetEntry, DatasetFile
 FINEWEB_TRAIN = "fineweb_train_%06d.bin"
 FINEWEB_VALIDATION = "fineweb_val_%06d.bin"
 FINEWEB_SHARDS = 103
-#: Training shards that no pool has: `feedback` and `audit` are on them.
+#: Training shards that are in no training pool, because the splits `feedback` and `audit` are taken from them.
 FINEWEB_RESERVED = (42, 43)
-#: In every shard but the last one, the validation shard included.
+#: Number of tokens in the validation shard and in every training shard except the last.
 FINEWEB_SHARD_TOKENS = 100_000_000
-#: A header of 1,024 bytes and two for each token.
+#: Size of such a shard: a header of 1,024 bytes, and two bytes per token.
 FINEWEB_SHARD_BYTES = 1024 + 2 * FINEWEB_SHARD_TOKENS
 
 
@@ -117,12 +117,12 @@ FASHION_MNIST = DatasetEntry(
 
 CIFAR10 = DatasetEntry(
     name="cifar10",
-    title="small photographs: 50,000 + 10,000 colour images of 32×32, 10 classes, binary version",
+    title="photographs: 50,000 + 10,000 colour images of 32×32, 10 classes, binary version",
     licence="no licence stated; published for research",
     files=(*(_cifar(f"data_batch_{k}.bin") for k in range(1, 6)), _cifar("test_batch.bin")),
     check="workloads.formats.cifar:check",
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
-    note="no checksum is on record here: size and format are checked, and later changes are noticed",
+    note="no published checksum is known: size and format are checked, and later changes of the files are detected",
 )
 
 TINYSHAKESPEARE = DatasetEntry(
@@ -147,7 +147,7 @@ FINEWEB = DatasetEntry(
     licence="ODC-By 1.0",
     files=(
         _fineweb(FINEWEB_VALIDATION % 0),
-        # The last shard is smaller, by how much is not on record: counted as next to nothing, it comes last.
+        # The last shard is smaller, and its size is unknown. It counts as one token, so that it is fetched last.
         *(
             _fineweb(FINEWEB_TRAIN % k, 0 if k in FINEWEB_RESERVED else FINEWEB_SHARD_TOKENS)
             for k in range(1, FINEWEB_SHARDS)
@@ -156,14 +156,14 @@ FINEWEB = DatasetEntry(
     ),
     check="workloads.formats.shards:check",
     homepage="https://huggingface.co/datasets/kjj0/fineweb10B-gpt2",
-    note="no checksum is on record here: header, size and every token are checked, and later changes are noticed; "
-    "`--tokens 1B` fetches so many training tokens and the three shards that are held out",
+    note="no published checksum is known: header, size and every token are checked, and later changes are detected; "
+    "`--tokens 1B` fetches one billion training tokens, and the three held-out shards",
 )
 
 IMAGENET = DatasetEntry(
     name="imagenet",
     title="ILSVRC 2012: 1.28 million photographs, 1,000 classes, one folder per class below train and val",
-    licence="ImageNet terms of access; everybody asks for their own copy",
+    licence="ImageNet terms of access; each user must request their own copy",
     folders=("train", "val"),
     check="workloads.formats.imagefolder:check",
     homepage="https://www.image-net.org/download.php",

@@ -1,4 +1,4 @@
-"""First-party workloads, offered through the same hook as anybody else's; imports nothing heavy."""
+"""The plugin with the first-party workloads, which uses the public hooks; this module must not import torch."""
 
 from __future__ import annotations
 

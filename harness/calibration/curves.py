@@ -1,4 +1,4 @@
-"""Best values, crossings and resolution from the curves of runs."""
+"""Computes best values, the costs of reaching a value, and the resolution from the curves of runs."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def resolution(records: Sequence[Record], target: Target, value: float) -> float
 
 
 def span_of_error(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
-    """Return the examples at which a run reaches a value one standard error easier, and those at which it reaches it.
+    """Return the examples at which a run reaches an easier value, and the examples at which it reaches its target.
+
+    The easier value differs from the target by one standard error (median of the last five reported errors).
 
     A metric without a reported standard error has the error 0. The result is None if the run does not reach the value.
     """

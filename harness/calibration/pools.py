@@ -14,9 +14,9 @@ from harness.contract.workload import Target, WorkloadFacts
 
 #: Fraction of the new seeds that must reach a target.
 SEED_FRACTION = 0.9
-#: Fraction of the budget within which they must reach the main target and the hard target.
+#: Fraction of the budget within which the seeds must reach the main target and the hard target.
 BUDGET_FRACTION = 0.8
-#: Fraction of the budget within which they must reach the easy target.
+#: Fraction of the budget within which the seeds must reach the easy target.
 EASY_BUDGET_FRACTION = 0.6
 #: Fraction of the anchor's seeds that must reach the hard target if no other reference is better than the anchor.
 HARD_SEED_FRACTION = 0.5

@@ -15,8 +15,8 @@ class TunedSetting(Data, frozen=True, kw_only=True):
     Args:
         submission: `name@version`.
         hparams: hyperparameters of the setting.
-        value: best value of the primary metric; on a stream the mean over stages of the best value in each stage; None
-            where the run broke down.
+        value: best value of the primary metric (on a stream, mean over stages of the best value in each stage); None if
+            the run broke down.
         examples: total number of examples drawn.
         run: run ID of the trial.
     """
@@ -57,7 +57,7 @@ class StageLevel(Data, frozen=True, kw_only=True):
 
 
 class Calibration(Data, frozen=True, kw_only=True):
-    """The runs and values that a workload's targets come from.
+    """The runs and values from which a workload's targets are computed.
 
     Args:
         workload: `name@version` of the workload.

@@ -5,8 +5,9 @@ three digits to the easier side. A pool's target is this value for the reference
 setting, so that the anchor reaches the target. The value of the best reference is the `hard` level (ADR 0006).
 
 On a stream the rule is applied to every stage, to runs in which all stages have equal length. Runs with targets advance
-as soon as a target is met. They have less training before the next stage, and can miss at every stage. So the targets
-of all stages are loosened by the smallest tolerance factor at which enough new seeds reach the end.
+as soon as a stage's targets are met. So they have less training before the next stage, and can miss at every stage.
+Therefore the targets of all stages are loosened by the smallest tolerance factor at which enough new seeds reach the
+end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs a calibration's trials: tunes references, runs the best on new seeds, loosens a stream's targets."""
+"""Runs a calibration's trials: tunes references, runs the best setting on new seeds, loosens a stream's targets."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Calibrator:
         registry: registry of the plugins.
         plan_settings: ruleset, root seed and device of the trials.
         options: folders, executor and number of parallel trials.
-        watch: function from a number of trials to their watcher.
+        watch: function from a number of trials to the watcher of these trials.
         note: function that prints a line about the next runs.
     """
 
@@ -159,6 +159,7 @@ class Calibrator:
         passed: dict[float, list[Record]] = {}
 
         def holds(tolerance_factor: float) -> bool:
+            """Return whether enough new seeds reach the end of the stream at this factor."""
             self._note(f"{workload.name}: {studies} new seeds at {tolerance_factor:g} times the errors")
             stages = loosen_targets(calibration, workload.facts.stages, tolerance_factor)
             records: list[Record] = []
@@ -214,7 +215,7 @@ def setting_submission(setting: TunedSetting, families: Mapping[str, SubmissionE
     if setting.submission not in families:
         raise UsageError(
             f"the best setting of {base} belongs to {setting.submission}, but installed are {', '.join(families)}",
-            fix=f"bench calibrate {base}",
+            fix=f"calibrate it again: bench calibrate {base}",
         )
     return families[setting.submission]
 
@@ -229,7 +230,7 @@ def read_base_calibration(path: Path, base: str, variant: str) -> Calibration:
     if not path.is_file():
         raise UsageError(
             f"{variant} needs the best setting of {base}, which has no calibration: {path} does not exist",
-            fix=f"bench calibrate {base}",
+            fix=f"calibrate it first: bench calibrate {base}",
         )
     return read_struct(path, Calibration)
 
@@ -243,7 +244,7 @@ def reference_families(
         registry: registry of the plugins.
         entry: entry of the workload.
         names: names of the references, separated by commas. None for all submissions with the tag `family` that can run
-            on the workload; on a stream for those of them that replay.
+            on the workload. On a stream only submissions with replay are included, on a pool only those without.
         plan_settings: settings with the ruleset.
 
     Raises:
@@ -262,8 +263,8 @@ def reference_families(
             continue
         composition = compose.compose(family, registry)
         # Without replay a reference cannot meet the floors of a stream, so its runs cannot give targets.
-        replays_on_stream = ("replay" in composition.needs) == (entry.facts.access == "stream")
-        if replays_on_stream and not compose.find_ineligibility(composition, entry.facts, ruleset):
+        uses_replay_only_on_streams = ("replay" in composition.needs) == (entry.facts.access == "stream")
+        if uses_replay_only_on_streams and not compose.find_ineligibility(composition, entry.facts, ruleset):
             families.append(family)
     if not families:
         raise UsageError(f"no reference can run on {entry.name}", fix="name references with --families")

@@ -89,16 +89,16 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 def _useful_evaluations(record: Record) -> float:
     """Return the number of a run's evaluations at which a stage could end; minimal stage lengths are excluded."""
     facts = record.spec.workload.facts
-    least = sum(stage.min_examples for stage in facts.stages)
-    return (record.points[-1].examples - least) / facts.eval_every
+    min_examples = sum(stage.min_examples for stage in facts.stages)
+    return (record.points[-1].examples - min_examples) / facts.eval_every
 
 
 def stream_resolution(checks: Iterable[Record]) -> float | None:
     """Return the resolution of a stream: one standard error as a fraction of the examples to its end.
 
-    A stage's delay is the number of further examples that it lasts, compared with a target and floors that are one
-    standard error easier. The delays are added over the stages: all stages are evaluated on the same held-out examples,
-    so that their errors need not cancel. The result is the median over runs.
+    A stage's delay is the number of examples by which the stage is longer than with a target and floors that are one
+    standard error easier. The delays of the stages are added, because all stages are evaluated on the same held-out
+    examples, so their errors may have the same sign. The result is the median over runs.
 
     Args:
         checks: runs at the loosened targets; runs that do not reach the end are left out. They must report the standard
@@ -117,18 +117,20 @@ def stream_resolution(checks: Iterable[Record]) -> float | None:
 
 
 def _stage_delay(record: Record, index: int) -> float | None:
-    """Return the number of further examples that a stage lasts, compared with conditions one standard error easier.
+    """Return the number of examples by which a stage is longer than with conditions one standard error easier.
 
     The result is None if the standard error of the target is unknown or the run does not meet the target.
     """
     stage = record.spec.workload.facts.stages[index]
     begin = max((p.examples for p in record.points if p.stage < index), default=0)
-    least = float(begin + stage.min_examples)
+    earliest_end = float(begin + stage.min_examples)
     spans = [span_of_error(record, condition, index) for condition in (*stage.targets, *stage.floors)]
     if spans[0] is None or not metric_errors(record, stage.targets[0], index):
         return None
     known_spans = [span for span in spans if span is not None]
-    return max(least, *(late for _, late in known_spans)) - max(least, *(early for early, _ in known_spans))
+    return max(earliest_end, *(late for _, late in known_spans)) - max(
+        earliest_end, *(early for early, _ in known_spans)
+    )
 
 
 def _loosen(value: float, target: Target, factor: float) -> float:

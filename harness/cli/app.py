@@ -22,6 +22,7 @@ COMMANDS = {
         "harness.cli.gate:gate",
         "Test whether submission A is better than B, with as few paired runs as possible.",
     ),
+    "cost": ("harness.cli.cost:cost", "Measure the cost per example of submissions, in short alternating runs."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Compute a workload's targets from tuned references."),

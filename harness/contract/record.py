@@ -147,6 +147,28 @@ class Usage(Data, frozen=True, kw_only=True):
     checkpoint_seconds: float = 0.0
 
 
+class Session(Data, frozen=True, kw_only=True):
+    """A part of a run that one invocation of a command measured on one machine.
+
+    A run that was interrupted and resumed has several.
+
+    Args:
+        invocation: random identifier of the invocation.
+        machine: hash of the machine's name.
+        first_point: index of the first point of the run in this session. The interval that ends at a point was measured
+            in the session of the point.
+    """
+
+    invocation: str
+    machine: str
+    first_point: int = 0
+
+    @property
+    def id(self) -> str:
+        """`machine/invocation`: the identity of the session among all records."""
+        return f"{self.machine}/{self.invocation}"
+
+
 class Record(Data, frozen=True, kw_only=True):
     """The outcome of one trial. Every trial that ends has a record, including trials that fail.
 
@@ -169,6 +191,7 @@ class Record(Data, frozen=True, kw_only=True):
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
         deaths: number of consecutive times that the worker was killed without progress.
         devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
+        sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
@@ -190,6 +213,7 @@ class Record(Data, frozen=True, kw_only=True):
     profile: dict[str, float] = {}
     deaths: int = 0
     devices: DeviceLog | None = None
+    sessions: tuple[Session, ...] = ()
     started: str = ""
     finished: str = ""
     content_hash: str = ""

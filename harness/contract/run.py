@@ -12,7 +12,7 @@ from harness.contract.workload import WorkloadFacts
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
-Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm"]
+Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
@@ -118,7 +118,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         ruleset: the ruleset.
         purpose: `score` for runs in tables; `tuning` for runs that choose settings and stops; `target` for runs that
             determine targets; `envelope` for the reference runs of `anytime`, which see the horizon; `gate` for the
-            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series.
+            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series; `cost`
+            for the runs of `bench cost`.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
         root_seed: seed from which all other seeds are derived.
@@ -250,6 +251,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         retry_failed: whether to start those trials again that crashed, were rejected, or ran out of memory or time.
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
+        invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
         options: options of the executor by name, such as the address of a cluster.
     """
 
@@ -257,4 +259,5 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     retry_failed: bool = False
     jobs: int | None = None
     in_process: bool = False
+    invocation: str = ""
     options: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Download one file over HTTP: resume it, retry after transient failures, and hash it during the download."""
+"""Download a file over HTTP: resume a partial file, retry after transient failures, and hash during the download."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness import __version__
 from harness.datasets.paths import write_error
 from harness.errors import DataError
 
-#: Function that is called with the file name, the bytes so far, and the total bytes or None when unknown.
+#: Function that is called with the file name, the bytes so far, and the total bytes (None if unknown).
 Progress = Callable[[str, int, int | None], None]
 
 #: Number of bytes that are read at once.
@@ -34,8 +34,8 @@ class RetryPolicy:
     """How often and how long a download is retried.
 
     Args:
-        attempts: number of attempts in a row without a new byte after which the download fails.
-        wait: seconds before the second attempt; doubled before each later attempt, up to 30.
+        attempts: number of failed attempts in a row, without a new byte in between, after which the download fails.
+        wait: seconds to wait after a failed attempt, doubled after each further failure in a row, up to 30 s.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -46,7 +46,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A complete file.
+    """A file that was downloaded completely.
 
     Args:
         sha256: SHA-256 of the file, in hex.
@@ -64,7 +64,7 @@ class DownloadError(DataError):
 
 
 class UnreachableError(DownloadError):
-    """A server did not answer or the connection was lost in every attempt, but a later call may succeed."""
+    """In every attempt the server did not answer or the connection was lost. A later call may succeed."""
 
 
 class WrongFileError(DownloadError):
@@ -94,11 +94,13 @@ def fetch(
     name: str | None = None,
     retry_policy: RetryPolicy | None = None,
 ) -> Fetched:
-    """Download a URL into `part`, resuming an earlier call; on return the file is complete and synced.
+    """Download a URL into the file `part`. A partial file of an earlier call is resumed.
+
+    When the function returns, the file is complete and synced to disk.
 
     Args:
         url: an http or https URL.
-        part: path of the partial file; a `.json` file in the same folder records the URL of its bytes.
+        part: path of the file to write. The file `part` + `.json` in the same folder records the URL of its bytes.
         size: expected size in bytes; 0 when unknown.
         any_origin: whether a partial file from another URL may be resumed, because the caller checks a checksum.
         progress: function that is called when bytes arrive.
@@ -159,7 +161,7 @@ class _Transfer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A failed close loses buffered bytes. The next call reads the actual content of the file.
+        # If closing fails, buffered bytes are lost. This is harmless, since the next call reads the file's content.
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -196,7 +198,7 @@ class _Transfer:
             raise _TransientError(f"{kind}: {reason}" if str(reason) else kind) from None
 
     def _request(self) -> urllib.request.Request:
-        # Compression in transit is refused, since the checksum is that of the uncompressed bytes.
+        # Compression in transit is turned off, since the checksum is that of the uncompressed bytes.
         headers = {"User-Agent": f"algorace/{__version__}", "Accept-Encoding": "identity"}
         if self.done:
             headers["Range"] = f"bytes={self.done}-"
@@ -214,11 +216,11 @@ class _Transfer:
         if total is not None and self.done < total:
             raise _TransientError(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            # The server sent no length, so either the file ends here or the connection was lost.
+            # The server sent no length, so the file on the server may be shorter, or the connection was lost.
             raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
     def _confirm_total(self, status: int, headers: Message) -> int | None:
-        """Return the size of the whole file, or None when unknown, and discard received bytes that cannot be used."""
+        """Return the size of the whole file, or None if unknown. Discard received bytes that cannot be used."""
         total: int | None
         if status == 206:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
@@ -237,6 +239,7 @@ class _Transfer:
         return total
 
     def _raise_if_refused(self, error: urllib.error.HTTPError) -> None:
+        """Raise the error for an HTTP status, unless it means that all bytes were already received."""
         if error.code == 416:
             match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
             if match and int(match[1]) == self.done:
@@ -251,7 +254,7 @@ class _Transfer:
     def _write(self, chunk: bytes) -> None:
         try:
             self._file.write(chunk)
-            # After the flush, counted bytes are in the file even if this process is killed.
+            # The flush ensures that all counted bytes are in the file even if this process is killed.
             self._file.flush()
         except OSError as error:
             raise write_error(self._part, error) from None
@@ -271,7 +274,7 @@ class _Transfer:
         free = shutil.disk_usage(self._part.parent).free
         if total is not None and total - self.done > free:
             raise DataError(
-                f"{self._part.name} needs {total - self.done:,} more bytes, and {self._part.parent} has {free:,} free",
+                f"{self._part.name} needs {total - self.done:,} more bytes; {self._part.parent} has {free:,} free",
                 fix="free some space, or set BENCH_DATA to another folder",
             )
 

@@ -21,7 +21,7 @@ class Installer:
 
     Args:
         entry: the dataset.
-        accept: whether to accept files with another checksum or size if their format is right.
+        accept: whether to accept files whose checksum or size differs from the published one, if their format is right.
         progress: function that is called when bytes are hashed or copied.
     """
 
@@ -31,11 +31,11 @@ class Installer:
         self.progress = progress
 
     def required_size(self, file: DatasetFile) -> int:
-        """Return the size in bytes that a server's file must have, or 0 if any size is allowed."""
+        """Return the size in bytes that a downloaded file must have, or 0 if any size is allowed."""
         return 0 if self.accept or file.content_sha256 else file.size
 
     def install(self, file: DatasetFile, part: Path, digest: str, origin: str) -> FileState:
-        """Rename a complete, synced file to its final name, or to `NAME.bad` if it is not the expected file.
+        """Verify a complete, synced file, and rename it to its final name, or to `NAME.bad` if it is wrong.
 
         Args:
             file: the expected file.
@@ -44,7 +44,7 @@ class Installer:
             origin: the URL or path to record in the provenance.
 
         Raises:
-            WrongFileError: the file is not the expected one; the message has the expected checksum or size.
+            WrongFileError: the file is not the expected file; the message has the expected checksum or size.
         """
         remove_partial_metadata(part)
         state = judge_file(self.entry, file, part, digest, accept=self.accept)
@@ -59,11 +59,11 @@ class Installer:
         return state
 
     def would_accept(self, file: DatasetFile, path: Path, digest: str) -> bool:
-        """Return whether a refused file would be installed with `accept`."""
+        """Return whether a file that was refused would be installed if the user accepted other checksums and sizes."""
         return not self.accept and judge_file(self.entry, file, path, digest, accept=True).good
 
     def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
-        """Create a link to a verified file of the user."""
+        """Install a verified file of the user as a symbolic link to it."""
         target = file_path(self.entry, file.name)
         path = path.absolute()
         if not (target.exists() and target.samefile(path)):
@@ -143,8 +143,8 @@ def link_folder(entry: DatasetEntry, folder: Path, name: str) -> FileState:
 
     Args:
         entry: the dataset.
-        folder: path of the parent folder.
-        name: name of the folder.
+        folder: path of the user's folder that contains the folder to link.
+        name: name of the folder to link.
 
     Raises:
         DataError: the folder does not exist, or does not have the expected layout.

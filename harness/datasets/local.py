@@ -43,7 +43,7 @@ def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
 
 
 def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
-    """Return the difference in size of each existing file with a wrong size, by name.
+    """Return, by name, a clause such as "has 5 bytes, expected 7" for each existing file with a wrong size.
 
     Args:
         entry: the dataset.
@@ -52,15 +52,15 @@ def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, 
     Raises:
         DataError: the provenance file is damaged.
     """
-    names, notes = set(select_names(entry, only)) - set(missing_names(entry, only)), read_notes(entry)
+    existing, notes = set(select_names(entry, only)) - set(missing_names(entry, only)), read_notes(entry)
     mismatches: dict[str, str] = {}
     for file in entry.files:
         expected = expected_size(file, notes.get(file.name))
-        if file.name in names and expected and (size := file_path(entry, file.name).stat().st_size) != expected:
+        if file.name in existing and expected and (size := file_path(entry, file.name).stat().st_size) != expected:
             mismatches[file.name] = f"has {size:,} bytes, expected {expected:,}"
     return mismatches
 
 
 def expected_size(file: DatasetFile, note: FileNote | None) -> int:
-    """Return the size in bytes that was recorded at installation, or the published size; 0 when unknown."""
+    """Return the size in bytes that was recorded at installation, else the published size, or 0 if neither is known."""
     return note.size if note is not None else file.size

@@ -49,26 +49,26 @@ def get(
 
     Args:
         entry: the dataset.
-        source: a folder, which is searched with its subfolders, or a base URL. When None, `BENCH_DATA_SOURCE` if set,
-            else the entry's URLs in their order.
+        source: a folder, which is searched with its subfolders, or a base URL. If None, the source is
+            `BENCH_DATA_SOURCE` if it is set, else the entry's URLs in their order.
         progress: function that is called when bytes arrive.
         only: patterns of file names; all files if empty.
-        accept_checksum: whether to accept files with another checksum or size if their format is right. The provenance
-            file records this.
+        accept_checksum: whether to accept files whose checksum or size differs from the published one, if their format
+            is right. The provenance file records that a file was accepted.
         retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
 
     Returns:
-        The state of each file. All files are good.
+        The state of each file. All files can be used (`FileState.good`).
 
     Raises:
-        DataError: a file cannot be fetched or is not the expected one. The next call resumes from the received bytes. A
-            complete but wrong file is renamed to `NAME.bad`.
+        DataError: a file cannot be fetched, or is not the expected file. After an interrupted download, the next call
+            resumes from the received bytes. A complete but wrong file is renamed to `NAME.bad`.
     """
     _require_folders(entry, only)
     files = [file for file in entry.files if file.name in select_names(entry, only)]
     states = {file.name: file_state(entry, file, read_notes(entry).get(file.name)) for file in files}
     needed_files = [file for file in files if not states[file.name].good]
-    # The lock is taken only if needed, since a complete dataset may be in a folder that is not writable.
+    # The lock is taken only if needed, because a complete dataset may be in a folder that is not writable.
     if needed_files or size_mismatches(entry, only):
         with lock_dataset(entry):
             _note_sizes(entry, [state for state in states.values() if state.good])
@@ -95,14 +95,14 @@ def import_folder(
         progress: function that is called when bytes are hashed or copied.
         only: patterns of file names; all files if empty.
         copy: whether to copy files instead of linking to them. Folders are always linked.
-        accept_checksum: whether to accept files with another checksum or size if their format is right. The provenance
-            file records this.
+        accept_checksum: whether to accept files whose checksum or size differs from the published one, if their format
+            is right. The provenance file records that a file was accepted.
 
     Returns:
-        The state of each file and folder. All are good.
+        The state of each file and folder. All can be used (`FileState.good`).
 
     Raises:
-        DataError: a file is missing or is not the expected one; installed files are not changed.
+        DataError: a file is missing or is not the expected file; installed files are not changed.
     """
     with lock_dataset(entry):
         source = FolderSource(entry, Path(folder), link=not copy)
@@ -113,6 +113,7 @@ def import_folder(
 
 
 def _require_folders(entry: DatasetEntry, only: Sequence[str]) -> None:
+    """Raise DataError if a folder of the dataset is missing, since folders can be imported but not downloaded."""
     missing = [name for name in missing_names(entry, only) if name in entry.folders]
     if missing:
         raise DataError(
@@ -135,7 +136,7 @@ def _fetch_files(
 
 
 def _note_sizes(entry: DatasetEntry, states: Sequence[FileState]) -> None:
-    """Record the size of good files that differ from the published size, such as files compressed differently."""
+    """Record the size of good files whose size is not the published one, such as files compressed differently."""
     mismatches = size_mismatches(entry)
     for state in states:
         if state.name in mismatches:

@@ -18,9 +18,9 @@ from harness.datasets.selection import fetch_command
 from harness.errors import DataError, StoreError
 from harness.system.files import read_struct, write_atomically
 
-#: `ok`: the checksum of the file, or of its unpacked content, equals the published one. `unverified`: no checksum is
-#: published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted the
-#: file. A file that is `missing` or `damaged` cannot be used.
+#: `ok`: the checksum of the file, or of its unpacked content, equals the published checksum. `unverified`: no checksum
+#: is published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted
+#: the file. A file that is `missing` or `damaged` cannot be used.
 State = Literal["ok", "unverified", "accepted", "missing", "damaged"]
 
 
@@ -73,7 +73,7 @@ class Provenance(Data, frozen=True, kw_only=True):
 
 
 def read_notes(entry: DatasetEntry) -> dict[str, FileNote]:
-    """Return the provenance of a dataset's files by name; empty without a provenance file.
+    """Return the provenance of a dataset's files by name; empty if there is no provenance file.
 
     Raises:
         DataError: the provenance file cannot be read or is damaged.
@@ -105,7 +105,7 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
     """Lock a dataset's folder against other processes and threads. The folder is created if needed.
 
     Raises:
-        DataError: another process has locked the folder, or it cannot be created.
+        DataError: another process has locked the folder, or the folder cannot be created.
     """
     path = dataset_folder(entry) / ".lock"
     try:
@@ -127,5 +127,6 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
-        # The file is not removed, since a third process could then lock a new file while a second locks this one.
+        # The lock file is not removed. Otherwise a process that has opened it could lock the removed file while another
+        # process creates and locks a new file.
         os.close(descriptor)

@@ -12,7 +12,7 @@ from harness.errors import UsageError, unknown_name_error
 
 
 def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
-    """Return the names of the files and folders that match one of the patterns, or all names without patterns.
+    """Return the names of the files and folders that match one of the patterns; all names if there are no patterns.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -26,7 +26,7 @@ def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
 
 
 def parse_tokens(text: str) -> int:
-    """Parse a number of tokens, written with or without a unit.
+    """Parse a number of tokens. It may end with the unit k (10³), M (10⁶) or B (10⁹), in upper or lower case.
 
     Raises:
         UsageError: the text is not a number of tokens.
@@ -42,14 +42,16 @@ def parse_tokens(text: str) -> int:
 
 
 def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
-    """Return the names of the first files with this many training tokens, and of all files that are not training data.
+    """Return the names of the first training files that together have at least this many tokens.
+
+    The names of all files without training tokens are included.
 
     Raises:
         UsageError: the files of the dataset have no number of tokens, or the dataset has fewer tokens.
     """
     total = sum(file.tokens for file in entry.files)
     if not total:
-        raise UsageError(f"{entry.name} is not counted in tokens", fix="choose files by name with --only PATTERN")
+        raise UsageError(f"{entry.name} has no numbers of tokens", fix="choose files by name with --only PATTERN")
     if tokens > total:
         problem = f"{entry.name} has {total:,} training tokens, fewer than {tokens:,}"
         raise UsageError(problem, fix=f"choose at most {total:,}")
@@ -62,7 +64,7 @@ def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
 
 
 class DataRequirement(NamedTuple):
-    """The data that a workload needs: a dataset, and a pattern of its files or a number of its tokens.
+    """The data that a workload needs: a dataset, or the part of it given by a pattern or a number of tokens.
 
     Args:
         dataset: name of the dataset.

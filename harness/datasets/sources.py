@@ -54,7 +54,7 @@ def open_source(
 
 
 class FolderSource:
-    """Files below a folder that have the names of a dataset's files.
+    """A source that takes files from a folder, by the names of the dataset's files.
 
     Args:
         entry: the dataset.
@@ -74,7 +74,7 @@ class FolderSource:
         """Do nothing, since a folder needs no cleanup."""
 
     def _search(self) -> dict[str, list[Path]]:
-        """Return the paths by file name, first those in a folder with the dataset's name."""
+        """Return the paths by file name. Paths in a folder with the dataset's name come first."""
         names = {name for file in self._entry.files for name in _file_names(file)}
         target = dataset_folder(self._entry)
         candidates: dict[str, list[Path]] = {}
@@ -94,7 +94,7 @@ class FolderSource:
         """Install the first candidate that is the expected file.
 
         Raises:
-            DataError: no candidate is the expected file, or several may be and no checksum decides.
+            DataError: no candidate is the expected file, or there are several candidates and no checksum to choose by.
         """
         candidates = [path for name in _file_names(file) for path in self._candidates.get(name, [])]
         if not candidates:
@@ -125,7 +125,8 @@ class FolderSource:
             raise DataError(f"cannot read {path}: {error.strerror or error}", fix=_CHECK_PERMISSIONS) from None
 
     def _refuse_guess(self, file: DatasetFile, candidates: list[Path]) -> None:
-        # Several datasets have a train-images-idx3-ubyte.gz of the same format.
+        """Raise DataError if several candidates exist and none is in a folder with the dataset's name."""
+        # For example, several datasets have a file train-images-idx3-ubyte.gz of the same format.
         if len(candidates) > 1 and not self._in_named_folder(candidates[0]):
             raise DataError(
                 f"dataset {self._entry.name}: {file.name} is in {candidates[0].parent} and in {candidates[1].parent}",
@@ -142,6 +143,7 @@ class FolderSource:
         return installer.install(file, part, digest, str(path))
 
     def _extract_member(self, file: DatasetFile, installer: Installer) -> FileState:
+        """Install a file from an archive in the folder, or raise DataError if there is no such archive."""
         for name in _archive_names(file):
             for archive in sorted(self._folder.rglob(name)):
                 return _extract(self._entry, archive, file, installer, str(archive))
@@ -150,7 +152,7 @@ class FolderSource:
 
 
 class WebSource:
-    """Files at a base URL, or at the URLs of the entry.
+    """A source that downloads files from a base URL, or from the URLs of the entry.
 
     Args:
         entry: the dataset.
@@ -174,7 +176,7 @@ class WebSource:
         """Install the file from the first URL that delivers it.
 
         Raises:
-            DataError: no URL delivers the file; the message has the failure of each.
+            DataError: no URL delivers the file; the message has the failure of each URL.
         """
         failures: list[DownloadError] = []
         for url, is_archive in self._candidate_urls(file):
@@ -198,7 +200,7 @@ class WebSource:
         return "; or ".join([*fixes, f"get the file from another place and run {import_command}"])
 
     def _candidate_urls(self, file: DatasetFile) -> Iterator[tuple[str, bool]]:
-        """Yield the URLs in order, each with whether it is the URL of an archive that contains the file."""
+        """Yield the URLs in order, each with a flag: whether the URL is that of an archive that contains the file."""
         if self._base is None:
             for url in file.urls:
                 yield url, bool(file.member)
@@ -224,11 +226,12 @@ class WebSource:
             try:
                 return installer.install(file, part, fetched.sha256, url)
             except DownloadError:
-                # The part from an earlier call may have been wrong. The file is fetched once more from its beginning.
+                # The partial file of an earlier call may have been wrong. The file is fetched again from its beginning.
                 if not fetched.resumed:
                     raise
 
     def _fetch_member(self, url: str, file: DatasetFile, installer: Installer) -> FileState:
+        """Install a file from the archive at a URL. The archive is downloaded once for all its files."""
         if url in self._failed:
             raise self._failed[url]
         if url not in self._archives:
@@ -251,7 +254,7 @@ class WebSource:
 
 
 def _extract(entry: DatasetEntry, archive: Path, file: DatasetFile, installer: Installer, origin: str) -> FileState:
-    """Install one member of a tar archive; no other member is extracted.
+    """Install one member of a tar archive. No other member is extracted.
 
     Raises:
         DownloadError: the archive is damaged, has no such member, or the member is not the expected file.
@@ -282,6 +285,7 @@ def _as_file_name(name: str) -> str:
 
 
 def _discard(part: Path) -> None:
+    """Remove a partial file and its metadata."""
     remove_partial_metadata(part)
     part.unlink(missing_ok=True)
 

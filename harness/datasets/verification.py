@@ -63,8 +63,8 @@ def judge_file(
         file: the expected file.
         path: path of the file.
         digest: SHA-256 of the file, in hex.
-        note: the provenance that was recorded at installation, or None; a file that has changed since is damaged.
-        accept: whether to accept another checksum or size if the format is right.
+        note: the provenance that was recorded at installation, or None. A file that has changed since then is damaged.
+        accept: whether to accept a file whose checksum or size differs from the published one, if its format is right.
     """
     size = path.stat().st_size
     accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
@@ -72,14 +72,14 @@ def judge_file(
     problem = _find_mismatch(file, path, size, digest, note)
     if problem and accept:
         problem, state = "", "accepted"
-    # The format is checked if there is no checksum to compare, and to explain a wrong checksum.
+    # The format is checked if no checksum is published, and if there is a problem that the format may explain.
     if problem or state != "ok":
         problem = "; ".join(filter(None, (problem, _check_format_of_file(entry, path))))
     return FileState(name=file.name, state="damaged" if problem else state, size=size, sha256=digest, detail=problem)
 
 
 def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: FileNote | None) -> str:
-    """Return the difference from the published file, or an empty string.
+    """Return how a file differs from the published file, or an empty string.
 
     Without a published checksum, the file is compared with the provenance that was recorded at installation.
     """
@@ -117,14 +117,14 @@ def folder_state(entry: DatasetEntry, name: str, path: Path | None = None) -> Fi
 
 
 def _check_format_of_file(entry: DatasetEntry, path: Path) -> str:
-    """Return the result of `_check_format` with "it" instead of the path, which the caller prints."""
+    """Return the problem that `_check_format` reports, with "it" for the path, which the caller prints."""
     problem = _check_format(entry, path)
     rest = problem.removeprefix(str(path))
     return rest.removeprefix(": ") if rest.startswith(": ") else f"it{rest}" if rest != problem else problem
 
 
 def _check_format(entry: DatasetEntry, path: Path) -> str:
-    """Return the problem that the entry's check reports for a file or folder; empty without a problem or a check."""
+    """Return the problem that the entry's check reports for a file or folder; empty if there is none."""
     if not entry.check:
         return ""
     try:

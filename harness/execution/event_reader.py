@@ -16,18 +16,19 @@ from harness.hardware.telemetry import DeviceWatch
 
 #: Poll interval for events, in seconds.
 WAKE_S = 0.2
-#: Delay in seconds from which a wake-up counts as late, and time stamps as unreliable.
+#: Delay in seconds above which a wake-up counts as late. The arrival times of the events read then are not used.
 LATE_S = 0.5
 
 
 class EventReader(threading.Thread):
-    """A thread that reads events from the pipe as they arrive and records their time in the second clock.
+    """A thread that reads events from the pipe as they arrive and passes the edges of the worker's clock to `clock`.
 
-    It is a separate thread, so that a slow watcher (a display, an observer that uploads) does not delay it.
+    An edge is a start or a stop of the clock. The thread is separate, so that a slow watcher (a display, an observer
+    that uploads) does not delay the measurement.
 
     Args:
         descriptor: file descriptor of the reading end of the pipe.
-        clock: the second clock, which is notified of the edges of the worker's clock.
+        clock: the supervisor's measurement of the worker's clock.
     """
 
     def __init__(self, descriptor: int, clock: SecondClock) -> None:
@@ -36,16 +37,16 @@ class EventReader(threading.Thread):
         self._clock = clock
         #: GPU sampler that is also notified of the edges; None without GPUs.
         self.watch: DeviceWatch | None = None
-        #: The events in order; None after the last event or the end of the pipe.
+        #: The events in order; None if the pipe ended without a `Done` event.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:
         decoder = msgspec.json.Decoder(WorkerEvent)
-        pending, awake = b"", time.monotonic()
+        pending, last_wake_up = b"", time.monotonic()
         while True:
             ready = select.select([self._descriptor], [], [], WAKE_S)[0]
-            # If this process was stopped or starved, events that are read now arrived earlier at an unknown time.
-            late, awake = time.monotonic() - awake > WAKE_S + LATE_S, time.monotonic()
+            # If this process was suspended or got no CPU time, the events read now arrived at an unknown earlier time.
+            late, last_wake_up = time.monotonic() - last_wake_up > WAKE_S + LATE_S, time.monotonic()
             if late:
                 self._clock.discard_interval()
             if not ready:
@@ -70,7 +71,7 @@ class EventReader(threading.Thread):
 
 
 def decode_event(decoder: msgspec.json.Decoder[WorkerEvent], line: bytes) -> AnyEvent:
-    """Return the event in a line. An invalid line ends the trial with the status `crashed`."""
+    """Return the event in a line, or for an invalid line a `Done` event with the status `crashed`."""
     try:
         return decoder.decode(line)
     except msgspec.DecodeError as error:

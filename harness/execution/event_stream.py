@@ -74,7 +74,7 @@ class EventForwarder:
 
 
 class EventReceiver:
-    """Receives the lines on the user's machine and calls the user's watcher for each.
+    """Receives the lines of `EventForwarder` on the user's machine and calls the user's watcher for each line.
 
     Args:
         watcher: the user's watcher.
@@ -97,7 +97,7 @@ class EventReceiver:
         return self._steps.get(identity, 0)
 
     def receive(self, line: bytes) -> None:
-        """Call the watcher for a line. An invalid line is ignored, since its writer may have been killed."""
+        """Call the watcher for a line. An invalid line is ignored: the process that wrote it may have been killed."""
         try:
             message = self._decoder.decode(line)
         except msgspec.DecodeError:

@@ -31,15 +31,17 @@ def execute(
     options: ExecutionOptions | None = None,
     machine: Machine | None = None,
 ) -> Iterator[TrialSummary]:
-    """Run trials, started in order, and yield the summary of each when its record is written.
+    """Start trials in order, and yield the summary of each trial when its record is written.
 
-    Finished trials are not run again. Interrupted trials, and trials whose worker is killed, resume.
+    Finished trials are not run again. Interrupted trials, and trials whose worker is killed, resume from their last
+    checkpoints.
 
     Args:
         specs: the trials.
         runs: folder with one subfolder per trial.
         watcher: object that is notified of every event.
-        options: see `ExecutionOptions`; at most `jobs` trials run at once, and no more than have free resources.
+        options: see `ExecutionOptions`. At most `jobs` trials run at once, and only as many as there are free cores and
+            GPUs for.
         machine: the cores and GPUs to use; those of this machine when None.
 
     Raises:
@@ -50,7 +52,7 @@ def execute(
     if options.options:
         raise UsageError(
             f"the local executor has no option {', '.join(options.options)}",
-            fix="leave out --executor-option; --jobs sets the number of trials at once",
+            fix="leave out --executor-option; --jobs sets how many trials run at once",
         )
     machine = machine or Machine()
     _require_gpus(specs, machine)
@@ -63,10 +65,11 @@ def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
     for spec in specs:
         kind, _, index = spec.device.partition(":")
         if kind == "cuda" and int(index or 0) + spec.ranks > len(machine.gpus):
-            gpus_text = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}"
-            gpus_text += f" from GPU {index} on" if index and spec.ranks > 1 else ""
+            required_text = f"{spec.ranks} GPUs" if spec.ranks > 1 else f"GPU {index}" if index else "a GPU"
+            required_text += f" from GPU {index} on" if index and spec.ranks > 1 else ""
+            found_text = f"{len(machine.gpus)} GPU{'' if len(machine.gpus) == 1 else 's'}"
             raise UsageError(
-                f"{spec.workload.facts.name} is to run on {gpus_text}; this machine has {len(machine.gpus)}",
+                f"{spec.workload.facts.name} is to run on {required_text}; this machine has {found_text}",
                 fix="give a smaller number with --gpus, or another GPU with --device",
             )
 
@@ -74,17 +77,17 @@ def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:
 def import_worker_transport() -> Transport:
     """Return the transport that runs jobs in this process.
 
-    It is imported here by name, because importing it imports torch, which makes other commands slow.
+    The module `harness.worker.job` is imported only here, because it imports torch, which slows other commands down.
     """
     transport: Transport = importlib.import_module("harness.worker.job").run_job
     return transport
 
 
 class _Workers:
-    """A backend with one thread per running trial, which starts the trial's worker and supervises it.
+    """A backend with one thread per running trial. The thread starts the trial's worker and supervises it.
 
-    Each trial has its own thread, because the kernel kills a worker when the thread that started it ends (parent-death
-    signal).
+    Each trial needs its own thread: the kernel kills a worker when the thread that started it ends (parent-death
+    signal), so this thread must live as long as its worker.
     """
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
@@ -101,7 +104,8 @@ class _Workers:
         if allocation is None:
             if self._running:
                 return False
-            # Other commands have reserved all resources. Sharing would distort trials whose wall seconds are scored.
+            # Other commands have reserved all resources. Sharing them would distort the times of trials that are scored
+            # by wall seconds.
             if spec.clock == "wall":
                 self._warn_waiting(spec)
                 return False

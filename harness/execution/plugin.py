@@ -16,7 +16,9 @@ def bench_executors() -> Iterable[ExecutorEntry]:
         summary="worker processes on this machine, each with separate cores or GPUs",
     )
     yield ExecutorEntry(
-        name="ray", load="harness.execution.ray:execute", summary="an existing Ray cluster, or one that is started here"
+        name="ray",
+        load="harness.execution.ray:execute",
+        summary="an existing Ray cluster, or a cluster that is started here",
     )
     yield ExecutorEntry(
         name="slurm", load="harness.execution.slurm:execute", summary="a Slurm cluster, one job per trial"

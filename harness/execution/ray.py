@@ -35,12 +35,12 @@ from harness.storage.layout import RECORD, run_id
 _WINDOW = 1000
 #: Poll interval for messages and ended trials, in seconds.
 _POLL_INTERVAL_S = 0.25
-#: Seconds in which stopped trials must end with a record.
+#: Seconds that stopped trials have to write their records and end.
 _STOP_S = 30.0
 
-#: The options of this executor with their default values. `address`: the cluster's address (`auto`, `10.0.0.1:6379`); a
-#: cluster is started on this machine when empty. `shared`: whether the nodes share the runs folder (`yes`, `no`); each
-#: node checks when empty. `cores`, `gpus`: number per trial; computed from the trial's threads and ranks when empty.
+#: The options of this executor with their default values. `address`: the cluster's address (`auto`, `10.0.0.1:6379`);
+#: if empty, a cluster is started on this machine. `shared`: whether the nodes share the runs folder (`yes`, `no`); if
+#: empty, each node checks. `cores`, `gpus`: number per trial; if empty, computed from the trial's threads and ranks.
 OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 
 
@@ -55,12 +55,12 @@ def execute(
         specs: the trials.
         runs: folder with one subfolder per trial.
         watcher: object that is notified of every event.
-        options: see `ExecutionOptions` and `OPTIONS`; at most `jobs` trials run at once, by default as many as the
+        options: see `ExecutionOptions` and `OPTIONS`. At most `jobs` trials run at once; by default, as many as the
             cluster has resources for.
 
     Raises:
-        UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node is of
-            another hardware class than the trials.
+        UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node is not of
+            the hardware class for which the trials were planned.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
@@ -68,7 +68,7 @@ def execute(
     if executor_options["shared"] not in ("", "yes", "no"):
         raise UsageError(
             f"executor option shared={executor_options['shared']} must be yes or no",
-            fix="leave it out, and each node checks whether it shares the runs folder",
+            fix="leave the option out; each node then checks whether it shares the runs folder",
         )
     remote.parse_number(executor_options, "cores", 0)
     remote.parse_number(executor_options, "gpus", 0)
@@ -77,9 +77,9 @@ def execute(
 
 
 class _Cluster:
-    """The tasks of a Ray cluster.
+    """A backend that runs each trial as a task of a Ray cluster.
 
-    It connects when the first trial starts, since all trials of a plan may be finished already.
+    The connection is made when the first trial starts, because all trials of a plan may be finished already.
     """
 
     def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
@@ -100,15 +100,15 @@ class _Cluster:
             self._connect()
         identity = run_id(spec)
         cores, gpus = remote.required_cores_and_gpus(spec)
-        needs = {
+        resources = {
             "num_cpus": remote.parse_number(self._executor_options, "cores", cores),
             "num_gpus": remote.parse_number(self._executor_options, "gpus", gpus),
         }
-        self._warn_if_too_large(spec, needs)
+        self._warn_if_too_large(spec, resources)
         self._receiver.expect(identity, spec)
         self._specs[identity] = spec
         # Ray must not retry a task, because `run_all` decides whether a lost trial is started again.
-        task = self._task.options(name=identity, max_retries=0, **needs)
+        task = self._task.options(name=identity, max_retries=0, **resources)
         shared = self._executor_options["shared"]
         ref = task.remote(msgspec.json.encode(spec), str(self._runs), self._marker, options, shared, self._mail)
         self._running[ref] = identity
@@ -131,7 +131,7 @@ class _Cluster:
             self._ray.wait(list(running), num_returns=len(running), timeout=_STOP_S)
             self._read_mail()
         for identity in running.values():
-            # A node that does not share the runs folder could not deliver its record, so one is written here.
+            # A cancelled task delivers no files, so a node that does not share the runs folder leaves no record in it.
             if identity in self._receiver.begun and records.read_status(self._runs / identity / RECORD) is None:
                 with contextlib.suppress(StoreError):
                     write_final_record(
@@ -147,7 +147,8 @@ class _Cluster:
         Raises:
             UsageError: there is no cluster at the address.
         """
-        # Ray reads these on import: send no usage reports, and do not hide GPUs from tasks that request none.
+        # Ray reads these variables on import. The first turns off usage reports. The second keeps GPUs visible to tasks
+        # that request no GPU.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray = remote.import_optional("ray", "ray")
@@ -157,7 +158,7 @@ class _Cluster:
             quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
             if address != "local":
                 del quiet["include_dashboard"]
-            with _keep_signal_handlers():
+            with _restore_sigterm_handler():
                 try:
                     ray.init(address=address, **quiet)
                 except (ConnectionError, ValueError, RuntimeError) as error:
@@ -171,16 +172,16 @@ class _Cluster:
         self._marker = remote.write_fs_marker(self._runs)
         self._ray = ray
 
-    def _warn_if_too_large(self, spec: RunSpec, needs: dict[str, float]) -> None:
-        """Warn if no node of the cluster has enough resources for a trial, since Ray waits without a message."""
+    def _warn_if_too_large(self, spec: RunSpec, resources: dict[str, float]) -> None:
+        """Warn if no node of the cluster has enough resources for a trial. Ray would wait without a message."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        required = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"]}
+        required = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
         if not any(all(node.get(kind, 0) >= n for kind, n in required.items()) for node in nodes):
-            missing = (
+            message = (
                 f"no node of the cluster has {required['CPU']:g} cores and {required['GPU']:g} GPUs; "
                 f"waiting for such a node"
             )
-            remote.warn_once(self._watcher, spec, self._issued_warnings, missing)
+            remote.warn_once(self._watcher, spec, self._issued_warnings, message)
 
     def _read_mail(self) -> None:
         # Messages are used only for the display, so a failure to read them must not stop a trial.
@@ -209,7 +210,7 @@ class _Cluster:
 
 
 class _Mailbox:
-    """An actor on the user's node that stores messages of trials until they are read."""
+    """A Ray actor on the user's machine that stores the messages of trials until they are read."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
@@ -222,40 +223,41 @@ class _Mailbox:
         return lines
 
 
-def _run_task(spec: bytes, runs: str, marker: str, options: ExecutionOptions, shared: str, mail: Any) -> Delivery:
+def _run_task(spec_json: bytes, runs: str, marker: str, options: ExecutionOptions, shared: str, mail: Any) -> Delivery:
     """Run one trial on a node.
 
     Args:
-        spec: the trial's `RunSpec` as JSON.
+        spec_json: the trial's `RunSpec` as JSON.
         runs: path of the runs folder on the user's machine.
         marker: content of the marker file in that folder.
         options: see `ExecutionOptions`.
-        shared: whether this node shares the folder, `yes` or `no`; checked when empty.
+        shared: whether this node shares the folder, `yes` or `no`; if empty, the node checks.
         mail: handle of the mailbox actor.
     """
     ray = remote.import_optional("ray", "ray")
-    planned = msgspec.json.decode(spec, type=RunSpec)
-    last: list[Any] = []
+    spec = msgspec.json.decode(spec_json, type=RunSpec)
+    last_put: list[Any] = []
 
     def send(line: bytes) -> None:
-        last[:] = [mail.put.remote(line)]
+        last_put[:] = [mail.put.remote(line)]
 
     if shared == "yes" or (shared == "" and remote.shares_fs(Path(runs), marker)):
-        delivery = remote.run_on_shared_fs(planned, Path(runs), options, send)
+        delivery = remote.run_on_shared_fs(spec, Path(runs), options, send)
     else:
-        # The folder's name contains the node's id, so that another node on the same disk does not resume the trial.
+        # The folder's name contains the node's id, so that another node that uses the same disk does not resume the
+        # trial.
         node = ray.get_runtime_context().get_node_id()
         folder = Path(tempfile.gettempdir()) / f"algorace-{os.getuid()}-{marker[:12]}-{node[:12]}"
-        delivery = remote.run_on_local_fs(planned, folder, options, send)
+        delivery = remote.run_on_local_fs(spec, folder, options, send)
     # Deliver the last message before the task ends.
     with contextlib.suppress(ray.exceptions.RayError):
-        ray.wait(last, timeout=10) if last else None
+        ray.wait(last_put, timeout=10) if last_put else None
     return delivery
 
 
 @contextlib.contextmanager
-def _keep_signal_handlers() -> Iterator[None]:
-    """Restore the SIGTERM handler after the block, since `ray.init` installs one that exits at once."""
+def _restore_sigterm_handler() -> Iterator[None]:
+    """Restore the SIGTERM handler after the block, since `ray.init` installs a handler that exits at once."""
     previous_handler = signal.getsignal(signal.SIGTERM)
     try:
         yield

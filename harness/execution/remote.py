@@ -26,7 +26,7 @@ from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 from harness.system.files import write_atomically, write_error
 
-#: Name of the file in a runs folder by which a node recognises the folder.
+#: Name of the marker file in a runs folder. A node recognises the folder by the random content of this file.
 _MARKER_FILE = ".identity"
 #: Seconds that a node waits for a trial's lock. A file server releases a dead machine's lock after about a minute.
 LOCK_TIMEOUT_S = 120.0
@@ -56,7 +56,7 @@ def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send:
         spec: the trial.
         runs: absolute path of the runs folder.
         options: see `ExecutionOptions`.
-        send: function that delivers a line to the user's machine.
+        send: function that delivers a line of JSON to the user's machine.
     """
     identity = run_id(spec)
     forwarder = EventForwarder(identity, send)
@@ -81,7 +81,8 @@ def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send:
 def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
     """Reserve cores or GPUs for a trial, or return None for a CPU trial if all cores are reserved.
 
-    It waits for GPUs, because wall seconds are scored there and sharing a GPU would distort both trials.
+    A GPU trial waits until GPUs are free: wall seconds are scored on GPUs, and sharing a GPU would distort the times of
+    both trials.
     """
     machine, warned = Machine(), False
     while (allocation := machine.allocate(spec)) is None:
@@ -104,7 +105,7 @@ def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send
         spec: the trial.
         folder: local folder with one subfolder per trial.
         options: see `ExecutionOptions`.
-        send: function that delivers a line to the user's machine.
+        send: function that delivers a line of JSON to the user's machine.
     """
     delivery = run_on_shared_fs(spec, folder, options, send)
     if delivery.trial_summary is None:
@@ -167,11 +168,11 @@ def shares_fs(runs: Path, marker: str) -> bool:
 
 
 def import_optional(name: str, extra: str) -> Any:
-    """Import a package that only one executor needs.
+    """Import and return a module that only one executor needs.
 
     Args:
         name: name of the module.
-        extra: the extra of this package that installs it.
+        extra: the extra of the package `algorace` that installs the module.
 
     Raises:
         UsageError: the package is not installed.
@@ -184,7 +185,7 @@ def import_optional(name: str, extra: str) -> Any:
 
 
 def checked_options(executor: str, options: ExecutionOptions, known: dict[str, str]) -> dict[str, str]:
-    """Return the options of an executor, completed by their defaults.
+    """Return the values of all options of an executor: those that the user gave, and defaults for the others.
 
     Args:
         executor: the executor's name.
@@ -196,7 +197,8 @@ def checked_options(executor: str, options: ExecutionOptions, known: dict[str, s
     """
     if options.in_process:
         raise UsageError(
-            f"--in-process runs in this process, not with the {executor} executor", fix="use the local executor"
+            f"--in-process runs trials in this process, which the {executor} executor cannot do",
+            fix="use --executor local",
         )
     unknown = sorted(options.options.keys() - known)
     if unknown:
@@ -229,15 +231,19 @@ def required_cores_and_gpus(spec: RunSpec) -> tuple[int, int]:
 
 
 def _is_delivered(name: str) -> bool:
+    """Return whether a file is sent to the user's machine: every file but locks, checkpoints and hidden files."""
     return name != "lock" and not name.startswith((".", "checkpoint"))
 
 
 def _require_hardware(spec: RunSpec) -> None:
-    """Refuse a trial that was planned for another hardware class, which is a part of its run_id."""
+    """Raise UsageError if a trial was planned for another hardware class than this node's.
+
+    The hardware class is part of the run_id, so a planned trial cannot change its class.
+    """
     node_class = detect.hardware_class(spec.device, spec.threads, spec.ranks)
     if node_class != spec.hardware:
         raise UsageError(
-            f"{socket.gethostname()} is {node_class}, and the trials were planned for {spec.hardware}",
+            f"the trials were planned for {spec.hardware}; {socket.gethostname()} has the hardware class {node_class}",
             fix="run the command on a machine of the same kind as the nodes, and use only such nodes",
         )
 

@@ -1,4 +1,4 @@
-"""Allocate cores and GPUs of this machine so that no two trials of any process share one.
+"""Allocate cores and GPUs of this machine so that no two trials, even of different processes, share a core or a GPU.
 
 Source: abstract sockets, unix(7); thread siblings, Linux' Documentation/admin-guide/cputopology.rst.
 """
@@ -20,6 +20,7 @@ from harness.contract.run import RunSpec
 from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 
+#: Prefix of the names of all locks.
 _PREFIX = "algorace-"
 
 
@@ -27,8 +28,8 @@ class Machine:
     """The cores and GPUs that trials may use.
 
     Args:
-        cores: indices of processor cores; the cores that this process may use when None.
-        gpus: names for `CUDA_VISIBLE_DEVICES`; the GPUs that are visible to this process when None.
+        cores: indices of processor cores; if None, the cores that this process may use.
+        gpus: names for `CUDA_VISIBLE_DEVICES`; if None, the GPUs that are visible to this process.
     """
 
     def __init__(self, cores: Sequence[int] | None = None, gpus: Sequence[str] | None = None) -> None:
@@ -45,9 +46,9 @@ class Machine:
     def allocate(self, spec: RunSpec) -> Allocation | None:
         """Reserve the resources of a trial, or return None if too few are free.
 
-        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer, it gets all and is not pinned.
-        A trial on CUDA gets one GPU per rank and, if they are free, a proportional fraction of the cores. A trial on
-        another device gets that device.
+        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer, the trial gets all of
+        them and is not pinned. A trial on CUDA gets one GPU per rank and, if they are free, the same fraction of the
+        machine's cores. A trial on another device gets that device.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads
@@ -64,8 +65,8 @@ class Machine:
         if allocation is None:
             return None
         gpus = () if index else allocation.names
-        proportional = max(required, len(self.cores) * spec.ranks // len(self.gpus))
-        cores = _allocate("core", self.cores, proportional) or _allocate("core", self.cores, required)
+        n_cores = max(required, len(self.cores) * spec.ranks // len(self.gpus))
+        cores = _allocate("core", self.cores, n_cores) or _allocate("core", self.cores, required)
         allocation.slot = ResourceSlot(gpus=gpus)
         if cores is not None:
             allocation.join(cores)
@@ -78,7 +79,7 @@ class Allocation:
 
     Args:
         names: names of the reserved resources, in the order of the request.
-        locks: locks that prevent other processes from reserving them.
+        locks: locks that prevent other trials from reserving the same resources.
     """
 
     def __init__(self, names: tuple[str, ...], locks: list[ResourceLock]) -> None:
@@ -105,7 +106,7 @@ def list_usable_cores() -> tuple[int, ...]:
         return tuple(range(os.cpu_count() or 1))
     allowed = sorted(os.sched_getaffinity(0))
     physical = [core for core in allowed if core == min(_read_siblings(core).intersection(allowed), default=core)]
-    quota = _quota()
+    quota = _cpu_quota()
     return tuple(physical[: max(1, quota)] if quota is not None else physical)
 
 
@@ -118,7 +119,7 @@ def list_visible_gpus() -> tuple[str, ...]:
 
 
 def _read_siblings(core: int) -> set[int]:
-    """Return the indices of the hardware threads of a core."""
+    """Return the indices of all hardware threads of the core to which the hardware thread `core` belongs."""
     try:
         listed = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
     except OSError:
@@ -138,8 +139,8 @@ def parse_cores(listed: str) -> set[int]:
     return cores
 
 
-def _quota() -> int | None:
-    """Return the number of whole processors that the control group allows, or None without a limit."""
+def _cpu_quota() -> int | None:
+    """Return the number of whole processors that the control group allows, or None if it sets no limit."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
@@ -168,7 +169,7 @@ def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation 
 class ResourceLock:
     """A named lock that one process at a time can hold, and that the kernel releases when the process ends.
 
-    On Linux it is an abstract socket. On other systems it excludes only trials of the same process.
+    On Linux the lock is an abstract socket. On other systems it excludes only other trials of the same process.
     """
 
     _held: ClassVar[set[str]] = set()

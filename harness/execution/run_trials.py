@@ -1,4 +1,4 @@
-"""Run trials and yield their records: `harness.run_trials`, which every command that runs trials calls."""
+"""Run trials and yield their records (`harness.run_trials`) or their summaries (`run_to_summaries`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import SilentWatcher, Watcher
+from harness.execution.sessions import with_invocation
 from harness.planning.phases import PhasedPlan
 from harness.plugins.loading import load_object
 from harness.plugins.registry import Registry, load_registry
@@ -38,19 +39,19 @@ def run_trials(
     >>> sorted(set(frame["submission"]))
     ['adamw-cosine', 'wsd']
 
-    When called again with the same specifications, it resumes interrupted trials from their checkpoints.
+    A second call with the same specifications resumes interrupted trials from their checkpoints.
 
     Args:
         specs: the plan that `harness.plan` returned, or any `RunSpec`s.
         runs: folder with one subfolder per trial.
         executor: name of the executor: `local`, `ray`, `slurm`, or a plugin's executor.
-        options: number of trials at once, which trials start again, and options of the executor.
+        options: how many trials run at once, which trials start again, and options of the executor.
         watcher: object that is notified of every start, evaluation, warning and end.
-        registry: the plugins; the installed plugins when None.
+        registry: the plugins; if None, the installed plugins.
 
     Yields:
-        Records, in the order in which trials end. If the plan has two phases, the second starts when all trials of the
-        first have ended.
+        Records, in the order in which trials end. If the plan has two phases, the second phase starts when
+        all trials of the first phase have ended and none of them was interrupted.
 
     Raises:
         UsageError: the executor or an option does not exist.
@@ -74,13 +75,15 @@ def run_to_summaries(
     watcher: Watcher | None = None,
     registry: Registry | None = None,
 ) -> Iterator[TrialSummary]:
-    """Run trials as `run_trials` does, but yield summaries, since a plan may have 10,000 finished trials.
+    """Run trials as `run_trials` does, but yield summaries.
+
+    A plan may have 10,000 finished trials, and summaries need not read their whole records.
 
     Args, Raises: see `run_trials`.
     """
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
-    options, watcher = options or ExecutionOptions(), watcher or SilentWatcher()
+    options, watcher = with_invocation(options or ExecutionOptions()), watcher or SilentWatcher()
     phase1 = tuple(specs)
     summaries = []
     for summary in execute(phase1, runs, watcher, options):
@@ -97,5 +100,5 @@ def has_unfinished(summaries: Sequence[TrialSummary]) -> bool:
 
 
 def read_summarized(summary: TrialSummary) -> Record:
-    """Return the record of a trial that has ended."""
+    """Read and return the record of the trial that a summary describes."""
     return read_record(Path(summary.path) / RECORD)

@@ -1,4 +1,4 @@
-"""Schedule trials on a backend: skip finished trials, start others when resources are free, restart lost ones."""
+"""Schedule trials on a backend: skip finished trials, start the others when resources are free, restart lost trials."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ class Backend(Protocol):
 def run_all(
     backend: Backend, specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions
 ) -> Iterator[TrialSummary]:
-    """Run trials, each once, and yield the summary of each when it ends, finished trials first.
+    """Run each trial once, and yield its summary when it ends.
+
+    Trials that an earlier command finished are not run again, and their summaries are yielded first.
 
     A trial whose folder is locked or not writable is skipped, and its error is raised when all other trials have ended.
-    A lost trial is started again, until it has been lost three times in a row without progress.
+    A lost trial is started again. It counts as crashed when it has been lost three times in a row without progress.
 
     Args:
         backend: the machine or cluster on which trials run.
@@ -69,7 +71,7 @@ def run_all(
         options: see `ExecutionOptions`.
 
     Raises:
-        StoreError: the folder of a trial is locked or not writable; the first such error.
+        StoreError: the folder of a trial is locked or not writable. Of several such errors, the first is raised.
         Interrupted: Ctrl-C was pressed or SIGTERM was received; all running trials have ended.
         BenchError: the backend raised another error; all running trials have ended.
     """
@@ -96,14 +98,14 @@ class _Losses:
 
 
 class _Scheduler:
-    """The state of `run_all`: waiting, running and lost trials."""
+    """The state of `run_all`: the waiting and running trials, and how often trials were lost."""
 
     def __init__(self, backend: Backend, runs: Path, watcher: Watcher, options: ExecutionOptions) -> None:
         self._backend = backend
         self._runs = runs
         self._watcher = watcher
         self._options = options
-        #: Options of a trial that is started again, without `force` and `retry_failed`, so that it resumes.
+        #: Options of a trial that is started again: `force` and `retry_failed` are off, so that it resumes.
         self._restart_options = msgspec.structs.replace(options, force=False, retry_failed=False)
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}
@@ -125,7 +127,7 @@ class _Scheduler:
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
-                    # A trial that was lost after its record had been written was run by this command.
+                    # A trial may be lost after its record was written. This command ran it, so it is not a kept run.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end
@@ -145,7 +147,11 @@ class _Scheduler:
             self._running[identity] = spec
 
     def _handle_loss(self, identity: str, spec: RunSpec, lost: LostTrial) -> TrialSummary | StoreError | None:
-        """Put a lost trial first in the queue, or give it up and return its summary or an error in writing it."""
+        """Put a lost trial at the front of the queue, or return the end of a trial that was lost too often.
+
+        Returns:
+            None for a trial in the queue; otherwise the trial's summary, or the error if its record cannot be written.
+        """
         losses = self._losses.setdefault(identity, _Losses())
         losses.add(lost)
         if losses.count < DEATHS_ALLOWED:

@@ -1,4 +1,4 @@
-"""Measure a worker's clock a second time, from the supervisor."""
+"""Check a worker's clock by an independent measurement in the supervisor."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from harness.contract.events import ClockChanged
 
 #: Tolerance of the difference of the two clocks: a fraction of the measured time, plus seconds.
 CLOCK_TOLERANCE = (0.05, 1.0)
-#: Maximum seconds of waiting for a processor that are allowed between an edge of the worker's clock and its report.
+#: Maximum seconds per edge by which a worker that waits for a processor may delay the report of the edge.
 STALL_S = 0.5
 
 
 class SecondClock:
     """The supervisor's measurement of the intervals in which the worker's clock runs.
 
+    An edge is a start or a stop of the worker's clock. The worker reports every edge with the seconds on its clock.
+
     Wall seconds are measured here. Processor seconds are read from the kernel if it provides them for another process,
-    as Linux does. On a busy machine the report of an edge arrives late. The time that this thread and the worker's main
-    thread waited for a processor is an upper bound of this delay.
+    as Linux does. On a busy machine the report of an edge arrives late. The time for which this thread and the worker's
+    main thread waited for a processor is an upper bound on this delay.
 
     Args:
         pid: process id of the worker.
@@ -30,9 +32,12 @@ class SecondClock:
         # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
         self._cpu_clock = (~pid << 3) | 2 if sys.platform == "linux" else None
         self._schedules = ("/proc/thread-self/schedstat", f"/proc/{pid}/task/{pid}/schedstat")
+        #: Seconds for which this thread and the worker's main thread have waited for a processor.
         self._wait_seconds = [0.0, 0.0]
+        #: Upper bounds on the delays of the reports, for wall seconds and for processor seconds.
         self._delays = [0.0, 0.0]
         self._clock_started: tuple[float, float, ClockChanged] | None = None
+        #: Wall seconds and processor seconds in the completed intervals, by this clock and by the worker's clock.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
 
@@ -40,11 +45,13 @@ class SecondClock:
         """Record an edge of the worker's clock at the moment it arrives."""
         wall, process = time.perf_counter(), self._process_seconds()
         wait_seconds = [_thread_wait_seconds(schedule) for schedule in self._schedules]
-        reader, worker = (after - before for after, before in zip(wait_seconds, self._wait_seconds, strict=True))
+        reader_wait, worker_wait = (
+            after - before for after, before in zip(wait_seconds, self._wait_seconds, strict=True)
+        )
         self._wait_seconds = wait_seconds
-        self._delays[0] += reader + min(worker, STALL_S)
-        # A waiting worker uses no processor time, so only this thread's delay counts for processor seconds.
-        self._delays[1] += reader
+        self._delays[0] += reader_wait + min(worker_wait, STALL_S)
+        # A waiting worker uses no processor time, so only the delay of this thread affects processor seconds.
+        self._delays[1] += reader_wait
         if event.running:
             self._clock_started = (wall, process, event)
         elif self._clock_started is not None:
@@ -56,11 +63,11 @@ class SecondClock:
             self._clock_started = None
 
     def discard_interval(self) -> None:
-        """Ignore the current interval, because this process could not time its edges."""
+        """Ignore the current interval, because this process could not measure when its edges occurred."""
         self._clock_started = None
 
     def find_disagreement(self) -> str:
-        """Return how the worker's clock differs from this clock by more than the tolerance, or an empty string."""
+        """Return a description of a difference between the clocks above the tolerance, or an empty string."""
         fraction, seconds = CLOCK_TOLERANCE
         for i, kind in enumerate(("wall", "processor") if self._cpu_clock is not None else ("wall",)):
             measured, reported = self._measured[i], self._reported[i]

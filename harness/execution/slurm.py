@@ -34,12 +34,12 @@ from harness.system.files import write_error
 _WINDOW = 100
 #: Poll interval for messages and ended jobs, in seconds.
 _POLL_INTERVAL_S = 0.5
-#: Seconds in which cancelled jobs must end.
+#: Seconds that cancelled jobs have to end.
 _STOP_S = 30.0
 
 #: The options of this executor with their default values. `cluster`: `slurm`, or `local` for jobs on this machine.
-#: `minutes`: time limit of a job. `memory`: memory of a job in GB. `cores`, `gpus`: number per job; computed from the
-#: trial's threads and ranks when empty. The other options are passed to `sbatch`.
+#: `minutes`: time limit of a job. `memory`: memory of a job in GB. `cores`, `gpus`: number per job; if empty, computed
+#: from the trial's threads and ranks. The other options are passed to `sbatch`.
 OPTIONS = {
     "cluster": "slurm", "minutes": "60", "memory": "", "cores": "", "gpus": "",
     "partition": "", "account": "", "qos": "", "constraint": "",
@@ -53,13 +53,13 @@ def execute(
 
     Args:
         specs: the trials.
-        runs: folder with one subfolder per trial, which every node must see under this path.
+        runs: folder with one subfolder per trial, which every node must see at the same path.
         watcher: object that is notified of every event.
-        options: see `ExecutionOptions` and `OPTIONS`; at most `jobs` jobs are in the queue at once.
+        options: see `ExecutionOptions` and `OPTIONS`. At most `jobs` jobs are in the queue at once.
 
     Raises:
-        UsageError: submitit or Slurm is not installed, an option is wrong, or a node is of another hardware class than
-            the trials.
+        UsageError: submitit or Slurm is not installed, an option is wrong, or a node is not of the hardware class
+            for which the trials were planned.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
@@ -73,7 +73,7 @@ def execute(
         missing_programs := [name for name in ("sbatch", "srun") if not shutil.which(name)]
     ):
         missing = " and ".join(missing_programs)
-        raise UsageError(f"Slurm is not installed here: {missing} is not found", fix="run the command on a login node")
+        raise UsageError(f"Slurm is not installed here: cannot find {missing}", fix="run the command on a login node")
     for name in ("minutes", "memory", "cores", "gpus"):
         remote.parse_number(executor_options, name, 1)
     runs = runs.absolute()
@@ -81,7 +81,7 @@ def execute(
 
 
 class _Queue:
-    """The jobs that are queued or running."""
+    """A backend that runs each trial as a Slurm job; it holds the jobs that are queued or running."""
 
     def __init__(self, runs: Path, watcher: Watcher, executor_options: dict[str, str]) -> None:
         self._runs = runs
@@ -146,13 +146,13 @@ class _Queue:
         except submitit.core.utils.UncompletedJobError:
             return self._result_of_lost_job(identity, spec, job.state)
         except Exception as error:
-            return RuntimeError(f"the job of {identity} failed, {job.paths.folder}: {error}")
+            return RuntimeError(f"the job of {identity} failed (its logs: {job.paths.folder}): {error}")
         with contextlib.suppress(OSError):
             shutil.rmtree(job.paths.folder)
         return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
     def _result_of_lost_job(self, identity: str, spec: RunSpec, state: str) -> Result:
-        """Return the result of a job that returned none, from the job's state in Slurm."""
+        """Return the result of a trial whose job ended without returning one, derived from the job's state in Slurm."""
         ends: dict[str, tuple[Status, str]] = {
             "CANCELLED": ("interrupted", "its job was cancelled; run the command again to resume"),
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),
@@ -168,7 +168,7 @@ class _Queue:
 
 
 class TrialJob:
-    """The function object that a job calls and that submitit pickles.
+    """The callable that submitit pickles and that the job calls on its node.
 
     Args:
         spec: the trial's `RunSpec` as JSON.
@@ -191,7 +191,10 @@ class TrialJob:
         )
 
     def checkpoint(self) -> Any:
-        """Return the job that replaces this one when it is requeued, without the options `force` and `retry_failed`."""
+        """Return the job that submitit submits when it requeues this job.
+
+        Its options `force` and `retry_failed` are off, so that the trial resumes.
+        """
         resumed = msgspec.structs.replace(self._options, force=False, retry_failed=False)
         helpers = remote.import_optional("submitit.helpers", "slurm")
         return helpers.DelayedSubmission(type(self)(self._spec, self._runs, resumed, self._journal))
@@ -241,7 +244,9 @@ def parameters(spec: RunSpec, executor_options: dict[str, str]) -> dict[str, Any
     """Return the resources of a trial's job as parameters of submitit."""
     cores, gpus = remote.required_cores_and_gpus(spec)
     sbatch_options = ("partition", "account", "qos", "constraint")
-    values: dict[str, Any] = {f"slurm_{k}": executor_options[k] for k in sbatch_options if executor_options[k]}
+    values: dict[str, Any] = {
+        f"slurm_{name}": executor_options[name] for name in sbatch_options if executor_options[name]
+    }
     if gpus := int(remote.parse_number(executor_options, "gpus", gpus)):
         values["gpus_per_node"] = gpus
     if executor_options["memory"]:

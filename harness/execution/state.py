@@ -11,18 +11,19 @@ from typing import Protocol
 import msgspec
 
 from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, Ready, Warned
-from harness.contract.record import DeviceLog, Record, is_complete
+from harness.contract.record import DeviceLog, Record, Session, is_complete
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
+from harness.execution.sessions import append_session
 from harness.hardware.telemetry import merge_logs
 
-#: Number of times in a row that a worker may be killed without progress before the trial counts as crashed.
+#: A trial counts as crashed when its worker has been killed this many times in a row without progress.
 DEATHS_ALLOWED = 3
 
 
 class Interrupted(BenchError):
-    """The user stopped the command. When it is run again, interrupted trials resume from their checkpoints."""
+    """The user stopped the command. If the command is run again, interrupted trials resume from their checkpoints."""
 
     exit_code = 130
 
@@ -48,8 +49,8 @@ class ResourceSlot:
     """Cores and GPUs that are reserved for a trial.
 
     Args:
-        cores: indices of the processor cores to which the worker is pinned; it is not pinned when empty.
-        gpus: the names in `CUDA_VISIBLE_DEVICES`; the variable is unchanged when empty.
+        cores: indices of the processor cores to which the worker is pinned; if empty, the worker is not pinned.
+        gpus: the names in `CUDA_VISIBLE_DEVICES`; if empty, the variable is unchanged.
     """
 
     cores: tuple[int, ...] = ()
@@ -60,7 +61,7 @@ class IndependentClock(Protocol):
     """A second measurement of the worker's clock."""
 
     def find_disagreement(self) -> str:
-        """Return how the worker's clock differs by more than the tolerance, or an empty string."""
+        """Return a description of a difference between the clocks above the tolerance, or an empty string."""
         ...
 
 
@@ -73,14 +74,16 @@ class Trial:
         run_id: the trial's run_id.
         watcher: object that is notified of every event.
         deaths: number of times in a row that the worker was killed without progress.
-        furthest: largest number of updates at any evaluation so far. After resuming from a checkpoint the run has
-            fewer.
+        furthest: largest number of updates at any evaluation so far. A run that resumed from a checkpoint may have
+            fewer updates.
         points: the evaluations so far.
-        ready: the worker's first event; None before it.
-        end: the worker's last event; None before it.
+        ready: the worker's first event; None until it arrives.
+        end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker; empty if it was not killed.
         second_clock: the supervisor's measurement of the worker's clock; None for a run in this process.
         devices: samples of the GPUs.
+        session: the session in which this process runs the trial; None if sessions are not recorded.
+        sessions: the sessions of the run so far.
         started: start of the run, UTC, ISO 8601.
     """
 
@@ -95,13 +98,18 @@ class Trial:
     killer: str = ""
     second_clock: IndependentClock | None = None
     devices: DeviceLog | None = None
+    session: Session | None = None
+    sessions: tuple[Session, ...] = ()
     started: str = field(default_factory=lambda: _utc_now())
 
     @classmethod
-    def after(cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher) -> Trial:
-        """Return a trial with the state of its earlier record, which the worker's first event replaces."""
-        trial = cls(spec, run_id, watcher)
+    def after(
+        cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
+    ) -> Trial:
+        """Return a trial with the state of its earlier record. The worker's first event replaces the evaluations."""
+        trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
+            trial.sessions = earlier.sessions
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
             trial.furthest = max((point.steps for point in earlier.points), default=0)
         return trial
@@ -112,6 +120,8 @@ class Trial:
             case Ready():
                 self.ready = event
                 self.points = list(event.points)
+                if self.session is not None:
+                    self.sessions = append_session(self.sessions, self.session, len(event.points))
                 self.watcher.started(self.spec, event.points)
             case Evaluated():
                 self.points.append(event.point)
@@ -120,7 +130,7 @@ class Trial:
                     self.deaths, self.furthest = 0, event.point.steps
                 self.watcher.evaluated(self.spec, event.point)
             case ClockChanged():
-                pass  # the event reader has recorded its time of arrival
+                pass  # the event reader has recorded the arrival time
             case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
@@ -153,7 +163,7 @@ class Trial:
 
     def record(self) -> Record:
         """Return the record of the current state, with the status `interrupted` until the trial has ended."""
-        end = self.end or Done(status="interrupted", reason="started, not finished; run the command again to resume")
+        end = self.end or Done(status="interrupted", reason="started but not finished; run the command again to resume")
         last = self.points[-1] if self.points else None
         counters = end.counters
         if not counters.steps and last is not None:
@@ -181,6 +191,7 @@ class Trial:
             profile=end.profile,
             deaths=self.deaths,
             devices=self.devices,
+            sessions=self.sessions,
             started=self.started,
             finished=_utc_now() if self.end else "",
         )

@@ -10,10 +10,12 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.execution.sessions import current_session
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
 from harness.storage.run_folder import RunFolder
 
+#: A function that runs a job and passes the events of the run to a callback.
 Transport = Callable[[Job, Callable[[AnyEvent], None]], None]
 
 
@@ -26,6 +28,7 @@ def supervise(
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
+    invocation: str = "",
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
@@ -33,10 +36,11 @@ def supervise(
         folder: the trial's folder.
         spec: the trial.
         watcher: object that is notified of every event.
-        transport: function that runs a job and passes its events to a callback; a worker process when None.
+        transport: function that runs a job and passes its events to a callback; if None, a worker process runs the job.
         slot: the cores and GPUs of the worker process.
-        stop: signal that ends the trial; in the main thread Ctrl-C ends it, too.
+        stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
+        invocation: identifier of the invocation, for the record's sessions; this process when empty.
 
     Returns:
         The record, which has been written.
@@ -45,12 +49,12 @@ def supervise(
         StoreError: the record cannot be written; the record written at the start still has the status `interrupted`.
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
-    trial = Trial.after(folder.record(), spec, folder.identity, watcher)
+    trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
     job = Job(spec=spec, folder=str(folder.path.absolute()))
     interrupted = False
     while True:
-        # The record is written first, so that the trial has one even if this process is killed.
+        # The record is written before the job runs, so that the trial has a record even if this process is killed.
         folder.write(trial.record())
         try:
             run_job(job, trial.receive)
@@ -62,7 +66,8 @@ def supervise(
         watcher.warned(spec, f"the worker was killed by {trial.killer}; resuming from its last checkpoint")
         trial.end, trial.killer, trial.ready = None, "", None
     record = folder.write(trial.record())
-    # A worker may fail before it is ready because memory or a file is missing. Then its checkpoint is kept for a retry.
+    # If the worker failed before it was ready, for example because memory or a file was missing, the checkpoint is kept
+    # for a retry.
     if record.status != "interrupted" and trial.ready is not None:
         folder.remove_checkpoints()
     watcher.finished(record)

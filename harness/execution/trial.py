@@ -16,7 +16,7 @@ from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 from harness.system.files import unused_path
 
-#: Seconds to wait for the lock of a trial, which a worker whose supervisor was killed soon releases.
+#: Seconds to wait for the lock of a trial. If a supervisor was killed, its worker releases the lock soon afterwards.
 LOCK_TIMEOUT_S = 10.0
 
 
@@ -40,7 +40,7 @@ def run_trial(
         watcher: object that is notified of every event.
         options: see `ExecutionOptions`.
         transport, slot, stop, persist: see `supervise`.
-        lock_timeout: seconds to wait for another supervisor of this trial; `LOCK_TIMEOUT_S` when None.
+        lock_timeout: seconds to wait for the lock if another process holds it; `LOCK_TIMEOUT_S` when None.
 
     Raises:
         StoreError: another process is running this trial, or its folder cannot be written.
@@ -51,14 +51,23 @@ def run_trial(
     with folder.lock(LOCK_TIMEOUT_S if lock_timeout is None else lock_timeout):
         if options.force:
             folder.supersede()
-        record = _read_sound_record(folder, spec, watcher)
+        record = _read_undamaged_record(folder, spec, watcher)
         if record is not None and is_retried(record.status, options):
             folder.supersede(keep_checkpoints=True)
             record = None
         if record is not None and record.status != "interrupted":
             watcher.kept(trial_summary(spec, runs, record, kept=True))
             return record, True
-        record = supervise(folder, spec, watcher, transport=transport, slot=slot, stop=stop, persist=persist)
+        record = supervise(
+            folder,
+            spec,
+            watcher,
+            transport=transport,
+            slot=slot,
+            stop=stop,
+            persist=persist,
+            invocation=options.invocation,
+        )
         return record, False
 
 
@@ -84,8 +93,8 @@ def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> Tria
 def finished_summary(spec: RunSpec, identity: str, runs: Path, options: ExecutionOptions) -> TrialSummary | None:
     """Return the summary of a finished trial, or None if the trial has to run.
 
-    Only the fields that decide this are read, and no folder is locked or created, since a plan may have 10,000 finished
-    trials.
+    Only the fields of the record that decide this are read, and no folder is locked or created, because a plan may have
+    10,000 finished trials.
 
     Args:
         spec: the trial.
@@ -135,7 +144,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
     """
     folder = RunFolder(runs, run_id(spec))
     with folder.lock():
-        earlier = _read_sound_record(folder, spec, watcher)
+        earlier = _read_undamaged_record(folder, spec, watcher)
         if earlier is not None and earlier.status != "interrupted":
             return earlier
         trial = Trial.after(earlier, spec, folder.identity, watcher)
@@ -145,7 +154,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
     return record
 
 
-def _read_sound_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record | None:
+def _read_undamaged_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record | None:
     """Return the record in the folder, or None if it is missing or damaged.
 
     A damaged record is renamed, and the trial resumes from its checkpoint.
@@ -157,5 +166,5 @@ def _read_sound_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Re
             raise
         renamed_path = unused_path(folder.path / f"{RECORD}.corrupt")
         folder.record_path.replace(renamed_path)
-        watcher.warned(spec, f"{error.what}; renamed to {renamed_path.name}, running the trial again")
+        watcher.warned(spec, f"{error.what}; it was renamed to {renamed_path.name}, and the trial runs again")
         return None

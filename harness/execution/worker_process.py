@@ -25,9 +25,10 @@ from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 
-#: Maximum seconds without an event before the first one, in which the worker imports, generates data and compiles.
+#: Maximum seconds without an event before the event `Ready`. In this time the worker imports, generates data and
+#: compiles.
 STARTUP_S = 900.0
-#: Maximum seconds without an event after the first one, in addition to four times the time budget.
+#: Maximum seconds without an event after the event `Ready`, in addition to four times the budget of scored seconds.
 SILENCE_S = 120.0
 #: The command that starts a worker.
 WORKER = python_process.command("harness.worker")
@@ -50,21 +51,21 @@ class WorkerProcess:
         self._stop = stop
 
     def run_job(self, job: Job, receive: Callable[[AnyEvent], None]) -> None:
-        """Start the worker, pass on its events, and return when it has ended or sent no event for too long.
+        """Start the worker, pass on its events, and return when it has ended or has sent no event for too long.
 
         Raises:
             KeyboardInterrupt: the trial was stopped before the worker's last event.
         """
         scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
-        reading, writing = os.pipe()
+        read_end, write_end = os.pipe()
         worker: subprocess.Popen[bytes] | None = None
         reader: EventReader | None = None
         try:
-            worker, log_began = self._start(job.spec, scratch, log, writing)
-            os.close(writing)
-            writing = -1
+            worker, log_offset = self._start(job.spec, scratch, log, write_end)
+            os.close(write_end)
+            write_end = -1
             clock = self._trial.second_clock = SecondClock(worker.pid)
-            reader = EventReader(reading, clock)
+            reader = EventReader(read_end, clock)
             reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
@@ -73,10 +74,10 @@ class WorkerProcess:
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.write(msgspec.json.encode(job) + b"\n")
                 worker.stdin.flush()
-            silent = forward_events(reader.events, receive, job.spec, self._stop)
-            if silent:
+            exceeded_limit = forward_events(reader.events, receive, job.spec, self._stop)
+            if exceeded_limit:
                 _kill(worker)
-                self._trial.end = Done(status="timeout", reason=f"no event from the worker for {silent:.0f} s")
+                self._trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
             returncode = _wait_for_exit(worker)
         finally:
             if worker is not None:
@@ -88,15 +89,15 @@ class WorkerProcess:
                 if reader.watch is not None:
                     reader.watch.end()
                 reader.join()
-            for descriptor in (reading, writing):
+            for descriptor in (read_end, write_end):
                 if descriptor >= 0:
                     os.close(descriptor)
             shutil.rmtree(scratch, ignore_errors=True)
         if self._trial.end is None:
-            self._trial.set_death(returncode, _last_log_line(log, log_began))
+            self._trial.set_death(returncode, _last_log_line(log, log_offset))
 
-    def _start(self, spec: RunSpec, scratch: Path, log: Path, writing: int) -> tuple[subprocess.Popen[bytes], int]:
-        """Start the worker; return it and the byte offset in the log at which its output begins.
+    def _start(self, spec: RunSpec, scratch: Path, log: Path, write_end: int) -> tuple[subprocess.Popen[bytes], int]:
+        """Start the worker. Return it, and the byte offset in the log at which its output begins.
 
         Raises:
             StoreError: the worker's folder or log cannot be written.
@@ -105,20 +106,20 @@ class WorkerProcess:
             shutil.rmtree(scratch, ignore_errors=True)
             (scratch / "tmp").mkdir(parents=True)
             with open(log, "ab") as output:
-                began = output.tell()
+                log_offset = output.tell()
                 lock = self._folder.lock_descriptor
                 worker = subprocess.Popen(
-                    [*WORKER, str(writing), str(lock), ",".join(map(str, self._slot.cores))],
+                    [*WORKER, str(write_end), str(lock), ",".join(map(str, self._slot.cores))],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,
-                    pass_fds=(writing, lock),
+                    pass_fds=(write_end, lock),
                     env=_environment(spec, scratch, self._slot),
                     start_new_session=True,  # Ctrl-C goes to the supervisor, which decides when the worker stops
                 )
         except OSError as error:
             raise write_error(self._folder.path, error) from error
-        return worker, began
+        return worker, log_offset
 
 
 def forward_events(
@@ -138,8 +139,8 @@ def forward_events(
     Raises:
         KeyboardInterrupt: the trial was stopped.
     """
-    # Two events are only a small part of the budget apart. The factor allows for a busy machine.
-    limit, limit_when_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
+    # The time between two events is a small part of the budget. The factor 4 allows for a busy machine.
+    limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:
         if stop.is_set:
@@ -147,7 +148,8 @@ def forward_events(
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            # The time is counted and not read from a clock, so that time in which the machine slept does not count.
+            # Silence is counted in poll intervals and not read from a clock, so that time in which the machine was
+            # suspended does not count.
             silence += WAKE_S
             if silence >= limit:
                 return limit
@@ -159,7 +161,7 @@ def forward_events(
         if isinstance(event, Done):
             return 0.0
         if isinstance(event, Ready):
-            limit = limit_when_ready
+            limit = limit_after_ready
 
 
 def _wait_for_exit(worker: subprocess.Popen[bytes]) -> int:
@@ -181,12 +183,12 @@ def _kill(worker: subprocess.Popen[bytes]) -> None:
 def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
     """Return the worker's environment variables.
 
-    They fix the number of threads and the hash seed, and give the worker a separate home and temporary folder.
+    The variables fix the number of threads and the hash seed, and give the worker a separate home and temporary folder.
     """
     threads = str(spec.threads)
     home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    # Number GPUs as the driver does, so that telemetry reads the GPU of the run.
+    # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
@@ -195,16 +197,16 @@ def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, 
     return {**python_process.environment(), **shared, **home, **fixed, **counts, **gpus}
 
 
-def _last_log_line(log: Path, began: int) -> str:
+def _last_log_line(log: Path, log_offset: int) -> str:
     """Return the last line that this worker wrote to its log.
 
     Args:
         log: path of the log.
-        began: byte offset at which the worker's output begins.
+        log_offset: byte offset at which the worker's output begins.
     """
     try:
         with open(log, "rb") as file:
-            file.seek(max(began, log.stat().st_size - 4096))
+            file.seek(max(log_offset, log.stat().st_size - 4096))
             lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""What runs to a gate budget will cost, from the time per example of earlier runs of any length."""
+"""Estimates the wall time of runs from the time per example of stored runs of any length."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from harness.planning.estimate import STARTUP_S
 from harness.storage.records import iter_stored
 
 
-class _NamedWorkload(msgspec.Struct):
+class _TimedFacts(msgspec.Struct):
     name: str
 
 
-class _FactsOnly(msgspec.Struct):
-    facts: _NamedWorkload
+class _TimedWorkload(msgspec.Struct):
+    facts: _TimedFacts
 
 
-class _PricedSpec(msgspec.Struct):
-    workload: _FactsOnly
+class _TimedSpec(msgspec.Struct):
+    workload: _TimedWorkload
     hardware: str
 
 
-class _Examples(msgspec.Struct):
+class _TimedCounters(msgspec.Struct):
     examples: int = 0
     seconds: float = 0.0
 
 
-class _OffClock(msgspec.Struct):
+class _TimedUsage(msgspec.Struct):
     evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
 
 
-class _PricedRun(msgspec.Struct):
-    """The few fields of a record that say what an example cost; the rest is skipped."""
+class _TimedRecord(msgspec.Struct):
+    """The fields of a record from which the time per example is computed; decoding skips all other fields."""
 
-    spec: _PricedSpec
-    counters: _Examples
-    usage: _OffClock
+    spec: _TimedSpec
+    counters: _TimedCounters
+    usage: _TimedUsage
 
 
 class GateCosts:
-    """Wall seconds of runs by hardware class and workload.
+    """Wall seconds per example of stored runs, by hardware class and workload.
 
     Args:
-        folders: where records lie.
+        folders: folders with records; folders that do not exist are skipped.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        decoder = msgspec.json.Decoder(_PricedRun)
-        self._rates: dict[tuple[str, str], list[float]] = defaultdict(list)
+        decoder = msgspec.json.Decoder(_TimedRecord)
+        self._seconds_per_example: dict[tuple[str, str], list[float]] = defaultdict(list)
         for stored in iter_stored((folder for folder in folders if folder.is_dir()), []):
             try:
                 run = decoder.decode(stored.content)
@@ -62,14 +62,17 @@ class GateCosts:
                 continue
             seconds = run.counters.seconds + run.usage.evaluation_seconds + run.usage.checkpoint_seconds
             if run.counters.examples:
-                place = run.spec.hardware, run.spec.workload.facts.name
-                self._rates[place].append(seconds / run.counters.examples)
+                key = run.spec.hardware, run.spec.workload.facts.name
+                self._seconds_per_example[key].append(seconds / run.counters.examples)
 
     def minutes(self, specs: Sequence[RunSpec]) -> float | None:
-        """Wall minutes of these runs, one after the other; None where nothing is known of one of them."""
+        """Return the estimated wall minutes of these runs, executed one after the other.
+
+        The result is None if no stored run has the hardware class and workload of one of them.
+        """
         total = 0.0
         for spec in specs:
-            rates = self._rates.get((spec.hardware, spec.workload.facts.name))
+            rates = self._seconds_per_example.get((spec.hardware, spec.workload.facts.name))
             if not rates:
                 return None
             total += STARTUP_S + statistics.median(rates) * spec.workload.facts.budget.horizon

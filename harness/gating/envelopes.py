@@ -1,4 +1,4 @@
-"""Provisional envelopes of gate workloads: made from runs of the reference on seeds of their own, kept as JSON."""
+"""Makes and stores the provisional envelopes of gate workloads, from runs of the reference on separate seeds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.system.files import write_atomically
 
 
 def envelope_path(folder: Path, workload: GateWorkload) -> Path:
-    """Where a workload's envelope lies; at another budget than the default one its name says which."""
+    """Return the path of a workload's envelope; the file name contains the gate budget unless it is the default."""
     name = workload.name.replace(":", "_")
-    usual = workload.budget == gate_budget(workload.entry.facts)
-    return folder / (f"{name}.json" if usual else f"{name}-{workload.budget}.json")
+    is_default_budget = workload.budget == gate_budget(workload.entry.facts)
+    return folder / (f"{name}.json" if is_default_budget else f"{name}-{workload.budget}.json")
 
 
 def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
-    """The envelope of this workload's version, metric and budget; None where there is none.
+    """Return the stored envelope for a workload's version, metric and gate budget; None where there is none.
 
     Raises:
         StoreError: the file is damaged.
@@ -33,20 +33,24 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
         envelope = msgspec.json.decode(path.read_bytes(), type=GateEnvelope)
     except msgspec.DecodeError as error:
         raise StoreError(
-            f"the envelope {path} is damaged: {error}", fix=f"remove it; bench gate --envelope {workload.name}"
+            f"the envelope {path} is damaged: {error}", fix=f"remove it, then run bench gate --envelope {workload.name}"
         ) from None
     facts = workload.entry.facts
-    wanted = facts.id, facts.targets[0].metric, workload.budget
-    return envelope if (envelope.workload, envelope.metric, envelope.budget) == wanted else None
+    expected = facts.id, facts.targets[0].metric, workload.budget
+    return envelope if (envelope.workload, envelope.metric, envelope.budget) == expected else None
 
 
 def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, threads: int = 1) -> tuple[RunSpec, ...]:
-    """The reference at four horizons around the gate budget, three seeds each; empty where no reference can run.
+    """Plan the runs for an envelope: the reference at four horizons around the gate budget, with three seeds each.
 
     Args:
-        offer: where references and parts are looked up.
-        seed: root of all seeds.
-        threads: intra-op threads of a run.
+        workload: workload and gate budget of the envelope.
+        offer: source of the references and their parts, such as the registry.
+        seed: root seed, from which all seeds are derived.
+        threads: number of intra-op threads of a run.
+
+    Returns:
+        The specifications of the runs; empty where no reference can run.
     """
     reference = find_reference(workload.entry.facts, offer)
     if reference is None:
@@ -67,17 +71,26 @@ def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, thread
 
 
 def envelope_horizons(workload: GateWorkload) -> tuple[int, ...]:
-    """Increasing, in examples, each a whole number of evaluations."""
+    """Return the horizons of the envelope in examples, in increasing order.
+
+    Each is a multiple of the evaluation interval; on a stream this holds for every stage.
+    """
     facts = workload.entry.facts
     unit = facts.eval_every * max(1, len(facts.stages))
     return tuple(sorted({max(1, round(workload.budget * share / unit)) * unit for share in SHARES}))
 
 
 def make_envelope(folder: Path, workload: GateWorkload, specs: tuple[RunSpec, ...], run: Runner) -> GateEnvelope:
-    """Run the reference where its runs are missing, fit the envelope and write it.
+    """Run the reference, fit the envelope to its records, and write the envelope to its file.
+
+    Args:
+        folder: folder of the envelopes.
+        workload: workload and gate budget of the envelope.
+        specs: runs of the reference (see `plan_envelope`).
+        run: function that runs specifications.
 
     Raises:
-        UsageError: the reference's runs broke, or it gets no better with a longer budget.
+        UsageError: too few runs of the reference finished, or a longer budget does not improve its metric.
     """
     envelope = fit_envelope(run(specs), workload.budget)
     path = envelope_path(folder, workload)

@@ -1,4 +1,4 @@
-"""The loop of a gate: run a pair, look, and stop when it is decided or a limit is met."""
+"""The loop of a gate: runs a pair, tests the differences so far, and stops at a verdict or at a limit."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.evidence import fewest_deciding_pairs
 from harness.scoring.sequential.verdict import ALPHA
 
-#: Pairs that a gate may have at most; the seeds of a series are reckoned by it.
+#: Largest number of pairs of a gate. In a series, it is also the number of seeds reserved for each candidate.
 MOST_PAIRS = 1000
-#: By side the submission as its first pair ran it.
+#: Side -> submission as it was planned for the first pair.
 Sources = Mapping[Side, SubmissionRef]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateLimits:
-    """When a gate decides, and when it stops undecided.
+    """The error level and the smallest effect of a gate, and the limits at which it stops without a verdict.
 
     Args:
-        alpha: error of `better` and `worse` together.
-        min_effect: log ratio from which an effect counts.
-        max_pairs: pairs at most, those of earlier calls included.
-        max_minutes: wall minutes of this call at most; no limit when None.
+        alpha: error level of `better` and `worse` together.
+        min_effect: smallest effect that is relevant, as a log ratio.
+        max_pairs: largest number of pairs, including the pairs of previous calls.
+        max_minutes: largest wall time of this call in minutes; None for no limit.
 
     Raises:
-        UsageError: an unusable alpha or min_effect, no pairs, too many, or no time.
+        UsageError: alpha or min_effect is out of range, max_pairs is below 1 or above `MOST_PAIRS`, or max_minutes is
+            not positive.
     """
 
     alpha: float = ALPHA
@@ -45,24 +46,27 @@ class GateLimits:
         check_gate(self.alpha, self.min_effect)
         if self.max_pairs < 1:
             raise UsageError(
-                f"--max-pairs {self.max_pairs}: nothing can be decided without pairs",
-                fix=f"give at least {fewest_deciding_pairs(self.alpha)}, the fewest that can decide",
+                f"--max-pairs {self.max_pairs}: a gate without pairs has no verdict",
+                fix=f"give at least {fewest_deciding_pairs(self.alpha)}, the smallest number that allows a verdict",
             )
         if self.max_pairs > MOST_PAIRS:
             raise UsageError(
-                f"--max-pairs {self.max_pairs:,}: a gate has {MOST_PAIRS:,} pairs at most", fix="give fewer"
+                f"--max-pairs {self.max_pairs:,}: a gate has {MOST_PAIRS:,} pairs at most",
+                fix=f"give a number up to {MOST_PAIRS:,}",
             )
         if self.max_minutes is not None and not self.max_minutes > 0:
-            raise UsageError(f"--max-minutes {self.max_minutes:g}: nothing can run", fix="give more than 0")
+            raise UsageError(
+                f"--max-minutes {self.max_minutes:g}: no pair fits into this time", fix="give a positive number"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateProgress:
-    """A gate after a pair.
+    """The state of a gate after a pair.
 
     Args:
-        look: what the pairs so far say.
-        minutes_per_pair: wall minutes of a pair, as far as is known.
+        look: verdict on the pairs so far.
+        minutes_per_pair: mean wall minutes of a pair; 0 where unknown.
     """
 
     look: GateLook
@@ -70,21 +74,22 @@ class GateProgress:
 
     @property
     def minutes_needed(self) -> float | None:
-        """Wall minutes of the further pairs; None where their number is not known."""
+        """Forecast of the remaining wall minutes; None where the number of further pairs is unknown."""
         needed = self.look.pairs_needed
         return None if needed is None else needed * self.minutes_per_pair
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """How a gate ended.
+    """The result of a gate.
 
     Args:
-        setup, limits: what ran, and when it was to stop.
-        envelopes: by workload; empty where log metrics were compared.
-        pairs: every pair, in order.
-        progress: after the last of them.
-        stopped: why an undecided gate stopped; empty for a decided one.
+        setup: submissions and workloads of the gate.
+        limits: limits of the gate.
+        envelopes: workload -> envelope; empty where log metrics were compared.
+        pairs: all pairs, in order.
+        progress: state after the last pair.
+        stopped: why a gate without a verdict stopped; empty for a gate with a verdict.
         minutes: wall minutes of this call.
     """
 
@@ -103,20 +108,28 @@ class GateResult:
 
 
 @dataclass(kw_only=True)
-class _Pace:
-    """Wall time of pairs: as measured in this call, else as their records say."""
+class _PairTimer:
+    """Measures the wall time of pairs.
+
+    Args:
+        clock: function that returns wall seconds.
+        started: clock at the start of this call.
+        measured: wall seconds of each pair that was run in this call.
+        recorded: sum of the wall seconds in the records of each pair that had finished before this call. It is used
+            only where `measured` is empty.
+    """
 
     clock: Callable[[], float]
-    began: float = field(init=False)
+    started: float = field(init=False)
     measured: list[float] = field(default_factory=list)
     recorded: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.began = self.clock()
+        self.started = self.clock()
 
     @property
     def minutes(self) -> float:
-        return (self.clock() - self.began) / 60
+        return (self.clock() - self.started) / 60
 
     @property
     def minutes_per_pair(self) -> float:
@@ -134,43 +147,45 @@ def run_gate(
     on_pair: Callable[[GateProgress], None] = lambda progress: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> GateResult:
-    """Run pairs until the gate is over.
+    """Run pairs until the gate has a verdict or meets a limit.
 
     Args:
-        setup, limits: what runs, and when it stops.
-        envelopes: by workload; log metrics are compared where one is missing.
-        run: runs the specs of one pair.
-        is_finished: whether a run has ended in an earlier call: such pairs cost no time.
-        on_pair: told after every pair.
-        clock: wall seconds.
+        setup: submissions and workloads.
+        limits: error level, smallest effect and limits.
+        envelopes: workload -> envelope; if one is missing, log metrics are compared on all workloads.
+        run: function that runs the specifications of one pair.
+        is_finished: function that tells whether a run finished in a previous call; such pairs take no time.
+        on_pair: function that is called after every pair.
+        clock: function that returns wall seconds.
 
     Raises:
-        UsageError: see `GateSetup.check` and `judge_pairs`; a submission was edited while the gate ran.
+        UsageError: the setup is invalid (see `GateSetup.check`), the pairs cannot be compared (see `judge_pairs`), or a
+            submission was edited while the gate ran.
         BenchError: a run was interrupted.
     """
     setup.check()
     sources: Sources = {side: spec.submission for side, spec in setup.plan_pair(0)}
-    pace = _Pace(clock=clock)
+    timer = _PairTimer(clock=clock)
     pairs: list[GatePair] = []
     while True:
         planned = setup.plan_pair(len(pairs))
         _check_sources(sources, planned, len(pairs))
         specs = [spec for _, spec in planned]
-        fresh = not all(map(is_finished, specs))
-        start = clock()
+        needs_run = not all(map(is_finished, specs))
+        pair_start = clock()
         records = run(specs)
-        # Again, since a run that began after an edit breaks, and that is not its owner's fault.
+        # An edit during the pair makes a run crash, which must not count against the submission. So check again.
         _check_sources(sources, setup.plan_pair(len(pairs)), len(pairs))
         runs = [judge_run(record, side) for (side, _), record in zip(planned, records, strict=True)]
         pairs.append(_match_sides(runs))
-        if fresh:
-            pace.measured.append(clock() - start)
+        if needs_run:
+            timer.measured.append(clock() - pair_start)
         else:
-            pace.recorded.append(sum(judged.seconds for judged in runs))
+            timer.recorded.append(sum(judged.seconds for judged in runs))
         look = judge_pairs(pairs, envelopes, alpha=limits.alpha, min_effect=limits.min_effect)
-        progress = GateProgress(look=look, minutes_per_pair=pace.minutes_per_pair)
+        progress = GateProgress(look=look, minutes_per_pair=timer.minutes_per_pair)
         on_pair(progress)
-        stopped = "" if look.verdict.overall.decided else _find_stop(progress, limits, pace)
+        stopped = "" if look.verdict.overall.decided else _stop_reason(progress, limits, timer)
         if look.verdict.overall.decided or stopped:
             return GateResult(
                 setup=setup,
@@ -179,26 +194,29 @@ def run_gate(
                 pairs=tuple(pairs),
                 progress=progress,
                 stopped=stopped,
-                minutes=pace.minutes,
+                minutes=timer.minutes,
             )
 
 
-def _find_stop(progress: GateProgress, limits: GateLimits, pace: _Pace) -> str:
-    """Why an undecided gate stops here; empty while it goes on."""
+def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) -> str:
+    """Return why a gate without a verdict stops after this pair; empty if it continues."""
     look = progress.look
     if look.over:
-        return f"A is better in the mean and worse on {', '.join(look.verdict.worse)}: it can no longer be `better`"
+        worse_on = ", ".join(look.verdict.worse)
+        return f"A is better in the mean but worse on {worse_on}, so the verdict can no longer become `better`"
     if look.pairs >= limits.max_pairs:
         least = fewest_deciding_pairs(limits.alpha)
         if look.pairs < least:
-            return f"{_count(look.pairs)} cannot decide at alpha = {limits.alpha:.3g}: that takes {least} at least"
-        return f"{_count(look.pairs)} have run, all that --max-pairs allows"
-    if limits.max_minutes is not None and pace.minutes + progress.minutes_per_pair > limits.max_minutes:
+            return (
+                f"{_format_count(look.pairs)} cannot decide at alpha = {limits.alpha:.3g}: at least {least} are needed"
+            )
+        return f"{_format_count(look.pairs)} have run, the limit of --max-pairs"
+    if limits.max_minutes is not None and timer.minutes + progress.minutes_per_pair > limits.max_minutes:
         return f"the next pair would end after the {limits.max_minutes:g} minutes of --max-minutes"
     return ""
 
 
-def _count(pairs: int) -> str:
+def _format_count(pairs: int) -> str:
     return "1 pair" if pairs == 1 else f"{pairs} pairs"
 
 
@@ -209,10 +227,19 @@ def _match_sides(runs: Sequence[GateRun]) -> GatePair:
 
 
 def _check_sources(first: Sources, planned: Sequence[tuple[Side, RunSpec]], pairs: int) -> None:
-    """Refuse pairs whose submissions are not the ones of the first pair."""
+    """Raise an error if a submission has been edited since the first pair.
+
+    Args:
+        first: submissions as they were planned for the first pair.
+        planned: sides and specifications of the next pair.
+        pairs: number of finished pairs.
+
+    Raises:
+        UsageError: a submission of the next pair differs from that of the first pair.
+    """
     for side, spec in planned:
         if spec.submission != first[side]:
             raise UsageError(
-                f"{spec.submission.name} was edited after {_count(pairs)}: its runs would be of two sources",
-                fix="give the same command again: the edited source is gated from its first pair on",
+                f"{spec.submission.name} was edited after {_format_count(pairs)}: a gate cannot mix two sources",
+                fix="repeat the command: it starts a new gate of the edited source",
             )

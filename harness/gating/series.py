@@ -1,8 +1,9 @@
-"""A series: many candidates gated one after another, with the false discovery rate of what is kept under control.
+"""The state file of a series: many candidates are gated one after another, at a controlled false discovery rate.
 
-Each candidate has a level and a block of seeds of its own. One whose gate stopped undecided is gated on when it comes
-again; when another comes in its place it counts as tested and not kept. A kept candidate's file is copied, since the
-next candidate usually overwrites it.
+Each candidate has its own error level and its own range of seeds. If a gate stops without a verdict, repeating the
+command with the same candidate continues the gate. If another candidate comes instead, the first one counts as tested
+and not kept. The file of each candidate is copied, because the next candidate usually overwrites it. The error levels
+are computed in `harness.scoring.sequential.series`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from harness.scoring.sequential.series import SeriesState, record_candidate, ser
 from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import write_atomically, write_error
 
-#: Pairs that a candidate may have: its seeds are those numbers after its own number times this.
+#: Number of seeds reserved for a candidate. Candidate k, counted from 1, has the seeds from k · `BLOCK` on.
 BLOCK = MOST_PAIRS
+#: Default folder of the state files.
 FOLDER = Path(".bench-series")
 
 
@@ -35,9 +37,9 @@ class SeriesSide(Data, frozen=True, kw_only=True):
     """A submission of a series.
 
     Args:
-        asked: as the user named it.
-        source: hash of all that decides what it does, its place on the disk left out.
-        copy: a copy of its file, relative to the folder of the series' state; empty for an installed one.
+        asked: name or path as given by the user.
+        source: hash of the submission's source, parts and options (see `hash_source`); independent of its path.
+        copy: path of the copy of its file, relative to the folder of the state file; empty for an installed submission.
     """
 
     asked: str
@@ -46,15 +48,17 @@ class SeriesSide(Data, frozen=True, kw_only=True):
 
 
 class SeriesCandidate(Data, frozen=True, kw_only=True):
-    """A candidate and how its gate ended.
+    """A candidate and the outcome of its gate.
 
     Args:
-        a, b: what was gated against what.
-        workloads: their ids with the gate budgets, `name@version:examples`.
-        names: the workloads as the user named them.
-        budget: the gate budget that the user asked for, or None.
-        level: the error of its gate.
-        outcome: the verdict; `undecided` while it can be gated on, `abandoned` when another came in its place.
+        a: the candidate.
+        b: the submission that it is compared with.
+        workloads: ids of the workloads with their gate budgets, `name@version:examples`.
+        names: workloads as named by the user; empty for the default workloads.
+        budget: gate budget in examples as given by the user; None for the default.
+        level: error level of its gate.
+        outcome: outcome of the gate; `undecided` while the gate can be continued, and `abandoned` if another candidate
+            came before it had a verdict.
     """
 
     a: SeriesSide
@@ -67,21 +71,25 @@ class SeriesCandidate(Data, frozen=True, kw_only=True):
 
     @property
     def kept(self) -> bool:
+        """Whether the candidate was found better and is kept."""
         return self.outcome == "better"
 
     @property
     def open(self) -> bool:
+        """Whether its gate has no verdict yet and can be continued."""
         return self.outcome == "undecided"
 
 
 class SeriesLog(Data, frozen=True, kw_only=True):
-    """The state file of a series.
+    """The content of a series' state file.
 
     Args:
+        schema: version of the file format.
         alpha: bound of the false discovery rate.
-        seed: root of all seeds.
-        min_effect: log ratio from which an effect counts.
-        candidates: in the order in which they came; the first one's `b` is the original.
+        seed: root seed, from which all seeds are derived.
+        min_effect: smallest effect that is relevant, as a log ratio.
+        candidates: candidates in the order in which they were gated. Side B of the first candidate is the original,
+            with which the kept candidates are compared for confirmation.
     """
 
     schema: int = 1
@@ -91,7 +99,7 @@ class SeriesLog(Data, frozen=True, kw_only=True):
     candidates: tuple[SeriesCandidate, ...] = ()
 
     def state(self) -> SeriesState:
-        """What e-LOND remembers: every candidate that is over."""
+        """Return the state of the e-LOND procedure, which counts all candidates whose gates have ended."""
         state = SeriesState(alpha=self.alpha)
         for candidate in self.candidates:
             if not candidate.open:
@@ -101,11 +109,11 @@ class SeriesLog(Data, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesTurn:
-    """A candidate's turn: what `bench gate --series` runs.
+    """The candidate that `bench gate --series` runs.
 
     Args:
-        number: of the candidate, from 1.
-        candidate: it.
+        number: number of the candidate in the series, from 1.
+        candidate: the candidate.
     """
 
     number: int
@@ -113,18 +121,18 @@ class SeriesTurn:
 
     @property
     def first_study(self) -> int:
-        """The first of its seeds; those before `BLOCK` are for gates outside a series."""
+        """Number of the candidate's first seed; the numbers below `BLOCK` are for gates outside a series."""
         return self.number * BLOCK
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesWorkloads:
-    """What a candidate is gated on.
+    """The workloads on which a candidate is gated.
 
     Args:
-        ids: `name@version:examples` of each workload.
-        names: the workloads as the user named them.
-        budget: the gate budget that the user asked for, or None.
+        ids: ids of the workloads with their gate budgets, `name@version:examples`.
+        names: workloads as named by the user; empty for the default workloads.
+        budget: gate budget in examples as given by the user; None for the default.
     """
 
     ids: tuple[str, ...]
@@ -132,16 +140,16 @@ class SeriesWorkloads:
     budget: int | None
 
 
-#: A submission as the user named it, and as it was planned.
+#: The name or path of a submission as given by the user, and its reference in the planned runs.
 NamedSubmission = tuple[str, SubmissionRef]
 
 
 class SeriesFile:
-    """The state file of a series and the copies beside it.
+    """The state file of a series, and the copies of its submissions.
 
     Args:
-        path: the state file; copies lie in a folder of the same name without suffix.
-        name: what the series is called.
+        path: path of the state file. The copies are in the folder of the same name without the suffix.
+        name: name of the series.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -149,7 +157,7 @@ class SeriesFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the series against another process.
+        """Lock the series, so that no other process can change it.
 
         Raises:
             StoreError: another gate of this series is running, or the folder cannot be written.
@@ -164,13 +172,14 @@ class SeriesFile:
             yield
         except BlockingIOError:
             raise StoreError(
-                f"another gate of the series {self.name} is running", fix="gate one candidate at a time"
+                f"another gate of the series {self.name} is running",
+                fix="wait until it has ended: a series gates one candidate at a time",
             ) from None
         finally:
             os.close(descriptor)
 
     def read(self) -> SeriesLog | None:
-        """What it holds; None where it has not begun.
+        """Return the content of the file; None if the file does not exist.
 
         Raises:
             StoreError: the file is damaged.
@@ -181,15 +190,22 @@ class SeriesFile:
             return msgspec.json.decode(self.path.read_bytes(), type=SeriesLog)
         except (OSError, msgspec.DecodeError) as error:
             raise StoreError(
-                f"the series file {self.path} is damaged: {error}", fix="restore it, or start a series of another name"
+                f"the series file {self.path} is damaged: {error}",
+                fix="restore the file, or begin a series with another name",
             ) from None
 
     def write(self, log: SeriesLog) -> None:
+        """Replace the file atomically."""
         payload = msgspec.json.format(msgspec.json.encode(log, order="deterministic"), indent=1)
         write_atomically(self.path, payload + b"\n")
 
     def snapshot(self, asked: str, ref: SubmissionRef) -> SeriesSide:
-        """A side with a copy of its file, if it is one."""
+        """Copy the file of a submission, and return the submission as a side; an installed submission is not copied.
+
+        Args:
+            asked: name or path as given by the user.
+            ref: reference of the submission in the planned runs.
+        """
         source = hash_source(ref)
         file, _, _ = (ref.load or "").rpartition(":")
         if not file.endswith(".py"):
@@ -201,28 +217,31 @@ class SeriesFile:
         return SeriesSide(asked=asked, source=source, copy=copy.as_posix())
 
     def spelling(self, side: SeriesSide) -> str:
-        """What to resolve for a side: its copy, or the name of an installed one."""
+        """Return the text that resolves to a side's submission: the path of its copy, or the installed name."""
         if not side.copy:
             return side.asked
-        # `./mine.py:Name` names one of several submissions in the file.
+        # In `./mine.py:Name`, the name selects one of several submissions of the file.
         _, colon, name = side.asked.rpartition(":")
         return f"{self.path.parent / side.copy}{':' + name if colon and not name.endswith('.py') else ''}"
 
     def begin(
         self, log: SeriesLog, a: NamedSubmission, b: NamedSubmission, workloads: SeriesWorkloads
     ) -> tuple[SeriesLog, SeriesTurn]:
-        """The turn of a candidate: the one that it had before, or the next.
+        """Find a candidate in the series, or add it and write the file.
+
+        An open candidate that is followed by a new one becomes `abandoned`.
 
         Args:
-            log: the series so far.
-            a, b: the candidate and what it is compared with, as named and as planned.
-            workloads: what it is gated on.
+            log: content of the series so far.
+            a: the candidate.
+            b: the submission that it is compared with.
+            workloads: workloads on which the candidate is gated.
 
         Returns:
-            the series with this candidate open, written to the file; and its turn.
+            The content of the series with this candidate, and the candidate with its number.
 
         Raises:
-            UsageError: the candidate's turn was given up.
+            UsageError: the candidate was abandoned.
         """
         key = hash_source(a[1]), hash_source(b[1]), workloads.ids
         for number, candidate in enumerate(log.candidates, start=1):
@@ -230,8 +249,8 @@ class SeriesFile:
                 if candidate.outcome != "abandoned":
                     return log, SeriesTurn(number=number, candidate=candidate)
                 raise UsageError(
-                    f"{a[0]} is candidate {number} of {self.name}, which was given up undecided",
-                    fix="a candidate has one turn in a series: edit it, or begin a series of another name",
+                    f"{a[0]} is candidate {number} of {self.name}, which was abandoned without a verdict",
+                    fix="edit the candidate, or begin a series with another name: a series tests a candidate only once",
                 )
         closed = tuple(
             msgspec.structs.replace(candidate, outcome="abandoned") if candidate.open else candidate
@@ -251,7 +270,7 @@ class SeriesFile:
         return log, SeriesTurn(number=len(log.candidates), candidate=candidate)
 
     def end(self, log: SeriesLog, turn: SeriesTurn, outcome: str) -> SeriesLog:
-        """The series after a candidate's gate, written to the file."""
+        """Record the outcome of a candidate's gate, write the file, and return its new content."""
         candidates = list(log.candidates)
         candidates[turn.number - 1] = msgspec.structs.replace(turn.candidate, outcome=outcome)
         log = msgspec.structs.replace(log, candidates=tuple(candidates))
@@ -260,7 +279,7 @@ class SeriesFile:
 
 
 def hash_source(ref: SubmissionRef) -> str:
-    """SHA-256 of a submission's source, parts and options, wherever its file lies."""
+    """Return the SHA-256 of a submission's source, parts and model options; it does not depend on the file's path."""
     name = (ref.load or "").rpartition(":")[2]
-    plain = [ref.source_hash, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
-    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()
+    content = [ref.source_hash, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

@@ -1,4 +1,4 @@
-"""What the command does: from names to a setup, to envelopes, to a gate, alone or in a series."""
+"""The use case behind `bench gate`: resolves names, makes missing envelopes, and runs a single gate or a series."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ from harness.storage.layout import run_id
 
 @dataclass(frozen=True, kw_only=True)
 class GateOptions:
-    """How a gate's runs are planned and where they run.
+    """Options for planning and running a gate's trials.
 
     Args:
         runs: folder of local runs.
         envelopes: folder of the gate workloads' envelopes.
-        use_envelope: whether differences go through envelopes.
-        budget: the gate budget in examples; by the workload when None.
-        seed: root of all seeds.
-        threads, device, allow_slow: as for `bench run`.
-        executor, execution: where trials run, and how.
+        use_envelope: whether metrics are converted to compute multipliers; otherwise log metrics are compared.
+        budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
+        seed: root seed, from which all seeds are derived.
+        threads: number of intra-op threads of a run.
+        device: `cpu`, `cuda`, `cuda:0` …, or `mps`; None to choose it by each workload's tier.
+        allow_slow: whether a GPU workload may run on the CPU.
+        executor: name of the executor.
+        execution: options of the execution, such as the number of parallel trials.
     """
 
     runs: Path
@@ -65,9 +68,10 @@ class GateEnding:
     """A gate that has ended.
 
     Args:
-        result: how.
-        fallback: why log metrics were compared, or an empty string.
-        turn, log: of the series, where it was gated in one.
+        result: result of the gate.
+        fallback: why log metrics were compared instead of compute multipliers; empty if multipliers were compared.
+        turn: the candidate in its series; None outside a series.
+        log: content of the series after the gate; None outside a series.
     """
 
     result: GateResult
@@ -80,12 +84,12 @@ class GateSession:
     """Plans and runs gates.
 
     Args:
-        registry: the plugins.
-        options: how runs are planned and where they run.
-        watch: from a label and the number of trials to their watcher.
-        note: told in one line what will happen and what it costs.
-        on_pair: told after every pair.
-        run: in place of `run_trials`, for tests.
+        registry: registry of the plugins.
+        options: options for planning and running trials.
+        watch: function from a label and a number of trials to the watcher of these trials.
+        note: function that prints a line about the next runs and their estimated cost.
+        on_pair: function that is called after every pair.
+        run: function that replaces `run_trials` in tests; None for `run_trials`.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class GateSession:
         self._watch, self._note, self._on_pair = watch, note, on_pair
         self._run = run
 
-    # --- what runs ----------------------------------------------------------------------------------
+    # --- setup -------------------------------------------------------------------------------------
 
     def setup(
         self,
@@ -114,12 +118,15 @@ class GateSession:
         purpose: Purpose = "gate",
         first_study: int = 0,
     ) -> GateSetup:
-        """The gate of these names, checked.
+        """Resolve names to a gate, and check that the gate can run.
 
         Args:
-            b: the reference of the first workload when None.
-            workloads: the gate set of the CPU tier when empty.
-            budget: in examples; by the workload when None.
+            a: name or path of the candidate.
+            b: name or path of the submission that it is compared with; None for the reference of the first workload.
+            workloads: names of the workloads; empty for the default workloads (see `default_workloads`).
+            budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
+            purpose: purpose of the runs, which determines their seeds.
+            first_study: number of the first pair's seed.
 
         Raises:
             UsageError: an unknown name, or a submission that cannot run on one of the workloads.
@@ -140,11 +147,23 @@ class GateSession:
         return setup
 
     def workloads(self, names: Sequence[str], budget: int | None) -> tuple[GateWorkload, ...]:
-        """The workloads of these names with their gate budgets; the gate set of the CPU tier for no names."""
+        """Return workloads with their devices and gate budgets.
+
+        Args:
+            names: names of the workloads; empty for the default workloads (see `default_workloads`).
+            budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
+
+        Raises:
+            UsageError: a name is unknown, or there are no default workloads.
+            DataError: a workload lacks its data.
+        """
         options, skipped = self._options, list[str]()
         asked = names or default_workloads(self._registry.workloads())
         if not asked:
-            raise UsageError("no workload installed is fit for a gate by default", fix="name one with -w")
+            raise UsageError(
+                "no workload was named, and no installed workload is a default one of gates",
+                fix="name a workload with -w",
+            )
         chosen = tuple(
             GateWorkload(entry=entry, device=device, budget=gate_budget(entry.facts, budget))
             for entry, device in runnable_workloads(asked, self._registry, options.device, options.allow_slow, skipped)
@@ -162,7 +181,11 @@ class GateSession:
     # --- envelopes ----------------------------------------------------------------------------------
 
     def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
-        """The envelopes of a gate's workloads, made where they are missing; and why they are not used, if so."""
+        """Return workload -> envelope, and the reason if envelopes cannot be used.
+
+        Missing envelopes are made. If one cannot be made, the mapping is empty and the reason is given in words.
+        Otherwise the reason is empty.
+        """
         if not self._options.use_envelope:
             return {}, "--no-envelope was given"
         envelopes = {}
@@ -177,10 +200,10 @@ class GateSession:
         return envelopes, ""
 
     def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
-        """The envelope of a workload, made where it is missing; None where no reference can run.
+        """Return the envelope of a workload; it is made if it is missing. None where no reference can run.
 
         Raises:
-            UsageError: the reference's runs give none.
+            UsageError: the envelope cannot be made from the reference's runs.
         """
         folder, options = self._options.envelopes, self._options
         specs = plan_envelope(workload, self._registry, seed=options.seed, threads=options.threads)
@@ -201,7 +224,7 @@ class GateSession:
     # --- gates --------------------------------------------------------------------------------------
 
     def gate(self, setup: GateSetup, limits: GateLimits) -> GateEnding:
-        """Run a gate until it is over."""
+        """Run a gate until it has a verdict or meets a limit; missing envelopes are made first."""
         envelopes, fallback = self.envelopes(setup)
         specs = [spec for _, spec in setup.plan_pair(0)]
         budgets = ", ".join(f"{w.name} to {w.budget:,} examples" for w in setup.workloads)
@@ -212,11 +235,18 @@ class GateSession:
     def gate_in_series(
         self, file: SeriesFile, a: str, b: str | None, workloads: Sequence[str], limits: GateLimits
     ) -> GateEnding:
-        """Gate the next candidate of a series, or go on with the one that is open.
+        """Gate the next candidate of a series, or continue the gate of the open candidate.
+
+        Args:
+            file: file of the series.
+            a: name or path of the candidate.
+            b: name or path of the submission that it is compared with; None for the reference of the first workload.
+            workloads: names of the workloads; empty for the default workloads.
+            limits: limits of the gate; alpha is the bound of the series' false discovery rate.
 
         Raises:
             UsageError: the series was begun with another alpha, min-effect or seed.
-            StoreError: another gate of it is running.
+            StoreError: another gate of the series is running.
         """
         setup = self.setup(a, b, workloads, budget=self._options.budget)
         planned = {side: spec.submission for side, spec in setup.plan_pair(0)}
@@ -230,7 +260,8 @@ class GateSession:
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
-            # A turn that is over is shown as it ended, however many pairs are allowed now.
+            # The gate of a candidate that is not open has a verdict. Its stored pairs are evaluated again, without the
+            # present limit of pairs, so that the result is the same verdict.
             allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),
@@ -241,14 +272,21 @@ class GateSession:
         return replace(ending, turn=turn, log=log)
 
     def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
-        """Gate every kept candidate of a series against its original, on seeds that no gate has seen.
+        """Gate every kept candidate of a series against the original, on seeds that no gate has used.
+
+        The original is side B of the series' first candidate.
+
+        Returns:
+            For each kept candidate its number, the candidate, and the gate that confirms or refutes it.
 
         Raises:
-            UsageError: there is no such series, or a copy of a candidate was edited.
+            UsageError: the series does not exist, or a copied file was edited.
         """
         log = file.read()
         if log is None:
-            raise UsageError(f"there is no series in {file.path}", fix=f"bench gate A --series {file.name} begins one")
+            raise UsageError(
+                f"there is no series in {file.path}", fix=f"begin it with bench gate A --series {file.name}"
+            )
         endings = []
         for number, candidate in enumerate(log.candidates, start=1):
             if not candidate.kept:
@@ -266,7 +304,7 @@ class GateSession:
                 recorded = candidate.a if side == "A" else original
                 if hash_source(spec.submission) != recorded.source:
                     raise UsageError(
-                        f"{recorded.asked} of {file.name} is not the source that was gated (candidate {number})",
+                        f"candidate {number} of {file.name}: {recorded.asked} is not the source that was gated",
                         fix=f"restore {file.spelling(recorded)}",
                     )
             endings.append((number, candidate, self.gate(setup, replace(limits, alpha=log.alpha))))
@@ -275,7 +313,12 @@ class GateSession:
     # --- runs ---------------------------------------------------------------------------------------
 
     def run(self, specs: Sequence[RunSpec], label: str = "") -> list[Record]:
-        """The records of these runs, in the order of the specs; those that have ended are not run again."""
+        """Return the records of runs, in the order of the specifications; finished runs are not repeated.
+
+        Args:
+            specs: specifications of the runs.
+            label: label of the runs for the watcher.
+        """
         if self._run is not None:
             return list(self._run(specs))
         records = {}
@@ -292,25 +335,25 @@ class GateSession:
         return [records[run_id(spec)] for spec in specs]
 
     def is_finished(self, spec: RunSpec) -> bool:
-        """Whether a run has ended in an earlier call."""
+        """Whether a run finished in a previous call."""
         return finished_summary(spec, run_id(spec), self._options.runs, self._options.execution) is not None
 
     def cost(self, specs: Sequence[RunSpec]) -> str:
-        """In words, what these runs cost."""
+        """Return the estimated cost of runs in words."""
         minutes = GateCosts([self._options.runs, Path("results")]).minutes(specs)
         if minutes is None:
-            return "cost unknown, no earlier run there"
+            return "cost unknown, because there is no earlier run"
         return f"about {minutes:.1f} minutes of one core"
 
 
 def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:
-    for name, was, asked in (
+    for option, previous, requested in (
         ("--alpha", log.alpha, new.alpha),
         ("--seed", log.seed, new.seed),
         ("--min-effect", log.min_effect, new.min_effect),
     ):
-        if was != asked:
+        if previous != requested:
             raise UsageError(
-                f"the series {file.name} was begun with another {name}",
-                fix=f"leave {name} as it was, or begin a series of another name",
+                f"the series {file.name} was begun with another {option}",
+                fix=f"give the {option} that the series was begun with, or begin a series with another name",
             )

@@ -1,4 +1,4 @@
-"""What a gate runs: two submissions on workloads to their gate budgets, seed by seed, everything checked before."""
+"""The setup of a gate: two submissions, the workloads and their gate budgets, and the runs of each pair."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
-#: The rules of a gate's runs: the submission's defaults, planned to end at the gate budget.
+#: The ruleset of a gate's runs: default hyperparameters, and a horizon equal to the gate budget.
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )
-#: The gate budget in horizons, and the evaluations that it has at least.
+#: Default gate budget as a fraction of the workload's horizon, and smallest number of evaluations within it.
 BUDGET_SHARE, MIN_EVALUATIONS = 1 / 4, 8
-#: Evaluations that a budget asked for must have, so that the envelope has four horizons.
+#: Smallest number of evaluations within any gate budget, so that the envelope has four different horizons.
 LEAST_EVALUATIONS = 4
-#: From specs to records, in the order of the specs; runs that have ended are not run again.
+#: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
 
 
 class Offer(Protocol):
-    """What planning a gate needs of the plugins: the registry, or its like."""
+    """The lookups that planning a gate needs; the registry of the plugins provides them."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
@@ -42,9 +42,9 @@ class GateWorkload:
     """A workload of a gate.
 
     Args:
-        entry: the workload.
-        device: where its runs train.
-        budget: examples at which they end, and for which they plan.
+        entry: entry of the workload.
+        device: device of its runs.
+        budget: gate budget in examples, at which its runs end and for which their schedules plan.
     """
 
     entry: WorkloadEntry
@@ -53,24 +53,26 @@ class GateWorkload:
 
     @property
     def name(self) -> str:
+        """The name of the workload."""
         return self.entry.name
 
     def settings(self, seed: int, threads: int) -> PlanSettings:
-        """How runs on it are planned."""
+        """Return the settings for planning its runs, with the root seed and the number of intra-op threads."""
         return PlanSettings(ruleset=GATE_RULESET, seed=seed, threads=threads, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateSetup:
-    """Two submissions on workloads.
+    """The submissions and workloads of a gate.
 
     Args:
-        a, b: the candidate and what it is compared with.
-        workloads: at least one.
-        offer: where parts and references are looked up.
-        seed: root of all seeds.
-        threads: intra-op threads of a run.
-        purpose: what the runs are for; seeds of different purposes never meet.
+        a: the candidate.
+        b: the submission that it is compared with.
+        workloads: workloads of the gate; at least one.
+        offer: source of the parts and references, such as the registry.
+        seed: root seed, from which all seeds are derived.
+        threads: number of intra-op threads of a run.
+        purpose: purpose of the runs; different purposes have different seeds.
         first_study: number of the first pair's seed.
     """
 
@@ -84,13 +86,13 @@ class GateSetup:
     first_study: int = 0
 
     def check(self) -> None:
-        """Refuse a gate that cannot run.
+        """Raise an error if the gate cannot run.
 
         Raises:
-            UsageError: there is no workload, both sides are the same, or one cannot run on one of the workloads.
+            UsageError: there is no workload, both submissions are the same, or one of them cannot run on a workload.
         """
         if not self.workloads:
-            raise UsageError("no workload to gate on", fix="name one with -w")
+            raise UsageError("no workload to gate on", fix="name a workload with -w")
         if self.a == self.b:
             raise UsageError(f"{self.a.name} is compared with itself", fix="name another submission with --against")
         for workload in self.workloads:
@@ -99,11 +101,18 @@ class GateSetup:
                 if reason:
                     raise UsageError(
                         f"{entry.name} cannot run on {workload.name}: it {reason}",
-                        fix=f"leave {workload.name} out of -w; a gate needs runs of both sides on every workload",
+                        fix=f"leave {workload.name} out of -w, because both submissions must run on every workload",
                     )
 
     def plan_pair(self, index: int) -> tuple[tuple[Side, RunSpec], ...]:
-        """The runs of pair `index` (from 0), workload by workload; A goes first in even pairs, B in odd ones."""
+        """Plan the runs of a pair, ordered by workload; A is first in even pairs and B in odd pairs.
+
+        Args:
+            index: index of the pair, from 0.
+
+        Returns:
+            The side and the specification of each run.
+        """
         sides: tuple[tuple[Side, SubmissionEntry], ...] = (("A", self.a), ("B", self.b))
         study = self.first_study + index
         return tuple(
@@ -137,7 +146,18 @@ def plan_to_end(
     horizon: int,
     first_study: int = 0,
 ) -> tuple[RunSpec, ...]:
-    """Runs of a submission's defaults that know their horizon and plan for just that."""
+    """Plan runs of a submission's default setting whose schedules end exactly at the horizon.
+
+    Args:
+        workload: workload of the runs.
+        entry: entry of the submission.
+        offer: source of the parts.
+        settings: ruleset, root seed, threads and device.
+        purpose: purpose of the runs, which determines their seeds.
+        studies: number of seeds.
+        horizon: number of examples at which the runs end.
+        first_study: number of the first seed.
+    """
     space = compose.compose(entry, offer).space
     points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in space else [{}]
     return plan_trials(
@@ -154,36 +174,41 @@ def plan_to_end(
 
 
 def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
-    """The gate budget of a workload: a whole number of evaluations, on a stream in every stage.
+    """Return the gate budget of a workload in examples.
+
+    The budget is a multiple of the evaluation interval; on a stream this holds for every stage.
 
     Args:
-        examples: what was asked for; a quarter of the horizon, and eight evaluations at least, when None.
+        facts: facts of the workload.
+        examples: requested budget in examples. None for a quarter of the horizon, but at least eight evaluations.
 
     Raises:
-        UsageError: fewer examples than four evaluations, or more than the workload's horizon.
+        UsageError: the requested budget is longer than the workload's horizon, or shorter than four evaluations (on a
+            stream: of each stage).
     """
     unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
     least, most = LEAST_EVALUATIONS * unit, max(1, horizon // unit) * unit
     if examples is None:
-        wanted = max(horizon * BUDGET_SHARE, MIN_EVALUATIONS * facts.eval_every)
-        return min(most, max(least, round(wanted / unit) * unit))
+        default = max(horizon * BUDGET_SHARE, MIN_EVALUATIONS * facts.eval_every)
+        return min(most, max(least, round(default / unit) * unit))
     if not least <= examples <= most:
         raise UsageError(
             f"--budget {examples:,} on {facts.name}: a gate budget is {least:,} to {most:,} examples there",
-            fix="leave --budget out for a quarter of the horizon",
+            fix="give a budget in this range, or omit --budget for a quarter of the horizon",
         )
     return round(examples / unit) * unit
 
 
 def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.Parts) -> str:
-    """Why a submission cannot be gated on a workload; empty when it can."""
+    """Return why a submission cannot be gated on a workload; empty if it can."""
     return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
 
 
 def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None:
-    """The submission whose curve is the envelope: the reference on a pool, a family that replays on a stream.
+    """Return the submission from whose runs the envelope of a workload is made; None if none can run.
 
-    Of several families that replay the one with the fewest tags is taken, the plainest; then the first by name.
+    On a pool it is the reference. On a stream it is a submission with the tag `family` that replays old examples. Of
+    several such submissions, the one with the fewest tags is returned, and of these the first in alphabetical order.
     """
     usable = [entry for entry in offer.submissions() if not find_gate_ineligibility(entry, facts, offer)]
     if facts.access == "pool":
@@ -195,7 +220,10 @@ def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None
 
 
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:
-    """The gate set of the CPU tier: pools that need no data and no scores of examples; variants are left out."""
+    """Return the names of the default workloads of a gate.
+
+    They are the pools of the CPU tier that need no dataset and provide no scores of examples, without variants.
+    """
     return [
         entry.name
         for entry in workloads

@@ -23,8 +23,9 @@ class Card(Data, frozen=True, kw_only=True):
     Args:
         names: names that the driver reports for the card.
         memory_gib: smallest and largest memory that the driver reports, in GiB.
-        counts: numbers of cards per machine that are declared as a class.
-        bfloat16_tflops: the manufacturer's peak for dense bf16 matrix products, in 10¹² operations per second.
+        counts: numbers of cards that are declared as hardware classes: 1 and 8 declare `1xCARD` and `8xCARD`.
+        bfloat16_tflops: peak throughput of one card in dense bf16 matrix products, as the manufacturer states it, in
+            10¹² operations per second.
     """
 
     names: tuple[str, ...]
@@ -33,7 +34,7 @@ class Card(Data, frozen=True, kw_only=True):
     bfloat16_tflops: float
 
     def matches(self, device: Device) -> bool:
-        """Return whether a device is a whole card of this kind, and not a partition of one."""
+        """Return whether a device is a whole card of this kind, not a partition of a card (MIG)."""
         low, high = self.memory_gib
         whole = not device.partitioned and " MIG " not in device.name
         return whole and device.name in self.names and low <= device.memory_mib / _MIB_PER_GIB <= high
@@ -44,7 +45,7 @@ class DeclaredHardware(Data, frozen=True, kw_only=True):
 
     Args:
         cards: the declared cards, by their name in hardware classes.
-        instructions: names of instruction sets by the kernel's flag, best first.
+        instructions: names of instruction sets by the flag in `/proc/cpuinfo`, the most capable first.
     """
 
     cards: dict[str, Card]
@@ -53,12 +54,12 @@ class DeclaredHardware(Data, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecognisedHardware:
-    """A hardware class.
+    """The hardware class of a run.
 
     Args:
         name: name of the class.
         declared: whether the class is declared in `hardware.yaml`.
-        by: how the class was recognised, in words.
+        by: the evidence for the class, in words.
     """
 
     name: str
@@ -91,8 +92,8 @@ def find_card(device: Device) -> str | None:
 def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     """Return the hardware class of the GPUs of one run.
 
-    The name of an undeclared class ends with the memory in GiB, and the name of a declared class never does, so they
-    differ for every name that a driver may report.
+    The name of an undeclared class ends with the memory in GiB. The name of a declared class never does. Therefore the
+    two kinds of names cannot coincide, whatever name a driver reports.
     """
     if not devices:
         return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no GPU driver responds")
@@ -113,7 +114,7 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     elif len(kinds) > 1:
         reason = "different cards in one run"
     elif card is not None:
-        reason = f"{card} is declared, but not {count} of it"
+        reason = f"{card} is declared, but not {count} of these cards"
     elif any(first.name in known.names for first in devices for known in declared_hardware().cards.values()):
         reason = f"the name is declared with a memory other than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
     else:
@@ -122,7 +123,7 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
 
 
 def peak_tflops(name: str) -> float | None:
-    """Return the manufacturer's bf16 peak of all devices of a declared class, in 10¹² operations per second, or None.
+    """Return the sum of the cards' `bfloat16_tflops` for a declared class, or None for any other class.
 
     >>> peak_tflops("8xA100-40GB"), peak_tflops("1xrtx-a6000-48gib")
     (2496.0, None)
@@ -132,7 +133,7 @@ def peak_tflops(name: str) -> float | None:
 
 
 def slug(name: str) -> str:
-    """Return a device's name in the form in which it is part of a class name.
+    """Return a device's name in the form that the names of hardware classes use.
 
     >>> slug("NVIDIA H200"), slug("Intel Xeon model 167")
     ('h200', 'intel-xeon-model-167')
@@ -142,5 +143,6 @@ def slug(name: str) -> str:
 
 
 def _undeclared_name(device: Device) -> str:
-    part = "-mig" if device.partitioned and "mig" not in device.name.lower() else ""
-    return f"{slug(device.name) or 'unknown-gpu'}{part}-{round(device.memory_mib / _MIB_PER_GIB)}gib"
+    """Return the name of a device in an undeclared class: its model and its memory in GiB."""
+    suffix = "-mig" if device.partitioned and "mig" not in device.name.lower() else ""
+    return f"{slug(device.name) or 'unknown-gpu'}{suffix}-{round(device.memory_mib / _MIB_PER_GIB)}gib"

@@ -24,18 +24,19 @@ UNTESTED = {
 def hardware_class(device: str, threads: int, ranks: int = 1) -> str:
     """Return the hardware class of a run, within which results can be compared.
 
-    It consists of model, instruction set and threads of a CPU, or of number and model of GPUs.
+    On a CPU it consists of the model, the instruction set and the number of threads. On GPUs it consists of their
+    number and model.
 
     Args:
         device: `cpu`, `cuda`, `cuda:0`, `mps`.
-        threads: number of intra-op threads of a process; part of a CPU's class only.
+        threads: number of intra-op threads of a process; used only in the class of a CPU.
         ranks: number of processes of the run, each on a separate device.
     """
     return recognise_hardware(device, threads, ranks).name
 
 
 def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedHardware:
-    """Return the hardware class of a run and how it was recognised. The arguments are those of `hardware_class`."""
+    """Return the hardware class of a run and the evidence for it. The arguments are those of `hardware_class`."""
     kind = device.partition(":")[0]
     if kind == "cuda":
         return classes.recognise([gpu.device for gpu in run_gpus(device, ranks)])
@@ -51,7 +52,7 @@ def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedH
 
 
 def run_gpus(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tuple[Gpu, ...]:
-    """Return the GPUs of a run, one per rank, beginning with the index in `device`.
+    """Return the GPUs of a run, one per rank, beginning with the GPU whose index is in `device`.
 
     Args:
         device, ranks: see `hardware_class`.
@@ -107,6 +108,7 @@ def driver_version() -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
+    """Return the fields of the first processor in `/proc/cpuinfo`; empty if the file cannot be read."""
     try:
         text = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
     except OSError:
@@ -116,6 +118,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _instruction_set() -> str:
+    """Return the name of the best declared instruction set of this processor, or the machine's architecture."""
     fields = _cpuinfo()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     known = classes.declared_hardware().instructions
@@ -123,4 +126,5 @@ def _instruction_set() -> str:
 
 
 def _sysctl_brand() -> str:
+    """Return the processor's model on macOS; empty on other systems."""
     return program_output("sysctl", "-n", "machdep.cpu.brand_string") if sys.platform == "darwin" else ""

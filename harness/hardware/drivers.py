@@ -16,9 +16,9 @@ from typing import Any, Literal, Protocol
 
 from harness.contract.record import Device, GpuSample
 
-#: Timeout of a driver's program in seconds. The program hangs when a card is no longer on the bus.
+#: Timeout in seconds of a vendor's program such as `nvidia-smi`. It hangs if a card has dropped off the PCI bus.
 TIMEOUT_S = 10.0
-#: Reasons why clocks are below their maximum, by bit. Bits 0x002 and 0x010 are settings of a user.
+#: Reasons why clock rates are below their maximum, by bit. Bits 0x002 and 0x010 are settings of a user.
 THROTTLE_REASONS = {
     0x001: "idle",
     0x002: "clocks set",
@@ -30,9 +30,11 @@ THROTTLE_REASONS = {
     0x080: "power brake",
     0x100: "display clocks",
 }
+#: Fields of `nvidia-smi` that describe a GPU, and fields that describe its current state.
 _STATIC = "index,uuid,name,memory.total,driver_version,power.limit,clocks.max.sm,clocks.max.mem,mig.mode.current"
 _STATE = "index,clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
 
+#: A function that runs a program and returns its standard output.
 RunProgram = Callable[..., str]
 
 
@@ -41,7 +43,7 @@ class Gpu:
     """A GPU of this machine.
 
     Args:
-        index: index in the driver's order, by PCI bus.
+        index: index in the driver's numbering, which follows the PCI bus.
         uuid: the driver's UUID of the GPU.
         device: the GPU's description in records.
         maker: the manufacturer.
@@ -59,11 +61,11 @@ class Driver(Protocol):
     name: str
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """Return all GPUs of this machine; empty without GPUs or a driver."""
+        """Return all GPUs of this machine; empty if there are no GPUs or no driver."""
         ...
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
-        """Return the current state of these GPUs, without GPUs that cannot be read."""
+        """Return the current state of those of these GPUs that can be read."""
         ...
 
 
@@ -76,7 +78,7 @@ def program_output(*command: str) -> str:
 
 
 def find_driver() -> Driver:
-    """Return NVML if `nvidia-ml-py` is installed and finds a driver, else the interface to a vendor's program."""
+    """Return the first interface that finds a GPU: NVML (package `nvidia-ml-py`), `nvidia-smi`, `rocm-smi`."""
     for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
         driver = open_driver()
         if driver is not None and driver.gpus():
@@ -88,7 +90,7 @@ def find_driver() -> Driver:
 
 
 class Nvml:
-    """NVIDIA's library NVML through `pynvml`, which needs no process to take a sample.
+    """NVIDIA's library NVML through the module `pynvml`, which takes samples without starting a process.
 
     Args:
         nvml: the initialised module `pynvml`.
@@ -102,7 +104,7 @@ class Nvml:
 
     @classmethod
     def open(cls) -> Nvml | None:
-        """Return the interface, or None without the package or a driver."""
+        """Return the interface, or None if the package or a driver is missing."""
         try:
             import pynvml
 
@@ -195,7 +197,7 @@ class NvidiaSmi:
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         indices = {gpu.index for gpu in gpus}
-        # The field was renamed, so a driver may support only one of the two names.
+        # NVIDIA renamed a field, so a driver may support only one of the two names.
         rows = self._query(_STATE) or self._query(_STATE.replace("throttle", "event"))
         return [
             GpuSample(
@@ -211,14 +213,14 @@ class NvidiaSmi:
         ]
 
     def _query(self, fields: str) -> list[list[str]]:
-        """Return the rows of the output, without other lines such as a message about a lost card."""
+        """Return the rows of the output. Other lines, such as a message about a lost card, are left out."""
         text = self._run("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
         rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
         return [row for row in rows if len(row) == fields.count(",") + 1 and row[0].isdecimal()]
 
 
 def throttle_reasons(bits: int) -> tuple[str, ...]:
-    """Return the reasons why clocks are below their maximum, in words.
+    """Return the reasons, in words, why clock rates are below their maximum.
 
     >>> throttle_reasons(0x24), throttle_reasons(0)
     (('power limit', 'software thermal slowdown'), ())
@@ -230,7 +232,7 @@ def throttle_reasons(bits: int) -> tuple[str, ...]:
 
 
 class RocmSmi:
-    """AMD's program `rocm-smi`, for names and memory. It follows AMD's documentation and is untested on AMD GPUs.
+    """AMD's program `rocm-smi`, for names and memory. This class follows AMD's documentation and is untested.
 
     Args:
         run: function that runs a program and returns its output.
@@ -247,7 +249,7 @@ class RocmSmi:
             cards = json.loads(text or "{}")
         except ValueError:
             return ()
-        # The case of the keys depends on the version.
+        # Whether keys are in upper or lower case depends on the program's version.
         fields_of = {card: {key.lower(): str(value) for key, value in raw.items()} for card, raw in cards.items()}
         version = fields_of.get("system", {}).get("driver version", "")
         return tuple(
@@ -274,10 +276,10 @@ class RocmSmi:
 
 
 def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """Return the GPUs that are visible to a program in this environment, in the program's order.
+    """Return the GPUs that are visible to a program in this environment, in the order in which the program sees them.
 
-    `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists them by index or by the beginning of their
-    UUID. Names after the first unknown one are ignored.
+    `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists the GPUs by index or by the beginning
+    of their UUID. CUDA ignores an unknown name and all names after it, and so does this function.
     """
     amd = bool(gpus) and gpus[0].maker == "amd"
     setting = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")
@@ -293,6 +295,7 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.enviro
 
 
 def _has_name(gpu: Gpu, name: str) -> bool:
+    """Return whether a name in `CUDA_VISIBLE_DEVICES` denotes a GPU."""
     if name.isdecimal():
         return int(name) == gpu.index
     # `MIG-GPU-…/1/0` is the name of a partition of `GPU-…`.
@@ -308,6 +311,7 @@ def _number(cell: str) -> float | None:
 
 
 def _whole(cell: str) -> int | None:
+    """Return a cell as a rounded number, or None for other text."""
     value = _number(cell)
     return None if value is None else round(value)
 
@@ -317,5 +321,5 @@ def _watts(milliwatts: int | None) -> float | None:
 
 
 def _text(value: str | bytes | None) -> str:
-    """Return a value as text, since older versions of the package return bytes."""
+    """Return a value as text. Older versions of `pynvml` return bytes."""
     return value.decode() if isinstance(value, bytes) else value or ""

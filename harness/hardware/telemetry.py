@@ -1,7 +1,7 @@
-"""Sample clocks, power and temperature of a run's GPUs while the run's clock is stopped.
+"""Sample the clock rates, power and temperature of a run's GPUs in the pauses of the run's clock.
 
-During these pauses the worker evaluates the model, so the GPUs are busy, and sampling cannot affect a timed step. The
-supervisor samples in a separate thread, so the worker does not wait for the samples and cannot change them.
+In these pauses the worker evaluates the model. The GPUs are therefore busy, and sampling cannot slow a timed step down.
+The supervisor samples in a separate thread, so the worker does not wait for the samples and cannot change them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: Maximum duration in seconds of a read that is made at every pause.
+#: Maximum duration in seconds of a read of the GPUs' state that may be made in every pause, whatever its length.
 FAST_READ_S = 0.02
 #: Slower reads are made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
 PAUSE_FACTOR = 3.0
+#: Number of recent pauses whose durations decide whether a slow read is made.
 _PAUSES = 4
 #: Minimum time between samples in seconds, since the state of a GPU changes slowly.
 MIN_INTERVAL_S = 1.0
@@ -34,7 +35,7 @@ class DeviceWatch(threading.Thread):
     Args:
         driver: the driver interface.
         gpus: the GPUs of the run.
-        tell: function that receives the list of GPUs at the start and then each sample; called from this thread.
+        tell: function that receives the list of GPUs at the start and then each sample. This thread calls it.
         now: function that returns the time of a monotonic clock in seconds.
     """
 
@@ -51,12 +52,16 @@ class DeviceWatch(threading.Thread):
         self._tell = tell
         self._now = now
         self._changed = threading.Condition()
+        #: The latest start or stop of the worker's clock, until the thread has handled it.
         self._edge: ClockChanged | None = None
+        #: Number of starts and stops so far.
         self._edges = 0
         self._ended = False
         self._pauses: deque[float] = deque(maxlen=_PAUSES)
         self._paused_at: float | None = None
+        #: Duration of the latest read in seconds; None before the first read.
         self._cost: float | None = None
+        #: Time of the latest sample.
         self._last = float("-inf")
 
     # --- called by the event reader, which must not wait ----------------------------------------
@@ -96,14 +101,14 @@ class DeviceWatch(threading.Thread):
                 self._sample(edge, number)
 
     def _measure_cost(self) -> None:
-        """Measure the duration of a read before the clock runs. It is measured twice, since the first read is slow."""
+        """Measure the duration of a read before the clock runs. The first read is slow and does not count."""
         for _ in range(2):
             began = self._now()
             self._driver.read(self._gpus)
             self._cost = self._now() - began
 
     def _fits_pause(self) -> bool:
-        """Return whether a read will probably end before the clock starts again, judged by the last pauses."""
+        """Return whether a sample is due and, judged by the last pauses, will end before the clock starts again."""
         if self._now() - self._last < MIN_INTERVAL_S or self._cost is None:
             return False
         return self._cost <= FAST_READ_S or (
@@ -120,7 +125,9 @@ class DeviceWatch(threading.Thread):
         if samples and not clock_moved:
             self._last = began
             self._tell(
-                DevicesSampled(log=self._log([msgspec.structs.replace(r, seconds=edge.seconds) for r in samples]))
+                DevicesSampled(
+                    log=self._log([msgspec.structs.replace(sample, seconds=edge.seconds) for sample in samples])
+                )
             )
 
     def _log(self, samples: Sequence[GpuSample]) -> DeviceLog:
@@ -134,7 +141,7 @@ class DeviceWatch(threading.Thread):
 def make_watch(
     spec: RunSpec, tell: Callable[[DevicesSampled], None], visible: Sequence[str] = ()
 ) -> DeviceWatch | None:
-    """Return a thread, not yet started, that samples the GPUs of a trial, or None without readable GPUs.
+    """Return a thread, not yet started, that samples the GPUs of a trial, or None if no GPU is found.
 
     Args:
         spec: the trial.

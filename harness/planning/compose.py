@@ -13,7 +13,8 @@ from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
-#: The fraction of the horizon that a schedule plans for. A decaying run reaches its target near its planned end.
+#: The domain of `horizon_fraction`, the fraction of the horizon that a schedule plans for. A run whose learning rate
+#: decays reaches its target near its planned end.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
@@ -25,7 +26,7 @@ class Parts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """A submission together with its parts and what they declare.
+    """A submission with its parts, and the merged declarations of the submission and the parts.
 
     Args:
         entry: the submission.
@@ -43,7 +44,7 @@ class Composition:
 
 
 def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
-    """Look up a submission's parts and merge what they declare.
+    """Look up a submission's parts and merge the declarations of the submission and the parts.
 
     Raises:
         UsageError: two parts are of the same kind, exclude each other, or define the same hyperparameter differently;
@@ -53,11 +54,11 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     kinds = [part.kind for part in parts]
     for kind in kinds:
         if kinds.count(kind) > 1:
-            both = " and ".join(part.name for part in parts if part.kind == kind)
-            raise UsageError(f"{entry.name!r} has two parts of kind {kind}: {both}", fix="keep one of them")
+            duplicates = " and ".join(part.name for part in parts if part.kind == kind)
+            raise UsageError(f"{entry.name!r} has two parts of kind {kind}: {duplicates}", fix="keep one of them")
     for part_kind in PART_KINDS.values():
         if entry.load is None and part_kind.required and part_kind.name not in kinds:
-            fix = f"put one in front: {part_kind.name.upper()}+{'+'.join(entry.parts)}"
+            fix = f"put a part of this kind in front: {part_kind.name.upper()}+{'+'.join(entry.parts)}"
             raise UsageError(f"{entry.name!r} has no {part_kind.name}", fix=fix)
     for part in parts:
         for other in parts:
@@ -65,16 +66,16 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
                 problem = f"{part.id} cannot be combined with a part of kind {other.kind}"
                 raise UsageError(problem, fix=f"leave out {other.name}")
     space: Space = {}
-    owner: dict[str, PartEntry] = {}
+    defined_by: dict[str, PartEntry] = {}
     for part in parts:
         for name, domain in part.space.items():
-            # Parts that define a name with equal domains share one hyperparameter, such as the start of averaging.
-            if name in owner and name not in entry.space and domain != space[name]:
+            # Parts that define the same name with equal domains share the hyperparameter (the start of averaging).
+            if name in defined_by and name not in entry.space and domain != space[name]:
                 raise UsageError(
-                    f"{part.id} and {owner[name].id} both define the hyperparameter {name!r}",
+                    f"{part.id} and {defined_by[name].id} both define the hyperparameter {name!r}",
                     fix=f"leave out one of the parts, or define {name!r} in the submission's own space",
                 )
-            owner[name] = part
+            defined_by[name] = part
             space[name] = domain
     needs = entry.needs.union(*(part.all_needs for part in parts))
     space |= entry.space
@@ -85,7 +86,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
 
 
 def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
-    """Return why a submission cannot run on a workload under a ruleset, or an empty string if it can.
+    """Return the reason why a submission is ineligible on a workload under a ruleset, or an empty string.
 
     Args:
         composition: the submission.
@@ -99,12 +100,12 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": stream and "random access to its training data",
         "scores": not facts.scores and "per-example scores",
-        "holdout": stream and "a holdout, which a stream does not give",
+        "holdout": stream and "a holdout, which a stream does not provide",
         "stream": not stream and "a stream of tasks",
         "replay": not facts.replay_capacity and "a replay buffer",
         "boundaries": (not stream or not facts.boundaries) and "visible task boundaries",
         "raw-grad": ranks > 1
-        and "raw gradients (raw-grad), which several devices do not exchange; it runs with --gpus 1",
+        and "raw gradients (raw-grad), which several devices do not exchange; run it with --gpus 1",
         "feedback": stream and not facts.boundaries and "feedback, which would reveal the boundaries",
     }
     for need, reason in missing.items():
@@ -118,9 +119,9 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
 
 
 def parse_parts(text: str) -> SubmissionEntry:
-    """Return the submission that a text such as `"muon+rex+ema"` composes.
+    """Return the submission that consists of the parts in a text such as `"muon+rex+ema"`.
 
-    A submission without a schedule has a constant learning rate.
+    Without a schedule, the submission has a constant learning rate.
 
     Raises:
         UsageError: a name before or after a `+` is missing.
@@ -137,5 +138,6 @@ def parse_parts(text: str) -> SubmissionEntry:
 
 
 def _kind_and_name(name: str) -> tuple[str | None, str]:
+    """Split `kind:name`. The kind is None if only a name is given."""
     kind, colon, bare_name = name.partition(":")
     return (kind, bare_name) if colon else (None, name)

@@ -13,10 +13,10 @@ from harness.contract.record import Status, is_complete
 from harness.contract.run import RunSpec
 from harness.storage import records
 
-#: Wall seconds that a trial spends on starting the interpreter and importing torch, which no record contains.
+#: Wall seconds for starting the interpreter and importing torch. Records do not contain this time.
 STARTUP_S = 4.0
-#: Purposes of the trials of a gate, whose budget differs from the workload's.
-GATE_PURPOSES = frozenset({"gate", "gate-envelope", "confirm"})
+#: Purposes of trials that end before the budget of the workload.
+SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
 
 
 class _Named(msgspec.Struct):
@@ -46,7 +46,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Cost(msgspec.Struct):
-    """The fields of a record that give its duration. Other fields are not decoded, so that reading is fast."""
+    """The fields of a record that give the trial's duration. Other fields are not decoded, so that reading is fast."""
 
     spec: _Spec
     status: Status
@@ -72,8 +72,7 @@ class Estimates:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
-            # The budget of these trials differs from the workload's.
-            if cost.spec.purpose in GATE_PURPOSES:
+            if cost.spec.purpose in SHORT_PURPOSES:
                 continue
             usage = cost.usage
             wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds
@@ -84,7 +83,8 @@ class Estimates:
     def median_seconds(self, spec: RunSpec) -> float | None:
         """Return the median wall seconds of earlier trials of this submission on this workload.
 
-        Without such trials, return the median of all trials on the workload; without those, or for a smoke run, None.
+        If there are no such trials, return the median over all submissions on this workload. If there are no trials of
+        this workload, or if the trial is a smoke run, return None.
         """
         if spec.smoke:
             return None
@@ -93,7 +93,7 @@ class Estimates:
         return statistics.median(seconds) if seconds else None
 
     def total_seconds(self, specs: Sequence[RunSpec], jobs: int = 1) -> tuple[float, int]:
-        """Return the wall seconds of these trials, and the number of trials without an estimate.
+        """Return the estimated wall seconds of all trials together, and the number of trials without an estimate.
 
         Args:
             specs: the trials.

@@ -1,7 +1,7 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. `fixed-stop` has two, since it chooses its stop from the records of tuning trials.
-`anytime` begins with the reference's envelope.
+Most rulesets have one phase. `fixed-stop` has two phases, since it chooses its stop from the records of tuning trials.
+Under `anytime`, the runs of the reference for the envelope come first.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ class SubmissionOnWorkload:
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedPlan:
-    """The trials of the first phase, and the pairs whose second phase is planned from its records.
+    """The trials of the first phase, and the pairs whose second phase depends on the records of the first phase.
+
+    A pair is a submission and a workload on which it runs.
 
     Iterating over a plan yields the trials of the first phase.
 
     Args:
         phase1: the trials of the first phase, in the order in which they should run. Submissions alternate trial by
             trial, so that changes of the machine's state affect all of them.
-        skipped: a one-line message with the reason for each pair that cannot run.
+        skipped: for each pair that cannot run, a one-line message with the reason.
         pending_pairs: pairs that have a second phase.
         registry: the registry in which parts are looked up.
     """
@@ -79,6 +81,7 @@ class PhasedPlan:
 
 
 def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
+    """Return whether a trial is a tuning trial of a pair."""
     same_pair = spec.submission.name == pair.submission.name and spec.workload.facts.name == pair.workload.name
     return same_pair and spec.purpose == "tuning"
 
@@ -91,17 +94,18 @@ def plan_phases(
     Args:
         pairs: the pairs, ordered by workload.
         registry: the registry in which parts are looked up.
-        references: submissions that may provide the envelope for a stopping rule; the first that can run is used.
+        references: submissions that may provide the envelope for a stopping rule; the first one that is eligible on the
+            workload is used.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
     """
-    groups: dict[str, list[Sequence[RunSpec]]] = {}
+    by_workload: dict[str, list[Sequence[RunSpec]]] = {}
     skipped, pending_pairs = [], []
     for pair in pairs:
         workload, settings = pair.workload, pair.settings
         rule = stopping_rule(settings.ruleset.stopping)
-        planned = groups.setdefault(workload.name, [])
+        planned = by_workload.setdefault(workload.name, [])
         reason = rule.exclusion_reason(workload.facts)
         if not reason:
             horizons = rule.reference_horizons(workload.facts)
@@ -116,12 +120,12 @@ def plan_phases(
             pending_pairs.append(pair)
         else:
             planned.append(plan_trials(workload, pair.submission, registry, settings))
-    phase1 = tuple(spec for planned in groups.values() for spec in interleave(planned))
+    phase1 = tuple(spec for planned in by_workload.values() for spec in interleave(planned))
     return PhasedPlan(phase1=phase1, skipped=tuple(skipped), pending_pairs=tuple(pending_pairs), registry=registry)
 
 
 def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
-    """Return trials over the whole budget on tuning seeds."""
+    """Return trials that use the whole budget and tuning seeds."""
     return plan_trials(
         pair.workload,
         pair.submission,
@@ -140,13 +144,13 @@ def _plan_envelope(
     settings: PlanSettings,
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
-    """Return trials of the reference at several horizons, each planned for its own horizon."""
+    """Return one trial of the reference per horizon. The schedule of each trial is planned for the trial's horizon."""
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
         if compose.find_ineligibility(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
-        # The envelope's runs end at their horizon, so the schedule plans for all of it.
+        # The envelope's runs end at their horizon, so the schedule plans for the whole horizon.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]
         return [
             spec
@@ -159,6 +163,6 @@ def _plan_envelope(
 
 
 def interleave(planned: Sequence[Sequence[RunSpec]]) -> tuple[RunSpec, ...]:
-    """Merge several sequences of trials, taking one trial of each in turn."""
+    """Merge several sequences of trials by taking one trial from each in turn."""
     longest = max(map(len, planned), default=0)
     return tuple(specs[i] for i in range(longest) for specs in planned if i < len(specs))

@@ -45,10 +45,10 @@ def plan(
     [('wsd', 0), ('adamw-cosine', 0), ('wsd', 1), ('adamw-cosine', 1)]
 
     Args:
-        submissions: names of submissions, separated by commas or as a sequence. A name is that of an installed
-            submission, a file `./mine.py[:Name]`, a class `torch.optim:Adam`, or parts `adamw+wsd`.
-        workloads: names of workloads, separated by commas or as a sequence. A name is that of an installed workload, a
-            file, or `tier:cpu` for all workloads of a tier.
+        submissions: submissions, separated by commas or as a sequence. Each is the name of an installed submission, a
+            file `./mine.py[:Name]`, a class `torch.optim:Adam`, or a list of parts `adamw+wsd`.
+        workloads: workloads, separated by commas or as a sequence. Each is the name of an installed workload, a file,
+            or `tier:cpu` for all workloads of a tier.
         ruleset: name of a ruleset (`bench rulesets`), path of a YAML file, or a `Ruleset`.
         studies: number of independent repetitions; the ruleset's number when None.
         seed: root of all seeds.
@@ -59,7 +59,7 @@ def plan(
         smoke: whether each trial runs only a few steps; such trials are never ranked.
         profile: whether to time the phases of a step; such trials are never ranked.
         deterministic: whether to use deterministic kernels on a GPU.
-        prune: whether to end hopeless trials early; such trials are never ranked.
+        prune: whether to end trials early that are unlikely to reach the target; such trials are never ranked.
         allow_slow: whether GPU workloads may run on the CPU.
         registry: the plugins; the installed plugins when None.
 

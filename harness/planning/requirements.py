@@ -46,11 +46,11 @@ def runnable_workloads(
 
 
 def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, str]:
-    """Return the missing or damaged data of a workload, judged by the names and sizes of its files.
+    """Return the missing or damaged data of a workload. Only the names and sizes of the files are checked.
 
     Returns:
-        The command that fetches the data → what is wrong with the installed files, or an empty string if files are
-        missing.
+        The problems by command. The key is the command that fetches the data. The value describes the damage, or is
+        empty if files are missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -81,7 +81,7 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
         if workload.facts.tier == "cpu":
             raise UsageError(
                 f"--device {target_device}: this machine has no GPU",
-                fix=f"leave out --device, and {workload.name} runs on the CPU",
+                fix=f"leave out --device to run {workload.name} on the CPU",
             )
         if allow_slow:
             return "cpu"
@@ -92,13 +92,13 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
             fix=f"{advice}add --allow-slow to run it on the CPU",
         )
     if target_device == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
-        problem = f"{workload.name} is of tier {workload.facts.tier}"
+        problem = f"{workload.name} is in the tier {workload.facts.tier}, which runs on GPUs"
         raise UsageError(problem, fix="add --allow-slow to run it on the CPU")
     return target_device
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Return the name of the first sibling that is in the CPU tier, or None."""
+    """Follow the siblings (smaller workloads of the same kind) to the CPU tier; return the name found, or None."""
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)
     return workload.name if workload.facts.tier == "cpu" else None

@@ -24,10 +24,12 @@ def split_names(values: Iterable[str]) -> list[str]:
 
 
 def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
-    """Return the submission with a name: an installed one, a file, a class, parts joined by `+`, or an optimizer.
+    """Return the submission that a name denotes.
+
+    The name may be that of an installed submission, the path of a file, a class, parts joined by `+`, or an optimizer.
 
     Raises:
-        UsageError: no submission has this name.
+        UsageError: the name denotes no submission.
     """
     if _is_path(name):
         entry = entry_from_path(name, kind="submission")
@@ -35,7 +37,8 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
         return entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
         return registry.submission(name)
-    # An optimizer, the one kind of part that every submission needs, is a submission with a constant learning rate.
+    # An optimizer is the only kind of part that every submission needs. Alone, it is a submission with a constant
+    # learning rate.
     required_parts = [part for part in registry.parts() if PART_KINDS[part.kind].required]
     if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in required_parts):
         return compose.parse_parts(name)
@@ -45,7 +48,7 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
 
 
 def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
-    """Return the workload with a name or in a file, or all workloads of a tier for `tier:cpu`.
+    """Return the workload with a name, the workload in a file, or for `tier:cpu` all workloads of the tier.
 
     Raises:
         UsageError: no workload or tier has this name.
@@ -64,7 +67,7 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
 
 
 def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
-    """Return the submissions with the tag `reference`, which may be the reference of scores."""
+    """Return the submissions with the tag `reference`, to whose times scores may be relative."""
     return [entry for entry in registry.submissions() if REFERENCE_TAG in entry.tags]
 
 
@@ -80,4 +83,5 @@ def _is_class(name: str) -> bool:
 
 
 def _is_path(name: str) -> bool:
+    """Return whether a name is the path of a Python file, with or without `:Name`."""
     return name.partition(":")[0].endswith(".py")

@@ -1,8 +1,8 @@
-"""Tags that give submissions a role: the reference of scores, or a family from which targets are made."""
+"""Tags that give submissions a role: reference for scores, or member of a family that calibration tunes."""
 
 from __future__ import annotations
 
-#: Tag of references that calibration tunes to make targets.
+#: Tag of the references that calibration tunes in order to determine targets, one submission per family.
 FAMILY_TAG = "family"
-#: Tag of submissions that may be the reference of scores.
+#: Tag of the submissions to whose times scores may be relative.
 REFERENCE_TAG = "reference"

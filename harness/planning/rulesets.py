@@ -1,4 +1,4 @@
-"""Read and validate the benchmark's rulesets, and rulesets that a user wrote in a YAML file."""
+"""Read and validate rulesets: those of the benchmark, and those that a user wrote in a YAML file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ruleset(name: str) -> Ruleset:
     """Return the ruleset with a name, or the ruleset in a YAML file, which is never ranked.
 
     Raises:
-        UsageError: no ruleset has this name, or the file is invalid; the message names the field.
+        UsageError: no ruleset has this name, or the file is invalid; the message names the invalid field.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
@@ -73,8 +73,8 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
         "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }
     if ruleset.stopping not in STOPPING_RULES:
-        complaint = unknown_name_error("kind of stopping", ruleset.stopping, STOPPING_RULES)
-        raise UsageError(f"{path}: ruleset {name!r}: {complaint.what}", fix=complaint.fix)
+        unknown = unknown_name_error("kind of stopping", ruleset.stopping, STOPPING_RULES)
+        raise UsageError(f"{path}: ruleset {name!r}: {unknown.what}", fix=unknown.fix)
     problem = next((text for text, violated in problems.items() if violated), "")
     if problem := problem or stopping_rule(ruleset.stopping).find_problem(ruleset):
         fix = "correct the field; `bench rulesets --json` prints the fields of every ruleset"

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space
 
-#: Seed of the scrambling. It is a part of the rules and never changes.
+#: Seed of the scrambling. It is part of the rules and never changes, so that the points are the same for everyone.
 SEED = 2024
-#: Ratio of neighbouring learning rates under `tuning: rates`.
+#: Ratio of consecutive learning rates under `tuning: rates`.
 RATE_FACTOR = 3.0
-#: Number of points drawn at a time; the sequence does not depend on it.
+#: Number of points drawn at a time. The sequence of points does not depend on this number.
 _CHUNK = 64
 
 
 def draw_points(space: Space) -> Iterator[HParams]:
-    """Yield an endless sequence of points of a space; fixed hyperparameters are left out.
+    """Yield an endless sequence of points of a search space. Points do not contain fixed hyperparameters.
 
     >>> from harness.contract.domains import Choice, Fixed, LogUniform
     >>> points = draw_points({"lr": LogUniform(1e-4, 1e-2), "shape": Choice(("linear", "cosine")), "eps": Fixed(1e-8)})
@@ -41,7 +41,7 @@ def draw_points(space: Space) -> Iterator[HParams]:
 
 
 def value_at(domain: Domain, u: float) -> Scalar:
-    """Return the value at the quantile `u` in [0, 1) of a domain, rounded to six significant digits.
+    """Return the value of a domain at the quantile `u` in [0, 1). Real values are rounded to six significant digits.
 
     >>> value_at(LogUniform(1e-4, 1e-2), 0.5), value_at(Integer(1, 4), 0.99), value_at(Choice(("a", "b")), 0.5)
     (0.001, 4, 'b')
@@ -60,7 +60,7 @@ def value_at(domain: Domain, u: float) -> Scalar:
 
 
 def learning_rates(default: float, n: int) -> tuple[float, ...]:
-    """Return `n` learning rates around a default, each `RATE_FACTOR` times the previous one.
+    """Return `n` learning rates with the default in the middle, each `RATE_FACTOR` times the previous one.
 
     >>> learning_rates(0.3, 3)
     (0.1, 0.3, 0.9)

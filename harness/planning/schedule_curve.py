@@ -1,4 +1,4 @@
-"""Evaluate a schedule at any updates of a plan, without a run and without importing torch."""
+"""Evaluate a schedule at given updates of a planned run, without running it and without importing torch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.loading import select_keywords
 
+#: A schedule: a function of the progress and hyperparameters that returns factors of the default values.
 Schedule: TypeAlias = Callable[..., "Factors | float"]
 
 
@@ -29,8 +30,9 @@ class Plan:
         fraction: fraction of these updates that the schedule plans for (`horizon_fraction`).
         batch_size: number of examples per update.
         tokens_per_example: number of tokens per example.
-        tasks: number of updates in the budget of each task, if a stream shows its boundaries; otherwise empty.
-        holds: whether the factor is constant after T updates, as it is for schedules with the need `horizon`.
+        tasks: for a stream with visible task boundaries, number of updates in the budget of each task; otherwise empty.
+        holds: whether the factor is constant after the planned updates, as it is for schedules with the need
+            `horizon`.
     """
 
     horizon: int
@@ -42,7 +44,7 @@ class Plan:
 
     @property
     def planned(self) -> int:
-        """T, the number of planned updates.
+        """The number of planned updates: `horizon` × `fraction`, rounded.
 
         >>> Plan(horizon=1000, fraction=0.75).planned
         750
@@ -55,7 +57,7 @@ class Plan:
         return self._planned_updates(min(self.tasks)) if self.tasks else None
 
     def progress(self, step: int) -> Progress:
-        """Return the progress of a run before its update `step`, if every task uses its whole budget."""
+        """Return the progress of a run before its update `step`, assuming that every task uses its whole budget."""
         task_index = task_step = task_horizon = None
         if self.tasks:
             begins = [0, *accumulate(self.tasks)]
@@ -82,7 +84,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
 
     Args:
         schedule: the schedule.
-        hparams: hyperparameters; those that the schedule has as arguments are passed to it.
+        hparams: hyperparameters by name. Only those that are arguments of the schedule are passed to it.
         plan: the run that the schedule plans for.
         steps: the updates, counted from 0.
 
@@ -92,11 +94,11 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
     >>> curve(lambda p: p.step / p.horizon, {}, Plan(horizon=4), [1, 4, 9])[1].lr
     1.0
     """
-    chosen = select_keywords(schedule, hparams)
+    keywords = select_keywords(schedule, hparams)
     factors_at_steps = []
     for step in steps:
         try:
-            factors = schedule(plan.progress(step), **chosen)
+            factors = schedule(plan.progress(step), **keywords)
         except Exception as error:
             problem = f"the schedule raises at update {step}: {loading.format_error(error)}"
             raise PluginError(problem, fix="make the schedule return a factor for every update") from error
@@ -105,7 +107,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
 
 
 def default_hparams(part: PartEntry, function: Callable[..., Any]) -> HParams:
-    """Return a part's default hyperparameters: those of its function's signature, else those of its space."""
+    """Return a part's default hyperparameters, from its function's signature where it has them, else from its space."""
     function_defaults = {
         name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty
     }

@@ -10,10 +10,10 @@ from harness.contract.run import Purpose, Seeds
 def derive_seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
     """Derive the seeds of a trial, one per role.
 
-    They are equal for all submissions, so that runs can be compared in pairs, and differ between purposes.
+    The seeds are equal for all submissions, so that runs can be compared in pairs. They differ between purposes.
 
     Args:
-        root: root of all seeds.
+        root: the root seed, from which all other seeds are derived.
         workload: the workload's name.
         study: index of the study.
         trial: index of the trial in its study.

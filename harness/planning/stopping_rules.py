@@ -1,8 +1,8 @@
 """Decide when the trials of a ruleset end: one object per kind of stopping, named by the ruleset's `stopping`.
 
-A new kind of stopping is a class here and an entry in `STOPPING_RULES`. Other code calls the object's methods and does
-not compare its name. The results are either times to target, which the leaderboard ranks, or are shown in separate
-tables (`has_own_tables`).
+To add a kind of stopping, add a class here and an entry in `STOPPING_RULES`. Other code calls the object's methods and
+does not compare its name. The results under a kind of stopping are either times to target, which the leaderboard ranks,
+or other values, which are shown in separate tables (`has_own_tables`).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ class StoppingRule:
     """
 
     name: ClassVar[str] = "first-hit"
-    #: Whether results are not times to target and are shown in separate tables instead of the leaderboard.
+    #: Whether results are shown in separate tables instead of the leaderboard, because they are not times to target.
     has_own_tables: ClassVar[bool] = False
-    #: The key of these results in JSON; used only with `has_own_tables`.
+    #: The key of these results in JSON; used only if `has_own_tables`.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials over the whole budget run first, from which the stop of all other trials is chosen.
+    #: Whether tuning trials run first, each over the whole budget. Their records decide the stop of all other trials.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        """Return why a ruleset cannot use this kind of stopping, or an empty string if it can."""
+        """Return the reason why a ruleset cannot use this kind of stopping, or an empty string."""
         return ""
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        """Return why a workload cannot run under this kind of stopping, or an empty string if it can."""
+        """Return the reason why a workload cannot run under this kind of stopping, or an empty string."""
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
@@ -49,21 +49,23 @@ class StoppingRule:
         return None
 
     def horizon(self, facts: WorkloadFacts, seed: int, study: int) -> int | None:
-        """Return the budget of a study in examples, equal for all submissions, or None for the workload's budget.
+        """Return the horizon of a study in examples, or None for the workload's horizon.
+
+        The horizon is the same for all submissions.
 
         Args:
             facts: the workload.
-            seed: root of all seeds.
+            seed: the root seed.
             study: index of the study.
         """
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Return the budgets, in examples, at which the reference runs before all other trials."""
+        """Return the horizons, in examples, of the runs of the reference that come before all other trials."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
-        """Choose the stop, in examples, from the records of tuning trials; used only with `chooses_stop`.
+        """Choose the stop, in examples, from the records of tuning trials; used only if `chooses_stop`.
 
         Args:
             tuning: records of the tuning trials.
@@ -72,10 +74,10 @@ class StoppingRule:
         raise AssertionError(f"{self.name} does not choose a stop")
 
     def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
-        """Return the tables of the results; used only with `has_own_tables`.
+        """Return the tables of the results; used only if `has_own_tables`.
 
         Args:
-            records: records of any kind of stopping; records of other kinds are ignored.
+            records: records under all kinds of stopping; only those under this kind are used.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
@@ -90,7 +92,7 @@ class StopAtFraction(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """Common base of the kinds of stopping whose end does not depend on the target."""
+    """Common base of the kinds of stopping that allow one trial per study, run on pools only, and ignore the target."""
 
     has_own_tables = True
 
@@ -98,7 +100,7 @@ class _OneTrialOnPools(StoppingRule):
         return "" if ruleset.trials == 1 else f"stopping: {self.name} requires trials: 1"
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        return "a stream's stages end at their targets, so no stop can be chosen or drawn" if facts.stages else ""
+        return "the stages of a stream end at their targets, so no stop can be chosen or drawn" if facts.stages else ""
 
 
 class ChosenStop(_OneTrialOnPools):

@@ -22,9 +22,9 @@ from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.source_hash import source_hash
 
-#: Number of rejected points per accepted point above which drawing from a space fails.
+#: Drawing points from a search space fails if more than this many points are rejected per accepted point.
 MAX_REJECTED_DRAWS = 50
-#: Number of evaluations in a smoke run, without the one of the untrained model.
+#: Number of evaluations in a smoke run, not counting the evaluation of the untrained model.
 SMOKE_EVALUATIONS = 2
 
 
@@ -35,14 +35,14 @@ class PlanSettings:
     Args:
         ruleset: the rules; see `harness.planning.rulesets`.
         studies: number of independent repetitions; the ruleset's number when None.
-        seed: root of all seeds.
+        seed: the root seed, from which all other seeds are derived.
         overrides: values of hyperparameters that the user set, by name; trials with overrides are never ranked.
         device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
         threads: number of intra-op threads of a trial.
         smoke: whether each trial runs only a few steps.
         profile: whether to time the phases of a step.
         deterministic: whether to use deterministic kernels on a GPU.
-        prune: whether to end hopeless trials early.
+        prune: whether to end trials early that are unlikely to reach the target.
         ranks: number of devices that share a trial.
     """
 
@@ -81,10 +81,11 @@ def plan_trials(
         settings: the ruleset and options.
         purpose: purpose of the trials, on which their seeds depend.
         studies: number of studies; the number in the settings or the ruleset when None.
-        first_study: index of the first study; the seeds follow from the index.
+        first_study: index of the first study; the seeds of a study are derived from its index.
         points: hyperparameters to try in every study, one per trial; chosen by the ruleset when None.
         stop: number of examples after which a trial ends; the ruleset's stop when None.
-        horizon: budget in examples, at whose end the runs end; the workload's budget when None.
+        horizon: horizon in examples, at which the runs end whether or not they meet the target; the horizon of the
+            ruleset or workload when None.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -93,7 +94,7 @@ def plan_trials(
     composition = compose(submission, registry)
     device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
     ref = _submission_ref(composition)
-    settings_of_study = hyperparameter_settings(composition, facts, settings, points)
+    hparams_of_study = hyperparameter_settings(composition, facts, settings, points)
     rule = stopping_rule(settings.ruleset.stopping)
     common = RunSpec(
         workload=WorkloadRef(
@@ -121,8 +122,8 @@ def plan_trials(
     specs = []
     count = studies or settings.studies or settings.ruleset.studies
     for study in range(first_study, first_study + count):
-        budget = horizon or rule.horizon(facts, settings.seed, study)
-        template = common if budget is None else _replace_horizon(common, budget)
+        study_horizon = horizon or rule.horizon(facts, settings.seed, study)
+        template = common if study_horizon is None else _replace_horizon(common, study_horizon)
         specs += [
             msgspec.structs.replace(
                 template,
@@ -131,15 +132,15 @@ def plan_trials(
                 trial=trial,
                 seeds=derive_seeds(settings.seed, facts.name, study, trial, purpose),
             )
-            for trial, hparams in enumerate(settings_of_study(study))
+            for trial, hparams in enumerate(hparams_of_study(study))
         ]
     return tuple(specs)
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
-    """Return the spec with another horizon, which is also its stop.
+    """Return the spec with another horizon, at which the run also stops.
 
-    Seconds and gradient-examples are scaled in proportion.
+    The budgets of seconds and gradient-examples are scaled in proportion to the horizon.
     """
     facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
     facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
@@ -153,7 +154,8 @@ def hyperparameter_settings(
     """Return a function from the index of a study to the hyperparameters of its trials.
 
     Under `tuning: space` the studies share one sequence of points: study 0 takes the first `trials` points, study 1 the
-    next. Points that fail a check are skipped. A submission's own list of points takes precedence over its space.
+    next `trials` points, and so on. Points that fail a check are skipped. If the submission declares a list of points,
+    every study tries that list instead.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -162,41 +164,42 @@ def hyperparameter_settings(
     if points is None and tuning == "space" and composition.entry.points:
         points = composition.entry.points[:n]
     if points is None and tuning == "rates":
-        middle = float(hyperparameters.default(composition.space["lr"])) if "lr" in composition.space else 0.0
-        points = [{"lr": rate} for rate in sampling.learning_rates(middle, n)] if middle else [{}]
+        default_rate = float(hyperparameters.default(composition.space["lr"])) if "lr" in composition.space else 0.0
+        points = [{"lr": rate} for rate in sampling.learning_rates(default_rate, n)] if default_rate else [{}]
     if points is None and tuning == "defaults":
         points = [{}] * n
     if points is not None:
-        listed = [_resolve_hparams(composition, facts, settings, point) for point in points]
-        return lambda study: listed
+        resolved = [_resolve_hparams(composition, facts, settings, point) for point in points]
+        return lambda study: resolved
     sequence = sampling.draw_points(composition.space)
     drawn: list[HParams] = []
-    refused = 0
+    rejected = 0
 
-    def of(study: int) -> Sequence[HParams]:
-        nonlocal refused
+    def draw_for_study(study: int) -> Sequence[HParams]:
+        nonlocal rejected
         while len(drawn) < (study + 1) * n:
             try:
                 drawn.append(_resolve_hparams(composition, facts, settings, next(sequence)))
             except UsageError:
-                refused += 1
+                rejected += 1
                 # So many rejections mean that the space or an override is wrong.
-                if refused > MAX_REJECTED_DRAWS * (1 + len(drawn)):
+                if rejected > MAX_REJECTED_DRAWS * (1 + len(drawn)):
                     raise
         return drawn[study * n : (study + 1) * n]
 
-    return of
+    return draw_for_study
 
 
 def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
-    """Return the values of all hyperparameters: overrides first, then the point's values, then defaults."""
+    """Return the value of every hyperparameter: the override if there is one, or the point's value, or the default."""
     space = dict(composition.space)
-    # Every submission may choose its batch size among the sizes that the workload offers.
+    # Every submission may choose any batch size that the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     assigned = {**point, **settings.overrides}
     for name in assigned:
         if name not in space:
-            # An override is set for all submissions of a plan, so the message names the one without it.
+            # An override applies to all submissions of a plan, so the message names the submission that lacks the
+            # hyperparameter.
             raise unknown_name_error(f"hyperparameter of {composition.entry.name}", name, space)
     values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
@@ -211,7 +214,10 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
 
 
 def batch_size(space: Space, facts: WorkloadFacts) -> int:
-    """Return the workload's batch size nearest to the default in a submission's space, or the workload's default."""
+    """Return the workload's batch size that is nearest, by ratio, to the default in a submission's space.
+
+    If the space has no batch size, return the workload's first batch size.
+    """
     domain = space.get("batch_size")
     if domain is None:
         return facts.batch_sizes[0]
@@ -220,7 +226,7 @@ def batch_size(space: Space, facts: WorkloadFacts) -> int:
 
 
 def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
-    """Return the facts with the budget under the ruleset, or the budget of a smoke run."""
+    """Return the facts with the budget that the ruleset allows, or with the short budget of a smoke run."""
     budget, factor = facts.budget, settings.ruleset.budget_factor
     if settings.smoke:
         horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
@@ -230,7 +236,7 @@ def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts
 
 
 def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
-    """Return the facts with the budget, and a stream's stages, multiplied by a factor."""
+    """Return the facts with the budget and the caps of a stream's stages multiplied by a factor."""
     budget = facts.budget
     stages = tuple(
         msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages

@@ -18,16 +18,18 @@ from harness.contract.base import Data
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children, time_limit
 
+#: Name of the environment variable that sets the folder of the cache.
 CACHE_VARIABLE = "BENCH_CACHE"
+#: Version of the cache file's format.
 _SCHEMA = 2
-#: Maximum number of plugins and files in the cache; the oldest are removed first.
+#: Maximum number of plugins, files and classes in the cache. The oldest are removed first.
 _CAPACITY = 256
 #: Folders of this package with the code that reads plugins. A changed or new file in them invalidates the cache.
 _READER_FOLDERS = ("contract", "plugins")
 
 
 class StampedRequest(Data, frozen=True, kw_only=True):
-    """A request and a hash of the state of the files on which its answer depends."""
+    """A request, and a hash (`stamp`) of the state of the files on which the answer depends."""
 
     request: ReadRequest
     stamp: str
@@ -38,8 +40,8 @@ class CachedPlugin(Data, frozen=True, kw_only=True):
 
     Args:
         stamp: hash of the state of the files from which the plugin was read.
-        installed: hash of the state of the installation; if it has changed, a plugin that failed is read again.
-        contents: the contents.
+        installed: hash of the state of the installed distributions. If it changes, plugins with an error are reread.
+        contents: the entries of the plugin, or the error.
         known: `kind:name` of the entries that the plugin offered when it was last read without an error.
     """
 
@@ -55,7 +57,7 @@ class _Cache(Data, frozen=True, kw_only=True):
 
 
 def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = False) -> dict[str, CachedPlugin]:
-    """Read plugins from the cache if it is still valid, and in child processes otherwise.
+    """Read plugins: from the cache where it is still valid, otherwise in child processes.
 
     Args:
         requests: requests by their keys in the cache.
@@ -65,7 +67,7 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         The contents by the keys of the requests.
 
     Raises:
-        UsageError: the time limit in the environment is not a positive number of seconds.
+        UsageError: `BENCH_PLUGIN_TIMEOUT` is not a positive number of seconds.
     """
     limit = time_limit()
     installed = _installation_stamp()
@@ -84,7 +86,7 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
         new_plugins[key] = CachedPlugin(stamp=stamp, installed=installed, contents=contents, known=known)
-        # A file with an error is not cached, because its author is probably working on it.
+        # An error of a file is not cached, because the file's author is probably still editing the file.
         if requests[key].request.action == "plugin" or contents.error is None:
             cached[key] = new_plugins[key]
     _save_cache(cached)
@@ -104,7 +106,7 @@ def cache_folder() -> Path:
 
 
 def stamp(items: Iterable[object]) -> str:
-    """Return a hash of these items, the Python version and the code that reads plugins."""
+    """Return a hash of these items, the Python version, and the state of the code that reads plugins."""
     return hashlib.sha256("\n".join(map(str, [*items, sys.version, _reader_hash()])).encode()).hexdigest()
 
 
@@ -117,7 +119,7 @@ def _reader_hash() -> str:
 
 
 def file_state(path: Path) -> str:
-    """Return path, modification time and size of a file in one line."""
+    """Return the path, modification time and size of a file in one line."""
     try:
         status = path.stat()
     except OSError:
@@ -133,7 +135,7 @@ def _installation_stamp() -> str:
 def _is_valid(cached: CachedPlugin, stamp: str, installed: str) -> bool:
     """Return whether cached contents are valid.
 
-    An error may be due to a missing library, so it is not valid after a distribution was installed or removed.
+    A cached error may be due to a missing library, so it is invalid after a distribution was installed or removed.
     """
     return cached.stamp == stamp and (cached.contents.error is None or cached.installed == installed)
 

@@ -1,4 +1,4 @@
-"""Read one plugin in a child process: import it, call its hooks, validate the entries, write the answer."""
+"""Read one plugin in a child process: import it, call its hooks, validate the entries and write the answer."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from harness.plugins.locating import locate_top
 from harness.plugins.optimizer_space import signature_space
 from harness.plugins.validation import Entry, find_duplicate, validate_entry
 
+#: Names of all hooks.
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 #: Maximum number of entries of one hook. A generator that yields more is assumed to be infinite.
 _MAX_ENTRIES = 10_000
@@ -39,7 +40,7 @@ _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dic
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = msgspec.json.decode((folder / "request.json").read_bytes(), type=ReadRequest)
-    # The alarm ends a plugin that hangs if the requesting process has died.
+    # If a plugin hangs and the requesting process has died, the alarm ends this process.
     signal.alarm(math.ceil(request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
@@ -51,7 +52,7 @@ def main(folder: Path) -> None:
 
 
 def read(request: ReadRequest) -> PluginContents:
-    """Read the target of a request. Any exception becomes `PluginContents.error`."""
+    """Read the target of a request. Any exception is returned as `PluginContents.error`."""
     within = ""
     try:
         if request.action == "plugin":
@@ -84,7 +85,7 @@ def read_plugin(value: str, title: str) -> PluginContents:
 
     Raises:
         PluginError: a hook is unknown or has a wrong signature, or an entry is invalid.
-        BaseException: the import raised it.
+        BaseException: any exception that the import raises.
     """
     plugin = loading.load_entry_point(value)
     manager = register(plugin, title)
@@ -98,7 +99,7 @@ def read_plugin(value: str, title: str) -> PluginContents:
         entries = [entry for impl in implemented[hook] for entry in _call_hook(hook, impl.function, expected)]
         names = [entry.id if isinstance(entry, PartEntry) else entry.name for entry in entries]
         if (duplicate := find_duplicate(names)) is not None:
-            raise PluginError(f"{hook}() yields {duplicate!r} twice", fix="rename one of them")
+            raise PluginError(f"{hook}() yields {duplicate!r} twice", fix="rename one of the two entries")
         return tuple(entries)
 
     return PluginContents(
@@ -132,13 +133,14 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
 
 
 def _refuse_undecorated(plugin: Any) -> None:
-    """Raise an error for functions with the name of a hook but without its decorator, which pluggy ignores."""
+    """Raise PluginError for a function that has the name of a hook but no `@hookimpl`. pluggy would ignore it."""
     for name, value in vars(plugin).items() if isinstance(plugin, ModuleType) else ():
         if name in HOOKS and inspect.isfunction(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
             raise PluginError(f"{name} is not marked with @hookimpl", fix="import hookimpl from harness.api")
 
 
 def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) -> Iterator[_EntryT]:
+    """Call a hook of a plugin, and yield its entries after checking their type and content."""
     try:
         result = function()
         items = [] if result is None else list(islice(iter(result), _MAX_ENTRIES + 1))
@@ -147,7 +149,7 @@ def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) 
         problem = f"{hook}() raised {loading.format_error(error, code.co_filename if code else '')}"
         raise PluginError(problem, fix=f"{hook}() must yield entries") from error
     if len(items) > _MAX_ENTRIES:
-        problem = f"{hook}() does not end"
+        problem = f"{hook}() yields more than {_MAX_ENTRIES:,} entries"
         raise PluginError(problem, fix=f"yield at most {_MAX_ENTRIES:,} entries")
     for item in items:
         if not isinstance(item, expected):
@@ -162,7 +164,7 @@ def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
     Args:
         entry: the entry.
         expected: the entry's type.
-        origin: name of the hook or file of the entry, for messages.
+        origin: name of the hook or file that declares the entry, for messages.
 
     Raises:
         PluginError: a field has a wrong type, or the entry is invalid.
@@ -187,8 +189,8 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
 
     Args:
         module: the imported file.
-        name: name of the submission in the file. When None, the file must define exactly one, and optimizer classes are
-            ignored if the file also defines a `Recipe` or a submission class.
+        name: name of the submission in the file. If None, the file must define exactly one submission; optimizer
+            classes do not count if the file also defines a `Recipe` or a submission class.
 
     Raises:
         PluginError: the file does not define a submission, or defines several.
@@ -214,6 +216,7 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
 
 
 def _find_submissions(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
+    """Return the names and objects of the submissions in a file; only the object `name` if a name is given."""
     return [(n, value) for n, value in _public_names(module, name) if _is_submission(value, module, name)]
 
 
@@ -259,13 +262,13 @@ def _file_name(module: ModuleType) -> str:
 
 
 def _public_names(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
-    """Return the public names and objects of a module, each object once; only the object `name` if it is given."""
+    """Return the public names and objects of a module, each object once; only the object `name` if a name is given."""
     if name is not None:
         return [(name, vars(module)[name])] if name in vars(module) else []
     by_identity: dict[int, tuple[str, Any]] = {}
-    for public, value in vars(module).items():
-        if not public.startswith("_"):
-            by_identity.setdefault(id(value), (public, value))
+    for public_name, value in vars(module).items():
+        if not public_name.startswith("_"):
+            by_identity.setdefault(id(value), (public_name, value))
     return list(by_identity.values())
 
 
@@ -275,7 +278,8 @@ def _is_defined_in(module: ModuleType, value: Any, name: str | None) -> bool:
 
 
 def _is_submission(value: Any, module: ModuleType, name: str | None) -> bool:
-    # A file with a recipe has imported this module. Importing it here would import torch for every file.
+    # A file that defines a recipe has already imported `harness.worker.recipe`. An import here would load torch for
+    # every file.
     recipes = sys.modules.get("harness.worker.recipe")
     if recipes is not None and isinstance(value, recipes.Recipe):
         return True
@@ -345,7 +349,7 @@ def read_class(load: str) -> SubmissionEntry:
 
     Raises:
         PluginError: the object is not a torch optimizer class, or has arguments without defaults.
-        BaseException: the import raised it.
+        BaseException: any exception that the import raises.
     """
     module, _, name = load.partition(":")
     value = reduce(getattr, name.split("."), importlib.import_module(module))

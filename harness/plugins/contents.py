@@ -1,4 +1,4 @@
-"""The data that are exchanged with the process that reads a plugin: its request and its answer."""
+"""The messages between this process and a child process that reads a plugin: the request and the answer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class ReadRequest(Data, frozen=True, kw_only=True):
     Args:
         action: kind of `target`: an entry point's value, a file with a submission or a workload, or a class.
         target: the entry point's value, the file's path, or the import path of the class.
-        title: the name under which pluggy registers the plugin.
-        name: name of the object in the file; None if the file must define exactly one.
+        title: the name under which pluggy registers the plugin; empty for a file or class.
+        name: name of the submission or workload in the file; None if the file must define exactly one.
         path: `sys.path` of the requesting process.
         limit: seconds after which the child process ends itself.
     """
@@ -49,7 +49,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """`kind:name` of every entry, cached so that later errors can name the plugin that offered a name."""
+        """`kind:name` of every entry. The cache keeps them, so that errors can name the plugin of an entry."""
         return (
             *(f"workload:{entry.name}" for entry in self.workloads),
             *(f"submission:{entry.name}" for entry in self.submissions),

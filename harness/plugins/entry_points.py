@@ -16,6 +16,7 @@ from harness.plugins.cache import StampedRequest
 from harness.plugins.contents import ReadRequest
 from harness.plugins.locating import locate_top
 
+#: Name of the environment variable that blocks and allows plugins.
 SELECTION_VARIABLE = "BENCH_PLUGINS"
 
 
@@ -27,7 +28,7 @@ class EntryPoint:
         distribution, version: name and version of the distribution.
         name: name of the entry point.
         value: value of the entry point, `package.module` or `package.module:object`.
-        error: the error in the distribution's metadata; None if they are valid.
+        error: the error in the distribution's metadata; None if the metadata are valid.
     """
 
     distribution: str
@@ -50,21 +51,21 @@ class EntryPoint:
     def key(self) -> str:
         """The plugin's key in the cache.
 
-        It does not contain the version, so that the names that an earlier version offered are still known.
+        The key does not contain the version, so that the entry names that an earlier version offered stay in the cache.
         """
         return "\n".join(("plugin", sys.prefix, self.distribution, self.name, self.value))
 
     def request(self) -> StampedRequest:
-        """Return the request to read the plugin, with the state of its package's files."""
+        """Return the request to read the plugin, stamped with the state of its package's files."""
         top = re.split(r"[.:\s\[]", self.value)[0]
         request = ReadRequest(action="plugin", target=self.value, title=self.title)
         return StampedRequest(request=request, stamp=cache.stamp([self.version, self.value, *_iter_file_states(top)]))
 
 
 def discover() -> tuple[EntryPoint, ...]:
-    """Return all entry points of the group `bench`, sorted.
+    """Return all entry points of the group `bench`, sorted by distribution, name and value.
 
-    If a distribution is installed twice, the first one on the path is used, as for an import.
+    If a distribution is installed twice, the first installation on `sys.path` is used, as for an import.
     """
     by_distribution: dict[str, list[EntryPoint]] = {}
     for distribution in metadata.distributions():
@@ -72,7 +73,7 @@ def discover() -> tuple[EntryPoint, ...]:
             text = distribution.read_text("entry_points.txt") or ""
         except (OSError, UnicodeDecodeError):
             continue
-        # This check avoids parsing metadata, since most distributions have no entry point in the group.
+        # Most distributions have no entry point in the group. For them, this check avoids parsing the metadata.
         if f"[{ENTRY_POINT_GROUP}]" in text:
             name, version = _name_and_version(distribution)
             by_distribution.setdefault(normalise(name), _entry_points(distribution, name, version))
@@ -81,7 +82,7 @@ def discover() -> tuple[EntryPoint, ...]:
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    """Return name and version, or placeholders if METADATA is broken or missing, so that the plugin is still listed."""
+    """Return the name and version, or placeholders if METADATA is broken or missing, so that the plugin is listed."""
     try:
         return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "0"
     except Exception:
@@ -101,7 +102,7 @@ def _entry_points(distribution: metadata.Distribution, name: str, version: str) 
 
 
 def normalise(name: str) -> str:
-    """Return a distribution's name in the form in which package indexes compare names.
+    """Return a distribution's name in the normalised form in which package indexes compare names.
 
     >>> normalise("Bench_Mine")
     'bench-mine'
@@ -121,6 +122,7 @@ def _iter_file_states(top: str) -> Iterator[str]:
 
 
 def _iter_folder_states(folder: str | Path) -> Iterator[str]:
+    """Yield the state of every Python file below a folder."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -139,11 +141,13 @@ def _iter_folder_states(folder: str | Path) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The choice of plugins to read: all plugins that are not blocked, or only the allowed ones if any are named.
+    """The choice of plugins to read.
+
+    A blocked plugin is not read. If any plugins are allowed by name, only these are read.
 
     Args:
         blocked: names of plugins or distributions that are not read.
-        allowed: names of plugins or distributions that are read; all if empty.
+        allowed: names of plugins or distributions that are read; if empty, all are allowed.
     """
 
     blocked: frozenset[str]
@@ -171,5 +175,6 @@ class Selection:
 
 
 def _names(plugin: EntryPoint) -> set[str]:
+    """Return all names by which a user may block or allow a plugin."""
     distributions = {plugin.distribution, normalise(plugin.distribution)}
     return {plugin.name} | distributions | {f"{distribution}:{plugin.name}" for distribution in distributions}

@@ -38,7 +38,7 @@ def load_entry_point(value: str) -> Any:
     """Return the module or object of an entry point's value, `package.module` or `package.module:object`.
 
     Raises:
-        BaseException: the import raised it.
+        BaseException: any exception that the import raises.
     """
     module, _, attribute = value.partition("[")[0].partition(":")
     names = [name for name in attribute.strip().split(".") if name]
@@ -71,7 +71,7 @@ def import_file(path: Path) -> ModuleType:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        Exception: the file raised it.
+        Exception: any exception that the file raises.
     """
     path = path.expanduser().resolve()
     name = f"bench_file_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
@@ -92,24 +92,24 @@ def import_file(path: Path) -> ModuleType:
 
 
 def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return the hyperparameters that a part has as arguments, or all hyperparameters if it takes `**kwargs`."""
+    """Return the hyperparameters that are arguments of a part's function, or all of them if it takes `**kwargs`."""
     parameters = inspect.signature(part).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(hparams)
     names = {p.name for p in parameters}
-    return {k: v for k, v in hparams.items() if k in names}
+    return {name: value for name, value in hparams.items() if name in names}
 
 
 # --- errors in the code of plugins ----------------------------------------------------------------------------------
 
 
 def format_error(error: BaseException, within: str = "") -> str:
-    """Return an exception in one line: type, message, file and line.
+    """Format an exception in one line: its type, its message, and the file and line that raised it.
 
     Args:
         error: the exception.
-        within: path of a folder or file, of whose innermost stack frame the line is reported; if empty or without a
-            frame, the innermost frame outside this package.
+        within: path of a folder or file. The innermost stack frame in it is reported. If there is no such frame, the
+            innermost frame outside this package is reported.
 
     >>> format_error(ValueError("two\\nlines"))
     'ValueError: two lines'
@@ -126,7 +126,7 @@ def format_error(error: BaseException, within: str = "") -> str:
 
 
 def _find_innermost_frame(error: BaseException, within: str) -> tuple[str, int]:
-    """Return file and line of the innermost stack frame outside this package and the import machinery.
+    """Return the file and line of the innermost stack frame outside this package and the import machinery.
 
     Frames in the folder or file `within` take precedence.
     """

@@ -9,8 +9,8 @@ from pathlib import Path
 def locate(module: str) -> Path | None:
     """Return the file of a module without importing the module or its parents, or None if it cannot be found.
 
-    `find_spec` imports the parents of a dotted name. Therefore it is called only for the top-level package, which also
-    finds editable installs, and the module's path is derived from the package's path.
+    `find_spec` imports the parents of a dotted name, so it is called only for the top-level package. This also finds
+    editable installs. The path of the module is then derived from the package's path.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -25,7 +25,10 @@ def locate(module: str) -> Path | None:
 
 
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
-    """Return the folders of a top-level package (none for a single module) and the file that its import executes."""
+    """Return the folders of a top-level package, and the file that its import executes.
+
+    A single-file module has no folders. The file is None for a namespace package, and if no module has the name.
+    """
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Call the hooks of plugins that observe runs, with frozen data, so that an observer cannot affect a run."""
+"""Call the hooks of plugins that observe runs. They receive immutable data, so that they cannot change a run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
-        """Call the hook of each plugin. A plugin that raises is reported once and does not affect the others."""
+        """Call the hook of each plugin. An exception in a plugin is reported once and does not affect other plugins."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 arguments = {name: data[name] for name in implementation.argnames}

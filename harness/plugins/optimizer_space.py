@@ -19,14 +19,14 @@ _LIMITS = {
 
 
 def signature_space(optimizer: Any) -> Space:
-    """Return the search space of an optimizer class: its learning rate, with other scalars fixed at their defaults.
+    """Return the search space of an optimizer class: the learning rate is searched, other scalars keep their defaults.
 
     `betas` become the hyperparameters `beta1`, `beta2` and so on.
 
     Raises:
-        PluginError: the class has an argument without a default, other than the parameters and the learning rate; or
-            its `step` requires a closure, as `torch.optim.LBFGS.step` does, because a submission must decide how often
-            an update computes the loss.
+        PluginError: the class has an argument without a default, other than the parameters and the learning rate. Or
+            its `step` requires a closure, as `torch.optim.LBFGS.step` does: then the optimizer decides how often an
+            update computes the loss, which a submission must decide.
     """
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
@@ -35,7 +35,7 @@ def signature_space(optimizer: Any) -> Space:
             fix="write a submission class whose `step` calls `work.backward` in the closure",
         )
     space: Space = {}
-    # The first argument is the parameters.
+    # The first argument of the class is the model's parameters.
     for parameter in list(inspect.signature(optimizer).parameters.values())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -57,7 +57,7 @@ def signature_space(optimizer: Any) -> Space:
 
 
 def _fix_at(name: str, default: Scalar) -> Fixed:
-    """Return a domain that is fixed at an argument's default, with the limits of its name if they allow the default."""
+    """Return a domain fixed at an argument's default. It has the limits in `_LIMITS` if they include the default."""
     low, high = _LIMITS.get(name, (math.inf, -math.inf))
     if isinstance(default, str | bool) or not low <= default <= high:
         return Fixed(default)
@@ -65,4 +65,5 @@ def _fix_at(name: str, default: Scalar) -> Fixed:
 
 
 def _is_scalar(value: Any) -> bool:
+    """Return whether a value can be a hyperparameter: a finite number, a string or a Boolean."""
     return isinstance(value, Scalar) and not (isinstance(value, float) and not math.isfinite(value))

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.system import python_process
 
+#: Name of the environment variable that sets the time limit of a child process in seconds.
 TIMEOUT_VARIABLE = "BENCH_PLUGIN_TIMEOUT"
 _DEFAULT_TIMEOUT_S = 20.0
 _POLL_INTERVAL_S = 0.005
@@ -27,7 +28,7 @@ def time_limit() -> float:
     """Return the time limit of a child process in seconds.
 
     Raises:
-        UsageError: the environment variable is not a positive number.
+        UsageError: the environment variable `BENCH_PLUGIN_TIMEOUT` is not a positive number.
     """
     text = os.environ.get(TIMEOUT_VARIABLE, "")
     try:
@@ -41,7 +42,9 @@ def time_limit() -> float:
 
 
 def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
-    """Read each request in a separate process, several at once. A failed process gives a `PluginContents.error`.
+    """Read the target of each request in a separate process, several at once.
+
+    The failure of a process is returned as `PluginContents.error`.
 
     Args:
         requests: the requests.
@@ -93,7 +96,7 @@ class _Child:
             stdout=subprocess.DEVNULL,
             stderr=errors,
             env=python_process.environment(),
-            start_new_session=True,  # so that the processes it starts can be killed with it
+            start_new_session=True,  # so that the processes that the plugin starts can be killed, too
         )
 
     def has_ended(self) -> bool:
@@ -112,7 +115,7 @@ class _Child:
         self._process.wait()
 
     def read_answer(self) -> PluginContents:
-        """Return the answer of a process that has ended, or an error if it wrote none."""
+        """Return the answer of a process that has ended, or an error if the process wrote no answer."""
         if self._answer.exists():
             try:
                 return msgspec.json.decode(self._answer.read_bytes(), type=PluginContents)

@@ -109,11 +109,11 @@ class Registry:
         """Return the part with a name. It raises the same errors as `workload`.
 
         Args:
-            kind: the part's kind; None for any kind, in which case the name must be unique over kinds.
+            kind: the part's kind; None for any kind, in which case only one kind may have a part with this name.
             name: `name` or `kind:name`, optionally after `distribution:`.
-            prefer: distribution whose part is returned if several distributions have a part with this name. Callers
-                pass the distribution of the submission, so that installing a plugin cannot change the parts of another
-                plugin's submission.
+            prefer: distribution whose part is returned if several distributions offer a part with this name. Callers
+                pass the distribution of the submission, so that the installation of a plugin cannot change the parts of
+                another plugin's submission.
         """
         if kind is not None and kind not in PART_KINDS:
             kind, name = None, f"{kind}:{name}"  # the text before the colon is a distribution
@@ -129,7 +129,14 @@ class Registry:
         return tuple(sorted(entries, key=lambda entry: (entry.name, entry.distribution)))
 
     def _look_up(self, label: str, name: str, candidates: Sequence[_EntryT]) -> _EntryT:
-        # Plain names are tried first, since some names contain colons.
+        """Return the only candidate with a name, or raise the errors that `workload` describes.
+
+        Args:
+            label: the kind of entry in messages: `workload`, `submission`, …; for a part, `part` or the part's kind.
+            name: the name that the user gave.
+            candidates: the entries to search.
+        """
+        # Names without a distribution are tried first, since some names contain colons.
         for form in ("plain", "qualified"):
             matches = [entry for entry in candidates if name in getattr(_spellings(entry), form)]
             if len(matches) == 1:
@@ -144,7 +151,7 @@ class Registry:
             forms = " or ".join(sorted(f"{entry.distribution}:{_id(entry)}" for entry in matches))
             return UsageError(f"{label} {name!r} is offered by {' and by '.join(owners)}", fix=f"write {forms}")
         if len(ids := sorted({_id(entry) for entry in matches})) > 1:
-            return UsageError(f"{label} {name!r} is of several kinds", fix=f"write {' or '.join(ids)}")
+            return UsageError(f"{label} {name!r} exists in several kinds", fix=f"write {' or '.join(ids)}")
         plugins = [plugin.id for plugin in self.plugins if any(entry in plugin.entries for entry in matches)]
         return UsageError(
             f"{owners[0]} offers the {label} {name!r} twice, in {' and '.join(plugins)}",
@@ -154,14 +161,15 @@ class Registry:
     def _broken_error(self, label: str, name: str) -> PluginError | None:
         """Return the error for a name that belongs to a broken plugin, or None.
 
-        A name belongs to a plugin that offered it when it last worked, or whose distribution the name begins with.
+        A name belongs to a plugin if the plugin offered it when it last worked, or if the name begins with the plugin's
+        distribution.
         """
         owner, colon, _ = name.partition(":")
         for plugin in self.plugins:
             if plugin.error is None:
                 continue
-            owners = {plugin.distribution, entry_points.normalise(plugin.distribution)}
-            if (colon and owner in owners) or name in _remembered_names(plugin, label):
+            distributions = {plugin.distribution, entry_points.normalise(plugin.distribution)}
+            if (colon and owner in distributions) or name in _remembered_names(plugin, label):
                 broken = f"the plugin {plugin.id} {plugin.version} is broken"
                 return PluginError(
                     f"{label} {name!r} is not available: {broken}: {plugin.error}",
@@ -170,7 +178,7 @@ class Registry:
         return None
 
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
-        # For parts of one kind the kind is left out of the suggestions, since it would hide the nearest name.
+        # If all candidates are parts of one kind, the suggestions omit the kind, so that the nearest name is found.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
         near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""
@@ -183,7 +191,7 @@ class Registry:
         return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
 
     def _hint_at_others(self, label: str, name: str) -> str:
-        """Return a hint if a part's name was given instead of a submission's, or the reverse; else an empty string."""
+        """Return a hint if a part's name was given for a submission or the reverse; otherwise an empty string."""
         if label == "submission":
             parts = [part.id for part in self.parts() if name in _spellings(part).plain]
             return f"{' and '.join(parts)} is a part, write OPTIMIZER+{name}; " if parts else ""
@@ -196,6 +204,7 @@ class Registry:
 
 
 def _id(entry: Entry) -> str:
+    """Return the name of an entry, with its kind for a part."""
     return entry.id if isinstance(entry, PartEntry) else entry.name
 
 
@@ -221,7 +230,7 @@ def _spell(distribution: str, names: Sequence[str], kind: str) -> Spellings:
 
 
 def _remembered_names(plugin: Plugin, label: str) -> set[str]:
-    """Return all spellings of the entries with one label that a plugin offered when it last worked."""
+    """Return all spellings of the entries of one kind (`label`) that a plugin offered when it last worked."""
     names: set[str] = set()
     for known in plugin.known:
         group, _, name = known.partition(":")
@@ -246,7 +255,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
         refresh: whether to read all plugins again, including those that failed before.
 
     Raises:
-        UsageError: the time limit in the environment is not a positive number of seconds.
+        UsageError: `BENCH_PLUGIN_TIMEOUT` is not a positive number of seconds.
     """
     if refresh:
         importlib.invalidate_caches()
@@ -259,7 +268,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     return Registry(
         [_plugin(point, cached.get(point.key)) for point in allowed],
         blocked=[point.id for point in installed if point not in allowed],
-        warnings=[f"no plugin is named {name!r}, so it is neither blocked nor allowed" for name in unmatched],
+        warnings=[f"no plugin is named {name!r}; nothing is blocked or allowed by this name" for name in unmatched],
     )
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
 
-#: If more modules of a package are imported, it is identified by its version instead of its files.
+#: If a module imports more modules of its package than this, the package's version is hashed instead of its files.
 _CLOSURE_LIMIT = 64
 
 
 def source_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the source files of import paths, without importing them.
+    """Return the SHA-256 of the source files of these import paths, without importing them.
 
     For a module, its file and all files of the same top-level package that it imports, directly or indirectly, are
     hashed, so that an edited helper changes the hash. If there are more than `_CLOSURE_LIMIT` such files, as for torch,
@@ -37,7 +37,7 @@ def source_hash(loads: Iterable[str]) -> str:
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
-    # The label is the name and not the path, so that the same file in another folder has the same hash.
+    # The label is the file's name and not its path, so that the same file in another folder has the same hash.
     yield path.name, _content(path.expanduser())
 
 
@@ -88,7 +88,13 @@ def _content(path: Path) -> bytes:
 
 
 def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
-    """Return the names of its top-level package that a module imports: modules, and attributes of modules."""
+    """Return the dotted names that a module imports from its own top-level package: modules, and attributes of modules.
+
+    Args:
+        name: dotted name of the module.
+        is_package: whether the source is the `__init__.py` of a package.
+        source: source of the module.
+    """
     top = name.partition(".")[0]
     package = name.split(".") if is_package else name.split(".")[:-1]
     names: set[str] = set()
@@ -100,8 +106,8 @@ def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
             names.add(base)
             names.update(f"{base}.{alias.name}" for alias in node.names)
     # Importing a.b.c also imports a and a.b.

@@ -23,25 +23,25 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
     """Return the entry of a submission or workload in a file.
 
     Args:
-        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several.
+        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions or workloads.
         kind: whether the file defines a submission or a workload.
 
     Raises:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
-            one. The message has the file and, if known, the line.
+            one submission or workload. The message has the file and, if known, the line.
     """
     before, colon, after = text.rpartition(":")
     has_name = bool(colon) and before.endswith(".py")
-    shown, name = (before, after) if has_name else (text, None)
-    path = Path(shown).expanduser().resolve()
+    given_path, name = (before, after) if has_name else (text, None)
+    path = Path(given_path).expanduser().resolve()
     if not path.is_file():
-        raise UsageError(f"{shown}: there is no such file", fix="give the path of a Python file")
+        raise UsageError(f"{given_path}: there is no such file", fix="give the path of a Python file")
     if path.suffix != ".py":
-        raise UsageError(f"{shown}: not a Python file", fix="its name must end in .py")
+        raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
     contents = _read(ReadRequest(action=kind, target=str(path), name=name), [path])
     if contents.error is not None:
-        fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {shown}` to see the error"
-        raise UsageError(f"{shown}: {contents.error}", fix=fix)
+        fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {given_path}` to see the error"
+        raise UsageError(f"{given_path}: {contents.error}", fix=fix)
     return contents.submissions[0] if kind == "submission" else contents.workloads[0]
 
 
@@ -60,7 +60,7 @@ def entry_from_class(load: str) -> SubmissionEntry:
 
 
 def _read(request: ReadRequest, files: Sequence[Path]) -> PluginContents:
-    """Return the contents for a request whose result depends on these files."""
+    """Return the answer to a request, from the cache unless one of these files has changed."""
     key = "\n".join((request.action, request.target, request.name or ""))
     stamp = cache.stamp(map(cache.file_state, files))
     return cache.read_plugins({key: StampedRequest(request=request, stamp=stamp)})[key].contents
@@ -69,7 +69,7 @@ def _read(request: ReadRequest, files: Sequence[Path]) -> PluginContents:
 def _explain_sibling(error: str, path: Path) -> str | None:
     """Return why the import of a module in the file's own folder fails, or None for another error.
 
-    Such modules are not importable, because the record contains only the hash of the file itself.
+    Modules in the file's folder cannot be imported, because the record contains only the hash of the file itself.
     """
     _, missing, text = error.partition("ModuleNotFoundError: No module named '")
     module = text.partition("'")[0]

@@ -23,7 +23,7 @@ _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
 
 def validate_entry(entry: Entry) -> list[str]:
-    """Return the problems of an entry, one clause each; empty if it is valid.
+    """Return the problems of an entry as clauses; the list is empty if the entry is valid.
 
     The types of fields are checked when the entry is decoded, not here.
     """
@@ -123,7 +123,7 @@ def _check_facts(facts: WorkloadFacts) -> Iterator[str]:
     if facts.budget.gradient_examples < horizon:
         yield f"gradient_examples={facts.budget.gradient_examples} must be at least the horizon {horizon}"
     if facts.budget.seconds.get("default", 0.0) <= 0 or min(facts.budget.seconds.values()) <= 0:
-        yield "the budget's seconds must be positive for 'default' and every listed class"
+        yield "the budget's seconds must be positive for 'default' and for every listed hardware class"
     if facts.tokens_per_example < 1 or facts.replay_capacity < 0:
         yield "tokens_per_example must be positive and replay_capacity not negative"
     if not facts.targets:

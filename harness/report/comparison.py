@@ -7,15 +7,16 @@ from typing import Any
 
 from harness.report import text
 from harness.report.values import finite_or_none, skipped_json, skipped_lines, spread_json
-from harness.scoring.compare import Comparison, Pairing
+from harness.scoring.compare import Comparison, Factor, Pairing
 from harness.scoring.hit_rates import Rate
-from harness.scoring.stats import MIN_PAIRS
+from harness.scoring.stats import MIN_PAIRS, Spread
 
 SCHEMA = 1
 #: Column headings. `A / B` is the ratio of times with its 95 % interval. `p (Holm)` is the p-value after Holm's
 #: correction. `hits A` and `hits B` are the fractions of runs that reached the target. `mean to budget A, B` are the
 #: restricted means of the time to target (see `Pairing`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
+_FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]
 
 
 def comparison_text(result: Comparison, width: int | None = None) -> str:
@@ -34,6 +35,10 @@ def comparison_text(result: Comparison, width: int | None = None) -> str:
     title = text.wrap(f"A = {result.a}, B = {result.b}, by {result.by}", width)
     shown = text.fit_table(table, right_aligned=frozenset({4, 5, 6}), width=width)
     notes = [text.wrap(line, width) for line in lines]
+    factors = [_factors_row(pairing) for pairing in pairings if pairing.examples is not None]
+    if factors:
+        right_aligned = frozenset({1, 3})
+        shown += "\n\n" + text.fit_table([_FACTORS_HEADING, *factors], right_aligned=right_aligned, width=width)
     return "\n".join([title, shown, *(["", *notes] if notes else [])])
 
 
@@ -64,9 +69,21 @@ def _seeds_needed(pairing: Pairing) -> str:
     return f"{pairing.more} more seeds are needed to detect a difference of 3 %"
 
 
+def _factors_row(pairing: Pairing) -> list[str]:
+    """Return the row of a workload with the two factors of its time ratio."""
+    row = [pairing.workload]
+    for factor in (pairing.examples, pairing.cost):
+        row += ["", ""] if factor is None else [_ratio(factor.ratio), _ends(factor.spread)]
+    return row
+
+
+def _ends(spread: Spread) -> str:
+    kind = " (range)" if spread.kind == "range" else ""
+    return f"{_ratio(spread.low)} – {_ratio(spread.high)}{kind}"
+
+
 def _table_row(pairing: Pairing) -> list[str]:
-    kind = " (range)" if pairing.spread.kind == "range" else ""
-    ends = f"{_ratio(pairing.spread.low)} – {_ratio(pairing.spread.high)}{kind}"
+    ends = _ends(pairing.spread)
     hits = [f"{rate.value:.0%}" if rate else "" for rate in (pairing.hits_a, pairing.hits_b)]
     means = ", ".join(text.number(mean) for mean in (pairing.mean_a, pairing.mean_b) if mean is not None)
     return [pairing.workload, str(pairing), _ratio(pairing.ratio), ends, f"{pairing.p_holm:.3g}", *hits, means]
@@ -104,7 +121,13 @@ def _pairing_json(pairing: Pairing) -> dict[str, Any]:
         "hits_b": _rate_json(pairing.hits_b),
         "mean_a": pairing.mean_a,
         "mean_b": pairing.mean_b,
+        "examples": _factor_json(pairing.examples),
+        "cost": _factor_json(pairing.cost),
     }
+
+
+def _factor_json(factor: Factor | None) -> dict[str, Any] | None:
+    return None if factor is None else {"ratio": factor.ratio, "spread": spread_json(factor.spread)}
 
 
 def _rate_json(rate: Rate | None) -> dict[str, Any] | None:

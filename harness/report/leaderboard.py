@@ -29,6 +29,8 @@ EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1), where t and t_ref are the times to target of the "
     "submission and of the reference; the reference itself has 0.4",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
+    "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU each interval between "
+    "evaluations costs the median over all runs of the submission (--by measured-time shows each run's own seconds)",
     "[low – high]: 95 % interval for the median (six or more studies); {low – high}: range of the studies (fewer)",
     "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
     f"different ranks in at most {FALSE_RANKS:.1%} of tables (simulated: docs/statistics.md); – for runs never ranked",

@@ -15,7 +15,12 @@ from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 #: Text for a run that broke before it had a metric at the budget.
 BROKE = "broke"
 #: Axis of a leaderboard -> unit of the axis in titles. The name of any other axis, such as `examples`, is its unit.
-AXES = {"time": "{clock} seconds", "wall": "wall seconds", "process": "process seconds"}
+AXES = {
+    "time": "{clock} seconds",
+    "measured-time": "{clock} seconds as measured",
+    "wall": "wall seconds",
+    "process": "process seconds",
+}
 #: Number of first columns that are repeated in every part of a table that is split for its width: rank and submission.
 LEADING_COLUMNS = 2
 

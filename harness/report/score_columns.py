@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from harness.report import values
 from harness.report.values import NO_VALUE
+from harness.scoring.factors import TimeFactors
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 from harness.scoring.stats import Spread
 
@@ -84,6 +85,19 @@ def _speedup(row: LeaderboardRow, board: Leaderboard) -> str:
     return f"{row.speedup.value:.2f}×" + ("" if used == total else f" ({used} of {total})")
 
 
+def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float]) -> ScoreColumn:
+    """Return the column of a ratio to the reference."""
+
+    def value(row: LeaderboardRow) -> float | None:
+        return None if row.factors is None else factor(row.factors)
+
+    def shown(row: LeaderboardRow, board: Leaderboard) -> str:
+        ratio = value(row)
+        return NO_VALUE if ratio is None else f"{ratio:.2f}×"
+
+    return ScoreColumn(key=key, heading=heading, value=value, text=shown, shown=_is_ranked_by_time)
+
+
 #: All columns, from left to right. `n` is the number of studies, as a range if it differs between workloads.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
     ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies, csv=lambda row: row.n[0]),
@@ -112,6 +126,9 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         shown=_is_ranked_by_time,
         highest_first=True,
     ),
+    _factor_column("examples_ratio", "examples", lambda factors: factors.examples),
+    _factor_column("cost_ratio", "cost", lambda factors: factors.cost),
+    _factor_column("time_ratio", "time", lambda factors: factors.time),
     ScoreColumn(
         key="mean_place",
         heading="mean rank",

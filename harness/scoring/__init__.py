@@ -1,1 +1,1 @@
-"""From records to numbers: times, scores, statistics, leaderboards."""
+"""Computes times, scores, statistics and leaderboards from records."""

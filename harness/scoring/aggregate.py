@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.contract.record import Record
 from harness.contract.workload import Target
 from harness.errors import UsageError
+from harness.scoring.scored_time import cost_runs
 from harness.scoring.scores import Skipped, study_time, workload_time
 from harness.scoring.selection import StudyKey, check_mixed, select_usable, study_key
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
@@ -52,14 +53,14 @@ def aggregate(
         UsageError: the records cannot share a table, or no record can be scored.
     """
     runs, skipped = select_usable((score_run(record, by, targets) for record in records), explore=explore)
-    return aggregate_runs(runs, by, skipped)
+    return aggregate_runs(cost_runs(runs, by), by, skipped)
 
 
 def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:
-    """Aggregate usable runs (see `select_usable`), whose times have been computed, into times by submission.
+    """Aggregate scored runs into times by submission and workload.
 
     Args:
-        runs: runs of one hardware class and ruleset.
+        runs: usable runs (see `select_usable`) of one hardware class and ruleset.
         by: the unit of their times; it is copied to the result.
         skipped: runs that `select_usable` left out; they are copied to the result.
 
@@ -69,7 +70,7 @@ def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequen
     check_mixed(runs)
     if not runs:
         reasons = "; ".join(map(str, skipped[:3]))
-        raise UsageError("no record can be scored", fix=reasons or "bench run … writes records")
+        raise UsageError("no record can be scored", fix=reasons or "make records with bench run")
     trials: dict[str, dict[str, dict[StudyKey, list[float]]]] = {}
     coarse = {run.spec.workload.facts.id for run in runs if run.spec.workload.facts.coarse}
     for run in runs:

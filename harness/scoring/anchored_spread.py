@@ -36,7 +36,7 @@ def anchored_spread(
     with_studies = [w for w in counted if studies.get(w)]
     if not with_studies:
         return None
-    terms, below, above, all_intervals = [], [], [], True
+    terms, deviations_below, deviations_above, all_intervals = [], [], [], True
     for w in with_studies:
         values = list(studies[w].values())
         ends = median_interval(values)
@@ -44,24 +44,26 @@ def anchored_spread(
         term = anchored_term(workload_time(values), reference[w])
         terms.append(term)
         # The larger time gives the lower score.
-        below.append(term - anchored_term(ends.high, reference[w]))
-        above.append(anchored_term(ends.low, reference[w]) - term)
+        deviations_below.append(term - anchored_term(ends.high, reference[w]))
+        deviations_above.append(anchored_term(ends.low, reference[w]) - term)
     score, n = math.fsum(terms), len(counted)
     if not all_intervals:
-        return Spread(low=(score - math.fsum(below)) / n, high=(score + math.fsum(above)) / n, kind="range")
+        return Spread(
+            low=(score - math.fsum(deviations_below)) / n, high=(score + math.fsum(deviations_above)) / n, kind="range"
+        )
     if len(with_studies) > 1:
         half_width = _half_width([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in with_studies])
         return Spread(low=max(0.0, score - half_width) / n, high=min(n, score + half_width) / n, kind="interval")
-    return Spread(low=(score - below[0]) / n, high=(score + above[0]) / n, kind="interval")
+    return Spread(low=(score - deviations_below[0]) / n, high=(score + deviations_above[0]) / n, kind="interval")
 
 
 def _half_width(terms: Sequence[Sequence[float]]) -> float:
-    """Return half the width of a 95 % interval for a sum of medians; each list of terms has one median."""
+    """Return half the width of a 95 % interval for the sum of the medians of several lists of terms."""
     from scipy.stats import t
 
     variances = [(median_variance(values), len(values) - 1) for values in terms]
     total = math.fsum(v for v, _ in variances)
     if not total:
         return 0.0
-    freedom = total**2 / math.fsum(v * v / n for v, n in variances)
-    return float(t.ppf(0.975, freedom)) * math.sqrt(total)
+    degrees_of_freedom = total**2 / math.fsum(v * v / n for v, n in variances)
+    return float(t.ppf(0.975, degrees_of_freedom)) * math.sqrt(total)

@@ -1,8 +1,9 @@
-"""`anytime` scores: the metric at stops unknown to the submission, relative to the reference's envelope.
+"""`anytime` scores: the metric at stops that are unknown to the submission, relative to the reference's envelope.
 
-Let m be the metric at a stop s. The reference receives its horizon, and reaches m with a budget E(m). E comes from an
-isotonic fit of the reference's metric over its horizons (the envelope). The ratio of the stop is E(m) / s. The score of
-a study is the geometric mean of the ratios of its stops. A score of 1 equals the reference trained for each stop.
+Let m be the metric at a stop s, in examples. E(m) is the horizon with which the reference reaches m, if its schedule
+plans for this horizon. E is an isotonic fit of the reference's metric as a function of its horizon (the envelope). The
+ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. The score 1 means
+that the submission is as good at its stops as reference runs that were planned for these stops.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_
 STOPPING = "drawn"
 #: Fractions of the drawn budget at which the weights are evaluated.
 STOP_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1.0)
-#: Bounds of the uniformly drawn factor by which the workload's budget is multiplied.
+#: Bounds of the factor by which the workload's budget is multiplied. The factor is drawn from a uniform distribution.
 BUDGET_FACTORS = (0.5, 2.0)
 #: The reference's horizons as fractions of the workload's horizon. They span every stop that can be drawn.
 HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
@@ -73,7 +74,7 @@ class AnytimeScore:
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
-        studies: score of each study; 0 where training broke down.
+        studies: score of each study; 0 if the run broke down before its last stop.
         clipped: number of stops whose metric is outside the reference's envelope.
         score: geometric mean over studies; nan without an envelope.
         reason: why there is no score; empty where there is one.
@@ -90,7 +91,7 @@ class AnytimeScore:
 
 
 def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
-    """Return the budget of a study in examples: `horizon` times a factor between the two of `BUDGET_FACTORS`.
+    """Return the budget of a study in examples: `horizon` times a factor from the interval `BUDGET_FACTORS`.
 
     The budget is rounded so that every stop of `STOP_FRACTIONS` is at an evaluation.
 
@@ -102,13 +103,13 @@ def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
     >>> drawn_horizon(28_672, 256, 0.0), drawn_horizon(28_672, 256, 0.2)
     (14336, 22528)
     """
-    unit = eval_every * round(1 / min(STOP_FRACTIONS))
+    rounding_unit = eval_every * round(1 / min(STOP_FRACTIONS))
     low, high = BUDGET_FACTORS
-    return max(1, round(horizon * (low + (high - low) * u) / unit)) * unit
+    return max(1, round(horizon * (low + (high - low) * u) / rounding_unit)) * rounding_unit
 
 
 def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
-    """Return the horizons of the reference's runs in examples, each a multiple of the evaluation interval."""
+    """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval."""
     return tuple(max(1, round(horizon * fraction / eval_every)) * eval_every for fraction in HORIZON_FRACTIONS)
 
 
@@ -116,7 +117,7 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
     """Fit an isotonic envelope to the reference's final metrics, averaged over the seeds of each horizon.
 
     Raises:
-        ValueError: there are complete runs of fewer than six horizons.
+        ValueError: fewer than six horizons have a complete run.
     """
     from scipy.optimize import isotonic_regression
 
@@ -136,7 +137,8 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
 def scores(records: Iterable[Record]) -> list[AnytimeScore]:
     """Return the score of every submission on every workload, the best first.
 
-    Two sources with one name are two submissions. Of several runs with one seed the earliest is scored.
+    Submissions with equal names and different sources are scored separately. If a seed has several runs, the earliest
+    is scored.
     """
     drawn = [r for r in records if r.spec.ruleset.stopping == STOPPING and not (r.spec.overridden or r.spec.smoke)]
     ambiguous = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
@@ -184,8 +186,8 @@ def _score(
         value, outside = study_score(record, curve)
         studies.append(value)
         clipped += outside
-    scorable = not reason and bool(studies)
-    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if scorable else math.nan
+    is_scorable = not reason and bool(studies)
+    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if is_scorable else math.nan
     return AnytimeScore(
         submission=submission,
         workload=workload,
@@ -193,7 +195,7 @@ def _score(
         ruleset=ruleset,
         studies=tuple(studies),
         clipped=clipped,
-        score=score if scorable else math.nan,
+        score=score if is_scorable else math.nan,
         reason=reason,
     )
 
@@ -203,19 +205,19 @@ def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
 
     The score of a run that broke down before its last stop is 0.
     """
-    at = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
-    if len(at) < len(STOP_FRACTIONS):
+    metrics = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
+    if len(metrics) < len(STOP_FRACTIONS):
         return 0.0, 0
-    ratios, clipped = [], 0
-    for stop, metric in at.items():
+    log_ratios, clipped = [], 0
+    for stop, metric in metrics.items():
         budget, outside = curve.budget(metric)
-        ratios.append(math.log(budget / stop))
+        log_ratios.append(math.log(budget / stop))
         clipped += outside
-    return math.exp(statistics.fmean(ratios)), clipped
+    return math.exp(statistics.fmean(log_ratios)), clipped
 
 
 def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], target: Target) -> dict[int, float]:
-    """Return the metric at each stop, measured at the first evaluation that is not before the stop.
+    """Return the metric at each stop, from the first evaluation at or after the stop.
 
     Args:
         spec: specification of the run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.scoring.medians import median_interval
 from harness.scoring.scores import workload_time
@@ -21,7 +21,7 @@ class Cell:
         value: the median. In tables of times inf is a miss; in tables of metrics inf or -inf is a run that broke down.
         spread: 95 % interval of the median; for fewer than six studies their range.
         studies: number of studies.
-        hits: number of studies that met the target; in tables of metrics, that did not break down.
+        hits: number of studies that met the target; in tables of metrics, number of studies that did not break down.
         early: whether a run stopped at its target before the budget (tables of metrics only).
     """
 
@@ -32,8 +32,14 @@ class Cell:
     early: bool = False
 
 
-def cell_of_times(times: Sequence[float]) -> Cell:
-    """Make a cell from one time, or number of examples or steps, for each study; inf is a miss.
+def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
+    """Make a cell from the times to target of the studies, one for each; inf is a miss.
+
+    Numbers of examples or steps to the target may be given instead of times.
+
+    Args:
+        times: one amount for each study.
+        value: the scored time, which the interval then includes; the median of `times` when None.
 
     Raises:
         UsageError: there are no times, or one is NaN.
@@ -41,16 +47,19 @@ def cell_of_times(times: Sequence[float]) -> Cell:
     >>> cell_of_times([1.0, 2.0, math.inf])
     Cell(value=2.0, spread=Spread(low=1.0, high=inf, kind='range'), studies=3, hits=2, early=False)
     """
+    spread = median_interval(times)
+    if value is not None:
+        spread = replace(spread, low=min(spread.low, value), high=max(spread.high, value))
     return Cell(
-        value=workload_time(times),
-        spread=median_interval(times),
+        value=workload_time(times) if value is None else value,
+        spread=spread,
         studies=len(times),
         hits=sum(map(math.isfinite, times)),
     )
 
 
 def cell_of_metrics(metrics: Sequence[MetricAt]) -> Cell:
-    """Make a cell from one metric at a budget for each study.
+    """Make a cell from the metrics of the studies at a budget, one for each study.
 
     Raises:
         UsageError: there are no metrics, or one is NaN.

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from harness.contract.record import Record
+from harness.contract.run import RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.hit_rates import Rate, hit_rate, restricted_mean
 from harness.scoring.sample_size import DEFAULT_PAIRS, required_pairs_from_pilot
+from harness.scoring.scored_time import cost_runs
 from harness.scoring.scores import Skipped, study_time
 from harness.scoring.selection import check_mixed, keep_newest_versions, select_usable
 from harness.scoring.stats import (
@@ -26,13 +28,26 @@ from harness.scoring.stats import (
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 Verdict = Literal["faster", "slower", "inconclusive"]
-#: The block of a run; two runs of one block are a pair. A block is hardware class, root seed, study and, under rulesets
-#: with one trial per study, the trial.
+#: The key by which the runs of A and B are paired: hardware class, root seed, study and, under rulesets with one trial
+#: per study, the trial.
 Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
 Blocks: TypeAlias = Mapping[str, Mapping[Any, float]]
 #: workload -> block -> times of all trials of the block.
 Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """One factor of a time ratio, over the pairs in which both reached the target.
+
+    Args:
+        ratio: Hodges–Lehmann estimate of the factor of A over that of B.
+        spread: 95 % interval of the ratio; for fewer than six pairs the range.
+    """
+
+    ratio: float
+    spread: Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +58,21 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1 A is faster; 0 or inf means that
-            misses of B or of A prevail.
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. It is 0 where misses
+            of B prevail, and inf where misses of A prevail.
         spread: 95 % interval of the ratio; for fewer than six pairs the range.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
         more: number of further pairs that a verdict needs; 0 where there is a verdict or where the pairs so far suffice
             to detect a difference of 3 %; None where the number cannot be estimated.
-        both_missed: number of pairs in which both missed; they are ties.
+        both_missed: number of pairs in which both missed. Such a pair is a tie.
         hits_a: fraction of A's runs that reached the target; None for `overall`.
         hits_b: fraction of B's runs that reached the target; None for `overall`.
-        mean_a: restricted mean time to budget of A; None for `overall`, or where the budget has another unit.
-        mean_b: restricted mean time to budget of B; None for `overall`, or where the budget has another unit.
+        mean_a: restricted mean time of A (see `restricted_mean`); None for `overall`, or without a budget in this unit.
+        mean_b: restricted mean time of B (see `restricted_mean`); None for `overall`, or without a budget in this unit.
+        examples: ratio of the examples to the target; None for `overall`, on other axes than time, and without a pair
+            that reached the target.
+        cost: ratio of the seconds per example; None where `examples` is None.
     """
 
     workload: str
@@ -70,6 +88,8 @@ class Pairing:
     hits_b: Rate | None = None
     mean_a: float | None = None
     mean_b: float | None = None
+    examples: Factor | None = None
+    cost: Factor | None = None
 
     def __str__(self) -> str:
         """Return the verdict and the number of pairs in words.
@@ -89,10 +109,10 @@ class Comparison:
     Args:
         a: name of submission A.
         b: name of submission B.
-        by: the unit of the times that were compared.
+        by: the unit of the compared times.
         workloads: one pairing for each workload, with p-values corrected by Holm's procedure over the workloads.
-        overall: pairing over blocks with runs on every workload; the value of a block is the geometric mean of its
-            ratios over the workloads. None without such a block.
+        overall: pairing over the blocks that have a pair on every workload. The value of a block is the geometric mean
+            of its ratios over the workloads. None without such a block.
         skipped: runs, blocks and workloads that were left out, with the reasons.
     """
 
@@ -104,12 +124,12 @@ class Comparison:
     skipped: tuple[Skipped, ...]
 
     def slower_than(self, limit: float) -> bool:
-        """Whether the overall verdict on A is `slower` and the ratio exceeds the limit; for continuous integration.
+        """Whether the overall verdict on A is `slower` and its ratio exceeds a limit, for continuous integration.
 
         An inconclusive comparison returns False, even if its ratio exceeds the limit.
 
         Args:
-            limit: time of A over time of B.
+            limit: largest accepted ratio, time of A over time of B.
         """
         return self.overall is not None and self.overall.verdict == "slower" and self.overall.ratio > limit
 
@@ -125,10 +145,10 @@ def compare(
     """Compare the records of two submissions, paired by hardware class, root seed and study.
 
     The verdict comes from the exact sign-flip test on paired log ratios of times. Holm's procedure corrects over
-    workloads. With fewer than six pairs the verdict is `inconclusive`. A pair in which both missed is a tie; a pair in
-    which one missed has the worst rank. Only the newest version of a workload is compared. A study with several trials
-    is represented by its best trial, and is paired only if both submissions have the same number of trials in it.
-    docs/statistics.md explains and validates the procedure.
+    workloads. With fewer than six pairs the verdict is `inconclusive`. A pair in which both missed is a tie. If one of
+    them missed, the pair has the most extreme rank. Only the newest version of a workload is compared. A study with
+    several trials is represented by its best trial, and is paired only if both submissions have the same number of
+    trials in it. docs/statistics.md explains and validates the procedure.
 
     Args:
         a: records of submission A, on one or several workloads, of one hardware class and ruleset.
@@ -152,13 +172,18 @@ def compare(
     newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]])
     check_mixed(newest)
     skipped += skipped_versions
-    ids = {run.run_id for run in newest}
-    runs_a, runs_b = ([run for run in runs if run.run_id in ids] for runs in usable)
+    costed = {run.run_id: run for run in cost_runs(newest, by)}
+    runs_a, runs_b = ([costed[run.run_id] for run in runs if run.run_id in costed] for runs in usable)
     names = _only_name(runs_a, "A"), _only_name(runs_b, "B")
     trials_a, trials_b = _trial_times(runs_a), _trial_times(runs_b)
     skipped += _uneven_studies(trials_a, trials_b)
     blocks_a, blocks_b = _best_trials(trials_a, trials_b), _best_trials(trials_b, trials_a)
-    return compare_times(blocks_a, blocks_b, names=names, by=by, budgets=_budgets(newest, by), skipped=skipped)
+    result = compare_times(blocks_a, blocks_b, names=names, by=by, budgets=_budgets(newest, by), skipped=skipped)
+    if by not in ("time", "measured-time"):
+        return result
+    best_a, best_b = _best_runs(runs_a), _best_runs(runs_b)
+    rows = tuple(_with_factors(row, best_a[row.workload], best_b[row.workload]) for row in result.workloads)
+    return replace(result, workloads=rows)
 
 
 def compare_times(
@@ -197,8 +222,8 @@ def compare_times(
         if paired_blocks:
             pairs[workload] = paired_blocks
     if not pairs:
-        steps = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
-        raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(steps))
+        remedies = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
+        raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(remedies))
     alpha = 0.05 / len(pairs)
     rows = []
     for workload, paired_blocks in pairs.items():
@@ -247,7 +272,9 @@ def _decide(row: Pairing, alpha: float = 0.05) -> Pairing:
 
 
 def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped: list[Skipped]) -> Pairing | None:
-    """Return the pairing over the blocks that have a pair on every workload; None, and a reason, without such a block.
+    """Return the pairing over the blocks that have a pair on every workload.
+
+    Without such a block, the result is None and the reason is appended to `skipped`.
 
     The value of a block is the mean of its log ratios over workloads, so that differences between workloads do not add
     to the variance.
@@ -267,19 +294,51 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     return _decide(_pairing("overall", means, 0.05))
 
 
+def _with_factors(row: Pairing, a: Mapping[Block, ScoredRun], b: Mapping[Block, ScoredRun]) -> Pairing:
+    """Return the pairing with the two factors of its time ratio."""
+    pairs = [(a[block], b[block]) for block in a if block in b]
+    hits = [(x, y) for x, y in pairs if math.isfinite(x.result.value) and math.isfinite(y.result.value)]
+    if not hits:
+        return row
+    examples = [math.log(x.examples / y.examples) for x, y in hits]
+    cost = [math.log(x.result.value / y.result.value) - e for (x, y), e in zip(hits, examples, strict=True)]
+    return replace(row, examples=_factor(examples), cost=_factor(cost))
+
+
+def _factor(differences: Sequence[float]) -> Factor:
+    ends = interval(differences)
+    spread = Spread(low=_exp(ends.low), high=_exp(ends.high), kind=ends.kind)
+    return Factor(ratio=_exp(hodges_lehmann(differences)), spread=spread)
+
+
+def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
+    """Return workload -> block -> the run of the block that is scored."""
+    best: dict[str, dict[Block, ScoredRun]] = {}
+    for run in runs:
+        row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)
+        if block not in row or run.result.value < row[block].result.value:
+            row[block] = run
+    return best
+
+
+def _block(spec: RunSpec) -> Block:
+    """Return the block of a run; all trials of a study are in one block, because only the best is scored."""
+    return (spec.hardware, spec.root_seed, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
+
+
 def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
-    """Return workload -> block -> times; all trials of a study are in one block, because only the best is scored."""
+    """Return workload -> block -> times of the trials.
+
+    Under rulesets with several trials per study, a block has all trials of a study, of which only the best is scored.
+    """
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
-        spec = run.spec
-        trial = spec.trial if spec.ruleset.trials == 1 else None
-        block = (spec.hardware, spec.root_seed, spec.study, trial)
-        trials.setdefault(spec.workload.facts.id, {}).setdefault(block, []).append(run.result.value)
+        trials.setdefault(run.spec.workload.facts.id, {}).setdefault(_block(run.spec), []).append(run.result.value)
     return trials
 
 
 def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
-    """Return the studies in which the two sides have different numbers of trials; their best trials are not paired."""
+    """Return the studies that are not paired, because A and B have different numbers of trials in them."""
     skipped = []
     for workload in a:
         pairs = [(times, b.get(workload, {}).get(block)) for block, times in a[workload].items()]
@@ -304,14 +363,18 @@ def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
-    """Return workload -> budget in the unit `by`, the ruleset's factor included; empty where `by` has no budget."""
-    readers: dict[Axis, Callable[[ScoredRun], float]] = {
+    """Return workload -> budget in the unit `by`; empty where `by` has no budget.
+
+    The budget in seconds includes the ruleset's factor.
+    """
+    budget_readers: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda run: run.spec.seconds_allowed,
+        "measured-time": lambda run: run.spec.seconds_allowed,
         "examples": lambda run: float(run.spec.workload.facts.budget.gradient_examples),
     }
-    if by not in readers:
+    if by not in budget_readers:
         return {}
-    return {run.spec.workload.facts.id: readers[by](run) for run in runs}
+    return {run.spec.workload.facts.id: budget_readers[by](run) for run in runs}
 
 
 def _only_name(runs: Sequence[ScoredRun], side: str) -> str:

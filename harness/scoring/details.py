@@ -1,4 +1,4 @@
-"""Rows of a leaderboard's table of one workload: hits, seconds, examples, steps and statuses."""
+"""The rows of a leaderboard's tables of single workloads: hits, seconds, examples, steps and statuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.scoring.cells import Cell, cell_of_times
 from harness.scoring.selection import StudyKey, study_key
 from harness.scoring.summary import Level, RunSummary, targets_at
 
-#: Key of a row: submission, overrides, and whether hopeless runs were ended early (`--prune`).
+#: Key of a row: submission, overrides, and whether runs could be pruned (`--prune`).
 _RowKey = tuple[str, tuple[tuple[str, Scalar], ...], bool]
 
 
@@ -26,8 +26,8 @@ class DetailRow:
     Args:
         submission: `name@version`.
         overrides: hyperparameters set with `--set`, and their values; runs with overrides have no rank.
-        prune: whether hopeless runs were ended early; pruned runs have no rank.
-        ranks: best and worst rank of the submission in the leaderboard; None where the runs are never ranked.
+        prune: whether runs that were unlikely to hit could be ended early (`--prune`); such runs have no rank.
+        ranks: best and worst rank of the submission in the leaderboard; None if the runs have no rank.
         seconds: scored seconds to the target of each study's best trial.
         examples: examples to the target of each study's best trial.
         steps: steps to the target of each study's best trial.
@@ -45,7 +45,7 @@ class DetailRow:
 
     @property
     def amounts(self) -> dict[str, Cell]:
-        """The amounts consumed until the target was met, by name."""
+        """The cells of `seconds`, `examples` and `steps`, by name."""
         return {"seconds": self.seconds, "examples": self.examples, "steps": self.steps}
 
 
@@ -94,10 +94,10 @@ def build_details(
     for workload in sorted(facts):
         rows = [_row(key, runs, ranks[key[0]]) for key, runs in ranked[workload].items()]
         rows.sort(key=lambda row: positions[row.submission])
-        exploring = [_row(key, runs, None) for key, runs in unranked[workload].items()]
-        exploring.sort(key=lambda row: (row.seconds.value, -row.seconds.hits, row.submission, str(row.overrides)))
+        unranked_rows = [_row(key, runs, None) for key, runs in unranked[workload].items()]
+        unranked_rows.sort(key=lambda row: (row.seconds.value, -row.seconds.hits, row.submission, str(row.overrides)))
         targets = targets_at(facts[workload], level)
-        details.append(WorkloadDetails(workload=facts[workload], targets=targets, rows=(*rows, *exploring)))
+        details.append(WorkloadDetails(workload=facts[workload], targets=targets, rows=(*rows, *unranked_rows)))
     return tuple(details)
 
 
@@ -123,13 +123,12 @@ def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None
         if study not in best_runs or run.result.value < best_runs[study].result.value:
             best_runs[study] = run
     hits: list[Point | None] = [run.hit for run in best_runs.values()]
-    clock = runs[0].spec.clock
     return DetailRow(
         submission=submission,
         overrides=dict(overrides),
         prune=prune,
         ranks=ranks,
-        seconds=cell_of_times([math.inf if point is None else point.scored(clock) for point in hits]),
+        seconds=cell_of_times([math.inf if run.hit is None else run.seconds for run in best_runs.values()]),
         examples=cell_of_times([math.inf if point is None else float(point.cost) for point in hits]),
         steps=cell_of_times([math.inf if point is None else float(point.steps) for point in hits]),
         statuses=dict(Counter(run.status for run in runs)),

@@ -73,10 +73,10 @@ class StopClaim:
 def choose_stop(records: Sequence[Record], studies: int) -> int:
     """Return the first evaluation, in examples, at which the mean of new seeds is expected to meet the target.
 
-    The mean of the tuning seeds must be better than the target by a margin with two terms. The first is the margin that
-    the test requires of the new mean, for the standard deviation of the tuning seeds. The second is one standard error
-    of the tuning seeds' mean. If no evaluation suffices, the stop is the end of the budget, so that the failed claim is
-    reported.
+    The mean of the tuning seeds must be better than the target by a margin with two terms. The first term is the margin
+    by which the new mean must be better than the target in the t test, if the new seeds have the standard deviation of
+    the tuning seeds. The second term is one standard error of the mean of the tuning seeds. If no evaluation suffices,
+    the stop is the end of the budget, so that the failed claim is reported.
 
     Args:
         records: runs of one setting on tuning seeds over the whole budget; not empty.
@@ -106,7 +106,8 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
 def claims(records: Iterable[Record]) -> list[StopClaim]:
     """Return one claim for each submission, workload, hardware class, ruleset and stop, the fastest first.
 
-    Two sources with one name are two submissions. Of several runs with one seed the earliest counts.
+    Submissions with equal names and different sources have separate claims. If a seed has several runs, the earliest
+    counts.
     """
     scored = [
         record
@@ -151,7 +152,7 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
         values=values,
         seconds=tuple(record.points[-1].scored(record.spec.clock) for record in ended),
         mean=statistics.fmean(values) if values else math.nan,
-        # A run that broke down has no value. The mean of the other runs would reward breaking down.
+        # A run that broke down has no value. The mean of the other runs alone would be too good.
         p=1.0 if broken or len(values) < 2 else one_sided_p(values, target),
         reason=reason,
     )

@@ -1,4 +1,4 @@
-"""From the runs of paired seeds to a gate's verdict: what each pair says, which runs broke, how many more it takes."""
+"""Computes the verdict of a gate from the records of its pairs, and forecasts the number of further pairs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
 Side = Literal["A", "B"]
-#: Pairs with equal weights that make two submissions identical: one could be a run that never left its start.
+#: Smallest number of pairs with equal final weights for the outcome `identical`. In a single pair, both runs may have
+#: failed to change the initial weights.
 IDENTICAL_PAIRS = 2
-#: What the reason of a run says whose submission was edited between planning and start.
+#: Part of the reason of a run that crashed because its submission was edited between planning and start.
 EDITED = "was edited after its trials had been planned"
-#: Pairs after which it is an error that both sides broke every time.
+#: Number of pairs from which it is an error that both runs broke down in every pair.
 BROKEN_PAIRS = 2
 
 
@@ -31,16 +32,17 @@ class GateRun:
 
     Args:
         side: `A` or `B`.
-        submission: its name.
-        workload: its name.
+        submission: name of the submission.
+        workload: name of the workload.
         study: number of the seed.
-        metric: of the weights at the end; None where the run broke.
-        goal: which side of the metric is good.
-        status, reason: how the run ended; for a broken one why it counts as such.
-        weights: SHA-256 of the final weights, or an empty string.
-        constant: whether the metric was the same at every evaluation.
+        metric: primary metric at the last evaluation; None if the run broke down.
+        goal: direction of the metric, `min` or `max`.
+        status: final status of the run.
+        reason: reason of the status, or why the run counts as broken down.
+        weights: SHA-256 of the final weights; empty where unknown.
+        constant: whether the metric was equal at all evaluations.
         seconds: wall seconds from start to end.
-        run_id: the run.
+        run_id: run ID of the record.
     """
 
     side: Side
@@ -58,49 +60,52 @@ class GateRun:
 
     @property
     def broke(self) -> bool:
-        """Whether it has no metric to compare."""
+        """Whether the run broke down, so that it has no metric to compare."""
         return self.metric is None
 
 
-#: One seed: by workload the run of A and the run of B.
+#: The runs of one seed: workload -> (run of A, run of B).
 GatePair = Mapping[str, tuple[GateRun, GateRun]]
 
 
 def judge_run(record: Record, side: Side) -> GateRun:
-    """What a gate takes from a record.
+    """Extract the result of a gate's run from its record.
+
+    A run breaks down if it did not complete, if its last metric is absent or not finite, if it did not reach the last
+    stage of a stream, or if a metric to be maximised is not positive.
 
     Raises:
         BenchError: the run was interrupted.
-        UsageError: a metric to be minimised that is not positive: its logarithm does not exist; or a run that broke
-            because its submission was edited, which is not its owner's fault.
+        UsageError: a metric to be minimised is not positive, so that it has no logarithm; or the run crashed because
+            its submission was edited, which must not count against the submission.
     """
     spec = record.spec
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
     if record.status == "interrupted":
-        raise BenchError(f"{record.run_id} was interrupted", fix="give the same command again to go on")
+        raise BenchError(f"{record.run_id} was interrupted", fix="repeat the command to continue")
     if record.status == "crashed" and EDITED in record.reason:
         raise UsageError(
-            f"{record.run_id} broke because {spec.submission.name} was edited while it started",
-            fix="--retry-failed runs it again",
+            f"{record.run_id} crashed because {spec.submission.name} was edited before the run started",
+            fix="repeat the command with --retry-failed",
         )
     values = [point.metrics.get(target.metric, math.nan) for point in record.points]
     metric, reason = values[-1] if values else math.nan, record.reason
-    broke = not is_complete(record.status) or not math.isfinite(metric)
-    if not broke and facts.stages and record.points[-1].stage + 1 < len(facts.stages):
-        broke, reason = True, f"ended in stage {record.points[-1].stage + 1} of {len(facts.stages)}: {reason}"
-    if not broke and metric <= 0:
+    broke_down = not is_complete(record.status) or not math.isfinite(metric)
+    if not broke_down and facts.stages and record.points[-1].stage + 1 < len(facts.stages):
+        broke_down, reason = True, f"ended in stage {record.points[-1].stage + 1} of {len(facts.stages)}: {reason}"
+    if not broke_down and metric <= 0:
         if target.goal == "min":
             raise UsageError(
                 f"{target.metric} on {facts.name} is {metric:g}; a gate compares logarithms of positive metrics",
-                fix="gate on a workload whose metric is positive",
+                fix=f"leave {facts.name} out of -w",
             )
-        broke, reason = True, f"{target.metric} is {metric:g}"
+        broke_down, reason = True, f"{target.metric} is {metric:g}"
     return GateRun(
         side=side,
         submission=spec.submission.name,
         workload=facts.name,
         study=spec.study,
-        metric=None if broke else metric,
+        metric=None if broke_down else metric,
         goal=target.goal,
         status=record.status,
         reason=reason,
@@ -113,21 +118,22 @@ def judge_run(record: Record, side: Side) -> GateRun:
 
 def _wall_seconds(record: Record) -> float:
     if record.started and record.finished:
-        began, ended = datetime.fromisoformat(record.started), datetime.fromisoformat(record.finished)
-        return (ended - began).total_seconds()
+        started, finished = datetime.fromisoformat(record.started), datetime.fromisoformat(record.finished)
+        return (finished - started).total_seconds()
     return record.counters.seconds + record.usage.evaluation_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLook:
-    """What the pairs so far say.
+    """The verdict on the pairs so far, with its inputs.
 
     Args:
-        verdict: over the workloads.
-        differences: workload -> one per pair.
-        broken: the runs that broke, in the order of the pairs.
-        outside: runs whose metric lies outside the envelope, so that their multiplier is extrapolated.
-        pairs_needed: further pairs by the present estimate and spread; 0 where the gate is over, None for unknown.
+        verdict: verdict over the workloads.
+        differences: workload -> log multiplier of A over B for each pair; without envelopes, difference of log metrics.
+        broken: runs that broke down, in the order of the pairs.
+        outside: number of runs whose metric is outside the envelope, so that their multipliers are extrapolated.
+        pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None where
+            the number is unknown.
     """
 
     verdict: WorkloadsVerdict
@@ -138,31 +144,33 @@ class GateLook:
 
     @property
     def pairs(self) -> int:
-        """Pairs seen."""
+        """Number of pairs so far."""
         return self.verdict.overall.pairs
 
     @property
     def over(self) -> bool:
-        """Whether no further pair can change how the gate ends."""
+        """Whether no further pair can change the outcome of the gate."""
         return self.verdict.overall.decided or self.pairs_needed == 0
 
 
 def judge_pairs(
     pairs: Sequence[GatePair], envelopes: Mapping[str, GateEnvelope], *, alpha: float, min_effect: float
 ) -> GateLook:
-    """The verdict after these pairs.
+    """Compute the verdict after these pairs.
+
+    Over several workloads, the outcome `better` also requires as many pairs as could have shown that A is worse on one
+    of the workloads.
 
     Args:
-        pairs: in the order of their seeds.
-        envelopes: by workload; where there is none for some workload, log metrics are compared on all of them, since
-            multipliers and metrics have no common mean.
-        alpha: error of `better` and `worse` together.
-        min_effect: log ratio from which an effect counts.
-
-    Over several workloads `better` waits until there are pairs enough to show that one of them is worse.
+        pairs: pairs in the order of their seeds.
+        envelopes: workload -> envelope. If any workload has no envelope, log metrics are compared on all workloads,
+            because multipliers and metrics have no common unit.
+        alpha: error level of `better` and `worse` together.
+        min_effect: smallest effect that is relevant, as a log ratio.
 
     Raises:
-        UsageError: no pairs, a metric that never changes, or a workload on which both sides broke every time.
+        UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair
+            broke down on a workload.
     """
     if not pairs:
         raise UsageError("no pair to decide from", fix="run at least one pair")
@@ -175,20 +183,22 @@ def judge_pairs(
         a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
     )
     verdict = decide_workloads(differences, alpha=alpha, min_effect=min_effect, identical=identical)
-    needed: int | None = 0
+    pairs_needed: int | None = 0
     if not verdict.overall.decided:
-        needed = forecast_pairs(mean_over_workloads(differences), alpha=alpha, min_effect=min_effect)
-    missing = fewest_deciding_pairs(alpha / len(names)) - len(pairs)
-    if verdict.overall.outcome == "better" and missing > 0:
-        # So few pairs could not have shown after Holm that a workload is worse.
-        overall = replace(verdict.overall, outcome="undecided", note="too few pairs to see whether a workload is worse")
-        verdict, needed = replace(verdict, overall=overall), missing
+        pairs_needed = forecast_pairs(mean_over_workloads(differences), alpha=alpha, min_effect=min_effect)
+    missing_pairs = fewest_deciding_pairs(alpha / len(names)) - len(pairs)
+    if verdict.overall.outcome == "better" and missing_pairs > 0:
+        # After Holm's correction, so few pairs cannot show that A is worse on a workload.
+        overall = replace(
+            verdict.overall, outcome="undecided", note="too few pairs to test whether A is worse on a workload"
+        )
+        verdict, pairs_needed = replace(verdict, overall=overall), missing_pairs
     return GateLook(
         verdict=verdict,
         differences={name: tuple(values) for name, values in differences.items()},
         broken=tuple(run for run in runs if run.broke),
         outside=sum(_is_outside(run, usable) for run in runs),
-        pairs_needed=needed,
+        pairs_needed=pairs_needed,
     )
 
 
@@ -199,7 +209,11 @@ def _differences(runs: Iterable[tuple[GateRun, GateRun]], envelope: GateEnvelope
 
 
 def _log_multiplier(run: GateRun, envelope: GateEnvelope | None) -> float:
-    """Up to a constant of the workload, which the difference cancels; −inf for a run that broke."""
+    """Return the log multiplier of a run, up to a constant of the workload; −inf for a run that broke down.
+
+    The constant cancels in the difference of A and B. Without an envelope the log of the metric is used, with the sign
+    that makes higher values better.
+    """
     if run.metric is None:
         return -math.inf
     if envelope is not None:
@@ -213,18 +227,23 @@ def _is_outside(run: GateRun, envelopes: Mapping[str, GateEnvelope]) -> bool:
 
 
 def _check_informative(pairs: Sequence[GatePair], names: Iterable[str]) -> None:
+    """Raise an error if the pairs have no information about a workload.
+
+    Raises:
+        UsageError: the metric of a workload is the same in all runs, or both runs of every pair broke down on it.
+    """
     for name in names:
-        both = [pair[name] for pair in pairs]
-        if all(a.constant and b.constant and a.metric == b.metric for a, b in both) and not any(
-            run.broke for a_b in both for run in a_b
+        run_pairs = [pair[name] for pair in pairs]
+        if all(a.constant and b.constant and a.metric == b.metric for a, b in run_pairs) and not any(
+            run.broke for both in run_pairs for run in both
         ):
             raise UsageError(
-                f"the metric on {name} is {both[0][0].metric:g} at every evaluation of every run, so nothing differs",
+                f"the metric on {name} is {run_pairs[0][0].metric:g} in every run, so A and B do not differ",
                 fix=f"leave {name} out of -w, or correct its evaluation",
             )
-        if len(both) >= BROKEN_PAIRS and all(a.broke and b.broke for a, b in both):
-            a, b = both[-1]
+        if len(run_pairs) >= BROKEN_PAIRS and all(a.broke and b.broke for a, b in run_pairs):
+            a, b = run_pairs[-1]
             raise UsageError(
-                f"A and B both broke on {name} in all {len(both)} pairs (A: {a.reason}; B: {b.reason})",
-                fix=f"leave {name} out of -w, or find out why: runs {a.run_id} and {b.run_id}",
+                f"A and B both broke down on {name} in all {len(pairs)} pairs (A: {a.reason}; B: {b.reason})",
+                fix=f"read the logs of runs {a.run_id} and {b.run_id}, or leave {name} out of -w",
             )

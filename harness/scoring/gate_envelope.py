@@ -1,4 +1,4 @@
-"""The envelope of a gate: from a metric at the gate budget to the budget at which the reference reaches that metric."""
+"""The envelope of a gate: converts a metric to the budget at which the reference reaches that metric."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from harness.contract.record import Record, is_complete
 from harness.contract.workload import Goal
 from harness.errors import UsageError
 
-#: Horizons of the reference in gate budgets, and its seeds at each.
+#: Horizons of the reference as multiples of the gate budget, and number of seeds at each horizon.
 SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
 
 class GateEnvelope(Data, frozen=True, kw_only=True):
-    """What the reference reaches by budget, on seeds of its own.
+    """The metric that the reference reaches as a function of its horizon, as stored in a file.
 
     Args:
-        workload: `name@version` of the runs.
-        metric, goal: the primary target's.
-        budget: the gate budget in examples that the horizons surround.
-        reference: `name@version`.
-        hardware, torch: of the runs.
-        provisional: from few horizons and seeds of the reference's defaults; not a part of the workload's version.
-        horizons: increasing, in examples.
+        schema: version of the file format.
+        workload: `name@version` of the workload.
+        metric: name of the primary metric.
+        goal: direction of the primary metric, `min` or `max`.
+        budget: gate budget in examples, for which the horizons were chosen.
+        reference: `name@version` of the reference.
+        hardware: hardware class of the runs.
+        torch: version of torch.
+        provisional: whether the envelope has few horizons and seeds, and the reference's default setting. A provisional
+            envelope is not a part of the workload's version.
+        horizons: horizons in examples, increasing.
         values: geometric mean over seeds of the metric at the end of each horizon.
-        spreads: standard deviation over seeds of the log metric; 0 for a single seed.
-        runs: run_ids of all of them.
+        spreads: standard deviation over seeds of the log metric at each horizon; 0 for a single seed.
+        runs: run IDs of all runs.
     """
 
     schema: int = 1
@@ -48,9 +52,10 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
     def knots(self) -> list[tuple[float, float]]:
-        """(log metric, log budget), the budget strictly increasing as the metric gets better.
+        """Return the points (log metric, log budget) between which the envelope is linear.
 
-        Horizons that do not get better are pooled (isotonic regression), and pooled ones are one knot.
+        The log metrics are fitted by isotonic regression, so that a larger budget is never worse. Horizons with equal
+        fitted metrics are merged into one point with the mean of their log budgets.
         """
         from scipy.optimize import isotonic_regression
 
@@ -63,13 +68,14 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         ]
 
     def log_budget(self, metric: float) -> float:
-        """Log of the budget at which the reference reaches a metric: linear in its log between the knots.
+        """Return the log of the budget in examples at which the reference reaches a metric.
 
-        Beyond the knots the line continues with the mean slope of the whole envelope, since the slope of one end rests
-        on two horizons.
+        Between two knots, the log budget is interpolated linearly in the log of the metric. Beyond the first and the
+        last knot, it is extrapolated with the mean slope of the whole envelope, because the slope at an end is
+        estimated from two horizons only.
 
         Raises:
-            UsageError: the metric is not positive, or the reference gets no better with a longer budget.
+            UsageError: the metric is not positive, or a longer budget does not improve the reference's metric.
 
         >>> curve = GateEnvelope(workload="w@1", metric="loss", goal="min", budget=100, reference="r@1", hardware="h",
         ...     torch="", horizons=(50, 100), values=(2.0, 1.0), spreads=(0.0, 0.0), runs=())
@@ -77,40 +83,43 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         [50, 100, 200]
         """
         if not metric > 0:
-            raise UsageError(f"{self.metric} is {metric!r}, which has no logarithm", fix="compare positive metrics")
+            raise UsageError(
+                f"{self.metric} is {metric!r}, but only a positive metric has a logarithm",
+                fix="choose a workload with a positive metric",
+            )
         knots = self.knots()
         if len(knots) < 2:
             raise UsageError(
                 f"the reference's {self.metric} on {self.workload} gets no better with a longer budget",
-                fix="give a larger --budget, or --no-envelope to compare the metric itself",
+                fix="give a larger --budget, or give --no-envelope to compare the metric itself",
             )
-        wanted, (first, last) = math.log(metric), (knots[0], knots[-1])
+        log_metric, (first, last) = math.log(metric), (knots[0], knots[-1])
         for low, high in pairwise(knots):
-            if min(low[0], high[0]) <= wanted <= max(low[0], high[0]):
-                return _on_line(wanted, low, high, low)
-        nearest = min(first, last, key=lambda knot: abs(knot[0] - wanted))
-        return _on_line(wanted, first, last, nearest)
+            if min(low[0], high[0]) <= log_metric <= max(low[0], high[0]):
+                return _evaluate_line(log_metric, low, high, low)
+        nearest = min(first, last, key=lambda knot: abs(knot[0] - log_metric))
+        return _evaluate_line(log_metric, first, last, nearest)
 
     def covers(self, metric: float) -> bool:
-        """Whether a metric lies between those at the shortest and the longest horizon."""
+        """Whether a metric is within the range of the reference's metrics, so that it needs no extrapolation."""
         return min(self.values) <= metric <= max(self.values)
 
 
-def _on_line(wanted: float, low: tuple[float, float], high: tuple[float, float], start: tuple[float, float]) -> float:
-    """At `wanted` on the line through `start` with the slope from `low` to `high`."""
-    return start[1] + (wanted - start[0]) * (high[1] - low[1]) / (high[0] - low[0])
+def _evaluate_line(x: float, low: tuple[float, float], high: tuple[float, float], start: tuple[float, float]) -> float:
+    """Return y at x on the line through `start` that is parallel to the line through `low` and `high`."""
+    return start[1] + (x - start[0]) * (high[1] - low[1]) / (high[0] - low[0])
 
 
 def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
-    """The envelope of the reference's runs, each planned to end at its own horizon.
+    """Fit the envelope to runs of the reference, each of which used its whole horizon.
 
     Args:
-        records: of one reference on one workload.
-        budget: the gate budget in examples.
+        records: records of one reference on one workload; not empty.
+        budget: gate budget in examples.
 
     Raises:
-        UsageError: fewer than two horizons with a run that finished, a metric that is not positive, or one that gets
-            no better with a longer budget.
+        UsageError: fewer than two horizons have a complete run, a metric is not positive, or a longer budget does not
+            improve the metric.
     """
     spec = records[0].spec
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
@@ -120,14 +129,14 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
             metric = record.points[-1].metrics[target.metric]
             if not metric > 0:
                 raise UsageError(
-                    f"{facts.id}: {target.metric} of the reference is {metric!r}, which has no logarithm",
-                    fix="--no-envelope compares the metric itself",
+                    f"{facts.id}: the reference's {target.metric} is {metric!r}; an envelope needs positive metrics",
+                    fix="give --no-envelope to compare the metric itself",
                 )
             by_horizon[record.spec.workload.facts.budget.horizon].append(math.log(metric))
     if len(by_horizon) < 2:
         raise UsageError(
-            f"the reference {spec.submission.id} finished at {len(by_horizon)} horizons on {facts.id}",
-            fix="see its runs, or --no-envelope to compare the metric itself",
+            f"the reference {spec.submission.id} finished at {len(by_horizon)} horizons on {facts.id}; two are needed",
+            fix="read the logs of its runs, or give --no-envelope to compare the metric itself",
         )
     horizons = sorted(by_horizon)
     envelope = GateEnvelope(
@@ -143,5 +152,5 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
         spreads=tuple(statistics.stdev(by_horizon[h]) if len(by_horizon[h]) > 1 else 0.0 for h in horizons),
         runs=tuple(record.run_id for record in records),
     )
-    envelope.log_budget(envelope.values[0])
+    envelope.log_budget(envelope.values[0])  # Raises an error if the reference does not improve.
     return envelope

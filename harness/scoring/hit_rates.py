@@ -52,8 +52,8 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
 def restricted_mean(times: Sequence[float], budget: float) -> float:
     """Return the restricted mean time to budget, the mean of min(time, budget).
 
-    It is an upper bound of the mean time that a run occupies a machine, because a miss may use up its budget of
-    examples before its budget of seconds. It does not replace a time to target.
+    It is an upper bound of the mean time for which a run occupies a machine, because a run that misses may exhaust its
+    budget of examples before its budget of seconds. It does not replace a time to target.
 
     Args:
         times: times to target, inf for a miss.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,10 +20,13 @@ from harness.scoring.aggregate import Aggregate, aggregate_runs
 from harness.scoring.anchored_spread import anchored_spread
 from harness.scoring.cells import Cell, cell_of_metrics, cell_of_times
 from harness.scoring.details import WorkloadDetails, build_details
+from harness.scoring.factors import TimeFactors, describe_order, median_amounts, time_factors
+from harness.scoring.scored_time import arm_names, cost_summaries, describe_costs
 from harness.scoring.scores import (
     Anchored,
     Skipped,
     Speedup,
+    Table,
     anchored_scores,
     geometric_speedup,
     profile_scores,
@@ -46,7 +49,7 @@ from harness.scoring.time_to_target import MetricAt
 
 #: Trust label of a record that nobody but its author has evaluated or repeated.
 SELF_REPORTED = "self-reported"
-#: Time of a missed workload in the total time that orders submissions with equal scores.
+#: Time of a missed workload in the total time, by which submissions with equal scores are ordered.
 _MISS = 1e18
 
 
@@ -64,6 +67,8 @@ class LeaderboardRow:
         profile: AlgoPerf's profile score, which depends on the other submissions of the table.
         ratios: workload id -> time over the best time of the table; inf is a miss.
         speedup: speed-up over the reference; None without a reference.
+        factors: ratios to the reference of examples, cost per example and time; None without a reference that reached
+            one of the submission's workloads.
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run is absent.
         memory: peak memory in bytes; 0 where unknown.
@@ -78,6 +83,7 @@ class LeaderboardRow:
     profile: float | None = None
     ratios: Mapping[str, float] = field(default_factory=dict)
     speedup: Speedup | None = None
+    factors: TimeFactors | None = None
     mean_rank: float | None = None
     cells: Mapping[str, Cell]
     memory: int = 0
@@ -148,6 +154,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
     builder = _Builder([summary for summary in members if query.wants(summary.spec.workload.facts)])
     builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
     _distinguish_sources(builder)
+    builder.summaries, costs = cost_summaries(builder.summaries, query.by, query.references)
     runs, skipped = select_usable(summary.run for summary in builder.summaries)
     builder.usable = frozenset(run.run_id for run in runs)
     spec = members[0].spec
@@ -159,6 +166,8 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
             ((describe(summary), summary.slowdown) for summary in builder.summaries), len(builder.summaries)
         )
         builder.notes += [note] if note else []
+        if spec.clock == "process" and query.by != "measured-time":
+            builder.notes += describe_costs(costs, arm_names(builder.summaries))
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
         table = _rank_by_metric(table, builder) if query.metric else _rank_by_time(table, builder, aggregate)
@@ -193,9 +202,9 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
 
 def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -> Leaderboard:
     """Rank by the anchored score, or by the profile score without a reference."""
-    times, ids = aggregate.times, [facts.id for facts in table.workloads]
+    times, ids = _scored_times(aggregate, builder), [facts.id for facts in table.workloads]
     reference = _find_reference(table.query.references, times)
-    anchored = _anchor(reference, aggregate, ids, table.query, builder)
+    anchored = _anchor(reference, times, aggregate.coarse, ids, table.query, builder)
     counted = anchored.workloads if anchored else ()
     profiles = profile_scores(times, base=ids)
     scores = anchored.scores if anchored else {name: profile.exact for name, profile in profiles.items()}
@@ -205,6 +214,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
         builder.notes.append("a single submission: its profile score has no meaning")
     if all(math.isinf(time) for row in times.values() for time in row.values()):
         builder.notes.append("every submission missed every target")
+    factors = _factors(reference, builder)
     rows = []
     for name in order:
         studies = aggregate.studies[name]
@@ -223,23 +233,53 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 speedup=geometric_speedup(_sorted(times[name]), _sorted(reference_times))
                 if reference_times is not None
                 else None,
-                cells={w: cell_of_times(list(studies[w].values())) for w in ids if w in studies},
+                factors=factors.get(name),
+                cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
 
 
+def _scored_times(aggregate: Aggregate, builder: _Builder) -> Table:
+    """Return the medians over studies of the scored time; on other axes than `time`, of the results.
+
+    The results on the axis `time` are the runs' own times, whose errors are independent, as intervals and tests need.
+    """
+    if aggregate.by != "time":
+        return aggregate.times
+    amounts = median_amounts(summary for summary in builder.summaries if summary.run_id in builder.usable)
+    return {name: {workload: amounts[name][workload][0] for workload in row} for name, row in aggregate.times.items()}
+
+
+def _factors(reference: str | None, builder: _Builder) -> dict[str, TimeFactors]:
+    """Return the ratios to the reference, and note where the order by examples differs from that by time."""
+    if reference is None:
+        return {}
+    usable = (summary for summary in builder.summaries if summary.run_id in builder.usable)
+    factors = time_factors(median_amounts(usable), reference)
+    remark = describe_order(factors)
+    builder.notes += [remark] if remark else []
+    return factors
+
+
 def _anchor(
-    reference: str | None, aggregate: Aggregate, ids: Sequence[str], query: LeaderboardQuery, builder: _Builder
+    reference: str | None,
+    times: Table,
+    coarse: Collection[str],
+    ids: Sequence[str],
+    query: LeaderboardQuery,
+    builder: _Builder,
 ) -> Anchored | None:
     """Return the anchored scores; None, and a note with the reason, where no workload can be anchored."""
     if reference is None:
-        names = ", ".join(query.references) or "no submission is tagged as one"
-        builder.notes.append(f"no anchored score and no speed-up: no run of the reference ({names})")
+        names = ", ".join(query.references) or "no submission has the tag reference"
+        builder.notes.append(
+            f"no anchored score and no speed-up, because the table has no run of the reference ({names})"
+        )
         return None
     try:
-        anchored = anchored_scores(aggregate.times, aggregate.times[reference], workloads=ids, coarse=aggregate.coarse)
+        anchored = anchored_scores(times, times[reference], workloads=ids, coarse=coarse)
     except UsageError:
         reason = "every workload is coarse or was missed by the reference"
         builder.notes.append(f"no anchored score: {reason} ({reference})")
@@ -253,12 +293,15 @@ def _sorted(times: Mapping[str, float]) -> dict[str, float]:
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
-    """Return the sum of times, which orders submissions with equal scores."""
+    """Return the sum of times, by which submissions with equal scores are ordered."""
     return math.fsum(min(times.get(workload, _MISS), _MISS) for workload in workloads)
 
 
 def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
-    """Return the first name that the table has, with its last version or source; None if the table has none."""
+    """Return the id of the first named submission that the table contains; None if it contains none of them.
+
+    If the table has several versions or sources of the submission, the last id in alphabetical order is returned.
+    """
     for name in names:
         matches = sorted(s for s in times if name in (s, s.rpartition("@")[0]))
         if matches:
@@ -312,7 +355,7 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
 
 
 def _mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads; on a workload that it did not run it has the last rank."""
+    """Return the mean rank of a submission over workloads; a workload that it did not run gives it the last rank."""
     ranks = []
     for workload, goal in goals.items():
         values = [row[workload].value for row in cells.values() if workload in row]

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 def median_variance(values: Sequence[float]) -> float:
     """Estimate the variance of the median of finite values.
 
-    The weight of each value is the probability that it is the median of a bootstrap resample. This estimate is too
-    large in small samples. It is multiplied by 1 − 0.9/√n for even n and 1 − 0.7/√n for odd n, a correction fitted to
-    the true variances for normal samples of n from 6 to 80. A test checks the coverage of the resulting intervals.
+    The estimate is the variance of the values, in which the weight of each value is the probability that it is the
+    median of a bootstrap resample. It is too large in small samples, and is therefore multiplied by 1 − 0.9/√n for even
+    n and by 1 − 0.7/√n for odd n. These factors were fitted to the true variances for normal samples of n from 6 to 80.
+    A test checks the coverage of the resulting intervals.
 
     Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
     """
@@ -52,9 +53,9 @@ def _median_weights(n: int) -> NDArray[np.float64]:
 def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
     """Return a confidence interval for the median over studies; for fewer than six values their range.
 
-    Intervals between order statistics have coverages in large steps. Interpolating between two neighbouring order
-    statistics gives a coverage within about one percentage point of the level for any continuous distribution. An end
-    may be inf.
+    The coverage of an interval between two order statistics takes only a few values, which may be far from the level.
+    Interpolation between neighbouring order statistics gives a coverage within about one percentage point
+    of the level, for any continuous distribution. An end may be inf.
 
     Args:
         values: one value for each study, inf for a miss.

@@ -1,4 +1,4 @@
-"""A table of results that are not times to a target, as unformatted values."""
+"""Unformatted tables for results that are not times to a target, such as `fixed-stop` claims and `anytime` scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ResultTable:
 
 
 class _TableRow(Protocol):
-    """A row with the three fields that select its table."""
+    """A row with the three fields that determine its table."""
 
     @property
     def hardware(self) -> str: ...

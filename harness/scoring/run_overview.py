@@ -1,4 +1,4 @@
-"""One run in a few numbers: its best and final metric beside the target, and what it took."""
+"""The overview of one run: its best and final metric, its target, and the examples and seconds that it consumed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from harness.contract.workload import Target, WorkloadFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOverview:
-    """A run as a list shows it.
+    """The fields of a run that lists of runs show.
 
     Args:
-        run_id: of the record.
-        submission, workload: `name@version` each.
-        overrides: hyperparameters that the user set.
-        study, trial, root_seed: which repetition and which setting, of which root of seeds.
-        status, reason: how it ended.
-        target: the primary target (on a stream: of the last stage that was evaluated).
-        best, final: best and last value of its metric; None without an evaluation.
-        examples, seconds: consumed at the hit, or at the end of a run without one; seconds as scored.
-        hit: whether the target was met.
-        started: UTC, ISO 8601.
-        note: what the user wrote about it.
+        run_id: run ID of the record.
+        submission: `name@version` of the submission.
+        workload: `name@version` of the workload.
+        overrides: hyperparameters set by the user, and their values.
+        study: index of the study.
+        trial: index of the trial within the study.
+        root_seed: root seed, from which the seeds of the run are derived.
+        status: final status of the run.
+        reason: reason of the status, in words.
+        target: primary target (on a stream the one of the last stage that was evaluated); None where there is none.
+        best: best finite value of the target's metric; None without a finite value.
+        final: value of the target's metric at the last evaluation; None if it is absent or not finite.
+        examples: cost at the hit, or at the end of a run without a hit: the larger of examples and gradient-examples.
+        seconds: scored seconds at the hit, or at the end of a run without a hit.
+        hit: whether the run has a hit, an evaluation within the budget at which all targets are met.
+        started: start of the run in UTC (ISO 8601).
+        note: note of the user about the run; may be empty.
     """
 
     run_id: str
@@ -48,7 +54,7 @@ class RunOverview:
 
 
 def run_overview(record: Record, note: str = "") -> RunOverview:
-    """The overview of a record."""
+    """Make the overview of a record, with the user's note about the run."""
     spec, facts = record.spec, record.spec.workload.facts
     stage = record.points[-1].stage if record.points else 0
     target = primary_target(facts, stage)
@@ -76,15 +82,16 @@ def run_overview(record: Record, note: str = "") -> RunOverview:
 
 
 def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
-    """The target that decides: the workload's first, on a stream the first of a stage; None where there is none."""
+    """Return the first target of a workload, or of a stage of a stream; None where there is none."""
     targets = facts.stages[stage].targets if facts.stages else facts.targets
     return targets[0] if targets else None
 
 
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
-    """The best and the last finite value of a metric over a run's evaluations in a stage; None without one.
+    """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
-    A run whose last evaluation has no finite value (it diverged) has no final one.
+    The best value is None if no value is finite. The final value is None if the last value is absent or not finite, as
+    in a run that diverged.
     """
     values = [point.metrics.get(target.metric, math.nan) for point in record.points if point.stage == stage]
     finite = [value for value in values if math.isfinite(value)]

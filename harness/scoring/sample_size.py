@@ -22,13 +22,13 @@ _RANK_EFFICIENCY = 0.955
 
 
 def required_pairs(sd: float, effect: float = MIN_EFFECT, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Number of pairs at which the sign-flip test on ranks detects an effect with the given power.
+    """Return the number of pairs at which the sign-flip test on ranks detects an effect with the given power.
 
     Args:
         sd: standard deviation of one paired log ratio.
         effect: true centre of the log ratios; must be positive.
         power: probability that the test detects the effect.
-        alpha: two-sided significance level; alpha/m when Holm's procedure corrects over m tests.
+        alpha: two-sided significance level; the level divided by m if Holm's procedure corrects over m tests.
 
     Raises:
         UsageError: the effect is not positive, or the standard deviation is negative or not finite.
@@ -51,13 +51,16 @@ def required_pairs(sd: float, effect: float = MIN_EFFECT, *, power: float = 0.8,
 def required_pairs_from_pilot(
     differences: Sequence[float], *, effect: float | None = None, power: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Total number of pairs that a comparison needs, planned from its first pairs.
+    """Return the total number of pairs that a comparison needs, planned from its first pairs.
 
-    The planned effect is 3 %. If the confidence interval (under six pairs: the range) excludes 0 by more than 3 %, its
-    end nearest to 0 is used instead. The observed effect itself would be too optimistic. The planned standard deviation
-    is its upper 80 % confidence limit, because a small pilot underestimates it half of the time. The result is divided
-    by the square of the fraction of pairs without a miss: such a pair has a time ratio, and a miss has the worst rank
-    and so hides small differences.
+    The planned effect is 3 %. If the confidence interval (under six pairs: the range) excludes 0 by more than 3 %, the
+    end of the interval that is nearest to 0 is used instead. The observed effect would be too optimistic.
+
+    The planned standard deviation is its upper 80 % confidence limit, because a small pilot underestimates the standard
+    deviation half of the time.
+
+    The result is divided by the square of the fraction of pairs without a miss. A pair with a miss has the worst rank
+    whatever the size of the effect, so it hides small differences.
 
     Args:
         differences: log ratios of the pairs so far; ±inf where one side missed.
@@ -78,7 +81,8 @@ def required_pairs_from_pilot(
     ends = interval(x.tolist())
     nearest_end = max(ends.low, -ends.high, 0.0)
     effect = max(MIN_EFFECT, nearest_end) if effect is None else effect
-    # The test uses ranks, so the distance of one outlier does not affect it and must not demand thousands of seeds.
+    # The test uses ranks, so the size of an outlier does not affect it. The limit of twice the scaled median absolute
+    # deviation (MAD) prevents one outlier from raising the number of pairs to thousands.
     mad_sd = 1.4826 * float(np.median(np.abs(x - np.median(x))))
     sd = min(float(x.std(ddof=1)), 2 * mad_sd or math.inf)
     sd_upper = sd * _upper_limit_factor(len(x))
@@ -88,7 +92,7 @@ def required_pairs_from_pilot(
 
 @lru_cache(maxsize=512)
 def _upper_limit_factor(n: int) -> float:
-    """Ratio of the upper 80 % confidence limit of a standard deviation to its estimate from n normal values."""
+    """Return the upper 80 % confidence limit of a standard deviation over its estimate from n normal values."""
     from scipy.stats import chi2
 
     return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))

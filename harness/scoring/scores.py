@@ -15,6 +15,7 @@ from harness.errors import UsageError, unknown_name_error
 
 #: submission -> workload -> time to target (any positive unit); inf is a miss. An absent workload counts as a miss.
 Table = Mapping[str, Mapping[str, float]]
+#: Table of held-out variants (variant -> base workload) without an entry.
 NO_HELD_OUT: Mapping[str, str] = {}
 
 
@@ -41,7 +42,7 @@ class Profile:
     """The performance profile of one submission.
 
     Args:
-        score: normalised area under the profile over τ in [1, 4], from 100 points as AlgoPerf publishes it; in [0, 1].
+        score: normalised area under the profile over τ in [1, 4], computed from 100 points as by AlgoPerf; in [0, 1].
         exact: normalised area under the profile, integrated exactly.
         ratios: base workload -> time over the best time, after the penalties; inf is a miss.
     """
@@ -81,9 +82,9 @@ class Speedup:
     """The speed-up of a submission over the reference.
 
     Args:
-        value: geometric mean of the reference's time over the submission's; None where no workload was hit by both.
-        workloads: workloads that both hit.
-        left_out: workloads that one of them missed, with the reasons.
+        value: geometric mean of the reference's time over the submission's time; None without a workload hit by both.
+        workloads: workloads on which both hit the target.
+        left_out: workloads on which at least one of them missed the target, with the reasons.
     """
 
     value: float | None
@@ -214,10 +215,11 @@ def penalised_times(
 
     The rules are applied in AlgoPerf's order, which affects the result:
 
-    1. Where the base is missed, its variant becomes a miss. So the best time on a variant is that of submissions that
-       hit the base.
-    2. A time above `limit` times the best one becomes a miss.
-    3. Where the variant is missed, its base becomes a miss. So a variant above the limit costs its base.
+    1. If a submission missed a base, its time on the variant becomes a miss. So the best time on a variant is the best
+       one of the submissions that hit the base.
+    2. A time above `limit` times the best time on the workload becomes a miss.
+    3. If a submission missed a variant, its time on the base becomes a miss. So a time above the limit on a variant
+       makes the base a miss.
 
     Args:
         times: submission -> workload -> time to target.

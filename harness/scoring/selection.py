@@ -16,6 +16,7 @@ from harness.scoring.time_to_target import ScoredRun
 
 #: Root seed and index of a study.
 StudyKey: TypeAlias = tuple[int, int]
+#: Remedy in the errors of `check_mixed`.
 _FIX = "make one table for each"
 
 
@@ -127,7 +128,10 @@ def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
 
 
 def earliest_runs(runs: Iterable[R]) -> list[R]:
-    """Return the earliest run of each stop and set of seeds, so that repeating a run has no effect."""
+    """Return the earliest of the runs with equal table, purpose, submission source, workload, horizon, stop and seeds.
+
+    So repeating a run has no effect on the scores.
+    """
     first: dict[tuple[object, ...], R] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec, ref, facts = run.spec, run.spec.submission, run.spec.workload.facts
@@ -138,12 +142,12 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 
 
 def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[list[ScoredRun], list[Skipped]]:
-    """Return the runs that are scored, in the order of their start, and the others with the reasons.
+    """Return the runs that are scored, in the order of their start, and the other runs with the reasons.
 
-    Of two runs of one trial the earlier one is scored, so that repeating a trial has no effect.
+    If a trial has two runs, the earlier one is scored, so that repeating a trial has no effect.
 
     Args:
-        runs: any runs.
+        runs: runs in any order, usable or not.
         explore: whether smoke runs, profiled runs and runs with overrides are scored too.
     """
     usable: list[ScoredRun] = []

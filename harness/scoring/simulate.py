@@ -1,4 +1,4 @@
-"""Simulations that measure coverage, false verdicts and power on known distributions."""
+"""Simulations on known distributions that measure the coverage of intervals, false verdicts and power."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedTable:
-    """The distribution of simulated times: log(time) is noise times `scale`, and runs miss at random.
+    """The distribution of simulated times: log(time) is `scale` times a noise, and runs miss at random.
 
     Args:
         noise: name of a distribution in `NOISES`.
-        scale: standard deviation of log(time) if the noise has standard deviation 1; 0.03 means 3 % between seeds.
+        scale: factor of the noise. For noise with standard deviation 1, 0.03 is a standard deviation of about 3 %
+            between seeds.
         misses: probability that a run misses.
     """
 

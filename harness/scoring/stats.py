@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: Smallest number of pairs for a verdict. With five pairs the smallest possible p-value is 1/16.
 MIN_PAIRS = 6
-#: Largest number of pairs whose p-value is counted exactly. The normal approximation for more pairs has four correct
-#: digits.
+#: Largest number of pairs for which the p-value is computed exactly. For more pairs, the normal approximation has four
+#: correct digits.
 EXACT_PAIRS = 400
 
 
@@ -187,7 +187,10 @@ def _flipped_sums(x: Floats) -> Floats:
 
 
 def _replace_infinite(differences: Sequence[float]) -> tuple[Floats, float]:
-    """Replace ±inf by ±`bound`, a number so large that averages with it stay the most extreme; return both."""
+    """Replace ±inf by ±bound, and return the array and the bound.
+
+    The bound is so large that the average of it and a finite difference is more extreme than every finite difference.
+    """
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
@@ -210,7 +213,9 @@ def _walsh_averages(x: Floats) -> Floats:
 
 
 def hodges_lehmann(differences: Sequence[float]) -> float:
-    """Return the median of the averages of all pairs of differences; ±inf where misses prevail, 0 where they cancel.
+    """Return the Hodges–Lehmann estimate: the median of the averages of all pairs of differences (Walsh averages).
+
+    The estimate is ±inf where misses of one side prevail, and 0 where the misses of both sides cancel.
 
     Raises:
         UsageError: there are no differences, or one is NaN.
@@ -259,7 +264,7 @@ def _critical_rank_sum(n: int, level: float) -> int:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected by Holm's procedure, in the order of the given ones.
+    """Return p-values corrected by Holm's procedure, in the order of the input.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

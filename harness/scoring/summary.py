@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +12,16 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.throttling import slowdown
-from harness.scoring.time_to_target import Axis, MetricAt, ScoredRun, TargetResult, metric_at, target_result
+from harness.scoring.time_to_target import (
+    Axis,
+    IntervalSeconds,
+    MetricAt,
+    ScoredRun,
+    TargetResult,
+    interval_seconds,
+    metric_at,
+    target_result,
+)
 
 Level = Literal["easy", "main", "hard"]
 Unit = Literal["time", "examples", "steps", "share"]
@@ -68,7 +78,7 @@ class LeaderboardQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """The part of a record that tables need, without its points, so that thousands of records need little memory.
+    """The part of a record that tables need. Its points are left out, so that thousands of records need little memory.
 
     Args:
         run_id: run ID of the record.
@@ -78,9 +88,12 @@ class RunSummary:
         reason: reason of the status, in words.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
-        metric: metric at the budget of the query; None if the query has no such budget or the run no evaluation in it.
+        metric: metric at the budget of the query; None if the query has no budget, or the run has no evaluation within
+            it.
         memory: peak memory in bytes; 0 where unknown.
-        slowdown: GPU states that slowed the run down, in words; empty without one.
+        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); empty if there were none.
+        seconds: scored seconds at the hit; inf for a miss. They are measured until `scored_time` replaces them.
+        intervals: scored seconds between evaluations; None for a record whose points cannot be used.
     """
 
     run_id: str
@@ -93,11 +106,13 @@ class RunSummary:
     metric: MetricAt | None
     memory: int
     slowdown: str = ""
+    seconds: float = math.inf
+    intervals: IntervalSeconds | None = None
 
     @property
     def run(self) -> ScoredRun:
         """The run with its result, without the other fields."""
-        return ScoredRun(self.run_id, self.started, self.spec, self.result)
+        return ScoredRun(self.run_id, self.started, self.spec, self.result, self.intervals)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
@@ -132,6 +147,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         metric = metric_at(record, amount, by)
         if result.status != "unknown" and metric is None:
             result = TargetResult(status="unknown", reason=f"no evaluation within {query.metric}")
+    hit = record.points[result.index] if result.index is not None else None
     return RunSummary(
         run_id=record.run_id,
         started=record.started,
@@ -139,10 +155,12 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         status=record.status,
         reason=record.reason,
         result=result,
-        hit=record.points[result.index] if result.index is not None else None,
+        hit=hit,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
         slowdown=slowdown(record.devices),
+        seconds=math.inf if hit is None else hit.scored(record.spec.clock),
+        intervals=interval_seconds(record),
     )
 
 

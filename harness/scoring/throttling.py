@@ -11,12 +11,12 @@ from harness.contract.record import DeviceLog
 THROTTLING_STATES = frozenset(
     {"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"}
 )
-#: Smallest fraction of the readings at which a state is reported; a GPU may cross a threshold briefly.
+#: Smallest fraction of the readings for which a state is reported, because a GPU may cross a threshold briefly.
 MIN_FRACTION = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """Return the throttling states of a run's GPUs with their frequencies; empty without one or without readings.
+    """Return the throttling states of a run's GPUs in words; empty if there were none or there are no readings.
 
     A power limit is not reported, because many GPUs reach it at full load: it is a property of the hardware class.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from harness.contract.record import Record, is_broken, is_finished
@@ -12,10 +14,17 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 
-#: Unit of a result. `time` is the scored time: processor seconds on a CPU, wall seconds on other devices.
-Axis = Literal["time", "wall", "process", "examples", "steps"]
-#: The axes of leaderboards and comparisons. `wall` and `process` are the seconds of one clock, scored or not.
-RANKED_AXES: Final[tuple[Literal["time", "examples", "steps"], ...]] = ("time", "examples", "steps")
+#: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
+#: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
+#: `wall` and `process` are the seconds of one clock, scored or not.
+Axis = Literal["time", "measured-time", "wall", "process", "examples", "steps"]
+#: The axes of leaderboards and comparisons.
+RANKED_AXES: Final[tuple[Literal["time", "measured-time", "examples", "steps"], ...]] = (
+    "time",
+    "measured-time",
+    "examples",
+    "steps",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +46,41 @@ class TargetResult:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class IntervalSeconds:
+    """The scored seconds of a run, divided at its evaluations.
+
+    Args:
+        seconds: scored seconds of the construction (index 0), and of the interval that ends at each later point.
+        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty for
+            records without sessions.
+    """
+
+    seconds: array[float]
+    sessions: tuple[tuple[int, str], ...] = ()
+
+    def session(self, index: int) -> str:
+        """Return the id of the session in which an interval was measured; empty if unknown."""
+        name = ""
+        for first, session in self.sessions:
+            if first <= index:
+                name = session
+        return name
+
+
 class ScoredRun(NamedTuple):
-    """A run and its result, without the record's points, so that thousands of records need little memory."""
+    """A run and its result, without the record's points, so that thousands of records need little memory.
+
+    `intervals` are its scored seconds between evaluations; None for a record whose points cannot be used. `examples` is
+    the scored number of examples at the hit; inf for a miss.
+    """
 
     run_id: str
     started: str
     spec: RunSpec
     result: TargetResult
+    intervals: IntervalSeconds | None = None
+    examples: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +104,18 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
         return float(point.cost)
     if by == "steps":
         return float(point.steps)
-    if by == "time":
+    if by in ("time", "measured-time"):
         return point.scored(spec.clock)
-    return point.scored(by)
+    return point.scored("wall" if by == "wall" else "process")
+
+
+def interval_seconds(record: Record) -> IntervalSeconds | None:
+    """Divide the scored seconds of a record at its evaluations; None for a record without usable points."""
+    if not record.points or find_problem(record):
+        return None
+    totals = [point.scored(record.spec.clock) for point in record.points]
+    seconds = array("d", [totals[0], *(b - a for a, b in pairwise(totals))])
+    return IntervalSeconds(seconds, tuple((session.first_point, session.id) for session in record.sessions))
 
 
 def find_problem(record: Record) -> str | None:
@@ -103,7 +149,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 
     Args:
         record: record of the run.
-        targets: targets to use instead of the workload's own; None for the workload's own.
+        targets: targets to use instead of the workload's own targets; None for the own targets.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -126,13 +172,13 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
     """Return the result of a run at its targets.
 
-    A crashed or diverged run is a miss. A run that stopped at its own target before it met a harder one is `unknown`,
-    and so is an interrupted run.
+    A crashed or diverged run is a miss. The result is `unknown` for an interrupted run, and for a run that stopped at
+    its own target before it met a harder given target.
 
     Args:
         record: record of the run.
         by: the unit of the result.
-        targets: targets to use instead of the workload's own; None for the workload's own.
+        targets: targets to use instead of the workload's own targets; None for the own targets.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -175,14 +221,14 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     value = within[-1].metrics.get(targets[0].metric) if within else None
     ended_within = len(within) == len(record.points)
     if ended_within and is_broken(record.status) and (value is None or at < budget):
-        # The last metric before the breakdown could be better than that of a run which continued.
+        # The last metric before the breakdown could be better than the metric of a run that continued.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
     stopped_early = record.status == "reached" and ended_within and at < budget
     return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped_early)
 
 
 def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[Target]] | None = None) -> ScoredRun:
-    """Replace the points of a record by its result.
+    """Compute the result of a record, and drop its points.
 
     Args:
         record: record of the run.
@@ -193,4 +239,6 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
         UsageError: other targets were given for a stream.
     """
     own_targets = targets.get(record.spec.workload.facts.name) if targets else None
-    return ScoredRun(record.run_id, record.started, record.spec, target_result(record, by, own_targets))
+    result = target_result(record, by, own_targets)
+    examples = math.inf if result.index is None else float(record.points[result.index].cost)
+    return ScoredRun(record.run_id, record.started, record.spec, result, interval_seconds(record), examples)

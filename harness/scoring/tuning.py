@@ -1,7 +1,9 @@
 """The gain from tuning: the median of the best time of k trials as a function of k.
 
-Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7. The median replaces
-the mean, which is undefined where trials miss. Trials are drawn without replacement.
+In contrast to the source, the median replaces the mean, which is undefined where trials miss, and the trials are drawn
+without replacement.
+
+Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
 def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
     """Return one curve for each submission and workload, for rulesets with several trials per study.
 
-    The largest k is the number of trials per study.
+    The largest k is the number of trials per study, or the number of all trials if that is smaller.
     """
     times: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     trials_per_study: dict[tuple[str, str, str, str], int] = {}

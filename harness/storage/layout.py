@@ -12,14 +12,16 @@ import msgspec
 
 from harness.contract.run import RunSpec
 
+#: The record in the folder of a run.
 RECORD = "record.json"
-#: The compiler's cache in the folder of an unfinished run.
+#: The folder of the compiler's cache in the folder of an unfinished run.
 COMPILED = "compiled"
-#: The checkpoints in the folder of an unfinished run, damaged ones included.
+#: Pattern of the checkpoints in the folder of an unfinished run, including damaged checkpoints.
 CHECKPOINTS = "checkpoint*.pt*"
 #: The folder for replaced runs; its records are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"
+#: Patterns of the names of shards and their indexes; see `harness.storage.shards`.
 SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
@@ -32,8 +34,8 @@ def run_id(spec: RunSpec) -> str:
 def run_id_of_json(record: bytes) -> str:
     """Return the run_id of the trial whose record is given as JSON.
 
-    The hash is taken from the JSON and not from the decoded spec, because decoding adds fields that did not exist when
-    the record was written.
+    The spec in the JSON is hashed and not the decoded spec, because decoding adds fields that did not exist when the
+    record was written.
 
     Raises:
         msgspec.DecodeError: the record is not JSON or has no spec.
@@ -51,7 +53,7 @@ def _hash_spec(encoded: bytes) -> str:
 
 
 def file_stem(entry_name: str) -> str:
-    """Return the name of a workload or submission in a form that can be the name of a folder or file.
+    """Convert the name of a workload or submission to a form that can be the name of a folder or file.
 
     >>> file_stem("continual-mnist:task")
     'continual-mnist_task'
@@ -65,7 +67,7 @@ def is_published_record(name: str) -> bool:
 
 
 def is_record(name: str) -> bool:
-    """Return whether a file name is that of a record, in a run folder or published."""
+    """Return whether a file name is that of a record, either in a run folder or published."""
     return name == RECORD or is_published_record(name)
 
 
@@ -95,7 +97,7 @@ def shard_number(name: str) -> int:
 
 
 def walk_records(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield this folder and every folder below it, each with the names of its files, both sorted.
+    """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) are skipped.
     """

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from harness.system.files import write_atomically
 
+#: Name of the file with the note, in the folder of the run.
 NOTE = "note.txt"
-#: Longest note that is read, in bytes.
+#: Maximum number of bytes that are read of a note.
 MAX_BYTES = 10_000
 
 
 def read_note(folder: Path) -> str:
-    """The note about the run of a folder; empty without one."""
+    """Return the note about the run in a folder, in one line; empty if there is no note."""
     try:
         with open(folder / NOTE, "rb") as file:
             return " ".join(file.read(MAX_BYTES).decode("utf-8", errors="replace").split())
@@ -21,7 +22,7 @@ def read_note(folder: Path) -> str:
 
 
 def write_note(folder: Path, note: str) -> None:
-    """Write the note about the run of a folder, in place of the one that it has.
+    """Write the note about the run in a folder. An earlier note is replaced.
 
     Raises:
         StoreError: the file cannot be written.

@@ -1,7 +1,7 @@
 """Pack record files into shards and unpack them, without losing a record when interrupted.
 
-Packing writes a shard, reads it back, syncs it and writes its index before it removes a file. Unpacking removes a shard
-only after all its files are written. The next call completes an interrupted one.
+Packing writes a shard, reads it back, syncs it to disk and writes its index. Only then are the packed files removed.
+Unpacking removes a shard only after all its files are written. If a call is interrupted, the next call completes it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def _pack_folder(folder: Path) -> FolderReport:
         problems: list[str] = []
         written = _complete_indexes(folder, problems)
         paths = [folder / name for name in sorted(os.listdir(folder)) if layout.is_published_record(name)]
-        packed = _packed_entries(folder, {path.name for path in paths}, problems)
-        removable = [entry for path in paths if (entry := packed.get(path.name)) and _is_same(path, entry, problems)]
+        packed = _find_packed_entries(folder, {path.name for path in paths}, problems)
+        removable = [
+            entry for path in paths if (entry := packed.get(path.name)) and _equals_packed_copy(path, entry, problems)
+        ]
         new = [entry for path in paths if path.name not in packed and (entry := _describe(path, problems))]
         if new:
             written.append(_write_shard(folder, new))
@@ -84,6 +86,7 @@ def _describe_shard(shard: Path) -> list[PackedFile]:
 
 
 def _describe_line(line: bytes, shard: Path) -> PackedFile:
+    """Return the index entry of a line of a shard."""
     try:
         name, content = shards.file_name(line), shards.file_content(line)
     except msgspec.DecodeError as error:
@@ -96,7 +99,7 @@ def _packed_file(name: str, content: bytes, label: str) -> PackedFile:
     """Return the index entry of a record file.
 
     Raises:
-        StoreError: the content is not a valid record of this version's schema.
+        StoreError: the content is not a valid record, or its schema is not the one that this version reads.
     """
     record = decode(content, label)
     digest = hashlib.sha256(content).hexdigest()
@@ -105,11 +108,11 @@ def _packed_file(name: str, content: bytes, label: str) -> PackedFile:
 
 def _indexed_shards(folder: Path) -> list[Path]:
     """Return the shards of a folder that have an index. `_complete_indexes` has reported the other shards."""
-    return [s for s in shards.shards_among(folder, os.listdir(folder)) if layout.shard_index(s).exists()]
+    return [shard for shard in shards.shards_among(folder, os.listdir(folder)) if layout.shard_index(shard).exists()]
 
 
-def _packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
-    """Return the index entries of the files with these names that undamaged shards of the folder contain.
+def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
+    """Return the index entries, by file name, of those files that undamaged shards of the folder contain.
 
     A damaged shard is reported as a problem, and the files in its index count as not packed.
     """
@@ -124,7 +127,7 @@ def _packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[
     return packed
 
 
-def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
+def _equals_packed_copy(path: Path, entry: PackedFile, problems: list[str]) -> bool:
     """Return whether a plain file equals its packed copy, and report a problem if it does not."""
     try:
         same = _hash(path) == entry.sha256
@@ -139,6 +142,7 @@ def _is_same(path: Path, entry: PackedFile, problems: list[str]) -> bool:
 
 
 def _describe(path: Path, problems: list[str]) -> PackedFile | None:
+    """Return the index entry of a plain record file, or report a problem and return None if it cannot be packed."""
     try:
         shards.require_record_name(path.name, path.parent)
         return _packed_file(path.name, read_file(path), str(path))
@@ -151,7 +155,7 @@ def _write_shard(folder: Path, entries: Sequence[PackedFile]) -> str:
     """Write a shard and its index, and return the shard's name.
 
     Raises:
-        StoreError: a file cannot be read or was changed in the meantime, or the shard cannot be written.
+        StoreError: a file cannot be read, a file was changed during packing, or the shard cannot be written.
     """
     number = 1 + max(layout.shard_number(name) for name in os.listdir(folder))
     shard = folder / layout.shard_name(number)
@@ -237,7 +241,8 @@ def _unpack_shard(shard: Path) -> int:
         if not path.exists():
             write_atomically(path, content)
         count += 1
-    # The index is removed first: the next call can still read a shard without an index.
+    # The index is removed first, because the next call can read a shard without an index but not an index without a
+    # shard.
     _unlink(layout.shard_index(shard))
     _unlink(shard)
     sync_folder(shard.parent)
@@ -252,7 +257,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Lock a folder against other packing processes, and remove the temporary files of a process that was killed.
 
     Raises:
-        StoreError: another process has locked the folder, or it cannot be opened.
+        StoreError: another process has locked the folder, or the folder cannot be opened.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -288,6 +293,7 @@ def _unlink(path: Path) -> None:
 
 
 def _conflict_fix(path: Path) -> str:
+    """Return what a user can do if a plain file and the packed record of the same name differ."""
     return (
         f"to keep the packed record, delete the plain file; to replace it, move the plain file away, run "
         f"bench results unpack {path.parent}, and move it back"

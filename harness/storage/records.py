@@ -1,6 +1,6 @@
 """Read and write records as JSON, validate them on reading, and iterate over all records below a folder.
 
-Records in shards are included.
+All functions that read records also find records that were packed into shards.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def add_content_hash(record: Record) -> Record:
 
 
 def content_hash(payload: bytes) -> str:
-    """Return the SHA-256 of a record's JSON without the hash itself, independent of white space and key order.
+    """Return the SHA-256 of a record's JSON without its field `content_hash`, independent of white space and key order.
 
     The JSON is hashed and not the decoded record, because decoding an older record adds fields with their defaults.
     """
@@ -55,7 +55,7 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
     Args:
         payload: the record's JSON.
         label: name of the record in error messages.
-        known_hash: the record's content hash, if it was already verified; computed when None.
+        known_hash: the record's content hash, if it was already verified; if None, it is computed.
 
     Raises:
         StoreError: a field is invalid, the schema is unknown, or the content was edited. The message names the record
@@ -107,8 +107,8 @@ class TrialStatus(msgspec.Struct):
 def read_status(path: Path) -> TrialStatus | None:
     """Return the status of the trial with this record, or None if the record is missing or cannot be read.
 
-    Only these fields are decoded and no hash is checked, so that 10,000 records can be checked in about a second.
-    `read_record` validates.
+    Only the fields of `TrialStatus` are decoded and no hash is checked, so that 10,000 records take about a second. Use
+    `read_record` to validate a record.
     """
     try:
         status = _STATUSES.decode(path.read_bytes())
@@ -147,8 +147,8 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read or contradicts
-            another file.
+        problems: list to which a one-line message is appended for each file that cannot be read, or that has the run_id
+            of another record but different content.
     """
     hashes: dict[str, str] = {}
     for path, content, known_hash in iter_stored(folders, problems):
@@ -170,8 +170,8 @@ class StoredRecord(NamedTuple):
     Args:
         path: path of the record's file, which may be packed.
         content: the record's JSON, not validated.
-        known_hash: the record's content hash in the index of its shard, whose SHA-256 was verified; None for a plain
-            file.
+        known_hash: the record's content hash from the index of its shard, after the shard's SHA-256 was verified; None
+            for a plain file.
     """
 
     path: Path
@@ -180,7 +180,7 @@ class StoredRecord(NamedTuple):
 
 
 def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRecord]:
-    """Yield the records below these folders as JSON, in each folder first those in shards, then plain files.
+    """Yield the records below these folders as JSON. In each folder, records in shards come before plain files.
 
     Args:
         folders: folders to search, with their subfolders.

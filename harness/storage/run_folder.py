@@ -37,7 +37,7 @@ class RunFolder:
         return self.path / RECORD
 
     def record(self) -> Record | None:
-        """Return the record, or None if the trial has none yet.
+        """Return the record, or None if the trial has no record yet.
 
         Raises:
             StoreError: the record cannot be read or is damaged.
@@ -54,8 +54,8 @@ class RunFolder:
     def lock(self, timeout: float = 10.0) -> Iterator[None]:
         """Hold the lock of this trial.
 
-        The worker inherits the lock's descriptor, so the lock lasts until supervisor and worker have ended. If a
-        supervisor is killed, the next one waits until the worker of the killed one has ended.
+        The worker inherits the lock's descriptor, so the lock lasts until both supervisor and worker have ended. If a
+        supervisor is killed, the next supervisor waits until the worker of the killed supervisor has ended.
 
         Args:
             timeout: seconds to wait for the lock.
@@ -71,7 +71,8 @@ class RunFolder:
             raise write_error(path, error) from error
         try:
             _flock(self.lock_descriptor, path, timeout)
-            # Under the lock no process writes here, so a temporary file was left by a process that was killed.
+            # While the lock is held, no other process writes here. Temporary files were left by a process that was
+            # killed.
             for temporary in self.path.glob(".*.tmp"):
                 temporary.unlink(missing_ok=True)
             yield
@@ -80,10 +81,11 @@ class RunFolder:
             self.lock_descriptor = -1
 
     def supersede(self, *, keep_checkpoints: bool = False) -> None:
-        """Move the files of an earlier run to `superseded/`, so that the trial starts from the beginning.
+        """Move the files of an earlier run of this trial to `superseded/`, so that the trial runs again.
 
         Args:
-            keep_checkpoints: whether checkpoints and the compiler's cache stay, so that the trial resumes from them.
+            keep_checkpoints: whether checkpoints and the compiler's cache stay, so that the trial resumes from the last
+                checkpoint; otherwise the trial starts from the beginning.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
@@ -109,6 +111,7 @@ class RunFolder:
 
 
 def _flock(descriptor: int, path: Path, timeout: float) -> None:
+    """Lock an open file, waiting up to `timeout` seconds, and write the id of this process into the file."""
     deadline = time.monotonic() + timeout
     while True:
         try:

@@ -1,7 +1,8 @@
-"""Read and write shards: compressed files that contain the record files of a folder, each with an index.
+"""Read and write shards. A shard is a compressed file that contains record files of a folder, and has an index.
 
 `records-0001.jsonl.xz` has one line for each record file, in the order of the file names. `records-0001.index.json`
-lists these files with their hashes. Neither file is changed later. More records are packed into `records-0002`.
+lists these files with their hashes. Neither file is changed later. Records that are packed later go into a new shard,
+`records-0002`.
 
 A line is the record's JSON without white space. Indenting it by one space restores the file byte for byte. A file with
 other white space, or with a name other than its run_id, is stored as text: `{"file": name, "text": content}`.
@@ -27,7 +28,7 @@ from harness.system.files import is_file_name, read_error, read_struct
 
 #: liblzma's default preset. Higher presets save one percent of the size and take 1.5 times as long.
 _PRESET = 6
-#: Number of bytes that are read or decompressed at once.
+#: Maximum number of bytes that are read or decompressed at once.
 _CHUNK = 1 << 18
 #: Fix for a damaged or missing shard or index.
 RESTORE = "restore both files from version control or another copy"
@@ -50,7 +51,7 @@ class PackedFile(Data, frozen=True, kw_only=True):
 
 
 class ShardIndex(Data, frozen=True, kw_only=True):
-    """The content of an index.
+    """The content of the index of a shard.
 
     Args:
         schema: version of this format.
@@ -95,11 +96,15 @@ class PackedLine(NamedTuple):
 
 
 class _Verbatim(msgspec.Struct, frozen=True):
+    """A line that stores a record file as text."""
+
     file: str
     text: str
 
 
 class _Identity(msgspec.Struct):
+    """The field of a record that gives the name of its file."""
+
     run_id: str
 
 
@@ -152,7 +157,7 @@ def read_index(shard: Path) -> ShardIndex:
     """Read and check the index of a shard.
 
     Raises:
-        StoreError: it is missing, cannot be read, is damaged, belongs to another shard or has an unknown schema.
+        StoreError: the index is missing, cannot be read, is damaged, belongs to another shard or has an unknown schema.
     """
     path = layout.shard_index(shard)
     if not path.exists():
@@ -170,7 +175,7 @@ def read_index(shard: Path) -> ShardIndex:
 
 
 def require_record_name(name: str, location: Path) -> None:
-    """Refuse a file name that is not a record's, so that unpacking writes only records, and only to the shard's folder.
+    """Raise DamagedError for a name that is not a record's. Unpacking then writes only records to the shard's folder.
 
     Args:
         name: the file name.
@@ -232,7 +237,7 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Yield the lines of a compressed file from its beginning, without newlines, decompressed as they are requested.
+    """Yield all lines of a compressed file, without newlines. Lines are decompressed as they are requested.
 
     Args:
         file: the compressed file.
@@ -296,7 +301,7 @@ def hash_file(file: BufferedReader) -> tuple[str, int]:
 
 
 def open_compressor(file: IO[bytes]) -> IO[bytes]:
-    """Return a stream that compresses everything written to it into a file; equal content gives equal bytes."""
+    """Return a stream that writes compressed data to a file. Equal content gives equal compressed bytes."""
     return cast(IO[bytes], _import_lzma().open(file, "wb", preset=_PRESET))
 
 

@@ -1,4 +1,4 @@
-"""Verify records, packed or not: hashes of shards, files and contents, and run ids."""
+"""Verify records, packed or not: the hashes of shards, files and contents, and the run_ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.system.files import read_file
 
 
 def verify(folder: Path) -> Iterator[FolderReport]:
-    """Check the hashes and run ids of every record below a folder, packed or not, without changing a file."""
+    """Check the hashes and run_ids of all records below a folder, packed or not. No file is changed."""
     for subfolder, names in layout.walk_records(folder):
         if any(layout.is_record(name) or layout.shard_number(name) for name in names):
             yield _verify_folder(subfolder, names)

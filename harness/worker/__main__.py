@@ -1,6 +1,6 @@
 """The entry point of the worker process (see `process.py`).
 
-usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor)
+usage: python -m harness.worker EVENTS_FD LOCK_FD CORES      (started by the supervisor; a job on standard input)
 """
 
 from __future__ import annotations

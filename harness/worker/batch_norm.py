@@ -1,4 +1,4 @@
-"""Recomputes batch norm's running statistics for evaluated weights that differ from the trained ones.
+"""Recomputes the running statistics of batch norm if the evaluation weights differ from the training weights.
 
 Source: Averaging Weights Leads to Wider Optima and Better Generalization, arXiv 1803.05407, section 3.2.
 """
@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from harness.worker.data.batch import Batch
 from harness.worker.protocols import Work
 
-#: Number of batches over which statistics are recomputed. More batches would cost more time, and evaluations may be
-#: only a few updates apart.
+#: Number of training batches from which the statistics are recomputed. The number is small for two reasons: every batch
+#: costs a forward pass, and there may be only a few updates between two evaluations.
 BATCHES = 8
 
 
 class BatchStatistics:
-    """Keeps the last training batches and recomputes running means and variances with counted forward passes.
+    """Keeps the last training batches, and recomputes running means and variances by forward passes over them.
 
-    The batches are dropped after every evaluation. So no checkpoint has to contain them: a resumed run starts at an
-    evaluation and collects new batches.
+    These forward passes count like all others. The batches are dropped after every evaluation. A checkpoint is written
+    at an evaluation, so it need not contain the batches.
 
     Args:
-        model: the model that is evaluated.
-        norms: the model's batch-norm layers, all with running statistics.
+        model: the run's model.
+        norms: all batch-norm layers of the model that track running statistics.
     """
 
     def __init__(self, model: nn.Module, norms: Sequence[nn.modules.batchnorm._BatchNorm]) -> None:
@@ -40,12 +40,12 @@ class BatchStatistics:
 
     @classmethod
     def from_model(cls, model: nn.Module) -> BatchStatistics | None:
-        """Return the statistics of a model; None for a model without running statistics."""
+        """Return an object for the model's batch-norm layers; None if no layer tracks running statistics."""
         norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
         return cls(model, norms) if norms else None
 
     def remember(self, batch: Batch, work: Work) -> None:
-        """Keep a reference to the current training batch."""
+        """Store a reference to the current training batch. Called after every backward pass of an update."""
         self._recent_batches.append(batch)
         self._recomputed_statistics.clear()
         self._work = work
@@ -54,7 +54,8 @@ class BatchStatistics:
     def use_recomputed(self) -> Iterator[None]:
         """Within this context, the model's running statistics are recomputed for its current weights.
 
-        The last training batches are used. Without an update since the previous evaluation, its statistics are reused.
+        They are computed from the last training batches. If there was no update since the previous evaluation, the
+        statistics of that evaluation are used again.
         """
         if self._work is None or not (self._recent_batches or self._recomputed_statistics):
             yield
@@ -79,7 +80,7 @@ class BatchStatistics:
         for norm in self._norms:
             norm.train()
             norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over the batches
+            norm.momentum = None  # all batches have equal weights in the mean
         with torch.no_grad():
             for batch in self._recent_batches:
                 work.outputs(batch)

@@ -1,6 +1,6 @@
-"""Writes checkpoint files atomically, keeps the previous file, and verifies a file when it is read.
+"""Writes checkpoint files atomically, keeps the previous file, and verifies the SHA-256 of a file when reading it.
 
-`harness.worker.run_state` defines the content.
+`harness.worker.run_state` defines the content of a checkpoint.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
     Args:
         folder: the trial's folder.
-        state: tensors, scalars, strings, lists and dicts.
+        state: the content, which consists of tensors, scalars, strings, lists and dicts.
 
     Raises:
         StoreError: the file cannot be written. The previous checkpoint is not changed.
@@ -56,7 +56,7 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """Read the newest undamaged checkpoint. A damaged file is renamed to `*.corrupt` and not deleted.
 
     Returns:
-        The state, or None without an undamaged checkpoint; and a warning for each damaged file.
+        The state, or None if there is no undamaged checkpoint; and a list with a warning for each damaged file.
 
     Raises:
         RuntimeError: there is not enough memory to read the checkpoint.
@@ -72,11 +72,15 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             if torch_errors.is_out_of_memory(error):
                 raise
             has_previous = name == CURRENT and (folder / PREVIOUS).exists()
-            consequence = "resuming from the previous one" if has_previous else "starting from the beginning"
+            consequence = (
+                "the run resumes from the previous checkpoint" if has_previous else "the run starts from the beginning"
+            )
             corrupt = unused_path(path.with_suffix(".corrupt"))
             os.replace(path, corrupt)
             reason = error.what if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
-            warnings.append(f"checkpoint {path} is damaged: {reason}; kept as {corrupt.name}, {consequence}")
+            warnings.append(
+                f"the checkpoint {path} is damaged: {reason}; it was renamed to {corrupt.name}, and {consequence}"
+            )
     return None, warnings
 
 
@@ -87,10 +91,10 @@ _FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 def _read(path: Path) -> dict[str, Any]:
     header, _, payload = path.read_bytes().partition(b"\n")
     if not header.startswith(_MAGIC):
-        raise DamagedError("it is not a checkpoint of this version", fix=_FALLBACK)
+        raise DamagedError("the file does not begin with the header of a checkpoint of this version", fix=_FALLBACK)
     if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
-        raise DamagedError("its SHA-256 does not match its content", fix=_FALLBACK)
-    # weights_only: reading a checkpoint must never execute code.
+        raise DamagedError("the SHA-256 in the file does not match its content", fix=_FALLBACK)
+    # With weights_only, reading a checkpoint cannot execute code.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     return state
 
@@ -113,7 +117,10 @@ _PLAIN = (
 
 
 def _require_plain(value: Any, where: str) -> None:
-    """Raise PluginError for a value that cannot be read back: at the first evaluation, not when the run is resumed."""
+    """Raise PluginError if a value cannot be read from a checkpoint.
+
+    The check is made when a checkpoint is written, so that the error does not first occur when a run is resumed.
+    """
     if type(value) in (dict, OrderedDict):
         for key, item in value.items():
             _require_plain(key, f"a key of {where}")
@@ -123,6 +130,6 @@ def _require_plain(value: Any, where: str) -> None:
             _require_plain(item, f"{where}[{index}]")
     elif type(value) not in _PLAIN:
         raise PluginError(
-            f"{where} is a {type(value).__name__}, which a checkpoint cannot store",
+            f"{where} is a {type(value).__name__}, but a checkpoint cannot store this type",
             fix="return only tensors, numbers, strings, lists and dicts from state_dict()",
         )

@@ -1,7 +1,10 @@
-"""The clock of a run. It counts wall and CPU seconds, and reads them only when it starts and stops.
+"""The clock of a run, which measures the scored wall and CPU seconds.
 
-This module is imported before any plugin and binds the time functions, so that a plugin that replaces functions in
-`time` does not change this clock. The supervisor measures the same intervals with a second clock.
+The clock reads the time only when it starts and stops. docs/architecture.md lists what is on the clock (the clock runs)
+and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock.
+
+This module is imported before any plugin and binds the time functions. A plugin that later replaces functions in `time`
+does not change this clock.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ class Clock:
     """Accumulates time between `resume` and `pause`.
 
     Args:
-        synchronize: waits for the device; called when the clock starts and stops, never per step.
-        on_change: called when the clock starts and stops, with (running, seconds, process_seconds).
+        synchronize: function that waits for the device; called when the clock starts and stops, never per step.
+        on_change: function called when the clock starts and stops, with (running, seconds, process_seconds).
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.
 
@@ -44,12 +47,12 @@ class Clock:
         self._frozen = False
 
     def resume(self) -> None:
-        """Start counting. Garbage collection is off until the next pause, so that it never runs during a step."""
+        """Start the clock. Garbage collection is disabled until the next pause, so that it never runs during a step."""
         if self.running:
             raise RuntimeError("the clock is already running")
         if not self._frozen:
-            # Objects that exist before the first step (modules, data, model) live until the end of the run. The
-            # collector may skip them.
+            # Objects that exist before the first step (modules, data, model) live until the end of the run. So the
+            # garbage collector may skip them.
             gc.collect()
             gc.freeze()
             self._frozen = True
@@ -60,7 +63,7 @@ class Clock:
         self._wall_start, self._process_start = perf_counter(), process_time()
 
     def pause(self) -> None:
-        """Stop counting, after waiting for the device, so that the clock includes all queued work."""
+        """Wait for the device, so that the measured time includes all queued work, and stop the clock."""
         if not self.running:
             raise RuntimeError("the clock is not running")
         self._synchronize()
@@ -78,7 +81,7 @@ class Clock:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Run the clock within this context. An exception stops the clock, too."""
+        """Within this context, the clock runs. An exception stops the clock, too."""
         self.resume()
         try:
             yield

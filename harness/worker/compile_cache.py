@@ -18,9 +18,8 @@ from harness.system import python_process
 def uses_compiler(spec: RunSpec) -> bool:
     """Return whether a trial's loss is compiled.
 
-    The workload must request it, and on the CPU a C++ compiler must be installed: the program in `CXX`, or g++.
-
-    Source: `torch._inductor.config.cpp.cxx`.
+    The workload's facts must request compilation. On the CPU, a C++ compiler must also be installed: the program that
+    the environment variable `CXX` names, or else g++ (as in `torch._inductor.config.cpp.cxx`).
     """
     if not spec.workload.facts.precision.compile:
         return False
@@ -28,13 +27,13 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache in a separate process. If it fails, the trial itself compiles on the clock.
+    """Fill a trial's compiler cache in a separate process. If this fails, the trial compiles while its clock runs.
 
     Returns:
-        The reason of the failure, or an empty string on success.
+        A description of the failure, or an empty string on success.
     """
     if (Path(job.folder) / COMPILED).exists():
-        return ""  # the run resumes, and its cache is already filled
+        return ""  # the run is resumed, and its cache is filled already
     process = subprocess.run(
         python_process.command("harness.worker.compile_worker"),
         input=msgspec.json.encode(job) + b"\n",
@@ -46,6 +45,6 @@ def fill_compile_cache(job: Job) -> str:
 
 
 def redirect_compile_cache(job: Job) -> None:
-    """Make the compiler store its files in the trial's folder only."""
+    """Set the environment variables that make the compilers store their files in the trial's folder."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(job.folder) / COMPILED)
     os.environ["TRITON_CACHE_DIR"] = str(Path(job.folder) / COMPILED / "triton")

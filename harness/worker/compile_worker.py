@@ -1,9 +1,9 @@
 """The compile warm-up: a temporary process that fills the trial's compiler cache.
 
-It builds the same workload and submission on random data of the real shapes, and makes a few steps. The worker then
-loads the compiled code from the cache, and its steps do not wait for the compiler. With several ranks, this process
-makes the passes of a single rank. If a rank's shard has other shapes, that rank compiles them in its warm-up step, also
-off the clock.
+This process builds the trial's workload and submission with random data of the real shapes, and makes a few steps. The
+worker then loads the compiled code from the cache, so that its steps do not wait for the compiler. With several ranks,
+this process makes the passes of a single rank. If the shard of a rank has other shapes, that rank compiles for these
+shapes in its warm-up step, while the clock is stopped.
 
 usage: python -m harness.worker.compile_worker      (started by rank 0; a job on standard input)
 """
@@ -23,7 +23,7 @@ from harness.worker.emit import ignore_event
 from harness.worker.process import die_with_parent
 from harness.worker.setup import build_run
 
-#: Number of updates. From the second update on, the optimizer state exists, as in all later updates of the trial.
+#: Number of updates to make. From the second update on, the optimizer has its state, as in later updates of the trial.
 STEPS = 3
 
 

@@ -10,7 +10,7 @@ from harness.contract.run import RunSpec
 
 
 def rank_device(rank: int, spec: RunSpec) -> torch.device:
-    """Return the device of a rank: with several ranks, consecutive GPUs that start with the trial's device."""
+    """Return the device of a rank. Several ranks use consecutive GPUs, the first of which is the trial's device."""
     device = torch.device(spec.device)
     if spec.ranks == 1 or device.type != "cuda":
         return device
@@ -18,7 +18,7 @@ def rank_device(rank: int, spec: RunSpec) -> torch.device:
 
 
 def set_default_device(device: torch.device) -> None:
-    """Make a GPU the current one, which torch uses for tensors on `cuda` and for the RNG state."""
+    """If the device is a GPU, make it the current GPU, which torch uses for tensors on `cuda` and for the RNG state."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 

@@ -11,4 +11,4 @@ Emit: TypeAlias = Callable[[AnyEvent], None]
 
 
 def ignore_event(event: AnyEvent) -> None:
-    """Drop an event, in a process that does not report events."""
+    """Do nothing with an event. Used in processes that do not report events."""

@@ -17,13 +17,13 @@ from harness.hardware.drivers import program_output
 
 @functools.cache
 def git_state() -> str:
-    """Return the commit of the working directory, with `+` if it has changes; empty outside a repository."""
+    """Return the commit of the working directory, with a final `+` if tracked files differ; empty if there is none."""
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
     return f"{commit}+" if commit and program_output("git", "status", "--porcelain", "-uno") else commit
 
 
 def environment(spec: RunSpec, device: torch.device) -> Environment:
-    """Return the machine and the software of a trial."""
+    """Return a description of the machine and the software on which a trial runs."""
     on_gpu = device.type == "cuda"
     return Environment(
         python=platform.python_version(),
@@ -41,8 +41,10 @@ def environment(spec: RunSpec, device: torch.device) -> Environment:
 
 
 def _versions(spec: RunSpec) -> dict[str, str]:
+    """Return the versions of the distributions that a trial uses, by name."""
     names = {"algorace", "torch", "numpy", spec.workload.distribution, spec.submission.distribution}
     versions = {}
+    # Plugins in single files have the distribution "file", which is not installed.
     for name in sorted(names - {"", "file"}):
         try:
             versions[name] = importlib.metadata.version(name)

@@ -1,4 +1,4 @@
-"""Evaluates a model on a split of the held-out data, without changing the model or the RNG states."""
+"""Evaluates a model on a held-out split, without changing the model or the states of the random number generators."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ from harness.worker.protocols import Sharded, Workload
 def evaluate_split(
     workload: Workload, model: nn.Module, split: Split, stage: int | None = None, group: ProcessGroup = SINGLE_PROCESS
 ) -> dict[str, float]:
-    """Return the workload's metrics on a split by name; they are equal on all ranks.
+    """Evaluate a model on a split, and return the workload's metrics by name. All ranks return equal metrics.
 
     Args:
-        workload: evaluates the model.
+        workload: computes the metrics.
         model: the model with the weights to evaluate. Its modules may be in training mode.
-        split: the held-out split.
-        stage: on a stream, index of the current stage; None on a pool.
-        group: the ranks among which the examples are divided.
+        split: name of the held-out split.
+        stage: index of the current stage, from 0, if the training data is a stream; None if it is a pool.
+        group: the ranks (processes) of the run. They share the examples if the workload is `Sharded`.
 
     Raises:
-        PluginError: the metric of a target is missing.
+        PluginError: the workload did not return the metric of a target.
     """
     with evaluation_mode(model):
         metrics = _evaluate_on_ranks(workload, model, split, stage, group)
     for target in workload.facts.targets:
         if target.metric not in metrics:
             raise PluginError(
-                f"{workload.facts.id} reports no {target.metric!r} on {split}, only {sorted(metrics)}",
-                fix="have evaluate() return the metric of every target",
+                f"{workload.facts.id} must return the target metric {target.metric!r} on the split {split}, but it "
+                f"returned only {sorted(metrics)}",
+                fix="change the workload so that evaluate() returns the metric of every target",
             )
     return {name: float(value) for name, value in metrics.items()}
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Within this context, modules are in evaluation mode and gradients are off. Modes and RNG states are restored."""
+    """Within this context, all modules are in evaluation mode and gradients are disabled.
+
+    At the end, the modules' training modes and the states of the random number generators are restored.
+    """
     rng_state = rng.rng_state()
     training_modules = [module for module in model.modules() if module.training]
     model.eval()
@@ -60,7 +64,11 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def _evaluate_on_ranks(
     workload: Workload, model: nn.Module, split: Split, stage: int | None, group: ProcessGroup
 ) -> dict[str, float]:
-    """Return the metrics. Every rank evaluates a shard if the workload is `Sharded`; otherwise rank 0 evaluates all."""
+    """Return the metrics on all ranks.
+
+    If the workload is `Sharded`, every rank evaluates one shard of the examples. Otherwise rank 0 evaluates all
+    examples and broadcasts the metrics.
+    """
     if group.count == 1:
         return workload.evaluate(model, split, stage)
     if isinstance(workload, Sharded):

@@ -14,7 +14,7 @@ from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
 
 def describe_failure(error: Exception, spec: RunSpec) -> Done:
-    """Return the last event of a run that an error ended, with the status and a reason in one line.
+    """Return the last event of a run that ended with an error. It contains the status and a reason in one line.
 
     The traceback of an unexpected error is printed to standard error, which is the worker's log.
     """
@@ -24,7 +24,7 @@ def describe_failure(error: Exception, spec: RunSpec) -> Done:
     if isinstance(error, MemoryError):
         return Done(status="out-of-memory", reason=str(error) or "the memory of this machine is exhausted")
     if isinstance(error, BenchError):
-        return Done(status="interrupted" if _is_disk_full(error) else status, reason=str(error))
+        return Done(status="interrupted" if _is_write_error(error) else status, reason=str(error))
     traceback.print_exception(error)
     line = torch_errors.first_line(error)
     if torch_errors.is_out_of_memory(error):
@@ -41,6 +41,6 @@ def _describe_location(error: BaseException) -> str:
     return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
-def _is_disk_full(error: BenchError) -> bool:
-    """Return whether a file could not be written. The trial can then resume from its checkpoint."""
+def _is_write_error(error: BenchError) -> bool:
+    """Return whether a file could not be written, such as on a full disk. The trial can later resume."""
     return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

@@ -1,4 +1,4 @@
-"""Computes a forward pass on one device in the workload's precision."""
+"""Computes forward passes on one device in the precision that the workload specifies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.pass_rng import PassId, PassRng
 from harness.worker.protocols import Workload
 
-#: The largest number of graphs per loss. There is one graph per batch size and per set of trained parameters.
+#: The largest number of compiled graphs of a loss. Every batch shape and set of trained parameters has its own graph.
 MAX_GRAPHS = 64
 
 
@@ -31,7 +31,7 @@ class ForwardPass:
         group: the ranks of the run.
 
     Attributes:
-        running: whether a pass is being computed. At any other time, a call of the model comes from the submission.
+        running: whether this object is computing a pass. At other times, calls of the model come from the submission.
         compiles: whether the loss is compiled.
         rng: seeds torch's generators for every pass.
     """
@@ -90,7 +90,7 @@ class ForwardPass:
 
 
 def compile_loss(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return the loss compiled to one graph per batch shape (and per set of trained parameters)."""
+    """Return the compiled loss, which has a separate graph for each batch shape and each set of trained parameters."""
     # By default torch compiles at most eight graphs per function. A growing batch size may need more.
     limits = torch._dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, MAX_GRAPHS)
@@ -98,14 +98,14 @@ def compile_loss(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def add_autocast(function: Callable[..., Tensor], dtype: str, device: torch.device) -> Callable[..., Tensor]:
-    """Return the function with autocast to `dtype`. For float32 it is returned unchanged, which saves time per step."""
+    """Return the function with autocast to `dtype`. For float32, return it unchanged, which saves time per step."""
     if dtype == "float32":
         return function
-    kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+    autocast_dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
 
     @functools.wraps(function)
-    def cast(*args: Any) -> Tensor:
-        with torch.autocast(device.type, kind):
+    def call(*args: Any) -> Tensor:
+        with torch.autocast(device.type, autocast_dtype):
             return function(*args)
 
-    return cast
+    return call

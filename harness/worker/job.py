@@ -19,9 +19,9 @@ def run_job(job: Job, emit: Emit, abort: Callable[[], None] | None = None) -> No
 
     Args:
         job: the trial and its folder.
-        emit: receives the events of rank 0.
-        abort: ends this process if another rank died and this process does not stop waiting for it; None if this
-            process must not be ended.
+        emit: function that receives the events of rank 0.
+        abort: function that ends this process. Called if the process of another rank died and this process still
+            waits for that rank. None if this process must not be ended.
     """
     if job.spec.ranks == 1:
         emit(run_job_to_event(job, emit, lambda: SINGLE_PROCESS)[0])
@@ -42,11 +42,11 @@ def run_job_to_event(job: Job, emit: Emit, join_group: Callable[[], ProcessGroup
 
     Args:
         job: the trial and its folder.
-        emit: receives all events but the last one.
-        join_group: waits for all ranks of the run and returns them.
+        emit: function that receives all events except the last one.
+        join_group: function that waits for all ranks of the run and returns their group.
 
     Returns:
-        The last event, and whether an error ended the run.
+        The last event of the run, and whether an error ended the run.
     """
     try:
         return start_run(job, emit, join_group()).train(), False

@@ -20,13 +20,13 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """Import a submission and return its factory, a function (model, task, hparams) -> Submission.
 
     Raises:
-        PluginError: an import failed, the imported object is not a submission, or the source was edited after planning,
-            so that the record would contain the hash of another source.
+        PluginError: an import failed, or the imported object is not a submission. The error is also raised if the
+            source was edited after planning, since the record would then contain the hash of another source.
     """
-    loads = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
-    if ref.source_hash and source_hash(loads) != ref.source_hash:
-        for load in loads:
-            loading.load_object(load)  # if a module is missing, this raises a more precise error
+    import_paths = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
+    if ref.source_hash and source_hash(import_paths) != ref.source_hash:
+        for import_path in import_paths:
+            loading.load_object(import_path)  # if a module is missing, this raises a more precise error
         fix = "run the command again: finished runs are kept, all others use the edited source"
         raise PluginError(f"{ref.id} was edited after its trials had been planned", fix=fix)
     parts = {f"{part.kind}:{part.name}": call_prepare(loading.load_object(part.load)) for part in ref.parts}
@@ -48,7 +48,10 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
 
 
 def call_prepare(loaded: Any) -> Any:
-    """Call the `prepare()` of a part or submission, if it has one, and return the part. Long imports belong there."""
+    """Call the function `prepare` of a part or submission, if it has one, and return the part or submission.
+
+    `prepare` is the place for imports that take long, since the clock is stopped.
+    """
     prepare = getattr(loaded, "prepare", None)
     if callable(prepare):
         prepare()
@@ -63,14 +66,14 @@ def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_workload(spec: RunSpec) -> Workload:
-    """Import the trial's workload and construct it with its entry's arguments.
+    """Import the trial's workload, and construct it with the `arguments` of its `WorkloadEntry`.
 
     Raises:
-        PluginError: the workload cannot be imported, or its facts differ from the planned ones.
+        PluginError: the workload cannot be imported, or its facts differ from those in the plan.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
-    # Rulesets and smoke runs change the budget and the stages. All other facts must be as planned.
+    # Rulesets and smoke runs change the budget and the stages. All other facts must be equal.
     if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
         raise PluginError(
             f"{ref.load} is not the planned workload {ref.facts.id}: its facts differ from those of its entry",

@@ -1,4 +1,8 @@
-"""The training loop: steps on the clock, evaluations off the clock, and a checkpoint per evaluation."""
+"""The training loop, which alternates between training steps and evaluations.
+
+The run's clock measures the scored time: it runs during steps and is stopped during evaluations. Every evaluation that
+does not end the run writes a checkpoint. docs/architecture.md lists what is on the clock and what is off the clock.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +30,18 @@ from harness.worker.weights import save_weights
 
 
 class TrainingRun:
-    """A run of one trial.
+    """The run of one trial, from the construction of the submission to the last evaluation.
 
-    With several ranks, every rank runs this code. Only rank 0 writes files and emits events, and all ranks follow
-    rank 0's decisions, which depend on its clock.
+    With several ranks (processes), every rank runs this code. Only rank 0 writes files and emits events. The decision
+    to end the run depends on the clock, so rank 0 makes this decision for all ranks.
 
     Args:
         state: the state of the run, with the specification of the trial.
         folder: the trial's folder, for checkpoints and final weights.
         workload: evaluates the model.
-        rules: checks the rules while the clock is stopped.
-        environment: the machine and the software, for the record.
-        emit: receives events.
+        rules: checks the rules for submissions.
+        environment: description of the machine and the software, for the record.
+        emit: function that receives the run's events.
     """
 
     submission: Submission
@@ -67,11 +71,11 @@ class TrainingRun:
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:
-        """Construct the submission on the clock. Then evaluate the untrained model, or restore a checkpoint.
+        """Construct the submission while the clock runs. Then evaluate the untrained model, or restore a checkpoint.
 
         Args:
-            construct_submission: returns the submission.
-            checkpointed: the content of the checkpoint; None for a new run.
+            construct_submission: function that constructs and returns the submission.
+            checkpointed: the content of the checkpoint to restore; None for a new run.
         """
         state = self.state
         with self.clock.timed():
@@ -91,25 +95,25 @@ class TrainingRun:
         self.work.counting = True
 
     def train(self) -> Done:
-        """Train until the run ends, after `start`, and return the last event."""
+        """Train until the run ends, and return the run's last event. `start` must be called before."""
         verdict: Verdict | None = None
-        eval_every, cap = self.facts.eval_every, self.facts.budget.gradient_examples
+        eval_every, gradient_budget = self.facts.eval_every, self.facts.budget.gradient_examples
         work, submission = self.work, self.submission
         while verdict is None:
             self.clock.resume()
             next_evaluation = (work.examples // eval_every + 1) * eval_every
-            while work.examples < next_evaluation and work.gradient_examples < cap:
+            while work.examples < next_evaluation and work.gradient_examples < gradient_budget:
                 work.begin_step()
                 submission.step(work)
                 work.end_step()
             verdict = self._evaluate()
-        return self._end(verdict)
+        return self._done_event(verdict)
 
     def _evaluate(self) -> Verdict | None:
-        """Evaluate the submission's evaluation weights, and write a checkpoint unless the run is over.
+        """Evaluate the submission's evaluation weights. Save the final weights if the run is over, else a checkpoint.
 
-        The clock runs while the submission swaps weights in and out and returns its state. The clock is stopped during
-        the evaluation, the rule checks and the checkpoint.
+        The clock runs while the submission swaps its evaluation weights in and out, and while it returns its state.
+        The clock is stopped during the evaluation, the rule checks and the writing of files.
 
         Returns:
             The verdict if the run is over, else None.
@@ -141,7 +145,7 @@ class TrainingRun:
     # --- evaluation ------------------------------------------------------------------------------
 
     def _evaluate_weights(self) -> Point:
-        """Evaluate the weights in the model on the score split."""
+        """Evaluate the model's current weights on the score split."""
         metrics = self._measure_metrics("score")
         loss = self.work.last_loss
         return Point(
@@ -165,15 +169,15 @@ class TrainingRun:
         return metrics
 
     def _append_feedback(self, point: Point) -> None:
-        """Give the submission its metrics on the feedback split if it needs them.
+        """Evaluate the model on the feedback split for the submission, if the submission declares the need `feedback`.
 
-        It gets none on a stream with hidden boundaries, since they would reveal the boundaries.
+        On a stream with hidden stage boundaries, the submission gets no metrics: they would reveal the boundaries.
         """
         if "feedback" in self.spec.submission.needs and (not self.facts.stages or self.facts.boundaries):
             self.state.task.feedback.append((point.examples, self._measure_metrics("feedback")))
 
     def _decide(self, point: Point) -> tuple[Point, Verdict | None]:
-        """Return the point to store and the verdict, both as rank 0 computes them from its clock."""
+        """Return the evaluation to store, and the verdict if the run is over. Rank 0 computes both for all ranks."""
         position = self.state.position
         verdict = decide_end(self.spec, point, position.stage_began, position.points)
         stored_point = finite_point(point)
@@ -201,9 +205,9 @@ class TrainingRun:
             checkpoint.save(self.folder, self.state.state_dict(submission_state, ranks))
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
-    # --- the end ---------------------------------------------------------------------------------
+    # --- end of the run ----------------------------------------------------------------------------
 
-    def _end(self, verdict: Verdict) -> Done:
+    def _done_event(self, verdict: Verdict) -> Done:
         """Return the last event of a run that ended without an error."""
         position, model = self.state.position, self.state.model
         last_point, last_index = position.points[-1], len(position.points) - 1

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: of the device on a GPU, of the process elsewhere."""
+    """Return the peak memory in bytes. It is the memory of the GPU, or of the process on other devices."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, KiB on Linux
 
 
 def state_bytes(state: Any, model: nn.Module) -> int:

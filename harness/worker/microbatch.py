@@ -23,29 +23,29 @@ from harness.worker.pass_rng import PassId
 from harness.worker.profiling import Profiler, timed
 from harness.worker.protocols import Workload
 
-#: Number of first updates in which an out-of-memory pass is computed again with a smaller micro-batch. The optimizer
-#: allocates its state in the first update, so the second update needs the most memory.
+#: In this number of updates from the beginning, a pass that runs out of memory is computed again with a smaller
+#: micro-batch. The optimizer allocates its state in the first update, so the second update needs the most memory.
 RETRY_STEPS = 2
 
 
 def preferred_micro_batch(workload: Workload) -> int | None:
-    """Return the largest number of examples per pass and device that a workload requests; None for no limit."""
+    """Return a workload's attribute `micro_batch`: the largest number of examples per pass; None for no limit."""
     size: int | None = getattr(workload, "micro_batch", None)
     return size
 
 
 class MicrobatchedPasses:
-    """Computes passes in parts. On one device and in one part, the results are those of `WholeBatchPasses`.
+    """Computes passes in parts. With one rank and one micro-batch, the results equal those of `WholeBatchPasses`.
 
     `backward` averages gradients over ranks while it computes further gradients. `loss` and `outputs` return values for
-    the whole batch. When the submission starts a backward pass from them, the gradients are averaged over ranks at its
-    end.
+    the whole batch. If the submission starts a backward pass from such values, the gradients are averaged over ranks at
+    the end of that pass.
 
     Args:
         forward: computes losses and outputs of a micro-batch.
-        group: the ranks of the run.
-        micro_batch: largest number of examples per pass and device; None for no limit.
-        warn: receives a message when the memory is too small for a pass.
+        group: the ranks (processes) of the run.
+        micro_batch: largest number of examples per pass on one device; None for no limit.
+        warn: function that receives a message if the memory is too small for a pass.
         profiler: measures the phases of a step; None without profiling.
     """
 
@@ -91,10 +91,10 @@ class MicrobatchedPasses:
         microbatches = list(self._microbatches(local))
         total: Tensor | None = None
         for index, microbatch in enumerate(microbatches):
-            # A rank without rows computes one example with weight 0, so that it takes part in the averaging.
+            # A rank with an empty shard computes one example with weight 0, so that it takes part in the averaging.
             weight = microbatch.n / n if len(self._local_rows(n)) else 0.0
             loss = self._local_loss(microbatch, False, pass_id, index)
-            # Multiplied by the number of ranks, since gradients are averaged and not summed over ranks.
+            # The factor includes the number of ranks, since gradients are averaged over ranks and not summed.
             factor = weight * self._group.count * scale
             is_last = index + 1 == len(microbatches)
             with self._gradient_sync.overlapping() if is_last and self._gradient_sync is not None else nullcontext():
@@ -126,13 +126,13 @@ class MicrobatchedPasses:
         return outputs
 
     def _compute_local_loss(self, batch: Batch, per_example: bool, pass_id: PassId, part: int = 0) -> Tensor:
-        """Return the loss of this rank's examples. The activations of one micro-batch at a time are in memory.
+        """Return the loss of this rank's examples. Only the activations of one micro-batch at a time are in memory.
 
         Args:
             batch: this rank's examples, or one micro-batch of them.
             per_example: whether to return the loss of each example.
             pass_id: the pass, which determines dropout masks.
-            part: index of the micro-batch in the pass, if the batch is one.
+            part: index of the micro-batch in the pass, if the batch is a micro-batch.
         """
         microbatches = list(self._microbatches(batch))
         if len(microbatches) == 1:
@@ -148,7 +148,7 @@ class MicrobatchedPasses:
         ).sum()
 
     def _checkpointed_forward(self, microbatch: Batch, per_example: bool, pass_id: PassId, part: int) -> Tensor:
-        """Return a micro-batch's loss, which the backward pass recomputes with the same dropout masks."""
+        """Return a micro-batch's loss. The backward pass recomputes its activations with the same dropout masks."""
 
         def forward() -> Tensor:
             return self._forward.loss(microbatch, per_example, pass_id, part)
@@ -164,7 +164,10 @@ class MicrobatchedPasses:
         return self._group.shard.rows(n)
 
     def _local_shard(self, batch: Batch) -> tuple[Batch, range]:
-        """Return this rank's examples of a batch and their rows; without rows for this rank, the first example."""
+        """Return this rank's shard of a batch, and the rows of the batch that the shard contains.
+
+        If there are fewer examples than ranks, this rank may have no rows. It then gets the first example.
+        """
         if self._group.count == 1:
             return batch, range(batch.n)
         rows = self._local_rows(batch.n)
@@ -182,15 +185,16 @@ class MicrobatchedPasses:
     def _may_retry_smaller(self, step: int) -> bool:
         """Return whether an out-of-memory pass may be computed again with smaller micro-batches.
 
-        It may only in the first updates. Later, a smaller size would change the rounding and the speed in the middle of
-        the run. No parameter may have a gradient, since the gradients of an unfinished pass could not be removed from
-        it. There may be only one rank: several ranks must use the same size, and choose it in `warm_up`.
+        There are three conditions. First, it must be one of the first updates: later, a smaller size would change the
+        rounding and the speed in the middle of the run. Second, no parameter may have a gradient, since the
+        contribution of an unfinished pass could not be removed from it. Third, there must be only one rank: several
+        ranks must use the same size, which they choose in `warm_up`.
         """
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())
 
     def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float, pass_id: PassId) -> Tensor:
-        """Call `_accumulate`, and halve the micro-batch each time the memory is too small, down to one example."""
+        """Call `_accumulate`. Whenever the memory is too small, halve the micro-batch and call it again."""
         rng_state = rng.rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         while True:
@@ -199,7 +203,7 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # Outside the handler, since the error's traceback keeps the graph in memory.
+            # This code is outside of the exception handler, in which the error's traceback keeps the graph in memory.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
@@ -209,7 +213,7 @@ class MicrobatchedPasses:
                 torch.cuda.empty_cache()
 
     def _halve_microbatch(self, n: int, error: BaseException) -> bool:
-        """Halve the number of examples per pass. Return False if it is one already."""
+        """Halve the number of examples per pass. Return False if the number is 1 already."""
         previous_size = min(n, self.micro_batch or n)
         if previous_size == 1:
             return False
@@ -221,15 +225,15 @@ class MicrobatchedPasses:
         return True
 
     def warm_up(self, batch: Batch) -> None:
-        """Make a first pass. With several ranks, first choose a micro-batch that fits into the memory of each."""
+        """Make a first pass. Several ranks first choose a micro-batch that fits into the memory of every rank."""
         if self._group.count > 1:
             self._synchronize_microbatch_size(batch)
         self.backward(batch, 1.0, 0)
 
     def _synchronize_microbatch_size(self, batch: Batch) -> None:
-        """Find a micro-batch that fits into each rank's memory, and use the smallest one on all ranks."""
+        """Find the micro-batch that fits into the memory of each rank, and use the smallest of them on all ranks."""
         local, _ = self._local_shard(batch)
-        # Without averaging, since the other ranks would wait for a rank whose pass fails.
+        # Gradients are not averaged here, since the other ranks would wait for a rank whose pass fails.
         gradient_sync, self._gradient_sync = self._gradient_sync, None
         self._retry_smaller_on_oom(local, batch.n, 1.0, self._forward.rng.next_pass())
         self._gradient_sync = gradient_sync
@@ -253,7 +257,7 @@ class MicrobatchedPasses:
         """Register a hook that averages gradients over ranks at the end of every backward pass from `root`."""
 
         def queue_averaging(gradient: Tensor) -> None:
-            # A pass with several roots calls this several times.
+            # A backward pass with several roots calls this hook several times.
             if not self._averaging_queued:
                 self._averaging_queued = True
                 torch.autograd.Variable._execution_engine.queue_callback(self._average_gradients)
@@ -262,7 +266,10 @@ class MicrobatchedPasses:
             root.register_hook(queue_averaging)  # type: ignore[no-untyped-call]
 
     def _average_gradients(self) -> None:
-        """Average `.grad` over ranks at the end of a backward pass. Earlier gradients in it are equal on all ranks."""
+        """Average `.grad` over ranks at the end of a backward pass.
+
+        Gradients that `.grad` contained before the pass are equal on all ranks, so averaging does not change them.
+        """
         self._averaging_queued = False
         average_over_ranks([p.grad for p in self._model.parameters() if p.grad is not None])
 
@@ -272,6 +279,6 @@ class MicrobatchedPasses:
         return {"micro_batch": self.micro_batch}
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
-        # The warm-up may have chosen a smaller size now than in the process that wrote the checkpoint.
+        # The warm-up of this process may have chosen a smaller size than the process that wrote the checkpoint.
         sizes = [size for size in (state["micro_batch"], self.micro_batch) if size is not None]
         self.micro_batch = min(sizes, default=None)

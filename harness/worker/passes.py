@@ -15,7 +15,7 @@ class Passes(Protocol):
     """Computes forward and backward passes over a batch. The caller, `CountedWork`, counts the passes.
 
     Attributes:
-        micro_batch: largest number of examples per pass and device; None for no limit.
+        micro_batch: largest number of examples per pass on one device; None for no limit.
     """
 
     micro_batch: int | None
@@ -42,11 +42,11 @@ class Passes(Protocol):
         ...
 
     def warm_up(self, batch: Batch) -> None:
-        """Make a first backward pass. The caller must restore gradients, buffers and global RNG states."""
+        """Make a first backward pass. The caller must restore gradients, buffers and global RNG states afterwards."""
         ...
 
     def rank_state(self) -> dict[str, Any] | None:
-        """Return the state of this rank for a checkpoint; None without a state."""
+        """Return the state of this rank for a checkpoint; None if these passes have no state."""
         ...
 
     def load_rank_state(self, state: dict[str, Any]) -> None:

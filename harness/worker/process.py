@@ -1,4 +1,8 @@
-"""The worker process: it reads a job from standard input, writes events to a pipe and ends with its supervisor."""
+"""The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
+
+The supervisor passes three command-line arguments: the file descriptor of the pipe, the file descriptor of the run's
+lock, and the numbers of the CPU cores to use, separated by commas (empty for all cores).
+"""
 
 from __future__ import annotations
 
@@ -21,37 +25,37 @@ from harness.worker.emit import Emit
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
-    """Read the job, run it, and end this process when the job or the supervisor ends.
+    """Read a job and run it. This process ends when the job or the supervisor ends.
 
     Args:
-        run_job: runs a job; `harness.worker.job.run_job` if None.
+        run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
     die_with_parent()
-    # Set before torch is imported, so that torch's threads and the processes of other ranks inherit the cores.
+    # The cores are set before torch is imported, so that its threads and the processes of other ranks inherit them.
     if sys.argv[3] and sys.platform == "linux":
         os.sched_setaffinity(0, {int(core) for core in sys.argv[3].split(",")})
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
-    events, lock = int(sys.argv[1]), int(sys.argv[2])
+    events_fd, lock_fd = int(sys.argv[1]), int(sys.argv[2])
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
     def release_in_child() -> None:
-        os.close(events)
-        os.close(lock)
+        os.close(events_fd)
+        os.close(lock_fd)
 
     os.register_at_fork(after_in_child=release_in_child)
     encoder = msgspec.json.Encoder()
-    # Another thread emits an event only after a rank died. That event is the last one.
+    # The lock is needed because another thread emits the last event if the process of a rank dies.
     write_lock = threading.Lock()
 
     def emit(event: AnyEvent) -> None:
         line = memoryview(encoder.encode(event) + b"\n")
         with write_lock:
             while line:
-                line = line[os.write(events, line) :]
+                line = line[os.write(events_fd, line) :]
 
     if run_job is None:
-        # Imported here because it imports torch, whose threads inherit the cores set above.
+        # This module imports torch, whose threads inherit the cores set above. So it is imported only here.
         from harness.worker import job as jobs
 
         run_job = partial(jobs.run_job, abort=_exit_now)
@@ -60,21 +64,21 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
 
 
 def _exit_now() -> None:
-    # Not sys.exit, which would run code of plugins (atexit handlers, destructors) and wait for their threads.
+    """End this process at once, unlike `sys.exit`, which runs atexit handlers of plugins and waits for threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
 def die_with_parent() -> None:
-    """Request that the kernel kills this process when its parent dies. On other systems than Linux, do nothing."""
+    """On Linux, request that the kernel kills this process when its parent dies. On other systems, do nothing."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def watch_parent() -> None:
-    """End this process when standard input is closed, which happens when the parent process ends."""
+    """Wait until standard input is closed, then end this process. The input is closed when the parent process ends."""
     while os.read(0, 1024):
         pass
     os._exit(1)

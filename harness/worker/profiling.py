@@ -1,4 +1,4 @@
-"""Measures the seconds of a step by phase, for `--profile`."""
+"""Measures the wall seconds of each phase of a step, for `--profile`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class Profiler:
-    """Measures seconds by phase. The time of an inner phase is not charged to the outer phase.
+    """Measures wall seconds by phase. The time of an inner phase is not added to the outer phase.
 
-    The profiler waits for the device when a phase starts or stops, so that queued work is charged to the phase that
-    queued it. Waiting costs time, so a run without `--profile` has no profiler.
+    The profiler waits for the device when a phase starts or stops, so that the time of queued work is added to the
+    phase that queued the work. Waiting costs time, so a run without `--profile` has no profiler.
 
     Args:
         device: the rank's device.
@@ -37,17 +37,17 @@ class Profiler:
         self._charged_until = 0.0
 
     def start(self, phase: str) -> None:
-        """Charge the time from now on to `phase`."""
+        """Start a phase: add the time from now on to `phase`."""
         self._charge_until_now()
         self._open_phases.append(phase)
 
     def stop(self) -> None:
-        """Return to the phase that was open before the last `start`."""
+        """Stop the current phase, and return to the phase in which it started."""
         self._charge_until_now()
         self._open_phases.pop()
 
     def timed(self, phase: str, function: Callable[P, T]) -> Callable[P, T]:
-        """Return the function with the time of its calls charged to `phase`."""
+        """Return the function wrapped so that the time of its calls is added to `phase`."""
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -64,7 +64,7 @@ class Profiler:
         self.phases.update(dict.fromkeys(PHASES, 0.0))
 
     def charge(self, phase: str, seconds: float) -> None:
-        """Add seconds that the caller measured."""
+        """Add seconds that the caller measured to a phase."""
         self.phases[phase] += seconds
 
     def _charge_until_now(self) -> None:

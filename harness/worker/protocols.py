@@ -4,7 +4,9 @@ A workload implements `Workload`, and also `Sharded` if it can be evaluated on s
 implements `Submission`, or is a `Recipe` of parts, some of which implement `Averager`, `Order` or `Replayer`. The
 constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
 
-In shapes, n is the number of examples of a batch. An example is one image or one sequence of tokens.
+Terms: an example is one image or one sequence of tokens. In shapes, n is the number of examples in a batch. A pool is
+training data with random access. A stream is training data in stages, in an order that the workload determines.
+docs/glossary.md defines further terms.
 """
 
 from __future__ import annotations
@@ -27,83 +29,92 @@ from harness.worker.data.streams import Stream
 
 @runtime_checkable
 class Workload(Protocol):
-    """Model, data, loss and evaluation. The class is called with its entry's `arguments` as keyword arguments.
+    """A training problem: model, data, loss and evaluation.
 
-    A workload may have an attribute `micro_batch`: the largest number of examples per pass and device. The harness then
-    computes larger batches in parts, with the same losses and gradients.
+    The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. A workload may
+    have an attribute `micro_batch`: the largest number of examples per pass on one device. The harness then computes
+    larger batches in parts, with the same losses and gradients.
 
     Attributes:
-        facts: the same object as in the workload's entry.
+        facts: the description of the workload as data; the same object as in the `WorkloadEntry`.
     """
 
     facts: WorkloadFacts
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """Return a new model on the CPU in fp32.
+        """Return a new model with fp32 weights on the CPU.
 
         Args:
             seed: seed of the initial weights. Equal seeds and options must give equal weights.
-            options: the model options that the submission requests, such as `dropout=0.1`.
+            options: values of the model options that the submission requests, such as `dropout=0.1`.
         """
         ...
 
     def parameter_kinds(self, model: nn.Module) -> Mapping[str, Kind]:
-        """Return the kind of every parameter by its name in `named_parameters()`."""
+        """Return the kind of every parameter, such as `matrix` or `bias`, by its name in `named_parameters()`."""
         ...
 
     def train_data(self, seed: int) -> Pool | Stream:
-        """Return the training data: a pool or a stream, as `facts.access` says.
+        """Return the training data: a pool or a stream, according to `facts.access`.
 
         Args:
-            seed: seed of generated data and of the order of a stream. It must not change the order of a pool, which
-                the submission or the harness chooses.
+            seed: seed of generated data and of the order of a stream. The seed must not change the order of a
+                pool, since the submission or the harness chooses this order.
         """
         ...
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the mean loss over the batch (a scalar) or the loss of each example (shape (n,)), with its graph."""
+        """Return the loss with its autograd graph.
+
+        Args:
+            model: the model.
+            batch: the examples.
+            per_example: whether to return the loss of each example (shape (n,)) instead of the mean loss (a scalar).
+        """
         ...
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the model's outputs for a batch (logits); the leading dimension is n."""
+        """Return the model's outputs for a batch, such as logits. The leading dimension is n."""
         ...
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
         """Return the metrics on a held-out split by name, including the metric of every target.
 
-        The harness calls this with the model in evaluation mode and gradients off. It restores global RNG states
-        afterwards.
+        The harness calls this method with the model in evaluation mode and gradients disabled. Afterwards the harness
+        restores the global RNG states.
 
         Args:
             model: the model with the weights to evaluate.
-            split: the held-out split.
-            stage: on a stream, index of the current stage, from 0. The metrics then cover all stages so far. None on a
-                pool.
+            split: name of the held-out split.
+            stage: index of the current stage of a stream, from 0; None on a pool. On a stream, the metrics must cover
+                all stages so far.
         """
         ...
 
 
 @runtime_checkable
 class Sharded(Protocol):
-    """A workload whose evaluation can be divided among ranks. Rank 0 evaluates all other workloads alone.
+    """A workload whose evaluation can be divided among ranks (processes, each with its own device).
 
-    The ranks exchange values per example, so that the metrics do not depend on the number of ranks. `evaluate` must
-    return what `metrics` returns for the values of all examples.
+    Each rank measures values for its own examples. The ranks exchange these values and compute the metrics from the
+    values of all examples, so that the metrics do not depend on the number of ranks. `evaluate` must return the same
+    metrics. A workload without these methods is evaluated by rank 0 alone.
     """
 
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = ..., stage: int | None = None
     ) -> Mapping[str, Tensor]:
-        """Return named values for every example of a shard, in the order of the examples.
+        """Return values for every example of a shard by name, in the order of the examples.
 
         Args:
             model: the model with the weights to evaluate.
-            split: the held-out split.
-            shard: the shard of the split. `shard.rows(n)` are the indices of its examples among n examples.
-            stage: on a stream, index of the current stage; None on a pool.
+            split: name of the held-out split.
+            shard: the part of the split to measure. `shard.rows(size)` returns the indices of its examples in a split
+                of `size` examples.
+            stage: index of the current stage of a stream, from 0; None on a pool.
 
         Returns:
-            Tensors whose leading dimension is the number of examples in the shard.
+            Tensors by name. Their leading dimension is the number of examples in the shard.
         """
         ...
 
@@ -111,20 +122,20 @@ class Sharded(Protocol):
         """Return the metrics by name.
 
         Args:
-            measured: the values that `measure` returns for all examples of the split.
-            split: the held-out split.
-            stage: on a stream, index of the current stage; None on a pool.
+            measured: the values of `measure` for all examples of the split, by name.
+            split: name of the held-out split.
+            stage: index of the current stage of a stream, from 0; None on a pool.
         """
         ...
 
 
 @runtime_checkable
 class Submission(Protocol):
-    """A training algorithm. The class is called with (model, task, hparams), on the clock.
+    """A training algorithm. The harness constructs the class with (model, task, hparams) while the run's clock runs.
 
     Args:
-        model: the model in fp32 on the run's device. A submission may change the values of its parameters and buffers,
-            but not its architecture.
+        model: the model with fp32 weights on the run's device. A submission may change the values of the parameters and
+            buffers, but not the architecture.
         task: information about the run.
         hparams: values of all hyperparameters by name.
     """
@@ -136,21 +147,21 @@ class Submission(Protocol):
         ...
 
     def eval_weights(self) -> AbstractContextManager[None]:
-        """Return a context in which the model has the weights to evaluate, such as averaged weights.
+        """Return a context manager. In its context, the model has the weights to evaluate, such as averaged weights.
 
-        Entering and leaving the context are on the clock.
+        The run's clock runs while the context is entered and left.
         """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that `load_state_dict` needs, without the model, which the harness saves.
+        """Return the state that `load_state_dict` needs, except the model's state, which the harness saves.
 
         The state consists of tensors, scalars, strings, lists and dicts.
         """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state. Later steps must compute the same as without the interruption."""
+        """Restore a state that `state_dict` returned. Later steps must compute the same as in an uninterrupted run."""
         ...
 
 
@@ -161,7 +172,7 @@ class Parameter:
     Args:
         name: name of the parameter in the model's `named_parameters()`.
         tensor: the parameter itself.
-        kind: role of the parameter in the model, such as `matrix`, `norm` or `bias`.
+        kind: role of the parameter in the model: `matrix`, `embedding`, `head`, `norm`, `bias` or `conv`.
     """
 
     name: str
@@ -171,27 +182,31 @@ class Parameter:
 
 @dataclass(kw_only=True)
 class Task:
-    """The context that a submission gets: information about the run, its generator, and functions for snapshots.
+    """Information about a run for its submission, with a random number generator and functions for snapshots.
 
-    The harness updates `feedback` and the fields of the current stage during the run.
+    In the names of the fields `task_index`, `task_began` and `task_horizon`, a task is a stage of a stream. The harness
+    updates these fields and `feedback` during the run.
 
     Args:
         parameters: all trainable parameters with their kinds.
-        horizon: number of examples that the run may draw; None if the ruleset hides it.
-        horizon_is_cap: whether the horizon is only an upper bound: on a stream, it is the sum of the stages' caps.
+        horizon: number of examples that the run may draw; None if the ruleset hides this number.
+        horizon_is_cap: whether the horizon is an upper bound that a run may not need. True on a stream, where the
+            horizon is the sum of the caps of the stages, and a stage ends early if its targets are met.
         batch_size: number of examples per update.
         tokens_per_example: number of tokens in an example (1 for images).
         device: device of the model and of the batches.
-        rng: generator on the CPU for the submission's randomness. The harness saves it in checkpoints.
-        scores: the pool's per-example scores by name, each a float tensor of shape (pool_size,); may be empty.
+        rng: CPU generator for the random numbers of the submission. The harness saves its state in checkpoints.
+        scores: scores of the pool's examples by name, such as `quality` or `difficulty`; may be empty. Each is a float
+            tensor of shape (pool_size,) with values in [0, 1].
         pool_size: number of examples in the pool; None on a stream.
-        feedback: for every evaluation so far, the number of examples drawn and the metrics on the feedback split;
-            empty unless the submission declares the need `feedback`.
+        feedback: a pair for every evaluation so far: the number of examples drawn, and the metrics on the feedback
+            split by name. Empty unless the submission declares the need `feedback`.
         task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
         task_began: number of examples that had been drawn when the current stage began.
-        task_horizon: cap on the examples drawn in the current stage; None if the boundaries or the horizon are hidden.
-        snapshot: function that returns a snapshot of weights, buffers, the submission's state and RNG states. It runs
-            on the clock.
+        task_horizon: cap on the examples drawn in the current stage; None on a pool, and if the stage boundaries or
+            the horizon are hidden.
+        snapshot: function that returns a copy of the weights, the buffers, the submission's state and the RNG states.
+            The run's clock is not stopped for it.
         restore: function that restores a snapshot. A snapshot can be restored several times. The counters, the budget
             and the position in the data are not restored.
     """
@@ -214,13 +229,15 @@ class Task:
 
 
 class Work(Protocol):
-    """Draws data and computes passes for a submission, and counts both.
+    """Draws examples and computes forward and backward passes for a submission, and counts them.
 
-    Batches, losses and gradients are always whole, also if the harness computes them in parts or on several devices.
+    A submission always works with whole batches and their losses and gradients. The harness may compute these in parts
+    or on several devices.
 
     Attributes:
-        replay: the replay buffer of a stream; None if the workload has none.
-        holdout: training examples that are never drawn; None unless the submission declares the need `holdout`.
+        replay: the replay buffer of a stream; None if the workload has no replay buffer.
+        holdout: training examples that `draw` never returns, for the submission's own measurements; None unless the
+            submission declares the need `holdout`.
     """
 
     replay: ReplayBuffer | None
@@ -235,8 +252,10 @@ class Work(Protocol):
         """Draw examples and return them on the task's device.
 
         Args:
-            n: number of examples to draw in the data's order; the batch size if None.
-            indices: indices of the pool's examples to draw instead (int64, shape (n,), values in [0, pool_size)).
+            n: number of examples to draw in the order of the harness (on a pool) or of the stream. None for
+                `Task.batch_size`.
+            indices: indices of the examples to draw from a pool (int64, shape (n,), values in [0, pool_size)). The
+                argument `n` is then ignored.
 
         Raises:
             RejectedError: a step drew more than `eval_every` examples, a draw was empty, or `indices` were used on a
@@ -245,45 +264,52 @@ class Work(Protocol):
         ...
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        """Add the gradient of the mean loss times `scale` to `.grad`. This counts as a forward and a backward pass.
+        """Add the gradient of the mean loss, multiplied by `scale`, to the `.grad` of the parameters.
+
+        This counts as one forward pass and one backward pass.
 
         Returns:
-            The mean loss without `scale` (a scalar), detached.
+            The mean loss (a scalar), not multiplied by `scale` and detached from the graph.
         """
         ...
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph.
+        """Return the loss with its autograd graph.
 
-        This counts as a forward pass. Every backward pass through the graph is counted, too.
+        This counts as one forward pass. Every backward pass through the graph is counted, too.
+
+        Args:
+            batch: the examples.
+            per_example: whether to return the loss of each example (shape (n,)) instead of the mean loss (a scalar).
         """
         ...
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        """Return the outputs for a batch (leading dimension n), with their graph.
+        """Return the model's outputs for a batch (leading dimension n), with their autograd graph.
 
-        This counts as a forward pass. Every backward pass through the graph is counted, too.
+        This counts as one forward pass. Every backward pass through the graph is counted, too.
 
         Args:
             batch: the examples.
-            model: a frozen copy of the run's model, such as a teacher; None for the run's model itself.
+            model: a copy of the run's model whose parameters are not trained, such as a teacher. None for the run's
+                model itself.
         """
         ...
 
 
 class Averager(Protocol):
-    """The `averaging` part of a recipe, which provides the weights for evaluation.
+    """The `averaging` part of a recipe. It provides averaged weights for evaluation.
 
-    An averager must average parameters only and write them in place, since an optimizer may have views of them. The
-    recipe recomputes batch norm's running statistics for the evaluated weights.
+    An averager must average parameters only, not buffers. It must write to the parameters in place, since an optimizer
+    may hold views of them. The recipe recomputes the running statistics of batch norm for the averaged weights.
     """
 
     def update(self) -> None:
-        """Include the model's weights in the average. Called after every update of the model."""
+        """Include the model's current weights in the average. The recipe calls this after every update of the model."""
         ...
 
     def swapped(self) -> AbstractContextManager[None]:
-        """Return a context in which the model has the averaged weights."""
+        """Return a context manager. Within its context, the model has the averaged weights."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -296,7 +322,7 @@ class Averager(Protocol):
 
 
 class Order(Protocol):
-    """The `order` part of a recipe, which chooses the examples of a pool."""
+    """The `order` part of a recipe. It chooses the order in which a pool's examples are drawn."""
 
     def take(self, n: int, examples: int) -> Tensor:
         """Return the indices of the next examples (int64, shape (n,), values in [0, pool_size)).
@@ -317,13 +343,13 @@ class Order(Protocol):
 
 
 class Replayer(Protocol):
-    """The `replay` part of a recipe, which chooses the examples to store and the stored examples to train on again."""
+    """The `replay` part of a recipe. It chooses the examples to store, and the stored examples to train on again."""
 
     def mix(self, fresh: Batch, replay: ReplayBuffer) -> Batch:
         """Return the batch to train on.
 
         Args:
             fresh: the newly drawn examples.
-            replay: the replay buffer. This method may add examples to it and sample from it.
+            replay: the replay buffer. This method may add examples to the buffer and sample from it.
         """
         ...

@@ -29,26 +29,26 @@ Part: TypeAlias = Callable[..., Any] | str
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training algorithm as a list of parts. A part gets the hyperparameters that are its arguments.
+    """A training algorithm as a list of parts. A part is called with the hyperparameters that its arguments name.
 
     Every part except the schedule may also have an argument `horizon`: the number of planned updates, or None if the
-    ruleset hides it. A part that requires the number declares the need `horizon`.
+    ruleset hides the horizon. A part that requires the number declares the need `horizon`.
 
     Args:
         optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or a list of them.
-        schedule: (progress: Progress, **hparams) -> Factors, or only the learning-rate factor. It must be a pure
-            function.
+        schedule: (progress: Progress, **hparams) -> Factors, or a number that is the learning-rate factor. The
+            schedule must be a pure function.
         averaging: (model, **hparams) -> Averager.
         order: (task, **hparams) -> Order; on a pool only.
         replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
-        gradient: (model, task, **hparams) -> a function (work, batch) that is called instead of `work.backward`. It
-            makes any number of passes and leaves the gradient for the optimizer in `.grad`.
+        gradient: (model, task, **hparams) -> a function (work, batch) that is called instead of `work.backward`. The
+            function makes any number of passes and stores the gradient for the optimizer in `.grad`.
         penalty: (model, **hparams) -> a function without arguments that returns a term of the loss (a scalar tensor).
         after_step: (model, **hparams) -> a function without arguments that is called after every update.
         model_options: model options that the recipe requests.
         search_space: domains of the hyperparameters by name.
         checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"`.
-        needs: what the workload and the ruleset must provide (see `harness.contract.entries.NEEDS`).
+        needs: names of what the workload and the ruleset must provide (see `harness.contract.entries.NEEDS`).
         summary: description in one line.
         sources: papers that define the method.
 
@@ -113,12 +113,12 @@ class RecipeSubmission:
         self._after_step: Callable[[], None] | None = self._construct_optional(recipe.after_step, hparams, model)
         if self._unused:
             raise UsageError(
-                f"no part takes the hyperparameter(s) {', '.join(sorted(self._unused))}",
-                fix="remove them, or add an argument of that name to the function of a part",
+                f"no part of the recipe has an argument for the hyperparameter(s) {', '.join(sorted(self._unused))}",
+                fix="remove them from the search space, or add an argument of the same name to the function of a part",
             )
         self._groups = [g for optimizer in self._optimizers for g in optimizer.param_groups]
         self._initial_values = [{k: g[k] for k in ("lr", "weight_decay") if k in g} for g in self._groups]
-        # Statistics must be recomputed only if the evaluated weights differ from the trained weights.
+        # The statistics of batch norm must be recomputed only if the evaluated weights differ from the trained weights.
         swaps_weights = self._averager is not None or any(_swaps_weights(o) for o in self._optimizers)
         self._statistics = BatchStatistics.from_model(model) if swaps_weights else None
         self._step = 0
@@ -127,7 +127,7 @@ class RecipeSubmission:
     # --- construction ----------------------------------------------------------------------------
 
     def _bind(self, part: Part, hparams: HParams) -> Callable[..., Any]:
-        """Return a part with those hyperparameters bound that are its arguments."""
+        """Return a part with the hyperparameters bound to its arguments of the same names."""
         assert callable(part), f"the part {part!r} was not resolved"
         keywords = select_keywords(part, hparams)
         self._unused -= set(keywords)
@@ -191,7 +191,7 @@ class RecipeSubmission:
         return factors if isinstance(factors, Factors) else Factors(factors)
 
     def _planned_updates(self, examples: int | None) -> int | None:
-        """Return the number of updates that a schedule plans for a number of examples; None if that is None."""
+        """Return the number of updates that a schedule plans for a number of examples; None if `examples` is None."""
         return None if examples is None else planned_updates(examples, self._horizon_fraction, self._task.batch_size)
 
     def _apply_factors(self, factors: Factors) -> None:
@@ -210,7 +210,8 @@ class RecipeSubmission:
 
     @contextmanager
     def eval_weights(self) -> Iterator[None]:
-        # Schedule-free optimizers train other weights than they evaluate. Their eval() and train() swap them.
+        # A schedule-free optimizer has one set of weights to train and another to evaluate. Its methods eval() and
+        # train() swap them.
         swapping_optimizers = [o for o in self._optimizers if _swaps_weights(o)]
         for optimizer in swapping_optimizers:
             optimizer.eval()
@@ -269,7 +270,10 @@ def bare_optimizer(cls: type[torch.optim.Optimizer]) -> Recipe:
 
 
 def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
-    """Restore the saved dtypes of an optimizer's state, which torch casts to the dtype of the parameters."""
+    """Restore the saved dtypes of an optimizer's state.
+
+    `Optimizer.load_state_dict` casts the state to the dtype of the parameters.
+    """
     if not isinstance(optimizer, torch.optim.Optimizer):
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -282,10 +286,10 @@ def _keep_dtypes(optimizer: Any, saved: dict[str, Any]) -> None:
 
 
 def _swaps_weights(optimizer: Any) -> bool:
-    """Return whether an optimizer has `eval` and `train`, which swap the trained and the evaluated weights."""
+    """Return whether an optimizer has methods `eval` and `train`, which swap the evaluated and the trained weights."""
     return hasattr(optimizer, "eval") and hasattr(optimizer, "train")
 
 
 def _clamp_to_horizon(step: int, horizon: int | None) -> int:
-    """Return the step, at most the horizon: after its planned end, a schedule keeps its last value."""
+    """Return the smaller of step and horizon, so that a schedule keeps its last value after its planned end."""
     return step if horizon is None else min(step, horizon)

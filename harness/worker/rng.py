@@ -19,7 +19,7 @@ def rng_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
         "python": random.getstate(),
-        # Only the current GPU, which is the rank's. Reading the state of an unused GPU would initialise that GPU.
+        # Only the current GPU is read, which is the rank's GPU. Reading the state of an unused GPU would initialise it.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
@@ -36,7 +36,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all global random number generators with one seed."""
+    """Seed all global random number generators with the same seed."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

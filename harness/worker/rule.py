@@ -17,15 +17,15 @@ class Rule:
     """Base class of the rules. Every file in `harness/worker/rules/` defines one subclass.
 
     The file's docstring says what is forbidden, why, and what to do instead; docs/rules.md includes it. A subclass
-    overrides one or more methods below, and raises `RejectedError` with a fix if the rule is broken. Every rank of a
-    run has its own objects.
+    overrides one or more of the methods below. They raise `RejectedError` with a fix if the rule is broken. Every rank
+    of a run constructs its own objects of the rules.
 
     Args:
         spec: the specification of the trial.
     """
 
-    #: Whether the check communicates with the other ranks. Such rules are checked last. Otherwise a rank that breaks
-    #: another rule would leave the other ranks waiting.
+    #: Whether the check communicates with the other ranks. Such rules are checked last. Otherwise, if one rank
+    #: broke another rule, the other ranks would wait for this rank.
     collective: ClassVar[bool] = False
 
     def __init__(self, spec: RunSpec) -> None:
@@ -33,7 +33,7 @@ class Rule:
 
     @classmethod
     def applies_to(cls, spec: RunSpec) -> bool:
-        """Return whether a trial can break this rule. If it cannot, the rule is not checked."""
+        """Return whether a trial can break this rule. If the trial cannot, the rule is not checked."""
         return True
 
     def before_import(self) -> None:
@@ -47,10 +47,10 @@ class Rule:
         """
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Called before the submission is constructed, to save the state that must not change."""
+        """Called before the submission is constructed. The rule saves the state that must not change."""
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        """Called while the clock is stopped: after construction and at every evaluation."""
+        """Called while the clock is stopped: after the submission is constructed, and at every evaluation."""
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         """Called before examples are drawn, on the clock.
@@ -115,7 +115,7 @@ class RuleChecker:
         """Check the state that must not change.
 
         Raises:
-            RejectedError: a rule is broken. The message says what was changed, and the fix.
+            RejectedError: the submission broke a rule. The message says what was changed and what to do instead.
         """
         for rule in self._rules:
             rule.at_pause(model, group)

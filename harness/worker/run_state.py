@@ -1,4 +1,4 @@
-"""The state of a run, which is saved to and restored from checkpoints."""
+"""The state of a run. Checkpoints save and restore it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Position:
 
     Args:
         points: the evaluations so far.
-        stage: index of the current stage, from 0.
+        stage: index of the current stage, from 0; 0 on a pool.
         stage_began: number of examples that had been drawn when the current stage began.
-        stage_hits: for every completed stage, the index of the point that ended it.
+        stage_hits: for every completed stage, the index in `points` of the evaluation that ended the stage.
     """
 
     points: list[Point] = field(default_factory=list)
@@ -37,18 +37,18 @@ class Position:
 
 @dataclass(kw_only=True)
 class RunState:
-    """The objects of a run whose state changes during training, without the submission.
+    """The objects of a run whose state changes during training, except the submission.
 
     Args:
         spec: the specification of the trial.
         model: the model.
         work: draws data and computes passes for the submission.
-        task: the submission's information about the run.
+        task: information about the run, for the submission.
         snapshots: takes and restores the submission's snapshots.
         clock: the run's clock.
-        group: the ranks of the run.
+        group: the ranks (processes) of the run.
         usage: the resources used so far, for the record.
-        position: the evaluations and stages so far.
+        position: the progress of the run.
     """
 
     spec: RunSpec
@@ -62,12 +62,16 @@ class RunState:
     position: Position = field(default_factory=Position)
 
     def add_usage(self, **seconds: float) -> None:
-        """Add wall seconds that were spent off the clock to the fields of `usage` with these names."""
+        """Add wall seconds to fields of `usage`. They were spent while the clock was stopped.
+
+        Args:
+            seconds: the seconds to add, by name of the field.
+        """
         totals = {name: getattr(self.usage, name) + spent for name, spent in seconds.items()}
         self.usage = msgspec.structs.replace(self.usage, **totals)
 
     def advance_stage(self, point: Point) -> None:
-        """Advance to the stream's next stage, after the evaluation `point` ended the current stage."""
+        """Advance to the stream's next stage. `point` is the evaluation that ended the current stage."""
         position = self.position
         position.stage_hits.append(len(position.points) - 1)
         position.stage += 1
@@ -76,7 +80,7 @@ class RunState:
         self._publish_stage()
 
     def _publish_stage(self) -> None:
-        """Update the task's current stage if the submission can see the boundaries."""
+        """Update the current stage in the task, if the submission may see the stage boundaries."""
         if self.task.task_index is not None:
             self.task.task_index = self.position.stage
             self.task.task_began = self.position.stage_began
@@ -86,7 +90,10 @@ class RunState:
     # --- checkpoints -----------------------------------------------------------------------------
 
     def gather_rank_states(self) -> list[dict[str, Any]]:
-        """Return the state of every rank, by rank; empty if one device computes whole batches."""
+        """Return the states that differ between ranks, in the order of ranks.
+
+        The list is empty if one device computes whole batches, since such a run has no such state.
+        """
         work_state = self.work.rank_state()
         if work_state is None:
             return []
@@ -94,7 +101,7 @@ class RunState:
         return [from_bytes(payload) for payload in self.group.all_gather_bytes(to_bytes(rank_state))]
 
     def state_dict(self, submission: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the content of a checkpoint, as tensors, scalars, strings, lists and dicts.
+        """Return the content of a checkpoint. It consists of tensors, scalars, strings, lists and dicts.
 
         Args:
             submission: the return value of the submission's `state_dict()`.
@@ -107,7 +114,7 @@ class RunState:
             "submission": submission,
             "work": self.work.state_dict(),
             "rng": rng.rng_state(),
-            "own": self.snapshots.rng.get_state(),
+            "own": self.snapshots.rng.get_state(),  # the generator that the task provides to the submission
             "points": msgspec.json.encode(position.points).decode(),
             "stage": [position.stage, position.stage_began, list(position.stage_hits)],
             "feedback": [[examples, dict(metrics)] for examples, metrics in self.task.feedback],
@@ -122,7 +129,7 @@ class RunState:
 
         Args:
             state: the return value of `state_dict`.
-            submission: the newly constructed submission, whose state is restored, too.
+            submission: the newly constructed submission. Its state is restored, too.
         """
         self.model.load_state_dict(state["model"])
         submission.load_state_dict(state["submission"])
@@ -139,11 +146,12 @@ class RunState:
         self.position = Position(points, stage, stage_began, stage_hits)
         self.task.feedback[:] = [(examples, metrics) for examples, metrics in state["feedback"]]
         self._publish_stage()
-        # This also discards the seconds of the construction just now: the checkpoint already includes a construction.
+        # The clock also measured the construction of the submission in this process. These seconds are discarded, since
+        # the seconds in the checkpoint already include one construction.
         self.clock.seconds, self.clock.process_seconds = state["clock"]
         if state["ranks"]:
             rank_state = state["ranks"][self.group.rank]
             self.work.load_rank_state(rank_state["work"])
             self.clock.process_seconds = rank_state["process_seconds"]
-        # Restored last, since the code above may draw random numbers.
+        # The generators are restored last, since the code above may draw random numbers.
         rng.set_rng_state(state["rng"])

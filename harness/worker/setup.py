@@ -1,4 +1,4 @@
-"""Builds a run in the order that the rules require."""
+"""Builds a run. The rules for submissions determine the order: the submission is imported before the data exists."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from harness.worker.work import CountedWork
 
 
 def start_run(job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS) -> TrainingRun:
-    """Return a run that is ready for its next step, and resumed if the job's folder has a checkpoint."""
+    """Return a run that is ready for its next step. A run with a checkpoint in the job's folder is resumed."""
     run, construct_submission = build_run(job, emit, group)
     if run.work.needs_warm_up:
         run.work.warm_up_step()
@@ -56,17 +56,17 @@ def build_run(
     group: ProcessGroup = SINGLE_PROCESS,
     change_data: Callable[[Pool | Stream], Pool | Stream] | None = None,
 ) -> tuple[TrainingRun, Callable[[], Submission]]:
-    """Build a run up to the construction of the submission.
+    """Build all objects of a run except the submission.
 
     Args:
         job: the trial and its folder.
-        emit: receives events.
-        group: the ranks of the run.
-        change_data: returns the data to use instead of the training data. Only the compile warm-up passes it. If it is
-            None, the compiler cache is filled first.
+        emit: function that receives the run's events.
+        group: the ranks (processes) of the run.
+        change_data: function from the training data to the data to use instead. Only the compile warm-up
+            (`harness.worker.compile_worker`) passes this function. If it is None, the compiler cache is filled first.
 
     Returns:
-        The run, and the function that constructs the submission.
+        The run, and a function without arguments that constructs the submission.
     """
     spec = job.spec
     torch.set_num_threads(spec.threads)
@@ -74,7 +74,8 @@ def build_run(
     if change_data is None:
         _prepare_compiler(job, emit, group)
     _apply_numeric_settings(spec)
-    # The submission is imported first. The import is off the clock, and must not have access to the model or the data.
+    # The submission is imported while the clock is stopped. So it is imported before the model and the data exist:
+    # code at import time must not have access to them.
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
     workload = load_workload(spec)
@@ -110,7 +111,7 @@ def build_run(
 
 
 def import_optimizer_early() -> None:
-    """Use an optimizer once, so that torch's imports for it (about 0.7 s) are not part of the submission's time."""
+    """Use an optimizer once, so that the modules that torch then imports (about 0.7 s) cost the submission no time."""
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([parameter])
     parameter.sum().backward()  # type: ignore[no-untyped-call]
@@ -118,13 +119,13 @@ def import_optimizer_early() -> None:
 
 
 def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
-    """Fill the trial's compiler cache off the clock, once for all ranks, if the loss is compiled."""
+    """If the loss is compiled, fill the trial's compiler cache once for all ranks, before the clock starts."""
     if not compile_cache.uses_compiler(job.spec):
         if job.spec.workload.facts.precision.compile:
-            emit(Warned(message="no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled"))
+            emit(Warned(message="the loss is not compiled: no C++ compiler was found (install g++, or set CXX)"))
         return
     if group.first and (failure := compile_cache.fill_compile_cache(job)):
-        emit(Warned(message=f"{failure}; the loss is compiled on the clock (see worker.log)"))
+        emit(Warned(message=f"{failure}; the loss is compiled while the clock runs (see worker.log)"))
     group.broadcast(b"")  # the other ranks wait until the cache is filled
     compile_cache.redirect_compile_cache(job)
 
@@ -148,7 +149,7 @@ def _import_submission(spec: RunSpec, rules: RuleChecker) -> tuple[Callable[...,
 
 
 def build_source(spec: RunSpec, data: Pool | Stream, device: torch.device) -> BatchSource:
-    """Return the source from which the run draws its training data."""
+    """Return the source from which the run draws its training examples."""
     if spec.workload.facts.access == "stream":
         return StreamSource(cast(Stream, data), device)
     hold_out = "holdout" in spec.submission.needs
@@ -168,7 +169,8 @@ def build_work(
 ) -> CountedWork:
     """Return the object that draws data and computes passes for the submission.
 
-    On a single CPU rank without a requested micro-batch, passes are computed over whole batches.
+    Passes are computed over whole batches if the run has one rank, on a CPU, and the workload sets no `micro_batch`.
+    Otherwise they are computed over micro-batches.
     """
     forward = ForwardPass(spec, workload, model, device, group)
     profiler = Profiler(device) if spec.profile else None
@@ -197,7 +199,7 @@ def build_work(
 
 
 def build_clock(device: torch.device, emit: Emit) -> Clock:
-    """Return the clock of a run, which emits an event when it starts or stops."""
+    """Return a run's clock. Whenever the clock starts or stops, it emits a `ClockChanged` event."""
     return Clock(
         synchronizer(device),
         lambda running, seconds, process_seconds: emit(
@@ -207,9 +209,9 @@ def build_clock(device: torch.device, emit: Emit) -> Clock:
 
 
 def _load_checkpoint(job: Job, emit: Emit, group: ProcessGroup) -> dict[str, object] | None:
-    """Return the newest undamaged checkpoint, on every rank; None without one.
+    """Return the content of the newest undamaged checkpoint on every rank; None if there is no such checkpoint.
 
-    Rank 0 reads first and renames damaged files, so that all ranks read the same file.
+    Rank 0 reads first and renames damaged files, so that all ranks read the same file afterwards.
     """
     state = None
     if group.first:

@@ -1,4 +1,4 @@
-"""Snapshots that a submission takes and restores, for learning-rate range tests and line searches."""
+"""Snapshots of a run's state, which a submission takes and restores, as in range tests and line searches."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Snapshots:
 
 
 def model_flags(model: nn.Module) -> list[list[bool]]:
-    """Return the training mode of every module and `requires_grad` of every parameter.
+    """Return `training` of every module and `requires_grad` of every parameter, in the order of the model.
 
-    The model's `state_dict` does not contain them.
+    The model's `state_dict` does not contain these flags.
     """
     return [[module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]]
 

@@ -14,16 +14,17 @@ class Verdict(NamedTuple):
     """The decision to end a run.
 
     Args:
-        status: status of the record.
-        reason: reason of the status, in one sentence.
+        status: status of the run, for the record.
+        reason: reason for the status, in one clause.
     """
 
     status: Status
     reason: str
 
 
-#: `--prune` ends a run that has drawn `PRUNE_BUDGET` of its budget and whose target metric has covered less than
-#: `PRUNE_PROGRESS` of the distance to its target. Both are fractions.
+#: Fractions for `--prune`. The option ends a run that has drawn at least the fraction `PRUNE_BUDGET` of its horizon, if
+#: the best value of the target metric has covered less than the fraction `PRUNE_PROGRESS` of the distance from the
+#: initial value to the target.
 PRUNE_PROGRESS, PRUNE_BUDGET = 0.5, 0.5
 
 
@@ -32,9 +33,9 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
 
     Args:
         spec: the specification of the trial.
-        point: the current evaluation; `point.stage` is the current stage.
-        stage_began: number of examples that had been drawn when the current stage began.
-        earlier: the earlier evaluations, the first of them of the untrained model; used for `--prune` only.
+        point: the current evaluation. On a stream, `point.stage` is the index of the current stage.
+        stage_began: number of examples that had been drawn when the current stage began; 0 on a pool.
+        earlier: the earlier evaluations. The first one is of the untrained model. Only `--prune` uses them.
     """
     facts = spec.workload.facts
     if reason := _describe_divergence(point):
@@ -42,10 +43,12 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
     # The budget is checked before the targets, since a hit outside the budget does not count.
     limit = spec.seconds_allowed
     if point.scored(spec.clock) > limit:
-        return Verdict("timeout", f"{limit:g} {spec.clock} seconds are spent")
+        return Verdict("timeout", f"the budget of {limit:g} {spec.clock} seconds is spent")
     if not spec.allows(point):
         cap = facts.budget.gradient_examples
-        return Verdict("exhausted", f"{point.gradient_examples:,} gradient-examples, the budget is {cap:,}")
+        return Verdict(
+            "exhausted", f"the run used {point.gradient_examples:,} gradient-examples, the budget is {cap:,}"
+        )
     if facts.stages:
         return _decide_stream_end(spec, point, stage_began) or _decide_budget_end(spec, point)
     met = all(target.met(point.metrics) for target in facts.targets)
@@ -54,30 +57,33 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
     if spec.stop is None:
         return Verdict("reached", "the target is met") if met else _decide_budget_end(spec, point)
     if point.examples >= spec.stop:
-        stop = f"at its stop of {spec.stop:,} examples"
-        return Verdict("reached", f"the target is met {stop}") if met else Verdict("exhausted", f"missed {stop}")
+        stop = f"at the stop of {spec.stop:,} examples"
+        if met:
+            return Verdict("reached", f"the target is met {stop}")
+        return Verdict("exhausted", f"the target is not met {stop}")
     return _decide_budget_end(spec, point)
 
 
 def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | None:
+    """Return the verdict if the last stage or the current stage's budget is over; None if the run continues."""
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)
     met = all(target.met(point.metrics) for target in (*stage.targets, *stage.floors))
     if is_last and is_over and met:
-        return Verdict("reached", "the last stage's targets are met and every task is above its floor")
+        return Verdict("reached", "the targets and the floors of the last stage are met")
     if is_last and is_over and spec.stop is not None:
-        return Verdict("exhausted", "missed at the stop of the last stage")
+        return Verdict("exhausted", "a target or a floor is not met at the stop of the last stage")
     if point.examples - began >= stage.max_examples and (is_last or not is_over):
-        return Verdict("exhausted", f"stage {stage.name!r} used its {stage.max_examples:,} examples")
+        return Verdict("exhausted", f"the stage {stage.name!r} used its budget of {stage.max_examples:,} examples")
     return None
 
 
 def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
     """Return whether the current stage of a stream is over.
 
-    A stage is over when its minimum number of examples is drawn and all its targets are met. In a run with a stop, a
-    stage is over when it has used the fraction of its cap that the stop is of the horizon, whether or not its targets
-    are met.
+    A stage is over when its minimum number of examples has been drawn and all its targets are met. In a run with a
+    stop, the targets are ignored: a stage is over after `max_examples * stop / horizon` examples, where `max_examples`
+    is the cap of the stage and the result is rounded down to a multiple of `eval_every`.
 
     Args:
         spec: the specification of the trial.
@@ -92,7 +98,7 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
 
 
 def _describe_divergence(point: Point) -> str:
-    """Return which value is not finite, or an empty string."""
+    """Return a message on the first metric that is not finite, or on a NaN training loss; empty if there is neither."""
     for name, value in point.metrics.items():
         if not math.isfinite(value):
             return f"{name} is {value} after {point.steps} steps"
@@ -102,10 +108,10 @@ def _describe_divergence(point: Point) -> str:
 
 
 def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
-    """Return why a run on a pool is unlikely to reach its target, or an empty string.
+    """Return why a run on a pool is unlikely to reach its target; empty if the target is still likely.
 
-    Schedules improve the metric most near their end, and single evaluations are noisy. So the best value counts, and
-    the thresholds are low: none of the published runs that reached their target is ended
+    Single evaluations are noisy, so the best value of the metric counts. Many schedules improve the metric most near
+    their end, so the thresholds are low: they would end none of the published runs that reached their target
     (tests/report/test_published.py).
     """
     facts = spec.workload.facts
@@ -118,10 +124,13 @@ def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]
     progress = (initial_value - best_value) / (initial_value - target.value)
     if progress >= PRUNE_PROGRESS:
         return ""
-    return f"{target.metric} has come {progress:.0%} of the way to its target in {fraction:.0%} of the budget"
+    return (
+        f"{target.metric} has covered {progress:.0%} of the distance to its target after {fraction:.0%} of the budget"
+    )
 
 
 def _decide_budget_end(spec: RunSpec, point: Point) -> Verdict | None:
+    """Return the verdict if the budget of examples or of gradient-examples is spent; None otherwise."""
     budget = spec.workload.facts.budget
     if point.examples >= budget.horizon:
         return Verdict("exhausted", f"the budget of {budget.horizon:,} examples is spent")

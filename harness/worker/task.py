@@ -1,4 +1,4 @@
-"""Builds the `Task`, the context that a submission gets."""
+"""Builds the `Task`, the information about a run for its submission."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from harness.worker.snapshot import Snapshots
 def build_task(
     spec: RunSpec, workload: Workload, model: nn.Module, pool: Pool | None, device: torch.device, snapshots: Snapshots
 ) -> Task:
-    """Return the task at the beginning of a run. Fields that the ruleset hides are None.
+    """Return the `Task` at the beginning of a run. Fields that the ruleset hides are None.
 
     Args:
         spec: the specification of the trial.
         workload: provides the kinds of the parameters.
         model: the run's model.
-        pool: the examples that the submission may draw; None on a stream.
+        pool: the pool that the submission draws from; None on a stream.
         device: device of the model and of the batches.
         snapshots: takes and restores snapshots, and provides the submission's generator.
 
@@ -33,11 +33,11 @@ def build_task(
     without_kind = [name for name, _ in model.named_parameters() if name not in kinds]
     if without_kind:
         raise PluginError(
-            f"{facts.id} assigns no kind to the parameter(s) {', '.join(without_kind[:5])}",
-            fix="have parameter_kinds() return a kind for every name in named_parameters()",
+            f"{facts.id} must assign a kind to every parameter, but has none for {', '.join(without_kind[:5])}",
+            fix="change the workload so that parameter_kinds() returns a kind for every name in named_parameters()",
         )
     snapshots.rng.manual_seed(spec.seeds.submission)
-    # The horizon is visible in the reference's envelope runs under every ruleset.
+    # Envelope runs measure the reference's metric as a function of the horizon. They show it under every ruleset.
     hides_horizon = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
     shows_stages = bool(facts.stages) and facts.boundaries
     return Task(
@@ -58,5 +58,5 @@ def build_task(
 
 
 def batch_size(spec: RunSpec) -> int:
-    """Return the number of examples per update: the hyperparameter, or the workload's default."""
+    """Return the number of examples per update: the hyperparameter `batch_size`, or the workload's default."""
     return int(spec.hparams.get("batch_size", spec.workload.facts.batch_sizes[0]))

@@ -1,10 +1,10 @@
-"""Recognises errors of torch: out of memory, and failed devices."""
+"""Recognises torch errors that report exhausted memory or a failed device."""
 
 from __future__ import annotations
 
 import torch
 
-#: Words in the messages of torch, CUDA and their libraries when memory is exhausted without an `OutOfMemoryError`.
+#: Parts of the messages of errors that report exhausted memory but are not of the class `OutOfMemoryError`.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
 
 

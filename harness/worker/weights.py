@@ -12,10 +12,10 @@ from harness.system.files import write_atomically
 
 
 def save_weights(model: nn.Module, path: Path) -> str:
-    """Write parameters and buffers as safetensors. Equal names and values give equal files.
+    """Write the model's parameters and buffers as safetensors. Models with equal names and values give equal files.
 
     Returns:
-        SHA-256 of the file.
+        SHA-256 of the file, as hexadecimal digits.
     """
     # A tied tensor is stored under one name only, since safetensors rejects tensors that share memory.
     stored: set[int] = set()

@@ -1,4 +1,4 @@
-"""Draws data and computes passes for the submission, and counts both."""
+"""Draws examples and computes forward and backward passes for the submission, and counts them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from harness.worker.rule import RuleChecker
 class CountedWork:
     """Implements `harness.worker.protocols.Work`.
 
-    The methods count forward passes. A hook on the root of each returned graph counts backward passes. A hook on the
-    model counts the passes that a submission makes by calling the model directly.
+    The methods count forward passes. A tensor hook on each returned loss or output counts the backward passes through
+    its graph. A forward hook on the model counts the passes that a submission makes by calling the model directly.
 
     Args:
         forward: the model and its forward pass.
-        source: the training data.
+        source: the source of the training examples.
         passes: computes forward and backward passes.
-        rules: checks every draw and every step.
-        batch_size: default number of examples of a draw.
+        rules: provides the checks for every draw and every step.
+        batch_size: number of examples of a draw that specifies no number.
         replay: the replay buffer of a stream; None if the workload has none.
         profiler: measures the phases of a step; None without profiling.
 
     Attributes:
         examples: number of examples drawn.
-        gradient_examples: number of examples × backward passes.
-        forward_examples: number of examples × forward passes.
+        gradient_examples: number of examples per backward pass, summed over backward passes.
+        forward_examples: number of examples per forward pass, summed over forward passes.
         steps: number of updates.
         last_loss: the loss of the last pass, detached; None before the first pass.
-        counting: whether direct calls of the model are counted; False outside of training.
+        counting: whether direct calls of the model are counted. They are counted during training only.
     """
 
     def __init__(
@@ -79,16 +79,16 @@ class CountedWork:
 
     @property
     def phases(self) -> dict[str, float]:
-        """The seconds by phase; empty without profiling."""
+        """The wall seconds so far by phase of a step; empty without profiling."""
         return self._profiler.phases if self._profiler is not None else {}
 
     @property
     def micro_batch(self) -> int | None:
-        """The largest number of examples per pass and device; None for no limit."""
+        """The largest number of examples per pass on one device; None for no limit."""
         return self._passes.micro_batch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:
-        """Return this object itself, since copies of the model (a teacher, an average) must be counted here, too."""
+        """Return this object itself, so that calls of a copied model (a teacher, an average) are counted here, too."""
         return self
 
     # --- methods for the submission --------------------------------------------------------------
@@ -107,7 +107,7 @@ class CountedWork:
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
         self.forward_examples += batch.n
-        # Counted without a hook, which would cost a call from C++ to Python in every step.
+        # This pass is counted without a hook, since a hook would cost a call from C++ to Python in every step.
         self.gradient_examples += batch.n
         self.last_loss = loss = self._backward(batch, scale, self.steps)
         return loss
@@ -128,7 +128,7 @@ class CountedWork:
     # --- counting --------------------------------------------------------------------------------
 
     def _count_backward(self, root: Tensor, n: int) -> None:
-        """Count `n` gradient-examples whenever a backward pass begins at `root`."""
+        """Count `n` gradient-examples for every backward pass through the graph of `root`."""
 
         def count(gradient: Tensor) -> None:
             self.gradient_examples += n
@@ -148,7 +148,7 @@ class CountedWork:
     # --- methods for the training loop -----------------------------------------------------------
 
     def begin_step(self) -> None:
-        """Prepare the counts and the profiler for an update."""
+        """Begin an update: reset the counts per step, and start the profiler."""
         self._drawn_in_step = 0
         self._forward_examples_before_step = self.forward_examples
         self._forward.rng.begin_step(self.steps)
@@ -156,7 +156,7 @@ class CountedWork:
             self._profiler.start("optimizer")
 
     def end_step(self) -> None:
-        """Check the rules for the step, and count an update.
+        """End an update: stop the profiler, check the rules for the step, and count the update.
 
         Raises:
             RejectedError: the step broke a rule.
@@ -169,7 +169,7 @@ class CountedWork:
 
     @contextmanager
     def pause_counting(self) -> Iterator[None]:
-        """Within this context, direct calls of the model are not counted, since the harness makes them."""
+        """Within this context, direct calls of the model are not counted. The harness uses it for its own calls."""
         counting, self.counting = self.counting, False
         try:
             yield
@@ -177,7 +177,7 @@ class CountedWork:
             self.counting = counting
 
     def charge(self, phase: str, seconds: float) -> None:
-        """Add seconds to a phase if the run is profiled."""
+        """Add measured seconds to a phase. Without profiling, do nothing."""
         if self._profiler is not None:
             self._profiler.charge(phase, seconds)
 
@@ -187,7 +187,10 @@ class CountedWork:
         return self._forward.needs_warm_up
 
     def warm_up_step(self) -> None:
-        """Make one pass over random examples off the clock, and restore the model, the data, RNG states and counts."""
+        """Make one forward and backward pass over random examples, and undo its effects. The clock must be stopped.
+
+        The model's buffers and gradients, the position in the data, RNG states and counts are restored.
+        """
         state = copy.deepcopy(self.state_dict())
         rng_state = rng.rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
@@ -231,7 +234,7 @@ class CountedWork:
         self._forward.rng.active = state["seeds_passes"]
 
     def rank_state(self) -> dict[str, Any] | None:
-        """Return the state that differs between ranks; None if one device computes whole batches."""
+        """Return the state that differs between ranks; None if one device computes whole batches (no such state)."""
         return self._passes.rank_state()
 
     def load_rank_state(self, state: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Judge the papers' claims about the compared methods by the figures of the runs.
 
-A claim is tested on both workloads together; this test was specified before the runs. The tests on single workloads are
-post hoc and descriptive: they show differences between the workloads, since seeds vary far more on one of them.
+A claim is tested on both workloads together. This test was specified before the runs. The tests on single workloads are
+post hoc and descriptive. They are reported because the variance between seeds is far larger on one of the workloads.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def describe_on_one_workload(results: Results, judged: JudgedClaim) -> str:
 
 
 def describe_stages(claim: Claim, design: Design) -> str:
-    """Return the name of the stage, or stages, on which a claim is tested."""
+    """Return the name of the stage or stages on which a claim is tested."""
     return design.small_stage.title if claim.small else "both workloads"
 
 

@@ -15,8 +15,8 @@ from studies.methods.tables import claims_section, loss_table, others_section, o
 
 HEAD = """# Schedules and optimizers compared
 
-Made by `python -m studies.methods --table`; the design, which was written before any run, is
-[design.yaml](../studies/methods/design.yaml), and the figures of every run stand in
+`python -m studies.methods --table` generates this page. The design, which was fixed before the first run, is in
+[design.yaml](../studies/methods/design.yaml). The figures of all runs are in
 [measured.json](../studies/methods/measured.json).
 
 """
@@ -26,7 +26,7 @@ def page(results: Results) -> str:
     """Return the page as Markdown. It names the stages that are not finished."""
     design = results.design
     if not results.figures:
-        return HEAD + "No run has been made yet.\n"
+        return HEAD + "There are no runs.\n"
     sections = [HEAD + _cost(results.figures), *_unfinished(results), _summary(results), *_method(design)]
     for family, arms in design.families.items():
         sections.append(f"## {family}\n")
@@ -41,8 +41,8 @@ def _cost(figures: Sequence[RunFigures]) -> str:
     broken = sum(not run.is_complete for run in figures)
     spent, starting = sum(run.spent for run in figures) / 3600, len(figures) * STARTUP_S / 3600
     return (
-        f"{len(figures)} runs, {broken} of them broken; {spent:.1f} core-hours of training and evaluation, and about "
-        f"{starting:.1f} of starting processes; {'; '.join(machines)}.\n"
+        f"There are {len(figures)} runs, of which {broken} broke. They took {spent:.1f} core-hours of training and "
+        f"evaluation, and about {starting:.1f} core-hours to start processes. Hardware: {'; '.join(machines)}.\n"
     )
 
 
@@ -55,7 +55,7 @@ def _unfinished(results: Results) -> list[str]:
             stages.append(f"{behind} of {len(stage.arms)} arms on {stage.title}")
     if not stages:
         return []
-    return [f"**Not finished**: {'; '.join(stages)}. `python -m studies.methods --plan` says what is left.\n"]
+    return [f"**Not finished**: {'; '.join(stages)}. `python -m studies.methods --plan` lists the missing runs.\n"]
 
 
 def _summary(results: Results) -> str:
@@ -80,11 +80,11 @@ def _summary(results: Results) -> str:
             ]
             lines.append(f"- Loss on {stage.title} against `{arms[0]}`: {'; '.join(listed) or 'no arm differs'}.")
     head = (
-        f"{len(design.claims)} claims of papers were fixed before any run, to be tried on both workloads together or "
-        "at the small budget; what either workload shows *alone* was asked when its runs had been seen. Then come the "
-        "arms whose loss differs from that of the first of their table."
+        f"Before the first run, {len(design.claims)} claims of papers were chosen, to be tested on both workloads "
+        "together or at the small budget. The tests on one workload *alone* are post hoc: they were added after its "
+        "runs. The last lines list the arms whose loss differs significantly from that of the first arm of their table."
     )
-    return "\n".join(["## In short\n", head + "\n", *lines, ""])
+    return "\n".join(["## Summary\n", head + "\n", *lines, ""])
 
 
 def _list_verdicts(judged_claims: Iterable[JudgedClaim], design: Design) -> list[str]:
@@ -104,23 +104,24 @@ def _list_verdicts(judged_claims: Iterable[JudgedClaim], design: Design) -> list
 
 def _method(design: Design) -> list[str]:
     trials, seeds = design.ruleset.trials, design.ruleset.studies
-    sizes = f"{trials} settings of the two on one tuning seed, the best by each measure on {seeds} fresh"
     return [
-        "## How\n",
-        f"Each arm is a preset at its defaults but for its learning rate and its `horizon_fraction`: {sizes} seeds "
-        "that all arms share. *Loss* is the score metric at the end of the budget, *examples* those drawn at the "
-        "first evaluation at the target; each is compared at the setting that was best by it, and the tables give "
-        "both settings (learning rate, share of the horizon). Ratios are those of the arm to the first of its "
-        f"table, below 1 is better. Intervals have {1 - design.alpha:.0%} together within a table (Bonferroni), and "
-        "p is corrected by Holm over all tests of it. Seconds are processor seconds, two runs at once and lighter work "
-        "beside them at times; no test uses them.\n",
-        f"Tables of one workload use Student's t on {seeds} pairs of log losses: their p rests on these being "
-        f"near to normal, since no test without that assumption can find anything in {seeds} pairs. The table "
-        "over both workloads uses the exact sign-flip test on all pairs, with a miss as the worst rank (`inf` in its "
-        "ratios is a miss of the arm, 0 one of the first). It asks whether one arm is ahead on both: where the "
-        "workloads disagree it finds nothing, and more seeds would not change that.\n",
-        "Four rules were made stricter when the runs on `resnet-digits` had been seen, and those of `lm-tiny` on fresh "
-        "seeds had not: where a run broke, its arm is not tested by its other seeds; pairs in which both missed are no "
-        f"evidence that two arms are alike; differences under {design.min_effect:.0%} support no claim; and the table "
-        "over both workloads is corrected over both of its measures.\n",
+        "## Method\n",
+        "An arm is a preset with default hyperparameters, except its learning rate and its `horizon_fraction`. "
+        f"{trials} settings of these two were run on one tuning seed, and the best setting by each measure on {seeds} "
+        "fresh seeds, which are the same for all arms. The measure *loss* is the score metric at the end of the "
+        "budget. The measure *examples* is the number of examples drawn at the first evaluation that meets the target. "
+        "Each measure is compared at its own best setting, and the tables show both settings (learning rate, horizon "
+        "fraction). A ratio is the arm's value divided by that of the first arm of its table; below 1 is better. "
+        f"Intervals have a simultaneous level of {1 - design.alpha:.0%} within a table (Bonferroni), and p is "
+        "corrected by Holm over all tests of the table. Seconds are processor seconds. Two runs ran at once, sometimes "
+        "with other light load; no test uses the seconds.\n",
+        f"The tables of one workload use Student's t on {seeds} pairs of log losses. Their p values assume that these "
+        f"are nearly normal, since no test without this assumption can be significant with {seeds} pairs. The tables "
+        "of both workloads use the exact sign-flip test on all pairs, with a miss as the worst rank: a ratio `inf` is "
+        "a miss of the arm, and 0 a miss of the first arm. This test shows whether an arm is better on both workloads. "
+        "If the workloads disagree, it is not significant with any number of seeds.\n",
+        "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
+        "seeds. If a run of an arm broke, the arm is not tested by its other seeds. Pairs in which both arms missed "
+        f"are not evidence that two arms are equal. Differences below {design.min_effect:.0%} support no claim. The "
+        "tables of both workloads are corrected over both measures.\n",
     ]

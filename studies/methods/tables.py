@@ -69,12 +69,13 @@ def others_section(results: Results) -> str:
     rows = [row for arm in stage.arms if (row := _others_row(results, arm))]
     heading = ("arm", "rate", "loss", "range", "examples to target", "hits", "seconds", f"{untuned.workload}, untuned")
     text = (
-        f"On `{stage.workload}`: {design.rates} learning rates on the tuning seed, `horizon_fraction` at its default; "
-        f"the one with the fewest examples to the target on {stage.seeds} fresh seeds. Tuned by less than the tables "
-        f"above, so not tested against them. The last column is one run of the defaults on `{untuned.workload}`. "
-        "↑ and ↓ mark a rate that was the highest or lowest tried, beyond which a better one may lie. "
-        "Methods that need a stream of tasks or examples with a quality are not here: these workloads have neither "
-        "([schedules](schedules.md) and [optimizers](optimizers.md) say what they do on others).\n"
+        f"These arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
+        "default `horizon_fraction`. The rate with the fewest examples to the target then ran on "
+        f"{stage.seeds} fresh seeds. Since these arms have fewer tuning runs than those above, they are not tested "
+        f"against them. The last column shows one run with default hyperparameters on `{untuned.workload}`. The marks "
+        "↑ and ↓ show that the rate was the highest or the lowest one tried, so a better rate may lie beyond it. "
+        "Methods that need a stream of tasks or a quality score of examples are missing, since these workloads have "
+        "neither; [schedules](schedules.md) and [optimizers](optimizers.md) have results for them on other workloads.\n"
     )
     return "\n".join(["## The other methods\n", text, *markdown_table(heading, rows), ""])
 
@@ -117,15 +118,17 @@ def claims_section(results: Results) -> str:
         rows.append([*cells, claim.confounds])
     heading = ("paper", "claim", "where", "by", "ratio", "p", "here", "on each alone", "what differs")
     text = (
-        "Each as a test fixed beforehand, on both workloads together by sign flips, at the small budget by "
-        f"Student's t; p and intervals are corrected over these {len(design.claims)}. *Fails* says that the opposite "
-        f"was found, or that there is no gain of {design.min_effect:.0%}; *undecided* that {design.ruleset.studies} "
-        "seeds a workload cannot tell, or that the two workloads disagree. Small networks and a few hundred updates "
-        "are far from most papers' settings: what fails here may hold there.\n\n"
-        "*On each alone* asks the same of one workload, by Student's t, corrected over the "
-        f"{len(each_workload)} of them. It was added when these runs had been seen: seeds vary far more on "
-        "`resnet-digits` than on `lm-tiny`, and the test over both, which weighs all pairs alike, leaves undecided "
-        "what one workload shows plainly. Where a seed missed the target there is no ratio, and the hits are given.\n"
+        "The tests were specified before the runs. Claims about full budgets are tested on both workloads together by "
+        "sign flips, and claims about the small budget by Student's t. p and intervals are corrected over these "
+        f"{len(design.claims)} tests. *Fails* means that the opposite was found, or that there is no gain of "
+        f"{design.min_effect:.0%}. *Undecided* means that {design.ruleset.studies} seeds per workload do not suffice, "
+        "or that the workloads disagree. Small networks and a few hundred updates are far from most papers' settings: "
+        "a claim that fails here may hold there.\n\n"
+        "The column *on each alone* has the same tests on one workload, by Student's t, corrected over these "
+        f"{len(each_workload)} tests. They are post hoc: they were added after the runs, since seeds vary far more on "
+        "`resnet-digits` than on `lm-tiny`. The test on both workloads has equal weights for all pairs, and can be "
+        "undecided where one workload alone is clear. If a seed missed the target, the hits are shown instead of a "
+        "ratio.\n"
     )
     return "\n".join(["## What papers say, and what holds here\n", text, *markdown_table(heading, rows), ""])
 

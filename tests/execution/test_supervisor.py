@@ -183,7 +183,7 @@ def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(
     ("saved", "then", "left"),
-    [(1, "starting from the beginning", None), (2, "resuming from the previous one", {"x": 0})],
+    [(1, "the run starts from the beginning", None), (2, "resumes from the previous checkpoint", {"x": 0})],
 )
 def test_a_damaged_checkpoint_says_what_follows(saved: int, then: str, left: Any, tmp_path: Path) -> None:
     for x in range(saved):

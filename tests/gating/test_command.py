@@ -114,7 +114,7 @@ def test_undecided_says_why_and_what_goes_on(bench: Bench) -> None:
     bench.losses = by_name(0.9)
     result = bench(*GATE, "--max-pairs", "1")
     assert result.code == 4
-    assert "note: 1 pair cannot decide at alpha = 0.05: that takes 6 at least" in result.out
+    assert "note: 1 pair cannot decide at alpha = 0.05: at least 6 are needed" in result.out
     again = result.out.splitlines()[-1].partition(": ")[2]
     assert again == f"bench {' '.join(GATE[:-1])} --max-pairs 11 --no-envelope"
     ran = len(bench.runner.ran)
@@ -154,7 +154,7 @@ def test_broken_runs_are_said(bench: Bench) -> None:
     bench.runner.finished.clear()
     result = bench(*GATE)
     assert result.code == 2
-    assert "A and B both broke on resnet-digits in all 2 pairs" in result.err
+    assert "A and B both broke down on resnet-digits in all 2 pairs" in result.err
 
 
 def test_an_exact_copy_is_identical(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         (("gate", "wsd", "--against", "cosine"), "unknown submission 'cosine'"),
         (("gate", "adamw-cosine", "-w", "lm-tiny"), "adamw-cosine is compared with itself"),
         (("gate", "cma", "-w", "continual-digits"), "cma cannot run on continual-digits: it needs"),
-        ((*GATE, "--max-pairs", "0"), "--max-pairs 0: nothing can be decided without pairs (give at least 6"),
+        ((*GATE, "--max-pairs", "0"), "--max-pairs 0: a gate without pairs has no verdict (give at least 6"),
         ((*GATE, "--alpha", "2"), "the error level alpha is 2.0"),
         ((*GATE, "--min-effect", "much"), "'much' must be a percentage of at least 0, such as 3"),
         ((*GATE, "--budget", "10"), "--budget 10 on resnet-digits: a gate budget is 1,024 to 28,672 examples there"),
@@ -240,7 +240,7 @@ def test_a_file_edited_in_the_middle(bench: Bench) -> None:
     bench.losses = losses
     result = bench("gate", "./mine.py", "-w", "resnet-digits", "--no-envelope")
     assert result.code == 2
-    assert "mine was edited after 3 pairs: its runs would be of two sources" in result.err
+    assert "mine was edited after 3 pairs: a gate cannot mix two sources" in result.err
 
 
 def test_tables_and_estimates_leave_the_runs_of_gates_out(bench: Bench) -> None:
@@ -308,7 +308,7 @@ def test_an_undecided_candidate_that_another_follows_is_given_up(bench: Bench) -
     write(0.9)
     result = bench(*series())
     assert result.code == 2
-    assert "./mine.py is candidate 1 of edits, which was given up undecided" in result.err
+    assert "./mine.py is candidate 1 of edits, which was abandoned without a verdict" in result.err
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_a_second_call_runs_only_what_is_missing() -> None:
     runner = FakeRunner(losses(0.9))
     first = gate(runner, max_pairs=4)
     assert (first.outcome, len(runner.ran)) == ("undecided", 8)
-    assert first.stopped == "4 pairs cannot decide at alpha = 0.05: that takes 6 at least"
+    assert first.stopped == "4 pairs cannot decide at alpha = 0.05: at least 6 are needed"
     second = gate(runner)
     assert (second.outcome, len(runner.ran)) == ("better", 12)
     assert second.pairs[:4] == first.pairs
@@ -181,7 +181,7 @@ def test_an_edit_in_the_middle_is_an_error(tmp_path: Path) -> None:
                 file.write_text(source + "\n# edited\n")
             return super().__call__(specs)
 
-    with pytest.raises(UsageError, match="mine was edited after 2 pairs: its runs would be of two sources"):
+    with pytest.raises(UsageError, match="mine was edited after 2 pairs: a gate cannot mix two sources"):
         gate(Editing(losses(0.9)), setup)
 
 

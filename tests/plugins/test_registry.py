@@ -153,7 +153,7 @@ BROKEN = {
     "wrong type": (HOOK + "yield 'wsd'", "yields a str, not a SubmissionEntry"),
     "not iterable": (HOOK + "return 3", "'int' object is not iterable"),
     "one entry": (HOOK + "return SubmissionEntry(name='a', summary='s', load='m:f')", "is not iterable"),
-    "endless": (HOOK + "while True:\n        yield 1", "does not end"),
+    "endless": (HOOK + "while True:\n        yield 1", "yields more than 10,000 entries"),
     "wrong field": (HOOK + "yield SubmissionEntry(name='a', summary=3)", "Expected `str`, got `int` - at `$.summary`"),
     "invalid": (HOOK + "yield SubmissionEntry(name='A b', summary='s', load='m:f')", "the name 'A b' must be"),
     "twice": (HOOK + "yield from [SubmissionEntry(name='a', summary='s', load='m:f')] * 2", "yields 'a' twice"),

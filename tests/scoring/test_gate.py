@@ -61,7 +61,7 @@ def test_a_run_that_breaks_counts_against_its_owner_and_is_named() -> None:
 def test_both_broken_is_a_tie_and_always_both_an_error() -> None:
     tied = look([pair(None, None, 0), pair(1.8, 1.9, 1)])
     assert tied.differences["w"][0] == 0.0
-    with pytest.raises(UsageError, match=r"both broke on w in all 2 pairs .*run-"):
+    with pytest.raises(UsageError, match=r"both broke down on w in all 2 pairs .*run-"):
         look([pair(None, None, k) for k in range(2)])
 
 
@@ -79,7 +79,7 @@ def test_a_constant_metric_is_an_error_unless_one_side_moves() -> None:
     still = msgspec.structs.replace(still, points=(still.points[1],) * 2)
     a = judge_run(still, "A")
     assert a.constant
-    with pytest.raises(UsageError, match="the metric on w is 1 at every evaluation of every run"):
+    with pytest.raises(UsageError, match="the metric on w is 1 in every run, so A and B do not differ"):
         look([{"w": (a, a)}])
     look([{"w": (a, judge_run(finish(spec, 1.5), "B"))}])
 
@@ -103,7 +103,7 @@ def test_a_run_that_broke_by_an_edit_counts_against_nobody() -> None:
 
     source = Path(str(loading.__file__)).read_text()
     assert EDITED in source, "the worker's words"
-    with pytest.raises(UsageError, match="--retry-failed runs it again"):
+    with pytest.raises(UsageError, match="repeat the command with --retry-failed"):
         judge_run(finish(builders.spec(), None, status="crashed", reason=f"PluginError: a@1 {EDITED}"), "A")
 
 

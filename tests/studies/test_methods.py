@@ -403,7 +403,7 @@ def test_a_page_of_made_up_figures_and_of_none() -> None:
         assert word in text, word
     assert "core-hours" in text
     assert "**Not finished**: 45 of 45 arms on resnet-digits; 45 of 45 arms on lm-tiny." in text
-    summary = text.partition("## In short")[2].partition("## How")[0]
+    summary = text.partition("## Summary")[2].partition("## Method")[0]
     assert "**Holds**" in summary
     assert "Loss on lm-tiny against `adamw-cosine`: better: `rex`." in summary
     assert "Loss on lm-tiny against `wsd`: no arm differs." in summary
@@ -414,7 +414,7 @@ def test_a_page_of_made_up_figures_and_of_none() -> None:
         elif line.startswith("| "):
             assert line.count("|") >= 4
     assert width > 4
-    assert "No run has been made yet" in page(results_of([]))
+    assert "There are no runs" in page(results_of([]))
 
 
 def breaking(run: RunFigures) -> RunFigures:

@@ -142,7 +142,7 @@ def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytes
     record = run_here(spec, tmp_path, watcher)
     assert record.status == "exhausted", record.reason
     assert watcher.warnings == [
-        "the compile warm-up ended with code 1; the loss is compiled on the clock (see worker.log)"
+        "the compile warm-up ended with code 1; the loss is compiled while the clock runs (see worker.log)"
     ]
 
 
@@ -154,4 +154,4 @@ def test_a_cpu_without_a_compiler_runs_uncompiled_with_a_warning(
     watcher = Remember()
     spec = spec_of(submission("tests.submissions_for_tests:Base"), facts=FACTS, smoke=True)
     assert run_here(spec, tmp_path, watcher).status == "exhausted"
-    assert watcher.warnings == ["no C++ compiler (g++, or the program in CXX) was found: the loss is not compiled"]
+    assert watcher.warnings == ["the loss is not compiled: no C++ compiler was found (install g++, or set CXX)"]

@@ -75,5 +75,7 @@ def test_the_metric_of_a_target_must_be_reported() -> None:
             return {"accuracy": 1.0}
 
     workload: Any = Silent()
-    with pytest.raises(PluginError, match=r"micro@1 reports no 'loss' on score, only \['accuracy'\]"):
+    with pytest.raises(
+        PluginError, match=r"must return the target metric 'loss' on the split score, .* only \['accuracy'\]"
+    ):
         evaluate_split(workload, workload.build_model(0), "score")

@@ -49,7 +49,7 @@ def test_a_changed_model_is_rejected_by_name() -> None:
     ("name", "word"),
     [
         ("Greedy", "drew 10000 examples"),
-        ("Idle", "no pass"),
+        ("Idle", "no forward pass"),
         ("Grows", "stash"),
         ("OtherPrecision", "float32 matmul precision"),
     ],
@@ -72,7 +72,7 @@ def test_indices_on_a_stream_are_rejected() -> None:
 
 def test_a_batch_has_at_least_one_example() -> None:
     work = work_of(spec_of(BASE), micro.Micro())
-    with pytest.raises(RejectedError, match=r"draw\(0\).*draw one example or more"):
+    with pytest.raises(RejectedError, match=r"draw\(0\).*at least one example"):
         work.draw(0)
     with pytest.raises(RejectedError, match=r"draw\(-3\)"):
         work.draw(-3)
@@ -95,7 +95,7 @@ def test_a_setting_that_a_submission_changes_is_named() -> None:
 def test_a_long_import_is_rejected() -> None:
     rule = load_rule("import_time")(spec_of(BASE))
     rule.after_import(9.9)
-    with pytest.raises(RejectedError, match=r"took 10.1 s; the limit is 10 s .*in the constructor"):
+    with pytest.raises(RejectedError, match=r"took 10.1 CPU seconds; the limit is 10 .*in the constructor"):
         rule.after_import(10.1)
 
 

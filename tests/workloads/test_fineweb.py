@@ -115,7 +115,7 @@ def test_a_cut_connection_is_gone_on_with(site: Site, tmp_path: Path) -> None:
         ({"announced": 2_001}, "it has 5,024 bytes, expected 5,026 for the 2,001 tokens in its header"),
         ({"magic": 20240801}, "Llama-3"),
         ({"magic": 7}, "its magic is 7, expected 20240520"),
-        ({"highest": 50_300}, "token 1,999 is 50300, expected below the vocabulary of 50,257"),
+        ({"highest": 50_300}, "token 1,999 is 50300, expected below the vocabulary size 50,257"),
     ],
 )
 def test_what_is_no_shard_is_set_aside(
@@ -163,7 +163,7 @@ def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -
         (["fineweb-gpt2", "--tokens", "0"], "'0' is not a number of tokens"),
         (["fineweb-gpt2", "--tokens", "11B"], "fewer than 11,000,000,000"),
         (["fineweb-gpt2", "--tokens", "1B", "--only", "*val*"], "--tokens and --only both choose files"),
-        (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist is not counted in tokens"),
+        (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist has no numbers of tokens"),
     ):
         assert cli.invoke(["data", "get", *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -179,7 +179,7 @@ def test_workloads_ask_for_what_they_use_and_no_more() -> None:
         assert set(need.only(FINEWEB)) == used
     assert DataRequirement.parse("imagenet").only(FASHION_MNIST) == ()
     assert DataRequirement.parse("fashion-mnist/train*").fetch_command == "bench data get fashion-mnist --only 'train*'"
-    with pytest.raises(UsageError, match="not counted in tokens"):
+    with pytest.raises(UsageError, match="has no numbers of tokens"):
         DataRequirement.parse("fashion-mnist:1B").only(FASHION_MNIST)
 
 

@@ -152,7 +152,7 @@ def test_off_is_the_network_as_it_was(made: Callable[[ResnetConfig, int], nn.Mod
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(BenchError, match=r"ghost_bn=16 with norm=none.*norm=batch, or leave ghost_bn"):
+    with pytest.raises(BenchError, match=r"ghost_bn=16 with norm=none.*set norm=batch or ghost_bn=0"):
         ResnetDigits().build_model(0, ghost_bn=16, norm="none")
     assert ResnetDigits().build_model(0, ghost_bn=0, norm="none") is not None
     refused: list[dict[str, Any]] = [{"ghost_bn": 4, "norm": "group"}, {"ghost_bn": -1}]

@@ -121,7 +121,7 @@ def test_text_that_cannot_be_is_refused(language: Language) -> None:
     noisy = language.documents(20, length=65, stream_seed=1, quality=0.5)
     with pytest.raises(ValueError, match="no such word"):
         language.log_probs(noisy)
-    with pytest.raises(ValueError, match="begins with a space"):
+    with pytest.raises(ValueError, match="must begin with a space"):
         language.log_probs(noisy[:, 1:])
 
 

@@ -76,7 +76,7 @@ def test_rotary_positions_turn_by_the_distance_alone() -> None:
 
 
 def test_impossible_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not divide"):
+    with pytest.raises(ValueError, match="does not divide"):
         replace(CONFIG, heads=3)
     with pytest.raises(ValueError, match="even head width"):
         replace(CONFIG, width=6)

@@ -156,7 +156,9 @@ def test_bad_shards_are_named(folder: Path, work: LmWeb) -> None:
     second = folder / "fineweb_train_000002.bin"
     good = second.read_bytes()
     shard(second, np.zeros(4_100), magic=1234)
-    with pytest.raises(DataError, match=r"train_000002\.bin is no token shard.* its magic is 1234, expected 20240520"):
+    with pytest.raises(
+        DataError, match=r"train_000002\.bin is not a token shard.* its magic is 1234, expected 20240520"
+    ):
         work.train_data(0)
     shard(second, np.zeros(900))
     with pytest.raises(DataError, match=r"train_000002\.bin has 900 tokens, expected 4,000"):

@@ -37,9 +37,9 @@ def streams(model: GPT, tokens_BT: Tensor) -> list[Tensor]:
     seen: list[Tensor] = []
     plain = model._past_some
 
-    def spy(block: nn.Module, x_BTD: Tensor, turn: Any) -> Tensor:
+    def spy(block: nn.Module, x_BTD: Tensor, rotation: Any) -> Tensor:
         seen.append(x_BTD)
-        made = plain(block, x_BTD, turn)
+        made = plain(block, x_BTD, rotation)
         if len(seen) == CONFIG.layers - 2:
             seen.append(made)
         return made

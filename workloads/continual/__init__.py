@@ -1,1 +1,1 @@
-"""Continual learning: staged streams."""
+"""Continual-learning workloads, whose training data is a stream of stages."""

@@ -1,4 +1,4 @@
-"""The workload `continual-digits`: scikit-learn's digits, two classes at a time, one head for all ten.
+"""The workload `continual-digits`: scikit-learn's digits in stages of two classes, with one head for all ten classes.
 
 Source: van de Ven and Tolias, Three scenarios for continual learning (arXiv 1904.07734), class-incremental.
 """
@@ -24,23 +24,25 @@ _OPTIONS = ("dropout", "label_smoothing")
 
 
 class ContinualDigits:
-    """Five stages of two digits each; which digits come when is drawn from the seed of `train_data`.
+    """Five stages of two digits each. The order of the digits is drawn from the seed of `train_data`.
 
-    `evaluate` follows the order of the last `train_data` on this object, and the natural order before any.
+    `evaluate` uses the order that the last call of `train_data` drew, and the natural order before the first call.
 
     Args:
-        label_noise: share of the training images that bear the label of the other digit of their stage; 0, or what
-            the variant `+noise` has.
+        label_noise: fraction of the training images that have the label of the other digit of their stage: 0, or
+            `LABEL_NOISE` for the variant `+noise`.
 
     Raises:
-        BenchError: any other share.
+        BenchError: `label_noise` is another fraction.
     """
 
     facts = CONTINUAL_DIGITS
 
     def __init__(self, label_noise: float = 0.0) -> None:
         if label_noise not in (0.0, LABEL_NOISE):
-            raise BenchError(f"continual-digits has no label noise {label_noise:g}", fix=f"0 or {LABEL_NOISE:g}")
+            raise BenchError(
+                f"continual-digits has no variant with label_noise={label_noise:g}", fix=f"use 0 or {LABEL_NOISE:g}"
+            )
         if label_noise:
             self.facts = CONTINUAL_DIGITS_NOISE
         self._label_noise = label_noise
@@ -49,18 +51,18 @@ class ContinualDigits:
 
     @property
     def class_order(self) -> tuple[int, ...]:
-        """The ten digits in the order in which they come, two per stage."""
+        """The ten digits in the order of the stages, two per stage."""
         return self._order
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
 
         Args:
-            seed: of the initial weights.
-            options: of `facts.model_options`.
+            seed: seed of the initial weights.
+            options: values of options in `facts.model_options`.
 
         Raises:
-            BenchError: an option that is not offered.
+            BenchError: an option is not in `facts.model_options`.
         """
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
@@ -75,14 +77,14 @@ class ContinualDigits:
         return parameter_kinds(model)
 
     def train_data(self, seed: int) -> StagedStream:
-        """The stream, each image in nine copies moved by up to one pixel.
+        """Return the stream, with nine copies of each image, shifted by up to one pixel.
 
         Fields: `x_BCHW` (float32, (n, 1, 8, 8)) and `labels_B` (int64, (n,), the digit itself).
 
         Args:
-            seed: of the order of the classes and of the examples.
+            seed: seed of the order of the classes and of the examples.
         """
-        # A generator of its own for the classes: the stream's shuffles then depend on the seed alone.
+        # This generator is separate from that of the stream, whose shuffles then depend only on the seed.
         generator = torch.Generator().manual_seed(seed)
         self._order = tuple(torch.randperm(_CLASSES, generator=generator).tolist())
         digits = digits_data.load("train")
@@ -90,23 +92,23 @@ class ContinualDigits:
         labels_B = torch.from_numpy(digits.labels_B)
         pools = []
         for stage in range(len(self.facts.stages)):
-            chosen_B = _members(labels_B, self._classes(stage))
-            x_BCHW = copies[:, chosen_B].reshape(-1, 1, 8, 8)
-            stage_labels_B = self._noisy(labels_B[chosen_B], stage, generator)
+            positions_B = _find_positions(labels_B, self._classes_of(stage))
+            x_BCHW = copies[:, positions_B].reshape(-1, 1, 8, 8)
+            stage_labels_B = self._add_label_noise(labels_B[positions_B], stage, generator)
             pools.append(TensorPool(x_BCHW=x_BCHW, labels_B=stage_labels_B.repeat(len(copies))))
         return StagedStream(pools, seed)
 
-    def _classes(self, stage: int) -> tuple[int, ...]:
+    def _classes_of(self, stage: int) -> tuple[int, ...]:
         return self._order[_PER_STAGE * stage : _PER_STAGE * (stage + 1)]
 
-    def _noisy(self, labels_B: Tensor, stage: int, generator: torch.Generator) -> Tensor:
+    def _add_label_noise(self, labels_B: Tensor, stage: int, generator: torch.Generator) -> Tensor:
         if not self._label_noise:
             return labels_B
         wrong_B = torch.rand(len(labels_B), generator=generator) < self._label_noise
-        return torch.where(wrong_B, sum(self._classes(stage)) - labels_B, labels_B)
+        return torch.where(wrong_B, sum(self._classes_of(stage)) - labels_B, labels_B)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Cross-entropy over all ten classes in nats: the mean, or of each example, (n,)."""
+        """Return the cross-entropy over all ten classes in nats: the mean, or each example's, (n,)."""
         return nn.functional.cross_entropy(
             model(batch["x_BCHW"]),
             batch["labels_B"],
@@ -115,32 +117,32 @@ class ContinualDigits:
         )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits, shape (n, 10)."""
+        """Return the logits, shape (n, 10)."""
         logits_BK: Tensor = model(batch["x_BCHW"])
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every stage k seen, `avg_seen`, their unweighted mean; see `of_tasks`.
+        """Return `accuracy/<k>` of every stage k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
 
-        The model is told no task.
+        The model does not receive the task of an example.
 
         Args:
             model: in eval mode.
-            split: which held-out images.
-            stage: the current stage, from 0; None counts all as seen.
+            split: name of the held-out split.
+            stage: index of the current stage, from 0; with None, all stages count as seen.
         """
         device = next(model.parameters()).device
         x_BCHW, labels_B = _held_out(split)
         seen = range(len(self.facts.stages) if stage is None else stage + 1)
-        groups = [_members(labels_B, self._classes(k)) for k in seen]
+        groups = [_find_positions(labels_B, self._classes_of(k)) for k in seen]
         every = torch.cat(groups)
         with torch.no_grad():
             predicted_B = model(x_BCHW[every].to(device)).argmax(1).cpu()
         return of_tasks((predicted_B == labels_B[every]).split([len(g) for g in groups]))
 
 
-def _members(labels_B: Tensor, classes: tuple[int, ...]) -> Tensor:
-    """Positions (int64) of the examples of these classes."""
+def _find_positions(labels_B: Tensor, classes: tuple[int, ...]) -> Tensor:
+    """Return the positions (int64) of the examples of some classes."""
     return torch.isin(labels_B, torch.tensor(classes)).nonzero().flatten()
 
 

@@ -1,4 +1,4 @@
-"""What the continual workloads offer to the plugin; nothing heavy is imported."""
+"""Entries of the continual workloads for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The continual workloads as data; nothing heavy is imported."""
+"""The continual workloads as data; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import msgspec
 from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
 from workloads.calibrated import calibration
 
-#: Per stage: the mean accuracy over the tasks seen that lets the stream move on, from the calibration.
+#: Target of each stage: mean accuracy over the tasks seen so far, from the calibration. The next stage begins when
+#: it is met.
 _AVERAGES = (0.982, 0.886, 0.655, 0.685, 0.709)
-#: The same where labels are noisy.
+#: The targets of the variant with noisy labels.
 _NOISY_AVERAGES = (0.927, 0.812, 0.37, 0.472, 0.527)
-#: Of every task at the end; among noisy labels the reservoir holds fewer right ones.
+#: Floors: minimum accuracy of every earlier task at the end. The floor is lower for noisy labels, since the replay
+#: reservoir then has fewer correct labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
+#: Maximum number of examples per stage.
 _CAP = 1_024
-#: Fewer, and a lucky first stage ends before the reservoir holds enough of its classes.
+#: Minimum number of examples per stage. With fewer, a first stage that met its target by chance would end before the
+#: replay reservoir has enough examples of its classes.
 _LEAST = 256
-#: Share of wrong labels in the variant `+noise`.
+#: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1
 
 
@@ -25,7 +29,7 @@ def _stage(index: int, averages: tuple[float, ...], floor: float) -> Stage:
     return Stage(
         name=f"task-{index}",
         targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Only at the end: until then a task may dip, as long as the mean over all is met.
+        # Floors apply only when the last stage ends. Before, a single task's accuracy may fall if the mean suffices.
         floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
         max_examples=_CAP,
         min_examples=_LEAST,
@@ -41,7 +45,7 @@ CONTINUAL_DIGITS = WorkloadFacts(
     stages=tuple(_stage(k, _AVERAGES, _FLOOR) for k in range(len(_AVERAGES))),
     budget=Budget(
         horizon=_CAP * len(_AVERAGES),
-        # Room for as many replayed as fresh examples, and as much again.
+        # Twice what training needs if every batch has as many replayed examples as new ones.
         gradient_examples=4 * _CAP * len(_AVERAGES),
         seconds={"default": 60.0},
     ),
@@ -52,7 +56,7 @@ CONTINUAL_DIGITS = WorkloadFacts(
     replay_capacity=500,
     boundaries=True,
     resolution=0.0014,
-    # Most stages end as soon as they may: the few evaluations beyond do not tell one run's time from another's.
+    # Most stages end at their minimum number of examples. The few later evaluations cannot distinguish two runs.
     coarse=True,
     reference=(calibration("continual-digits"),),
 )

@@ -1,4 +1,4 @@
-"""The workload `continual-lm`: a small GPT reads one domain of a synthetic language, then another."""
+"""The workload `continual-lm`: a small GPT is trained on one domain of a synthetic language, then on another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workloads.lm.common import NextSymbol, corrected, sequence_losses
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, language
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
-#: What each variant is, and what it changes.
+#: Variant → its facts, and the arguments of the model that it changes.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CONTINUAL_LM, {}),
     "narrow": (CONTINUAL_LM_NARROW, {"width": 48}),
@@ -24,13 +24,15 @@ _DOCUMENTS: dict[Split, int] = {"feedback": 128, "score": 384, "audit": 2048}
 
 
 class ContinualLm(NextSymbol):
-    """Two stages, a domain each: the same words, with other classes, frequencies and grammar; nothing tells them apart.
+    """Two stages with one domain of the language each.
 
-    The metric `loss` is the mean over the domains seen of each one's cross-entropy, `loss/<k>`, corrected as in
-    `lm-tiny`, and `se` its standard error.
+    Domains have the same words, but different word classes, frequencies and grammar. Examples do not show their domain.
+    The metric `loss` is the mean of `loss/<k>`, the cross-entropy on domain k (corrected as in `lm-tiny`), over the
+    domains seen so far; `se` is its standard error.
 
     Args:
-        variant: a detail of the model that is changed: `narrow`.
+        variant: name of a variant, which changes a detail of the model; empty for the workload itself.
+            `narrow` has three quarters of the width.
     """
 
     facts = CONTINUAL_LM
@@ -40,12 +42,12 @@ class ContinualLm(NextSymbol):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> StagedStream:
-        """The stream, each stage with documents enough for twice its cap.
+        """Return the stream. Each stage has twice as many documents as its maximum number of examples.
 
         Field: `tokens_BT` (int64, (n, 65)).
 
         Args:
-            seed: of the documents and of their order.
+            seed: seed of the documents and of their order.
         """
         pools = [
             TensorPool(
@@ -60,17 +62,17 @@ class ContinualLm(NextSymbol):
         return StagedStream(pools, seed)
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss/<k>` of every domain k seen, `loss`, their mean, and `se/<k>` and `se`, their standard errors.
+        """Return `loss/<k>` of every domain k seen so far, their mean `loss`, and standard errors `se/<k>` and `se`.
 
-        All in nats per token.
+        All metrics are in nats per token.
 
         Args:
             model: in eval mode.
-            split: which held-out documents.
-            stage: the current stage, from 0; None counts both as seen.
+            split: name of the held-out split.
+            stage: index of the current stage, from 0; with None, both stages count as seen.
         """
         seen = range(len(self.facts.stages) if stage is None else stage + 1)
-        domains = [self._domain(model, split, domain) for domain in seen]
+        domains = [self._evaluate_domain(model, split, domain) for domain in seen]
         loss = sum(domain["loss"] for domain in domains) / len(domains)
         se = sum(domain["se"] ** 2 for domain in domains) ** 0.5 / len(domains)
         metrics = {"loss": loss, "se": se}
@@ -78,19 +80,19 @@ class ContinualLm(NextSymbol):
             metrics |= {f"loss/{k}": domain["loss"], f"se/{k}": domain["se"]}
         return metrics
 
-    def _domain(self, model: nn.Module, split: Split, domain: int) -> dict[str, float]:
+    def _evaluate_domain(self, model: nn.Module, split: Split, domain: int) -> dict[str, float]:
         tokens_BT, nats_B = held_out(split, domain)
         return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy(domain))
 
 
 @cache
 def entropy(domain: int) -> float:
-    """Expected nats per token of a document of a domain: no model's loss there is lower."""
+    """Return the entropy of a domain's documents in nats per token, the minimum of every model's expected loss."""
     return language(domain).document_entropy(_LENGTH)
 
 
 @cache
 def held_out(split: Split, domain: int) -> tuple[Tensor, Tensor]:
-    """A split's documents of a domain, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
+    """Return a split's documents of a domain, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
     documents = language(domain).documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{split}")
     return as_tensor(documents), torch.from_numpy(-language(domain).log_probs(documents).mean(axis=1))

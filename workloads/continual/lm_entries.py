@@ -1,4 +1,4 @@
-"""What the continual workload on language offers to the plugin; nothing heavy is imported."""
+"""Entries of the continual workload on language for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 

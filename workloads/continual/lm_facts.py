@@ -1,12 +1,13 @@
-"""The continual workload on language as data; nothing heavy is imported."""
+"""The continual workload on language as data; this module must not import torch."""
 
 from __future__ import annotations
 
 from harness.api import Budget, Choice, Stage, Target, Uniform, WorkloadFacts
 from workloads.calibrated import FINE, calibration
 
+#: Maximum number of examples per stage.
 _CAP = 12_288
-#: Of the first domain at the end: the mean alone could be bought with one domain.
+#: Floor: maximum loss on the first domain at the end. Without it, a low loss on one domain could make up for the other.
 _FLOOR = 1.4
 
 
@@ -15,7 +16,7 @@ def _target(metric: str, value: float) -> Target:
 
 
 def _facts(name: str, first: float, second: float, resolution: float) -> WorkloadFacts:
-    """The facts with the values of a calibration: of each domain's stage, and what one standard error is worth."""
+    """Return the facts with the values of a calibration: the target of each domain's stage, and the resolution."""
     last = (_target("loss", second),)
     return WorkloadFacts(
         name=name,
@@ -27,7 +28,7 @@ def _facts(name: str, first: float, second: float, resolution: float) -> Workloa
             Stage(name="domain-0", targets=(_target("loss", first),), max_examples=_CAP),
             Stage(name="domain-1", targets=last, floors=(_target("loss/0", _FLOOR),), max_examples=_CAP),
         ),
-        # Room for as many replayed as fresh examples, and as much again.
+        # Twice what training needs if every batch has as many replayed examples as new ones.
         budget=Budget(horizon=2 * _CAP, gradient_examples=8 * _CAP, seconds={"default": 150.0}),
         batch_sizes=(16, 32, 64),
         eval_every=192,

@@ -1,4 +1,4 @@
-"""What every stream of labelled images reports of the tasks seen."""
+"""The metrics of every stream of labelled images."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from torch import Tensor
 
 
 def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
-    """`accuracy/<k>` of each task k and `avg_seen`, their unweighted mean; `se/<k>` and `se` are their standard errors.
+    """Return `accuracy/<k>` of each task k, their unweighted mean `avg_seen`, and standard errors `se/<k>` and `se`.
 
     Args:
-        correct: of each task seen, 1 where a held-out example was right and 0 where not, (n,); n may differ.
+        correct: one tensor of shape (n,) per task seen so far: 1 for a held-out example that was classified correctly,
+            otherwise 0. n may differ between tasks.
     """
-    shares = [float(correct_B.double().mean()) for correct_B in correct]
-    variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(shares, correct, strict=True)]
-    metrics = {"avg_seen": sum(shares) / len(shares), "se": sum(variances) ** 0.5 / len(shares)}
-    for k, (share, variance) in enumerate(zip(shares, variances, strict=True)):
-        metrics |= {f"accuracy/{k}": share, f"se/{k}": variance**0.5}
+    accuracies = [float(correct_B.double().mean()) for correct_B in correct]
+    variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(accuracies, correct, strict=True)]
+    metrics = {"avg_seen": sum(accuracies) / len(accuracies), "se": sum(variances) ** 0.5 / len(accuracies)}
+    for k, (accuracy, variance) in enumerate(zip(accuracies, variances, strict=True)):
+        metrics |= {f"accuracy/{k}": accuracy, f"se/{k}": variance**0.5}
     return metrics

@@ -19,31 +19,35 @@ from workloads.continual.model import build, parameter_kinds
 from workloads.mnist import Digits
 
 _OPTIONS = ("dropout", "label_smoothing")
-#: Classes of a task where the digits are split.
+#: Number of classes of a task, except in the scenario `permuted`.
 _PAIR = 2
-#: Held-out images looked at: an evaluation of all would take longer than the training between two of them.
+#: Number of held-out images per evaluation. An evaluation on all of them would take longer than the training between
+#: two evaluations.
 _HELD_OUT = 4_000
 
 
 class ContinualMnist:
-    """Five tasks; which digits or permutations come when is drawn from the seed of `train_data`.
+    """Five tasks. The order of the digits, or the permutations, are drawn from the seed of `train_data`.
 
-    `evaluate` follows the order of the last `train_data` on this object, and the natural order before any.
+    `evaluate` uses the order that the last call of `train_data` drew, and the natural order before the first call.
 
     Args:
-        scenario: `class` (two new digits per task, one head of ten, no task known), `domain` (the same with a head
-            of two: the first or the second of its pair), `task` (the same with a head of ten of which only the two
-            of the example's own task compete) or `permuted` (all ten, each task with its own order of the pixels).
-        variant: a detail that differs, or nothing.
+        scenario: `class` (two new digits per task; one head with ten logits; the task is unknown), `domain` (the same
+            digits; a head with two logits, for the first and the second digit of the task's pair), `task` (the same
+            digits; a head with ten logits, of which only the two of the example's task are used) or `permuted` (all
+            ten digits in each task, which has its own permutation of the pixels).
+        variant: name of a variant of the workload; empty for the workload itself.
 
     Raises:
-        BenchError: there is no such scenario or variant.
+        BenchError: the scenario or the variant does not exist.
     """
 
     def __init__(self, scenario: str = "class", variant: str = "") -> None:
         if (scenario, variant) not in FACTS:
             known = ", ".join(sorted(facts.name for facts in FACTS.values()))
-            raise BenchError(f"continual-mnist has no scenario {scenario!r} with variant {variant!r}", fix=known)
+            raise BenchError(
+                f"continual-mnist has no scenario {scenario!r} with variant {variant!r}", fix=f"known: {known}"
+            )
         self.facts = FACTS[scenario, variant]
         self._scenario = scenario
         self._hidden = hidden(variant)
@@ -54,18 +58,18 @@ class ContinualMnist:
 
     @property
     def class_order(self) -> tuple[int, ...]:
-        """The ten digits in the order in which they come, two per task where they are split."""
+        """The ten digits in the order of the tasks, two per task; not used in the scenario `permuted`."""
         return tuple(self._order.tolist())
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
 
         Args:
-            seed: of the initial weights.
-            options: of `facts.model_options`.
+            seed: seed of the initial weights.
+            options: values of options in `facts.model_options`.
 
         Raises:
-            BenchError: an option that is not offered.
+            BenchError: an option is not in `facts.model_options`.
         """
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
@@ -81,30 +85,30 @@ class ContinualMnist:
         return parameter_kinds(model)
 
     def train_data(self, seed: int) -> StagedStream:
-        """The stream.
+        """Return the stream.
 
-        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)), `labels_B` (int64, (n,): the digit, or which one of its pair in the
-        scenarios `domain` and `task`), and in the scenario `task` also `classes_BK` (int64, (n, 2): the pair).
+        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)), `labels_B` (int64, (n,): the digit, or its index 0 or 1 in the pair in
+        the scenarios `domain` and `task`), and in the scenario `task` also `classes_BK` (int64, (n, 2): the pair).
 
         Args:
-            seed: of the order of the classes, the permutations and the order of the examples.
+            seed: seed of the order of the classes, of the permutations and of the order of the examples.
 
         Raises:
-            DataError: the dataset is not here, or damaged.
+            DataError: the dataset is missing or damaged.
         """
-        # A generator of its own: the stream's shuffles then depend on the seed alone.
+        # This generator is separate from that of the stream, whose shuffles then depend only on the seed.
         generator = torch.Generator().manual_seed(seed)
         self._order = torch.randperm(mnist.CLASSES, generator=generator)
-        drawn = [torch.randperm(mnist.PIXELS, generator=generator) for _ in range(self._tasks)]
-        self._permutations_TP = torch.stack(drawn)
+        permutations = [torch.randperm(mnist.PIXELS, generator=generator) for _ in range(self._tasks)]
+        self._permutations_TP = torch.stack(permutations)
         digits = mnist.load("train")
-        pools = [TensorPool(scores=None, **self._task(digits, k)) for k in range(self._tasks)]
+        pools = [TensorPool(scores=None, **self._task_fields(digits, k)) for k in range(self._tasks)]
         return StagedStream(pools, seed)
 
-    def _task(self, digits: Digits, task: int) -> dict[str, Tensor]:
-        """The examples of a task, as fields of a batch."""
+    def _task_fields(self, digits: Digits, task: int) -> dict[str, Tensor]:
+        """Return the examples of a task as the fields of a batch."""
         if self._scenario == "permuted":
-            # A part of the images for each task: fewer to hold in memory, and none that comes in two orders.
+            # Every task has its own images, which takes less memory, and no image occurs under two permutations.
             chosen = torch.arange(task, len(digits.labels_B), self._tasks)
             x_BP = digits.x_BCHW[chosen].flatten(1)[:, self._permutations_TP[task]]
             return {"x_BCHW": x_BP.view(-1, 1, 28, 28), "labels_B": digits.labels_B[chosen]}
@@ -119,7 +123,7 @@ class ContinualMnist:
         return fields
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Cross-entropy in nats over the classes that compete: the mean, or of each example, (n,)."""
+        """Return the cross-entropy in nats over the logits of `outputs`: the mean, or each example's, (n,)."""
         return nn.functional.cross_entropy(
             self.outputs(model, batch),
             batch["labels_B"],
@@ -128,20 +132,20 @@ class ContinualMnist:
         )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits of the classes that compete: (n, 10), or (n, 2) in the scenarios `domain` and `task`."""
+        """Return the logits: (n, 10), or (n, 2) for the pair in the scenarios `domain` and `task`."""
         logits_BK: Tensor = model(mnist.normalised(batch["x_BCHW"]))
         return logits_BK.gather(1, batch["classes_BK"]) if self._scenario == "task" else logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`accuracy/<k>` of every task k seen, `avg_seen`, their unweighted mean; see `of_tasks`.
+        """Return `accuracy/<k>` of every task k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
 
         Args:
             model: in eval mode.
-            split: which held-out images.
-            stage: the current stage, from 0; None counts all as seen.
+            split: name of the held-out split.
+            stage: index of the current stage, from 0; with None, all stages count as seen.
 
         Raises:
-            DataError: the dataset is not here, or damaged.
+            DataError: the dataset is missing or damaged.
         """
         device = next(model.parameters()).device
         digits = mnist.load(split)
@@ -149,7 +153,7 @@ class ContinualMnist:
         seen = range(self._tasks if stage is None else stage + 1)
         correct = []
         for k in seen:
-            batch = Batch(**self._task(digits, k)).to(device)
+            batch = Batch(**self._task_fields(digits, k)).to(device)
             with torch.no_grad():
                 predicted_B = self.outputs(model, batch).argmax(1)
             correct.append(predicted_B == batch["labels_B"])

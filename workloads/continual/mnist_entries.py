@@ -1,4 +1,4 @@
-"""What the continual MNIST workloads offer to the plugin; nothing heavy is imported."""
+"""Entries of the continual MNIST workloads for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from workloads.continual.mnist_facts import FACTS
 
 _SUMMARIES = {
     ("class", ""): "ten digits learnt two at a time with one head, to a mean accuracy per stage",
-    ("domain", ""): "five pairs of digits, told apart by one head of two classes, to a mean accuracy per stage",
-    ("task", ""): "five pairs of digits, the pair known, to a mean accuracy per stage",
+    ("domain", ""): "five pairs of digits with one head for two classes, to a mean accuracy per stage",
+    ("task", ""): "five pairs of digits with a known pair, to a mean accuracy per stage",
     ("permuted", ""): "ten digits under five permutations of the pixels, to a mean accuracy per stage",
     ("class", "narrow"): "continual-mnist with a quarter of the width",
 }

@@ -1,4 +1,4 @@
-"""The workloads `continual-mnist` and its scenarios as data; nothing heavy is imported."""
+"""The workloads `continual-mnist` and its scenarios as data; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from workloads.calibrated import calibration
 Scenario: TypeAlias = Literal["class", "domain", "task", "permuted"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
-#: Per stage: the mean accuracy over the tasks seen that lets the stream move on, from the calibrations.
+#: Targets of the stages: mean accuracy over the tasks seen so far, from the calibrations. The next stage begins when
+#: the target is met.
 _AVERAGES: dict[str, tuple[float, ...]] = {
     "class": (0.979, 0.92, 0.887, 0.833, 0.805),
     "domain": (0.965, 0.951, 0.895, 0.875, 0.84),
@@ -18,15 +19,18 @@ _AVERAGES: dict[str, tuple[float, ...]] = {
     "permuted": (0.901, 0.901, 0.891, 0.878, 0.869),
     "class+narrow": (0.973, 0.898, 0.877, 0.817, 0.71),
 }
+#: Minimum accuracy of every earlier task at the end.
 _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
 _RESOLUTIONS = {"class": 0.0, "domain": 0.0045, "task": 0.018, "permuted": 0.28, "class+narrow": 0.02}
+#: Maximum number of examples per stage.
 _CAP = 4_096
-#: Fewer, and a stage that a lucky evaluation ends early leaves too little in the reservoir for those that follow.
+#: Minimum number of examples per stage. With fewer, a stage that met its target by chance would leave too few examples
+#: in the replay reservoir for the later stages.
 _LEAST = 1_024
 
 
 def hidden(variant: str) -> tuple[int, ...]:
-    """Widths of the hidden layers."""
+    """Return the widths of the hidden layers."""
     return (50, 50) if variant == "narrow" else (200, 200)
 
 
@@ -37,7 +41,7 @@ def _stage(key: str, index: int) -> Stage:
     return Stage(
         name=f"task-{index}",
         targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Only at the end: until then a task may dip, as long as the mean over all is met.
+        # Floors apply only when the last stage ends. Before, a single task's accuracy may fall if the mean suffices.
         floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
         max_examples=_CAP,
         min_examples=_LEAST,
@@ -54,7 +58,7 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         access="stream",
         targets=stages[-1].targets,
         stages=stages,
-        # Room for as many replayed as fresh examples, and as much again.
+        # Twice what training needs if every batch has as many replayed examples as new ones.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": 120.0}),
         batch_sizes=(32, 16, 64),
         eval_every=64,
@@ -63,13 +67,13 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         replay_capacity=500,
         boundaries=True,
         resolution=_RESOLUTIONS[key],
-        # Most stages end as soon as they may, or never: few evaluations tell one run's time from another's.
+        # Most stages end at their minimum number of examples, or miss. Few evaluations can distinguish two runs.
         coarse=True,
         reference=(calibration(name),),
     )
 
 
-#: By scenario and variant. Class-incremental is what the plain name means; it has no second entry.
+#: Facts by scenario and variant. The name without a scenario means the scenario `class`, which has no second entry.
 FACTS: dict[tuple[str, str], WorkloadFacts] = {
     ("class", ""): _facts("continual-mnist", "class"),
     ("domain", ""): _facts("continual-mnist:domain", "domain"),

@@ -11,13 +11,13 @@ from harness.api import Kind
 
 
 class Perceptron(nn.Module):
-    """Flattened input, hidden layers with ReLU, linear head.
+    """A network that flattens its input and has hidden layers with ReLU and a linear head.
 
     Args:
-        inputs: numbers in an example.
+        inputs: number of values in an example.
         hidden: width of each hidden layer.
         classes: number of logits.
-        dropout: share of the last hidden units that are dropped, in [0, 1).
+        dropout: probability of dropout after the last hidden layer, in [0, 1).
     """
 
     def __init__(self, *, inputs: int, hidden: tuple[int, ...], classes: int, dropout: float = 0.0) -> None:
@@ -30,12 +30,12 @@ class Perceptron(nn.Module):
             assert isinstance(layer, nn.Linear)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-        # A small head: the first loss is ln(classes), whatever the features are.
+        # With small weights in the head, the first loss is about ln(classes) for any features.
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits, shape (B, classes), of examples of any shape (B, ...) with the right count of numbers."""
+        """Return the logits, shape (B, classes), of examples of shape (B, ...) with `inputs` values each."""
         h = x_BCHW.flatten(1)
         for layer in self.layers:
             h = nn.functional.relu(layer(h))
@@ -44,14 +44,14 @@ class Perceptron(nn.Module):
 
 
 def build(seed: int, *, inputs: int, hidden: tuple[int, ...], classes: int, dropout: float = 0.0) -> Perceptron:
-    """A fresh network on the CPU in fp32; equal seeds give equal weights, and the global RNG is left as it was."""
+    """Build a new network on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Perceptron(inputs=inputs, hidden=hidden, classes=classes, dropout=dropout)
 
 
 def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
-    """The kind of every parameter by name: `bias`, `head` (weight of the head) or `matrix`."""
+    """Return the kind of every parameter by name: `bias`, `head` (weight of the head) or `matrix`."""
     return {name: _kind(name) for name, _ in model.named_parameters()}
 
 

@@ -1,4 +1,4 @@
-"""The workload `curriculum-lm`: documents of known quality to train on, clean text to be judged by."""
+"""The workload `curriculum-lm`: training documents with a quality score, and evaluation on clean text."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ from workloads.lm.integers import key, randoms
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, language
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
-#: What each variant is, and what it changes.
+#: Variant → its facts, and the arguments of the model that it changes.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CURRICULUM_LM, {}),
     "wide-init": (CURRICULUM_LM_WIDE_INIT, {"init_scale": 2.0}),
 }
-#: Far fewer than the horizon: whoever keeps only what looks best reads it many times over.
+#: Number of training documents, far below the horizon: a submission that keeps only the best repeats them many times.
 DOCUMENTS = 4_096
-#: The first so many of the held-out documents of `lm-tiny`.
+#: Number of documents per held-out split: the first of the split of `lm-tiny`.
 _HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
-#: They are clean, or each symbol is replaced with a probability of 3 %, 6 %, … 21 %: an eighth of each kind.
+#: Number of quality grades, which are equally likely. A document of grade g has each symbol replaced with probability
+#: (7 − g)·3 %: grade 7 is clean, and grade 0 has 21 %.
 GRADES = 8
 _STEP = 0.03
-#: The visible score adds two dice of so many sides to 16 per grade: 0.70 of its variance is the grade's.
+#: The visible score is 16 points per grade plus two random numbers, each uniform on 0 … `_DICE` − 1. The grade explains
+#: 0.70 of its variance.
 _DICE = 59
 _PER_GRADE = 16
 
 
 class CurriculumLm(HeldOutSymbols):
-    """A sixth as many documents as the horizon; an eighth of them are clean, so filtering alone runs dry.
+    """The number of documents is a sixth of the horizon, and an eighth of them are clean.
 
-    `scores["quality"]` is what a cheap classifier would say of a document: right on the whole, not of each.
+    A submission that keeps only clean documents therefore repeats each of them many times. `scores["quality"]` is like
+    the output of a cheap classifier: it correlates with the true grade, but it is wrong for single documents.
 
     Args:
-        variant: a detail of the model that is changed: `wide-init` doubles the spread of its initial weights.
+        variant: name of a variant, which changes a detail of the model; empty for the workload itself.
+            `wide-init` doubles the standard deviation of the initial weights.
     """
 
     facts = CURRICULUM_LM
@@ -51,9 +55,9 @@ class CurriculumLm(HeldOutSymbols):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """The documents drawn from the seed.
+        """Return the documents drawn from the seed.
 
-        Field: `tokens_BT` (int64, (n, 65)); score: `quality`, in [0, 1], high is good.
+        Field: `tokens_BT` (int64, (n, 65)). Score: `quality`, in [0, 1]; higher is better.
         """
         grades_N = grades(DOCUMENTS, seed)
         quality_N = np.asarray(1.0 - _STEP * (GRADES - 1 - grades_N), dtype=np.float64)
@@ -62,21 +66,21 @@ class CurriculumLm(HeldOutSymbols):
         return TensorPool(tokens_BT=as_tensor(documents), scores={"quality": quality})
 
     def held_out_tokens(self, split: Split) -> Tensor:
-        """The first of those of `lm-tiny`: clean text."""
+        """Return the first documents of the split of `lm-tiny`, which are clean text."""
         return held_out(split)[0][: _HELD_OUT[split]]
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
+        """Return `loss`, `excess` (loss − entropy) and the plain mean `cross_entropy`, in nats per token."""
         return corrected(measured["nats_B"], held_out(split)[1][: _HELD_OUT[split]], entropy())
 
 
 def grades(n: int, seed: int) -> npt.NDArray[np.int64]:
-    """The true quality of each document, int64 (n,): 7 is clean, 0 the worst; all are equally likely."""
+    """Return the true grade of each document, int64 (n,), uniform on 0 (worst) … 7 (clean)."""
     return (randoms(key("grade", seed), 0, n) >> np.uint64(61)).astype(np.int64)
 
 
 def visible(grades_N: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.float64]:
-    """The quality as a submission sees it, float64 (n,) in [0, 1]."""
+    """Return the quality score that a submission sees, float64 (n,), in [0, 1]."""
     dice_N2 = randoms(key("visible quality", seed), 0, 2 * len(grades_N)).reshape(-1, 2) % np.uint64(_DICE)
     points_N = _PER_GRADE * grades_N + dice_N2.sum(axis=1).astype(np.int64)
     most = _PER_GRADE * (GRADES - 1) + 2 * (_DICE - 1)

@@ -1,4 +1,4 @@
-"""What the curriculum workload on language offers to the plugin; nothing heavy is imported."""
+"""Entries of the curriculum workload on language for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ENTRIES = (
     WorkloadEntry(
         facts=CURRICULUM_LM,
         load="workloads.curriculum.lm:CurriculumLm",
-        summary="a small GPT on documents of noisily known quality, to a cross-entropy on clean text; no download",
+        summary="a small GPT on documents with a noisy quality score, to a cross-entropy on clean text; no download",
         sources=_SOURCES,
     ),
     WorkloadEntry(
         facts=CURRICULUM_LM_WIDE_INIT,
         load="workloads.curriculum.lm:CurriculumLm",
         arguments={"variant": "wide-init"},
-        summary="curriculum-lm with twice the spread of the initial weights; no download",
+        summary="curriculum-lm with twice the standard deviation of the initial weights; no download",
         sources=_SOURCES,
     ),
 )

@@ -1,4 +1,4 @@
-"""The curriculum workload on language as data; nothing heavy is imported."""
+"""The curriculum workload on language as data; this module must not import torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The workload `curriculum-mnist`: a pool of digits with wrong labels, a score that says where, clean evaluation.
+"""The workload `curriculum-mnist`: digits with partly wrong labels and a quality score, and clean evaluation.
 
-Source: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv 2511.18903), the
-question; the noise is our own.
+Source: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv 2511.18903), for
+the question. The label noise is not from the paper.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _OPTIONS = ("dropout", "label_smoothing")
 
 
 class CurriculumMnist:
-    """Each example has a true noise rate, which nobody sees, and a `quality` that follows it loosely.
+    """Each example has a hidden probability of a wrong label, and a visible score `quality` that correlates with it.
 
     Args:
-        variant: a detail that differs, or nothing.
+        variant: name of a variant of the workload; empty for the workload itself.
 
     Raises:
-        BenchError: there is no such variant.
+        BenchError: the variant does not exist.
     """
 
     def __init__(self, variant: str = "") -> None:
         if variant not in FACTS:
             known = ", ".join(sorted(facts.name for facts in FACTS.values()))
-            raise BenchError(f"curriculum-mnist has no variant {variant!r}", fix=known)
+            raise BenchError(f"curriculum-mnist has no variant {variant!r}", fix=f"known: {known}")
         self.facts = FACTS[variant]
         self._hidden = hidden(variant)
         self._label_smoothing = 0.0
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
 
         Args:
-            seed: of the initial weights.
-            options: of `facts.model_options`.
+            seed: seed of the initial weights.
+            options: values of options in `facts.model_options`.
 
         Raises:
-            BenchError: an option that is not offered.
+            BenchError: an option is not in `facts.model_options`.
         """
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
@@ -61,13 +61,13 @@ class CurriculumMnist:
         return parameter_kinds(model)
 
     def train_data(self, seed: int) -> Pool:
-        """The pool: fields `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)); score `quality`.
+        """Return the pool: fields `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)); score `quality`.
 
         Args:
-            seed: of which images are in it, their noise rates, their labels and their scores.
+            seed: seed of the choice of images, their noise rates, their labels and their scores.
 
         Raises:
-            DataError: the dataset is not here, or damaged.
+            DataError: the dataset is missing or damaged.
         """
         generator = torch.Generator().manual_seed(seed)
         digits = mnist.load("train")
@@ -79,7 +79,7 @@ class CurriculumMnist:
         )
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Cross-entropy in nats with label smoothing where it was requested: the mean, or of each example, (n,)."""
+        """Return the cross-entropy in nats, with `build_model`'s label smoothing: the mean, or each example's, (n,)."""
         return nn.functional.cross_entropy(
             self.outputs(model, batch),
             batch["labels_B"],
@@ -88,14 +88,14 @@ class CurriculumMnist:
         )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits, shape (n, 10)."""
+        """Return the logits, shape (n, 10)."""
         logits_BK: Tensor = model(mnist.normalised(batch["x_BCHW"]))
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`cross_entropy` (nats, never smoothed), its standard error `se`, and `accuracy`.
+        """Return `cross_entropy` (nats, without label smoothing), its standard error `se`, and `accuracy`.
 
-        On held-out images with their true labels.
+        The held-out images have their true labels.
         """
         device = next(model.parameters()).device
         digits = mnist.load(split)
@@ -111,7 +111,10 @@ class CurriculumMnist:
 
 
 def noise_rates(n: int, generator: torch.Generator) -> Tensor:
-    """The true probability that a label is wrong, float32, (n,): 0 for the clean share, the rest over `NOISE`."""
+    """Return the probability that a label is wrong, float32, (n,).
+
+    It is 0 for a fraction `CLEAN_SHARE` of the examples, and uniform on the range `NOISE` for the others.
+    """
     low, high = NOISE
     rates_B = low + (high - low) * torch.rand(n, generator=generator)
     rates_B[: round(CLEAN_SHARE * n)] = 0.0
@@ -119,9 +122,9 @@ def noise_rates(n: int, generator: torch.Generator) -> Tensor:
 
 
 def visible_quality(rates_B: Tensor, generator: torch.Generator) -> Tensor:
-    """A score in [0, 1], high is good, float32, (n,): 1 − rate with noise of its own, as a rank.
+    """Return a score in [0, 1], float32, (n,), of which higher is better: the rank of 1 − rate + normal noise.
 
-    Ranks say nothing of where the clean part ends. Their squared correlation with the rate is about `RELIABILITY`.
+    Ranks do not show where the clean examples end. Their squared correlation with the rate is about `RELIABILITY`.
     """
     error = float(rates_B.std()) * math.sqrt(1 / RELIABILITY - 1)
     observed_B = 1 - rates_B + error * torch.randn(len(rates_B), generator=generator)

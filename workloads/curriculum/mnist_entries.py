@@ -1,4 +1,4 @@
-"""What the MNIST curriculum workloads offer to the plugin; nothing heavy is imported."""
+"""Entries of the MNIST curriculum workloads for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from harness.api import Source, WorkloadEntry
 from workloads.curriculum.mnist_facts import FACTS
 
 _SUMMARIES = {
-    "": "digits whose labels are the more often wrong the lower their quality, to a cross-entropy on clean ones",
+    "": "digits whose labels are wrong more often at lower quality scores, to a cross-entropy on clean digits",
     "narrow": "curriculum-mnist with a fifth of the width",
 }
 

@@ -1,4 +1,4 @@
-"""The workload `curriculum-mnist` as data; nothing heavy is imported."""
+"""The workload `curriculum-mnist` as data; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import msgspec
 from harness.api import Budget, Target, Uniform, WorkloadFacts
 from workloads.calibrated import calibrated
 
-#: Examples in the pool, and the share of them whose labels are all right.
+#: Number of examples in the pool, and the fraction of them whose labels are never wrong.
 POOL = 20_000
 CLEAN_SHARE = 0.2
-#: The label of any other example is wrong with a probability that is drawn for it from this range.
+#: For each other example, the probability of a wrong label is drawn uniformly from this range.
 NOISE = (0.05, 0.5)
-#: Share of the visible score's variance that is the true quality's.
+#: Fraction of the visible score's variance that the true quality explains.
 RELIABILITY = 0.7
 
 
 def hidden(variant: str) -> tuple[int, ...]:
-    """Widths of the hidden layers."""
+    """Return the widths of the hidden layers."""
     return (50,) if variant == "narrow" else (256,)
 
 

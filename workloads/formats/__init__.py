@@ -1,1 +1,1 @@
-"""Loaders for the file formats that users have; numpy only, every complaint names the file."""
+"""Readers of data-set file formats, with numpy only; every error message names the file."""

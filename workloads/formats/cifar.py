@@ -1,4 +1,4 @@
-"""The binary format of CIFAR-10: records of one label byte and 3072 bytes of red, green and blue planes."""
+"""Read the binary format of CIFAR-10, whose records are one label byte and 3072 bytes of red, green and blue planes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CLASSES = 10
 
 
 def read(path: Path, records: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """One batch file: images (uint8, shape (n, 3, 32, 32)) and labels (uint8, shape (n,)).
+    """Read one batch file: images (uint8, shape (n, 3, 32, 32)) and labels (uint8, shape (n,)).
 
     Args:
-        records: how many there must be; any number when None.
+        records: required number of records; any number if None.
 
     Raises:
-        DataError: the size is not that of whole records, or a label is above 9; names the file and the record.
-        FileNotFoundError: there is no such file.
+        DataError: the size is not a multiple of the record size, the number of records is wrong, or a label is above 9.
+        FileNotFoundError: the file does not exist.
     """
     size = path.stat().st_size
     if size == 0 or size % RECORD:
@@ -34,24 +34,24 @@ def read(path: Path, records: int | None = None) -> tuple[NDArray[np.uint8], NDA
     raw = np.fromfile(path, np.uint8).reshape(-1, RECORD)
     labels = raw[:, 0].copy()
     if labels.max() >= CLASSES:
-        at = int(np.argmax(labels >= CLASSES))
-        raise DataError(f"{path}: the label of record {at} is {labels[at]}, expected 0 to {CLASSES - 1}")
+        index = int(np.argmax(labels >= CLASSES))
+        raise DataError(f"{path}: the label of record {index} is {labels[index]}, expected 0 to {CLASSES - 1}")
     return raw[:, 1:].reshape(-1, 3, 32, 32), labels
 
 
 def read_files(paths: Sequence[Path], records: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Several batch files as one, in their order.
+    """Read several batch files and concatenate them.
 
     Args:
-        records: how many there must be in each.
+        records: required number of records of each file.
 
     Raises:
-        DataError: as `read`.
+        DataError: see `read`.
     """
     parts = [read(path, records) for path in paths]
     return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
 def check(path: Path) -> None:
-    """Raise DataError when a file is not a whole batch of 10,000 records."""
+    """Raise DataError if a file is not a complete batch of 10,000 records."""
     read(path, records=10_000)

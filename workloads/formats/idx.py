@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its kin, plain or gzipped.
+"""Read the idx format of MNIST and similar datasets, plain or gzipped.
 
 Layout: two zero bytes, a type byte, the number of dimensions, each dimension as a big-endian uint32, then the values.
 """
@@ -23,11 +23,11 @@ _CHUNK = 1 << 20
 
 
 def read(path: Path) -> NDArray[Any]:
-    """The array in an idx file, whatever its type and shape; read-only.
+    """Read the array in an idx file, of any type and shape; the array is read-only.
 
     Raises:
-        DataError: wrong magic, truncated, too long, or a damaged gzip file; names the file, expected and found.
-        FileNotFoundError: there is no such file.
+        DataError: the magic number is wrong, the file is too short or too long, or the gzip stream is damaged.
+        FileNotFoundError: the file does not exist.
     """
     with open(path, "rb") as file:
         packed = file.read(2) == _GZIP_MAGIC
@@ -36,7 +36,7 @@ def read(path: Path) -> NDArray[Any]:
             try:
                 return _parse(stream, path)
             except DataError:
-                # A damaged stream unpacks to anything; its own checksum, at its end, tells that from a wrong file.
+                # Reading up to the checksum at the end of the gzip stream shows whether the stream is damaged.
                 while stream.read(_CHUNK):
                     pass
                 raise
@@ -47,46 +47,48 @@ def read(path: Path) -> NDArray[Any]:
 
 
 def read_images(path: Path) -> NDArray[np.uint8]:
-    """Grey images (uint8, shape (n, height, width)).
+    """Read greyscale images (uint8, shape (n, height, width)).
 
     Raises:
-        DataError: as `read`, or the file holds something else.
+        DataError: see `read`; or the array is not one of images.
     """
-    return _of_rank(read(path), 3, "images", path)
+    return _require_rank(read(path), 3, "images", path)
 
 
 def read_labels(path: Path, classes: int = 10) -> NDArray[np.uint8]:
-    """Labels (uint8, shape (n,)), each below `classes`.
+    """Read labels (uint8, shape (n,)), each below `classes`.
 
     Raises:
-        DataError: as `read`, or the file holds something else, or a label is out of range.
+        DataError: see `read`; or the array is not one of labels, or a label is out of range.
     """
-    labels = _of_rank(read(path), 1, "labels", path)
+    labels = _require_rank(read(path), 1, "labels", path)
     if len(labels) and labels.max() >= classes:
-        at = int(np.argmax(labels >= classes))
-        raise DataError(f"{path}: label {at} is {labels[at]}, expected 0 to {classes - 1}")
+        index = int(np.argmax(labels >= classes))
+        raise DataError(f"{path}: label {index} is {labels[index]}, expected 0 to {classes - 1}")
     return labels
 
 
 def read_pair(images: Path, labels: Path, classes: int = 10) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images (n, height, width) and their labels (n,).
+    """Read images (n, height, width) and their labels (n,).
 
     Raises:
-        DataError: as `read_images` and `read_labels`, or the two differ in length.
+        DataError: see `read_images` and `read_labels`; or the two files differ in length.
     """
     x_NHW, y_N = read_images(images), read_labels(labels, classes)
     if len(x_NHW) != len(y_N):
-        raise DataError(f"{images} has {len(x_NHW):,} images and {labels} has {len(y_N):,} labels; expected as many")
+        raise DataError(
+            f"{images} has {len(x_NHW):,} images and {labels} has {len(y_N):,} labels; expected equal numbers"
+        )
     return x_NHW, y_N
 
 
 def check(path: Path) -> None:
-    """Raise DataError when a file is not a whole idx file of images or labels."""
+    """Raise DataError if a file is not a complete idx file of images or labels."""
     array = read(path)
     if array.ndim == 1:
         read_labels(path)
     else:
-        _of_rank(array, 3, "images", path)
+        _require_rank(array, 3, "images", path)
 
 
 def _open(path: Path, packed: bool) -> IO[bytes]:
@@ -96,7 +98,9 @@ def _open(path: Path, packed: bool) -> IO[bytes]:
 def _parse(stream: IO[bytes], path: Path) -> NDArray[Any]:
     head = stream.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
-        raise DataError(f"{path} is no idx file: it begins with {head.hex(' ') or 'nothing'}, expected 00 00 08 01…")
+        raise DataError(
+            f"{path} is not an idx file: it begins with {head.hex(' ') or 'nothing'}, expected 00 00 08 01…"
+        )
     dtype, rank = np.dtype(_TYPES[head[2]]), head[3]
     dims = stream.read(4 * rank)
     if len(dims) < 4 * rank:
@@ -114,14 +118,14 @@ def _parse(stream: IO[bytes], path: Path) -> NDArray[Any]:
 
 
 def _read_at_most(stream: IO[bytes], limit: int) -> bytearray:
-    # In pieces: a damaged header may announce more bytes than there is memory for.
+    # The data is read in pieces, since the size in a damaged header may exceed the memory.
     data = bytearray()
     while len(data) < limit and (chunk := stream.read(min(_CHUNK, limit - len(data)))):
         data += chunk
     return data
 
 
-def _of_rank(array: NDArray[Any], rank: int, what: str, path: Path) -> NDArray[np.uint8]:
+def _require_rank(array: NDArray[Any], rank: int, what: str, path: Path) -> NDArray[np.uint8]:
     if array.ndim != rank or array.dtype != np.uint8:
         raise DataError(f"{path} holds {array.dtype.name} in {array.ndim} dimensions, expected {what}: uint8 in {rank}")
     return array

@@ -1,4 +1,4 @@
-"""A tree of images with a folder per class, as ImageNet users have it."""
+"""Read a tree of images with one folder per class, the common layout of ImageNet."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp"})
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-#: How files of these formats begin; the others are left to the decoder. ImageNet itself has PNG files named .JPEG.
+#: First bytes of files by suffix; other formats are not checked. ImageNet contains PNG files with the suffix .JPEG.
 _MAGIC = {".jpg": (_JPEG, _PNG), ".jpeg": (_JPEG, _PNG), ".png": (_PNG,)}
-#: Names of the two trees of a dataset, which must agree in their classes.
+#: Names of the two trees of a dataset, which must have the same classes.
 _TRAIN, _VALIDATION = "train", "val"
-#: Class folders that a message names.
+#: Maximum number of class folders that an error message names.
 _NAMED = 3
 
-#: Pillow's number for it, here because importing Pillow must wait.
+#: Pillow's code for bilinear resampling; a copy, since Pillow is imported only when an image is read.
 _BILINEAR = 2
 
 
 class ImageFolder(NamedTuple):
-    """A scanned tree.
+    """The classes and the images of a tree.
 
     Args:
-        classes: folder names in order; the position is the label.
-        samples: (path, label) of every image, by class and name.
+        classes: sorted folder names; the index of a name is the label.
+        samples: (path, label) of every image, sorted by class and name.
     """
 
     classes: tuple[str, ...]
@@ -42,17 +42,19 @@ class ImageFolder(NamedTuple):
 
 
 def scan(root: Path, classes: int | None = None) -> ImageFolder:
-    """List a tree; no image is opened. Hidden files and other suffixes are left out.
+    """List a tree without opening images. Hidden files and files with other suffixes are ignored.
 
     Args:
-        classes: how many class folders there must be; any number when None.
+        classes: required number of class folders; any number if None.
 
     Raises:
-        DataError: there is no such folder, the number of classes is another one, or a class has no image.
+        DataError: the folder does not exist, the number of classes is wrong, or a class has no image.
     """
     names = _class_names(root)
     if not names or (classes is not None and len(names) != classes):
-        raise DataError(f"{root} has {len(names):,} class folders, expected {f'{classes:,}' if classes else 'some'}")
+        raise DataError(
+            f"{root} has {len(names):,} class folders, expected {f'{classes:,}' if classes else 'at least one'}"
+        )
     samples: list[tuple[Path, int]] = []
     for label, name in enumerate(names):
         images = sorted(entry.name for entry in os.scandir(root / name) if _is_image(entry.name))
@@ -63,37 +65,37 @@ def scan(root: Path, classes: int | None = None) -> ImageFolder:
 
 
 def require_same_classes(root: Path, like: Path) -> None:
-    """Compare the class folders of two trees: labels are positions, so one folder more or less would shift them.
+    """Require that two trees have the same class folders, since another folder would shift the labels.
 
     Args:
-        root: the tree that is wrong when they differ.
-        like: the tree that has the classes there should be.
+        root: the tree that is checked.
+        like: the tree with the expected classes.
 
     Raises:
-        DataError: they differ, or one is no folder; names the first class folders that are missing or too many.
+        DataError: the class folders differ, or one of the trees is not a folder.
     """
     found, expected = set(_class_names(root)), set(_class_names(like))
     compared = {"lacks": expected - found, "also has": found - expected}
-    differ = [f"{what} {_some(names)}" for what, names in compared.items() if names]
+    differ = [f"{what} {_join_first(names)}" for what, names in compared.items() if names]
     if differ:
         raise DataError(f"{root} {' and '.join(differ)}; expected the class folders of {like}")
 
 
 def read_part(path: Path, box: Callable[[int, int], Box], size: int) -> NDArray[np.uint8]:
-    """A part of one image, decoded and scaled (uint8 RGB, shape (size, size, 3)).
+    """Decode, crop and resize one image (uint8 RGB, shape (size, size, 3)).
 
     Args:
-        box: from the image's width and height to the part's left, upper, right and lower edge.
-        size: height and width of what is returned.
+        box: function from the image's width and height to the crop's left, upper, right and lower edge.
+        size: height and width of the result in pixels.
 
     Raises:
-        DataError: it is broken, or Pillow is not installed.
-        FileNotFoundError: there is no such file.
+        DataError: the image is damaged, or Pillow is not installed.
+        FileNotFoundError: the file does not exist.
     """
-    with _opened(path) as image:
+    with _open_image(path) as image:
         left, upper, right, lower = box(*image.size)
         width, height = image.size
-        # A JPEG can be decoded at a fraction of its size for a fraction of the time; no less than what is wanted.
+        # Decoding a JPEG at a fraction of its size saves time; the crop must keep at least `size` pixels.
         scale = min((right - left) / size, (lower - upper) / size)
         if scale >= 2:
             image.draft("RGB", (int(width / scale), int(height / scale)))
@@ -103,8 +105,8 @@ def read_part(path: Path, box: Callable[[int, int], Box], size: int) -> NDArray[
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An image that Pillow opened; whatever goes wrong with it is a `DataError` that names the file."""
+def _open_image(path: Path) -> Iterator[Any]:
+    """Open an image with Pillow. Every error that it causes is raised as a `DataError` that names the file."""
     try:
         from PIL import Image
     except ImportError:
@@ -114,16 +116,16 @@ def _opened(path: Path) -> Iterator[Any]:
             yield image
     except FileNotFoundError:
         raise
-    # Decoders raise whatever they like on damaged files: OSError, SyntaxError, ValueError, struct.error …
+    # For damaged files, decoders raise many types of errors: OSError, SyntaxError, ValueError, struct.error …
     except Exception as error:
         raise DataError(f"{path} is a broken image: {error}") from None
 
 
 def check(root: Path) -> None:
-    """Raise DataError when a tree is not laid out by class, or an image is empty or begins like no image; names it.
+    """Raise DataError if a tree has no class folders, or a file is empty or does not begin like an image.
 
-    A tree `val` must have the classes of the tree `train` beside it, where there is one. Only the first bytes of each
-    file are read: decoding all of ImageNet takes hours.
+    If the tree is `val` and its parent folder has a tree `train`, both must have the same classes. Only the first bytes
+    of each file are read, since decoding all of ImageNet takes hours.
     """
     like = root.with_name(_TRAIN)
     if root.name == _VALIDATION and like.is_dir():
@@ -140,18 +142,18 @@ def check(root: Path) -> None:
 
 
 def _class_names(root: Path) -> list[str]:
-    """The class folders of a tree in the order of their labels.
+    """Return the class folders of a tree in the order of their labels.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: the folder does not exist.
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; expected one folder per class in it")
     return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _some(names: set[str]) -> str:
-    """The first few of them, and how many more there are."""
+def _join_first(names: set[str]) -> str:
+    """Join the first few names and the number of other names."""
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     return ", ".join(sorted(names)[:_NAMED]) + more
 

@@ -1,7 +1,7 @@
-"""Token shards as GPT-2 speed runs use them: a header of 256 int32, then the tokens as uint16, all little-endian.
+"""Read and write the token shards of the GPT-2 speed runs: 256 int32 of header, then uint16 tokens, little-endian.
 
-Header: magic 20240520, version 1, number of tokens, zeros. Every document begins with the token 50256;
-documents may straddle shards.
+Header: magic 20240520, version 1, number of tokens, zeros. Every document begins with the token 50256.
+A document may continue in the next shard.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ EOT = 50256
 VOCABULARY = 50257
 _LLAMA3_MAGIC = 20240801
 _TOKEN = np.dtype("<u2")
-#: Tokens looked at together when a whole shard is checked.
+#: Number of tokens that are checked at once.
 _BLOCK = 1 << 22
 
 
 def read_header(path: Path) -> int:
-    """The number of tokens in a shard, after a look at its header and its size.
+    """Check the header and the size of a shard, and return its number of tokens.
 
     Raises:
-        DataError: wrong magic, version or size; names the file, expected and found.
-        FileNotFoundError: there is no such file.
+        DataError: the magic number, the version or the size is wrong.
+        FileNotFoundError: the file does not exist.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -43,7 +43,7 @@ def read_header(path: Path) -> int:
         raise DataError(f"{path} has {size:,} bytes, too few for a header of {HEADER_BYTES:,}")
     magic, version, tokens = (int(x) for x in np.frombuffer(raw, "<i4", 3))
     if magic != MAGIC:
-        what = {_LLAMA3_MAGIC: "a Llama-3 shard of 32-bit tokens"}.get(magic, "no token shard, or one without a header")
+        what = {_LLAMA3_MAGIC: "a Llama-3 shard of 32-bit tokens"}.get(magic, "not a token shard, or has no header")
         raise DataError(f"{path} is {what}: its magic is {magic}, expected {MAGIC}")
     if version != VERSION:
         raise DataError(f"{path} has version {version}, expected {VERSION}")
@@ -54,33 +54,33 @@ def read_header(path: Path) -> int:
 
 
 def open_shard(path: Path) -> NDArray[np.uint16]:
-    """The tokens of one shard (uint16, shape (n,)), mapped into memory, read-only.
+    """Return the tokens of one shard (uint16, shape (n,)) as a read-only memory map.
 
     Raises:
-        DataError: as `read_header`.
+        DataError: see `read_header`.
     """
     tokens = read_header(path)
     if tokens == 0:
-        # An empty range cannot be mapped.
+        # An empty range cannot be memory-mapped.
         return np.empty(0, _TOKEN)
     return np.memmap(path, dtype=_TOKEN, mode="r", offset=HEADER_BYTES, shape=(tokens,))
 
 
 class Shards:
-    """Several shards as one array of tokens (uint16, shape (n,)); files are mapped, and only what is asked for is read.
+    """Several memory-mapped shards as one array of tokens (uint16, shape (n,)).
 
     Args:
         paths: the shards in their order.
-        vocabulary: number of tokens there are; a block with a higher one is an error. Not checked when None.
+        vocabulary: size of the vocabulary. Reading a token that is not below it is an error. Not checked if None.
 
     Raises:
-        DataError: a shard is damaged; names the file.
-        FileNotFoundError: a shard is not there.
+        DataError: a shard is damaged.
+        FileNotFoundError: a shard does not exist.
     """
 
     def __init__(self, paths: Sequence[Path], vocabulary: int | None = None) -> None:
         if not paths:
-            raise ValueError("no shards")
+            raise ValueError("paths is empty; expected at least one shard")
         self.paths = tuple(paths)
         self.dtype = np.dtype(np.uint16)
         self._vocabulary = vocabulary
@@ -92,42 +92,42 @@ class Shards:
 
     @property
     def shape(self) -> tuple[int]:
-        """(number of tokens,)."""
+        """The shape (number of tokens,)."""
         return (len(self),)
 
     def __getitem__(self, index: Any) -> Any:
-        """One token, or those of a slice as an array (uint16; a view of the file where it lies in one shard).
+        """Return one token, or the tokens of a slice (uint16; a view of the file if the slice is in one shard).
 
         Raises:
-            IndexError: out of range.
-            DataError: a token is not in the vocabulary; names the file and the position.
+            IndexError: the index is out of range.
+            DataError: a token is not in the vocabulary; the message names the file and the position.
         """
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1:
-                raise ValueError("a slice of shards has step 1")
+                raise ValueError(f"a slice of shards must have step 1, got {step}")
             return self.read(start, max(start, stop))
         position = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= position < len(self):
-            raise IndexError(f"token {index} of {len(self):,}")
+            raise IndexError(f"token {index} is out of range for {len(self):,} tokens")
         return self.read(position, position + 1)[0]
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:
-        """Tokens `start` to `stop` (uint16, shape (stop - start,)), across shards.
+        """Return the tokens `start` to `stop` (uint16, shape (stop - start,)), which may be in several shards.
 
         Raises:
-            IndexError: out of range.
-            DataError: a token is not in the vocabulary; names the file and the position.
+            IndexError: the index is out of range.
+            DataError: a token is not in the vocabulary; the message names the file and the position.
         """
         if not 0 <= start <= stop <= len(self):
-            raise IndexError(f"tokens {start} to {stop} of {len(self):,}")
+            raise IndexError(f"tokens {start} to {stop} are out of range for {len(self):,} tokens")
         pieces = []
         shard = bisect.bisect_right(self._starts, start) - 1
         while start < stop:
             offset = start - self._starts[shard]
             piece = self._parts[shard][offset : offset + stop - start]
             if self._vocabulary is not None:
-                _require_known(piece, self._vocabulary, self.paths[shard], offset)
+                _require_in_vocabulary(piece, self._vocabulary, self.paths[shard], offset)
             pieces.append(piece)
             start += len(piece)
             shard += 1
@@ -140,28 +140,29 @@ def check_shard(path: Path, vocabulary: int = VOCABULARY) -> None:
     """Read a whole shard and check its header, its size and every token.
 
     Raises:
-        DataError: names the file, and the position of the first token that is not below `vocabulary`.
+        DataError: the header or the size is wrong, or a token is not below `vocabulary`.
     """
     tokens = open_shard(path)
     for start in range(0, len(tokens), _BLOCK):
-        _require_known(tokens[start : start + _BLOCK], vocabulary, path, start)
+        _require_in_vocabulary(tokens[start : start + _BLOCK], vocabulary, path, start)
 
 
 def check(path: Path) -> None:
-    """Raise DataError when a file is not a whole shard of GPT-2 tokens."""
+    """Raise DataError if a file is not a complete shard of GPT-2 tokens."""
     check_shard(path)
 
 
 def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
-    """Write a shard, in one piece or from an iterator of pieces that need not fit into memory; returns the token count.
+    """Write a shard and return its number of tokens.
 
-    The file appears under its name only when it is whole.
+    The tokens are one array, or an iterator of arrays, which together may exceed the memory. The file gets its name
+    only when it is complete.
 
     Args:
         tokens: integers in [0, 65535], shape (n,), or an iterator of such pieces.
 
     Raises:
-        ValueError: a value is out of range or not an integer, or there are more than 2³¹ - 1.
+        ValueError: a value is out of range or not an integer, or there are more than 2³¹ - 1 tokens.
     """
     pieces: Iterable[ArrayLike] = tokens if isinstance(tokens, Iterator) else [tokens]
     part = path.with_name(f".{path.name}.part")
@@ -175,7 +176,7 @@ def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
                 total += len(array)
             header = np.zeros(HEADER_BYTES // 4, "<i4")
             if total > np.iinfo(np.int32).max:
-                raise ValueError(f"a shard holds at most 2³¹ - 1 tokens, not {total:,}")
+                raise ValueError(f"a shard has at most 2³¹ - 1 tokens, got {total:,}")
             header[:3] = MAGIC, VERSION, total
             file.seek(0)
             file.write(header.tobytes())
@@ -192,15 +193,17 @@ def _as_tokens(piece: ArrayLike) -> NDArray[np.uint16]:
     if array.size == 0:
         return np.empty(0, _TOKEN)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(f"tokens are integers in one dimension, not {array.dtype} of shape {array.shape}")
+        raise ValueError(
+            f"tokens must be a one-dimensional array of integers, got {array.dtype} of shape {array.shape}"
+        )
     if array.min() < 0 or array.max() > np.iinfo(np.uint16).max:
-        raise ValueError(f"tokens lie in 0 to 65535, not in {array.min()} to {array.max()}")
+        raise ValueError(f"tokens must be in [0, 65535], got {array.min()} to {array.max()}")
     return array.astype(_TOKEN)
 
 
-def _require_known(tokens: NDArray[np.uint16], vocabulary: int, path: Path, offset: int) -> None:
+def _require_in_vocabulary(tokens: NDArray[np.uint16], vocabulary: int, path: Path, offset: int) -> None:
     if len(tokens) and int(tokens.max()) >= vocabulary:
-        at = int(np.argmax(tokens >= vocabulary))
+        index = int(np.argmax(tokens >= vocabulary))
         raise DataError(
-            f"{path}: token {offset + at:,} is {tokens[at]}, expected below the vocabulary of {vocabulary:,}"
+            f"{path}: token {offset + index:,} is {tokens[index]}, expected below the vocabulary size {vocabulary:,}"
         )

@@ -1,4 +1,4 @@
-"""Plain text as character ids."""
+"""Read plain text, and encode it as character ids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from harness.api import DataError
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, line ends as they are.
+    """Read the text of a UTF-8 file without changing its line ends.
 
     Raises:
-        DataError: it is empty or not UTF-8; names the byte.
-        FileNotFoundError: there is no such file.
+        DataError: the file is empty or not UTF-8.
+        FileNotFoundError: the file does not exist.
     """
     raw = path.read_bytes()
     try:
@@ -35,7 +35,7 @@ class Alphabet:
     ('ehlo', [1, 3, 2, 0], 'he')
 
     Args:
-        text: every character of it is in the alphabet.
+        text: the text whose characters form the alphabet.
     """
 
     def __init__(self, text: str) -> None:
@@ -46,31 +46,33 @@ class Alphabet:
         return len(self._points)
 
     def encode(self, text: str, where: str = "the text") -> NDArray[np.uint16]:
-        """Character ids (uint16, shape (n,)).
+        """Return character ids (uint16, shape (n,)).
 
         Args:
-            where: what an error calls the text, usually its file.
+            text: the text.
+            where: name of the text in error messages, usually its file.
 
         Raises:
-            DataError: a character is not in the alphabet; names it and its position.
+            DataError: a character is not in the alphabet.
         """
         points = _code_points(text)
         ids = np.searchsorted(self._points, points)
         wrong = self._points[np.minimum(ids, len(self) - 1)] != points
         if wrong.any():
-            at = int(np.argmax(wrong))
+            index = int(np.argmax(wrong))
             raise DataError(
-                f"{where}: character {text[at]!r} at position {at:,} is none of the {len(self)} of the alphabet"
+                f"{where}: character {text[index]!r} at position {index:,} is not one of the {len(self)} characters "
+                "of the alphabet"
             )
         return ids.astype(np.uint16)
 
     def decode(self, ids: object) -> str:
-        """The text that these ids (integers, shape (n,)) stand for."""
+        """Return the text of character ids (integers, shape (n,))."""
         return "".join(map(chr, self._points[np.asarray(ids, dtype=np.int64)].tolist()))
 
 
 def check(path: Path) -> None:
-    """Raise DataError when a file is not UTF-8 text."""
+    """Raise DataError if a file is not UTF-8 text."""
     read_text(path)
 
 

@@ -1,1 +1,1 @@
-"""Language modelling: a synthetic language whose entropy is known, and GPTs that read characters."""
+"""Language-model workloads: a GPT on synthetic languages of known entropy, on Shakespeare and on web text."""

@@ -1,4 +1,4 @@
-"""What every workload with a next-symbol loss shares: model options, loss and per-sequence evaluation."""
+"""The common base of language-model workloads: model options, loss, and evaluation of sequences."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from workloads.lm.model import GPTConfig, build, next_symbol_loss, parameter_kin
 
 
 class NextSymbol:
-    """A GPT that predicts each symbol of `tokens_BT` from those before; the base of the language workloads.
+    """Base class of workloads in which a GPT predicts each symbol of `tokens_BT` from the symbols before.
 
     Args:
-        facts: the workload as data.
-        config: arguments of `GPTConfig`, before model options.
+        facts: the facts of the workload.
+        config: arguments of `GPTConfig`, which model options may replace.
     """
 
     def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
@@ -28,14 +28,14 @@ class NextSymbol:
         self._label_smoothing = 0.0
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """A fresh model; `label_smoothing` does not change it but is remembered for `loss`.
+        """Build a new model. `label_smoothing` does not change the model; it is stored and used by `loss`.
 
         Args:
-            seed: of the initial weights.
-            options: of `facts.model_options`.
+            seed: seed of the initial weights.
+            options: values of options in `facts.model_options`.
 
         Raises:
-            BenchError: an option that is not offered.
+            BenchError: an option is not in `facts.model_options`.
         """
         offered = self.facts.model_options
         unknown = sorted(set(options) - set(offered))
@@ -50,60 +50,60 @@ class NextSymbol:
         return parameter_kinds(model)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Cross-entropy in nats per token: the mean, or of each example, (n,)."""
+        """Return the cross-entropy in nats per token: the mean, or each example's, (n,)."""
         return next_symbol_loss(
             model, batch["tokens_BT"], per_example=per_example, label_smoothing=self._label_smoothing
         )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits of the next symbol, shape (n, tokens per example, vocabulary)."""
+        """Return the logits of the next symbols, shape (n, tokens per example, vocabulary)."""
         logits_BTV: Tensor = model(batch["tokens_BT"][:, :-1])
         return logits_BTV
 
 
 class HeldOutSymbols(NextSymbol, ABC):
-    """One that is evaluated on held-out sequences, which ranks may share out."""
+    """Base class of language workloads that are evaluated on held-out sequences, which ranks can divide among them."""
 
-    #: Sequences per forward pass of an evaluation.
+    #: Number of sequences per forward pass of an evaluation.
     chunk: int
-    #: Of autocast in an evaluation; none when None.
+    #: Data type of autocast in an evaluation; no autocast if None.
     dtype: torch.dtype | None = None
 
     @abstractmethod
     def held_out_tokens(self, split: Split) -> Tensor:
-        """The sequences of a split, int64 (n, tokens per example + 1)."""
+        """Return the sequences of a split, int64 (n, tokens per example + 1)."""
 
     @abstractmethod
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """The metrics, from `nats_B`, the model's nats per symbol of each sequence."""
+        """Compute the metrics from `nats_B`, the model's nats per symbol of each sequence."""
 
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """`nats_B`, float64: the model's nats per symbol of each sequence of a shard."""
+        """Return `nats_B` (float64), the model's nats per symbol of each sequence of a shard."""
         tokens_BT = self.held_out_tokens(split)
         rows = shard.rows(len(tokens_BT), self.chunk)
         return {"nats_B": sequence_losses(model, tokens_BT[rows.start : rows.stop], self.chunk, self.dtype)}
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """The metrics on a split; see `metrics`.
+        """Return the metrics on a split; see `metrics`.
 
         Args:
             model: in eval mode.
-            split: which held-out sequences.
+            split: name of the held-out split.
             stage: not used.
         """
         return self.metrics(self.measure(model, split), split)
 
 
 def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torch.dtype | None = None) -> Tensor:
-    """Nats per symbol of each sequence, float64 (B,), on the CPU, without a graph.
+    """Return the nats per symbol of each sequence, float64 (B,), on the CPU and without a graph.
 
     Args:
         model: in eval mode.
-        tokens_BT: int64, (B, T + 1).
-        chunk: sequences per forward pass; few, so that activations stay in the cache or the memory.
-        dtype: of autocast; none when None.
+        tokens_BT: the sequences, int64, (B, T + 1).
+        chunk: number of sequences per forward pass, limited by the cache or the memory of the device.
+        dtype: data type of autocast; no autocast if None.
     """
     if not len(tokens_BT):
         return torch.empty(0, dtype=torch.float64)
@@ -113,30 +113,31 @@ def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torc
         parts = [
             next_symbol_loss(model, part.to(device), per_example=True).float() for part in torch.split(tokens_BT, chunk)
         ]
-        # Copied once: a copy per part would make the device wait for each.
+        # The results are copied once, since a copy for every part would synchronise with the device.
         return torch.cat(parts).cpu().double()
 
 
 def mean_loss(nats_B: Tensor) -> dict[str, float]:
-    """`loss`, the mean in nats per symbol, and `se`, its standard error over sequences."""
+    """Return `loss`, the mean in nats per symbol, and `se`, its standard error over sequences."""
     return {"loss": float(nats_B.mean()), "se": float(nats_B.std() / len(nats_B) ** 0.5)}
 
 
 def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float]:
-    """`loss`, its standard error `se`, its distance `excess` from the entropy and the plain mean `cross_entropy`.
+    """Return `loss`, its standard error `se`, `excess` (loss − entropy) and the plain mean `cross_entropy`.
 
-    All in nats per symbol.
+    All metrics are in nats per symbol.
 
-    A text whose exact log-probability is known is harder or easier than expected by a known amount, which `loss` leaves
-    out (a control variate): its expectation is the cross-entropy itself, its error is smaller.
+    The exact log-probability of the text is known, and serves as a control variate: `loss` is the mean cross-entropy
+    minus the amount by which this text is harder or easier than expected. `loss` has the same expectation as
+    `cross_entropy`, and a smaller standard error.
 
     Args:
-        loss_B: the model's, of each sequence.
+        loss_B: the model's nats per symbol of each sequence.
         nats_B: minus the exact log-probability per symbol of each sequence.
         entropy: the expectation of `nats_B`.
     """
     excess_B = loss_B - nats_B
     excess = float(excess_B.mean())
-    # Biased by 1/n, so that there is one even of a single text, for tests on toys.
+    # The variance has the divisor n, so that it also exists for a single text, as in tests.
     se = float(excess_B.std(correction=0) / len(excess_B) ** 0.5)
     return {"loss": entropy + excess, "se": se, "excess": excess, "cross_entropy": float(loss_B.mean())}

@@ -1,4 +1,4 @@
-"""The corpus of the synthetic word language as token shards, written beside the datasets when it is first asked for."""
+"""The corpus of the synthetic word language as token shards, which are written to the data folder on first use."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from workloads.formats.shards import EOT, Shards, read_header, write_shard
 from workloads.lm.words import TOGETHER, Tokens, WordLanguage
 
 FOLDER = "synthetic-words"
-#: Of a hundred million tokens, as in the shards of web text.
+#: Number of pieces per shard, which then has about a hundred million tokens, as the shards of web text.
 _PIECES_PER_SHARD = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Which corpus: the seed of its grammar, and the tokens in each of its documents."""
+    """A corpus, given by the seed of its grammar and the number of tokens per document."""
 
     seed: int = 1
     length: int = 1024
 
     @property
     def folder(self) -> Path:
-        """Where its shards lie."""
+        """The folder of its shards."""
         return data_folder() / FOLDER / f"seed-{self.seed}-length-{self.length}"
 
 
@@ -40,13 +40,16 @@ def language(corpus: Corpus) -> WordLanguage:
 
 
 def written(corpus: Corpus, part: str, documents: int) -> Shards:
-    """The tokens of so many documents, and one mark more, so that the last document too has a token after it.
+    """Return the shards of one text of a corpus, and write them if they do not exist.
+
+    After the last document there is one more mark, so that its last token also has a next token.
 
     Args:
-        part: which text: `train` or a held-out split; different ones are unrelated.
+        part: name of the text: `train` or a held-out split. Different texts are independent.
+        documents: number of documents.
 
     Raises:
-        DataError: the folder cannot be written to, or a shard in it is damaged.
+        DataError: the folder is not writable, or a shard in it is damaged.
     """
     per_shard = TOGETHER * _PIECES_PER_SHARD
     paths = [
@@ -62,26 +65,29 @@ def written(corpus: Corpus, part: str, documents: int) -> Shards:
             ) from None
     found, expected = sum(map(read_header, paths)), documents * corpus.length + 1
     if found != expected:
-        raise DataError(f"{paths[0]} and its followers have {found:,} tokens, expected {expected:,}", fix="delete them")
+        raise DataError(
+            f"{paths[0]} and the following shards have {found:,} tokens, expected {expected:,}",
+            fix="delete these files",
+        )
     return Shards(paths, vocabulary=EOT + 1)
 
 
 def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None:
     corpus.folder.mkdir(parents=True, exist_ok=True)
     with _alone(corpus.folder):
-        # Another trial may have written it while this one waited; to write it again would replace files in use.
+        # Another trial may have written the corpus while this one waited. Its files must not be replaced while in use.
         if all(path.exists() for path in paths):
             return
         mark = np.array([EOT], dtype=np.uint16)
         pieces: Iterator[Tokens] = language(corpus).documents(documents, part)
         for path in paths:
-            some = islice(pieces, _PIECES_PER_SHARD)
-            write_shard(path, chain(some, [mark]) if path == paths[-1] else some)
+            shard_pieces = islice(pieces, _PIECES_PER_SHARD)
+            write_shard(path, chain(shard_pieces, [mark]) if path == paths[-1] else shard_pieces)
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes here: two trials may start at once."""
+    """Hold an exclusive lock on the folder, since two trials may start at once."""
     with open(folder / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

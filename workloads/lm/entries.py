@@ -1,4 +1,4 @@
-"""What the language-model workloads offer to the plugin; nothing heavy is imported."""
+"""Entries of the language-model workloads for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
         facts=LM_TINY_POSTNORM,
         load="workloads.lm.tiny:LmTiny",
         arguments={"variant": "postnorm"},
-        summary="lm-tiny with the normalisation after each branch is added",
+        summary="lm-tiny with normalisation after each residual addition (post-norm)",
         sources=(_GPT2, _POST_NORM),
     ),
     WorkloadEntry(
@@ -60,7 +60,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_124M,
         load="workloads.lm.web:Lm124m",
-        summary="a GPT of 124 million parameters on FineWeb, to the speed runs' 3.28 on its validation shard",
+        summary="a GPT of 124 million parameters on FineWeb, to the GPT-2 speed runs' 3.28 on its validation shard",
         sources=_WEB,
         sibling="lm-16m",
         needs_data=("fineweb-gpt2:4.1B",),

@@ -1,4 +1,4 @@
-"""The language-model workloads as data; nothing heavy is imported."""
+"""The language-model workloads as data; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-# The runs that targets come from reported no standard error; it was measured since: docs/calibration.md.
+# The runs of this calibration have no standard errors. The resolution is from other runs; see docs/calibration.md.
 LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.019)
 LM_TINY_POSTNORM = calibrated(
     msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
@@ -54,7 +54,7 @@ LM_SHAKESPEARE_LEARNED = calibrated(
     resolution=0.018,
 )
 
-# Rotary positions and normalised queries and keys are what makes the runs on shards comparable with public ones.
+# `positions` and `qk_norm` are not options, so that runs on token shards are comparable with the public speed runs.
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
@@ -63,15 +63,17 @@ _WEB_OPTIONS: dict[str, Domain] = {
     "token_drop": Uniform(0.0, 0.5, default=0.0),
 }
 
-# What follows is coarse, and so outside the anchored mean, until a calibration on a GPU has measured its resolution.
+# The workloads below are coarse and do not count in the anchored score until a calibration on a GPU has measured their
+# resolution.
 
 LM_124M = WorkloadFacts(
     name="lm-124m",
     version="1",
     tier="gpu",
-    # Of the public speed runs. Their tuned AdamW needs about 5,600 updates on an architecture near to this one.
+    # The target of the public speed runs. Their tuned AdamW needs about 5,600 updates on a similar architecture.
     targets=(Target(metric="loss", goal="min", value=3.28, unit=_NATS),),
-    # 7,700 batches, 4.0 billion tokens; five times 15,000 s, the reference's on an A100 (both from public logs).
+    # 7,700 batches, which are 4.0 billion tokens. The seconds are five times the 15,000 s of the reference on an A100
+    # (both from public logs).
     budget=Budget(horizon=3_942_400, gradient_examples=7_884_800, seconds={"default": 75_000.0}),
     batch_sizes=(512, 256, 1024),
     eval_every=51_200,
@@ -87,9 +89,9 @@ LM_16M = WorkloadFacts(
     name="lm-16m",
     version="1",
     tier="gpu",
-    # Preliminary, from a published scaling law (arXiv 2203.15556, equation 10): to be calibrated on a GPU, unmeasured.
+    # This preliminary target is from a published scaling law (arXiv 2203.15556, equation 10), not from a calibration.
     targets=(Target(metric="loss", goal="min", value=4.5, unit=_NATS),),
-    # 3,000 batches, 393 million tokens; the seconds are a guess at five times the reference's.
+    # 3,000 batches, which are 393 million tokens. The seconds are an estimate of five times those of the reference.
     budget=Budget(horizon=384_000, gradient_examples=768_000, seconds={"default": 3_000.0}),
     batch_sizes=(128, 64, 256),
     eval_every=5_120,
@@ -105,10 +107,10 @@ LM_124M_SYNTHETIC = WorkloadFacts(
     name="lm-124m-synthetic",
     version="1",
     tier="gpu",
-    # Preliminary, 0.2 above the entropy of 7.52 (1.1 of it is what pairs of classes say beyond single ones): to be
-    # calibrated on a GPU, unmeasured.
+    # This preliminary target is 0.2 above the entropy of 7.52, not from a calibration. A model that used only the last
+    # class, not pairs of classes, would have a cross-entropy 1.1 higher.
     targets=(Target(metric="loss", goal="min", value=7.72, unit=_NATS),),
-    # 1,020 batches, 535 million tokens; the seconds are a guess at five times the reference's.
+    # 1,020 batches, which are 535 million tokens. The seconds are an estimate of five times those of the reference.
     budget=Budget(horizon=522_240, gradient_examples=1_044_480, seconds={"default": 15_000.0}),
     batch_sizes=(512, 256, 1024),
     eval_every=5_120,

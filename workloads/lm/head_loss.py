@@ -1,7 +1,7 @@
-"""Cross-entropy of a linear head a few rows at a time, so that the logits of a batch never exist at once.
+"""Chunked cross-entropy of a linear head, which never stores the logits of a whole batch.
 
 Source: Wijmans et al., Cut Your Losses in Large-Vocabulary Language Models (arXiv 2411.09009), section 4; Hsu et al.,
-Liger Kernel (arXiv 2410.10989), section 3.2: the gradient is taken in the forward pass, while the logits are there.
+Liger Kernel (arXiv 2410.10989), section 3.2: the gradient is computed in the forward pass, when the logits exist.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from torch.nn import functional as F
 
 
 def head_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """The mean of `F.cross_entropy(x_ND @ weight_VD.T, targets_N)`, in fp32.
+    """Return the mean of `F.cross_entropy(x_ND @ weight_VD.T, targets_N)` in fp32.
 
-    Matrix products are in autocast's format where it is on, everything else is in fp32. It is differentiable once. For
-    50,304 symbols the logits of 65,536 rows would be 13 GB in fp32, those of 8,192 are 1.6 GB.
+    Matrix products have the data type of autocast if it is enabled; everything else is in fp32. The loss can be
+    differentiated once. With 50,304 symbols, the logits of 65,536 rows take 13 GB in fp32; those of 8,192 rows take
+    1.6 GB.
 
     Args:
-        x_ND: inputs of the head.
-        weight_VD: of the head, which has no bias.
-        targets_N: int64, in [0, V).
-        rows: how many rows have their logits at a time.
-        label_smoothing: share of the target that is spread over all symbols, in [0, 1].
+        x_ND: inputs of the head, N rows.
+        weight_VD: weight of the head, which has no bias; V is the number of symbols.
+        targets_N: the correct symbols, int64, in [0, V).
+        rows: number of rows whose logits exist at once.
+        label_smoothing: fraction of the target that is spread over all symbols, in [0, 1].
     """
     kind = x_ND.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype
@@ -39,22 +40,22 @@ class _HeadLoss(torch.autograd.Function):
         ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, rows: int, label_smoothing: float
     ) -> Tensor:
         n, vocabulary = len(x_ND), len(weight_VD)
-        wanted = any(ctx.needs_input_grad[:2])
+        needs_gradient = any(ctx.needs_input_grad[:2])
         total = torch.zeros((), device=x_ND.device)
         # Sums over chunks in fp32: many small terms would be lost in bf16.
-        weight_grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if wanted else None
+        weight_grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_gradient else None
         x_grads = []
         for x_RD, targets_R in zip(torch.split(x_ND, rows), torch.split(targets_N, rows), strict=True):
             logits_RV = F.linear(x_RD, weight_VD).float()
             log_sum_R = logits_RV.logsumexp(1)
-            told_R = logits_RV.gather(1, targets_R[:, None]).squeeze(1)
+            target_logits_R = logits_RV.gather(1, targets_R[:, None]).squeeze(1)
             if label_smoothing:
-                told_R = (1 - label_smoothing) * told_R + label_smoothing * logits_RV.mean(1)
-            total = total + (log_sum_R - told_R).sum()
+                target_logits_R = (1 - label_smoothing) * target_logits_R + label_smoothing * logits_RV.mean(1)
+            total = total + (log_sum_R - target_logits_R).sum()
             if weight_grad_VD is not None:
                 error_RV = (logits_RV - log_sum_R[:, None]).exp() - label_smoothing / vocabulary
-                hits_R1 = torch.full_like(told_R, label_smoothing - 1.0)[:, None]
-                error_RV = (error_RV.scatter_add(1, targets_R[:, None], hits_R1) / n).to(x_RD.dtype)
+                corrections_R1 = torch.full_like(target_logits_R, label_smoothing - 1.0)[:, None]
+                error_RV = (error_RV.scatter_add(1, targets_R[:, None], corrections_R1) / n).to(x_RD.dtype)
                 x_grads.append(error_RV @ weight_VD)
                 weight_grad_VD = weight_grad_VD + (error_RV.T @ x_RD).float()
         if weight_grad_VD is not None:

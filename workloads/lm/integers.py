@@ -19,18 +19,18 @@ _CHUNK = 1 << 14
 
 
 def key(*parts: int | str) -> int:
-    """A 64-bit key for a purpose; different parts give unrelated keys.
+    """Return a 64-bit key for a purpose. Different parts give independent keys.
 
     >>> key("train", 1) != key("train", 2)
     True
     """
-    # Integers of other libraries print differently from Python's.
+    # Integers of numpy have another repr than Python's.
     plain = tuple(p if isinstance(p, str) else int(p) for p in parts)
     return int.from_bytes(hashlib.sha256(repr(plain).encode()).digest()[:8], "little")
 
 
 def randoms(of: int, start: int, n: int) -> UInts:
-    """Numbers `start` … `start + n - 1` of the sequence of a key, uint64, shape (n,)."""
+    """Return the numbers `start` … `start + n - 1` of the sequence of the key `of`, uint64, shape (n,)."""
     counter = np.arange(start + 1, start + n + 1, dtype=np.uint64)
     x = np.array([of], dtype=np.uint64) + counter * _GOLDEN
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -40,7 +40,7 @@ def randoms(of: int, start: int, n: int) -> UInts:
 
 
 def endless(of: int, bits: int) -> Iterator[int]:
-    """The sequence of a key as Python integers of the top `bits` bits."""
+    """Yield the highest `bits` bits of each number in the sequence of the key `of`, as Python integers."""
     start = 0
     while True:
         yield from (randoms(of, start, _CHUNK) >> np.uint64(64 - bits)).tolist()
@@ -48,21 +48,21 @@ def endless(of: int, bits: int) -> Iterator[int]:
 
 
 def permutation(of: int, n: int) -> list[int]:
-    """The integers below `n` in an order drawn from a key."""
+    """Return the integers below `n` in a random order, drawn from the key `of`."""
     order: list[int] = np.argsort(randoms(of, 0, n), kind="stable").tolist()
     return order
 
 
 def shares(weights: list[int], total: int) -> list[int]:
-    """Positive integers proportional to `weights`, as near as whole numbers allow, that sum to `total` exactly.
+    """Return positive integers that are about proportional to `weights` and sum to `total` exactly.
 
-    Each is at least 1; what rounding leaves over goes to the largest.
+    Each is at least 1. The remainder of rounding is added to the largest.
 
     >>> shares([2, 1, 1], 16)
     [8, 4, 4]
 
     Raises:
-        ValueError: `total` is too small for that many.
+        ValueError: `total` is too small for the number of weights.
     """
     whole = sum(weights)
     parts = [max(1, w * total // whole) for w in weights]

@@ -1,6 +1,6 @@
-"""The words of the synthetic language: how they are spelled, their classes, and how often each is used.
+"""The lexicon of the synthetic language: the words' spellings, classes and frequencies, and the grammar.
 
-Everything is made by integer arithmetic, so that one seed gives the same lexicon on every machine.
+It is generated with integer arithmetic only, so that a seed gives the same lexicon on every machine.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from workloads.lm.integers import endless, key, permutation, shares
 #: The symbols: a space, which ends every word, and 26 letters.
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
 LETTERS = len(ALPHABET) - 1
-#: Bits of the random number that chooses the next class, and of the one that chooses a word of it.
+#: Bits of the random number that chooses the next class, and of the random number that chooses a word of the class.
 CLASS_BITS = 12
 WORD_BITS = 16
-#: Words of each class: few and short where a language has articles and pronouns, many and long for its nouns.
+#: Number of words of each class. As with articles and nouns in natural languages, some classes have few, short words
+#: and others many, long words.
 CLASS_SIZES = (6, 8, 12, 16, 24, 32, 60, 90, 120, 180, 252, 300, 400, 500)
-_CLOSED = 6  # so many classes hold short words
+#: Number of closed classes, which are the first classes and have short words.
+_CLOSED = 6
+#: Minimum and maximum letters of a word in a closed class, and in the other (open) classes.
 _CLOSED_LETTERS = (1, 4)
 _OPEN_LETTERS = (3, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lexicon:
-    """Words and grammar as integers; W words, K classes.
+    """The words and the grammar of a domain, with frequencies as integers, for W words and K classes.
 
     Args:
-        words: the spellings, without the space; all different.
+        words: the spellings without the space, which are all different.
         classes: the class of each word.
-        shares: uses of each word per 2^16 uses of its class.
-        chain: K rows of K numbers; row k says how often each class follows class k, per 2^12.
+        shares: frequency of each word, per 2^16 uses of its class.
+        chain: K rows of K numbers; row k has the frequency of each class after class k, per 2^12.
     """
 
     words: tuple[str, ...]
@@ -41,11 +44,11 @@ class Lexicon:
 
 
 def make(seed: int, domain: int) -> Lexicon:
-    """The lexicon of a domain: all domains of a seed spell the same words; each has its own classes and chain."""
+    """Build the lexicon of a domain. The domains of a seed have the same words, but different classes and chains."""
     classes = [k for k, size in enumerate(CLASS_SIZES) for _ in range(size)]
     frequencies = [f for size in CLASS_SIZES for f in shares(_zipf(size), 1 << WORD_BITS)]
     return Lexicon(
-        words=tuple(_dealt(_spellings(seed), seed, domain)),
+        words=tuple(_assign_to_classes(_spellings(seed), seed, domain)),
         classes=tuple(classes),
         shares=tuple(frequencies),
         chain=_chain(key("chain", seed, domain)),
@@ -53,12 +56,12 @@ def make(seed: int, domain: int) -> Lexicon:
 
 
 def _zipf(n: int) -> list[int]:
-    """Weights in proportion to 1 / (rank + 1), ranks from 1."""
+    """Return weights proportional to 1 / (rank + 1), for ranks from 1."""
     return [(1 << 30) // (rank + 1) for rank in range(1, n + 1)]
 
 
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
-    """Each class is followed by the others in an order of its own, each half as often as the one before."""
+    """Return the chain: the followers of each class in a random order, each half as frequent as the one before it."""
     n = len(CLASS_SIZES)
     rows = []
     for k in range(n):
@@ -71,7 +74,7 @@ def _chain(of: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _spellings(seed: int) -> list[str]:
-    """Different words in the order of their classes, each a path of a Markov chain over letters."""
+    """Return different words in the order of their classes, each drawn from a Markov chain over letters."""
     rows = [_letter_row(key("letters", seed, previous)) for previous in range(LETTERS + 1)]
     draws = endless(key("spelling", seed), 32)
     words: dict[str, None] = {}
@@ -88,7 +91,7 @@ def _spellings(seed: int) -> list[str]:
 
 
 def _letter_row(of: int) -> list[int]:
-    """Cumulative weights of the letters after one symbol; the n-th likeliest has weight 1 / n²."""
+    """Return cumulative weights of the letters after one symbol; the n-th most frequent letter has weight 1 / n²."""
     weights = [0] * LETTERS
     for place, letter in enumerate(permutation(of, LETTERS), start=1):
         weights[letter] = (1 << 20) // (place * place)
@@ -96,13 +99,13 @@ def _letter_row(of: int) -> list[int]:
 
 
 def _choose(cumulative: list[int], random: int) -> int:
-    """The letter (from 1) that a 32-bit random number chooses."""
+    """Return the letter (from 1) that a 32-bit random number chooses."""
     point = random * cumulative[-1] >> 32
     return 1 + next(i for i, c in enumerate(cumulative) if point < c)
 
 
-def _dealt(words: list[str], seed: int, domain: int) -> list[str]:
-    """The words dealt anew to the places of a domain; short ones stay in the closed classes. Domain 0 keeps its own."""
+def _assign_to_classes(words: list[str], seed: int, domain: int) -> list[str]:
+    """Permute the words of a domain over its classes, separately for closed and open classes; domain 0 is unchanged."""
     if domain == 0:
         return words
     closed = sum(CLASS_SIZES[:_CLOSED])

@@ -1,4 +1,4 @@
-"""One decoder-only transformer for language models of every size.
+"""The decoder-only transformer of all language-model workloads.
 
 Source: Radford et al., Language Models are Unsupervised Multitask Learners, 2019 (pre-norm GPT); Zhang and Sennrich,
 Root Mean Square Layer Normalization (arXiv 1910.07467), equation 4; Su et al., RoFormer (arXiv 2104.09864),
@@ -22,26 +22,29 @@ from workloads.lm.head_loss import head_loss
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GPTConfig:
-    """Shape and details of a model.
+    """Sizes and details of a model.
 
     Args:
-        layers, width, heads: blocks; channels D; attention heads H, which divide the width.
-        context: longest sequence T.
-        vocabulary: symbols V.
-        norm: normalisation layer.
-        placement: `pre` normalises the input of each branch, and once before the head; `post` its sum with the branch.
-        activation: of the MLP; `swiglu` has a gate and a hidden width of 8/3 instead of 4 widths.
-        positions: `rotary` turns queries and keys; `learned` adds an embedding to the input.
-        qk_norm: queries and keys are normalised per head.
-        tied: the head is the embedding.
-        bias: linear layers have biases.
-        dropout: share dropped of the embedding and of each branch's output, in [0, 1).
-        token_drop: share of the positions that pass by a block in training, in [0, 1); drawn anew for every sequence
-            and every block but the first and the last, so that it takes three blocks.
-        init_scale: multiplies the standard deviation of every weight at the start.
+        layers, width, heads: number of blocks; width D; number of attention heads H, which divides D.
+        context: maximum sequence length T.
+        vocabulary: number of symbols V.
+        norm: type of the normalisation layers.
+        placement: `pre` normalises the inputs of each residual branch and of the head; `post` normalises the sum after
+            each residual branch.
+        activation: activation of the MLP; `swiglu` has a gate, and the hidden width 8/3·D instead of 4·D.
+        positions: `rotary` rotates queries and keys; `learned` adds a position embedding to the input.
+        qk_norm: whether queries and keys are normalised per head.
+        tied: whether the head's weight is the embedding.
+        bias: whether linear layers have biases.
+        dropout: probability of dropout of the embedding and of each residual branch's output, in [0, 1).
+        token_drop: fraction of the positions that skip a block in training, in [0, 1). They are drawn separately for
+            each sequence and block. The first and the last block process all positions, so at least three blocks are
+            needed.
+        init_scale: factor of the standard deviation of all initial weights.
 
     Raises:
-        ValueError: the width is not a multiple of the heads, rotary heads have an odd width, or no token can drop out.
+        ValueError: the width is not a multiple of `heads`, the head width is odd with rotary positions, `token_drop` is
+            outside [0, 1), or `token_drop` is positive with fewer than three blocks.
     """
 
     layers: int
@@ -62,19 +65,20 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}")
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise ValueError(f"rotary positions need an even head width, got {self.width // self.heads}")
         if not 0.0 <= self.token_drop < 1.0:
             raise ValueError(f"token_drop {self.token_drop} is outside [0, 1)")
         if self.token_drop and self.layers < 3:
             raise ValueError(
-                f"token_drop leaves the first and the last block whole: {self.layers} blocks have no other"
+                f"token_drop={self.token_drop} needs at least three blocks, since the first and "
+                f"the last process all positions; got {self.layers}"
             )
 
 
 class RMSNorm(nn.RMSNorm):
-    """Torch's, with the weight in the input's format: under autocast the two differ, and then no fused kernel runs."""
+    """Torch's RMSNorm with the weight cast to the input's data type, as the fused kernel requires under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
@@ -92,25 +96,26 @@ class Attention(nn.Module):
         self.query_norm = _norm(config, head) if config.qk_norm else nn.Identity()
         self.key_norm = _norm(config, head) if config.qk_norm else nn.Identity()
 
-    def forward(self, x_BTD: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         b, t, d = x_BTD.shape
         q_BHTN, k_BHTN, v_BHTN = self.qkv(x_BTD).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         q_BHTN, k_BHTN = self.query_norm(q_BHTN), self.key_norm(k_BHTN)
-        if turn is not None:
-            q_BHTN, k_BHTN = _turned(q_BHTN, *turn), _turned(k_BHTN, *turn)
+        if rotation is not None:
+            q_BHTN, k_BHTN = _turned(q_BHTN, *rotation), _turned(k_BHTN, *rotation)
         y_BHTN = F.scaled_dot_product_attention(q_BHTN, k_BHTN, v_BHTN, is_causal=True)
         out_BTD: Tensor = self.out(y_BHTN.transpose(1, 2).reshape(b, t, d))
         return out_BTD
 
 
 class MLP(nn.Module):
-    """Two linear layers around an activation; with `swiglu` the first makes value and gate."""
+    """Two linear layers with an activation between them; with `swiglu`, the first layer computes value and gate."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.activation = config.activation
         gated = config.activation == "swiglu"
-        # Of 8 channels, so that rows of the weights stay aligned; two thirds, so that all kinds have equal size.
+        # The hidden width is a multiple of 8, so that the weights' rows are aligned. With 8/3·D, `swiglu` has as many
+        # parameters as the other activations.
         hidden = 8 * round(config.width / 3) if gated else 4 * config.width
         self.up = nn.Linear(config.width, 2 * hidden if gated else hidden, bias=config.bias)
         self.out = nn.Linear(hidden, config.width, bias=config.bias)
@@ -140,18 +145,18 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
-    def forward(self, x_BTD: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         if self.post:
-            h_BTD = self.attention_norm(x_BTD + self.dropout(self.attention(x_BTD, turn)))
+            h_BTD = self.attention_norm(x_BTD + self.dropout(self.attention(x_BTD, rotation)))
             out_BTD: Tensor = self.mlp_norm(h_BTD + self.dropout(self.mlp(h_BTD)))
         else:
-            h_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), turn))
+            h_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), rotation))
             out_BTD = h_BTD + self.dropout(self.mlp(self.mlp_norm(h_BTD)))
         return out_BTD
 
 
 class GPT(nn.Module):
-    """The model: symbols in, logits of the next symbol out."""
+    """A GPT that returns the logits of the next symbols."""
 
     cos_TN: Tensor
     sin_TN: Tensor
@@ -169,16 +174,18 @@ class GPT(nn.Module):
             self.head.weight = self.embedding.weight
         if config.positions == "rotary":
             cos_TN, sin_TN = _rotation(config.context, config.width // config.heads)
-            # Made anew from the configuration, so no part of a checkpoint.
+            # The buffers follow from the configuration, so they are not in checkpoints.
             self.register_buffer("cos_TN", cos_TN, persistent=False)
             self.register_buffer("sin_TN", sin_TN, persistent=False)
         self._initialise()
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Normal weights: 0.02 in embeddings and head, fan_in^-1/2 elsewhere, outputs of branches (2·layers)^-1/2 less.
+        """Draw normal weights.
 
-        With 0.02 the first loss is near ln V; a normalised stream makes the embedding's own size immaterial.
+        The standard deviation is 0.02 for embeddings and the head, and fan_in^-1/2 for other weights, times
+        (2·layers)^-1/2 for the output layers of residual branches. With 0.02, the first loss is about ln V. The scale
+        of the embedding has no effect, since the residual stream is normalised.
         """
         scale = self.config.init_scale
         for name, parameter in self.named_parameters():
@@ -196,61 +203,62 @@ class GPT(nn.Module):
                 parameter.zero_()
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Logits, shape (B, T, V), of the symbol after each of `tokens_BT` (int64, T at most the context)."""
+        """Return the logits of the symbols after `tokens_BT` (int64, T at most the context), shape (B, T, V)."""
         logits_BTV: Tensor = self.head(self.features(tokens_BT))
         return logits_BTV
 
     def features(self, tokens_BT: Tensor) -> Tensor:
-        """What the head reads, shape (B, T, D)."""
+        """Return the inputs of the head, shape (B, T, D)."""
         t = tokens_BT.shape[1]
         x_BTD = self.embedding(tokens_BT)
-        turn = None
+        rotation = None
         if self.positions is not None:
             x_BTD = x_BTD + self.positions.weight[:t]
         else:
-            turn = (self.cos_TN[:t], self.sin_TN[:t])
+            rotation = (self.cos_TN[:t], self.sin_TN[:t])
         x_BTD = self.dropout(x_BTD)
-        for at, block in enumerate(self.blocks):
-            if self.training and self.config.token_drop and 0 < at < len(self.blocks) - 1:
-                x_BTD = self._past_some(block, x_BTD, turn)
+        for index, block in enumerate(self.blocks):
+            if self.training and self.config.token_drop and 0 < index < len(self.blocks) - 1:
+                x_BTD = self._past_some(block, x_BTD, rotation)
             else:
-                x_BTD = block(x_BTD, turn)
+                x_BTD = block(x_BTD, rotation)
         features_BTD: Tensor = self.final_norm(x_BTD)
         return features_BTD
 
-    def _past_some(self, block: nn.Module, x_BTD: Tensor, turn: tuple[Tensor, Tensor] | None) -> Tensor:
-        """What leaves a block that sees only some positions of each sequence, in order; the others stay as they are.
+    def _past_some(self, block: nn.Module, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Apply a block to a random subset of each sequence's positions. Other positions are unchanged.
 
-        In order, so that attention among them is causal. How many they are follows from shapes: one graph for all.
+        The subset keeps its order, so that attention is causal. Its size depends only on shapes, so that one compiled
+        graph suffices.
         """
         b, t, d = x_BTD.shape
         kept = max(1, round(t * (1.0 - self.config.token_drop)))
-        # Equally likely subsets: the positions of the largest of t random numbers.
+        # The positions of the largest of t random numbers: all subsets are equally likely.
         at_BK = torch.rand(b, t, device=x_BTD.device).topk(kept, dim=1).indices.sort(dim=1).values
         at_BKD = at_BK[:, :, None].expand(b, kept, d)
-        if turn is not None:
-            # Turned as where they stand in the text; the axis of the heads is the second.
-            turn = (turn[0][at_BK][:, None], turn[1][at_BK][:, None])
-        made_BKD = block(x_BTD.gather(1, at_BKD), turn)
+        if rotation is not None:
+            # Positions keep the rotation of their place in the text; the second axis is that of the heads.
+            rotation = (rotation[0][at_BK][:, None], rotation[1][at_BK][:, None])
+        made_BKD = block(x_BTD.gather(1, at_BKD), rotation)
         return x_BTD.scatter(1, at_BKD, made_BKD.to(x_BTD.dtype))
 
 
 def build(seed: int, config: GPTConfig) -> GPT:
-    """A fresh model on the CPU in fp32; equal seeds give equal weights, and the global RNG is left as it was."""
+    """Build a new model on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return GPT(config)
 
 
 def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
-    """The kind of every parameter by name; a tied head counts once, as the embedding."""
+    """Return the kind of every parameter by name; a tied head is listed once, as the embedding."""
     return {name: _kind(name) for name, _ in model.named_parameters()}
 
 
 def next_symbol_loss(
     model: nn.Module, tokens_BT: Tensor, *, per_example: bool = False, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Cross-entropy in nats per symbol of symbols 1 … given those before: the mean, or of each sequence, shape (B,)."""
+    """Return the cross-entropy in nats per symbol of symbols 1 …: the mean, or each sequence's, shape (B,)."""
     logits_BTV = model(tokens_BT[:, :-1])
     targets_BT = tokens_BT[:, 1:]
     loss = F.cross_entropy(
@@ -263,9 +271,9 @@ def next_symbol_loss(
 
 
 def mean_loss_in_parts(model: GPT, tokens_BT: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """The mean of `next_symbol_loss` without the logits of a whole batch: those of so many rows (B·T) at a time.
+    """Return the mean `next_symbol_loss`, with the logits of only `rows` of the B·T rows in memory at once.
 
-    The head's weight is used, the head itself is not called.
+    The head's weight is used, but its `forward` is not called.
     """
     x_BTD = model.features(tokens_BT[:, :-1])
     return head_loss(
@@ -294,7 +302,7 @@ def _norm(config: GPTConfig, width: int) -> nn.Module:
 
 
 def _rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of position times frequency, both (length, width); the halves of the width turn as pairs."""
+    """Return cosines and sines of position × frequency, both (length, width), for rotating pairs of the two halves."""
     frequencies = 10_000.0 ** -torch.arange(0, 1, 2 / width)
     angles_TN = torch.outer(torch.arange(length).float(), frequencies).repeat(1, 2)
     return angles_TN.cos(), angles_TN.sin()

@@ -1,4 +1,4 @@
-"""The workload `lm-shakespeare`: a two-layer GPT reads the characters of Shakespeare's plays."""
+"""The workload `lm-shakespeare`: a two-layer GPT predicts the characters of Shakespeare's plays."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_SHAKESPEARE, {}),
     "learned": (LM_SHAKESPEARE_LEARNED, {"positions": "learned"}),
 }
-#: The text is cut into blocks, and of every ten one goes to each held-out split: every play is in all of them.
+#: Length in characters of the blocks into which the text is cut. Of every ten blocks, one goes to each held-out split,
+#: so that the splits contain all parts of the text.
 BLOCK = 10_000
 _PERIOD = 10
 _HELD_OUT: dict[int, Split] = {3: "feedback", 6: "score", 9: "audit"}
-#: Sequences of each held-out split, evenly spaced; `audit` is read once and so is all of its blocks.
+#: Number of evenly spaced sequences per held-out split; `audit`, which is read once, has all sequences of its blocks.
 _SEQUENCES: dict[Split, int] = {"feedback": 256, "score": 1344, "audit": 1716}
-#: Training sequences begin at every so many characters of a block.
+#: Distance in characters between the starts of training sequences in a block.
 _STRIDE = 8
 _CHUNK = 64
 
 
 class LmShakespeare(HeldOutSymbols):
-    """Sequences of 64 characters from anywhere in the training blocks; `loss` is the plain mean cross-entropy.
+    """Language modelling on sequences of 64 characters; the metric `loss` is the mean cross-entropy.
 
     Args:
-        variant: a detail of the model that is changed: `learned` adds an embedding of the position, not rotary.
+        variant: name of a variant, which changes a detail of the model; empty for the workload itself.
+            `learned` has learned position embeddings instead of rotary positions.
     """
 
     facts = LM_SHAKESPEARE
@@ -59,7 +61,7 @@ class LmShakespeare(HeldOutSymbols):
         super().__init__(facts, _CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """All training sequences; the seed decides nothing.
+        """Return all training sequences; the seed has no effect.
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads characters 0 … 63 and predicts 1 … 64.
         """
@@ -69,7 +71,7 @@ class LmShakespeare(HeldOutSymbols):
         return sequences(_path(), split)
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss` in nats per character, and `se`, its standard error over the split's sequences."""
+        """Return `loss` in nats per character, and `se`, its standard error over the split's sequences."""
         return mean_loss(measured["nats_B"])
 
 
@@ -79,10 +81,10 @@ def _path() -> Path:
 
 @cache
 def sequences(path: Path, part: str) -> Tensor:
-    """The sequences of a split, or of `train`, int64 (n, 65); no character is in two parts.
+    """Return the sequences of a split, or of `train`, int64 (n, 65). Parts have no block of text in common.
 
     Raises:
-        DataError: the text has another number of different characters, or is too short for ten blocks.
+        DataError: the text does not have 65 different characters, or is too short for ten blocks.
     """
     text = read_text(path)
     alphabet = Alphabet(text)

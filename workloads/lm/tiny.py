@@ -1,4 +1,4 @@
-"""The workload `lm-tiny`: a two-layer GPT reads characters of a synthetic language whose entropy is known."""
+"""The workload `lm-tiny`: a two-layer GPT on the characters of a synthetic language of known entropy."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ CONFIG: dict[str, Any] = {
     "activation": "relu2",
     "qk_norm": True,
 }
-#: What each variant is, and what it changes.
+#: Variant → its facts, and the arguments of the model that it changes.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_TINY, {}),
     "postnorm": (LM_TINY_POSTNORM, {"placement": "post"}),
 }
-#: Documents of each held-out split: `score` is read at every evaluation, `audit` once.
+#: Number of documents per held-out split; `score` is read at every evaluation, and `audit` once.
 _DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
-#: Documents per forward pass: activations stay in the cache, which halves the time.
+#: Number of documents per forward pass. Activations then fit into the cache, which halves the time.
 CHUNK = 64
 
 
 class LmTiny(HeldOutSymbols):
-    """Documents of 64 characters, each beginning at the start of a word, so that all of the past is in sight.
+    """Language modelling on documents of 64 characters.
 
-    The target metric `loss` is the model's cross-entropy on a split, corrected by how much harder or easier than
-    expected the split's text is.
+    Each document begins with a new word, so that the model sees everything on which the next character depends. The
+    target metric `loss` is the cross-entropy on a split, minus the amount by which the split's text is harder or easier
+    than expected (see `corrected`).
 
     Args:
-        variant: a detail of the model that is changed: `postnorm`.
-        eval_every: examples between evaluations, where a study needs fewer than the workload has; such runs are
-            of no use to the tables.
+        variant: name of a variant, which changes a detail of the model; empty for the workload itself.
+            `postnorm` normalises after each residual addition.
+        eval_every: number of examples between evaluations, for studies that need more evaluations than the workload
+            has. Such runs are not comparable with other runs of the workload.
     """
 
     facts = LM_TINY
@@ -61,7 +63,7 @@ class LmTiny(HeldOutSymbols):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """Documents drawn from the seed, enough for twice the horizon, so that no budget sees one again.
+        """Return documents drawn from the seed, twice as many as the horizon, so that none is repeated.
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads symbols 0 … 63 and predicts 1 … 64.
         """
@@ -72,26 +74,26 @@ class LmTiny(HeldOutSymbols):
         return held_out(split)[0]
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
+        """Return `loss`, `excess` (loss − entropy) and the plain mean `cross_entropy`, in nats per token."""
         return corrected(measured["nats_B"], held_out(split)[1], entropy())
 
 
 @cache
 def entropy() -> float:
-    """Expected nats per token of a document: no model's loss is lower."""
+    """Return the entropy of the documents in nats per token, the minimum of every model's expected loss."""
     return language().document_entropy(_LENGTH)
 
 
 @cache
 def held_out(split: Split) -> tuple[Tensor, Tensor]:
-    """A split's documents, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
+    """Return a split's documents, int64 (n, 65), and the exact nats per token of each, float64 (n,)."""
     documents = language().documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{split}")
     return as_tensor(documents), torch.from_numpy(-language().log_probs(documents).mean(axis=1))
 
 
 @cache
 def language(domain: int = 0) -> Language:
-    """The language of the workloads on synthetic characters."""
+    """Return the language of the workloads on synthetic characters."""
     return Language(LANGUAGE_SEED, domain)
 
 

@@ -1,7 +1,7 @@
 """The workloads on token shards: `lm-124m` and `lm-16m` on FineWeb, `lm-124m-synthetic` on a generated corpus.
 
-Source: Jordan et al., modded-nanogpt, 2024 (github.com/KellerJordan/modded-nanogpt): architecture, batch, validation
-tokens and the target 3.28.
+Source: Jordan et al., modded-nanogpt, 2024 (github.com/KellerJordan/modded-nanogpt), for the architecture, the batch
+size, the validation tokens and the target 3.28.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ _GPT2: dict[str, Any] = {
 }
 _124M = _GPT2 | {"layers": 12, "width": 768, "heads": 6}
 _16M = _GPT2 | {"layers": 4, "width": 256, "heads": 4}
-#: Sequences per forward pass of an evaluation: the logits of 16 take 3.3 GB in fp32.
+#: Number of sequences per forward pass of an evaluation. The logits of 16 sequences take 3.3 GB in fp32.
 _CHUNK = 16
-#: Tokens whose logits exist at a time in a training pass: 1.6 GB in fp32.
+#: Number of tokens whose logits exist at once in training; they take 1.6 GB in fp32.
 _ROWS = 8192
-#: 65,536 tokens fill a data-centre GPU; more only take memory.
+#: Number of sequences per forward and backward pass. Their 65,536 tokens saturate a data-centre GPU.
 _MICRO_BATCH = 64
 
 
 class SequencePool:
-    """Tokens on disk as examples: index i is tokens i·length to (i + 1)·length, and the one after as last target.
+    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, both included.
 
     Args:
-        tokens: mapped into memory; only what is gathered is read.
-        length: tokens that the model reads.
+        tokens: the memory-mapped tokens, which are read when they are gathered.
+        length: number of input tokens of an example. It has one more token, the last target.
 
     Raises:
-        DataError: there are too few tokens for one sequence.
+        DataError: the number of tokens is too small for one sequence.
     """
 
-    #: What is gathered depends on the indices alone: the harness may read ahead.
+    #: A gathered batch depends only on the indices, so the harness may prefetch it.
     prefetchable = True
 
     def __init__(self, tokens: shards.Shards, length: int) -> None:
@@ -69,10 +69,10 @@ class SequencePool:
         return (len(self._tokens) - 1) // self._length
 
     def gather(self, indices: Tensor) -> Batch:
-        """The sequences at `indices`: `tokens_BT` (int64, (n, length + 1)), copied from the files.
+        """Return the sequences at `indices`: `tokens_BT` (int64, (n, length + 1)), copied from the files.
 
         Raises:
-            DataError: a token is not in the vocabulary; names the file and the position.
+            DataError: a token is not in the vocabulary; the message names the file and the position.
         """
         tokens_BT = np.empty((len(indices), self._length + 1), dtype=np.int64)
         for row, index in enumerate(indices.tolist()):
@@ -82,13 +82,13 @@ class SequencePool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
-    """Which shards of FineWeb a workload uses, and how much of those that are held out.
+    """The FineWeb shards of a workload, and the sizes of its held-out splits.
 
     Args:
-        train: shards 1 … `train` are the pool.
-        reserved: the training shard for `feedback`; the next one is for `audit`.
-        tokens: what each of these shards must hold.
-        sequences: held-out sequences per split; `score` is the beginning of the validation shard.
+        train: number of training shards; the pool has the shards 1 … `train`.
+        reserved: number of the training shard for `feedback`. The next shard is for `audit`.
+        tokens: minimum number of tokens of each shard.
+        sequences: number of sequences per held-out split; `score` is the beginning of the validation shard.
     """
 
     train: int
@@ -97,20 +97,20 @@ class Web:
     tokens: int = FINEWEB_SHARD_TOKENS
 
     def names(self, part: str) -> list[str]:
-        """File names of `train` or of a held-out split."""
+        """Return the file names of `train` or of a held-out split."""
         if part == "score":
             return [FINEWEB_VALIDATION % 0]
         numbers = {"feedback": [self.reserved], "audit": [self.reserved + 1]}
         return [FINEWEB_TRAIN % k for k in numbers.get(part, range(1, self.train + 1))]
 
 
-class _OnShards(HeldOutSymbols):
-    """A GPT on token shards; the classes below say where the shards come from.
+class _TokenShardWorkload(HeldOutSymbols):
+    """Base class of the workloads that train a GPT on token shards.
 
     Args:
-        facts: the workload as data.
-        config: of the model.
-        micro_batch: sequences of a pass on one device; all of a batch, or what its memory holds, when None.
+        facts: the facts of the workload.
+        config: arguments of `GPTConfig`.
+        micro_batch: number of sequences per pass on one device; if None, the whole batch, or fewer if memory is short.
     """
 
     chunk = _CHUNK
@@ -122,7 +122,7 @@ class _OnShards(HeldOutSymbols):
         self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Cross-entropy in nats per token: the mean, a few rows of logits at a time, or of each example, (n,)."""
+        """Return the cross-entropy in nats per token: the mean (with chunked logits), or each example's, (n,)."""
         if per_example:
             return super().loss(model, batch, per_example=True)
         assert isinstance(model, GPT)
@@ -130,29 +130,30 @@ class _OnShards(HeldOutSymbols):
 
     @abstractmethod
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
-        """Where a split's tokens are, and how many sequences of them it has."""
+        """Return the tokens of a split, and its number of sequences."""
 
     def held_out_tokens(self, split: Split) -> Tensor:
-        """The sequences of a split, read once.
+        """Return the sequences of a split, which are read once and cached.
 
         Raises:
             DataError: the split's shard is missing, damaged or short; names it.
         """
         if split not in self._held_out:
-            self._held_out[split] = _first(*self._source(split), self.facts.tokens_per_example)
+            self._held_out[split] = _first_sequences(*self._source(split), self.facts.tokens_per_example)
         return self._held_out[split]
 
 
-class LmWeb(_OnShards):
-    """FineWeb: `score` is the first 10,485,760 tokens of the validation shard in `lm-124m`, as in the speed runs.
+class LmWeb(_TokenShardWorkload):
+    """Base class of the workloads on FineWeb.
 
+    `score` is the beginning of the validation shard: in `lm-124m` its first 10,485,760 tokens, as in the speed runs.
     `feedback` and `audit` come from training shards that are in no pool.
 
     Args:
-        facts: the workload as data.
-        config: of the model.
-        web: which shards.
-        micro_batch: sequences of a pass on one device; all of a batch when None.
+        facts: the facts of the workload.
+        config: arguments of `GPTConfig`.
+        web: the shards.
+        micro_batch: see `_TokenShardWorkload`.
     """
 
     def __init__(self, facts: WorkloadFacts, config: dict[str, Any], web: Web, micro_batch: int | None = None) -> None:
@@ -160,15 +161,15 @@ class LmWeb(_OnShards):
         self._web = web
 
     def train_data(self, seed: int) -> SequencePool:
-        """All sequences of the training shards; the seed decides nothing.
+        """Return all sequences of the training shards; the seed has no effect.
 
         Raises:
-            DataError: a shard is missing, damaged or short; names it.
+            DataError: a shard is missing, damaged or too short; the message names the file.
         """
         return SequencePool(self._shards("train"), self.facts.tokens_per_example)
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """`loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences."""
+        """Return `loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences."""
         return mean_loss(measured["nats_B"])
 
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
@@ -184,18 +185,18 @@ class LmWeb(_OnShards):
 
 
 class Lm124m(LmWeb):
-    """The 124M model to 3.28."""
+    """The workload with 124 million parameters and the target 3.28."""
 
     facts = LM_124M
 
     def __init__(self) -> None:
-        # 41 shards hold the horizon: no sequence is seen twice within it.
+        # 41 shards contain the whole horizon, so no sequence is repeated.
         web = Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240})
         super().__init__(LM_124M, _124M, web, _MICRO_BATCH)
 
 
 class Lm16m(LmWeb):
-    """The same architecture, smaller: most of its parameters are the embedding."""
+    """The workload with 16 million parameters, of which most are in the embedding."""
 
     facts = LM_16M
 
@@ -203,14 +204,14 @@ class Lm16m(LmWeb):
         super().__init__(LM_16M, _16M, Web(train=4, sequences={"feedback": 512, "score": 2_560, "audit": 10_240}))
 
 
-class Lm124mSynthetic(_OnShards):
+class Lm124mSynthetic(_TokenShardWorkload):
     """The 124M model on documents of a language whose entropy is known.
 
     The corpus is written as shards on first use. `loss` is corrected as in `lm-tiny`.
 
     Args:
-        documents: documents of 1,024 tokens in the training corpus.
-        held_out: documents in each held-out split.
+        documents: number of documents of 1,024 tokens in the training corpus.
+        held_out: number of documents in each held-out split.
     """
 
     facts = LM_124M_SYNTHETIC
@@ -223,11 +224,11 @@ class Lm124mSynthetic(_OnShards):
         self._nats: dict[Split, Tensor] = {}
 
     def train_data(self, seed: int) -> SequencePool:
-        """All documents of the corpus; the seed decides nothing, since the corpus stays on disk."""
+        """Return all documents of the corpus. The seed has no effect, since the corpus is stored on disk."""
         return SequencePool(written(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Nats per token: `loss`, its distance `excess` from the entropy, and the plain mean `cross_entropy`."""
+        """Return `loss`, `excess` (loss − entropy) and the plain mean `cross_entropy`, in nats per token."""
         if split not in self._nats:
             self._nats[split] = torch.from_numpy(language(self._corpus).nats(self.held_out_tokens(split).numpy()))
         return corrected(measured["nats_B"], self._nats[split], language(self._corpus).entropy)
@@ -236,11 +237,11 @@ class Lm124mSynthetic(_OnShards):
         return written(self._corpus, split, self._n), self._n
 
 
-def _first(tokens: shards.Shards, n: int, length: int) -> Tensor:
-    """The first `n` sequences, int64 (n, length + 1).
+def _first_sequences(tokens: shards.Shards, n: int, length: int) -> Tensor:
+    """Return the first `n` sequences, int64 (n, length + 1).
 
     Raises:
-        DataError: there are too few tokens; names the file.
+        DataError: the shards have too few tokens.
     """
     wanted = n * length + 1
     if len(tokens) < wanted:

@@ -1,8 +1,9 @@
-"""A language of tens of thousands of words whose entropy is known, made fast enough for a corpus of any size.
+"""A synthetic language of known entropy with tens of thousands of words, which can generate a large corpus quickly.
 
-Each word belongs to one class. The class of the next word is drawn by the classes of the two words before it: half of
-the time by the last alone, which is learnt early, and half by the pair, which takes longer. A class's words are then
-chosen by rank. Everything is integer arithmetic, so that a seed gives the same tokens on every machine.
+Each word belongs to one class. The class of the next word depends on the classes of the two words before it. Its
+distribution is a mixture: one half depends only on the last class, which models learn early, and the other half on the
+pair of classes, which takes longer. Then a word of the class is drawn with a Zipf-like distribution over ranks. All
+arithmetic is on integers, so that a seed gives the same tokens on every machine.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ Tokens: TypeAlias = npt.NDArray[np.uint16]
 
 CLASS_BITS = 12
 WORD_BITS = 16
-#: Documents made together: the fewer, the more calls; more do not stay in the cache.
+#: Number of documents that are generated at once. Fewer would need more calls, and more would exceed the cache.
 TOGETHER = 1024
 
 
 class WordLanguage:
-    """Documents of a fixed length: a mark, then words.
+    """A generator of documents of a fixed length, which have a mark and then words.
 
-    Shapes: K classes, P = K² pairs of classes (the older one first), R words per class. Word r of class k has the
-    number r·K + k, so that numbers tell frequency and not, in an order a model could use, class.
+    Shapes: K classes, P = K² pairs of classes (the earlier class first), R words per class, N documents, T tokens. Word
+    r of class k has the number r·K + k, so that words are numbered by frequency, and classes are not contiguous ranges.
 
     Args:
-        seed: of the grammar.
+        seed: seed of the grammar.
         classes, per_class: K and R; there are K·R words, numbered from 0.
-        length: tokens in a document, the mark included.
-        mark: the token before each document.
+        length: number of tokens of a document, including the mark.
+        mark: the first token of each document.
 
     Raises:
-        ValueError: a word would have the number of the mark or none in 16 bits, or there are too many for the tables.
+        ValueError: the numbers of the words do not fit below the mark in 16 bits, or an argument is out of range.
     """
 
     def __init__(self, seed: int, *, classes: int = 64, per_class: int = 785, length: int = 1024, mark: int = 50256):
@@ -58,7 +59,7 @@ class WordLanguage:
         )
 
     def _chain(self) -> Ints:
-        """How often each class follows each pair, per 2^12; every entry is positive."""
+        """Return the frequency of each class after each pair, per 2^12; all are positive."""
         k = self.classes
         half = 1 << (CLASS_BITS - 1)
         by_last = [self._row(half, "last", b) for b in range(k)]
@@ -67,7 +68,7 @@ class WordLanguage:
         )
 
     def _row(self, total: int, *of: int | str) -> Ints:
-        """Classes in an order of their own, each half as often as the one before."""
+        """Return frequencies of the classes, which halve along a random order (by at most 2^20) and sum to `total`."""
         weights = [0] * self.classes
         for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):
             weights[follower] = 1 << max(0, 20 - place)
@@ -76,19 +77,19 @@ class WordLanguage:
     # --- text ------------------------------------------------------------------------------------
 
     def documents(self, n: int, stream_seed: int | str) -> Iterator[Tokens]:
-        """`n` documents one after the other in pieces of whole ones (uint16, shape (m · length,)).
+        """Yield `n` documents in concatenated pieces of m complete documents (uint16, shape (m · length,)).
 
-        The first m of n documents are the same for every n.
+        The first documents are the same for every n.
         """
         of = key("words", self.seed, "text", stream_seed)
         for first in range(0, n, TOGETHER):
             m = min(TOGETHER, n - first)
             draws = randoms(of, first * self.length, m * self.length).reshape(m, self.length)
-            yield self._made(draws >> np.uint64(64 - CLASS_BITS - WORD_BITS)).ravel()
+            yield self._generate_tokens(draws >> np.uint64(64 - CLASS_BITS - WORD_BITS)).ravel()
 
-    def _made(self, draws_NT: UInts) -> Tokens:
+    def _generate_tokens(self, draws_NT: UInts) -> Tokens:
         class_of, rank_of = self._tables
-        # Transposed, so that each position of all documents lies together.
+        # The arrays are transposed, so that one position of all documents is contiguous.
         draws_TN = np.ascontiguousarray(draws_NT.T).astype(np.int64)
         ranks_TN = rank_of[draws_TN >> CLASS_BITS]
         points_TN = draws_TN & ((1 << CLASS_BITS) - 1)
@@ -103,7 +104,7 @@ class WordLanguage:
 
     @cached_property
     def _tables(self) -> tuple[npt.NDArray[np.uint16], Ints]:
-        """What a random number means: the class by pair and number, flat; K times the rank by number."""
+        """Tables from random numbers to the class (flat, per pair), and to K times the rank."""
         k = np.arange(self.classes, dtype=np.uint16)
         class_of = np.concatenate([np.repeat(k, row) for row in self._chain_PK])
         return class_of, np.repeat(np.arange(self.per_class) * self.classes, self._share_R)
@@ -111,19 +112,19 @@ class WordLanguage:
     # --- probabilities ---------------------------------------------------------------------------
 
     def nats(self, tokens_NT: npt.NDArray[np.integer]) -> Floats:
-        """Minus the log-probability of the words of each document, divided by `length`, shape (N,).
+        """Return the negative log-probability of each document's words, divided by `length`, shape (N,).
 
         Args:
-            tokens_NT: whole documents, shape (N, length). Where the next one's mark follows, shape (N, length + 1),
-                it costs nothing, since documents have a fixed length.
+            tokens_NT: complete documents, shape (N, length), or shape (N, length + 1) with the mark of the next
+                document. That mark adds no nats, since documents have a fixed length.
 
         Raises:
-            ValueError: rows that are no documents.
+            ValueError: a row is not a document.
         """
         words_NT = np.asarray(tokens_NT[:, 1 : self.length], dtype=np.int64)
         wrong = (tokens_NT[:, 0] != self.mark).any() or (tokens_NT[:, self.length :] != self.mark).any()
         if wrong or words_NT.shape[1] != self.length - 1 or (words_NT >= self.classes * self.per_class).any():
-            raise ValueError(f"these are no documents of {self.length} tokens with the mark {self.mark} before")
+            raise ValueError(f"expected documents of {self.length} tokens that begin with the mark {self.mark}")
         classes_NT = words_NT % self.classes
         padded_NT = np.pad(classes_NT, ((0, 0), (2, 0)))
         pairs_NT = padded_NT[:, :-2] * self.classes + padded_NT[:, 1:-1]
@@ -133,13 +134,13 @@ class WordLanguage:
 
     @cached_property
     def entropy(self) -> float:
-        """The expectation of `nats`: no model's cross-entropy on documents is lower."""
+        """The expectation of `nats`, which is the minimum of every model's expected cross-entropy."""
         p_PK = self._chain_PK / (1 << CLASS_BITS)
         share_R = self._share_R / (1 << WORD_BITS)
         class_P = -(p_PK * np.log(p_PK)).sum(axis=1)
         p_KKK = p_PK.reshape(self.classes, self.classes, self.classes)
         at_P = np.zeros(self.classes**2)
-        at_P[0] = 1.0  # a document begins as if two words of class 0 had come before
+        at_P[0] = 1.0  # two words of class 0 are assumed to precede a document
         total = 0.0
         for _ in range(1, self.length):
             total += float(at_P @ class_P)

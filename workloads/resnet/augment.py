@@ -1,4 +1,4 @@
-"""A pool of small images that lives on one device and is cropped and flipped there as it is drawn."""
+"""A pool of small images on one device, which crops and flips images there when they are drawn."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Statistics = Sequence[float] | Tensor
 
 
 class AugmentedPool:
-    """Images, each drawn at a random place in a frame of its own reflection and mirrored every other time.
+    """A pool of images that are padded by reflection, cropped at random and flipped with probability 1/2.
 
-    It is the drawing that augments, not the loss: a batch is then a fixed thing, so that several passes over it
-    (a line search, two steps of one update, a teacher and its student) see the same images, and evaluation, which
-    never draws, cannot be touched. All random numbers depend on the seed and on the example's position in the run
-    alone, so runs with equal seeds see the same images; no generator changes.
+    Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, two steps
+    of one update, a teacher and its student) therefore see the same images, and evaluation is never augmented. The
+    augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see the
+    same images. No generator changes.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
         labels_B: int64, shape (n,).
-        mean, std: of the pixels in [0, 1], per channel.
-        reach: how far an image may move, in pixels each way.
+        mean, std: mean and standard deviation of the pixels in [0, 1], per channel.
+        reach: maximum shift of an image in each direction, in pixels.
         seed: seed of the augmentation.
-        device: where the images are kept and batches come from.
+        device: the device of the images and of the batches.
     """
 
     def __init__(
@@ -46,27 +46,27 @@ class AugmentedPool:
         self._height, self._width = images_BHWC.shape[1:3]
         self._framed_BHWC = framed(images_BHWC.to(device), reach)
         self._labels_B = labels_B.to(device)
-        # On the device for good: made anew for every batch they would be copied there, and the host would wait for it.
+        # These stay on the device, since a copy for every batch would make the host wait.
         self._mean, self._std = (torch.as_tensor(values, device=device) for values in (mean, std))
 
     def __len__(self) -> int:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
-        """The images at `indices`, outside of the run's draws: every image is always augmented in the same way."""
-        at_B = _sent(indices, self._labels_B.device)
-        return self._augmented(at_B, at_B)
+        """Return the images at `indices` outside of the run's draws. Each image always has the same augmentation."""
+        at_B = _move_indices(indices, self._labels_B.device)
+        return self._augment(at_B, at_B)
 
     def gather_at(self, indices: Tensor, position: int) -> Batch:
-        """The images at `indices`, augmented for the positions of the run from `position` on.
+        """Return the images at `indices`, drawn after `position` others, with the augmentation of their positions.
 
         Returns:
-            `x_BCHW` (float32, channels innermost) and `labels_B`.
+            `x_BCHW` (float32, channels_last) and `labels_B`.
         """
-        at_B = _sent(indices, self._labels_B.device)
-        return self._augmented(at_B, torch.arange(position, position + len(at_B), device=at_B.device))
+        at_B = _move_indices(indices, self._labels_B.device)
+        return self._augment(at_B, torch.arange(position, position + len(at_B), device=at_B.device))
 
-    def _augmented(self, at_B: Tensor, positions_B: Tensor) -> Batch:
+    def _augment(self, at_B: Tensor, positions_B: Tensor) -> Batch:
         n, device = len(at_B), at_B.device
         numbers_3B = uniforms_at(self._seed, positions_B, 3).T
         moves_2B = (numbers_3B[:2] * (2 * self._reach + 1)).long()
@@ -79,7 +79,7 @@ class AugmentedPool:
 
 
 def framed(images_BHWC: Tensor, reach: int) -> Tensor:
-    """Images with `reach` pixels of their own reflection on every side, the outermost pixel not repeated.
+    """Pad images by reflection with `reach` pixels on every side, without repeating the outermost pixel.
 
     >>> framed(torch.tensor([1, 2, 3], dtype=torch.uint8).expand(1, 3, 3)[..., None], 1)[0, 1, :, 0].tolist()
     [2, 1, 2, 3, 2]
@@ -92,16 +92,16 @@ def framed(images_BHWC: Tensor, reach: int) -> Tensor:
 
 
 def normalised(pixels_BHWC: Tensor, mean: Statistics, std: Statistics) -> Tensor:
-    """Pixels (uint8, shape (n, height, width, channels)) to zero mean and unit variance (float32, (n, channels, …)).
+    """Normalise pixels (uint8, (n, height, width, channels)) to zero mean and unit variance (float32, channels first).
 
-    The channels stay innermost in memory.
+    The memory format is channels_last.
     """
     shift, scale = (torch.as_tensor(values, device=pixels_BHWC.device) for values in (mean, std))
     return ((pixels_BHWC.float() / 255.0 - shift) / scale).permute(0, 3, 1, 2)
 
 
-def _sent(indices: Tensor, device: torch.device) -> Tensor:
-    """Indices on the device; from page-locked memory, so that the host does not wait for what is queued there."""
+def _move_indices(indices: Tensor, device: torch.device) -> Tensor:
+    """Move indices to the device from pinned memory, so that the host does not wait for queued kernels."""
     if device.type == "cuda" and indices.device.type == "cpu":
         return indices.pin_memory().to(device, non_blocking=True)
     return indices.to(device)

@@ -1,4 +1,4 @@
-"""The workloads `resnet9-cifar10` and `resnet-cifar10`: a wide ResNet-9 and a ResNet-18, to an accuracy."""
+"""The workloads `resnet9-cifar10` and `resnet-cifar10`: a wide ResNet-9 and a ResNet-18 with accuracy targets."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from workloads.resnet.facts import RESNET9_CIFAR10, RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
 from workloads.resnet.splits import stratified
 
-#: Of the 50,000 training images in hundredths of each class; `score` is the whole test set, as everywhere else.
+#: Percentages of each class of the 50,000 training images; `score` is the whole test set.
 SHARES = {"train": 94, "feedback": 2, "audit": 4}
-#: Of the pixels in [0, 1] over the 50,000 training images.
+#: Mean and standard deviation per channel of the pixels in [0, 1] over the 50,000 training images.
 PIXEL_MEAN, PIXEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 _SPLIT_SEED = 3
+#: Maximum shift of an image in pixels.
 _REACH = 4
 #: Images per forward pass of an evaluation.
 _CHUNK = 1_000
 
 
 class _Cifar(ImageClassifier):
-    """Photographs of 32x32, cropped from a reflected frame and mirrored on the device as they are drawn."""
+    """Images of 32x32 pixels, padded by reflection, cropped and flipped on the device when they are drawn."""
 
     _model: weakref.ref[nn.Module] | None = None
 
@@ -44,7 +45,7 @@ class _Cifar(ImageClassifier):
         return made
 
     def train_data(self, seed: int) -> Pool:
-        """The pool, uploaded once to where the model lives; only its augmentation depends on the seed.
+        """Return the pool, which is kept on the model's device. Only its augmentation depends on the seed.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -60,13 +61,13 @@ class _Cifar(ImageClassifier):
             yield Batch(x_BCHW=x_BCHW, labels_B=piece["labels_B"])
 
     def _device(self) -> torch.device:
-        """Where the model lives: data is not told otherwise where it will be wanted."""
+        """Return the device of the model, since `train_data` and `held_out` receive no device."""
         made = self._model() if self._model is not None else None
         return next(made.parameters()).device if made is not None else torch.device("cpu")
 
 
 class Resnet9Cifar10(_Cifar):
-    """ResNet-9."""
+    """The workload with a ResNet-9."""
 
     def __init__(self) -> None:
         super().__init__(RESNET9_CIFAR10)
@@ -79,7 +80,7 @@ class Resnet9Cifar10(_Cifar):
 
 
 class ResnetCifar10(_Cifar):
-    """ResNet-18 with a 3x3 stem."""
+    """The workload with a ResNet-18 that has a 3x3 stem."""
 
     def __init__(self) -> None:
         super().__init__(RESNET_CIFAR10)
@@ -98,7 +99,7 @@ def _held_out(folder: Path, split: Split, device: torch.device) -> Batch:
 
 
 def _part(folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Images (uint8, shape (n, 32, 32, 3)) and labels (int64, shape (n,)) of one part."""
+    """Return images (uint8, shape (n, 32, 32, 3)) and labels (int64, shape (n,)) of one part."""
     if part == "score":
         return _tensors(*cifar.read(folder / "test_batch.bin"))
     images_BCHW, labels_B = cifar.read_files([folder / f"data_batch_{k}.bin" for k in range(1, 6)])

@@ -1,4 +1,4 @@
-"""What image workloads have in common: everything but their images and their network."""
+"""The common base of the image workloads: everything except their images and their network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from workloads.resnet.model import parameter_kinds
 
 
 class ImageClassifier(ABC):
-    """A workload on batches of `x_BCHW` (float32) and `labels_B` (int64), to a held-out cross-entropy or accuracy.
+    """Base class of workloads that classify `x_BCHW` (float32) with `labels_B` (int64).
 
     Args:
-        facts: of the workload, or of a variant of it.
+        facts: the facts of the workload or of its variant.
     """
 
     def __init__(self, facts: WorkloadFacts) -> None:
@@ -27,25 +27,25 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def network(self, seed: int, **options: Any) -> nn.Module:
-        """A fresh network on the CPU; `options` are those of `facts.model_options` that it is built with."""
+        """Build a new network on the CPU with some of the options in `facts.model_options`."""
 
     @abstractmethod
     def train_data(self, seed: int) -> Pool:
-        """The training images."""
+        """Return the training images."""
 
     @abstractmethod
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
-        """The images of a shard of a split, in the pieces they are evaluated in."""
+        """Yield the images of a shard of a split, in the batches in which they are evaluated."""
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """A fresh network; `label_smoothing` does not change it but is remembered for `loss`.
+        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
 
         Args:
-            seed: of the initial weights.
-            options: of `facts.model_options`.
+            seed: seed of the initial weights.
+            options: values of options in `facts.model_options`.
 
         Raises:
-            BenchError: an option that is not offered, or two that exclude each other.
+            BenchError: an option is not in `facts.model_options`, or two options exclude each other.
         """
         offered = self.facts.model_options
         if unknown := sorted(set(options) - set(offered)):
@@ -55,8 +55,8 @@ class ImageClassifier(ABC):
         ghost, norm = options.get("ghost_bn", 0), options.get("norm", "batch")
         if ghost and norm != "batch":
             raise BenchError(
-                f"ghost_bn={ghost} with norm={norm}: only batch norm takes statistics over examples",
-                fix="ask for norm=batch, or leave ghost_bn at 0",
+                f"ghost_bn={ghost} with norm={norm}: only batch norm uses statistics over examples",
+                fix="set norm=batch or ghost_bn=0",
             )
         self._label_smoothing = float(options.pop("label_smoothing", 0.0))
         return self.network(seed, **options)
@@ -65,9 +65,9 @@ class ImageClassifier(ABC):
         return parameter_kinds(model)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Cross-entropy in nats with label smoothing where it was requested: the mean, or of each example, (n,)."""
+        """Return the cross-entropy in nats, with `build_model`'s label smoothing: the mean, or each example's, (n,)."""
         return nn.functional.cross_entropy(
-            # Autocast would do this on a GPU alone.
+            # On a CPU, autocast would not convert the logits to fp32.
             self.outputs(model, batch).float(),
             batch["labels_B"],
             reduction="none" if per_example else "mean",
@@ -75,16 +75,16 @@ class ImageClassifier(ABC):
         )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits, shape (n, classes)."""
+        """Return the logits, shape (n, classes)."""
         logits_BK: Tensor = model(batch["x_BCHW"])
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """`cross_entropy` (nats, never smoothed), its standard error `se`, and `accuracy` on a held-out split.
+        """Return `cross_entropy` (nats, without label smoothing), its standard error `se`, and `accuracy` on a split.
 
         Args:
             model: in eval mode.
-            split: which held-out images.
+            split: name of the held-out split.
             stage: not used.
         """
         return self.metrics(self.measure(model, split), split)
@@ -92,7 +92,7 @@ class ImageClassifier(ABC):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Of each image of a shard: `nats_B` (float32), its cross-entropy, and `correct_B`, whether it is right."""
+        """Return each image's cross-entropy, `nats_B` (float32), and whether its prediction is right, `correct_B`."""
         device = next(model.parameters()).device
         nats, correct = [torch.empty(0, device=device)], [torch.empty(0, dtype=torch.bool, device=device)]
         with torch.no_grad(), self._forward_precision(device):
@@ -101,11 +101,11 @@ class ImageClassifier(ABC):
                 logits_BK, labels_B = self.outputs(model, moved).float(), moved["labels_B"]
                 nats.append(nn.functional.cross_entropy(logits_BK, labels_B, reduction="none"))
                 correct.append(logits_BK.argmax(1) == labels_B)
-        # On the CPU before anything is summed: several ranks join their measurements there.
+        # The results are moved to the CPU before they are summed, since several ranks concatenate them there.
         return {"nats_B": torch.cat(nats).cpu(), "correct_B": torch.cat(correct).cpu()}
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """`cross_entropy`, `se` and `accuracy`; see `evaluate`."""
+        """Return `cross_entropy`, `se` and `accuracy`; see `evaluate`."""
         nats_B = measured["nats_B"]
         return {
             "cross_entropy": float(nats_B.mean()),
@@ -114,14 +114,14 @@ class ImageClassifier(ABC):
         }
 
     def _forward_precision(self, device: torch.device) -> AbstractContextManager[Any]:
-        """That of training: the network that is scored is the one that was trained."""
+        """Return the autocast context of training, so that evaluation has the same precision."""
         if self.facts.precision.dtype == "float32":
             return nullcontext()
         return torch.autocast(device.type, getattr(torch, self.facts.precision.dtype))
 
 
 def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
-    """A shard of a batch in consecutive pieces of at most `size` examples."""
+    """Yield a shard of a batch in consecutive pieces of at most `size` examples."""
     rows = shard.rows(batch.n, size)
     for start in rows[::size]:
         yield batch.rows(start, min(start + size, rows.stop))

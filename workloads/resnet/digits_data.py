@@ -1,4 +1,4 @@
-"""The digits of scikit-learn (1,797 handwritten 8x8 images), read from its data file and split once and for all.
+"""The digits of scikit-learn (1,797 handwritten 8x8 images), read from its data file, with a fixed split.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
 """
@@ -20,11 +20,12 @@ from workloads.resnet.splits import stratified
 
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 PARTS: tuple[Part, ...] = ("train", "score", "feedback", "audit")
-#: Shares of every class in hundredths; training gets less than half, since the metric needs many held-out images.
+#: Percentages of every class. Training has less than half, since the metric needs many held-out images.
 SHARES: dict[str, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
 CLASSES = 10
 IMAGES = 1797
-#: Of the pixels in [0, 1] over all images; constants, so that no split has an influence on another.
+#: Mean and standard deviation of the pixels in [0, 1] over all images. They are constants, so that no split influences
+#: another.
 PIXEL_MEAN, PIXEL_STD = 0.305, 0.376
 _SPLIT_SEED = 1
 
@@ -45,7 +46,7 @@ class Digits:
 
 
 def data_file() -> Path:
-    """Where scikit-learn keeps the digits; it is located without being imported, which would cost seconds.
+    """Return the path of scikit-learn's data file, without importing scikit-learn, which would take seconds.
 
     Raises:
         DataError: scikit-learn is not installed, or its data file is not there.
@@ -60,10 +61,10 @@ def data_file() -> Path:
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """All images (float32 in [0, 1], shape (1797, 8, 8)) and labels (int64, shape (1797,)) of a data file.
+    """Read all images (float32 in [0, 1], shape (1797, 8, 8)) and labels (int64, shape (1797,)) of a data file.
 
     Raises:
-        DataError: the file is missing, or is not what it should be.
+        DataError: the file is missing or damaged, or its table has another shape.
     """
     try:
         with gzip.open(path, "rt", encoding="ascii") as lines:
@@ -77,30 +78,30 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 @cache
 def load(part: Part) -> Digits:
-    """One of the four disjoint parts; the same images in every run, on every machine. Do not write to the arrays.
+    """Return one of the four disjoint parts, which is the same on every machine. Do not write to the arrays.
 
     Raises:
         DataError: the data file is missing or damaged.
     """
-    images, labels = _everything()
+    images, labels = _read_installed()
     indices = stratified(labels, SHARES, _SPLIT_SEED)[part]
     return Digits(images_BHW=images[indices], labels_B=labels[indices], indices_B=indices)
 
 
 @cache
-def _everything() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _read_installed() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return read(data_file())
 
 
 def normalised(images_BHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pixels in [0, 1] to about zero mean and unit variance, same shape."""
+    """Normalise pixels in [0, 1] to about zero mean and unit variance, same shape."""
     return (images_BHW - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
 
 
 def shifted(images_BHW: NDArray[np.float32], reach: int = 1) -> NDArray[np.float32]:
-    """Every image moved by up to `reach` pixels each way, the gap filled with black, shape (k, B, H, W).
+    """Return all shifts of the images by up to `reach` pixels, filled with black, shape (k, B, H, W).
 
-    k = (2·reach + 1)²; the first copy is the unmoved one.
+    k = (2·reach + 1)² is the number of shifts. The first copy is not shifted.
 
     >>> shifted(np.ones((3, 8, 8), np.float32)).shape
     (9, 3, 8, 8)

@@ -1,4 +1,4 @@
-"""What the image workloads offer to the plugin; nothing heavy is imported."""
+"""Entries of the image workloads for the plugin; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _fashion(variant: str, summary: str) -> WorkloadEntry:
 
 ENTRIES = (
     _digits("", "a residual network on 8x8 digits, to a held-out cross-entropy; no download"),
-    _digits("gelu", "resnet-digits with GELU for ReLU, a held-out variant"),
+    _digits("gelu", "resnet-digits with GELU instead of ReLU, a held-out variant"),
     _fashion("", "a residual network on 28x28 pieces of clothing, to a held-out cross-entropy"),
     _fashion("unit-init", "resnet-fashion with blocks that do not start as the identity, a held-out variant"),
     WorkloadEntry(

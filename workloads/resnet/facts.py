@@ -1,4 +1,4 @@
-"""The image workloads as data; nothing heavy is imported."""
+"""The image workloads as data; this module must not import torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _OPTIONS: dict[str, Domain] = {
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
     "activation": Choice(("relu", "gelu", "silu")),
     "norm": Choice(("batch", "group", "none")),
-    # Of examples, with norm=batch; 0 is ordinary batch norm.
+    # Number of examples that share their statistics if norm=batch; 0 means ordinary batch norm.
     "ghost_bn": Choice((0, 16, 32, 64)),
 }
 
 
 def _variant(base: WorkloadFacts, name: str, fixed: str | None = None) -> WorkloadFacts:
-    """The facts of a workload that differs from `base` in one detail; `fixed` is the option that this withdraws."""
+    """Return the facts of a variant of `base`. `fixed` is the model option that the variant sets and does not offer."""
     options = {option: domain for option, domain in base.model_options.items() if option != fixed}
     return msgspec.structs.replace(base, name=f"{base.name}+{name}", model_options=options)
 
@@ -34,7 +34,8 @@ _DIGITS = WorkloadFacts(
     model_options=_OPTIONS,
     example="8x8 image",
 )
-#: By the variant's name; the base has none. 542 images are too few to resolve 2 %.
+#: Facts by the variant's name; the workload itself has an empty name. A split of 542 images is too small for a
+#: resolution of 2 %.
 DIGITS_VARIANTS = {
     "": calibrated(_DIGITS, easy=0.0695, main=0.0683, hard=0.0561, resolution=0.21),
     "gelu": calibrated(
@@ -51,21 +52,21 @@ _FASHION = WorkloadFacts(
     budget=Budget(horizon=184_320, gradient_examples=368_640, seconds={"default": 300.0}),
     batch_sizes=(128, 64, 256),
     eval_every=2_048,
-    # bfloat16 is quicker where the processor multiplies matrices of it, and much slower where it does not.
+    # bfloat16 is faster on processors with bfloat16 matrix instructions, and much slower on others.
     precision=Precision(dtype="float32"),
     model_options=_OPTIONS,
     example="28x28 image",
 )
-#: By the variant's name; the base has none.
+#: Facts by the variant's name; the workload itself has an empty name.
 FASHION_VARIANTS = {
     "": calibrated(_FASHION, easy=0.28, main=0.263, hard=0.251, resolution=0.071),
     "unit-init": calibrated(_variant(_FASHION, "unit-init"), easy=0.278, main=0.26, hard=0.253, resolution=0.1),
 }
 RESNET_FASHION = FASHION_VARIANTS[""]
 
-# Nobody has run the larger ones yet on a machine that they are meant for: targets and budgets are what the literature
-# suggests, on training sets that are a little smaller, since `feedback` and `audit` are cut from them. They are coarse,
-# and so outside the anchored mean, until a calibration has measured their resolution.
+# The workloads below have not been calibrated on their hardware. Targets and budgets follow the literature, although
+# the training sets here are slightly smaller, since `feedback` and `audit` are taken from them. These workloads are
+# coarse and do not count in the anchored score until a calibration has measured their resolution.
 
 _GPU_OPTIONS: dict[str, Domain] = {
     **_OPTIONS,
@@ -78,7 +79,7 @@ RESNET9_CIFAR10 = WorkloadFacts(
     version="2",
     tier="gpu",
     targets=(Target(metric="accuracy", goal="max", value=0.93, unit="share"),),
-    # 36 passes.
+    # The horizon is 36 passes over the training set.
     budget=Budget(horizon=1_703_936, gradient_examples=3_407_872, seconds={"default": 1_800.0}),
     batch_sizes=(512, 128, 256, 1024),
     eval_every=16_384,
@@ -93,7 +94,7 @@ RESNET_CIFAR10 = WorkloadFacts(
     version="2",
     tier="gpu",
     targets=(Target(metric="accuracy", goal="max", value=0.94, unit="share"),),
-    # 60 passes.
+    # The horizon is 60 passes over the training set.
     budget=Budget(horizon=2_826_240, gradient_examples=5_652_480, seconds={"default": 7_200.0}),
     batch_sizes=(512, 128, 256, 1024),
     eval_every=20_480,
@@ -107,7 +108,7 @@ RESNET50_IMAGENET = WorkloadFacts(
     name="resnet50-imagenet",
     version="2",
     tier="cluster",
-    # AlgoPerf's validation target, and about its number of steps (186,666 of 1,024 images).
+    # The validation target of AlgoPerf, and about its number of steps (186,666 with 1,024 images each).
     targets=(Target(metric="accuracy", goal="max", value=0.77431, unit="share"),),
     budget=Budget(horizon=191_692_800, gradient_examples=383_385_600, seconds={"default": 315_000.0}),
     batch_sizes=(1024, 256, 512, 2048),

@@ -20,30 +20,30 @@ from workloads.resnet.facts import FASHION_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
 from workloads.resnet.splits import stratified
 
-#: Of the 10,000 test images in hundredths of each class; `score` is read at every evaluation, `audit` once.
+#: Percentages of each class of the 10,000 test images; `score` is read at every evaluation, and `audit` once.
 SHARES = {"score": 40, "feedback": 10, "audit": 50}
-#: Of the pixels in [0, 1] over the 60,000 training images.
+#: Mean and standard deviation of the pixels in [0, 1] over the 60,000 training images.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
-#: Of the seeds 1 to 30 the first whose three parts are about equally hard for one trained model (cross-entropies of
-#: 0.264, 0.257 and 0.259): with others `audit` is up to 0.03 from `score`, thrice its standard error, and that
-#: chance would stand in every record.
+#: The first of the seeds 1 to 30 for which the three parts are about equally hard for one trained model: its
+#: cross-entropies are 0.264, 0.257 and 0.259. For other seeds, `audit` differs from `score` by up to 0.03, which is
+#: three standard errors, and every record would contain this difference.
 _SPLIT_SEED = 1
-#: Images per forward pass of an evaluation: activations stay in the cache.
+#: Images per forward pass of an evaluation; few enough that activations fit into the cache.
 _CHUNK = 250
 _DETAILS: dict[str, dict[str, Any]] = {
     "": {},
-    # Blocks start with both branches in full, where the base's start as the identity.
+    # Blocks start with active residual branches; in the workload itself they start as the identity.
     "unit-init": {"zero_init": False},
 }
 
 
 class ResnetFashion(ImageClassifier):
-    """All 60,000 training images as a pool, as they are; the test images are what is held out.
+    """A pool of all 60,000 training images; the held-out splits are parts of the test images.
 
-    Nothing is augmented: the budget is three passes, in which held-out cross-entropy goes on falling.
+    There is no augmentation: the budget is three passes, in which the held-out cross-entropy keeps falling.
 
     Args:
-        variant: the detail that is changed, one of `FASHION_VARIANTS`; none when empty.
+        variant: name of a variant in `FASHION_VARIANTS`; empty for the workload itself.
     """
 
     def __init__(self, variant: str = "") -> None:
@@ -60,7 +60,9 @@ class ResnetFashion(ImageClassifier):
         return build(ResnetConfig(**(config | self._details | options)), seed)
 
     def train_data(self, seed: int) -> Pool:
-        """The pool, the same for every seed: fields `x_BCHW` (float32, (n, 1, 28, 28)) and `labels_B` (int64, (n,)).
+        """Return the pool, which is the same for every seed.
+
+        Fields: `x_BCHW` (float32, (n, 1, 28, 28)) and `labels_B` (int64, (n,)).
 
         Raises:
             DataError: a file is missing or damaged.
@@ -88,7 +90,7 @@ def _held_out(folder: Path, split: Split) -> Batch:
 
 
 def _batch(images_BHW: NDArray[np.uint8], labels_B: NDArray[np.uint8]) -> Batch:
-    # In place: the training images are 190 MB, and every copy of them would be as large.
+    # The arithmetic is in place, since the training images take 190 MB as float32, and so would every copy.
     x_BHW: Tensor = torch.from_numpy(images_BHW.astype(np.float32))
     x_BHW.div_(255.0 * PIXEL_STD).sub_(PIXEL_MEAN / PIXEL_STD)
     return Batch(x_BCHW=x_BHW[:, None], labels_B=torch.from_numpy(labels_B.astype(np.int64)))

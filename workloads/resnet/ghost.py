@@ -1,7 +1,7 @@
-"""Batch norm whose statistics are those of small groups, however large the batch is.
+"""Batch norm with statistics over small groups of examples instead of the whole batch.
 
-Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1; running variances
-rather than standard deviations, as torch keeps them.
+Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1, but with
+running variances instead of standard deviations, as in torch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from torch.nn import functional as F
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
-    """In training every `group` consecutive examples are normalised by their own mean and variance.
+    """Batch norm that, in training, normalises every `group` consecutive examples by their own mean and variance.
 
-    Running statistics take in one group after the other. In evaluation it is batch norm. Examples that are left over
-    belong to the last group: no statistics are of fewer than `group` examples, unless the batch itself is smaller.
+    The groups update the running statistics one after the other. Evaluation is the same as in batch norm. If the batch
+    size is not a multiple of `group`, the remaining examples belong to the last group. Statistics are over fewer than
+    `group` examples only if the whole batch is smaller.
 
     Args:
-        channels: C.
-        group: examples that share their statistics, at least 1.
+        channels: number of channels C.
+        group: number of examples that share their statistics, at least 1.
         momentum: weight of a new group in the running averages.
     """
 
@@ -32,23 +33,23 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         if not self.training or groups < 2:
             return super().forward(x_BCHW)
         if not n % self.group:
-            y_BCHW, means_GC, variances_GC = self._normalised(x_BCHW, groups)
+            y_BCHW, means_GC, variances_GC = self._normalise_groups(x_BCHW, groups)
         else:
             even = (groups - 1) * self.group
-            parts = [self._normalised(x_BCHW[:even], groups - 1), self._normalised(x_BCHW[even:], 1)]
+            parts = [self._normalise_groups(x_BCHW[:even], groups - 1), self._normalise_groups(x_BCHW[even:], 1)]
             y_BCHW, means_GC, variances_GC = (torch.cat(made) for made in zip(*parts, strict=True))
         if self.track_running_stats:
-            self._take_in(means_GC, variances_GC)
+            self._update_running_stats(means_GC, variances_GC)
         return y_BCHW
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, group={self.group}, momentum={self.momentum}, eps={self.eps}"
 
-    def _normalised(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Examples in so many equal groups, and the groups' means and unbiased variances, (groups, C).
+    def _normalise_groups(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalise equal groups of examples; also return the groups' means and unbiased variances, (groups, C).
 
-        The groups become channels of one batch norm: a call for each of hundreds would cost more than the copies, and a
-        compiler would unroll them. Torch's own kernel keeps its fp32 sums where activations are bfloat16.
+        The groups become channels of one batch norm. Hundreds of separate calls would take longer than the copies, and
+        a compiler would unroll them. Torch's kernel also keeps its sums in fp32 if the activations are bfloat16.
         """
         n, channels, height, width = x_BCHW.shape
         x_GSCHW = x_BCHW.reshape(groups, n // groups, channels, height, width)
@@ -71,20 +72,20 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         return y_BCHW, mean.view(groups, channels), variance.view(groups, channels)
 
     @torch.no_grad()
-    def _take_in(self, means_GC: Tensor, variances_GC: Tensor) -> None:
-        """Move the running statistics as a batch per group would, the first group first."""
+    def _update_running_stats(self, means_GC: Tensor, variances_GC: Tensor) -> None:
+        """Update the running statistics as one batch per group would, in the order of the groups."""
         groups = len(means_GC)
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(groups)
         kept: Tensor | float
-        if self.momentum is None:  # a plain mean, as the harness asks for when it takes statistics anew
+        if self.momentum is None:  # a plain mean, which the harness uses to recompute statistics
             share = 1.0 / self.num_batches_tracked.to(means_GC.dtype)
             weights_G1, kept = share.expand(groups)[:, None], 1.0 - groups * share
         else:
             age_G1 = torch.arange(groups - 1, -1, -1, device=means_GC.device)[:, None]
             weights_G1, kept = self.momentum * (1.0 - self.momentum) ** age_G1, (1.0 - self.momentum) ** groups
-        # Not as a matrix product, which autocast would round.
+        # This is not a matrix product, since autocast would round it to half precision.
         self.running_mean.mul_(kept).add_((weights_G1 * means_GC).sum(0))
         self.running_var.mul_(kept).add_((weights_G1 * variances_GC).sum(0))

@@ -1,4 +1,4 @@
-"""The workload `resnet50-imagenet`: a ResNet-50 on a tree of photographs, to AlgoPerf's validation accuracy.
+"""The workload `resnet50-imagenet`: a ResNet-50 on ImageNet, to AlgoPerf's validation accuracy.
 
 Source: Dahl et al., Benchmarking Neural Network Training Algorithms (arXiv 2306.07179), the ImageNet ResNet workload.
 """
@@ -23,7 +23,7 @@ from workloads.resnet.photos import PhotoPool, Photos
 from workloads.resnet.splits import stratified
 
 CLASSES = 1_000
-#: Of the training images in hundredths of each class; `score` is the whole validation set, as everywhere else.
+#: Percentages of each class of the training images; `score` is the whole validation set.
 SHARES = {"train": 97, "feedback": 1, "audit": 2}
 _SPLIT_SEED = 4
 #: Images per forward pass of an evaluation.
@@ -31,10 +31,11 @@ _CHUNK = 500
 
 
 class Resnet50Imagenet(ImageClassifier):
-    """Photographs, of which a random part is drawn at 224x224 and mirrored every other time; evaluated on the middle.
+    """Images that are cropped at random, resized to 224x224 and flipped at random; evaluation uses the central crop.
 
     Args:
-        classes, size: of another tree than ImageNet's, which is then no run of this workload.
+        classes, size: number of classes and image size, for another folder of images. A run with other values than the
+            defaults is not a run of this workload.
     """
 
     def __init__(self, classes: int = CLASSES, size: int = 224) -> None:
@@ -56,10 +57,10 @@ class Resnet50Imagenet(ImageClassifier):
         return build(config, seed)
 
     def train_data(self, seed: int) -> Pool:
-        """The pool, whose images are decoded as they are drawn; only its augmentation depends on the seed.
+        """Return the pool, whose images are decoded when they are drawn. Only its augmentation depends on the seed.
 
         Raises:
-            DataError: a folder is missing or not laid out by class.
+            DataError: a folder is missing or does not contain one folder per class.
         """
         return PhotoPool(self._photos("train"), seed)
 
@@ -75,10 +76,10 @@ class Resnet50Imagenet(ImageClassifier):
 
 @cache
 def _samples(folder: Path, part: str, classes: int) -> list[tuple[Path, int]]:
-    """(path, label) of every image of a part.
+    """Return (path, label) of every image of a part.
 
     Raises:
-        DataError: a tree is not laid out by class, or the two differ in their classes.
+        DataError: `train` or `val` does not contain one folder per class, or their classes differ.
     """
     tree = imagefolder.scan(folder / ("val" if part == "score" else "train"), classes)
     imagefolder.require_same_classes(folder / "val", like=folder / "train")

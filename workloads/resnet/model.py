@@ -1,8 +1,8 @@
-"""Residual networks for images, its sizes and details as options.
+"""Residual networks for images, with configurable sizes and details.
 
 Source: He et al., Deep Residual Learning for Image Recognition (arXiv 1512.03385), basic and bottleneck blocks;
-Goyal et al., Accurate, Large Minibatch SGD (arXiv 1706.02677), section 5.1, zero-initialised last scales, and the
-stride of a bottleneck in its 3x3 convolution.
+Goyal et al., Accurate, Large Minibatch SGD (arXiv 1706.02677), section 5.1: the last scale of a block is
+initialised to zero, and the stride of a bottleneck is in its 3x3 convolution.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Norm = Literal["batch", "group", "none"]
 Activation = Literal["relu", "gelu", "silu"]
 Stem = Literal["conv3", "conv3-half", "conv7"]
 BlockKind = Literal["basic", "bottleneck"]
-#: Channels that leave a bottleneck, over those of its 3x3 convolution.
+#: Output channels of a bottleneck, as a multiple of the channels of its 3x3 convolution.
 EXPANSION = 4
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -36,25 +36,25 @@ class ResnetConfig:
     """Sizes and details of a `Resnet`.
 
     Args:
-        channels: of an image.
+        channels: number of channels of an image.
         classes: number of logits.
-        widths: channels of each group of blocks; every group but the first halves height and width.
-        blocks: blocks in each group, as many entries as `widths`.
+        widths: number of channels of each group of blocks; every group but the first halves height and width.
+        blocks: number of blocks in each group; as long as `widths`.
         block: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1 to four times the width).
-        stem: `conv3` (3x3, full resolution) for 8 to 32 pixels, `conv3-half` (the same at half the resolution),
-            `conv7` (7x7 and pooling, a quarter) for more.
-        norm: `batch`, `group` (groups of 8 channels at least) or `none` (convolutions have biases then).
-        ghost_bn: examples that share their statistics in batch norm, see `GhostBatchNorm2d`; all of a pass when 0.
+        stem: `conv3` (3x3, full resolution) for images of 8 to 32 pixels; for larger images `conv3-half` (3x3, half the
+            resolution) or `conv7` (7x7 and pooling, a quarter of the resolution).
+        norm: `batch`, `group` (groups of at least 8 channels) or `none` (convolutions then have biases).
+        ghost_bn: number of examples that share batch-norm statistics (`GhostBatchNorm2d`); 0 for the whole batch.
         activation: `relu`, `gelu` or `silu`.
-        dropout: share of the pooled features that are dropped before the head, in [0, 1).
-        zero_init: blocks start as the identity: the last scale (without norm: the last convolution) is zero.
-        momentum: weight of a new batch in batch norm's running averages.
-        channels_last: activations have their channels innermost, which is faster in some places; parameters keep
-            the plain layout, so that a submission may view them as matrices.
+        dropout: probability of dropout of the pooled features before the head, in [0, 1).
+        zero_init: whether blocks start as the identity: their last scale, or last convolution without norm, is zero.
+        momentum: weight of a new batch in the running averages of batch norm.
+        channels_last: whether activations are in channels_last format, which is faster on some devices. Parameters stay
+            contiguous, so that a submission can view them as matrices.
 
     Raises:
-        ValueError: widths and blocks do not match, an unknown word, a dropout outside [0, 1), or `ghost_bn` is negative
-            or without batch norm.
+        ValueError: `widths` and `blocks` differ in length, a name is unknown, `dropout` is outside [0, 1), or
+            `ghost_bn` is negative or used without batch norm.
     """
 
     channels: int = 1
@@ -92,10 +92,10 @@ class ResnetConfig:
 
 
 class Resnet(nn.Module):
-    """Stem, groups of blocks, mean over positions, dropout, linear head.
+    """A residual network: stem, groups of blocks, mean over positions, dropout, linear head.
 
     Args:
-        config: sizes and details.
+        config: the sizes and details of the network.
     """
 
     def __init__(self, config: ResnetConfig) -> None:
@@ -126,7 +126,7 @@ class Resnet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        # A small head: the first loss is ln(classes), whatever the features are.
+        # With small weights in the head, the first loss is about ln(classes) for any features.
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         if self.config.zero_init:
@@ -137,10 +137,10 @@ class Resnet(nn.Module):
                 nn.init.zeros_(last.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits, shape (B, classes), of images, shape (B, channels, H, W)."""
+        """Return the logits, shape (B, classes), of images, shape (B, channels, H, W)."""
         x = self.stem(x_BCHW)
         if self.config.channels_last:
-            # After the first convolution: with one channel the two layouts of an image are the same.
+            # This follows the first convolution, since both formats are the same for an image with one channel.
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.pool(self.activation(self.stem_norm(x)))
         x = self.blocks(x)
@@ -149,7 +149,7 @@ class Resnet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; a 1x1 convolution on the shortcut where the shape changes."""
+    """Two 3x3 convolutions with a shortcut, which is a 1x1 convolution if the shape changes."""
 
     def __init__(self, config: ResnetConfig, width: int, out: int, stride: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride) and 1x1 convolutions beside a shortcut; `EXPANSION` times `inner` channels leave."""
+    """1x1, 3x3 (with the stride) and 1x1 convolutions with a shortcut; it has `EXPANSION` × `inner` output channels."""
 
     def __init__(self, config: ResnetConfig, width: int, inner: int, stride: int) -> None:
         super().__init__()
@@ -210,17 +210,17 @@ def _shortcut(config: ResnetConfig, width: int, out: int, stride: int) -> nn.Mod
 
 
 def activation(config: ResnetConfig) -> Callable[[Tensor], Tensor]:
-    """The configured nonlinearity."""
+    """Return the configured activation function."""
     return _ACTIVATIONS[config.activation]
 
 
 def conv(config: ResnetConfig, width: int, out: int, *, kernel: int, stride: int) -> nn.Conv2d:
-    """A convolution that keeps height and width (over the stride), without bias where a norm follows."""
+    """Build a convolution with 'same' padding, and with a bias only if there is no norm."""
     return nn.Conv2d(width, out, kernel, stride=stride, padding=kernel // 2, bias=config.norm == "none")
 
 
 def norm(config: ResnetConfig, width: int) -> nn.Module:
-    """The configured norm of `width` channels."""
+    """Build the configured norm of `width` channels."""
     if config.norm == "batch":
         if config.ghost_bn:
             return GhostBatchNorm2d(width, group=config.ghost_bn, momentum=config.momentum)
@@ -231,20 +231,20 @@ def norm(config: ResnetConfig, width: int) -> nn.Module:
 
 
 def build(config: ResnetConfig, seed: int) -> Resnet:
-    """A fresh network on the CPU in fp32; equal seeds give equal weights, and the global RNG is left as it was."""
+    """Build a new network on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Resnet(config)
 
 
 def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
-    """The kind of every parameter by name, tied ones once.
+    """Return the kind of every parameter by name.
 
-    `conv`: kernels; `norm`: scales; `bias`: everything that is added, shifts of norms included;
-    `head`: the weight of the layer called `head`; `matrix`: the weight of any other linear layer.
+    `conv`: kernels of convolutions. `norm`: scales of norms. `bias`: biases, including those of norms. `head`: the
+    weight of the layer `head`. `matrix`: the weight of any other linear layer.
 
     Raises:
-        TypeError: a parameter stands in a layer of an unknown sort.
+        TypeError: a parameter belongs to a layer of an unknown type.
     """
     modules = dict(model.named_modules())
     return {name: _kind(name, modules[name.rpartition(".")[0]]) for name, _ in model.named_parameters()}
@@ -259,4 +259,4 @@ def _kind(name: str, module: nn.Module) -> Kind:
         return "norm"
     if isinstance(module, nn.Linear):
         return "head" if name == "head.weight" else "matrix"
-    raise TypeError(f"parameter {name!r} stands in a {type(module).__name__}, whose kind is unknown")
+    raise TypeError(f"parameter {name!r} belongs to a {type(module).__name__}, whose kind is unknown")

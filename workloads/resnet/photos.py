@@ -1,6 +1,6 @@
-"""Photographs in files: decoded by several threads when they are wanted, at a random part or in the middle.
+"""Images in files, which several threads decode when they are drawn, with a random or a central crop.
 
-Source: Szegedy et al., Going Deeper with Convolutions (arXiv 1409.4842), section 6: parts of 8 to 100 % of the area.
+Source: Szegedy et al., Going Deeper with Convolutions (arXiv 1409.4842), section 6: crops of 8 to 100 % of the area.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ from torch import Tensor
 from harness.api import Batch, uniforms_at
 from workloads.formats.imagefolder import Box, read_part
 
-#: Of ImageNet's pixels in [0, 1], per channel.
+#: Mean and standard deviation of ImageNet's pixels in [0, 1], per channel.
 PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-#: Share of the shorter side that the middle takes: 224 of 256.
+#: Side of the central crop as a fraction of the image's shorter side: 224/256.
 MIDDLE = 0.875
 _AREA = (0.08, 1.0)
 _LOG_ASPECT = math.log(4 / 3)
 
 
 class Photos:
-    """Files of images with their labels, read at one size.
+    """Image files with their labels, which are all read at one size.
 
     Args:
-        samples: (path, label) of each.
-        size: height and width of what is read, in pixels.
+        samples: (path, label) of each image.
+        size: height and width of the crops, in pixels.
     """
 
     def __init__(self, samples: Sequence[tuple[Path, int]], size: int) -> None:
         self._samples = samples
         self._size = size
-        # Decoding lets go of the interpreter, so threads are enough.
+        # Decoding releases the GIL, so threads suffice.
         self._threads = min(16, os.cpu_count() or 1)
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def middles(self, indices: Iterable[int]) -> Batch:
-        """The middle square of each: `x_BCHW` (float32, (n, 3, size, size)) and `labels_B` (int64, (n,)).
+        """Return the central crop of each image: `x_BCHW` (float32, (n, 3, size, size)) and `labels_B` (int64, (n,)).
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
         chosen = list(indices)
         return self._batch(chosen, [middle] * len(chosen))
 
     def parts(self, indices: Sequence[int], numbers_B4: NDArray[np.float64]) -> Batch:
-        """A part of each, which its four numbers in [0, 1) choose: see `random_part`.
+        """Return a crop of each image, which four numbers in [0, 1) determine; see `random_part`.
 
         Args:
-            indices: of the images.
-            numbers_B4: shape (n, 4).
+            indices: indices of the images.
+            numbers_B4: four numbers per image, shape (n, 4).
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
 
         def box_of(numbers_4: NDArray[np.float64]) -> Callable[[int, int], Box]:
@@ -81,13 +81,13 @@ class Photos:
 
 
 class PhotoPool:
-    """Training photographs; each drawing reads another part of an image, mirrored every other time.
+    """Training images, each with a new random crop, flipped with probability 1/2, when it is drawn.
 
-    All random numbers depend on the seed and on the example's position in the run alone, so runs with equal seeds see
-    the same parts, and a batch may be read ahead.
+    The augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see
+    the same crops, and a batch may be prefetched.
 
     Args:
-        photos: the training photographs.
+        photos: the training images.
         seed: seed of the augmentation.
     """
 
@@ -102,22 +102,22 @@ class PhotoPool:
         return len(self._photos)
 
     def gather(self, indices: Tensor) -> Batch:
-        """The images at `indices`, outside of the run's draws: the same part of an image every time.
+        """Return the images at `indices` outside of the run's draws. Each image always has the same augmentation.
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
-        return self._augmented(indices, indices)
+        return self._augment(indices, indices)
 
     def gather_at(self, indices: Tensor, position: int) -> Batch:
-        """The images at `indices`, augmented for the positions of the run from `position` on.
+        """Return the images at `indices`, drawn after `position` others, with the augmentation of their positions.
 
         Raises:
-            DataError: an image is broken; names it.
+            DataError: an image is damaged; the message names the file.
         """
-        return self._augmented(indices, torch.arange(position, position + len(indices)))
+        return self._augment(indices, torch.arange(position, position + len(indices)))
 
-    def _augmented(self, indices: Tensor, positions_B: Tensor) -> Batch:
+    def _augment(self, indices: Tensor, positions_B: Tensor) -> Batch:
         numbers_B5 = uniforms_at(self._seed, positions_B, 5).double().numpy()
         batch = self._photos.parts(indices.tolist(), numbers_B5[:, :4])
         mirrored_B = torch.from_numpy(numbers_B5[:, 4] < 0.5)[:, None, None, None]
@@ -126,7 +126,7 @@ class PhotoPool:
 
 
 def middle(width: int, height: int) -> Box:
-    """The middle square, `MIDDLE` of the shorter side.
+    """Return the central square, whose side is `MIDDLE` times the shorter side.
 
     >>> middle(400, 256)
     (88.0, 16.0, 312.0, 240.0)
@@ -137,14 +137,16 @@ def middle(width: int, height: int) -> Box:
 
 
 def random_part(width: int, height: int, area: float, aspect: float, across: float, down: float) -> Box:
-    """The part of an image that four numbers in [0, 1) stand for: 8 to 100 % of its area, 3:4 to 4:3, anywhere.
+    """Return the crop that four numbers in [0, 1) determine: area, aspect ratio, horizontal and vertical position.
+
+    The crop has 8 to 100 % of the image's area and an aspect ratio of 3:4 to 4:3.
 
     >>> random_part(100, 100, 1.0, 0.5, 0.3, 0.3)
     (0.0, 0.0, 100.0, 100.0)
     """
     wanted = (_AREA[0] + (_AREA[1] - _AREA[0]) * area) * width * height
     ratio = math.exp(_LOG_ASPECT * (2 * aspect - 1))
-    # One that sticks out is cut: drawing it anew would take an unknown number of numbers.
+    # A crop that exceeds the image is cut. Drawing it again would need an unknown number of random numbers.
     w, h = min(width, math.sqrt(wanted * ratio)), min(height, math.sqrt(wanted / ratio))
     left, upper = across * (width - w), down * (height - h)
     return left, upper, left + w, upper + h

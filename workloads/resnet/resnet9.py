@@ -1,6 +1,7 @@
 """ResNet-9: the shallow, wide network that won DAWNBench's race on CIFAR-10.
 
-Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5; its layout, ordinary batch norm.
+Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5: the layout, but with ordinary
+batch norm.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from torch import Tensor, nn
 
 from workloads.resnet.model import ResnetConfig, activation, conv, norm
 
-#: Of the logits: without it the first steps are far too long.
+#: Factor of the logits. Without it, the first steps are far too large.
 _LOGIT_SCALE = 0.125
 
 
 class Resnet9(nn.Module):
-    """Eight convolutions, two of them pairs beside a shortcut, then a maximum over positions and a linear head.
+    """Eight convolutions, of which two pairs have a shortcut, then a maximum over positions and a linear head.
 
     Args:
-        config: channels, classes, four widths, norm, ghost batches, activation, dropout and layout; no more is used.
+        config: the configuration; only `channels`, `classes`, `widths`, `norm`, `ghost_bn`, `momentum`, `activation`,
+            `dropout` and `channels_last` are used.
 
     Raises:
-        ValueError: there are not four widths.
+        ValueError: the number of widths is not four.
     """
 
     def __init__(self, config: ResnetConfig) -> None:
@@ -47,7 +49,7 @@ class Resnet9(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits, shape (B, classes), of images, shape (B, channels, H, W)."""
+        """Return the logits, shape (B, classes), of images, shape (B, channels, H, W)."""
         if self.config.channels_last:
             x_BCHW = x_BCHW.contiguous(memory_format=torch.channels_last)
         features_BC = self.layers(x_BCHW).amax(dim=(2, 3))
@@ -56,7 +58,7 @@ class Resnet9(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A 3x3 convolution, norm and nonlinearity; height and width are halved by taking maxima."""
+    """A 3x3 convolution, norm, max pooling (if `halve`) and activation."""
 
     def __init__(self, config: ResnetConfig, width: int, out: int, *, halve: bool = True) -> None:
         super().__init__()
@@ -71,7 +73,7 @@ class _Layer(nn.Module):
 
 
 class _Pair(nn.Module):
-    """Two layers beside a shortcut."""
+    """Two layers with a shortcut."""
 
     def __init__(self, config: ResnetConfig, width: int) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class _Pair(nn.Module):
 
 
 def build(config: ResnetConfig, seed: int) -> Resnet9:
-    """A fresh network on the CPU in fp32; equal seeds give equal weights, and the global RNG is left as it was."""
+    """Build a new network on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Resnet9(config)

@@ -1,4 +1,4 @@
-"""Splits of labelled images that never change: by class, by the images' positions, in whole numbers only."""
+"""Fixed stratified splits of labelled images, computed from their labels and positions with integer arithmetic."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 
 def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Positions of the examples of every part, ascending: disjoint, complete, and each class in the given shares.
+    """Return the ascending positions of the examples of every part, with the given percentages of each class.
+
+    The parts are disjoint and contain all examples.
 
     Args:
-        labels_B: shape (n,).
-        shares: of every part in hundredths of a class.
-        seed: of which examples fall into which part.
+        labels_B: the label of each example, shape (n,).
+        shares: percentage of each class that a part gets, by part.
+        seed: seed of the assignment of examples to parts.
 
     >>> found = stratified(np.repeat(np.arange(10), 100), {"train": 75, "audit": 25}, seed=1)
     >>> {part: len(positions) for part, positions in found.items()}
@@ -29,7 +31,7 @@ def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: i
     for label in np.unique(labels_B):
         members = np.flatnonzero(labels_B == label)
         members = members[np.argsort(_hash(members, seed), kind="stable")]
-        # Cumulative shares, so that rounding loses no example and favours no part.
+        # Shares are cumulative, so that rounding loses no example and favours no part.
         start = share = 0
         for part in shares:
             share += shares[part]
@@ -40,7 +42,7 @@ def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: i
 
 
 def _hash(values_N: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: whole numbers only, so no version of a random generator moves a split."""
+    """Return SplitMix64 hashes. Integer arithmetic does not depend on the version of a random number generator."""
     z = (values_N.astype(np.uint64) + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

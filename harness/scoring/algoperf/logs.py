@@ -1,7 +1,7 @@
 """Reads AlgoPerf's published logs, and computes times to target by AlgoPerf's rules.
 
-The files are `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`. Skipped files and folders
-are listed.
+The files are `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`. Files and folders that
+are skipped are listed in the result.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -24,6 +24,7 @@ from harness.scoring.scores import Skipped, workload_time
 RulesetName = Literal["external", "self-tuning"]
 #: submission -> workload -> study -> seconds to target; inf is a miss.
 Studies = Mapping[str, Mapping[str, Mapping[int, float]]]
+#: Ruleset -> its folder in AlgoPerf's published logs.
 RULESETS: dict[str, str] = {"external": "external_tuning", "self-tuning": "self_tuning"}
 FRAMEWORKS = ("jax", "pytorch")
 MEASUREMENTS = "eval_measurements.csv"
@@ -65,8 +66,8 @@ class Logs:
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Rows of the wrong length (partial writes) and rows without a number for the metric are skipped. They count in the
-    index of the evaluation. Nothing after the hit is read.
+    Rows of the wrong length (partial writes) and rows without a number for the metric are skipped, but they
+    count in the index of the evaluation. Rows after the hit are not read.
 
     Args:
         data: content of the file.
@@ -154,12 +155,12 @@ def _study_time(
 ) -> tuple[int, float | None]:
     """Return the number of trials read, and the time of the study in seconds.
 
-    The time is that of the trial whose hit has the smallest evaluation index, and of equal indices the smaller time. It
-    is inf if all trials missed, and None if no trial could be read.
+    The trial whose hit has the smallest evaluation index determines the time; of trials with equal indices, the one
+    with the smallest time. The time is inf if all trials missed, and None if no trial could be read.
     """
     trials = _numbered(folder, "trial", where, skipped)
     if ruleset == "self-tuning" and len(trials) > 1:
-        # The time of a second trial would be tuning that is not measured.
+        # A choice among several trials would be tuning, whose time is not measured.
         skipped += [
             Skipped(item=f"{where}/{p.name}", reason="self-tuning has one trial per study") for _, p in trials[1:]
         ]
@@ -226,7 +227,7 @@ def read_logs(
 
 
 def _find_gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workloads: Sequence[str]) -> list[Skipped]:
-    """Return missing workloads, and studies and trials fewer than the largest number that any submission has."""
+    """Return missing workloads, and workloads with fewer studies or trials than the largest number in the logs."""
     max_studies = max(len(k) for row in studies.values() for k in row.values())
     max_trials = max(counts.values())
     gaps = []

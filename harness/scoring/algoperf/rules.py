@@ -21,6 +21,7 @@ from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS,
 from harness.scoring.scores import Anchored, Profile, Skipped, Table, anchored_scores, profile_scores, reference_times
 from harness.scoring.ties import Ties, rank_ties
 
+#: Name and version of the format of `AlgoPerfScores.to_json`.
 SCHEMA = "algorace/algoperf-scores/1"
 _TABLE_FIX = "give a CSV file with a header: the submission, then one column of seconds for each workload"
 
@@ -44,7 +45,7 @@ class AlgoPerfScores:
         time_to_target: submission -> workload -> seconds; None where the submission missed or has no logs.
         profiles: submission -> profile, best first.
         anchored: anchored scores; None without a reference.
-        ranges: submission -> lowest and highest profile score over single studies (a range, not an interval).
+        ranges: submission -> lowest and highest profile score if a single study is scored (not a confidence interval).
         ties: ties in the ranking; None if no studies were tested.
         skipped: items that were left out or are missing, with the reasons.
     """
@@ -281,7 +282,7 @@ def score_logs(
         targets: AlgoPerf's targets file, or a table of targets; by default the frozen targets of version 0.5.
         held_out: file with a list of held-out variants, or their names; by default the six variants of version 0.5.
         reference: submission that anchors the anchored scores; by default `baseline`, if the logs contain it.
-        without: submissions to leave out, which shows how the profile score depends on the other submissions.
+        without: submissions to leave out, for example to see how the profile scores depend on them.
         ties: whether to test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
 
     Raises:
@@ -331,7 +332,10 @@ def _without(logs: Logs, names: Sequence[str]) -> Logs:
 def study_ranges(
     studies: Studies, *, base: Sequence[str], held_out: Mapping[str, str]
 ) -> dict[str, tuple[float, float]]:
-    """Return the lowest and highest profile score of each submission when only one study of each is scored."""
+    """Return the lowest and highest profile score of each submission over the studies.
+
+    For each study number, the table is scored with the times of that study only.
+    """
     numbers = sorted({k for row in studies.values() for by_study in row.values() for k in by_study})
     ends: dict[str, tuple[float, float]] = {}
     for number in numbers:

@@ -1,4 +1,4 @@
-"""Runs many gates at once, each until its first decision, for simulations."""
+"""Computes the outcomes of many simulated gates at once, each until its first decision."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class GateRuns:
 def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT) -> GateRuns:
     """Return for each gate the outcome of `decide` after the first pair at which it is not `undecided`.
 
-    The ends of the confidence sequences are not computed. The evidence decreases in the centre, so the evidence at the
-    centres −min_effect, 0 and min_effect determines the outcome.
+    The ends of the confidence sequences are not computed. The evidence for `better` decreases with the centre, and the
+    evidence for `worse` increases. So the evidence at the centres −min_effect, 0 and min_effect determines the outcome.
 
     Args:
         differences: array of shape (gates, pairs), without NaN.

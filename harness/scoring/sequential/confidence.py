@@ -1,4 +1,4 @@
-"""The confidence sequence: after every pair, the centres against which the evidence has never reached 1/α.
+"""The confidence sequence: after every pair, the set of centres against which the evidence has not reached 1/α so far.
 
 Source: Time-Uniform, Nonparametric, Nonasymptotic Confidence Sequences, Howard, Ramdas, McAuliffe and Sekhon 2021,
     arXiv 1810.08240 (a confidence sequence is the inversion of tests that hold at every look)

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: (weight, δ): weights of the effects δ, in units of the scale. Half of the weight is on an effect that six pairs
-#: decide, and a tenth on a quarter of the scale, which takes about two hundred pairs.
+#: (weight, δ) of each bet; δ is an effect in units of the scale. Half of the weight is on an effect that can be decided
+#: with six pairs. A tenth is on an effect of a quarter of the scale, which takes about two hundred pairs.
 BETS = ((0.5, 3.0), (0.2, 1.0), (0.2, 0.5), (0.1, 0.25))
 #: Largest fraction of the wealth that is staked on one pair. It is below 1 so that no pair reduces the wealth to zero.
 MAX_STAKE = 0.98
-#: Largest absolute score zᵢ, which outliers and breakdowns also have.
+#: Largest absolute score zᵢ. Outliers and breakdowns have this score.
 MAX_SCORE = 2.0
 
 

@@ -69,7 +69,8 @@ def forecast_pairs(
 def _draw_future(x: Floats, centre: float, scale: float, limit: int) -> Floats:
     """Draw further differences, in an array of shape (CONTINUATIONS, limit).
 
-    A past pair is drawn for each. If it is a tie or infinite, it is repeated. Otherwise a normal difference is drawn.
+    For each further difference, one of the past pairs is drawn at random. If its difference is 0 or infinite, the
+    further difference is equal to it. Otherwise the further difference is drawn from the normal distribution.
     """
     import numpy as np
 
@@ -99,7 +100,7 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
 
 
 def _running_estimate(x: Floats, future: Floats) -> Floats:
-    """Return the mean of the finite pairs so far, which approximates the Hodges–Lehmann estimate."""
+    """Return the mean of the finite differences after each further pair; it approximates the estimate of `decide`."""
     import numpy as np
 
     finite = x[np.isfinite(x)]

@@ -1,4 +1,4 @@
-"""A/A resolution: gates between stored runs of one submission, where `better` and `worse` are false."""
+"""A/A resolution: gates between stored runs of one submission, in which the outcomes `better` and `worse` are false."""
 
 from __future__ import annotations
 

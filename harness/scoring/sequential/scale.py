@@ -1,4 +1,4 @@
-"""Robust scale of the pairs before each pair, for the next bet; it does not depend on the centre.
+"""Robust scale of the differences before each pair, which determines the next bet; it does not depend on the centre.
 
 Source: Robust Measures of Association and Dispersion, Shamos 1976 (median of the absolute pairwise differences)
 """

@@ -1,10 +1,11 @@
-"""Controls the false discovery rate over a series of candidates, online, by e-LOND.
+"""Controls the false discovery rate over a series of candidates with the online procedure e-LOND.
 
-Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1), where R is the number of candidates kept before
-it. It is kept if the outcome of its gate is `better`. For any dependence between the candidates, the expected fraction
-of candidates without an effect among the kept ones is at most α at any time. If no candidate has an effect, the
-probability that any is kept is at most α. The levels decrease slowly: after 99 candidates without a kept one, the next
-needs 4,500 times the evidence of a single gate, which is twelve more unanimous pairs.
+Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1), where R is the number of candidates kept before it
+and γ_t a discount (`series_discount`). The candidate is kept if the outcome of its gate is `better`. For any dependence
+between the candidates, the expected fraction of candidates without an effect among the kept ones is at most α at any
+time. If no candidate has an effect, the probability that any is kept is at most α. The levels decrease slowly: after 99
+candidates without a kept one, the next needs 4,500 times the evidence of a single gate, which is twelve more unanimous
+pairs.
 
 A kept candidate is then confirmed by `decide` at level α on seeds that no candidate has used. Its effect is estimated
 from the confirmation only, because selection biases the estimate of the first gate.

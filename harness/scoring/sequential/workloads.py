@@ -1,4 +1,4 @@
-"""A gate over several workloads; its unit is the seed, and A may be worse on no workload.
+"""A gate over several workloads: tests the mean over workloads for each seed, and requires that A is worse on none.
 
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979, with p = min(1, 1/e): E-values: Calibration,
     Combination and Applications, Vovk and Wang 2021, arXiv 1912.06116

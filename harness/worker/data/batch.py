@@ -11,7 +11,7 @@ from torch import Tensor
 class Batch(Mapping[str, Tensor]):
     """Named tensors with the same leading dimension `n`, the number of examples.
 
-    The workload defines the names. Submissions do not access single tensors.
+    The workload defines the names. Submissions use the batch as a whole and not its tensors.
 
     Args:
         tensors: the tensors by name, each of shape (n, …).
@@ -43,11 +43,14 @@ class Batch(Mapping[str, Tensor]):
         return len(self._tensors)
 
     def to(self, device: torch.device) -> Batch:
-        """Return this batch on a device, without waiting for the copy; itself if it is on the device already."""
+        """Return this batch on a device, without waiting for the copy.
+
+        If the tensors are on the device already, return this batch itself.
+        """
         if all(t.device == device for t in self._tensors.values()):
             return self
-        # For a copy from pageable memory, the host would wait for all work queued on the device. Torch caches pinned
-        # memory, and reuses it after the device has read it.
+        # The tensors are copied from pinned memory. For a copy from pageable memory, the host would wait for all work
+        # queued on the device. Torch caches pinned memory, and reuses it only after the device has read it.
         pin = device.type == "cuda"
         return Batch(
             **{
@@ -66,5 +69,5 @@ class Batch(Mapping[str, Tensor]):
 
     @staticmethod
     def cat(batches: Sequence[Batch]) -> Batch:
-        """Concatenate batches that have tensors of the same names."""
+        """Return the concatenation of batches, whose tensors must have the same names."""
         return Batch(**{k: torch.cat([b[k] for b in batches]) for k in batches[0]})

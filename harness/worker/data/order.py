@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class ShuffledOrder:
-    """Yields the indices of a dataset in a new random order for every pass, each index once per pass.
+    """Returns the indices of a dataset in a new random order for every pass, each index once per pass.
 
     Args:
         size: number of examples, > 0.
-        generator: draws the random orders. Its state is part of `state_dict`.
+        generator: generator of the random orders. Its state is part of `state_dict`.
 
     Raises:
         ValueError: `size` is 0.
@@ -21,14 +21,14 @@ class ShuffledOrder:
 
     def __init__(self, size: int, generator: torch.Generator) -> None:
         if size < 1:
-            raise ValueError("an empty dataset has no order")
+            raise ValueError(f"a dataset to shuffle must have at least one example, got {size}")
         self._size = size
         self._generator = generator
         self._permutation = torch.empty(0, dtype=torch.int64)
         self._position = 0
 
     def take(self, n: int) -> Tensor:
-        """Return the next `n` indices (int64, shape (n,)), from several passes if necessary."""
+        """Return the next `n` indices (int64, shape (n,)). If necessary, they come from several passes."""
         parts: list[Tensor] = []
         while n > 0:
             if self._position == len(self._permutation):
@@ -41,7 +41,7 @@ class ShuffledOrder:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def peek(self, n: int) -> Tensor | None:
-        """Return what `take(n)` would return, without advancing; None if that would need a new pass."""
+        """Return the indices that `take(n)` would return, without advancing; None if a new pass would have to begin."""
         stop = self._position + n
         return self._permutation[self._position : stop] if stop <= len(self._permutation) else None
 

@@ -15,16 +15,16 @@ class Pool(Protocol):
     """Training data with random access, whose order the submission may choose.
 
     A pool may have an attribute `prefetchable = True` if the result of `gather` (or `gather_at`) depends on its
-    arguments alone. Its batches are then gathered one batch ahead.
+    arguments alone. On a GPU, the harness then gathers the next batch during the current step.
 
-    A pool that changes examples at random as they are drawn has a method `gather_at(indices, position)`, which the
-    harness then calls instead of `gather` to draw. `position` is the number of examples that the run drew before. The
-    random numbers of example i of the draw must depend on the data seed and on `position + i` alone, as those of
+    A pool that augments examples when they are drawn has a method `gather_at(indices, position)`, which the harness
+    calls instead of `gather` to draw. `position` is the number of examples that the run drew before. The random numbers
+    of example i of the draw must depend on the data seed and on `position + i` alone, as those of
     `harness.api.uniforms_at` do. Then two runs with equal seeds see the same examples, whatever their submissions draw.
 
     Attributes:
         scores: per-example scores by name, each a float tensor of shape (len(pool),) with values in [0, 1]; may be
-            empty. High values of `quality` are good, high values of `difficulty` are hard.
+            empty. High scores named `quality` mean good examples; high scores named `difficulty` mean hard examples.
     """
 
     scores: Mapping[str, Tensor]
@@ -45,21 +45,23 @@ class TensorPool:
         tensors: the tensors of all examples by name, with the same leading dimension.
 
     Raises:
-        ValueError: the leading dimensions differ.
+        ValueError: the leading dimensions of the tensors or scores differ.
     """
 
     def __init__(self, *, scores: Mapping[str, Tensor] | None = None, **tensors: Tensor) -> None:
-        self._all = Batch(**tensors)
+        self._examples = Batch(**tensors)
         self.scores: Mapping[str, Tensor] = dict(scores or {})
         for name, values in self.scores.items():
-            if len(values) != self._all.n:
-                raise ValueError(f"score {name!r} has {len(values)} entries for {self._all.n} examples")
+            if len(values) != self._examples.n:
+                raise ValueError(
+                    f"scores {name!r} need one value per example, got {len(values)} for {self._examples.n} examples"
+                )
 
     def __len__(self) -> int:
-        return self._all.n
+        return self._examples.n
 
     def gather(self, indices: Tensor) -> Batch:
-        return self._all.take(indices)
+        return self._examples.take(indices)
 
 
 class SubsetPool:

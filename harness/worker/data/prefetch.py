@@ -15,22 +15,22 @@ from harness.worker.data.pools import Pool
 
 
 def prefetchable(pool: Pool | None) -> bool:
-    """Return whether a pool declares, by its attribute `prefetchable`, that batches may be gathered ahead."""
+    """Return a pool's attribute `prefetchable`: whether batches may be gathered before they are needed."""
     return bool(getattr(pool, "prefetchable", False))
 
 
 class Prefetch:
-    """Returns batches in a given order. A thread gathers them one batch ahead.
+    """Returns batches in a given order. A thread gathers the next batch in advance.
 
     The thread gathers the examples, copies them to pinned memory and starts their copy to the device on a separate CUDA
     stream. A copy from pageable memory would wait for all work queued on the device. A prefetched batch is dropped if
-    its indices are not requested next at its position, because the batch size changed, examples were drawn by index, or
-    the order was restored from a checkpoint.
+    the next request is for other indices or another position, because the batch size changed, examples were drawn by
+    index, or the order was restored from a checkpoint.
 
     Args:
-        gather: returns the batch of indices and a position in the run, as `positional_gather` does.
-        order: yields the indices. No other object may take indices from it.
-        device: device of the batches. On the CPU nothing is copied.
+        gather: function of indices and a position in the run that returns the batch (`positional_gather`).
+        order: returns the indices. No other object may take indices from this order.
+        device: device of the batches. On the CPU, no batch is copied.
     """
 
     def __init__(self, gather: Callable[[Tensor, int], Batch], order: ShuffledOrder, device: torch.device) -> None:
@@ -38,7 +38,7 @@ class Prefetch:
         self._order = order
         self._device = device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-        #: The indices and the position of the prefetched batch, and the result of the thread.
+        # The indices and the position of the prefetched batch, and the future that returns the batch.
         self._prefetched: tuple[Tensor, int, Future[tuple[Batch, Any]]] | None = None
         self._stream = (
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ class Prefetch:
             position: number of examples that the run drew before.
 
         Raises:
-            DataError: the pool's `gather` raised it. It is raised in the step that uses the examples.
+            DataError: the pool's `gather` raised this error, now or when the thread gathered this batch.
         """
         indices = self._order.take(n)
         prefetched, self._prefetched = self._prefetched, None
@@ -68,7 +68,7 @@ class Prefetch:
         return self._wait_for_copy(batch, copy_event)
 
     def _fetch(self, indices: Tensor, position: int) -> tuple[Batch, Any]:
-        """Return a batch whose copy to the device has started, and the event at its end; None without a copy."""
+        """Return a batch whose copy to the device has started, and the CUDA event at its end (None on a CPU)."""
         batch = self._gather(indices, position)
         if self._device.type != "cuda":
             return batch.to(self._device), None
@@ -84,6 +84,6 @@ class Prefetch:
             current_stream = torch.cuda.current_stream(self._device)
             current_stream.wait_event(copy_event)  # the device waits, not the host
             for tensor in batch.values():
-                # The copy stream owns the memory, and must not reuse it while the current stream reads it.
+                # The memory belongs to the copy stream, which must not reuse it while the current stream reads it.
                 tensor.record_stream(current_stream)
         return batch

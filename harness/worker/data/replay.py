@@ -17,8 +17,8 @@ class ReplayBuffer:
 
     Args:
         capacity: largest number of stored examples.
-        seed: seed of the reservoir and of `sample`.
-        device: device of examples that are restored from a checkpoint.
+        seed: seed of the random choices in `add` and `sample`.
+        device: device to which examples are restored from a checkpoint. Added examples stay on their device.
     """
 
     def __init__(self, capacity: int, seed: int, device: torch.device | str = "cpu") -> None:
@@ -33,7 +33,7 @@ class ReplayBuffer:
         return self._size
 
     def add(self, batch: Batch) -> None:
-        """Add a batch. Afterwards, all examples added so far are in the buffer with equal probability."""
+        """Add a batch. Afterwards, every example added so far is in the buffer with the same probability."""
         if not self._store:
             self._store = {
                 k: torch.empty((self.capacity, *t.shape[1:]), dtype=t.dtype, device=t.device) for k, t in batch.items()
@@ -45,9 +45,10 @@ class ReplayBuffer:
         self._seen += free
         remaining = batch.n - free
         if remaining:
+            # The i-th example (from 1) draws a slot in [0, i) uniformly. It is stored if the slot is in [0, capacity).
             numbers = torch.arange(self._seen + 1, self._seen + remaining + 1, dtype=torch.float64)
             slots = (torch.rand(remaining, generator=self._generator, dtype=torch.float64) * numbers).long().tolist()
-            # If several examples draw the same slot, the last one is stored, as if they were added one by one.
+            # If several examples draw the same slot, the last of them is stored, as if they were added one by one.
             row_by_slot = {slot: free + i for i, slot in enumerate(slots) if slot < self.capacity}
             if row_by_slot:
                 targets, rows = torch.tensor(list(row_by_slot)), torch.tensor(list(row_by_slot.values()))

@@ -1,4 +1,4 @@
-"""The sources from which a run draws examples: a pool in random order, or a stream."""
+"""The sources from which a run draws training examples: a pool in random order, or a stream."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.data.streams import Stream
 from harness.worker.data.synthetic import RandomPool, RandomStream
 
-#: Fraction of a pool that a submission with the need `holdout` gets as its holdout.
+#: Fraction of the pool that is reserved for a submission that declares the need `holdout`.
 HOLDOUT_FRACTION = 1 / 16
 
 
 class BatchSource(Protocol):
-    """Training data with a position, which is saved in checkpoints.
+    """Training data and the current position in it. Checkpoints contain the position.
 
     Attributes:
-        pool: the pool that indices refer to; None on a stream.
+        pool: the pool to which indices refer; None on a stream.
         holdout: examples that are never drawn; None unless the submission declares the need `holdout`.
     """
 
@@ -39,7 +39,7 @@ class BatchSource(Protocol):
         ...
 
     def random_batch(self, n: int) -> Batch:
-        """Return `n` random examples with the shapes of real ones. On a stream this advances the position."""
+        """Return `n` random examples with the shapes of real examples. On a stream, this advances the position."""
         ...
 
     def advance(self) -> None:
@@ -60,9 +60,9 @@ class PoolSource:
 
     Args:
         pool: the training data.
-        seed: seed of the order and of the choice of the holdout.
+        seed: seed of the order of the examples and of the choice of the holdout.
         device: device of the batches.
-        hold_out: whether a fraction of the pool becomes the holdout.
+        hold_out: whether to reserve the fraction `HOLDOUT_FRACTION` of the pool as the holdout.
     """
 
     pool: Pool | None
@@ -82,7 +82,7 @@ class PoolSource:
         self._order = ShuffledOrder(len(pool), generator)
         self._device = device
         self._on_cpu = device.type == "cpu"
-        # On the CPU nothing is copied, and a thread would only slow the step down.
+        # On the CPU, no batch is copied, and a prefetch thread would only slow down the step.
         uses_prefetch = prefetchable(pool) and not self._on_cpu
         self._prefetch = Prefetch(self._gather, self._order, device) if uses_prefetch else None
 

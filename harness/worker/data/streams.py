@@ -1,4 +1,4 @@
-"""Streams: the training data of continual workloads, in one pass through stages."""
+"""Streams: the training data of continual-learning workloads, in one pass through stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.worker.data.pools import Pool, positional_gather
 
 @runtime_checkable
 class Stream(Protocol):
-    """Training data in stages, in an order that the workload decides. Only the harness calls `advance`."""
+    """Training data in stages, in an order that the workload determines. Only the harness calls `advance`."""
 
     def draw(self, n: int) -> Batch:
         """Return the next `n` examples of the current stage."""
@@ -25,7 +25,7 @@ class Stream(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position and the RNG state as tensors and scalars."""
+        """Return the position in the stream and the RNG state, as tensors and scalars."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Random data with the shapes of real data, for warm-ups."""
+"""Random data with the shapes of real data, for the warm-up before the clock starts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RandomData(Generic[DataT]):
         else:
             low, high = int(real.min()), int(real.max())
             values = torch.randint(low, high + 1, real.shape, generator=self._generator)
-        return torch.empty_like(real).copy_(values)  # kernels are compiled for the memory layout
+        return torch.empty_like(real).copy_(values)  # keeps the memory layout, for which kernels are compiled
 
 
 class RandomPool(RandomData[Pool]):

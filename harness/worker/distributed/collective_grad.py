@@ -1,4 +1,4 @@
-"""Collective operations with gradients."""
+"""Collective operations through which autograd computes gradients."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.worker.distributed.collectives import ProcessGroup
 
 
 class GatherRows(torch.autograd.Function):
-    """Gathers this rank's rows, shape (k, …), to the `n` rows of all ranks, shape (n, …).
+    """Gathers the rows of all ranks: from this rank's tensor of shape (k, …) to a tensor of shape (n, …).
 
-    The backward pass multiplies the gradient of this rank's rows by the number of ranks, since the gradients of
-    parameters are averaged over ranks afterwards.
+    The backward pass multiplies the gradient of this rank's rows by the number of ranks. Afterwards the gradients of
+    the parameters are averaged over ranks, so that the result is the sum over ranks.
     """
 
     @staticmethod
@@ -24,7 +24,7 @@ class GatherRows(torch.autograd.Function):
         ctx.rows, ctx.count = rows, group.count
         whole = local.new_zeros((n, *local.shape[1:]))
         whole[rows.start : rows.stop] = local.detach()
-        # A sum with zeros is exact. A gather would need shards of equal size.
+        # Adding zeros is exact, so the sum over ranks gathers the rows. A gather would need shards of equal size.
         return group.all_reduce_sum(whole)
 
     @staticmethod
@@ -34,7 +34,11 @@ class GatherRows(torch.autograd.Function):
 
 
 class WeightedMean(torch.autograd.Function):
-    """Computes the mean over all examples from this rank's mean, whose examples are the fraction `weight` of all."""
+    """Computes the mean over all examples from the mean over each rank's examples.
+
+    `weight` is this rank's fraction of all examples. As in `GatherRows`, the backward pass multiplies the gradient by
+    the number of ranks.
+    """
 
     @staticmethod
     def forward(ctx: Any, local: Tensor, group: ProcessGroup, weight: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Collective operations of the ranks of one run. They do nothing in a group of one rank."""
+"""Collective operations among the ranks (processes) of one run. In a group of one rank, they return their arguments."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.distributed.distributed_c10d import Store
 from harness.contract.workload import Shard
 from harness.worker.distributed.gradient_sync import average_over_ranks
 
-#: How long a rank waits for the other ranks: longer than any evaluation that rank 0 makes alone. It does not serve to
-#: detect dead ranks, which rank 0 detects as their parent process.
+#: How long a rank waits for the other ranks. This must be longer than any evaluation that rank 0 makes alone. The
+#: timeout is not needed to detect dead ranks: rank 0 is the parent process of the other ranks, and detects their end.
 TIMEOUT = timedelta(hours=1)
 
 
 class ProcessGroup:
-    """The ranks of a run. This base class is for one rank; `DistributedGroup` is for several ranks.
+    """The ranks of a run. This base class is for a run with one rank; `DistributedGroup` is for several ranks.
 
     Attributes:
-        rank: index of this process's rank, from 0.
+        rank: index of this process among the ranks, from 0.
         count: number of ranks.
     """
 
@@ -38,7 +38,7 @@ class ProcessGroup:
 
     @property
     def shard(self) -> Shard:
-        """This rank's shard of examples."""
+        """The part of the examples that this rank computes."""
         return Shard(index=self.rank, count=self.count)
 
     def broadcast(self, payload: bytes) -> bytes:
@@ -54,7 +54,10 @@ class ProcessGroup:
         return [payload]
 
     def all_gather_rows(self, measured: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return tensors with the rows of all ranks, in the order of ranks. With several ranks they are on the CPU."""
+        """Return the tensors by name, with the rows of all ranks concatenated in the order of ranks.
+
+        With several ranks, the returned tensors are on the CPU.
+        """
         return measured
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
@@ -70,14 +73,17 @@ class ProcessGroup:
         return value
 
     def average_buffers(self, model: nn.Module) -> None:
-        """Replace floating-point buffers (running statistics of each rank's examples) by their means over ranks."""
+        """Replace the model's floating-point buffers by their means over ranks.
+
+        Such buffers are, for example, running statistics, which each rank computes from its own examples.
+        """
 
     def close(self) -> None:
         """Leave the group."""
 
 
 class DistributedGroup(ProcessGroup):
-    """One of several ranks. All ranks must call the methods in the same order.
+    """The group of a run with several ranks. All ranks must call the methods in the same order.
 
     Args:
         rank: index of this rank, from 0.
@@ -138,19 +144,19 @@ class DistributedGroup(ProcessGroup):
         dist.destroy_process_group()
 
 
-#: The group of a run on one device.
+#: The group of a run with one rank.
 SINGLE_PROCESS = ProcessGroup()
 
 
 def to_bytes(state: Any) -> bytes:
-    """Serialize tensors, scalars, strings, lists and dicts."""
+    """Serialize an object that consists of tensors, scalars, strings, lists and dicts."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
 def from_bytes(payload: bytes) -> Any:
-    """Deserialize the result of `to_bytes`, with tensors on the CPU."""
+    """Deserialize the result of `to_bytes`. The tensors are placed on the CPU."""
     return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
 
 

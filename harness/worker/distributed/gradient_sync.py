@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-#: Size of a bucket in bytes. Smaller buckets have more latency in total, larger buckets start later.
+#: Size of a bucket in bytes. Smaller buckets have more latency in total. The reduction of larger buckets starts later.
 BUCKET_BYTES = 25 << 20
 
 
@@ -22,14 +22,14 @@ class GradientSync:
     """Averages `.grad` over ranks during the backward pass within `overlapping`.
 
     A backward pass may reach only some of the parameters. All ranks compute the same graph, so they reach the same
-    parameters. Earlier gradients in `.grad` are equal on all ranks, so averaging does not change them.
+    parameters. Gradients that `.grad` contains before the pass are equal on all ranks. Averaging does not change them.
 
     Args:
         parameters: the model's parameters, in the same order on all ranks.
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        # In reverse order, since a backward pass reaches the last layers first.
+        # The parameters are in reverse order, since a backward pass reaches the last layers first.
         self._buckets = list(split_into_buckets(list(parameters)[::-1]))
         self._bucket_of = {id(p): index for index, bucket in enumerate(self._buckets) for p in bucket}
         self._hooked: set[int] = set()
@@ -40,7 +40,7 @@ class GradientSync:
 
     @contextmanager
     def overlapping(self) -> Iterator[None]:
-        """Average the gradients of the one backward pass within this context. At its end, all are averaged."""
+        """Average the gradients of the backward pass in this context. When the context ends, all are averaged."""
         self._register_hooks()
         self._ready = [[] for _ in self._buckets]
         self._pending, self._next_bucket, self._active = [], 0, True
@@ -67,7 +67,7 @@ class GradientSync:
         if not self._active:
             return  # a backward pass outside of `overlapping`
         self._ready[self._bucket_of[id(parameter)]].append(parameter)
-        # Strictly in the order of the buckets, since all ranks must start the same reductions in the same order.
+        # Reductions start in the order of the buckets, since all ranks must start them in the same order.
         while self._next_bucket < len(self._buckets) and len(self._ready[self._next_bucket]) == len(
             self._buckets[self._next_bucket]
         ):
@@ -75,7 +75,7 @@ class GradientSync:
             self._next_bucket += 1
 
     def _start_reduction(self, parameters: list[Tensor]) -> None:
-        """Start to sum gradients over ranks, for parameters of one bucket."""
+        """Start the sum over ranks of the gradients of parameters, all from one bucket."""
         sorted_parameters = sorted(parameters, key=self._position_in_bucket)
         gradients = [p.grad for p in sorted_parameters if p.grad is not None]
         if gradients:
@@ -111,6 +111,6 @@ def split_into_buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def unflatten_into(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy the elements of a flat tensor into tensors, in order."""
+    """Copy the elements of a one-dimensional tensor into tensors, in order."""
     parts = torch.split(flat, [t.numel() for t in tensors])
     torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])

@@ -1,4 +1,4 @@
-"""Connects the processes of a run as ranks, and recognises errors about lost ranks."""
+"""Connects the processes of a run as ranks, and recognises errors that report the loss of a rank."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from harness.contract.run import Job
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.distributed.collectives import DistributedGroup, ProcessGroup
 
-#: How long ranks wait for each other when they connect.
+#: How long a rank waits for the other ranks to connect.
 JOIN_TIMEOUT = timedelta(minutes=10)
 LOCALHOST = "127.0.0.1"
-#: First words of the reason when a run ended because another rank ended, which is then the cause.
+#: First words of a rank's reason if the rank ended only because another rank had ended.
 LOST_CONTACT = "lost contact with another rank"
 
 
 class RankAssignment(Data, frozen=True, kw_only=True):
-    """The message with which rank 0 starts another rank.
+    """The message that rank 0 sends to the process of another rank.
 
     Args:
         job: the trial and its folder.
-        rank: index of the other rank, from 1.
+        rank: index of the rank that receives the message, from 1.
         port: TCP port of rank 0's store on this machine.
     """
 
@@ -43,7 +43,7 @@ def open_store(job: Job) -> TCPStore:
 
 
 def join_as_rank(assignment: RankAssignment) -> ProcessGroup:
-    """Connect to rank 0 and return the group, on a rank other than 0."""
+    """Connect to rank 0 and return the group. Ranks other than 0 call this."""
     ranks = assignment.job.spec.ranks
     store = TCPStore(LOCALHOST, assignment.port, ranks, is_master=False, timeout=JOIN_TIMEOUT)
     store.set(rank_key(assignment.rank), "here")
@@ -52,7 +52,7 @@ def join_as_rank(assignment: RankAssignment) -> ProcessGroup:
 
 def join_group(rank: int, job: Job, store: Store) -> ProcessGroup:
     """Wait for all ranks of the run, and return their group."""
-    # All ranks are on this machine, and the loopback device needs no name service and no network.
+    # All ranks are on this machine. The loopback interface needs no name service and no network.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     device = rank_device(rank, job.spec)
     set_default_device(device)

@@ -19,13 +19,13 @@ from harness.worker.process import die_with_parent, watch_parent
 
 
 def main() -> None:
-    """Read the assignment, run the trial as this rank, and report an error to rank 0."""
+    """Read the rank assignment, run the trial as this rank, and report an error to rank 0."""
     die_with_parent()
-    report = int(sys.argv[1])
-    os.set_inheritable(report, False)
-    os.register_at_fork(after_in_child=lambda: os.close(report))
+    report_fd = int(sys.argv[1])
+    os.set_inheritable(report_fd, False)
+    os.register_at_fork(after_in_child=lambda: os.close(report_fd))
 
-    # Imported after `die_with_parent`, since importing torch takes seconds.
+    # These modules import torch, which takes seconds. So they are imported after `die_with_parent`.
     from harness.worker.distributed.join import RankAssignment, join_as_rank
     from harness.worker.job import run_job_to_event
 
@@ -33,7 +33,7 @@ def main() -> None:
     threading.Thread(target=watch_parent, name="rank-0-watch", daemon=True).start()
     end, failed = run_job_to_event(assignment.job, ignore_event, lambda: join_as_rank(assignment))
     if failed:
-        os.write(report, msgspec.json.encode(end))
+        os.write(report_fd, msgspec.json.encode(end))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1 if failed else 0)

@@ -1,4 +1,4 @@
-"""Starts the other ranks of a run, and ends the run if one of them dies."""
+"""Starts the processes of the other ranks of a run, and ends the run if one of these processes dies."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from harness.worker.distributed.collectives import ProcessGroup
 from harness.worker.distributed.join import LOST_CONTACT, RankAssignment, join_group, open_store, rank_key
 from harness.worker.emit import Emit
 
-#: Seconds in which rank 0 should detect a lost rank in a collective operation, before this process is ended.
+#: Seconds from the death of a rank's process until rank 0's process is ended. In this time, rank 0 normally fails in a
+#: collective operation and ends by itself.
 GRACE_S = 10.0
-#: Seconds that rank 0 waits for the other ranks to end, and for the report of a lost rank.
+#: Seconds that rank 0 waits for the other ranks to end, and for the exit code and report of a rank whose process died.
 _EXIT_S = 5.0
 
 
 class RankProcesses:
-    """The processes of the ranks 1 … n - 1 on this machine. Rank 0 starts them, and they die with it.
+    """The processes of the ranks 1 … n - 1 on this machine. Rank 0 starts them, and they end when rank 0 ends.
 
     Args:
         job: the trial and its folder.
-        emit: receives the last event before `abort` is called.
-        abort: ends this process if a rank is lost; None if this process must not be ended (`--in-process`).
+        emit: function that receives the last event before `abort` is called.
+        abort: function that ends this process if another rank's process died; None if this process must not be ended
+            (`--in-process`).
 
     Raises:
         BenchError: there are fewer devices than ranks.
@@ -114,13 +116,18 @@ class RankProcesses:
         with self._changed:
             self._lost_ranks[rank] = _describe_rank_end(rank, process.returncode, report)
             self._changed.notify_all()
-        # Usually this process fails in its next collective operation with that rank, and then ends by itself.
+        # Usually this process fails in its next collective operation with the dead rank, and then ends by itself.
         if not self._ended.wait(GRACE_S) and self._abort is not None:
             self._emit(self._lost_ranks[rank])
             self._abort()
 
     def explain_end(self, end: Done) -> Done:
-        """Return the last event of the run: rank 0's, or that of a lost rank if its loss ended rank 0."""
+        """Return the last event of the run.
+
+        Args:
+            end: the last event of rank 0. If rank 0 ended because another rank's process died, the last event of that
+                rank is returned instead.
+        """
         if end.status == "crashed" and end.reason.startswith(LOST_CONTACT):
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lost_ranks), _EXIT_S)
@@ -141,12 +148,12 @@ def _require_devices(job: Job) -> None:
             )
     elif device.type != "cpu":
         raise BenchError(
-            f"several ranks run on cpu or cuda, not on {device.type}", fix="choose --gpus 1, or another --device"
+            f"several ranks need the device cpu or cuda, got {device.type}", fix="choose --gpus 1, or another --device"
         )
 
 
 def _describe_rank_end(rank: int, returncode: int, report: bytes) -> Done:
-    """Return the last event of a rank, from its report or else from its exit code."""
+    """Return the last event of a rank, from its report if there is one, else from its exit code."""
     if report:
         done = msgspec.json.decode(report, type=Done)
         return Done(status=done.status, reason=f"rank {rank}: {done.reason}")

@@ -1,4 +1,4 @@
-"""The rules for submissions. Every file in this folder defines one rule, and needs no registration."""
+"""The rules for submissions. Every file in this folder defines one rule. A new file needs no registration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.worker.rule import Rule, RuleChecker
 
 
 def rule_names() -> list[str]:
-    """Return the names of all rules, which are their file names, in alphabetical order."""
+    """Return the names of all rules in alphabetical order. A rule's name is its file name without `.py`."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
 def rule_docs() -> Iterator[tuple[str, str]]:
-    """Return every rule's name and docstring: what is forbidden, why, and what to do instead.
+    """Yield the name and docstring of every rule. The docstring says what is forbidden, why, and what to do instead.
 
     The files are parsed and not imported, so that the documentation can be built without torch.
     """
@@ -27,13 +27,13 @@ def rule_docs() -> Iterator[tuple[str, str]]:
 
 
 def load_rules(spec: RunSpec) -> RuleChecker:
-    """Return the checker of all rules that apply to a trial."""
+    """Return an object that checks all rules that apply to a trial."""
     classes = (load_rule(name) for name in rule_names())
     return RuleChecker([rule(spec) for rule in classes if rule.applies_to(spec)])
 
 
 def load_rule(name: str) -> type[Rule]:
-    """Return the class of a rule, which is the only subclass of `Rule` that the rule's file defines."""
+    """Return the class of a rule: the only subclass of `Rule` that the file of the rule defines."""
     module = importlib.import_module(f"{__name__}.{name}")
     (rule,) = (
         value

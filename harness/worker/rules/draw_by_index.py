@@ -2,8 +2,8 @@
 
 Forbidden: `work.draw(indices=…)` on a stream.
 
-Why: the workload decides the order of a stream. A submission that chose examples could look ahead, or return to a
-stage that has ended.
+Why: the workload determines the order of a stream. If a submission could choose examples, it could use examples of
+later stages, or of a stage that has ended.
 
 Instead: draw with `work.draw()`, and store examples for later steps in `work.replay`.
 """
@@ -25,6 +25,6 @@ class DrawByIndex(Rule):
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         if by_index:
             raise RejectedError(
-                "draw(indices=…) was called on a stream, whose order the workload decides",
+                "draw(indices=…) was called on a stream, whose order the workload determines",
                 fix="call draw() without indices, and store examples for later steps in work.replay",
             )

@@ -1,4 +1,4 @@
-"""A draw has at least one example, and a step draws at most `eval_every` examples.
+"""A draw returns at least one example, and a step draws at most `eval_every` examples.
 
 Forbidden: `work.draw(n)` with n < 1, and drawing more than `eval_every` examples in one step.
 
@@ -25,10 +25,10 @@ class DrawSize(Rule):
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         if n < 1:
             raise RejectedError(
-                f"draw({n}) was called, but a batch has at least one example", fix="draw one example or more"
+                f"draw({n}) was called, but a draw must return at least one example", fix="call draw(n) with n ≥ 1"
             )
         if drawn_in_step > self._limit:
             raise RejectedError(
-                f"one step drew {drawn_in_step} examples, more than the {self._limit} between evaluations",
-                fix=f"draw at most {self._limit} examples in a step",
+                f"one step drew {drawn_in_step} examples, more than the {self._limit} between two evaluations",
+                fix=f"draw at most {self._limit} examples per step",
             )

@@ -3,11 +3,11 @@
 Forbidden: parameters or buffers that differ between ranks by more than 0.001 of their root mean square while the clock
 is stopped.
 
-Why: every rank trains the same model. If weights differ, the metrics are those of one rank's model only.
+Why: every rank trains the same model. If weights differ between ranks, the metrics describe the model of one rank only.
 
 Instead: compute gradients with `work.backward`, or with `backward()` from the result of `work.loss` or `work.outputs`.
 These gradients are averaged over ranks. Everything else that a step computes must be equal on all ranks. A submission
-that needs `torch.autograd.grad` declares the need `raw-grad` and runs on one device.
+that needs `torch.autograd.grad` must declare the need `raw-grad`; it then runs on one device.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class EqualWeights(Rule):
 
 
 def find_largest_drift(model: nn.Module, group: ProcessGroup) -> tuple[float, str]:
-    """Return the largest relative difference between this rank's tensors and rank 0's, and the tensor's name."""
+    """Return the largest relative difference between this rank's tensors and those of rank 0, and the tensor's name."""
     drift, name = 0.0, ""
     with torch.no_grad():
         for key, value in (*model.named_parameters(), *model.named_buffers()):
-            # One tensor at a time, to avoid a second copy of the model in memory.
+            # The tensors are compared one at a time, to avoid a second copy of the model in memory.
             reference = group.broadcast_tensor(value.detach())
             difference = 0.0 if torch.equal(reference, value) else relative_difference(reference, value)
             if difference > drift:
@@ -60,11 +60,11 @@ def find_largest_drift(model: nn.Module, group: ProcessGroup) -> tuple[float, st
 
 
 def relative_difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference of two tensors as a fraction of the root mean square of the first one."""
+    """Return the largest absolute difference of two tensors, divided by the root mean square of the first tensor."""
     a, b = a.double(), b.double()
     scale = float(a.square().mean().sqrt()) or 1.0
     difference = float((a - b).abs().max()) / scale
-    if difference == difference:
+    if difference == difference:  # not NaN
         return difference
     # NaN in both tensors is a divergence, which the evaluation detects. NaN in one tensor only is a difference.
     return 0.0 if torch.equal(a.isnan(), b.isnan()) else float("inf")

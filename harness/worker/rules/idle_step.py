@@ -1,10 +1,10 @@
-"""A step draws examples or makes a pass.
+"""A step draws examples or makes a forward pass.
 
 Forbidden: a `step()` that neither draws nor calls the model.
 
-Why: budgets and evaluations are counted in examples. A run with such steps only would never end.
+Why: budgets and evaluations are counted in examples, so a run that made only such steps would never end.
 
-Instead: draw a batch or make a pass in every step. A computation without data belongs in a step that also uses data.
+Instead: draw a batch or make a pass in every step. Make computations without data within a step that also uses data.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ class IdleStep(Rule):
     def on_step_end(self, drawn: int, forward_examples: int) -> None:
         if not drawn and not forward_examples:
             raise RejectedError(
-                "step() drew no data and made no pass",
-                fix="draw a batch with work.draw(), or make a pass, in every step",
+                "step() drew no examples and made no forward pass",
+                fix="in every step, draw a batch with work.draw() or make a pass",
             )

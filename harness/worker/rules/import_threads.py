@@ -3,7 +3,7 @@
 Forbidden: a thread that starts while the submission or one of its parts is imported or prepared, and that is alive
 afterwards.
 
-Why: imports are off the clock. Such a thread could compute without being timed.
+Why: the clock is stopped during imports, so the computations of such a thread would not be timed.
 
 Instead: start threads in the constructor or in a step, where the clock runs.
 """
@@ -26,6 +26,6 @@ class ImportThreads(Rule):
         new_threads = [thread.name for thread in threading.enumerate() if thread not in self._threads_before]
         if new_threads:
             raise RejectedError(
-                f"threads of the submission's import are still alive: {', '.join(new_threads)}",
+                f"threads that the submission's import started are still alive: {', '.join(new_threads)}",
                 fix="start threads in the constructor or in a step, where the clock runs",
             )

@@ -2,8 +2,8 @@
 
 Forbidden: more than 10 s of CPU time for importing the submission and its parts and calling their `prepare()`.
 
-Why: imports are off the clock, since their time does not depend on the algorithm. A submission must not move
-computation there.
+Why: the clock is stopped during imports, since their time does not depend on the algorithm. A submission must not move
+computation of the algorithm into the import.
 
 Instead: compute in the constructor, where the clock runs, or import fewer or smaller libraries.
 """
@@ -23,6 +23,6 @@ class ImportTime(Rule):
     def after_import(self, process_seconds: float) -> None:
         if process_seconds > IMPORT_LIMIT_S:
             raise RejectedError(
-                f"importing the submission took {process_seconds:.1f} s; the limit is {IMPORT_LIMIT_S:.0f} s",
+                f"importing the submission took {process_seconds:.1f} CPU seconds; the limit is {IMPORT_LIMIT_S:.0f}",
                 fix="compute in the constructor, where the clock runs, or import smaller libraries",
             )

@@ -3,7 +3,7 @@
 Forbidden: adding, removing or replacing a parameter or a buffer, changing its shape, dtype or device, and replacing
 `forward`. A submission may change the values.
 
-Why: a smaller model or a lower precision makes steps cheaper, and the target was calibrated for the original model.
+Why: a smaller model or a lower precision makes steps cheaper. The target was calibrated for the original model.
 
 Instead: declare `model_options` that the workload offers, such as dropout. Store averages and other tensors in the
 submission, not in the model.
@@ -32,12 +32,12 @@ class ModelArchitecture(Rule):
             changed = sorted(name for name in current.keys() | initial.keys() if current.get(name) != initial.get(name))
             raise RejectedError(
                 f"the model was changed outside model_options: {', '.join(changed[:5])}",
-                fix="change values only, and store other tensors in the submission, not in the model",
+                fix="change only the values of parameters and buffers, and store other tensors in the submission",
             )
 
 
 def describe_architecture(model: nn.Module) -> dict[str, Any]:
-    """Return shape, dtype and device of every tensor by name, and the function behind `forward`."""
+    """Return shape, dtype and device of every parameter and buffer by name, and the function of `forward`."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     description: dict[str, Any] = {name: (tuple(t.shape), t.dtype, t.device.type) for name, t in tensors.items()}
     description["forward"] = getattr(model.forward, "__func__", model.forward)

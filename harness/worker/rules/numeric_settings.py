@@ -5,7 +5,7 @@ autocast enabled.
 
 Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
 
-Instead: do not change the settings. If a computation of an optimizer needs another precision, cast its tensors.
+Instead: do not change the settings. If a computation needs another precision, cast the tensors of that computation.
 """
 
 from __future__ import annotations

@@ -1,0 +1,179 @@
+"""Costs of intervals: a quiet and a busy session of real runs, and simulated A/A comparisons and periodic work.
+
+    python benchmarks/costs.py --simulate
+    python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
+
+`--sessions` runs two submissions ten times each in two sessions on one core: a quiet one, and one beside a process that
+keeps the same core busy. It prints the cost ratio of each session with its interval, and how far apart the medians of
+the raw seconds of both sessions are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import os
+import random
+import statistics
+from array import array
+from pathlib import Path
+
+import msgspec
+
+import harness
+from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
+from harness.contract.record import Record
+from harness.contract.run import Point, RunSpec
+from harness.contract.watcher import SilentWatcher
+from harness.planning.phases import SubmissionOnWorkload
+from harness.planning.trials import PlanSettings
+from harness.plugins.registry import load_registry
+from harness.scoring.compare import compare_times
+from harness.scoring.cost_ratio import cost_ratios
+from harness.scoring.interval_costs import CostModel, fit_costs
+from harness.scoring.time_to_target import IntervalSeconds, ScoredRun, TargetResult
+
+SUBMISSIONS = ("muon-wsd", "adamw-cosine")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--sessions", action="store_true")
+    parser.add_argument("--workload", default="resnet-digits")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--intervals", type=int, default=24)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--repeats", type=int, default=4000)
+    options = parser.parse_args()
+    if options.simulate:
+        simulate_periodic()
+        simulate_copies(options.repeats)
+    if options.sessions:
+        measure_sessions(options)
+
+
+# --- simulations --------------------------------------------------------------------------------
+
+
+def template() -> RunSpec:
+    """Return any specification; the simulations replace its name and study."""
+    return harness.plan("adamw-cosine", "resnet-digits").phase1[0]
+
+
+def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) -> ScoredRun:
+    submission = msgspec.structs.replace(spec.submission, name=name)
+    spec = msgspec.structs.replace(spec, submission=submission, study=study)
+    result = TargetResult(status="hit", value=math.fsum(seconds), index=len(seconds) - 1)
+    return ScoredRun(f"{name}-{study}", "", spec, result, IntervalSeconds(array("d", seconds)), 1.0)
+
+
+def simulate_periodic() -> None:
+    """Every third interval is five times as expensive; the mean cost of an interval is 7/3."""
+    spec, source = template(), random.Random(0)
+    for scale in (0.02, 0.1, 0.3):
+        errors = []
+        for _ in range(200):
+            runs = [
+                simulated_run(
+                    spec,
+                    "a",
+                    study,
+                    [0.0, *((5.0 if k % 3 == 0 else 1.0) * math.exp(source.gauss(0, scale)) for k in range(1, 61))],
+                )
+                for study in range(10)
+            ]
+            cost = fit_costs(runs).time_to(runs[0].spec, 60) or math.nan
+            errors.append(abs(cost / (60 * 7 / 3) - 1))
+        print(f"periodic work, noise {scale:.0%}: largest error of 200 costs from ten runs {max(errors):.2%}")
+
+
+def simulate_copies(repeats: int) -> None:
+    """Compare a submission with its copy: times from shared costs, and the runs' own times."""
+    spec, source = template(), random.Random(1)
+    n = 10
+    for level, examples in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
+        false = {"shared costs": 0, "own times": 0, "measured": 0}
+        for _ in range(repeats):
+            sides: dict[str, list[ScoredRun]] = {}
+            for name in ("a", "b"):
+                sides[name] = []
+                for study in range(n):
+                    slowness = math.exp(source.gauss(0, level))
+                    length = max(2, round(20 * math.exp(source.gauss(0, examples))))
+                    seconds = [slowness * math.exp(source.gauss(0, 0.02)) for _ in range(length)]
+                    sides[name].append(simulated_run(spec, name, study, seconds))
+            model = fit_costs([*sides["a"], *sides["b"]])
+            for kind in false:
+                tables = [
+                    {"w": {run.spec.study: _time(kind, run, model) for run in sides[name]}} for name in ("a", "b")
+                ]
+                false[kind] += compare_times(*tables).workloads[0].verdict != "inconclusive"
+        rates = ", ".join(f"{kind} {count / repeats:.3f}" for kind, count in false.items())
+        print(f"copies, sd of log level {level}, of log examples {examples}, {n} pairs: false verdicts {rates}")
+
+
+def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
+    assert run.intervals is not None
+    assert run.result.index is not None
+    if kind == "measured":
+        return math.fsum(run.intervals.seconds)
+    if kind == "shared costs":
+        return model.time_to(run.spec, run.result.index) or math.nan
+    return model.own_time_to(run.spec, run.intervals, run.result.index) or math.nan
+
+
+# --- real sessions ------------------------------------------------------------------------------
+
+
+def keep_busy(core: int) -> None:
+    """Keep a core busy until the process is ended."""
+    os.sched_setaffinity(0, {core})
+    table = list(range(1 << 20))  # larger than the caches near the core
+    while True:
+        sum(table)
+
+
+def measure_sessions(options: argparse.Namespace) -> None:
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})  # workers inherit it, so both processes share the core
+    registry = load_registry()
+    workload = registry.workload(options.workload)
+    settings = PlanSettings(ruleset=COST_RULESET, seed=0, threads=1, device="cpu")
+    pairs = [
+        SubmissionOnWorkload(submission=registry.submission(name), workload=workload, settings=settings)
+        for name in SUBMISSIONS
+    ]
+    specs = plan_cost_runs(pairs, registry, repetitions=options.pairs, intervals=options.intervals)
+    raw: dict[str, list[float]] = {}
+    for session in ("quiet", "busy"):
+        neighbour = multiprocessing.Process(target=keep_busy, args=(core,), daemon=True)
+        if session == "busy":
+            neighbour.start()
+        try:
+            measured = measure_costs(specs, options.runs / session, SilentWatcher(), registry)
+        finally:
+            if session == "busy":
+                neighbour.kill()
+        (ratio, _) = cost_ratios(measured, SUBMISSIONS[-1])
+        ends = f"{ratio.spread.low:.3f} – {ratio.spread.high:.3f}"
+        raw[session] = [
+            _last(record).process_seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
+        ]
+        wall = [_last(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]]
+        print(
+            f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{ends}], "
+            f"{ratio.n} pairs; median processor seconds {statistics.median(raw[session]):.3f}, "
+            f"wall seconds {statistics.median(wall):.3f}"
+        )
+    change = statistics.median(raw["busy"]) / statistics.median(raw["quiet"]) - 1
+    print(f"raw processor seconds of the busy session over those of the quiet one: {change:+.1%}")
+
+
+def _last(record: Record) -> Point:
+    return record.points[-1]
+
+
+if __name__ == "__main__":
+    main()

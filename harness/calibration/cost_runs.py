@@ -1,0 +1,82 @@
+"""Plans the short runs from which `bench cost` measures the cost per example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.contract.record import Record
+from harness.contract.run import ExecutionOptions, Ruleset, RunSpec
+from harness.contract.watcher import Watcher
+from harness.errors import UsageError
+from harness.execution.run_trials import run_trials
+from harness.planning import compose
+from harness.planning.phases import SubmissionOnWorkload
+from harness.planning.trials import plan_trials
+from harness.plugins.registry import Registry
+
+#: The ruleset of these runs: default hyperparameters, for the whole horizon, ended after a few evaluations.
+COST_RULESET = Ruleset(
+    name="cost",
+    version="1",
+    summary="short runs that measure the cost per example; see `bench cost`",
+    trials=1,
+    studies=1,
+)
+
+
+def plan_cost_runs(
+    pairs: Sequence[SubmissionOnWorkload], registry: Registry, *, repetitions: int, intervals: int
+) -> tuple[RunSpec, ...]:
+    """Return the runs in the order in which they should run, workload by workload.
+
+    Submissions alternate, in reversed order in every second repetition, so that a steady change of the machine's speed
+    affects all of them alike.
+
+    Args:
+        pairs: the submissions on each workload, ordered by workload.
+        registry: the registry in which parts are looked up.
+        repetitions: number of runs of each submission on each workload.
+        intervals: number of evaluations after which a run ends; on a stream, in each stage.
+
+    Raises:
+        UsageError: a submission cannot run on a workload, or the runs would be longer than the horizon.
+    """
+    groups: dict[str, list[tuple[RunSpec, ...]]] = {}
+    for pair in pairs:
+        groups.setdefault(pair.workload.name, []).append(_plan(pair, registry, repetitions, intervals))
+    ordered: list[RunSpec] = []
+    for planned in groups.values():
+        for repetition in range(repetitions):
+            one_of_each = [specs[repetition] for specs in planned]
+            ordered += one_of_each if repetition % 2 == 0 else reversed(one_of_each)
+    return tuple(ordered)
+
+
+def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, intervals: int) -> tuple[RunSpec, ...]:
+    facts, entry = pair.workload.facts, pair.submission
+    reason = compose.find_ineligibility(compose.compose(entry, registry), facts, COST_RULESET)
+    if reason:
+        raise UsageError(f"{entry.name} cannot run on {facts.name}: it {reason}", fix="leave one of the two out")
+    stop = intervals * facts.eval_every * max(1, len(facts.stages))
+    if stop > facts.budget.horizon:
+        most = facts.budget.horizon // (facts.eval_every * max(1, len(facts.stages)))
+        raise UsageError(
+            f"--intervals {intervals}: {facts.name} has {most} evaluations in its budget", fix=f"give at most {most}"
+        )
+    return tuple(
+        plan_trials(pair.workload, entry, registry, pair.settings, purpose="cost", studies=repetitions, stop=stop)
+    )
+
+
+def measure_costs(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, registry: Registry) -> list[Record]:
+    """Run the planned runs anew, one at a time, and return their records. Earlier runs are moved to `superseded/`.
+
+    Args:
+        specs: the runs, in order.
+        runs: folder of local runs.
+        watcher: object that is notified of every event.
+        registry: the plugins.
+    """
+    options = ExecutionOptions(force=True, jobs=1)
+    return list(run_trials(specs, runs, options=options, watcher=watcher, registry=registry))

@@ -1,0 +1,87 @@
+"""`bench cost`: measure the cost per example of submissions, relative to one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
+from harness.cli.output import note, print_json
+from harness.cli.resolve import NameType, open_registry, parse_assignments
+from harness.cli.watching import watch_trials
+from harness.errors import UsageError
+from harness.planning.phases import SubmissionOnWorkload
+from harness.planning.requirements import runnable_workloads
+from harness.planning.resolve import resolve_submission, split_names
+from harness.planning.trials import PlanSettings
+from harness.report.cost import costs_json, costs_text
+from harness.scoring.cost_ratio import cost_ratios
+
+
+@click.command("cost")
+@click.argument("submissions", type=NameType("submission"), metavar="A,B[,C]")
+@click.option(
+    "-w", "--workload", "workloads", multiple=True, required=True, type=NameType("workload"),
+    help="Comma-separated workloads.",
+)  # fmt: skip
+@click.option("--to", "baseline", help="Submission that has the cost 1 (default: the last one).")
+@click.option("--pairs", type=click.IntRange(2), default=10, show_default=True, help="Runs of each submission.")
+@click.option(
+    "--intervals", type=click.IntRange(1), default=8, show_default=True,
+    help="Evaluations after which a run ends; on a stream, in each stage.",
+)  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Processor threads per run.")
+@click.option("--device", help="cpu, cuda or mps (default: by the workload's tier).")
+@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+    help="Folder of local runs.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def cost(
+    blocked: list[str], submissions: str, workloads: tuple[str, ...], baseline: str | None, pairs: int, intervals: int,
+    settings: tuple[str, ...], seed: int, threads: int, device: str | None, allow_slow: bool, runs: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure the cost per example of submissions in short runs that alternate.
+
+    \b
+    bench cost muon-wsd,adamw-cosine -w lm-tiny
+
+    The ratio of two costs depends on the machine far less than seconds do. Every call measures anew. Runs end after a
+    few evaluations, so the result says nothing about the metric.
+    """
+    registry = open_registry(blocked)
+    names = split_names([submissions])
+    if len(names) < 2:
+        raise UsageError(f"bench cost {submissions}: one submission has nothing to be compared with", fix="give A,B")
+    entries = [resolve_submission(name, registry) for name in names]
+    baseline = baseline or entries[-1].name
+    if baseline not in {entry.name for entry in entries}:
+        raise UsageError(f"--to {baseline}: it is not among {', '.join(names)}", fix="name one of them")
+    skipped: list[str] = []
+    overrides = parse_assignments(settings, "--set")
+    planned = [
+        SubmissionOnWorkload(
+            submission=entry,
+            workload=workload,
+            settings=PlanSettings(ruleset=COST_RULESET, seed=seed, threads=threads, device=chosen, overrides=overrides),
+        )
+        for workload, chosen in runnable_workloads(split_names(workloads), registry, device, allow_slow, skipped)
+        for entry in entries
+    ]
+    for line in skipped:
+        note(line)
+    if not planned:
+        raise UsageError("no workload to measure on", fix="; ".join(skipped) or "name one with -w")
+    specs = plan_cost_runs(planned, registry, repetitions=pairs, intervals=intervals)
+    with watch_trials(registry, len(specs)) as watcher:
+        ratios = cost_ratios(measure_costs(specs, runs, watcher, registry), baseline)
+    if as_json:
+        print_json(costs_json(ratios, baseline))
+    else:
+        click.echo(costs_text(ratios, baseline))

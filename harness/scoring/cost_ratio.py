@@ -1,0 +1,118 @@
+"""The cost per example of submissions relative to one of them, from runs that alternate within a session."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from harness.contract.record import Record, is_complete
+from harness.errors import UsageError
+from harness.scoring.stats import Spread, hodges_lehmann, interval
+from harness.scoring.time_to_target import interval_seconds
+
+#: Session and study of a run: runs of one block alternate, so changes of the machine's speed affect all of them.
+_Block = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostRatio:
+    """The cost of one submission on one workload.
+
+    Args:
+        submission: `name@version`.
+        workload: `name@version`.
+        hardware: hardware class.
+        n: number of pairs with the baseline; for the baseline, its number of runs.
+        ratio: Hodges–Lehmann estimate of the scored seconds per example over those of the baseline.
+        spread: 95 % interval of the ratio; for fewer than six pairs the range.
+        seconds_per_example: median scored seconds per example, without the construction of the submission.
+        construction_seconds: median scored seconds of the construction.
+    """
+
+    submission: str
+    workload: str
+    hardware: str
+    n: int
+    ratio: float
+    spread: Spread
+    seconds_per_example: float
+    construction_seconds: float
+
+
+def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
+    """Return the costs of submissions relative to a baseline, in the order of their first record, on each workload.
+
+    Args:
+        records: complete runs of one or several sessions. Runs of one session and study are a pair.
+        baseline: name of the submission that all others are compared with.
+
+    Raises:
+        UsageError: a run failed, or the baseline or a pair is missing.
+    """
+    rates: dict[str, dict[str, dict[_Block, tuple[float, float]]]] = {}
+    hardware: dict[str, str] = {}
+    for record in records:
+        spec = record.spec
+        if not is_complete(record.status):
+            raise UsageError(
+                f"{spec.submission.name} on {spec.workload.facts.name}: {record.status}, so its cost is unknown",
+                fix=f"bench show {record.run_id} shows the run",
+            )
+        hardware[spec.workload.facts.id] = spec.hardware
+        row = rates.setdefault(spec.workload.facts.id, {}).setdefault(spec.submission.id, {})
+        row[_block(record)] = _rates(record)
+    return [
+        _ratio(submission, workload, hardware[workload], of_submission, _find_baseline(by_submission, baseline))
+        for workload, by_submission in rates.items()
+        for submission, of_submission in by_submission.items()
+    ]
+
+
+def _block(record: Record) -> _Block:
+    return (record.sessions[-1].id if record.sessions else "", record.spec.study)
+
+
+def _rates(record: Record) -> tuple[float, float]:
+    """Return the scored seconds per example after the construction, and those of the construction."""
+    intervals, last = interval_seconds(record), record.points[-1] if record.points else None
+    if intervals is None or last is None or last.examples <= record.points[0].examples:
+        raise UsageError(f"{record.run_id} has no two evaluations, so its cost is unknown", fix="give more --intervals")
+    seconds = math.fsum(intervals.seconds[1:])
+    return seconds / (last.examples - record.points[0].examples), intervals.seconds[0]
+
+
+def _find_baseline(
+    by_submission: Mapping[str, Mapping[_Block, tuple[float, float]]], baseline: str
+) -> Mapping[_Block, tuple[float, float]]:
+    for submission, row in by_submission.items():
+        if baseline in (submission, submission.rpartition("@")[0]):
+            return row
+    raise UsageError(f"there is no run of {baseline}", fix="name a submission that was run")
+
+
+def _ratio(
+    submission: str,
+    workload: str,
+    hardware: str,
+    own: Mapping[_Block, tuple[float, float]],
+    baseline: Mapping[_Block, tuple[float, float]],
+) -> CostRatio:
+    differences = [math.log(own[block][0] / baseline[block][0]) for block in own if block in baseline]
+    if not differences:
+        raise UsageError(
+            f"{submission} has no run in a session and study of the baseline on {workload}",
+            fix="run both with one bench cost",
+        )
+    ends = interval(differences)
+    return CostRatio(
+        submission=submission,
+        workload=workload,
+        hardware=hardware,
+        n=len(differences),
+        ratio=math.exp(hodges_lehmann(differences)),
+        spread=Spread(low=math.exp(ends.low), high=math.exp(ends.high), kind=ends.kind),
+        seconds_per_example=statistics.median(rate for rate, _ in own.values()),
+        construction_seconds=statistics.median(construction for _, construction in own.values()),
+    )

@@ -1,0 +1,107 @@
+"""The factors of a time ratio to the reference: time = examples × cost per example."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.scoring.scores import workload_time
+from harness.scoring.selection import StudyKey, study_key
+from harness.scoring.summary import RunSummary
+
+#: submission -> workload -> (median scored time, median examples) to the target; inf for a miss.
+Medians = Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeFactors:
+    """Ratios of a submission to the reference: geometric means over the workloads that both reached.
+
+    Args:
+        examples: ratio of the examples to the target. Below 1 the submission needs fewer.
+        cost: ratio of the scored time per example.
+        time: ratio of the scored times to the target, the product of the other two.
+        workloads: ids of the workloads in the means.
+    """
+
+    examples: float
+    cost: float
+    time: float
+    workloads: tuple[str, ...]
+
+
+def median_amounts(summaries: Iterable[RunSummary]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return the medians over studies of scored time and examples to the target.
+
+    A study is represented by the trial that is scored, the one with the best result on the leaderboard's axis.
+
+    Args:
+        summaries: usable runs of one table.
+    """
+    best: dict[str, dict[str, dict[StudyKey, RunSummary]]] = defaultdict(lambda: defaultdict(dict))
+    for summary in summaries:
+        spec = summary.spec
+        studies, key = best[spec.submission.id][spec.workload.facts.id], study_key(spec)
+        if key not in studies or summary.result.value < studies[key].result.value:
+            studies[key] = summary
+    return {
+        submission: {workload: _medians(list(studies.values())) for workload, studies in row.items()}
+        for submission, row in best.items()
+    }
+
+
+def _medians(runs: Sequence[RunSummary]) -> tuple[float, float]:
+    hits = [run.hit for run in runs]
+    seconds = [math.inf if run.hit is None else run.seconds for run in runs]
+    return workload_time(seconds), workload_time([math.inf if point is None else float(point.cost) for point in hits])
+
+
+def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
+    """Return the factors of every submission that reached a workload which the reference reached, too."""
+    factors = {}
+    for submission, row in amounts.items():
+        logs = []
+        for workload, (seconds, examples) in sorted(row.items()):
+            reference_seconds, reference_examples = amounts[reference].get(workload, (math.inf, math.inf))
+            values = (seconds, examples, reference_seconds, reference_examples)
+            if all(0 < value < math.inf for value in values):
+                logs.append((workload, math.log(examples / reference_examples), math.log(seconds / reference_seconds)))
+        if logs:
+            log_examples = math.fsum(entry[1] for entry in logs) / len(logs)
+            log_time = math.fsum(entry[2] for entry in logs) / len(logs)
+            factors[submission] = TimeFactors(
+                examples=math.exp(log_examples),
+                cost=math.exp(log_time - log_examples),
+                time=math.exp(log_time),
+                workloads=tuple(entry[0] for entry in logs),
+            )
+    return factors
+
+
+def describe_order(factors: Mapping[str, TimeFactors], limit: int = 3) -> str:
+    """Return a remark on pairs whose order by examples is not that by time; empty without such a pair.
+
+    >>> pair = {"a": TimeFactors(examples=0.7, cost=2.0, time=1.4, workloads=("w",)),
+    ...         "b": TimeFactors(examples=0.9, cost=1.0, time=0.9, workloads=("w",))}
+    >>> describe_order(pair)
+    'the order by examples differs from that by time: a needs fewer examples than b and more time'
+
+    Args:
+        factors: submission -> factors.
+        limit: largest number of pairs that are named.
+    """
+    pairs = [
+        (a, b)
+        for a, of_a in factors.items()
+        for b, of_b in factors.items()
+        if of_a.workloads == of_b.workloads and of_a.examples < of_b.examples and of_a.time > of_b.time
+    ]
+    if not pairs:
+        return ""
+    # The widest contradictions first.
+    pairs.sort(key=lambda pair: -math.log(factors[pair[0]].cost / factors[pair[1]].cost))
+    named = "; ".join(f"{a} needs fewer examples than {b} and more time" for a, b in pairs[:limit])
+    more = f"; and {len(pairs) - limit} more pairs" if len(pairs) > limit else ""
+    return f"the order by examples differs from that by time: {named}{more}"

@@ -1,0 +1,22 @@
+"""Sessions in records: one per invocation, several after a resume."""
+
+from __future__ import annotations
+
+from harness.contract.record import Session
+from harness.contract.run import ExecutionOptions
+from harness.execution.sessions import append_session, current_session, with_invocation
+
+
+def test_invocations_differ_and_are_kept() -> None:
+    first, second = with_invocation(ExecutionOptions()), with_invocation(ExecutionOptions())
+    assert first.invocation != second.invocation
+    assert with_invocation(first) == first
+    assert current_session("x").machine == current_session("y").machine
+    assert current_session().id == current_session().id
+
+
+def test_points_that_were_lost_take_their_session_with_them() -> None:
+    a, b, c = (Session(invocation=name, machine="m") for name in "abc")
+    sessions = append_session(append_session((), a, 0), b, 5)
+    assert [(part.invocation, part.first_point) for part in append_session(sessions, c, 3)] == [("a", 0), ("c", 3)]
+    assert append_session(sessions, b, 8) == sessions
