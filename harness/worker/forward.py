@@ -59,31 +59,36 @@ class ForwardPass:
         """Whether the first pass takes longer than later ones, because it compiles or loads kernels."""
         return self.compiles or self.device.type != "cpu"
 
-    def loss(self, batch: Batch, per_example: bool, pass_id: PassId | None = None, part: int = 0) -> Tensor:
-        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph.
+    def loss(self, batch: Batch, per_example: bool) -> Tensor:
+        """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its graph."""
+        return self.partial_loss(batch, per_example, self.rng.next_pass())
+
+    def partial_loss(self, batch: Batch, per_example: bool, pass_id: PassId | None, part: int = 0) -> Tensor:
+        """Return the loss of a part of a pass, as `loss` does.
 
         Args:
-            batch: the examples.
+            batch: the examples of the part.
             per_example: whether to return the loss of each example.
-            pass_id: the pass to which the examples belong; None for a new pass.
+            pass_id: the pass; None if it is not seeded.
             part: index of the micro-batch in the pass.
         """
         self.running = True
         try:
-            if not self.rng.active:
+            if pass_id is None:
                 return self._loss(self.model, batch, per_example)
-            with self.rng.seeded(pass_id or self.rng.next_pass(), part, conclusive=self.model.training):
+            with self.rng.seeded(pass_id, part, conclusive=self.model.training):
                 return self._loss(self.model, batch, per_example)
         finally:
             self.running = False
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         """Return the outputs of `model`, which may be a copy of the run's model; the leading dimension is n."""
+        pass_id = self.rng.next_pass()
         self.running = True
         try:
-            if not self.rng.active:
+            if pass_id is None:
                 return self._outputs(model, batch)
-            with self.rng.seeded(self.rng.next_pass()):
+            with self.rng.seeded(pass_id):
                 return self._outputs(model, batch)
         finally:
             self.running = False

@@ -76,14 +76,14 @@ class MicrobatchedPasses:
         accumulate = self._retry_smaller_on_oom if self._may_retry_smaller(step) else self._accumulate
         return self._group.all_reduce_sum(accumulate(local, batch.n, scale, self._forward.rng.next_pass()))
 
-    def _accumulate(self, local: Batch, n: int, scale: float, pass_id: PassId) -> Tensor:
+    def _accumulate(self, local: Batch, n: int, scale: float, pass_id: PassId | None) -> Tensor:
         """Compute forward and backward passes over this rank's examples, one micro-batch at a time.
 
         Args:
             local: this rank's examples.
             n: number of examples of the whole batch.
             scale: factor on the gradient.
-            pass_id: the pass, which determines dropout masks.
+            pass_id: the pass, which determines dropout masks; None if it is not seeded.
 
         Returns:
             This rank's contribution to the mean loss over all `n` examples, detached.
@@ -125,18 +125,18 @@ class MicrobatchedPasses:
         self._average_after_backward(outputs)
         return outputs
 
-    def _compute_local_loss(self, batch: Batch, per_example: bool, pass_id: PassId, part: int = 0) -> Tensor:
+    def _compute_local_loss(self, batch: Batch, per_example: bool, pass_id: PassId | None, part: int = 0) -> Tensor:
         """Return the loss of this rank's examples. Only the activations of one micro-batch at a time are in memory.
 
         Args:
             batch: this rank's examples, or one micro-batch of them.
             per_example: whether to return the loss of each example.
-            pass_id: the pass, which determines dropout masks.
+            pass_id: the pass, which determines dropout masks; None if it is not seeded.
             part: index of the micro-batch in the pass, if the batch is a micro-batch.
         """
         microbatches = list(self._microbatches(batch))
         if len(microbatches) == 1:
-            return self._forward.loss(batch, per_example, pass_id, part)
+            return self._forward.partial_loss(batch, per_example, pass_id, part)
         losses = [
             self._checkpointed_forward(microbatch, per_example, pass_id, index)
             for index, microbatch in enumerate(microbatches)
@@ -147,11 +147,11 @@ class MicrobatchedPasses:
             [loss * (microbatch.n / batch.n) for loss, microbatch in zip(losses, microbatches, strict=True)]
         ).sum()
 
-    def _checkpointed_forward(self, microbatch: Batch, per_example: bool, pass_id: PassId, part: int) -> Tensor:
+    def _checkpointed_forward(self, microbatch: Batch, per_example: bool, pass_id: PassId | None, part: int) -> Tensor:
         """Return a micro-batch's loss. The backward pass recomputes its activations with the same dropout masks."""
 
         def forward() -> Tensor:
-            return self._forward.loss(microbatch, per_example, pass_id, part)
+            return self._forward.partial_loss(microbatch, per_example, pass_id, part)
 
         if not torch.is_grad_enabled() or self._has_batch_norm:
             return forward()
@@ -193,7 +193,7 @@ class MicrobatchedPasses:
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())
 
-    def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float, pass_id: PassId) -> Tensor:
+    def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float, pass_id: PassId | None) -> Tensor:
         """Call `_accumulate`. Whenever the memory is too small, halve the micro-batch and call it again."""
         rng_state = rng.rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]

@@ -24,10 +24,9 @@ class PassRng:
     before. So the masks of a run do not depend on the random numbers that the submission draws, and the submission's
     random numbers do not depend on the model's. GPUs are not synchronised.
 
-    Seeding a pass costs about 15 µs on a CPU. Passes of a model that draws no random numbers are therefore not seeded:
-    after a training loss that drew none, `active` is False until the next update that is a multiple of
-    `RECHECK_STEPS`. Several ranks compute different examples and need different masks, so their passes are always
-    seeded.
+    Seeding takes time, so passes of a model that draws no random numbers are not seeded: after a training loss that
+    drew none, `active` is False until the next update that is a multiple of `RECHECK_STEPS`. Several ranks compute
+    different examples and need different masks, so their passes are always seeded.
 
     Args:
         device: the rank's device. A GPU is the current one.
@@ -36,7 +35,7 @@ class PassRng:
         always: whether passes are seeded even if they draw no random numbers.
 
     Attributes:
-        active: whether passes must be seeded. A checkpoint contains it.
+        active: whether new passes are seeded. A checkpoint contains it.
     """
 
     def __init__(self, device: torch.device, seed: int, rank: int = 0, *, always: bool = False) -> None:
@@ -55,8 +54,10 @@ class PassRng:
         if step % RECHECK_STEPS == 0:
             self.active = True
 
-    def next_pass(self) -> PassId:
-        """Return the identity of a new pass."""
+    def next_pass(self) -> PassId | None:
+        """Return the identity of a new pass; None if it is not seeded."""
+        if not self.active:
+            return None
         index = self._passes
         self._passes += 1
         return self._step, index
@@ -80,11 +81,11 @@ class PassRng:
         seeded_states = [generator.get_state() for generator in self._generators] if may_deactivate else []
         try:
             yield
-            if may_deactivate:
-                self.active = not all(
-                    torch.equal(generator.get_state(), state)
-                    for generator, state in zip(self._generators, seeded_states, strict=True)
-                )
+            if may_deactivate and all(
+                torch.equal(generator.get_state(), state)
+                for generator, state in zip(self._generators, seeded_states, strict=True)
+            ):
+                self.active = False
         finally:
             for generator, state in zip(self._generators, saved_states, strict=True):
                 generator.set_state(state)

@@ -149,10 +149,7 @@ def test_a_step_with_dropout_leaves_the_generators_as_they_were(parted: bool) ->
 
 
 def mask_of(rng: PassRng, step: int, passes: int = 0, part: int = 0) -> list[float]:
-    rng.begin_step(step)
-    for _ in range(passes):
-        rng.next_pass()
-    with rng.seeded(rng.next_pass(), part):
+    with rng.seeded((step, passes), part):
         return F.dropout(torch.ones(64), 0.5).tolist()
 
 
@@ -186,8 +183,7 @@ def test_masks_drop_at_the_rate_of_the_model_and_are_unrelated() -> None:
     rng, units, steps = PassRng(CPU, 0), 1_000, 400
     masks = []
     for step in range(steps):
-        rng.begin_step(step)
-        with rng.seeded(rng.next_pass()):
+        with rng.seeded((step, 0)):
             masks.append(F.dropout(torch.ones(units), 0.3) == 0)
     dropped_SU = torch.stack(masks).double()
     # Four standard errors.
@@ -201,6 +197,33 @@ def test_seeds_of_unlike_counters_differ() -> None:
     counters = [(seed, step, index) for seed in range(3) for step in range(120) for index in range(3)]
     assert len({derive_seed(*c) for c in counters}) == len(counters)
     assert all(0 <= derive_seed(*c) < 2**63 for c in counters)
+
+
+def test_passes_are_numbered_within_their_step() -> None:
+    rng = PassRng(CPU, 7)
+    rng.begin_step(4)
+    assert [rng.next_pass(), rng.next_pass()] == [(4, 0), (4, 1)]
+    rng.begin_step(5)
+    assert rng.next_pass() == (5, 0)
+    rng.active = False
+    assert rng.next_pass() is None
+
+
+def test_a_part_is_computed_again_with_its_masks_after_the_model_stopped_drawing() -> None:
+    """Its pass was seeded, and so is its repetition in the backward pass."""
+    workload = paired.Stochastic()
+    model = workload.build_model(0)
+    work, passes = microbatched_work_of(spec_for("Quiet"), workload, model)
+    passes.micro_batch = 8
+    work.begin_step()
+    batch = work.draw()
+    paired.drain()
+    loss = work.loss(batch)
+    masks = paired.drain()
+    work._forward.rng.active = False
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert len(masks) == 2
+    assert {tuple(m.flatten().tolist()) for m in paired.drain()} == {tuple(m.flatten().tolist()) for m in masks}
 
 
 # --- models that draw nothing ---------------------------------------------------------------------
