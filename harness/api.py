@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.datasets.manage import data_folder, dataset_path
     from harness.worker.data.batch import Batch
     from harness.worker.data.counted_random import uniforms_at
+    from harness.worker.data.evaluation_order import evaluation_rows
     from harness.worker.data.pools import Pool, SubsetPool, TensorPool
     from harness.worker.data.replay import ReplayBuffer
     from harness.worker.data.streams import StagedStream, Stream
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 #: The module that defines each name that is imported when it is first used.
 _LAZY = {
     "Batch": "harness.worker.data.batch",
+    "evaluation_rows": "harness.worker.data.evaluation_order",
     "Pool": "harness.worker.data.pools",
     "ReplayBuffer": "harness.worker.data.replay",
     "StagedStream": "harness.worker.data.streams",
@@ -104,6 +106,7 @@ __all__ = [
     "WorkloadFacts",
     "data_folder",
     "dataset_path",
+    "evaluation_rows",
     "hookimpl",
     "uniforms_at",
 ]

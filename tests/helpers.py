@@ -96,5 +96,8 @@ def folder_of(spec: RunSpec, runs: Path) -> RunFolder:
 
 def outcome(record: Record) -> tuple[Any, ...]:
     """What must be equal between two runs of one trial: everything but times and machine."""
-    curve = [(p.examples, p.gradient_examples, p.steps, p.lr, p.stage, p.metrics, p.train_loss) for p in record.points]
+    curve = [
+        (p.examples, p.gradient_examples, p.steps, p.lr, p.stage, p.metrics, p.train_loss, p.evaluated_examples, p.se)
+        for p in record.points
+    ]
     return record.status, record.hit, record.stage_hits, curve, record.final_weights, record.crossing_weights

@@ -6,9 +6,10 @@ Workloads on real data have small generated files in its place, in the same form
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from harness.contract.domains import Choice
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.contract.schedule import Factors, Progress
+from harness.contract.workload import WHOLE, Shard
 from harness.errors import BenchError
 from harness.execution.state import Interrupted
 from harness.planning import compose, rulesets
@@ -27,7 +29,8 @@ from harness.plugins import loading
 from harness.plugins.registry import load_registry
 from harness.worker.data.pools import Pool
 from harness.worker.data.streams import Stream
-from harness.worker.protocols import Workload
+from harness.worker.protocols import Screenable, Workload
+from harness.worker.screening import concatenate, estimate_metrics, find_bias
 from tests import micro
 from tests.helpers import Remember, outcome, run_here
 from tests.workloads import stand_ins
@@ -146,6 +149,63 @@ class TestWorkload:
         wanted = {t.metric for t in entry.facts.targets} | {t.metric for s in entry.facts.stages for t in s.targets}
         assert wanted <= set(results["score"])
         assert results["score"] != results["audit"] != results["feedback"]
+
+    def test_windows_of_a_split_are_the_whole_split(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        """Windows that follow each other have the values of the whole split; those of every metric average to it."""
+        entry, workload, _ = made
+        assert isinstance(workload, Screenable)
+        screenable = cast(Any, workload)
+        model = workload.build_model(3).eval()
+        for stage in range(len(entry.facts.stages)) or (None,):
+            with torch.no_grad():
+                whole = screenable.measure(model, "score", WHOLE, stage)
+                windows = [Shard(stop=64), Shard(start=64, stop=128), Shard(start=128)]
+                parts = [screenable.measure(model, "score", window, stage) for window in windows]
+                metrics = workload.evaluate(model, "score", stage)
+            assert screenable.metrics(whole, "score", stage) == metrics
+            for name, tensor in concatenate(parts).items():
+                assert len(tensor) == len(whole[name])
+                assert torch.allclose(tensor.double().sort()[0], whole[name].double().sort()[0], atol=1e-5)
+            values = screenable.example_values(whole, "score", WHOLE, stage)
+            targets = entry.facts.stages[stage] if stage is not None else None
+            wanted = entry.facts.targets if targets is None else (*targets.targets, *targets.floors)
+            assert {target.metric for target in wanted} <= set(values)
+            for name, tasks in values.items():
+                mean = sum(float(task.double().mean()) for task in tasks) / len(tasks)
+                assert mean == pytest.approx(metrics[name], rel=1e-6, abs=1e-9)
+            first = screenable.example_values(parts[0], "score", windows[0], stage)
+            both = screenable.example_values(concatenate(parts[:2]), "score", Shard(stop=128), stage)
+            for name, tasks in first.items():
+                for task, longer, every in zip(tasks, both[name], values[name], strict=True):
+                    assert len(task) == min(64, len(every))
+                    assert torch.equal(task, longer[: len(task)])
+                    assert not len(task) or math.isfinite(float(task.double().mean()))
+
+    def test_a_prefix_of_a_split_is_a_random_sample(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+        entry, workload, data = made
+        screenable = cast(Any, workload)
+        model = workload.build_model(3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for step in range(20):
+            n = entry.facts.batch_sizes[0]
+            batch = (
+                data.gather(torch.arange(n * step, n * step + n) % len(data))
+                if entry.facts.access == "pool"
+                else data.draw(n)
+            )
+            optimizer.zero_grad()
+            workload.loss(model, batch).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        model.eval()
+        stage = len(entry.facts.stages) - 1 if entry.facts.stages else None
+        with torch.no_grad():
+            whole, part = (
+                screenable.example_values(screenable.measure(model, "score", shard, stage), "score", shard, stage)
+                for shard in (WHOLE, Shard(stop=128))
+            )
+            metrics = workload.evaluate(model, "score", stage)
+        totals = {name: [len(task) for task in tasks] for name, tasks in whole.items()}
+        assert find_bias(estimate_metrics(part, totals), metrics) == ""
 
     def test_every_model_option_builds(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
         entry, workload, _ = made

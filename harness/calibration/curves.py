@@ -71,7 +71,7 @@ def cost_to_value(record: Record, target: Target, value: float, limit: float) ->
     for point in record.points[1:]:
         if point.examples > limit:
             return None
-        measured = point.metrics.get(target.metric)
+        measured = None if point.screened else point.metrics.get(target.metric)
         if measured is not None and not target.better(value, measured):
             return point.examples, point.scored(record.spec.clock)
     return None
@@ -80,11 +80,11 @@ def cost_to_value(record: Record, target: Target, value: float, limit: float) ->
 def running_best(record: Record, target: Target, limit: float, stage: int | None = None) -> list[tuple[int, float]]:
     """Return (examples, best value so far) at every evaluation (of a stage) within a limit of examples.
 
-    The evaluation of the untrained model is left out.
+    The evaluation of the untrained model and screened evaluations are left out.
     """
     curve: list[tuple[int, float]] = []
     for point in record.points[1:]:
-        value = point.metrics.get(target.metric)
+        value = None if point.screened else point.metrics.get(target.metric)
         if point.examples > limit or value is None or stage not in (None, point.stage):
             continue
         best = value if not curve or target.better(value, curve[-1][1]) else curve[-1][1]

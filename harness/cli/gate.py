@@ -26,6 +26,7 @@ from harness.plugins.observers import Observers, load_observers
 from harness.plugins.registry import Registry
 from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progress_line
 from harness.report.gate_status import GateStatus
+from harness.scoring.gate import GateAxis
 from harness.scoring.gate_envelope import GateEnvelope
 
 #: Exit code of an undecided gate.
@@ -56,6 +57,7 @@ class GateFlags:
     against: str | None
     workloads: tuple[str, ...]
     budget: int | None
+    by: GateAxis
     min_effect: float
     alpha: float
     max_pairs: int
@@ -86,6 +88,10 @@ class GateFlags:
     help="Comma-separated workloads: names, or files ./task.py (default: the gate set of the CPU tier).",
 )  # fmt: skip
 @click.option("--budget", type=int, metavar="EXAMPLES", help="Examples per run (default: a quarter of the horizon).")
+@click.option(
+    "--by", type=click.Choice(["examples", "time"]), default="examples", show_default=True,
+    help="Compare the compute to the same metric, in examples or in scored seconds.",
+)  # fmt: skip
 @click.option(
     "--min-effect",
     type=Percent(),
@@ -164,6 +170,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         min_effect=math.log1p(flags.min_effect / 100),
         max_pairs=flags.max_pairs,
         max_minutes=flags.max_minutes,
+        by=flags.by,
     )
     if flags.confirm:
         _raise_if(
@@ -289,6 +296,7 @@ def _make_report(ending: GateEnding, context: click.Context, series: str = "") -
         budgets={workload.entry.facts.id: workload.budget for workload in result.setup.workloads},
         envelopes=result.envelopes,
         fallback=ending.fallback,
+        by=result.limits.by,
         pairs=result.pairs,
         look=look,
         stopped=result.stopped,

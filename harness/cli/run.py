@@ -91,6 +91,10 @@ MAX_LISTED_FAILURES = 20
     "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (unranked)."
 )
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
+@click.option("--whole-evaluation", is_flag=True, help="Use the whole score split in every evaluation.")
+@click.option(
+    "--shadow-evaluation", is_flag=True, help="Do every screened evaluation also on the whole split, and compare them."
+)
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
 @click.option("--dry-run", is_flag=True, help="Print the trials without running them.")
@@ -150,6 +154,8 @@ class RunOptions:
     smoke: bool
     profile: bool
     deterministic: bool
+    whole_evaluation: bool
+    shadow_evaluation: bool
     allow_slow: bool
     in_process: bool
     dry_run: bool
@@ -175,6 +181,7 @@ class RunOptions:
             profile=self.profile,
             deterministic=self.deterministic,
             prune=self.prune,
+            screening=not self.whole_evaluation,
             allow_slow=self.allow_slow,
             registry=registry,
         )
@@ -187,6 +194,7 @@ class RunOptions:
             retry_failed=self.retry_failed,
             jobs=self.jobs,
             in_process=self.in_process,
+            shadow_evaluation=self.shadow_evaluation,
             options={name: str(value) for name, value in assignments.items()},
         )
 

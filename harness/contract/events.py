@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from harness.contract.record import DeviceLog, Environment, Status, Usage
+from harness.contract.record import DeviceLog, Environment, Screening, Status, Usage
 from harness.contract.run import Counters, Point
 
 
@@ -79,6 +79,8 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
+        screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
+            failed.
     """
 
     status: Status
@@ -90,6 +92,7 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
     final_weights: str = ""
     crossing_weights: str = ""
     profile: dict[str, float] = {}
+    screening: Screening | None = None
 
 
 #: The events that a worker may send.

@@ -147,6 +147,32 @@ class Usage(Data, frozen=True, kw_only=True):
     checkpoint_seconds: float = 0.0
 
 
+class Screening(Data, frozen=True, kw_only=True):
+    """The evaluations of a run on the score split, if some of them may be screened.
+
+    Args:
+        evaluations: number of evaluations.
+        screened: number of evaluations that used a part of the split.
+        examples: number of examples measured.
+        whole_examples: number of examples that evaluations of the whole split would have measured.
+        shadow: whether every screened evaluation was repeated on the whole split, which was stored.
+        screened_seconds: wall seconds for the evaluations, without the repetitions.
+        whole_seconds: wall seconds for the same evaluations on the whole split; only of a run with `shadow`.
+        disagreements: for every evaluation at which the two decided differently, the decisions in words.
+        disabled: why the run had no screened evaluations; empty if it could have them.
+    """
+
+    evaluations: int = 0
+    screened: int = 0
+    examples: int = 0
+    whole_examples: int = 0
+    shadow: bool = False
+    screened_seconds: float = 0.0
+    whole_seconds: float = 0.0
+    disagreements: tuple[str, ...] = ()
+    disabled: str = ""
+
+
 class Session(Data, frozen=True, kw_only=True):
     """A part of a run that one invocation of a command measured on one machine.
 
@@ -191,6 +217,8 @@ class Record(Data, frozen=True, kw_only=True):
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
         deaths: number of consecutive times that the worker was killed without progress.
         devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
+        screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
+            failed.
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
@@ -213,6 +241,7 @@ class Record(Data, frozen=True, kw_only=True):
     profile: dict[str, float] = {}
     deaths: int = 0
     devices: DeviceLog | None = None
+    screening: Screening | None = None
     sessions: tuple[Session, ...] = ()
     started: str = ""
     finished: str = ""

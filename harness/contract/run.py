@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
@@ -13,6 +13,12 @@ from harness.contract.workload import WorkloadFacts
 Clock = Literal["process", "wall"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
+#: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
+WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
+#: Number of standard errors between an estimate and a value from which the whole split is on the same side of it.
+STANDARD_ERRORS: Final = 6.0
+#: The stops at which `anytime` scores a run whose budget was drawn, as fractions of its budget.
+STOP_FRACTIONS: Final = (1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
@@ -135,6 +141,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
         smoke: whether the run makes only a few steps. Such a run is never ranked.
         profile: whether seconds are measured by phase of a step, which slows the run down. Such a run is never ranked.
         deterministic: whether a GPU uses deterministic kernels.
+        screening: whether an evaluation may use a part of the split, if that decides everything that it has to decide.
     """
 
     workload: WorkloadRef
@@ -156,11 +163,19 @@ class RunSpec(Data, frozen=True, kw_only=True):
     smoke: bool = False
     profile: bool = False
     deterministic: bool = False
+    screening: bool = True
 
     @property
     def clock(self) -> Clock:
         """The seconds that are scored: processor seconds on a CPU, where other load may multiply wall seconds."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
+
+    @property
+    def scored_stops(self) -> tuple[int, ...]:
+        """The numbers of examples at which the metric is a result of the run; empty if the run ends at its hit."""
+        if self.stop is None:
+            return ()
+        return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
     @property
     def seconds_allowed(self) -> float:
@@ -207,6 +222,10 @@ class Point(Data, frozen=True, kw_only=True):
         lr: learning rate of the last update; None if the submission does not report it.
         train_loss: mean training loss of the last pass; None before the first pass, and if the loss is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
+        evaluated_examples: number of examples of the score split on which a screened evaluation rests; None for an
+            evaluation of the whole split.
+        se: standard error of the primary metric of a screened evaluation, as an estimate of the metric on the whole
+            split; None for an evaluation of the whole split.
     """
 
     examples: int
@@ -218,6 +237,13 @@ class Point(Data, frozen=True, kw_only=True):
     lr: float | None = None
     train_loss: float | None = None
     stage: int = 0
+    evaluated_examples: int | None = None
+    se: float | None = None
+
+    @property
+    def screened(self) -> bool:
+        """Whether the metrics are estimates from a part of the score split. Such a point serves curves only."""
+        return self.evaluated_examples is not None
 
     def scored(self, clock: Clock) -> float:
         """Return the scored seconds: processor or wall seconds, as `clock` says."""
@@ -236,11 +262,14 @@ class Job(Data, frozen=True, kw_only=True):
         spec: the specification of the trial.
         folder: path of the trial's folder, where the worker writes its files.
         resume: whether to resume from the folder's checkpoint, if there is one.
+        shadow_evaluation: whether every screened evaluation is followed by one of the whole split, which is stored, and
+            the decisions of both are compared.
     """
 
     spec: RunSpec
     folder: str
     resume: bool = True
+    shadow_evaluation: bool = False
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):
@@ -251,6 +280,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         retry_failed: whether to start those trials again that crashed, were rejected, or ran out of memory or time.
         jobs: number of trials to run at the same time; as many as fit if None.
         in_process: whether to run trials in this process, for a debugger.
+        shadow_evaluation: see `Job`.
         invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
         options: options of the executor by name, such as the address of a cluster.
     """
@@ -259,5 +289,6 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     retry_failed: bool = False
     jobs: int | None = None
     in_process: bool = False
+    shadow_evaluation: bool = False
     invocation: str = ""
     options: dict[str, str] = {}

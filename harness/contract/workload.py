@@ -171,16 +171,30 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 class Shard(Data, frozen=True, kw_only=True):
     """The part of the evaluation examples that one rank evaluates; all examples by default.
 
+    A window restricts the evaluation to a part of the examples. The ranks divide the window. Windows that follow each
+    other in a split have no example in common and omit none. On a stream, the window applies to every task.
+
     Args:
         index: index of the shard, from 0.
         count: number of shards.
+        start: position of the window's first example.
+        stop: position after the window's last example; None for the end of the split.
 
     >>> [Shard(index=k, count=2).rows(10, unit=4) for k in range(2)]
     [range(0, 4), range(4, 10)]
+    >>> Shard(stop=5).rows(10), Shard(start=5).rows(10), Shard(stop=5).rows(10, unit=4), Shard(start=5).rows(10, unit=4)
+    (range(0, 5), range(5, 10), range(0, 8), range(8, 10))
     """
 
     index: int = 0
     count: int = 1
+    start: int = 0
+    stop: int | None = None
+
+    @property
+    def windowed(self) -> bool:
+        """Whether the shard belongs to a part of the split and not to the whole split."""
+        return self.start > 0 or self.stop is not None
 
     def rows(self, n: int, unit: int = 1) -> range:
         """Return the indices of this shard's examples, which are consecutive; empty if the shard has no piece.
@@ -188,10 +202,12 @@ class Shard(Data, frozen=True, kw_only=True):
         Args:
             n: number of examples in total.
             unit: number of examples per piece. A piece is never divided, so that results per piece do not depend on
-                the number of shards.
+                the number of shards. The limits of a window are rounded up to a multiple of `unit`.
         """
         pieces = -(-n // unit)
-        start, stop = (pieces * k // self.count * unit for k in (self.index, self.index + 1))
+        first = min(-(-self.start // unit), pieces)
+        last = pieces if self.stop is None else max(first, min(-(-self.stop // unit), pieces))
+        start, stop = ((first + (last - first) * k // self.count) * unit for k in (self.index, self.index + 1))
         return range(min(start, n), min(stop, n))
 
 

@@ -191,6 +191,7 @@ class Trial:
             profile=end.profile,
             deaths=self.deaths,
             devices=self.devices,
+            screening=end.screening,
             sessions=self.sessions,
             started=self.started,
             finished=_utc_now() if self.end else "",

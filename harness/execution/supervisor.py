@@ -28,6 +28,7 @@ def supervise(
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
     persist: bool = False,
+    shadow_evaluation: bool = False,
     invocation: str = "",
 ) -> Record:
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
@@ -40,6 +41,7 @@ def supervise(
         slot: the cores and GPUs of the worker process.
         stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
         persist: whether a worker that was killed is replaced by one that resumes from the last checkpoint.
+        shadow_evaluation: see `Job`.
         invocation: identifier of the invocation, for the record's sessions; this process when empty.
 
     Returns:
@@ -51,7 +53,7 @@ def supervise(
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     run_job = transport or WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal()).run_job
-    job = Job(spec=spec, folder=str(folder.path.absolute()))
+    job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation)
     interrupted = False
     while True:
         # The record is written before the job runs, so that the trial has a record even if this process is killed.

@@ -66,6 +66,7 @@ def run_trial(
             slot=slot,
             stop=stop,
             persist=persist,
+            shadow_evaluation=options.shadow_evaluation,
             invocation=options.invocation,
         )
         return record, False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.errors import UsageError
 from harness.gating.setup import GateSetup, Runner
-from harness.scoring.gate import GateLook, GatePair, GateRun, Side, judge_pairs, judge_run
+from harness.scoring.gate import GateAxis, GateLook, GatePair, GateRun, Side, judge_pairs, judge_run
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_gate
@@ -31,6 +31,7 @@ class GateLimits:
         min_effect: smallest effect that is relevant, as a log ratio.
         max_pairs: largest number of pairs, including the pairs of previous calls.
         max_minutes: largest wall time of this call in minutes; None for no limit.
+        by: `examples` to compare compute multipliers, `time` to divide each by the run's cost per example.
 
     Raises:
         UsageError: alpha or min_effect is out of range, max_pairs is below 1 or above `MOST_PAIRS`, or max_minutes is
@@ -41,6 +42,7 @@ class GateLimits:
     min_effect: float = MIN_EFFECT
     max_pairs: int = 40
     max_minutes: float | None = None
+    by: GateAxis = "examples"
 
     def __post_init__(self) -> None:
         check_gate(self.alpha, self.min_effect)
@@ -182,7 +184,7 @@ def run_gate(
             timer.measured.append(clock() - pair_start)
         else:
             timer.recorded.append(sum(judged.seconds for judged in runs))
-        look = judge_pairs(pairs, envelopes, alpha=limits.alpha, min_effect=limits.min_effect)
+        look = judge_pairs(pairs, envelopes, alpha=limits.alpha, min_effect=limits.min_effect, by=limits.by)
         progress = GateProgress(look=look, minutes_per_pair=timer.minutes_per_pair)
         on_pair(progress)
         stopped = "" if look.verdict.overall.decided else _stop_reason(progress, limits, timer)

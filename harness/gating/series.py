@@ -23,6 +23,7 @@ from harness.contract.base import Data
 from harness.contract.run import SubmissionRef
 from harness.errors import StoreError, UsageError
 from harness.gating.gate import MOST_PAIRS
+from harness.scoring.gate import GateAxis
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import write_atomically, write_error
@@ -88,6 +89,7 @@ class SeriesLog(Data, frozen=True, kw_only=True):
         alpha: bound of the false discovery rate.
         seed: root seed, from which all seeds are derived.
         min_effect: smallest effect that is relevant, as a log ratio.
+        by: quantity that its gates compare (see `GateLimits`).
         candidates: candidates in the order in which they were gated. Side B of the first candidate is the original,
             with which the kept candidates are compared for confirmation.
     """
@@ -96,6 +98,7 @@ class SeriesLog(Data, frozen=True, kw_only=True):
     alpha: float = ALPHA
     seed: int = 0
     min_effect: float
+    by: GateAxis = "examples"
     candidates: tuple[SeriesCandidate, ...] = ()
 
     def state(self) -> SeriesState:

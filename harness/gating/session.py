@@ -256,7 +256,7 @@ class GateSession:
             budget=self._options.budget,
         )
         with file.locked():
-            new = SeriesLog(alpha=limits.alpha, min_effect=limits.min_effect, seed=self._options.seed)
+            new = SeriesLog(alpha=limits.alpha, min_effect=limits.min_effect, seed=self._options.seed, by=limits.by)
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
@@ -351,6 +351,7 @@ def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None
         ("--alpha", log.alpha, new.alpha),
         ("--seed", log.seed, new.seed),
         ("--min-effect", log.min_effect, new.min_effect),
+        ("--by", log.by, new.by),
     ):
         if previous != requested:
             raise UsageError(

@@ -34,6 +34,7 @@ def plan(
     profile: bool = False,
     deterministic: bool = False,
     prune: bool = False,
+    screening: bool = True,
     allow_slow: bool = False,
     registry: Registry | None = None,
 ) -> PhasedPlan:
@@ -60,6 +61,7 @@ def plan(
         profile: whether to time the phases of a step; such trials are never ranked.
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether to end trials early that are unlikely to reach the target; such trials are never ranked.
+        screening: whether an evaluation may stop at a part of the split that decides everything.
         allow_slow: whether GPU workloads may run on the CPU.
         registry: the plugins; the installed plugins when None.
 
@@ -83,6 +85,7 @@ def plan(
         deterministic=deterministic,
         prune=prune,
         ranks=ranks,
+        screening=screening,
     )
     submission_names, workload_names = _as_names(submissions), _as_names(workloads)
     entries = [resolve_submission(name, registry) for name in submission_names]

@@ -44,6 +44,7 @@ class PlanSettings:
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether to end trials early that are unlikely to reach the target.
         ranks: number of devices that share a trial.
+        screening: whether an evaluation may stop at a part of the split that decides everything.
     """
 
     ruleset: Ruleset
@@ -57,6 +58,7 @@ class PlanSettings:
     deterministic: bool = False
     prune: bool = False
     ranks: int = 1
+    screening: bool = True
 
 
 def plan_trials(
@@ -118,6 +120,7 @@ def plan_trials(
         smoke=settings.smoke,
         profile=settings.profile,
         deterministic=settings.deterministic,
+        screening=settings.screening,
     )
     specs = []
     count = studies or settings.studies or settings.ruleset.studies

@@ -23,6 +23,7 @@ COLUMNS = (
     *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
     *("study", "trial", "root_seed", "status", "hit", "point"),
     *("steps", "examples", "gradient_examples", "seconds", "process_seconds", "scored_seconds", "lr", "stage"),
+    *("evaluated_examples", "se"),
 )
 
 
@@ -100,6 +101,8 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
                 "scored_seconds": point.scored(spec.clock),
                 "lr": point.lr,
                 "stage": point.stage,
+                "evaluated_examples": point.evaluated_examples,
+                "se": point.se,
                 **{f"metric.{name}": value for name, value in point.metrics.items()},
             }
         yield {**row, **hparams}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.report import text
-from harness.scoring.gate import GateLook, GatePair, GateRun
+from harness.scoring.gate import GateAxis, GateLook, GatePair, GateRun, median_cost_ratio
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sequential.verdict import GateVerdict
 
@@ -30,6 +30,7 @@ class GateReport:
         envelopes: workload name -> envelope (metric of the reference by budget); empty if the metrics themselves were
             compared.
         fallback: why the metrics themselves were compared; empty if they were not.
+        by: quantity that was compared: `examples`, or `time`, which divides each multiplier by the cost per example.
         pairs: every pair in order; a pair maps a workload name to the runs of A and B.
         look: the statistics of all pairs.
         stopped: why an undecided gate stopped; empty for a decided gate.
@@ -44,6 +45,7 @@ class GateReport:
     budgets: Mapping[str, int]
     envelopes: Mapping[str, GateEnvelope]
     fallback: str
+    by: GateAxis = "examples"
     pairs: Sequence[GatePair]
     look: GateLook
     stopped: str
@@ -59,6 +61,8 @@ class GateReport:
     @property
     def unit(self) -> str:
         """The name of the quantity whose ratio A/B is printed."""
+        if self.by == "time":
+            return "time multiplier" if self.envelopes else "metric ratio / cost ratio"
         return "compute multiplier" if self.envelopes else "metric ratio"
 
 
@@ -97,6 +101,10 @@ def gate_text(report: GateReport) -> str:
         f"evidence {text.number(max(verdict.e_better, verdict.e_worse))} of {text.number(1 / verdict.alpha)}"
     )
     lines += [f"  {line}" for line in _workload_lines(report)]
+    cost = median_cost_ratio(report.pairs)
+    if cost is not None:
+        counted = "included in the multiplier" if report.by == "time" else "not included; --by time includes it"
+        lines.append(f"cost per example of A relative to B {cost:.2f}× (median of the pairs; {counted})")
     if report.fallback:
         lines.append(f"compared by metric, not by compute, because {report.fallback}")
         lines.append("min-effect is in percent of the metric")
@@ -110,8 +118,8 @@ def gate_text(report: GateReport) -> str:
         lines.append(_series_line(report.series))
     if report.command:
         needed = report.look.pairs_needed
-        cost = "" if not needed else f" (about {needed} more pairs{_minutes(report.minutes_needed)})"
-        lines.append(f"to continue{cost}: {report.command}")
+        estimate = "" if not needed else f" (about {needed} more pairs{_minutes(report.minutes_needed)})"
+        lines.append(f"to continue{estimate}: {report.command}")
     return "\n".join(lines)
 
 
@@ -124,6 +132,8 @@ def gate_json(report: GateReport) -> dict[str, Any]:
         "a": report.a,
         "b": report.b,
         "unit": report.unit,
+        "by": report.by,
+        "cost_ratio": median_cost_ratio(report.pairs),
         "estimate": _multiplier(verdict.estimate),
         "interval": [_multiplier(verdict.low), _multiplier(verdict.high)],
         "alpha": verdict.alpha,

@@ -128,8 +128,10 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
     for name in sorted(metrics, key=lambda m: (m not in targets, m)):
         for side, record in (("A", a), ("B", b)):
             values = [p.metrics[name] for p in record.points if name in p.metrics]
-            if values:
-                numbers = _numbers(values, targets.get(name))
+            # The best of many estimates is better than the metric itself, so only the curve has screened evaluations.
+            whole = [p.metrics[name] for p in record.points if name in p.metrics and not p.screened]
+            if whole:
+                numbers = _numbers(whole, targets.get(name))
                 rows.append(["  " + name, side, *numbers, text.sparkline(values, 32), _format_end(record)])
     return rows
 

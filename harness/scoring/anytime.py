@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract.record import Record, is_complete, is_finished
-from harness.contract.run import RunSpec
+from harness.contract.run import STOP_FRACTIONS, RunSpec
 from harness.contract.workload import Target
 from harness.scoring.result_table import ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
 #: The kind of stopping whose records this module scores.
 STOPPING = "drawn"
-#: Fractions of the drawn budget at which the weights are evaluated.
-STOP_FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1.0)
 #: Bounds of the factor by which the workload's budget is multiplied. The factor is drawn from a uniform distribution.
 BUDGET_FACTORS = (0.5, 2.0)
 #: The reference's horizons as fractions of the workload's horizon. They span every stop that can be drawn.
@@ -205,7 +203,8 @@ def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
 
     The score of a run that broke down before its last stop is 0.
     """
-    metrics = metrics_at_stops(record.spec, {p.examples: p.metrics for p in record.points}, curve.target)
+    whole = {point.examples: point.metrics for point in record.points if not point.screened}
+    metrics = metrics_at_stops(record.spec, whole, curve.target)
     if len(metrics) < len(STOP_FRACTIONS):
         return 0.0, 0
     log_ratios, clipped = [], 0

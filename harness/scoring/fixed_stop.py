@@ -89,7 +89,7 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
     curves: dict[int, list[float]] = defaultdict(list)
     for record in records:
         for point in record.points[1:]:
-            if target.metric in point.metrics:
+            if target.metric in point.metrics and not point.screened:
                 curves[point.examples].append(point.metrics[target.metric])
     quantile = float(stats.t.ppf(1 - SIGNIFICANCE_LEVEL, studies - 1)) if studies > 1 else 0.0
     sign = 1.0 if target.goal == "min" else -1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +18,8 @@ from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
 Side = Literal["A", "B"]
+#: Quantity that a gate compares: compute multipliers, or time multipliers (compute multiplier / cost per example).
+GateAxis = Literal["examples", "time"]
 #: Smallest number of pairs with equal final weights for the outcome `identical`. In a single pair, both runs may have
 #: failed to change the initial weights.
 IDENTICAL_PAIRS = 2
@@ -42,6 +45,7 @@ class GateRun:
         weights: SHA-256 of the final weights; empty where unknown.
         constant: whether the metric was equal at all evaluations.
         seconds: wall seconds from start to end.
+        cost: scored seconds per example, without the construction of the submission; None where unknown.
         run_id: run ID of the record.
     """
 
@@ -56,6 +60,7 @@ class GateRun:
     weights: str
     constant: bool
     seconds: float
+    cost: float | None = None
     run_id: str
 
     @property
@@ -88,7 +93,8 @@ def judge_run(record: Record, side: Side) -> GateRun:
             f"{record.run_id} crashed because {spec.submission.name} was edited before the run started",
             fix="repeat the command with --retry-failed",
         )
-    values = [point.metrics.get(target.metric, math.nan) for point in record.points]
+    # A screened metric differs from that of the whole split by chance, so it says nothing about a constant metric.
+    values = [point.metrics.get(target.metric, math.nan) for point in record.points if not point.screened]
     metric, reason = values[-1] if values else math.nan, record.reason
     broke_down = not is_complete(record.status) or not math.isfinite(metric)
     if not broke_down and facts.stages and record.points[-1].stage + 1 < len(facts.stages):
@@ -112,8 +118,17 @@ def judge_run(record: Record, side: Side) -> GateRun:
         weights=record.final_weights,
         constant=len(values) > 1 and len(set(values)) == 1,
         seconds=_wall_seconds(record),
+        cost=_cost_per_example(record),
         run_id=record.run_id,
     )
+
+
+def _cost_per_example(record: Record) -> float | None:
+    if len(record.points) < 2:
+        return None
+    first, last, clock = record.points[0], record.points[-1], record.spec.clock
+    seconds, examples = last.scored(clock) - first.scored(clock), last.cost - first.cost
+    return seconds / examples if seconds > 0 and examples > 0 else None
 
 
 def _wall_seconds(record: Record) -> float:
@@ -154,7 +169,12 @@ class GateLook:
 
 
 def judge_pairs(
-    pairs: Sequence[GatePair], envelopes: Mapping[str, GateEnvelope], *, alpha: float, min_effect: float
+    pairs: Sequence[GatePair],
+    envelopes: Mapping[str, GateEnvelope],
+    *,
+    alpha: float,
+    min_effect: float,
+    by: GateAxis = "examples",
 ) -> GateLook:
     """Compute the verdict after these pairs.
 
@@ -167,6 +187,7 @@ def judge_pairs(
             because multipliers and metrics have no common unit.
         alpha: error level of `better` and `worse` together.
         min_effect: smallest effect that is relevant, as a log ratio.
+        by: `examples` to compare compute multipliers, `time` to divide each by the run's cost per example.
 
     Raises:
         UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair
@@ -177,7 +198,7 @@ def judge_pairs(
     names = list(pairs[0])
     _check_informative(pairs, names)
     usable = envelopes if all(name in envelopes for name in names) else {}
-    differences = {name: _differences([pair[name] for pair in pairs], usable.get(name)) for name in names}
+    differences = {name: _differences([pair[name] for pair in pairs], usable.get(name), by) for name in names}
     runs = [run for pair in pairs for both in pair.values() for run in both]
     identical = len(pairs) >= IDENTICAL_PAIRS and all(
         a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
@@ -202,10 +223,34 @@ def judge_pairs(
     )
 
 
-def _differences(runs: Iterable[tuple[GateRun, GateRun]], envelope: GateEnvelope | None) -> list[float]:
+def _differences(runs: Iterable[tuple[GateRun, GateRun]], envelope: GateEnvelope | None, by: GateAxis) -> list[float]:
     sides = list(zip(*runs, strict=True))
-    a, b = ([_log_multiplier(run, envelope) for run in side] for side in sides)
+    a, b = (
+        [_log_multiplier(run, envelope) - (_log_cost(run) if by == "time" else 0.0) for run in side] for side in sides
+    )
     return pair_log_multipliers(a, b)
+
+
+def median_cost_ratio(pairs: Sequence[GatePair]) -> float | None:
+    """Return the median over pairs of A's cost per example over B's, averaged over workloads; None where unknown.
+
+    The mean over workloads is geometric. Pairs in which a cost is unknown are left out.
+    """
+    logs = []
+    for pair in pairs:
+        costs = [(a.cost, b.cost) for a, b in pair.values()]
+        if all(a is not None and b is not None for a, b in costs):
+            logs.append(statistics.fmean(math.log(a / b) for a, b in costs if a is not None and b is not None))
+    return math.exp(statistics.median(logs)) if logs else None
+
+
+def _log_cost(run: GateRun) -> float:
+    """Return the log of the cost per example. A run that broke down has no multiplier, so its cost has no effect."""
+    if run.cost is None:
+        if run.broke:
+            return 0.0
+        raise UsageError(f"{run.run_id} has no cost per example", fix="leave out --by time")
+    return math.log(run.cost)
 
 
 def _log_multiplier(run: GateRun, envelope: GateEnvelope | None) -> float:

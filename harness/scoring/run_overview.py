@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.contract.domains import HParams
 from harness.contract.record import Record, Status
+from harness.contract.run import Point
 from harness.contract.workload import Target, WorkloadFacts
 
 
@@ -90,12 +92,17 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
     """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
+    Only evaluations of the whole split count: the best of many estimates is better than the metric itself.
     The best value is None if no value is finite. The final value is None if the last value is absent or not finite, as
     in a run that diverged.
     """
-    values = [point.metrics.get(target.metric, math.nan) for point in record.points if point.stage == stage]
+    values = [point.metrics.get(target.metric, math.nan) for point in _whole_points(record, stage)]
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None, None
     best = min(finite) if target.goal == "min" else max(finite)
     return best, values[-1] if math.isfinite(values[-1]) else None
+
+
+def _whole_points(record: Record, stage: int) -> Iterable[Point]:
+    return (point for point in record.points if point.stage == stage and not point.screened)

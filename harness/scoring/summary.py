@@ -18,6 +18,7 @@ from harness.scoring.time_to_target import (
     MetricAt,
     ScoredRun,
     TargetResult,
+    amount,
     interval_seconds,
     metric_at,
     target_result,
@@ -143,10 +144,10 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
     result = _result_at_level(record, query)
     metric = None
     if query.metric is not None:
-        amount, by = query.metric.of(facts)
-        metric = metric_at(record, amount, by)
+        limit, by = query.metric.of(facts)
+        metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
-            result = TargetResult(status="unknown", reason=f"no evaluation within {query.metric}")
+            result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
     hit = record.points[result.index] if result.index is not None else None
     return RunSummary(
         run_id=record.run_id,
@@ -162,6 +163,15 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record),
     )
+
+
+def _explain_absence(record: Record, budget: MetricBudget) -> str:
+    """Return why a record has no metric at a budget."""
+    limit, by = budget.of(record.spec.workload.facts)
+    within = [point for point in record.points if amount(point, record.spec, by) <= limit]
+    if within and within[-1].screened:
+        return f"the last evaluation within {budget} is screened; bench run --whole-evaluation has none"
+    return f"no evaluation within {budget}"
 
 
 def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:

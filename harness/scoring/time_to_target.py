@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from harness.contract.record import Record, is_broken, is_finished
-from harness.contract.run import Point, RunSpec
+from harness.contract.run import STANDARD_ERRORS, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 
@@ -134,7 +134,7 @@ def find_problem(record: Record) -> str | None:
         if seconds < previous_seconds:
             return f"point {i} is earlier than the previous point ({seconds!r} after {previous_seconds!r} seconds)"
         previous_seconds = seconds
-        for name in names:
+        for name in () if point.screened else names:
             if name not in point.metrics:
                 return f"point {i} has no metric {name!r}"
     if record.hit is not None and not 0 <= record.hit < len(record.points):
@@ -164,9 +164,40 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
         return record.hit
     targets = facts.targets if targets is None else targets
     for i, point in enumerate(record.points):
-        if record.spec.allows(point) and all(target.met(point.metrics) for target in targets):
+        if not point.screened and record.spec.allows(point) and all(target.met(point.metrics) for target in targets):
             return i
     return None
+
+
+def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -> int | None:
+    """Return the index of the first screened point that may meet the targets on the whole split; None without one.
+
+    The run itself excluded this for its own targets and levels. For other targets it is excluded if the primary metric
+    is `STANDARD_ERRORS` standard errors from a target on it.
+
+    Args:
+        record: record of a run on a pool.
+        targets: the targets.
+        end: index of the first point of the whole split that meets the targets; None without one.
+    """
+    facts = record.spec.workload.facts
+    if tuple(targets) in (facts.targets, *facts.levels.values()):
+        return None
+    for i, point in enumerate(record.points[:end]):
+        if point.screened and record.spec.allows(point) and not _is_missed(point, targets, facts.targets[0].metric):
+            return i
+    return None
+
+
+def _is_missed(point: Point, targets: Sequence[Target], primary: str) -> bool:
+    """Return whether the standard error of a screened point excludes that it meets a target on the primary metric."""
+    for target in targets:
+        value = point.metrics.get(target.metric, math.nan)
+        if target.metric == primary and point.se is not None:
+            margin = value - target.value if target.goal == "min" else target.value - value
+            if margin > STANDARD_ERRORS * point.se:
+                return True
+    return False
 
 
 def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
@@ -190,6 +221,9 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
     if targets is None and index != record.hit and record.status != "rejected":
         reason = f"the recorded hit is {record.hit}, but the first point that meets the targets is {index}"
         return TargetResult(status="unknown", reason=reason)
+    if targets is not None and (undecided := find_undecided(record, targets, index)) is not None:
+        reason = f"whether point {undecided} meets the target is not known, since its evaluation is screened"
+        return TargetResult(status="unknown", reason=reason)
     if record.status == "rejected":
         return TargetResult(status="miss", reason=f"rejected: {record.reason}".rstrip(": "))
     if index is not None:
@@ -206,7 +240,10 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
 
 
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
-    """Return the primary metric at the last evaluation within a budget; None where there is no such evaluation.
+    """Return the primary metric at the last evaluation within a budget.
+
+    None means that there is no such evaluation, or that it is screened: an earlier one of the whole split may lie far
+    before the budget.
 
     Args:
         record: record of the run.
@@ -223,6 +260,8 @@ def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | No
     if ended_within and is_broken(record.status) and (value is None or at < budget):
         # The last metric before the breakdown could be better than the metric of a run that continued.
         return MetricAt(value=math.inf if targets[0].goal == "min" else -math.inf, at=at, stopped_early=False)
+    if within and within[-1].screened:
+        return None
     stopped_early = record.status == "reached" and ended_within and at < budget
     return None if value is None or math.isnan(value) else MetricAt(value=value, at=at, stopped_early=stopped_early)
 

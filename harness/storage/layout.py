@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -26,9 +28,14 @@ SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 
+#: Fields that were added to `RunSpec` after records had been published, with their defaults. A field at its default is
+#: left out of the hash, so that a trial has the run_id that it had before the field existed.
+LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True})
+
+
 def run_id(spec: RunSpec) -> str:
     """Return the run_id of a trial, a hash of everything that decides the trial's outcome."""
-    return _hash_spec(msgspec.json.encode(spec, order="sorted"))
+    return _hash_spec(msgspec.to_builtins(spec, order="sorted"))
 
 
 def run_id_of_json(record: bytes) -> str:
@@ -40,16 +47,17 @@ def run_id_of_json(record: bytes) -> str:
     Raises:
         msgspec.DecodeError: the record is not JSON or has no spec.
     """
-    spec = msgspec.json.decode(record, type=_RecordSpec).spec
-    return _hash_spec(msgspec.json.encode(spec, order="sorted"))
+    return _hash_spec(msgspec.json.decode(record, type=_RecordSpec).spec)
 
 
 class _RecordSpec(msgspec.Struct):
     spec: dict[str, object]
 
 
-def _hash_spec(encoded: bytes) -> str:
-    return RUN_ID_PREFIX + hashlib.sha256(encoded).hexdigest()[:16]
+def _hash_spec(spec: dict[str, object]) -> str:
+    absent = object()
+    hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
+    return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
 
 
 def file_stem(entry_name: str) -> str:

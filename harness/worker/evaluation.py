@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 import torch
 from torch import nn
 
-from harness.contract.workload import Split
+from harness.contract.workload import Split, WorkloadFacts
 from harness.errors import PluginError
 from harness.worker import rng
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
@@ -33,14 +33,19 @@ def evaluate_split(
     """
     with evaluation_mode(model):
         metrics = _evaluate_on_ranks(workload, model, split, stage, group)
-    for target in workload.facts.targets:
+    require_target_metrics(workload.facts, split, metrics)
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def require_target_metrics(facts: WorkloadFacts, split: Split, metrics: Mapping[str, float]) -> None:
+    """Raise PluginError if the metric of a target is missing."""
+    for target in facts.targets:
         if target.metric not in metrics:
             raise PluginError(
-                f"{workload.facts.id} must return the target metric {target.metric!r} on the split {split}, but it "
+                f"{facts.id} must return the target metric {target.metric!r} on the split {split}, but it "
                 f"returned only {sorted(metrics)}",
                 fix="change the workload so that evaluate() returns the metric of every target",
             )
-    return {name: float(value) for name, value in metrics.items()}
 
 
 @contextmanager

@@ -9,17 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from harness.contract.events import Done, Evaluated, Ready
+from harness.contract.events import Done, Evaluated, Ready, Warned
 from harness.contract.record import Environment
 from harness.contract.run import Counters, Point
-from harness.contract.workload import Split
+from harness.contract.workload import Target
 from harness.worker import checkpoint
+from harness.worker.decisions import describe_decisions, list_decisions
 from harness.worker.emit import Emit
 from harness.worker.evaluation import evaluate_split
+from harness.worker.evaluator import Evaluation, Evaluator
 from harness.worker.memory import peak_memory, state_bytes
 from harness.worker.points import finite_point, learning_rate
 from harness.worker.protocols import Submission, Workload
@@ -27,6 +29,8 @@ from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
 from harness.worker.stopping import Verdict, decide_end, is_stage_over
 from harness.worker.weights import save_weights
+
+T = TypeVar("T")
 
 
 class TrainingRun:
@@ -38,9 +42,10 @@ class TrainingRun:
     Args:
         state: the state of the run, with the specification of the trial.
         folder: the trial's folder, for checkpoints and final weights.
-        workload: evaluates the model.
+        workload: evaluates the model on the feedback split.
         rules: checks the rules for submissions.
         environment: description of the machine and the software, for the record.
+        evaluator: evaluates the model on the score split.
         emit: function that receives the run's events.
     """
 
@@ -54,6 +59,7 @@ class TrainingRun:
         workload: Workload,
         rules: RuleChecker,
         environment: Environment,
+        evaluator: Evaluator,
         emit: Emit,
     ) -> None:
         self.state = state
@@ -66,6 +72,7 @@ class TrainingRun:
         self.workload = workload
         self.rules = rules
         self.environment = environment
+        self.evaluator = evaluator
         self.emit = emit
         self.final_weights = ""
         rules.before_construction(state.model, state.group)
@@ -83,6 +90,9 @@ class TrainingRun:
         state.snapshots.submission = self.submission
         if checkpointed is not None:
             state.load_state_dict(checkpointed, self.submission)
+            # A checkpoint of a version without screening has no such key.
+            if "evaluator" in checkpointed:
+                self.evaluator.load_state_dict(checkpointed["evaluator"])
         points = tuple(state.position.points)
         resumed_from = None if checkpointed is None else self.work.steps
         self.emit(Ready(environment=self.environment, usage=state.usage, points=points, resumed_from=resumed_from))
@@ -145,26 +155,55 @@ class TrainingRun:
     # --- evaluation ------------------------------------------------------------------------------
 
     def _evaluate_weights(self) -> Point:
-        """Evaluate the model's current weights on the score split."""
-        metrics = self._measure_metrics("score")
+        """Evaluate the model's current weights on the score split, or on a part of it that decides everything."""
+        position = self.state.position
         loss = self.work.last_loss
-        return Point(
+        pending = Point(
             examples=self.work.examples,
             gradient_examples=self.work.gradient_examples,
             steps=self.work.steps,
             seconds=self.clock.seconds,
             process_seconds=self.group.all_reduce_float(self.clock.process_seconds),
-            metrics=metrics,
+            metrics={},
             lr=learning_rate(self.submission),
             train_loss=None if loss is None else float(loss.mean()),
-            stage=self.state.position.stage,
+            stage=position.stage,
         )
-
-    def _measure_metrics(self, split: Split) -> dict[str, float]:
+        decisions = self._follow_first_rank(
+            list_decisions(self.spec, pending, position.stage_began, position.points),
+            dict[str, tuple[Target, ...]] | None,
+        )
         began = time.perf_counter()
-        stage = self.state.position.stage if self.facts.stages else None
         with self.work.pause_counting():
-            metrics = evaluate_split(self.workload, self.state.model, split, stage, self.group)
+            evaluation = self.evaluator.evaluate(self.state.model, stage=self._stage(), decisions=decisions)
+        self.state.add_usage(evaluation_seconds=time.perf_counter() - began)
+        point = _complete(pending, evaluation)
+        if evaluation.screened is not None:
+            self._compare(_complete(pending, evaluation.screened), point)
+        while self.evaluator.warnings:
+            self.emit(Warned(message=self.evaluator.warnings.pop(0)))
+        return point
+
+    def _compare(self, screened: Point, whole: Point) -> None:
+        """Compare what two evaluations of the same weights decide."""
+        position = self.state.position
+        by_screened, by_whole = (
+            describe_decisions(self.spec, point, position.stage_began, position.points) for point in (screened, whole)
+        )
+        for name in sorted(by_screened.keys() | by_whole.keys()):
+            if by_screened.get(name) != by_whole.get(name):
+                self.evaluator.add_disagreement(
+                    f"at {whole.examples:,} examples {name} {by_screened.get(name)} by {screened.evaluated_examples} "
+                    f"examples of the split, and {by_whole.get(name)} by all of them"
+                )
+
+    def _stage(self) -> int | None:
+        return self.state.position.stage if self.facts.stages else None
+
+    def _measure_feedback(self) -> dict[str, float]:
+        began = time.perf_counter()
+        with self.work.pause_counting():
+            metrics = evaluate_split(self.workload, self.state.model, "feedback", self._stage(), self.group)
         self.state.add_usage(evaluation_seconds=time.perf_counter() - began)
         return metrics
 
@@ -174,17 +213,21 @@ class TrainingRun:
         On a stream with hidden stage boundaries, the submission gets no metrics: they would reveal the boundaries.
         """
         if "feedback" in self.spec.submission.needs and (not self.facts.stages or self.facts.boundaries):
-            self.state.task.feedback.append((point.examples, self._measure_metrics("feedback")))
+            self.state.task.feedback.append((point.examples, self._measure_feedback()))
 
     def _decide(self, point: Point) -> tuple[Point, Verdict | None]:
         """Return the evaluation to store, and the verdict if the run is over. Rank 0 computes both for all ranks."""
         position = self.state.position
         verdict = decide_end(self.spec, point, position.stage_began, position.points)
         stored_point = finite_point(point)
+        return self._follow_first_rank((stored_point, verdict), tuple[Point, Verdict | None])
+
+    def _follow_first_rank(self, value: T, kind: Any) -> T:
+        """Return rank 0's value of a type that JSON can store."""
         if self.group.count == 1:
-            return stored_point, verdict
-        payload = self.group.broadcast(msgspec.json.encode((stored_point, verdict)))
-        return msgspec.json.decode(payload, type=tuple[Point, Verdict | None])
+            return value
+        decoded: T = msgspec.json.decode(self.group.broadcast(msgspec.json.encode(value)), type=kind)
+        return decoded
 
     def _is_next_stage_due(self, point: Point) -> bool:
         position, stages = self.state.position, self.facts.stages
@@ -202,7 +245,8 @@ class TrainingRun:
         began = time.perf_counter()
         ranks = self.state.gather_rank_states()
         if self.group.first:
-            checkpoint.save(self.folder, self.state.state_dict(submission_state, ranks))
+            state = self.state.state_dict(submission_state, ranks)
+            checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()})
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
     # --- end of the run ----------------------------------------------------------------------------
@@ -234,4 +278,12 @@ class TrainingRun:
             final_weights=self.final_weights,
             crossing_weights=self.final_weights if reached else "",
             profile=dict(self.work.phases),
+            screening=self.evaluator.outcome,
         )
+
+
+def _complete(pending: Point, evaluation: Evaluation) -> Point:
+    """Return the point with the result of its evaluation."""
+    return msgspec.structs.replace(
+        pending, metrics=evaluation.metrics, evaluated_examples=evaluation.examples, se=evaluation.se
+    )

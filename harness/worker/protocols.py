@@ -1,8 +1,9 @@
 """The interfaces that plugin authors implement or use.
 
-A workload implements `Workload`, and also `Sharded` if it can be evaluated on several devices at once. A submission
-implements `Submission`, or is a `Recipe` of parts, some of which implement `Averager`, `Order` or `Replayer`. The
-constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
+A workload implements `Workload`, also `Sharded` if it can be evaluated on several devices at once, and `Screenable` if
+an evaluation may stop at a part of the examples. A submission implements `Submission`, or is a `Recipe` of parts, some
+of which implement `Averager`, `Order` or `Replayer`. The constructor of a submission receives a `Task`, and each of its
+steps receives a `Work`.
 
 Terms: an example is one image or one sequence of tokens. In shapes, n is the number of examples in a batch. A pool is
 training data with random access. A stream is training data in stages, in an order that the workload determines.
@@ -114,7 +115,8 @@ class Sharded(Protocol):
             stage: index of the current stage of a stream, from 0; None on a pool.
 
         Returns:
-            Tensors by name. Their leading dimension is the number of examples in the shard.
+            Tensors by name. Their leading dimension is the number of examples in the shard. On a stream, every tensor
+            has the examples of one task.
         """
         ...
 
@@ -125,6 +127,34 @@ class Sharded(Protocol):
             measured: the values of `measure` for all examples of the split, by name.
             split: name of the held-out split.
             stage: index of the current stage of a stream, from 0; None on a pool.
+        """
+        ...
+
+
+@runtime_checkable
+class Screenable(Sharded, Protocol):
+    """A sharded workload that says which values of its examples a metric is the mean of.
+
+    An evaluation may then stop at a part of the `score` split, if this part decides everything. The part is a window of
+    the split, and it must be a random sample of it: `evaluation_rows` has a random order for every split whose stored
+    order is not random. Without this method, a metric on a pool is estimated if `measure` returns a tensor with the
+    metric's name, whose mean it is.
+    """
+
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = ..., stage: int | None = None
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Return the values of the examples, by metric.
+
+        Args:
+            measured: the values that `measure` returns for the shard.
+            split: the held-out split.
+            shard: a window of the split, or the whole split, for a single rank.
+            stage: on a stream, index of the current stage; None on a pool.
+
+        Returns:
+            For every metric that is an unweighted mean over tasks of means over examples, one tensor per task. Metrics
+            of another form, such as standard errors, are left out.
         """
         ...
 

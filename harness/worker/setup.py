@@ -25,6 +25,7 @@ from harness.worker.device import rank_device, set_default_device, synchronizer
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.emit import Emit
 from harness.worker.environment import environment
+from harness.worker.evaluator import Evaluator
 from harness.worker.forward import ForwardPass
 from harness.worker.loading import load_submission, load_workload
 from harness.worker.loop import TrainingRun
@@ -105,6 +106,7 @@ def build_run(
         workload=workload,
         rules=rules,
         environment=environment(spec, device),
+        evaluator=Evaluator(spec, workload, group, shadow=job.shadow_evaluation),
         emit=emit,
     )
     return run, lambda: construct(model, task, dict(spec.hparams))

@@ -327,7 +327,7 @@ def test_commands_are_frozen() -> None:
     assert set(options["run"]) >= {
         "--submission", "--workload", "--ruleset", "--studies", "--seed", "--set", "--device", "--threads", "--runs",
         "--executor", "--force", "--smoke", "--profile", "--deterministic", "--allow-slow", "--in-process", "--dry-run",
-        "--show-config", "--json",
+        "--show-config", "--json", "--whole-evaluation", "--shadow-evaluation",
     }  # fmt: skip
 
 

@@ -127,7 +127,8 @@ def test_the_json_is_a_schema(bench: Bench) -> None:
     code, shown = bench.json(*GATE)
     assert code == 0
     assert set(shown) == {
-        "schema", "verdict", "a", "b", "unit", "estimate", "interval", "alpha", "min_effect", "evidence", "pairs",
+        "schema", "verdict", "a", "b", "by", "unit", "cost_ratio", "estimate", "interval", "alpha", "min_effect",
+        "evidence", "pairs",
         "ties", "pairs_needed", "minutes", "minutes_needed", "workloads", "broken", "outside_envelope", "fallback",
         "notes", "runs", "series", "command",
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from harness.contract.record import Record
 from harness.errors import BenchError, UsageError
 from harness.planning import seeds
-from harness.scoring.gate import EDITED, GateLook, GatePair, judge_pairs, judge_run
+from harness.scoring.gate import EDITED, GateLook, GatePair, judge_pairs, judge_run, median_cost_ratio
 from harness.scoring.gate_envelope import fit_envelope
 from tests.gating.builders import ENVELOPE, finish, pair
 from tests.scoring import builders
@@ -40,6 +41,32 @@ def test_a_difference_is_in_units_of_the_references_compute() -> None:
     assert look(pairs(1.02)).verdict.overall.outcome == "worse"
     assert result.pairs_needed == 0
     assert result.over
+
+
+def with_costs(pairs: list[GatePair], a: float, b: float) -> list[GatePair]:
+    """Return the pairs with these seconds per example."""
+    return [
+        {name: (replace(left, cost=a), replace(right, cost=b)) for name, (left, right) in one.items()} for one in pairs
+    ]
+
+
+def test_time_multipliers_include_the_cost_per_example() -> None:
+    faster = with_costs(pairs(0.98), 0.003, 0.002)
+    by_time = judge_pairs(faster, {"w": ENVELOPE}, alpha=0.05, min_effect=MARGIN, by="time").verdict.overall
+    assert by_time.estimate == pytest.approx(10 * -math.log(0.98) - math.log(1.5), rel=1e-6)
+    assert by_time.outcome == "worse"
+    assert look(faster).verdict.overall.outcome == "better"
+    assert median_cost_ratio(faster) == pytest.approx(1.5)
+    assert median_cost_ratio(pairs(0.98)) is None
+
+
+def test_a_broken_run_counts_alike_by_time() -> None:
+    broken = with_costs([pair(None, 1.9, k) for k in range(6)], 0.003, 0.002)
+    broken = [{"w": (replace(one["w"][0], cost=None), one["w"][1])} for one in broken]
+    verdict = judge_pairs(broken, {"w": ENVELOPE}, alpha=0.05, min_effect=MARGIN, by="time").verdict.overall
+    assert verdict.outcome == "worse"
+    with pytest.raises(UsageError, match="has no cost per example"):
+        judge_pairs(pairs(0.98), {"w": ENVELOPE}, alpha=0.05, min_effect=MARGIN, by="time")
 
 
 def test_few_pairs_are_undecided_with_a_forecast() -> None:

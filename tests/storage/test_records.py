@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.contract.record import Record
+from harness.contract.run import RunSpec
 from harness.errors import StoreError
-from harness.storage import records, run_folder
+from harness.storage import layout, records, run_folder
 from harness.system import files
 from tests.helpers import run_here, spec_of, submission
+from tests.scoring import builders
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,24 @@ def test_what_only_an_unfinished_run_needs_goes(tmp_path: Path) -> None:
         (folder.path / name).touch()
     folder.remove_checkpoints()
     assert sorted(path.name for path in folder.path.iterdir()) == ["final.safetensors", "worker.log"]
+
+
+def test_a_field_that_was_added_to_the_spec_does_not_change_the_id_of_a_run() -> None:
+    """A record from before the field, one with its default, and the spec have one run_id; another value differs."""
+    spec = builders.spec()
+    identity = layout.run_id(spec)
+    plain = msgspec.json.decode(records.encode(builders.record(spec)))
+    assert plain["spec"]["screening"] is True
+    assert layout.run_id_of_json(msgspec.json.encode(plain)) == identity
+    del plain["spec"]["screening"]
+    assert layout.run_id_of_json(msgspec.json.encode(plain)) == identity
+    assert identity == "run-" + hashlib.sha256(msgspec.json.encode(plain["spec"], order="sorted")).hexdigest()[:16]
+    whole = msgspec.structs.replace(spec, screening=False)
+    assert layout.run_id(whole) != identity
+    plain["spec"]["screening"] = False
+    assert layout.run_id_of_json(msgspec.json.encode(plain)) == layout.run_id(whole)
+
+
+def test_every_later_field_exists_with_its_default() -> None:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(RunSpec)}
+    assert {name: defaults[name] for name in layout.LATER_FIELDS} == dict(layout.LATER_FIELDS)

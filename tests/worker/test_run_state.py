@@ -55,7 +55,7 @@ def test_a_checkpoint_has_these_keys(workload: WorkloadEntry, ranks: int, tmp_pa
     state = checkpoint_of(spec, tmp_path)
     assert set(state) == {
         *("model", "flags", "submission", "work", "rng", "own", "points", "stage", "feedback", "clock", "usage"),
-        *("phases", "ranks"),
+        *("phases", "ranks", "evaluator"),
     }
     assert set(state["work"]) == {
         *("position", "replay", "examples", "gradient_examples", "forward_examples", "steps"),

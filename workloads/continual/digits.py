@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
+from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, StagedStream, TensorPool, evaluation_rows
 from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
-from workloads.continual.metrics import of_tasks
+from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.model import build, parameter_kinds
 from workloads.resnet import digits_data
 
@@ -23,7 +23,7 @@ _PER_STAGE = _CLASSES // len(CONTINUAL_DIGITS.stages)
 _OPTIONS = ("dropout", "label_smoothing")
 
 
-class ContinualDigits:
+class ContinualDigits(TaskAccuracy):
     """Five stages of two digits each. The order of the digits is drawn from the seed of `train_data`.
 
     `evaluate` uses the order that the last call of `train_data` drew, and the natural order before the first call.
@@ -121,24 +121,20 @@ class ContinualDigits:
         logits_BK: Tensor = model(batch["x_BCHW"])
         return logits_BK
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `accuracy/<k>` of every stage k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
-
-        The model does not receive the task of an example.
-
-        Args:
-            model: in eval mode.
-            split: name of the held-out split.
-            stage: index of the current stage, from 0; with None, all stages count as seen.
-        """
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """See `TaskAccuracy`. The model does not receive the task of an example."""
         device = next(model.parameters()).device
         x_BCHW, labels_B = _held_out(split)
         seen = range(len(self.facts.stages) if stage is None else stage + 1)
-        groups = [_find_positions(labels_B, self._classes_of(k)) for k in seen]
+        positions = [_find_positions(labels_B, self._classes_of(k)) for k in seen]
+        groups = [group[evaluation_rows(shard, len(group))] for group in positions]
         every = torch.cat(groups)
         with torch.no_grad():
             predicted_B = model(x_BCHW[every].to(device)).argmax(1).cpu()
-        return of_tasks((predicted_B == labels_B[every]).split([len(g) for g in groups]))
+        correct = (predicted_B == labels_B[every]).split([len(g) for g in groups])
+        return {f"correct/{k}": correct_B for k, correct_B in enumerate(correct)}
 
 
 def _find_positions(labels_B: Tensor, classes: tuple[int, ...]) -> Tensor:

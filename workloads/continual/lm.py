@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.api import Split, StagedStream, TensorPool
+from harness.api import WHOLE, Shard, Split, StagedStream, TensorPool
 from workloads.continual.lm_facts import CONTINUAL_LM, CONTINUAL_LM_NARROW
 from workloads.lm.common import NextSymbol, corrected, sequence_losses
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, language
@@ -71,8 +72,25 @@ class ContinualLm(NextSymbol):
             split: name of the held-out split.
             stage: index of the current stage, from 0; with None, both stages count as seen.
         """
-        seen = range(len(self.facts.stages) if stage is None else stage + 1)
-        domains = [self._evaluate_domain(model, split, domain) for domain in seen]
+        return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return `nats/<k>` (float64) of every domain k seen: the model's nats per symbol of each document of a shard.
+
+        The documents are drawn independently, so that the first of them are a random sample.
+        """
+        measured = {}
+        for k in range(len(self.facts.stages) if stage is None else stage + 1):
+            tokens_BT = held_out(split, k)[0]
+            rows = shard.rows(len(tokens_BT), CHUNK)
+            measured[f"nats/{k}"] = sequence_losses(model, tokens_BT[rows.start : rows.stop], CHUNK)
+        return measured
+
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Return the metrics of `evaluate`."""
+        domains = [corrected(measured[f"nats/{k}"], held_out(split, k)[1], entropy(k)) for k in range(len(measured))]
         loss = sum(domain["loss"] for domain in domains) / len(domains)
         se = sum(domain["se"] ** 2 for domain in domains) ** 0.5 / len(domains)
         metrics = {"loss": loss, "se": se}
@@ -80,9 +98,16 @@ class ContinualLm(NextSymbol):
             metrics |= {f"loss/{k}": domain["loss"], f"se/{k}": domain["se"]}
         return metrics
 
-    def _evaluate_domain(self, model: nn.Module, split: Split, domain: int) -> dict[str, float]:
-        tokens_BT, nats_B = held_out(split, domain)
-        return corrected(sequence_losses(model, tokens_BT, CHUNK), nats_B, entropy(domain))
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Return the values whose means are the losses: of each domain, and of all domains seen."""
+        domains = []
+        for k in range(len(measured)):
+            nats_B = held_out(split, k)[1]
+            rows = shard.rows(len(nats_B), CHUNK)
+            domains.append(entropy(k) + measured[f"nats/{k}"] - nats_B[rows.start : rows.stop])
+        return {"loss": tuple(domains), **{f"loss/{k}": (values_B,) for k, values_B in enumerate(domains)}}
 
 
 @cache

@@ -1,10 +1,13 @@
-"""The metrics of every stream of labelled images."""
+"""The metrics of every stream of labelled images, and the values from which they are computed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from harness.api import WHOLE, Shard, Split
 
 
 def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
@@ -20,3 +23,38 @@ def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
     for k, (accuracy, variance) in enumerate(zip(accuracies, variances, strict=True)):
         metrics |= {f"accuracy/{k}": accuracy, f"se/{k}": variance**0.5}
     return metrics
+
+
+class TaskAccuracy(ABC):
+    """A stream whose `measure` returns `correct/<k>` of each task k seen: whether each held-out image is right."""
+
+    @abstractmethod
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return `correct/<k>` of every task k seen, for a shard of each task's images.
+
+        Args:
+            model: in eval mode.
+            split: name of the held-out split.
+            shard: shard of every task's images; the examples of a window are in random order.
+            stage: index of the current stage, from 0; with None, all stages count as seen.
+        """
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        """Return `accuracy/<k>` of every task k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
+
+        Args: see `measure`.
+        """
+        return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
+
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Return the metrics of `evaluate`."""
+        return of_tasks([measured[f"correct/{k}"] for k in range(len(measured))])
+
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Return the values whose means are the accuracies: of each task, and of all tasks seen."""
+        tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
+        return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}

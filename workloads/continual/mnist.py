@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.api import Batch, BenchError, Kind, Split, StagedStream, TensorPool
+from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, StagedStream, TensorPool
 from workloads import mnist
-from workloads.continual.metrics import of_tasks
+from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.mnist_facts import FACTS, hidden
 from workloads.continual.model import build, parameter_kinds
 from workloads.mnist import Digits
@@ -26,7 +26,7 @@ _PAIR = 2
 _HELD_OUT = 4_000
 
 
-class ContinualMnist:
+class ContinualMnist(TaskAccuracy):
     """Five tasks. The order of the digits, or the permutations, are drawn from the seed of `train_data`.
 
     `evaluate` uses the order that the last call of `train_data` drew, and the natural order before the first call.
@@ -105,15 +105,15 @@ class ContinualMnist:
         pools = [TensorPool(scores=None, **self._task_fields(digits, k)) for k in range(self._tasks)]
         return StagedStream(pools, seed)
 
-    def _task_fields(self, digits: Digits, task: int) -> dict[str, Tensor]:
-        """Return the examples of a task as the fields of a batch."""
+    def _task_fields(self, digits: Digits, task: int, shard: Shard = WHOLE) -> dict[str, Tensor]:
+        """Return a shard of a task's examples as the fields of a batch. Their order is that of a hash and so random."""
         if self._scenario == "permuted":
             # Every task has its own images, which takes less memory, and no image occurs under two permutations.
-            chosen = torch.arange(task, len(digits.labels_B), self._tasks)
+            chosen = _shard_of(torch.arange(task, len(digits.labels_B), self._tasks), shard)
             x_BP = digits.x_BCHW[chosen].flatten(1)[:, self._permutations_TP[task]]
             return {"x_BCHW": x_BP.view(-1, 1, 28, 28), "labels_B": digits.labels_B[chosen]}
         pair_K = self._order[_PAIR * task : _PAIR * (task + 1)]
-        chosen = torch.isin(digits.labels_B, pair_K).nonzero().flatten()
+        chosen = _shard_of(torch.isin(digits.labels_B, pair_K).nonzero().flatten(), shard)
         x_BCHW, labels_B = digits.x_BCHW[chosen], digits.labels_B[chosen]
         if self._scenario == "class":
             return {"x_BCHW": x_BCHW, "labels_B": labels_B}
@@ -136,13 +136,10 @@ class ContinualMnist:
         logits_BK: Tensor = model(mnist.normalised(batch["x_BCHW"]))
         return logits_BK.gather(1, batch["classes_BK"]) if self._scenario == "task" else logits_BK
 
-    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `accuracy/<k>` of every task k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
-
-        Args:
-            model: in eval mode.
-            split: name of the held-out split.
-            stage: index of the current stage, from 0; with None, all stages count as seen.
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """See `TaskAccuracy`.
 
         Raises:
             DataError: the dataset is missing or damaged.
@@ -151,10 +148,15 @@ class ContinualMnist:
         digits = mnist.load(split)
         digits = Digits(x_BCHW=digits.x_BCHW[:_HELD_OUT], labels_B=digits.labels_B[:_HELD_OUT])
         seen = range(self._tasks if stage is None else stage + 1)
-        correct = []
+        measured = {}
         for k in seen:
-            batch = Batch(**self._task_fields(digits, k)).to(device)
+            batch = Batch(**self._task_fields(digits, k, shard)).to(device)
             with torch.no_grad():
                 predicted_B = self.outputs(model, batch).argmax(1)
-            correct.append(predicted_B == batch["labels_B"])
-        return of_tasks(correct)
+            measured[f"correct/{k}"] = (predicted_B == batch["labels_B"]).cpu()
+        return measured
+
+
+def _shard_of(positions: Tensor, shard: Shard) -> Tensor:
+    rows = shard.rows(len(positions))
+    return positions[rows.start : rows.stop]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from harness.api import Split, TensorPool
 from workloads.curriculum.lm_facts import CURRICULUM_LM, CURRICULUM_LM_WIDE_INIT
-from workloads.lm.common import HeldOutSymbols, corrected
+from workloads.lm.common import HeldOutSymbols
 from workloads.lm.integers import key, randoms
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out, language
 
@@ -69,9 +68,8 @@ class CurriculumLm(HeldOutSymbols):
         """Return the first documents of the split of `lm-tiny`, which are clean text."""
         return held_out(split)[0][: _HELD_OUT[split]]
 
-    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss`, `excess` (loss − entropy) and the plain mean `cross_entropy`, in nats per token."""
-        return corrected(measured["nats_B"], held_out(split)[1][: _HELD_OUT[split]], entropy())
+    def correction(self, split: Split) -> tuple[Tensor, float]:
+        return held_out(split)[1][: _HELD_OUT[split]], entropy()
 
 
 def grades(n: int, seed: int) -> npt.NDArray[np.int64]:

@@ -7,12 +7,13 @@ the question. The label noise is not from the paper.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.api import Batch, BenchError, Kind, Pool, Split, TensorPool
+from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, TensorPool
 from workloads import mnist
 from workloads.continual.model import build, parameter_kinds
 from workloads.curriculum.mnist_facts import CLEAN_SHARE, FACTS, NOISE, POOL, RELIABILITY, hidden
@@ -97,17 +98,37 @@ class CurriculumMnist:
 
         The held-out images have their true labels.
         """
+        return self.metrics(self.measure(model, split), split)
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return the cross-entropy `nats_B` (float32) and the correctness `correct_B` of each image of a shard."""
         device = next(model.parameters()).device
         digits = mnist.load(split)
-        x_BCHW, labels_B = digits.x_BCHW.to(device), digits.labels_B.to(device)
+        # The images are in the order of a hash, so that the first of them are a random sample.
+        rows = shard.rows(len(digits.labels_B))
+        x_BCHW = digits.x_BCHW[rows.start : rows.stop].to(device)
+        labels_B = digits.labels_B[rows.start : rows.stop].to(device)
         with torch.no_grad():
             logits_BK = model(mnist.normalised(x_BCHW)).float()
         nats_B = nn.functional.cross_entropy(logits_BK, labels_B, reduction="none")
+        return {"nats_B": nats_B.cpu(), "correct_B": (logits_BK.argmax(1) == labels_B).cpu()}
+
+    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
+        """Return `cross_entropy`, `se` and `accuracy`; see `evaluate`."""
+        nats_B = measured["nats_B"]
         return {
             "cross_entropy": float(nats_B.mean()),
             "se": float(nats_B.std() / len(nats_B) ** 0.5),
-            "accuracy": float((logits_BK.argmax(1) == labels_B).double().mean()),
+            "accuracy": float(measured["correct_B"].double().mean()),
         }
+
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Return the values whose means are `cross_entropy` and `accuracy`."""
+        return {"cross_entropy": (measured["nats_B"],), "accuracy": (measured["correct_B"],)}
 
 
 def noise_rates(n: int, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, WorkloadFacts
+from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, WorkloadFacts, evaluation_rows
 from workloads.lm.model import GPTConfig, build, next_symbol_loss, parameter_kinds
 
 
@@ -73,17 +73,37 @@ class HeldOutSymbols(NextSymbol, ABC):
     def held_out_tokens(self, split: Split) -> Tensor:
         """Return the sequences of a split, int64 (n, tokens per example + 1)."""
 
-    @abstractmethod
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Compute the metrics from `nats_B`, the model's nats per symbol of each sequence."""
+        """Return `loss` in nats per symbol and its standard error `se`, or the metrics of `corrected`."""
+        correction = self.correction(split)
+        return mean_loss(measured["nats_B"]) if correction is None else corrected(measured["nats_B"], *correction)
 
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
         """Return `nats_B` (float64), the model's nats per symbol of each sequence of a shard."""
         tokens_BT = self.held_out_tokens(split)
-        rows = shard.rows(len(tokens_BT), self.chunk)
-        return {"nats_B": sequence_losses(model, tokens_BT[rows.start : rows.stop], self.chunk, self.dtype)}
+        if shard.windowed:
+            tokens_BT = tokens_BT[evaluation_rows(shard, len(tokens_BT))]
+        else:
+            rows = shard.rows(len(tokens_BT), self.chunk)
+            tokens_BT = tokens_BT[rows.start : rows.stop]
+        return {"nats_B": sequence_losses(model, tokens_BT, self.chunk, self.dtype)}
+
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Return the values whose means are the metrics: those of `loss`, and with a correction of `excess` too."""
+        loss_B, correction = measured["nats_B"], self.correction(split)
+        if correction is None:
+            return {"loss": (loss_B,)}
+        nats_B, entropy = correction
+        excess_B = loss_B - nats_B[evaluation_rows(shard, len(nats_B), self.chunk)]
+        return {"loss": (entropy + excess_B,), "excess": (excess_B,), "cross_entropy": (loss_B,)}
+
+    def correction(self, split: Split) -> tuple[Tensor, float] | None:
+        """Return the exact nats per symbol of each sequence and their expectation; None if they are not known."""
+        return None
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
         """Return the metrics on a split; see `metrics`.

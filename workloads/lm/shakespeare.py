@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 from harness.api import DataError, Split, TensorPool, dataset_path
 from workloads.datasets import TINYSHAKESPEARE
 from workloads.formats.text import Alphabet, read_text
-from workloads.lm.common import HeldOutSymbols, mean_loss
+from workloads.lm.common import HeldOutSymbols
 from workloads.lm.facts import LM_SHAKESPEARE, LM_SHAKESPEARE_LEARNED
 
 _CONTEXT = LM_SHAKESPEARE.tokens_per_example
@@ -69,10 +68,6 @@ class LmShakespeare(HeldOutSymbols):
 
     def held_out_tokens(self, split: Split) -> Tensor:
         return sequences(_path(), split)
-
-    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss` in nats per character, and `se`, its standard error over the split's sequences."""
-        return mean_loss(measured["nats_B"])
 
 
 def _path() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.api import Split, TensorPool
-from workloads.lm.common import HeldOutSymbols, corrected
+from workloads.lm.common import HeldOutSymbols
 from workloads.lm.facts import LM_TINY, LM_TINY_POSTNORM
 from workloads.lm.language import Language, Tokens
 
@@ -73,9 +72,8 @@ class LmTiny(HeldOutSymbols):
     def held_out_tokens(self, split: Split) -> Tensor:
         return held_out(split)[0]
 
-    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss`, `excess` (loss − entropy) and the plain mean `cross_entropy`, in nats per token."""
-        return corrected(measured["nats_B"], held_out(split)[1], entropy())
+    def correction(self, split: Split) -> tuple[Tensor, float]:
+        return held_out(split)[1], entropy()
 
 
 @cache

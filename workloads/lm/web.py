@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
 from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_SHARD_TOKENS, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
-from workloads.lm.common import HeldOutSymbols, corrected, mean_loss
+from workloads.lm.common import HeldOutSymbols
 from workloads.lm.corpus import Corpus, language, written
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
 from workloads.lm.model import GPT, mean_loss_in_parts
@@ -168,10 +168,6 @@ class LmWeb(_TokenShardWorkload):
         """
         return SequencePool(self._shards("train"), self.facts.tokens_per_example)
 
-    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss`, the mean cross-entropy in nats per token, and `se`, its standard error over sequences."""
-        return mean_loss(measured["nats_B"])
-
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
         return self._shards(split), self._web.sequences[split]
 
@@ -227,11 +223,10 @@ class Lm124mSynthetic(_TokenShardWorkload):
         """Return all documents of the corpus. The seed has no effect, since the corpus is stored on disk."""
         return SequencePool(written(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
-    def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss`, `excess` (loss − entropy) and the plain mean `cross_entropy`, in nats per token."""
+    def correction(self, split: Split) -> tuple[Tensor, float]:
         if split not in self._nats:
             self._nats[split] = torch.from_numpy(language(self._corpus).nats(self.held_out_tokens(split).numpy()))
-        return corrected(measured["nats_B"], self._nats[split], language(self._corpus).entropy)
+        return self._nats[split], language(self._corpus).entropy
 
     def _source(self, split: Split) -> tuple[shards.Shards, int]:
         return written(self._corpus, split, self._n), self._n

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, WorkloadFacts
+from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, WorkloadFacts, evaluation_rows
 from workloads.resnet.model import parameter_kinds
 
 
@@ -35,7 +35,10 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
-        """Yield the images of a shard of a split, in the batches in which they are evaluated."""
+        """Yield the images of a shard of a split, in the batches in which they are evaluated.
+
+        A window of the split is in random order; see `evaluation_rows`.
+        """
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
         """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
@@ -113,6 +116,12 @@ class ImageClassifier(ABC):
             "accuracy": float(measured["correct_B"].double().mean()),
         }
 
+    def example_values(
+        self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
+        """Return the values whose means are `cross_entropy` and `accuracy`."""
+        return {"cross_entropy": (measured["nats_B"],), "accuracy": (measured["correct_B"],)}
+
     def _forward_precision(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the autocast context of training, so that evaluation has the same precision."""
         if self.facts.precision.dtype == "float32":
@@ -121,7 +130,7 @@ class ImageClassifier(ABC):
 
 
 def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
-    """Yield a shard of a batch in consecutive pieces of at most `size` examples."""
-    rows = shard.rows(batch.n, size)
-    for start in rows[::size]:
-        yield batch.rows(start, min(start + size, rows.stop))
+    """Yield a shard of a batch in pieces of at most `size` examples, consecutive ones unless it is windowed."""
+    rows = evaluation_rows(shard, batch.n, size)
+    for chosen in torch.split(rows, size) if len(rows) else ():
+        yield batch.take(chosen) if shard.windowed else batch.rows(int(chosen[0]), int(chosen[-1]) + 1)

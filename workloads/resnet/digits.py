@@ -11,7 +11,7 @@ from torch import nn
 
 from harness.api import WHOLE, Batch, Pool, Shard, Split, TensorPool
 from workloads.resnet import digits_data
-from workloads.resnet.classifier import ImageClassifier
+from workloads.resnet.classifier import ImageClassifier, pieces
 from workloads.resnet.facts import DIGITS_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
 
@@ -49,9 +49,7 @@ class ResnetDigits(ImageClassifier):
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         images = _held_out(split)
-        rows = shard.rows(images.n)
-        if len(rows):
-            yield images.rows(rows.start, rows.stop)
+        return pieces(images, images.n, shard)
 
 
 @cache

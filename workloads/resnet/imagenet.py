@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from harness.api import WHOLE, Batch, Pool, Shard, Split, dataset_path
+from harness.api import WHOLE, Batch, Pool, Shard, Split, dataset_path, evaluation_rows
 from workloads.datasets import IMAGENET
 from workloads.formats import imagefolder
 from workloads.resnet.classifier import ImageClassifier
@@ -66,9 +66,9 @@ class Resnet50Imagenet(ImageClassifier):
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         photos = self._photos(split)
-        rows = shard.rows(len(photos), _CHUNK)
-        for start in rows[::_CHUNK]:
-            yield photos.middles(range(start, min(start + _CHUNK, rows.stop)))
+        rows = evaluation_rows(shard, len(photos), _CHUNK).tolist()
+        for start in range(0, len(rows), _CHUNK):
+            yield photos.middles(rows[start : start + _CHUNK])
 
     def _photos(self, part: str) -> Photos:
         return Photos(_samples(dataset_path(IMAGENET), part, self._classes), self._size)

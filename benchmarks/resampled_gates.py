@@ -1,0 +1,91 @@
+"""Measure the false verdicts of `bench gate` with real runs: gates between stored runs of one submission.
+
+    python benchmarks/resampled_gates.py -w resnet-digits,lm-tiny --count 64 --runs runs/resampled
+
+All runs are of the reference at the gate budget, on seeds that no other command uses. Finished runs are kept, so the
+command can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. Every gate looks after
+each pair, up to 40 pairs. `better` and `worse` are false verdicts. The exit code is 1 if more than 5 % of the gates of
+a workload have one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import harness
+from harness.contract.run import ExecutionOptions
+from harness.contract.watcher import SilentWatcher
+from harness.gating.envelopes import read_envelope
+from harness.gating.setup import GateWorkload, find_reference, gate_budget, plan_to_end
+from harness.plugins.registry import Registry, load_registry
+from harness.scoring.gate import judge_run
+from harness.scoring.sequential.resample import resample_gates
+from harness.storage.layout import run_id
+
+#: Root seed of the runs; the commands use 0 by default, so the seeds of their runs are others.
+ROOT_SEED = 20_261_128
+ENVELOPES = Path(__file__).resolve().parents[1] / "calibration" / "gate"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-w", "--workloads", default="resnet-digits,lm-tiny")
+    parser.add_argument("--count", type=int, default=64, help="runs of each workload")
+    parser.add_argument("--gates", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs/resampled"))
+    options = parser.parse_args()
+    registry, missed = load_registry(), False
+    print(
+        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    for name in options.workloads.split(","):
+        entry = registry.workload(name)
+        workload = GateWorkload(entry=entry, device="cpu", budget=gate_budget(entry.facts))
+        values = log_multipliers(workload, registry, options)
+        resolution = resample_gates(values, gates=options.gates)
+        rate = resolution.false
+        missed |= rate.value > 0.05
+        print(
+            f"{entry.facts.id} at {workload.budget:,} examples, {len(values)} runs, sd of the log multiplier "
+            f"{np.std(values, ddof=1):.3f}: false verdicts {rate.value:.4f} [{rate.low:.4f} – {rate.high:.4f}] of "
+            f"{resolution.gates:,} gates; equivalent {resolution.equivalent:.3f}, "
+            f"median pairs until equivalent {resolution.median_pairs}"
+        )
+    return int(missed)
+
+
+def log_multipliers(workload: GateWorkload, registry: Registry, options: argparse.Namespace) -> list[float]:
+    """Run the reference on many seeds and return the log compute multiplier of each run; −inf for a breakdown."""
+    reference = find_reference(workload.entry.facts, registry)
+    envelope = read_envelope(ENVELOPES, workload)
+    if reference is None or envelope is None:
+        sys.exit(f"{workload.name} has no envelope in {ENVELOPES}: bench gate --envelope {workload.name}")
+    specs = plan_to_end(
+        workload,
+        reference,
+        registry,
+        workload.settings(ROOT_SEED, 1),
+        purpose="gate",
+        studies=options.count,
+        horizon=workload.budget,
+    )
+    execution = ExecutionOptions(jobs=options.jobs)
+    records = {
+        record.run_id: record
+        for record in harness.run_trials(
+            specs, options.runs, options=execution, watcher=SilentWatcher(), registry=registry
+        )
+    }
+    runs = [judge_run(records[run_id(spec)], "A") for spec in specs]
+    return [-np.inf if run.metric is None else envelope.log_budget(run.metric) for run in runs]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

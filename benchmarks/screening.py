@@ -1,0 +1,155 @@
+"""Compare screened and whole evaluation on the same weights, and measure what screening saves.
+
+Every run uses shadow evaluation: an evaluation that stops early is repeated on the whole split, and everything that the
+two decide is compared. Finished runs are kept, so that the command resumes.
+
+    python benchmarks/screening.py                              (three arms, three seeds, every CPU workload: hours)
+    python benchmarks/screening.py --workloads lm-tiny --seeds 1
+    python benchmarks/screening.py --smoke                      (a few steps of each run)
+
+Workloads whose data are absent are named and left out. The exit code is 1 after a disagreement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import harness
+from harness.contract.entries import WorkloadEntry
+from harness.contract.record import Record
+from harness.contract.run import ExecutionOptions
+from harness.datasets import local
+from harness.plugins.registry import Registry, load_registry
+
+POOL_ARMS = ("adamw-cosine", "adamw-constant", "muon-wsd")
+STREAM_ARMS = ("replay", "rewarm-replay", "temporal-ensemble")
+_HEADING = ("workload", "runs", "evaluations", "screened", "examples", "s screened", "s whole", "disagreements")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The totals of a workload over its runs.
+
+    Args:
+        workload: name of the workload.
+        runs: number of runs that ended.
+        evaluations: number of evaluations.
+        screened: fraction of the evaluations that were screened.
+        examples: examples measured, as a fraction of those of whole evaluations.
+        screened_seconds: seconds for the evaluations of a screened run.
+        whole_seconds: seconds for whole evaluations of the same weights.
+        disagreements: every decision that differed, in words.
+        disabled: why runs had no screened evaluations.
+    """
+
+    workload: str
+    runs: int
+    evaluations: int
+    screened: float
+    examples: float
+    screened_seconds: float
+    whole_seconds: float
+    disagreements: tuple[str, ...]
+    disabled: tuple[str, ...]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        return (
+            self.workload,
+            str(self.runs),
+            str(self.evaluations),
+            f"{self.screened:.2f}",
+            f"{self.examples:.2f}",
+            f"{self.screened_seconds:.1f}",
+            f"{self.whole_seconds:.1f}",
+            str(len(self.disagreements)),
+        )
+
+
+def main() -> int:
+    options = _parse_options()
+    registry = load_registry()
+    rows = []
+    print(_line(_HEADING))
+    for workload in _select_workloads(registry, options.workloads):
+        arms = options.arms or (STREAM_ARMS if workload.facts.access == "stream" else POOL_ARMS)
+        row = summarize(workload.name, _run(registry, workload, arms, options))
+        rows.append(row)
+        print(_line(row.cells), flush=True)
+        for text in (*row.disagreements, *row.disabled):
+            print(f"    {text}")
+    disagreements = sum(len(row.disagreements) for row in rows)
+    evaluations = sum(row.evaluations for row in rows)
+    print(f"{evaluations} evaluations in {sum(row.runs for row in rows)} runs, {disagreements} disagreements")
+    return 1 if disagreements else 0
+
+
+def _parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--workloads", type=_split, default=(), help="comma-separated names; every CPU workload whose data are present"
+    )
+    parser.add_argument("--arms", type=_split, default=(), help="comma-separated submissions")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path("runs-screening"))
+    parser.add_argument("--smoke", action="store_true", help="a few steps of each run")
+    return parser.parse_args()
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(names.split(","))
+
+
+def _select_workloads(registry: Registry, names: Sequence[str]) -> Iterable[WorkloadEntry]:
+    """Yield the workloads in their order in the registry, and print those whose data are absent."""
+    for workload in registry.workloads():
+        if workload.name not in names if names else workload.facts.tier != "cpu":
+            continue
+        datasets = [registry.dataset(need.partition("/")[0]) for need in workload.needs_data]
+        if any(local.missing_names(dataset) for dataset in datasets):
+            print(f"{workload.name}: its data are absent ({', '.join(workload.needs_data)})")
+            continue
+        yield workload
+
+
+def _run(registry: Registry, workload: WorkloadEntry, arms: Sequence[str], options: argparse.Namespace) -> list[Record]:
+    """Run every arm with every seed, one at a time."""
+    specs = harness.plan(arms, workload.name, studies=options.seeds, smoke=options.smoke, registry=registry)
+    execution = ExecutionOptions(jobs=1, shadow_evaluation=True)
+    return list(harness.run_trials(specs, options.runs, options=execution, registry=registry))
+
+
+def summarize(workload: str, records: Sequence[Record]) -> Row:
+    """Sum the counts of a workload's runs with shadow evaluation."""
+    outcomes = [r.screening for r in records if r.screening is not None and r.screening.shadow]
+    evaluations = sum(s.evaluations for s in outcomes)
+    whole_examples = sum(s.whole_examples for s in outcomes)
+    problems = Counter(s.disabled for s in outcomes if s.disabled)
+    problems.update(f"{r.run_id} {r.status}: {r.reason}" for r in records if r.screening is None)
+    return Row(
+        workload=workload,
+        runs=len(records),
+        evaluations=evaluations,
+        screened=sum(s.screened for s in outcomes) / max(evaluations, 1),
+        examples=sum(s.examples for s in outcomes) / max(whole_examples, 1),
+        screened_seconds=sum(s.screened_seconds for s in outcomes),
+        whole_seconds=sum(s.whole_seconds for s in outcomes),
+        disagreements=tuple(
+            f"{r.run_id}: {text}" for r in records if r.screening is not None for text in r.screening.disagreements
+        ),
+        disabled=tuple(f"{count} runs: {text}" for text, count in problems.items()),
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"{cells[0]:<26}" + "".join(f"{cell:>14}" for cell in cells[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Lists what an evaluation has to decide, and whether only the whole split may decide it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
+from harness.contract.workload import Target
+from harness.worker.stopping import PRUNE_PROGRESS, decide_end, is_stage_over
+
+
+def may_screen(spec: RunSpec) -> bool:
+    """Return whether a run may have screened evaluations.
+
+    It may not if its whole curve is used: for targets or an envelope, or to choose a stop from tuning runs.
+    """
+    chooses_stop = spec.purpose == "tuning" and spec.stop is not None
+    return spec.screening and spec.purpose not in WHOLE_PURPOSES and not chooses_stop
+
+
+def list_decisions(
+    spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point]
+) -> dict[str, tuple[Target, ...]] | None:
+    """Return the decisions that an evaluation may trigger, by name; None if the evaluation has to be whole.
+
+    A decision is triggered if its targets are met together. Targets and levels that an earlier evaluation met are not
+    decided again. An evaluation has to be whole if it is the first one, if the run or a stage ends at it whatever the
+    metrics are, or if it is at a stop that is scored.
+
+    Args:
+        spec: the specification of the trial.
+        point: the evaluation, without its metrics.
+        stage_began: number of examples that had been drawn when the current stage began.
+        earlier: the earlier evaluations.
+    """
+    facts = spec.workload.facts
+    if not may_screen(spec) or not earlier:
+        return None
+    if any(earlier[-1].examples < stop <= point.examples for stop in spec.scored_stops):
+        return None
+    if decide_end(spec, point, stage_began, earlier) is not None:
+        return None
+    if facts.stages:
+        return None if is_stage_over(spec, point, stage_began) else _stage_decision(spec, point, stage_began)
+    decisions = {"the target": facts.targets, **{f"the {level} level": t for level, t in facts.levels.items()}}
+    if spec.prune:
+        decisions["pruning"] = _prune_threshold(spec, earlier[0])
+    whole = [earlier_point for earlier_point in earlier if not earlier_point.screened]
+    return {
+        name: targets
+        for name, targets in decisions.items()
+        if targets and not any(all(target.met(p.metrics) for target in targets) for p in whole)
+    }
+
+
+def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, tuple[Target, ...]]:
+    """Return the end of the current stage as a decision. Before the stage's minimum, nothing is decided."""
+    stages = spec.workload.facts.stages
+    stage = stages[point.stage]
+    if spec.stop is not None or point.examples - stage_began < stage.min_examples:
+        return {}
+    if point.stage + 1 < len(stages):
+        return {f"the end of stage {stage.name}": stage.targets}
+    return {"the end of the last stage": (*stage.targets, *stage.floors)}
+
+
+def _prune_threshold(spec: RunSpec, first_point: Point) -> tuple[Target, ...]:
+    """Return the value of the primary metric from which the run is no longer ended by `--prune`."""
+    target = spec.workload.facts.targets[0]
+    initial_value = first_point.metrics.get(target.metric)
+    if initial_value is None:
+        return ()
+    value = initial_value - PRUNE_PROGRESS * (initial_value - target.value)
+    return (msgspec.structs.replace(target, value=value),)
+
+
+def describe_decisions(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point]) -> dict[str, str]:
+    """Return everything that is decided at a point, by name, in words that can be compared.
+
+    Args: see `list_decisions`; the point has its metrics.
+    """
+    verdict = decide_end(spec, point, stage_began, earlier)
+    described = {"the run": "goes on" if verdict is None else f"ends: {verdict.status}"}
+    facts = spec.workload.facts
+    if facts.stages:
+        stage = facts.stages[point.stage]
+        described["the stage"] = "is over" if is_stage_over(spec, point, stage_began) else "goes on"
+        if point.stage + 1 == len(facts.stages) and described["the stage"] == "is over":
+            described["the floors"] = _met(stage.floors, point)
+        return described
+    for name, targets in (list_decisions(spec, _without_metrics(point), stage_began, earlier) or {}).items():
+        described[name] = _met(targets, point)
+    return described
+
+
+def _met(targets: Sequence[Target], point: Point) -> str:
+    return "is met" if all(target.met(point.metrics) for target in targets) else "is not met"
+
+
+def _without_metrics(point: Point) -> Point:
+    return msgspec.structs.replace(point, metrics={})

@@ -1,0 +1,315 @@
+"""Evaluates models on the score split, on a part of it where a part decides everything."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from torch import Tensor, nn
+
+from harness.contract.record import Screening
+from harness.contract.run import RunSpec
+from harness.contract.workload import Shard
+from harness.worker.decisions import may_screen
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.evaluation import evaluate_split, evaluation_mode, require_target_metrics
+from harness.worker.protocols import Screenable, Sharded, Workload
+from harness.worker.screening import (
+    FIRST_PART,
+    Decisions,
+    Estimate,
+    TaskSample,
+    concatenate,
+    estimate_metrics,
+    find_bias,
+    is_decided,
+    next_part,
+)
+
+#: Largest relative difference between a metric and the mean of the values from which it is estimated.
+MEAN_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The metrics of a model on the score split.
+
+    Args:
+        metrics: the metrics by name.
+        examples: number of examples from which the metrics are estimated; None for the whole split.
+        se: standard error of the primary metric; None for the whole split.
+        screened: what screening returned for the same weights; only with shadow evaluation, None if it was whole.
+    """
+
+    metrics: dict[str, float]
+    examples: int | None = None
+    se: float | None = None
+    screened: Evaluation | None = None
+
+
+class Evaluator:
+    """Evaluates the models of a run on the score split, and counts the examples that it measures.
+
+    It knows the specification of the trial and the workload, and nothing of the training loop.
+
+    Args:
+        spec: the specification of the trial.
+        workload: the workload.
+        group: the ranks among which the examples are divided. All ranks decide as rank 0 does.
+        shadow: whether every screened evaluation is followed by one of the whole split.
+
+    Attributes:
+        warnings: messages for the user, which the caller removes.
+    """
+
+    def __init__(
+        self, spec: RunSpec, workload: Workload, group: ProcessGroup = SINGLE_PROCESS, shadow: bool = False
+    ) -> None:
+        self.warnings: list[str] = []
+        self._facts = spec.workload.facts
+        self._workload = workload
+        self._group = group
+        self._counts = Screening(shadow=shadow, disabled=_find_obstacle(workload))
+        self._allowed = may_screen(spec)
+        self._checked = False
+        self._totals: dict[int | None, dict[str, list[int]]] = {}
+        self._latest: dict[str, Estimate] = {}
+        self._latest_stage: int | None = None
+
+    @property
+    def outcome(self) -> Screening | None:
+        """The evaluations so far; None if all of them have to be whole."""
+        return self._counts if self._allowed else None
+
+    @property
+    def _active(self) -> bool:
+        return self._allowed and not self._counts.disabled
+
+    def evaluate(self, model: nn.Module, *, stage: int | None = None, decisions: Decisions | None = None) -> Evaluation:
+        """Evaluate the model on the score split; the result is equal on all ranks.
+
+        Args:
+            model: the model with the weights to evaluate. Its modules may be in training mode.
+            stage: on a stream, index of the current stage; None on a pool.
+            decisions: what the evaluation has to decide; None if it has to use the whole split.
+
+        Raises:
+            PluginError: the metric of a target is missing.
+        """
+        if not self._active:
+            examples = self._whole_examples(stage)
+            self._count(evaluations=1, examples=examples, whole_examples=examples)
+            return Evaluation(metrics=evaluate_split(self._workload, model, "score", stage, self._group))
+        began = time.perf_counter()
+        with evaluation_mode(model):
+            part, estimates = self._measure_parts(model, stage, decisions)
+            whole, whole_seconds = None, 0.0
+            if part is None or self._counts.shadow:
+                whole_began = time.perf_counter()
+                whole = self._measure_whole(model, stage, estimates, counted=part is None)
+                whole_seconds = time.perf_counter() - whole_began
+        seconds = time.perf_counter() - began
+        self._count(
+            evaluations=1,
+            screened=0 if part is None else 1,
+            screened_seconds=seconds if part is None else seconds - whole_seconds,
+            whole_seconds=whole_seconds if self._counts.shadow else 0.0,
+            whole_examples=self._whole_examples(stage),
+        )
+        if whole is None:
+            assert part is not None
+            return part
+        return replace(whole, screened=part)
+
+    def add_disagreement(self, text: str) -> None:
+        """Record that a screened evaluation and the whole one decided differently."""
+        self._counts = msgspec.structs.replace(self._counts, disagreements=(*self._counts.disagreements, text))
+        self.warnings.append(f"screened and whole evaluation disagree: {text}")
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def _measure_parts(
+        self, model: nn.Module, stage: int | None, decisions: Decisions | None
+    ) -> tuple[Evaluation | None, dict[str, Estimate]]:
+        """Measure growing parts until one decides everything.
+
+        Returns:
+            The evaluation, or None if no part decides everything; and the estimates from the last part, if any.
+        """
+        if decisions is None or stage not in self._totals:
+            return None, {}
+        totals, parts = self._totals[stage], list[Mapping[str, Tensor]]()
+        estimates: dict[str, Estimate] = {}
+        size = 0
+        expected = self._latest if self._latest_stage == stage else {}
+        while (larger := self._agree(next_part(expected, decisions, totals, size))) is not None:
+            parts.append(self._measure(model, stage, start=size, stop=larger))
+            size = larger
+            values = self._values(concatenate(parts), stage, Shard(stop=size))
+            before = _count_examples(estimates)
+            expected = estimates = estimate_metrics({name: values[name] for name in totals}, totals)
+            self._count(examples=_count_examples(estimates) - before)
+            if self._agree(1 if is_decided(estimates, decisions) else None):
+                self._latest, self._latest_stage = estimates, stage
+                return self._evaluation(estimates, stage), estimates
+        return None, estimates
+
+    def _evaluation(self, estimates: Mapping[str, Estimate], stage: int | None) -> Evaluation:
+        targets = self._facts.targets if stage is None else self._facts.stages[stage].targets
+        primary = estimates.get(targets[0].metric) if targets else None
+        return Evaluation(
+            metrics={name: estimate.mean for name, estimate in estimates.items()},
+            examples=_count_examples(estimates),
+            se=None if primary is None else primary.se,
+        )
+
+    def _measure(self, model: nn.Module, stage: int | None, start: int = 0, stop: int | None = None) -> Any:
+        """Return the measured values of a window of the split, from all ranks."""
+        shard = msgspec.structs.replace(self._group.shard, start=start, stop=stop)
+        assert isinstance(self._workload, Sharded)
+        return self._group.all_gather_rows(self._workload.measure(model, "score", shard, stage))
+
+    def _agree(self, size: int | None) -> int | None:
+        """Return rank 0's number."""
+        if self._group.count == 1:
+            return size
+        return int(self._group.broadcast(str(size or 0).encode())) or None
+
+    def _values(
+        self, measured: Mapping[str, Tensor], stage: int | None, shard: Shard
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Return the values of examples, by metric and task."""
+        if isinstance(self._workload, Screenable):
+            return self._workload.example_values(measured, "score", shard, stage)
+        return {name: (tensor,) for name, tensor in measured.items() if tensor.ndim == 1}
+
+    # --- the whole split -------------------------------------------------------------------------
+
+    def _measure_whole(
+        self, model: nn.Module, stage: int | None, part: Mapping[str, Estimate], counted: bool
+    ) -> Evaluation:
+        """Evaluate the whole split, and check the parts against it.
+
+        Args:
+            model: the model, in evaluation mode.
+            stage: see `evaluate`.
+            part: the estimates from a part of the split, if one was measured.
+            counted: whether the examples count as measured.
+        """
+        assert isinstance(self._workload, Sharded)
+        measured = self._measure(model, stage)
+        metrics = {name: float(v) for name, v in self._workload.metrics(measured, "score", stage).items()}
+        require_target_metrics(self._facts, "score", metrics)
+        values = self._values(measured, stage, Shard())
+        values = {name: tasks for name, tasks in values.items() if name in metrics}
+        if counted:
+            # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
+            self._latest, self._latest_stage = estimate_metrics(values), stage
+        self._totals[stage] = {name: [len(task) for task in tasks] for name, tasks in values.items()}
+        self._count(examples=self._whole_examples(stage) if counted else 0)
+        if all(math.isfinite(value) for value in metrics.values()):
+            if not self._checked:
+                metrics = self._check_workload(model, stage, metrics)
+            if self._active and (name := find_bias(part, metrics)):
+                self._disable(
+                    f"{name} of the first {part[name].examples} examples of the score split is no estimate of the "
+                    "whole split's: its order is not random"
+                )
+        return Evaluation(metrics=metrics)
+
+    def _check_workload(self, model: nn.Module, stage: int | None, metrics: dict[str, float]) -> dict[str, float]:
+        """Check, once in a run, that parts of the split can be used; if not, all evaluations are whole.
+
+        Returns:
+            The metrics to use.
+        """
+        self._checked = True
+        if self._group.count == 1:
+            reported = evaluate_split(self._workload, model, "score", stage)
+            self._count(examples=self._whole_examples(stage))
+            if not _are_close(reported, metrics):
+                self._disable("evaluate() and metrics() return different values")
+                return reported
+        if not self._latest:
+            self._disable("measure() returns no values per example of a metric", warn=False)
+            return metrics
+        means = {name: estimate.mean for name, estimate in self._latest.items()}
+        if not _are_close(means, {name: metrics[name] for name in means}):
+            name = next(n for n, mean in means.items() if not _are_close({n: mean}, {n: metrics[n]}))
+            self._disable(f"the mean of the values of {name} is {means[name]!r}, the metric is {metrics[name]!r}")
+            return metrics
+        totals = self._totals[stage]
+        values = self._values(self._measure(model, stage, stop=FIRST_PART), stage, Shard(stop=FIRST_PART))
+        estimates = estimate_metrics({name: values[name] for name in totals}, totals)
+        self._count(examples=_count_examples(estimates))
+        if _count_examples(estimates) >= self._whole_examples(stage):
+            self._disable(f"a window of {FIRST_PART} examples has the whole split", warn=False)
+        elif name := find_bias(estimates, metrics):
+            self._disable(
+                f"{name} of the first {estimates[name].examples} examples of the score split is no estimate of the "
+                "whole split's: its order is not random"
+            )
+        return metrics
+
+    def _disable(self, reason: str, warn: bool = True) -> None:
+        """Make all further evaluations whole."""
+        self._counts = msgspec.structs.replace(self._counts, disabled=reason)
+        if warn:
+            self.warnings.append(f"all evaluations of {self._facts.id} use the whole score split: {reason}")
+
+    def _whole_examples(self, stage: int | None) -> int:
+        return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
+
+    def _count(self, **increments: float) -> None:
+        totals = {name: getattr(self._counts, name) + increment for name, increment in increments.items()}
+        self._counts = msgspec.structs.replace(self._counts, **totals)
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts, and what decides the size of the next part, as numbers, strings, lists and dicts."""
+        return {
+            "counts": msgspec.json.encode(self._counts).decode(),
+            "checked": self._checked,
+            "totals": [[stage, totals] for stage, totals in self._totals.items()],
+            "latest": {
+                name: [[t.n, t.total, t.mean, t.variance, t.binary] for t in estimate.tasks]
+                for name, estimate in self._latest.items()
+            },
+            "latest_stage": self._latest_stage,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned. Whether evaluations are repeated is not restored."""
+        counts = msgspec.json.decode(state["counts"], type=Screening)
+        self._counts = msgspec.structs.replace(counts, shadow=self._counts.shadow)
+        self._checked = state["checked"]
+        self._totals = {stage: dict(totals) for stage, totals in state["totals"]}
+        self._latest = {
+            name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
+        }
+        self._latest_stage = state["latest_stage"]
+
+
+def _find_obstacle(workload: Workload) -> str:
+    """Return why a workload has no screened evaluations, or an empty string."""
+    if not isinstance(workload, Sharded):
+        return "the workload has no measure()"
+    if workload.facts.stages and not isinstance(workload, Screenable):
+        return "the workload is a stream without example_values()"
+    return ""
+
+
+def _count_examples(estimates: Mapping[str, Estimate]) -> int:
+    """Return the number of measured examples; a metric of one task has fewer values than the mean over tasks."""
+    return max((estimate.examples for estimate in estimates.values()), default=0)
+
+
+def _are_close(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    return a.keys() == b.keys() and all(
+        math.isclose(value, b[name], rel_tol=MEAN_TOLERANCE, abs_tol=1e-9) for name, value in a.items()
+    )

@@ -1,0 +1,221 @@
+"""Decides from the values of a part of a split which targets the whole split would not meet.
+
+A metric is an unweighted mean over tasks of means over examples. A part of every task is a random sample without
+replacement, so that the standard error of a mean has the finite-population correction sqrt((N - n) / (N - 1)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from harness.contract.run import STANDARD_ERRORS
+from harness.contract.workload import Target
+
+#: Number of examples of every task in the smallest part.
+FIRST_PART = 64
+#: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
+LARGEST_SHARE = 2 / 3
+#: A part is measured if its expected distance to every value is this multiple of what is required.
+_RESERVE = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSample:
+    """The values of one metric on a part of a task's examples.
+
+    Args:
+        n: number of values.
+        total: number of the task's examples.
+        mean: mean of the values.
+        variance: variance of the values, with n - 1 in the denominator; 0 for a single value.
+        binary: whether every value is 0 or 1.
+    """
+
+    n: int
+    total: int
+    mean: float
+    variance: float
+    binary: bool
+
+    @property
+    def error_variance(self) -> float:
+        """The squared standard error of the mean as an estimate of the mean over all of the task's examples.
+
+        For values of 0 and 1 it is computed from the count plus one, (k + 1) / (n + 2), so that neither "all wrong" nor
+        "all right" is certain.
+        """
+        if self.n >= self.total:
+            return 0.0
+        if self.n < 2:
+            return math.inf
+        variance = self.variance
+        if self.binary:
+            share = (self.mean * self.n + 1) / (self.n + 2)
+            variance = share * (1 - share)
+        return variance / self.n * self.correction
+
+    @property
+    def correction(self) -> float:
+        """The finite-population correction of a variance."""
+        return (self.total - self.n) / max(self.total - 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric, estimated from a part of every task's examples.
+
+    Args:
+        tasks: the sample of every task.
+    """
+
+    tasks: tuple[TaskSample, ...]
+
+    @property
+    def examples(self) -> int:
+        """The number of values."""
+        return sum(task.n for task in self.tasks)
+
+    @property
+    def mean(self) -> float:
+        """The estimate: the unweighted mean of the tasks' means."""
+        return math.fsum(task.mean for task in self.tasks) / len(self.tasks)
+
+    @property
+    def se(self) -> float:
+        """The standard error of the estimate."""
+        return math.sqrt(math.fsum(task.error_variance for task in self.tasks)) / len(self.tasks)
+
+    def error_at(self, value: float) -> float:
+        """Return the standard error for a comparison with a value.
+
+        For values of 0 and 1 it is at least the standard error that the estimate would have if the metric were `value`.
+        With equal task sizes, the variance is largest if all tasks have that mean.
+        """
+        if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
+            return self.se
+        correction = max(task.correction for task in self.tasks)
+        smallest = min(task.n for task in self.tasks)
+        at_value = value * (1 - value) * correction / (smallest * len(self.tasks))
+        return max(self.se, math.sqrt(max(at_value, 0.0)))
+
+    def resize(self, part: int) -> Estimate:
+        """Return what the estimate is expected to be if every task had `part` examples, or all of them if fewer."""
+        return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
+
+    def distance(self, target: Target) -> float:
+        """Return how far the metric is from a target that it does not meet.
+
+        The unit is the distance at which this is decided, so that more than 1 means decided. The result is negative if
+        the estimate meets the target.
+        """
+        margin = self.mean - target.value if target.goal == "min" else target.value - self.mean
+        error = STANDARD_ERRORS * self.error_at(target.value)
+        if not math.isfinite(margin) or margin <= 0:
+            return -1.0
+        return math.inf if error == 0 else margin / error
+
+
+#: The decisions that an evaluation may trigger, by name. Each is triggered if all of its targets are met.
+Decisions = Mapping[str, Sequence[Target]]
+
+
+def estimate_metrics(
+    values: Mapping[str, Sequence[Tensor]], totals: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, Estimate]:
+    """Estimate metrics from the values of examples.
+
+    Args:
+        values: for every metric, one tensor of values per task.
+        totals: for every metric, the number of examples of every task; None if `values` has all of them.
+    """
+    estimates = {}
+    for name, tasks in values.items():
+        sizes = [len(task) for task in tasks] if totals is None else totals[name]
+        estimates[name] = Estimate(tuple(_sample(task, size) for task, size in zip(tasks, sizes, strict=True)))
+    return estimates
+
+
+def _sample(values: Tensor, total: int) -> TaskSample:
+    values = values.double()
+    n = len(values)
+    return TaskSample(
+        n=n,
+        total=total,
+        mean=float(values.mean()) if n else math.nan,
+        variance=float(values.var()) if n > 1 else 0.0,
+        binary=bool(((values == 0) | (values == 1)).all()),
+    )
+
+
+def is_decided(estimates: Mapping[str, Estimate], decisions: Decisions) -> bool:
+    """Return whether the estimates show that the whole split would trigger none of the decisions.
+
+    A metric that is not finite decides nothing, since only the whole split may end a run as diverged.
+    """
+    if not all(math.isfinite(estimate.mean) for estimate in estimates.values()):
+        return False
+    return _smallest_distance(estimates, decisions) > 1
+
+
+def _smallest_distance(estimates: Mapping[str, Estimate], decisions: Decisions) -> float:
+    """Return the distance of the decision that is the hardest to exclude. One unmet target excludes a decision."""
+    distances = (
+        max((estimates[t.metric].distance(t) for t in targets if t.metric in estimates), default=-1.0)
+        for targets in decisions.values()
+    )
+    return min(distances, default=math.inf)
+
+
+def next_part(
+    estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], above: int = 0
+) -> int | None:
+    """Return the number of examples of every task to measure next; None for the whole split.
+
+    This only saves time: the answer has no influence on what a part decides.
+
+    Args:
+        estimates: the latest estimates; empty if there are none.
+        decisions: what the evaluation has to decide.
+        totals: for every metric, the number of examples of every task.
+        above: number of examples of every task that are already measured.
+    """
+    part = FIRST_PART
+    while _share(part, totals.values()) <= LARGEST_SHARE:
+        expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
+        if part > above and (not expected or _smallest_distance(expected, decisions) > _RESERVE):
+            return part
+        part *= 2
+    return None
+
+
+def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
+    """Return the largest fraction of a metric's examples that a part of every task has."""
+    shares = [sum(min(part, size) for size in sizes) / max(sum(sizes), 1) for sizes in totals]
+    return max(shares, default=1.0)
+
+
+def find_bias(part: Mapping[str, Estimate], whole: Mapping[str, float]) -> str:
+    """Return the metric of a part that the whole split contradicts, or an empty string.
+
+    The first examples of a split in an order that is not random are no random sample.
+
+    Args:
+        part: the estimates from a part.
+        whole: the metrics of the whole split.
+    """
+    for name, estimate in part.items():
+        value = whole.get(name, math.nan)
+        tolerance = STANDARD_ERRORS * estimate.error_at(value) + 1e-6 * abs(value)
+        if math.isfinite(value) and abs(estimate.mean - value) > tolerance:
+            return name
+    return ""
+
+
+def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Join measurements of windows that follow each other."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
