@@ -151,7 +151,9 @@ class Pictures(ResnetCifar10):
 
     def train_data(self, seed: int) -> Pool:
         pixels_BHWC, labels_B = _noise(256 if self._toy else 47_000)
-        return AugmentedPool(pixels_BHWC, labels_B, mean=PIXEL_MEAN, std=PIXEL_STD, reach=_REACH, device=self._device())
+        return AugmentedPool(
+            pixels_BHWC, labels_B, mean=PIXEL_MEAN, std=PIXEL_STD, reach=_REACH, seed=seed, device=self._device()
+        )
 
     def held_out(self, split: Split, *shard: Any) -> Iterator[Batch]:
         pixels_BHWC, labels_B = _noise(32 if self._toy else 2_000)

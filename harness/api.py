@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.datasets.generated import cached_arrays
     from harness.datasets.manage import data_folder, dataset_path
     from harness.worker.data.batch import Batch
+    from harness.worker.data.counted_random import uniforms_at
     from harness.worker.data.evaluation_order import evaluation_rows
     from harness.worker.data.pools import Pool, SubsetPool, TensorPool
     from harness.worker.data.replay import ReplayBuffer
@@ -55,6 +56,7 @@ _LAZY = {
     "cached_arrays": "harness.datasets.generated",
     "data_folder": "harness.datasets.manage",
     "dataset_path": "harness.datasets.manage",
+    "uniforms_at": "harness.worker.data.counted_random",
 }
 
 __all__ = [
@@ -109,6 +111,7 @@ __all__ = [
     "dataset_path",
     "evaluation_rows",
     "hookimpl",
+    "uniforms_at",
 ]
 
 

@@ -21,7 +21,8 @@ from harness.worker import torch_errors
 
 CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
-_MAGIC = b"bench-checkpoint-1 "
+#: The number rises if a checkpoint of an earlier version would not be resumed exactly.
+_MAGIC = b"bench-checkpoint-2 "
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from harness.contract.run import RunSpec
 from harness.worker.compile_cache import uses_compiler
 from harness.worker.data.batch import Batch
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.pass_rng import PassId, PassRng
 from harness.worker.protocols import Workload
 
 #: The largest number of compiled graphs of a loss. Every batch shape and set of trained parameters has its own graph.
@@ -26,18 +28,28 @@ class ForwardPass:
         workload: defines the loss and the outputs.
         model: the fp32 module. Submissions and checkpoints use this module; only the loss is compiled.
         device: the model's device.
+        group: the ranks of the run.
 
     Attributes:
         running: whether this object is computing a pass. At other times, calls of the model come from the submission.
         compiles: whether the loss is compiled.
+        rng: seeds torch's generators for every pass.
     """
 
-    def __init__(self, spec: RunSpec, workload: Workload, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        workload: Workload,
+        model: nn.Module,
+        device: torch.device,
+        group: ProcessGroup = SINGLE_PROCESS,
+    ) -> None:
         dtype = spec.workload.facts.precision.dtype
         self.model = model
         self.device = device
         self.running = False
         self.compiles = uses_compiler(spec)
+        self.rng = PassRng(device, spec.seeds.data, group.rank, always=group.count > 1)
         loss = compile_loss(workload.loss) if self.compiles else workload.loss
         self._loss = add_autocast(loss, dtype, device)
         self._outputs = add_autocast(workload.outputs, dtype, device)
@@ -49,17 +61,35 @@ class ForwardPass:
 
     def loss(self, batch: Batch, per_example: bool) -> Tensor:
         """Return the mean loss (a scalar) or the loss of each example (shape (n,)), with its autograd graph."""
+        return self.partial_loss(batch, per_example, self.rng.next_pass())
+
+    def partial_loss(self, batch: Batch, per_example: bool, pass_id: PassId | None, part: int = 0) -> Tensor:
+        """Return the loss of a part of a pass, as `loss` does.
+
+        Args:
+            batch: the examples of the part.
+            per_example: whether to return the loss of each example.
+            pass_id: the pass; None if it is not seeded.
+            part: index of the micro-batch in the pass.
+        """
         self.running = True
         try:
-            return self._loss(self.model, batch, per_example)
+            if pass_id is None:
+                return self._loss(self.model, batch, per_example)
+            with self.rng.seeded(pass_id, part, conclusive=self.model.training):
+                return self._loss(self.model, batch, per_example)
         finally:
             self.running = False
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         """Return the outputs (leading dimension n) of `model`, which may be a copy of the run's model."""
+        pass_id = self.rng.next_pass()
         self.running = True
         try:
-            return self._outputs(model, batch)
+            if pass_id is None:
+                return self._outputs(model, batch)
+            with self.rng.seeded(pass_id):
+                return self._outputs(model, batch)
         finally:
             self.running = False
 

@@ -5,9 +5,8 @@ A submission always sees whole batches, whole losses and whole gradients (docs/a
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,8 +18,8 @@ from harness.worker.data.batch import Batch
 from harness.worker.distributed.collective_grad import GatherRows, WeightedMean
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.distributed.gradient_sync import GradientSync, average_over_ranks
-from harness.worker.distributed.rank_rng import RankRng
 from harness.worker.forward import ForwardPass
+from harness.worker.pass_rng import PassId
 from harness.worker.profiling import Profiler, timed
 from harness.worker.protocols import Workload
 
@@ -46,7 +45,6 @@ class MicrobatchedPasses:
         forward: computes losses and outputs of a micro-batch.
         group: the ranks (processes) of the run.
         micro_batch: largest number of examples per pass on one device; None for no limit.
-        seed: seed of the random numbers that differ between ranks, such as dropout masks.
         warn: function that receives a message if the memory is too small for a pass.
         profiler: measures the phases of a step; None without profiling.
     """
@@ -57,7 +55,6 @@ class MicrobatchedPasses:
         *,
         group: ProcessGroup = SINGLE_PROCESS,
         micro_batch: int | None = None,
-        seed: int = 0,
         warn: Callable[[str], None] = lambda text: None,
         profiler: Profiler | None = None,
     ) -> None:
@@ -71,22 +68,22 @@ class MicrobatchedPasses:
         # With batch norm, computing a forward pass twice would update the running statistics twice.
         self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._model.modules())
         self._averaging_queued = False
-        self._rank_rng = RankRng(forward.device, f"{seed}/{group.rank}") if group.count > 1 else None
 
     # --- passes ----------------------------------------------------------------------------------
 
     def backward(self, batch: Batch, scale: float, step: int) -> Tensor:
         local, _ = self._local_shard(batch)
         accumulate = self._retry_smaller_on_oom if self._may_retry_smaller(step) else self._accumulate
-        return self._group.all_reduce_sum(accumulate(local, batch.n, scale))
+        return self._group.all_reduce_sum(accumulate(local, batch.n, scale, self._forward.rng.next_pass()))
 
-    def _accumulate(self, local: Batch, n: int, scale: float) -> Tensor:
+    def _accumulate(self, local: Batch, n: int, scale: float, pass_id: PassId | None) -> Tensor:
         """Compute forward and backward passes over this rank's examples, one micro-batch at a time.
 
         Args:
             local: this rank's examples.
             n: number of examples of the whole batch.
             scale: factor on the gradient.
+            pass_id: the pass, which determines dropout masks; None if it is not seeded.
 
         Returns:
             This rank's contribution to the mean loss over all `n` examples, detached.
@@ -96,7 +93,7 @@ class MicrobatchedPasses:
         for index, microbatch in enumerate(microbatches):
             # A rank with an empty shard computes one example with weight 0, so that it takes part in the averaging.
             weight = microbatch.n / n if len(self._local_rows(n)) else 0.0
-            loss = self._local_loss(microbatch, False)
+            loss = self._local_loss(microbatch, False, pass_id, index)
             # The factor includes the number of ranks, since gradients are averaged over ranks and not summed.
             factor = weight * self._group.count * scale
             is_last = index + 1 == len(microbatches)
@@ -109,7 +106,7 @@ class MicrobatchedPasses:
 
     def loss(self, batch: Batch, per_example: bool) -> Tensor:
         local, rows = self._local_shard(batch)
-        local_loss = self._local_loss(local, per_example)
+        local_loss = self._local_loss(local, per_example, self._forward.rng.next_pass())
         if self._group.count == 1:
             return local_loss
         if per_example:
@@ -121,48 +118,45 @@ class MicrobatchedPasses:
 
     def outputs(self, batch: Batch, model: nn.Module) -> Tensor:
         local, rows = self._local_shard(batch)
-        with self._use_rank_rng():
-            local_outputs = self._forward.outputs(local, model)
+        local_outputs = self._forward.outputs(local, model)
         if self._group.count == 1:
             return local_outputs
         outputs: Tensor = GatherRows.apply(local_outputs[: len(rows)], self._group, batch.n)  # type: ignore[no-untyped-call]
         self._average_after_backward(outputs)
         return outputs
 
-    def _compute_local_loss(self, batch: Batch, per_example: bool) -> Tensor:
-        """Return the loss of this rank's examples. Only the activations of one micro-batch at a time are in memory."""
+    def _compute_local_loss(self, batch: Batch, per_example: bool, pass_id: PassId | None, part: int = 0) -> Tensor:
+        """Return the loss of this rank's examples. Only the activations of one micro-batch at a time are in memory.
+
+        Args:
+            batch: this rank's examples, or one micro-batch of them.
+            per_example: whether to return the loss of each example.
+            pass_id: the pass, which determines dropout masks; None if it is not seeded.
+            part: index of the micro-batch in the pass, if the batch is a micro-batch.
+        """
         microbatches = list(self._microbatches(batch))
         if len(microbatches) == 1:
-            return self._microbatch_loss(batch, per_example)
-        losses = [self._checkpointed_forward(microbatch, per_example) for microbatch in microbatches]
+            return self._forward.partial_loss(batch, per_example, pass_id, part)
+        losses = [
+            self._checkpointed_forward(microbatch, per_example, pass_id, index)
+            for index, microbatch in enumerate(microbatches)
+        ]
         if per_example:
             return torch.cat(losses)
         return torch.stack(
             [loss * (microbatch.n / batch.n) for loss, microbatch in zip(losses, microbatches, strict=True)]
         ).sum()
 
-    def _checkpointed_forward(self, microbatch: Batch, per_example: bool) -> Tensor:
+    def _checkpointed_forward(self, microbatch: Batch, per_example: bool, pass_id: PassId | None, part: int) -> Tensor:
         """Return a micro-batch's loss. The backward pass recomputes the activations with the same dropout masks."""
-        if not torch.is_grad_enabled() or self._has_batch_norm:
-            return self._microbatch_loss(microbatch, per_example)
-        rank_rng = self._rank_rng
-        initial_state = None if rank_rng is None else rank_rng.state
 
         def forward() -> Tensor:
-            if rank_rng is None or initial_state is None or rank_rng.state is initial_state:
-                return self._microbatch_loss(microbatch, per_example)
-            with rank_rng.replay_from(initial_state):
-                return self._microbatch_loss(microbatch, per_example)
+            return self._forward.partial_loss(microbatch, per_example, pass_id, part)
 
+        if not torch.is_grad_enabled() or self._has_batch_norm:
+            return forward()
         loss: Tensor = recompute_in_backward(forward, use_reentrant=False)
         return loss
-
-    def _microbatch_loss(self, microbatch: Batch, per_example: bool) -> Tensor:
-        with self._use_rank_rng():
-            return self._forward.loss(microbatch, per_example)
-
-    def _use_rank_rng(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._rank_rng is None else self._rank_rng.active()
 
     # --- examples --------------------------------------------------------------------------------
 
@@ -199,13 +193,13 @@ class MicrobatchedPasses:
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())
 
-    def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float) -> Tensor:
+    def _retry_smaller_on_oom(self, local: Batch, n: int, scale: float, pass_id: PassId | None) -> Tensor:
         """Call `_accumulate`. Whenever the memory is too small, halve the micro-batch and call `_accumulate` again."""
-        rng_state, rank_rng_state = rng.rng_state(), self._rank_rng_state()
+        rng_state = rng.rng_state()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         while True:
             try:
-                return self._accumulate(local, n, scale)
+                return self._accumulate(local, n, scale, pass_id)
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
@@ -215,7 +209,6 @@ class MicrobatchedPasses:
                     buffer.copy_(value)
             self._clear_gradients()
             rng.set_rng_state(rng_state)
-            self._set_rank_rng_state(rank_rng_state)
             if self._forward.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -233,18 +226,16 @@ class MicrobatchedPasses:
 
     def warm_up(self, batch: Batch) -> None:
         """Make a first pass. Several ranks first choose a micro-batch that fits into the memory of every rank."""
-        rank_rng_state = copy.deepcopy(self._rank_rng_state())
         if self._group.count > 1:
             self._synchronize_microbatch_size(batch)
         self.backward(batch, 1.0, 0)
-        self._set_rank_rng_state(rank_rng_state)
 
     def _synchronize_microbatch_size(self, batch: Batch) -> None:
         """Find the micro-batch size that fits into each rank's memory, and use the smallest size on all ranks."""
         local, _ = self._local_shard(batch)
         # Gradients are not averaged here, since the other ranks would wait for a rank whose pass fails.
         gradient_sync, self._gradient_sync = self._gradient_sync, None
-        self._retry_smaller_on_oom(local, batch.n, 1.0)
+        self._retry_smaller_on_oom(local, batch.n, 1.0, self._forward.rng.next_pass())
         self._gradient_sync = gradient_sync
         self._clear_gradients()
         local_size = min(local.n, self.micro_batch or local.n)
@@ -284,18 +275,10 @@ class MicrobatchedPasses:
 
     # --- checkpoints -----------------------------------------------------------------------------
 
-    def _rank_rng_state(self) -> list[Tensor] | None:
-        return None if self._rank_rng is None else self._rank_rng.state
-
-    def _set_rank_rng_state(self, state: list[Tensor] | None) -> None:
-        if self._rank_rng is not None and state is not None:
-            self._rank_rng.state = state
-
     def rank_state(self) -> dict[str, Any] | None:
-        return {"stream": self._rank_rng_state(), "micro_batch": self.micro_batch}
+        return {"micro_batch": self.micro_batch}
 
     def load_rank_state(self, state: dict[str, Any]) -> None:
-        self._set_rank_rng_state(state["stream"])
         # The warm-up of this process may have chosen a smaller size than the process that wrote the checkpoint.
         sizes = [size for size in (state["micro_batch"], self.micro_batch) if size is not None]
         self.micro_batch = min(sizes, default=None)

@@ -181,7 +181,7 @@ def build_work(
     Passes are computed over whole batches if the run has one rank, on a CPU, and the workload sets no `micro_batch`.
     Otherwise the passes are computed over micro-batches.
     """
-    forward = ForwardPass(spec, workload, model, device)
+    forward = ForwardPass(spec, workload, model, device, group)
     profiler = Profiler(device) if spec.profile else None
     micro_batch = preferred_micro_batch(workload)
     passes: Passes
@@ -192,7 +192,6 @@ def build_work(
             forward,
             group=group,
             micro_batch=micro_batch,
-            seed=spec.seeds.submission,
             warn=lambda text: emit(Warned(message=text)),
             profiler=profiler,
         )

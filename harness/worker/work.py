@@ -155,6 +155,7 @@ class CountedWork:
         """Begin an update: reset the counts per step, and start the profiler."""
         self._drawn_in_step = 0
         self._forward_examples_before_step = self.forward_examples
+        self._forward.rng.begin_step(self.steps)
         if self._profiler is not None:
             self._profiler.start("optimizer")
 
@@ -232,6 +233,7 @@ class CountedWork:
             "gradient_examples": self.gradient_examples,
             "forward_examples": self.forward_examples,
             "steps": self.steps,
+            "seeds_passes": self._forward.rng.active,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -242,6 +244,7 @@ class CountedWork:
         self.gradient_examples = state["gradient_examples"]
         self.forward_examples = state["forward_examples"]
         self.steps = state["steps"]
+        self._forward.rng.active = state["seeds_passes"]
 
     def rank_state(self) -> dict[str, Any] | None:
         """Return the state that differs between ranks; None if there is no such state (one device, whole batches)."""

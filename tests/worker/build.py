@@ -36,9 +36,9 @@ def microbatched_work_of(
     warn: Callable[[str], None] = lambda text: None,
 ) -> tuple[CountedWork, MicrobatchedPasses]:
     """Work whose passes can be cut, also where one CPU would compute them whole; and these passes."""
-    forward = ForwardPass(spec, workload, model, CPU)
+    forward = ForwardPass(spec, workload, model, CPU, group)
     size = preferred_micro_batch(workload)
-    passes = MicrobatchedPasses(forward, group=group, micro_batch=size, seed=spec.seeds.submission, warn=warn)
+    passes = MicrobatchedPasses(forward, group=group, micro_batch=size, warn=warn)
     capacity = spec.workload.facts.replay_capacity
     work = CountedWork(
         forward=forward,

@@ -50,7 +50,7 @@ def checkpoint_of(spec: RunSpec, runs: Path) -> dict[str, Any]:
     ids=["pool", "stream", "micro-batches", "two ranks"],
 )
 def test_a_checkpoint_has_these_keys(workload: WorkloadEntry, ranks: int, tmp_path: Path) -> None:
-    """Checkpoints outlive versions: a key that is renamed or dropped here makes runs of before unreadable."""
+    """Checkpoints outlive versions: with other keys, the number in the header of a checkpoint rises."""
     spec = msgspec.structs.replace(spec_of(submission("tests.submissions_for_tests:Base"), workload), ranks=ranks)
     state = checkpoint_of(spec, tmp_path)
     assert set(state) == {
@@ -59,15 +59,30 @@ def test_a_checkpoint_has_these_keys(workload: WorkloadEntry, ranks: int, tmp_pa
     }
     assert set(state["work"]) == {
         *("position", "replay", "examples", "gradient_examples", "forward_examples", "steps"),
+        "seeds_passes",
     }
     is_stream = workload is micro.STREAM_ENTRY
     order = {"permutation", "position", "generator"}
-    assert set(state["work"]["position"]) == ({"stage", "order"} if is_stream else order)
+    assert set(state["work"]["position"]) == ({"stage", "order", "drawn"} if is_stream else order | {"drawn"})
     if is_stream:
         assert set(state["work"]["position"]["order"]) == order
         assert set(state["work"]["replay"]) == {"store", "size", "seen", "generator"}
     assert set(state["rng"]) == {"torch", "numpy", "python", "cuda"}
     assert [set(rank) for rank in state["ranks"]] == [{"work", "process_seconds"}] * len(state["ranks"])
-    assert [set(rank["work"]) for rank in state["ranks"]] == [{"stream", "micro_batch"}] * len(state["ranks"])
+    assert [set(rank["work"]) for rank in state["ranks"]] == [{"micro_batch"}] * len(state["ranks"])
     in_parts = ranks > 1 or workload not in (micro.ENTRY, micro.STREAM_ENTRY)
     assert len(state["ranks"]) == (ranks if in_parts else 0)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_not_resumed(tmp_path: Path) -> None:
+    """The run starts from the beginning and says so."""
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), smoke=True)
+    checkpoint_of(spec, tmp_path)
+    for path in folder_of(spec, tmp_path).path.glob("checkpoint*.pt"):
+        path.write_bytes(path.read_bytes().replace(b"bench-checkpoint-2 ", b"bench-checkpoint-1 ", 1))
+    watcher = Remember()
+    record = run_here(spec, tmp_path, watcher)
+    assert record.status == "exhausted", record.reason
+    assert watcher.resumed == [0]
+    assert "header of a checkpoint of this version; it was renamed" in watcher.warnings[0]
+    assert "the run starts from the beginning" in watcher.warnings[-1]

@@ -19,7 +19,9 @@ from harness.errors import BenchError, DataError
 from harness.execution.state import Interrupted
 from harness.plugins import loading
 from harness.plugins.registry import load_registry
-from harness.worker.data.pools import Pool
+from harness.worker.data.pools import Pool, positional_gather
+from harness.worker.data.prefetch import Prefetch, prefetchable
+from harness.worker.data.source import PoolSource
 from harness.worker.protocols import Workload
 from tests.helpers import Remember, outcome, run_here, spec_of
 from tests.test_contract import TestWorkload as Contract
@@ -280,18 +282,17 @@ def test_a_frame_is_what_numpy_reflects() -> None:
     assert np.array_equal(framed(torch.from_numpy(pixels), 4).numpy(), wanted)
 
 
-def augmented(n: int = 64, reach: int = 2) -> tuple[AugmentedPool, torch.Tensor]:
+def augmented(n: int = 64, reach: int = 2, seed: int = 0) -> tuple[AugmentedPool, torch.Tensor]:
     pixels = torch.randint(256, (n, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pool = AugmentedPool(
-        pixels, torch.arange(n), mean=(0.0,) * 3, std=(1.0,) * 3, reach=reach, device=torch.device("cpu")
+        pixels, torch.arange(n), mean=(0.0,) * 3, std=(1.0,) * 3, reach=reach, seed=seed, device=torch.device("cpu")
     )
     return pool, pixels
 
 
 def test_each_drawn_image_is_one_of_the_moved_and_mirrored_ones() -> None:
     pool, pixels = augmented()
-    torch.manual_seed(0)
-    batch = pool.gather(torch.arange(64))
+    batch = pool.gather_at(torch.arange(64), 128)
     assert batch["labels_B"].tolist() == list(range(64))
     assert batch["x_BCHW"].is_contiguous(memory_format=torch.channels_last)
     frames = framed(pixels, 2)
@@ -316,14 +317,20 @@ def _view(frame_HWC: torch.Tensor, dy: int, dx: int, mirror: bool) -> torch.Tens
     return normalised((part.flip(1) if mirror else part)[None], (0.0,) * 3, (1.0,) * 3)[0]
 
 
-def test_augmentation_follows_the_global_generator_and_ends_with_the_draw() -> None:
+def test_augmentation_depends_on_seed_and_position_alone() -> None:
+    """However the draws are cut, and whatever else is drawn; no generator moves."""
     pool, _ = augmented()
-    torch.manual_seed(1)
     state = torch.get_rng_state()
-    first, other = pool.gather(torch.arange(8)), pool.gather(torch.arange(8))
+    first, other = pool.gather_at(torch.arange(8), 0), pool.gather_at(torch.arange(8), 8)
     assert not torch.equal(first["x_BCHW"], other["x_BCHW"])
-    torch.set_rng_state(state)
-    assert torch.equal(pool.gather(torch.arange(8))["x_BCHW"], first["x_BCHW"])
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    parts = [augmented()[0].gather_at(torch.arange(*ends), ends[0])["x_BCHW"] for ends in ((0, 3), (3, 8))]
+    assert torch.equal(torch.cat(parts), first["x_BCHW"])
+    assert not torch.equal(augmented(seed=1)[0].gather_at(torch.arange(8), 0)["x_BCHW"], first["x_BCHW"])
+    # Outside of the run's draws each image has an augmentation of its own.
+    twice = pool.gather(torch.tensor([5, 5]))["x_BCHW"]
+    assert torch.equal(twice[0], twice[1])
 
 
 # --- CIFAR-10 -----------------------------------------------------------------------------------
@@ -431,15 +438,26 @@ def test_resnet50_trains_on_a_tree(small_tree: Path) -> None:
     assert set(metrics) == {"cross_entropy", "se", "accuracy"}
 
 
-def test_photographs_follow_the_global_generator(small_tree: Path) -> None:
-    pool = imagenet.Resnet50Imagenet(classes=2, size=8).train_data(0)
-    torch.manual_seed(3)
+def test_photographs_depend_on_seed_and_position_alone(small_tree: Path) -> None:
+    """Also when they are read ahead, and however the draws are cut; no generator moves."""
+    workload = imagenet.Resnet50Imagenet(classes=2, size=8)
     state = torch.get_rng_state()
-    first = pool.gather(torch.arange(16))
-    assert first["x_BCHW"].shape == (16, 3, 8, 8)
-    assert not torch.equal(first["x_BCHW"], pool.gather(torch.arange(16))["x_BCHW"])
-    torch.set_rng_state(state)
-    assert torch.equal(pool.gather(torch.arange(16))["x_BCHW"], first["x_BCHW"])
+    whole = drawn_images(workload.train_data(0), (16, 16))
+    assert whole.shape == (32, 3, 8, 8)
+    assert not torch.equal(whole[:16], whole[16:])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(drawn_images(workload.train_data(0), (4, 4, 20, 4)), whole)
+    assert torch.equal(drawn_images(workload.train_data(0), (4, 4, 20, 4), ahead=True), whole)
+    assert not torch.equal(drawn_images(workload.train_data(1), (16, 16)), whole)
+
+
+def drawn_images(pool: Pool, sizes: tuple[int, ...], ahead: bool = False) -> torch.Tensor:
+    """Images drawn in the order of seed 0 by draws of these sizes, in the harness's way."""
+    source = PoolSource(pool, 0, torch.device("cpu"))
+    if ahead:
+        assert prefetchable(pool)
+        source._prefetch = Prefetch(positional_gather(pool), source._order, torch.device("cpu"))
+    return torch.cat([source.draw(n, None)["x_BCHW"] for n in sizes])
 
 
 def test_a_tree_of_other_classes_is_named(small_tree: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from harness.api import Batch
+from harness.api import Batch, uniforms_at
 
 Statistics = Sequence[float] | Tensor
 
@@ -16,14 +16,16 @@ class AugmentedPool:
     """A pool of images that are padded by reflection, cropped at random and flipped with probability 1/2.
 
     Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, two steps
-    of one update, a teacher and its student) therefore see the same images, and evaluation is never augmented. Random
-    numbers come from torch's global generator of the device, which the harness saves in checkpoints.
+    of one update, a teacher and its student) therefore see the same images, and evaluation is never augmented. The
+    augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see the
+    same images. No generator changes.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
         labels_B: int64, shape (n,).
         mean, std: mean and standard deviation of the pixels in [0, 1], per channel.
         reach: maximum shift of an image in each direction, in pixels.
+        seed: seed of the augmentation.
         device: the device of the images and of the batches.
     """
 
@@ -35,10 +37,12 @@ class AugmentedPool:
         mean: Statistics,
         std: Statistics,
         reach: int,
+        seed: int,
         device: torch.device,
     ) -> None:
         self.scores: Mapping[str, Tensor] = {}
         self._reach = reach
+        self._seed = seed
         self._height, self._width = images_BHWC.shape[1:3]
         self._framed_BHWC = framed(images_BHWC.to(device), reach)
         self._labels_B = labels_B.to(device)
@@ -49,11 +53,24 @@ class AugmentedPool:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices`, with new augmentation: `x_BCHW` (float32, channels_last) and `labels_B`."""
+        """Return the images at `indices` outside of the run's draws. Each image always has the same augmentation."""
         at_B = _move_indices(indices, self._labels_B.device)
+        return self._augment(at_B, at_B)
+
+    def gather_at(self, indices: Tensor, position: int) -> Batch:
+        """Return the images at `indices`, drawn after `position` others, with the augmentation of their positions.
+
+        Returns:
+            `x_BCHW` (float32, channels_last) and `labels_B`.
+        """
+        at_B = _move_indices(indices, self._labels_B.device)
+        return self._augment(at_B, torch.arange(position, position + len(at_B), device=at_B.device))
+
+    def _augment(self, at_B: Tensor, positions_B: Tensor) -> Batch:
         n, device = len(at_B), at_B.device
-        moves_2B = torch.randint(2 * self._reach + 1, (2, n), device=device)
-        mirrored_B = torch.randint(2, (n,), device=device, dtype=torch.bool)
+        numbers_3B = uniforms_at(self._seed, positions_B, 3).T
+        moves_2B = (numbers_3B[:2] * (2 * self._reach + 1)).long()
+        mirrored_B = numbers_3B[2] < 0.5
         rows_BH = moves_2B[0, :, None] + torch.arange(self._height, device=device)
         columns_BW = torch.arange(self._width, device=device).expand(n, -1)
         columns_BW = torch.where(mirrored_B[:, None], self._width - 1 - columns_BW, columns_BW) + moves_2B[1, :, None]

@@ -45,13 +45,15 @@ class _Cifar(ImageClassifier):
         return made
 
     def train_data(self, seed: int) -> Pool:
-        """Return the pool, which does not depend on the seed and is on the model's device; see `AugmentedPool`.
+        """Return the pool, which is kept on the model's device. Only its augmentation depends on the seed.
 
         Raises:
             DataError: a file is missing or damaged.
         """
         images_BHWC, labels_B = _part(dataset_path(CIFAR10), "train")
-        return AugmentedPool(images_BHWC, labels_B, mean=PIXEL_MEAN, std=PIXEL_STD, reach=_REACH, device=self._device())
+        return AugmentedPool(
+            images_BHWC, labels_B, mean=PIXEL_MEAN, std=PIXEL_STD, reach=_REACH, seed=seed, device=self._device()
+        )
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         for piece in pieces(_held_out(dataset_path(CIFAR10), split, self._device()), _CHUNK, shard):

@@ -57,12 +57,12 @@ class Resnet50Imagenet(ImageClassifier):
         return build(config, seed)
 
     def train_data(self, seed: int) -> Pool:
-        """Return the pool, which does not depend on the seed. Images are decoded when they are drawn; see `PhotoPool`.
+        """Return the pool, whose images are decoded when they are drawn. Only its augmentation depends on the seed.
 
         Raises:
             DataError: a folder is missing or does not contain one folder per class.
         """
-        return PhotoPool(self._photos("train"))
+        return PhotoPool(self._photos("train"), seed)
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         photos = self._photos(split)

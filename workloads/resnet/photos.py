@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.api import Batch
+from harness.api import Batch, uniforms_at
 from workloads.formats.imagefolder import Box, read_part
 
 #: Mean and standard deviation of ImageNet's pixels in [0, 1], per channel.
@@ -83,24 +83,42 @@ class Photos:
 class PhotoPool:
     """A pool of images. An image gets a new random crop and is flipped with probability 1/2 whenever it is drawn.
 
-    All random numbers come from torch's global generator and are drawn before a thread starts, so that equal generator
-    states give equal batches.
+    The augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see
+    the same crops, and a batch may be prefetched.
+
+    Args:
+        photos: the training images.
+        seed: seed of the augmentation.
     """
 
-    def __init__(self, photos: Photos) -> None:
+    prefetchable = True
+
+    def __init__(self, photos: Photos, seed: int) -> None:
         self.scores: Mapping[str, Tensor] = {}
         self._photos = photos
+        self._seed = seed
 
     def __len__(self) -> int:
         return len(self._photos)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices` with new augmentation.
+        """Return the images at `indices` outside of the run's draws. Each image always has the same augmentation.
 
         Raises:
             DataError: an image is damaged; the message names the file.
         """
-        numbers_B5 = torch.rand(len(indices), 5, dtype=torch.float64).numpy()
+        return self._augment(indices, indices)
+
+    def gather_at(self, indices: Tensor, position: int) -> Batch:
+        """Return the images at `indices`, drawn after `position` others, with the augmentation of their positions.
+
+        Raises:
+            DataError: an image is damaged; the message names the file.
+        """
+        return self._augment(indices, torch.arange(position, position + len(indices)))
+
+    def _augment(self, indices: Tensor, positions_B: Tensor) -> Batch:
+        numbers_B5 = uniforms_at(self._seed, positions_B, 5).double().numpy()
         batch = self._photos.parts(indices.tolist(), numbers_B5[:, :4])
         mirrored_B = torch.from_numpy(numbers_B5[:, 4] < 0.5)[:, None, None, None]
         x_BCHW = torch.where(mirrored_B, batch["x_BCHW"].flip(3), batch["x_BCHW"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -14,8 +14,13 @@ from harness.worker.data.batch import Batch
 class Pool(Protocol):
     """Training data with random access, whose order the submission may choose.
 
-    A pool may have an attribute `prefetchable = True` if the result of `gather` depends on the indices alone. On a GPU,
-    the harness then gathers the next batch during the current step.
+    A pool may have an attribute `prefetchable = True` if the result of `gather` (or `gather_at`) depends on its
+    arguments alone. On a GPU, the harness then gathers the next batch during the current step.
+
+    A pool that augments examples when they are drawn has a method `gather_at(indices, position)`, which the harness
+    calls instead of `gather` to draw. `position` is the number of examples that the run drew before. The random numbers
+    of example i of the draw must depend on the data seed and on `position + i` alone, as those of
+    `harness.api.uniforms_at` do. Then two runs with equal seeds see the same examples, whatever their submissions draw.
 
     Attributes:
         scores: per-example scores by name, each a float tensor of shape (len(pool),) with values in [0, 1]; may be
@@ -78,7 +83,17 @@ class SubsetPool:
     def gather(self, indices: Tensor) -> Batch:
         return self._pool.gather(self._indices[indices])
 
+    def gather_at(self, indices: Tensor, position: int) -> Batch:
+        """Return the examples at `indices`, drawn after `position` others."""
+        return positional_gather(self._pool)(self._indices[indices], position)
+
     @property
     def prefetchable(self) -> bool:
         """Whether the other pool is prefetchable."""
         return bool(getattr(self._pool, "prefetchable", False))
+
+
+def positional_gather(pool: Pool) -> Callable[[Tensor, int], Batch]:
+    """Return a function of indices and a position: the pool's `gather_at`, or `gather` without the position."""
+    gather_at: Callable[[Tensor, int], Batch] | None = getattr(pool, "gather_at", None)
+    return gather_at or (lambda indices, position: pool.gather(indices))

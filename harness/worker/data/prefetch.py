@@ -24,46 +24,52 @@ class Prefetch:
 
     The thread gathers the examples, copies them to pinned memory and starts their copy to the device on a separate CUDA
     stream. Pinned memory is used because a copy from pageable memory would wait for all work queued on the device. A
-    prefetched batch is dropped if the next request is for other indices. This happens after the batch size was changed
-    or the order was restored from a checkpoint.
+    prefetched batch is dropped if the next request is for other indices or another position. This happens after the
+    batch size was changed, examples were drawn by index, or the order was restored from a checkpoint.
 
     Args:
-        gather: the pool's method `gather`.
+        gather: function of indices and a position in the run that returns the batch (`positional_gather`).
         order: returns the indices. No other object may take indices from this order.
         device: device of the batches. On the CPU, no batch is copied.
     """
 
-    def __init__(self, gather: Callable[[Tensor], Batch], order: ShuffledOrder, device: torch.device) -> None:
+    def __init__(self, gather: Callable[[Tensor, int], Batch], order: ShuffledOrder, device: torch.device) -> None:
         self._gather = gather
         self._order = order
         self._device = device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-        # The indices of the prefetched batch, and the future that returns the batch.
-        self._prefetched: tuple[Tensor, Future[tuple[Batch, Any]]] | None = None
+        # The indices and the position of the prefetched batch, and the future that returns the batch.
+        self._prefetched: tuple[Tensor, int, Future[tuple[Batch, Any]]] | None = None
         self._stream = (
             torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         )
 
-    def take(self, n: int) -> Batch:
+    def take(self, n: int, position: int) -> Batch:
         """Return the next `n` examples on the device.
+
+        Args:
+            n: number of examples.
+            position: number of examples that the run drew before.
 
         Raises:
             DataError: the pool's `gather` raised this error, now or when the thread gathered this batch.
         """
         indices = self._order.take(n)
         prefetched, self._prefetched = self._prefetched, None
-        if prefetched is not None and torch.equal(prefetched[0], indices):
-            batch, copy_event = prefetched[1].result()
+        if prefetched is not None and prefetched[1] == position and torch.equal(prefetched[0], indices):
+            batch, copy_event = prefetched[2].result()
         else:
-            batch, copy_event = self._fetch(indices)
+            batch, copy_event = self._fetch(indices, position)
         next_indices = self._order.peek(n)
         if next_indices is not None:
-            self._prefetched = (next_indices, self._thread.submit(self._fetch, next_indices))
+            next_position = position + n
+            future = self._thread.submit(self._fetch, next_indices, next_position)
+            self._prefetched = (next_indices, next_position, future)
         return self._wait_for_copy(batch, copy_event)
 
-    def _fetch(self, indices: Tensor) -> tuple[Batch, Any]:
+    def _fetch(self, indices: Tensor, position: int) -> tuple[Batch, Any]:
         """Return a batch whose copy to the device has started, and the CUDA event at its end (None on a CPU)."""
-        batch = self._gather(indices)
+        batch = self._gather(indices, position)
         if self._device.type != "cuda":
             return batch.to(self._device), None
         with torch.cuda.stream(self._stream):

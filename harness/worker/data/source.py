@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.worker.data.batch import Batch
 from harness.worker.data.order import ShuffledOrder
-from harness.worker.data.pools import Pool, SubsetPool
+from harness.worker.data.pools import Pool, SubsetPool, positional_gather
 from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.data.streams import Stream
 from harness.worker.data.synthetic import RandomPool, RandomStream
@@ -77,19 +77,22 @@ class PoolSource:
             self.holdout = SubsetPool(pool, shuffled[:holdout_size])
             pool = SubsetPool(pool, shuffled[holdout_size:])
         self.pool = self._pool = pool
+        self._gather = positional_gather(pool)
+        self._drawn = 0
         self._order = ShuffledOrder(len(pool), generator)
         self._device = device
         self._on_cpu = device.type == "cpu"
         # On the CPU, no batch is copied, and a prefetch thread would only slow down the step.
         uses_prefetch = prefetchable(pool) and not self._on_cpu
-        self._prefetch = Prefetch(pool.gather, self._order, device) if uses_prefetch else None
+        self._prefetch = Prefetch(self._gather, self._order, device) if uses_prefetch else None
 
     def draw(self, n: int, indices: Tensor | None) -> Batch:
+        position, self._drawn = self._drawn, self._drawn + n
         if indices is None:
             if self._prefetch is not None:
-                return self._prefetch.take(n)
+                return self._prefetch.take(n, position)
             indices = self._order.take(n)
-        batch = self._pool.gather(indices)
+        batch = self._gather(indices, position)
         return batch if self._on_cpu else batch.to(self._device)
 
     def random_batch(self, n: int) -> Batch:
@@ -99,10 +102,11 @@ class PoolSource:
         raise AssertionError("a pool has no stages")
 
     def state_dict(self) -> dict[str, Any]:
-        return self._order.state_dict()
+        return {**self._order.state_dict(), "drawn": self._drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._order.load_state_dict(state)
+        self._drawn = state["drawn"]
 
 
 class StreamSource:

@@ -9,7 +9,7 @@ import torch
 
 from harness.worker.data.batch import Batch
 from harness.worker.data.order import ShuffledOrder
-from harness.worker.data.pools import Pool
+from harness.worker.data.pools import Pool, positional_gather
 
 
 @runtime_checkable
@@ -44,20 +44,23 @@ class StagedStream:
     def __init__(self, stages: Sequence[Pool], seed: int) -> None:
         self._stages = stages
         self._stage = 0
+        self._drawn = 0
         self._generator = torch.Generator().manual_seed(seed)
         self._order = ShuffledOrder(len(stages[0]), self._generator)
 
     def draw(self, n: int) -> Batch:
-        return self._stages[self._stage].gather(self._order.take(n))
+        position, self._drawn = self._drawn, self._drawn + n
+        return positional_gather(self._stages[self._stage])(self._order.take(n), position)
 
     def advance(self) -> None:
         self._stage += 1
         self._order = ShuffledOrder(len(self._stages[self._stage]), self._generator)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"stage": self._stage, "order": self._order.state_dict()}
+        return {"stage": self._stage, "order": self._order.state_dict(), "drawn": self._drawn}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._stage = state["stage"]
         self._order = ShuffledOrder(len(self._stages[self._stage]), self._generator)
         self._order.load_state_dict(state["order"])
+        self._drawn = state["drawn"]

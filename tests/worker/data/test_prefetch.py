@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from harness.errors import DataError
 from harness.worker.data.batch import Batch
+from harness.worker.data.counted_random import uniforms_at
 from harness.worker.data.order import ShuffledOrder
-from harness.worker.data.pools import SubsetPool, TensorPool
+from harness.worker.data.pools import SubsetPool, TensorPool, positional_gather
 from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.data.source import PoolSource
 from tests import micro
@@ -41,10 +43,10 @@ def order(seed: int = 3, size: int = 10) -> ShuffledOrder:
 def test_the_batches_are_those_of_the_order() -> None:
     """Over several passes and with sizes that change: what was read ahead in vain is read again."""
     pool, plain = Noted(20), order(size=20)
-    ahead = Prefetch(pool.gather, order(size=20), CPU)
+    ahead = Prefetch(positional_gather(pool), order(size=20), CPU)
     sizes = [3, 3, 2, 2, 5, 1, 7, 3, 20, 10, 10, 4]
-    for n in sizes:
-        assert ahead.take(n)["x"].tolist() == plain.take(n).tolist()
+    for position, n in zip(accumulate(sizes, initial=0), sizes, strict=False):
+        assert ahead.take(n, position)["x"].tolist() == plain.take(n).tolist()
     threads = [name for name, _ in pool.asked]
     assert any(name.startswith("prefetch") for name in threads)
     assert sum(len(indices) for _, indices in pool.asked) > sum(sizes), "something was read in vain"
@@ -70,12 +72,12 @@ def test_a_peek_takes_nothing() -> None:
 def test_an_order_that_is_set_back_is_followed() -> None:
     own = order()
     pool = Noted()
-    ahead = Prefetch(pool.gather, own, CPU)
-    ahead.take(3)
+    ahead = Prefetch(positional_gather(pool), own, CPU)
+    ahead.take(3, 0)
     state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in own.state_dict().items()}
-    expected = [ahead.take(3)["x"].tolist() for _ in range(3)]
+    expected = [ahead.take(3, position)["x"].tolist() for position in (3, 6, 9)]
     own.load_state_dict(state)
-    assert [ahead.take(3)["x"].tolist() for _ in range(3)] == expected
+    assert [ahead.take(3, position)["x"].tolist() for position in (3, 6, 9)] == expected
 
 
 def test_an_error_comes_in_the_step_that_it_belongs_to() -> None:
@@ -85,11 +87,11 @@ def test_an_error_comes_in_the_step_that_it_belongs_to() -> None:
                 raise DataError("a shard is gone")
             return super().gather(indices)
 
-    ahead = Prefetch(Torn().gather, order(), CPU)
-    ahead.take(3)
-    ahead.take(3)
+    ahead = Prefetch(positional_gather(Torn()), order(), CPU)
+    ahead.take(3, 0)
+    ahead.take(3, 3)
     with pytest.raises(DataError, match="a shard is gone"):
-        ahead.take(3)
+        ahead.take(3, 6)
 
 
 def test_who_may_be_read_ahead() -> None:
@@ -100,20 +102,29 @@ def test_who_may_be_read_ahead() -> None:
     assert not prefetchable(None)
 
 
-def test_work_draws_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+class Augmented(Noted):
+    """A pool whose examples depend on their positions in the run."""
+
+    def gather_at(self, indices: Tensor, position: int) -> Batch:
+        numbers_N2 = uniforms_at(0, torch.arange(position, position + len(indices)), 2)
+        return Batch(x=super().gather(indices)["x"], noise=numbers_N2)
+
+
+@pytest.mark.parametrize("make", [lambda: micro.Micro().train_data(0), lambda: Augmented(512)], ids=["plain", "random"])
+def test_work_draws_the_same_with_and_without(make: Any) -> None:
     """The draws of a run, with the order restored from a checkpoint in between, and a draw by index."""
 
     def drawn(read_ahead: bool) -> list[Any]:
         spec = spec_of(submission("tests.submissions_for_tests:Base"))
         workload = micro.Micro()
-        data: Any = workload.train_data(0)
+        data: Any = make()
         data.prefetchable = True
         work = work_of(spec, workload, data=data)
         source = work._source
         assert isinstance(source, PoolSource)
         assert source._prefetch is None, "on the CPU there is nothing to wait for"
         if read_ahead:
-            source._prefetch = Prefetch(data.gather, source._order, CPU)
+            source._prefetch = Prefetch(positional_gather(data), source._order, CPU)
         seen: list[Any] = []
         for n in (None, 4, None, None):
             work.begin_step()
@@ -123,6 +134,9 @@ def test_work_draws_the_same_with_and_without(monkeypatch: pytest.MonkeyPatch) -
         work.begin_step()
         seen.append({k: t.tolist() for k, t in work.draw().items()})
         work.load_state_dict(state)
+        for _ in range(2):
+            work.begin_step()
+            seen.append({k: t.tolist() for k, t in work.draw().items()})
         seen.append(work.examples)
         return seen
 
