@@ -26,7 +26,7 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> int:
     """Print the configuration that reached a workload's target first, as a command.
 
-    The configuration is that of the best single run, including runs with overrides. Use it only as a starting point:
+    The configuration is taken from the best single run, including runs with overrides. Use it only as a starting point:
     the best of many runs overestimates the performance of its configuration.
     """
     query = LeaderboardQuery(by=by)
@@ -62,7 +62,7 @@ def best(workload: str, runs: Path, results: Path, by: Axis, as_json: bool) -> i
 
 
 def _command_words(spec: RunSpec) -> list[str]:
-    """Return the command that runs this configuration again, with every hyperparameter, as a list of options."""
+    """Return the command that runs a configuration again, as a list of options. It sets every hyperparameter."""
     words = ["bench run"]
 
     def add(option: str, value: object) -> None:
@@ -80,7 +80,7 @@ def _command_words(spec: RunSpec) -> list[str]:
 
 
 def _typed_name(name: str, load: str | None) -> str:
-    """Return the name for the command line: an installed name, or the path of a file outside all plugins."""
+    """Return the name for the command line: an installed name, or the path of a file that is not part of a plugin."""
     return load if load and ".py:" in load else name
 
 

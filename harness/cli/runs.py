@@ -57,7 +57,7 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     type=click.Choice(list(SORT_KEYS)),
     default="started",
     show_default=True,
-    help="Value to sort by: best metric, least time or earliest start first.",
+    help="Value to sort by. The best metric, the shortest time or the earliest start is first.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Print only the first runs, at most this number.")
 @folder_options
@@ -155,7 +155,7 @@ def _overviews(
 
 
 def _equals(value: Any, typed_value: Any) -> bool:
-    """Return whether a hyperparameter has the value that the user typed; numbers are compared as numbers."""
+    """Return whether a hyperparameter has the value that the user typed. Numbers are compared as numbers."""
     if value is None:
         return False
     try:
@@ -165,7 +165,7 @@ def _equals(value: Any, typed_value: Any) -> bool:
 
 
 def _is_named(identity: str, names: Sequence[str]) -> bool:
-    """Return whether `name@version` is among the names, which may lack a version. Without names, all are chosen."""
+    """Return whether a list contains `name@version` or `name`. The result is True for an empty list."""
     return not names or identity in names or identity.rpartition("@")[0] in names
 
 

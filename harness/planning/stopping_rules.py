@@ -30,7 +30,7 @@ class StoppingRule:
     has_own_tables: ClassVar[bool] = False
     #: The key of the results in JSON; used only if `has_own_tables`.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of the other trials.
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of other trials.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:

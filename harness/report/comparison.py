@@ -12,8 +12,8 @@ from harness.scoring.hit_rates import Rate
 from harness.scoring.stats import MIN_PAIRS, Spread
 
 SCHEMA = 1
-#: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the interval of this ratio. `p (Holm)` is
-#: the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the target.
+#: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the interval of this ratio. `p (Holm)`
+#: is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the target.
 #: `mean to budget A, B` are the restricted means of the times to target (see `restricted_mean`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
 #: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % interval.

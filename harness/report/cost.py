@@ -9,8 +9,8 @@ from harness.report import text, values
 from harness.scoring.cost_ratio import CostRatio
 
 SCHEMA = 1
-#: Column headings. `cost` is the ratio to the cost of the baseline, and `95 %` is the interval of this ratio. `pairs` is
-#: the number of pairs with runs of the baseline. `construction` is the time for constructing the submission.
+#: Column headings. `cost` is the ratio to the cost of the baseline, and `95 %` is the interval of this ratio. `pairs`
+#: is the number of pairs with runs of the baseline. `construction` is the time for constructing the submission.
 _HEADING = ["workload", "submission", "cost", "95 %", "pairs", "ms per example", "construction"]
 
 

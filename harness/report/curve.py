@@ -11,7 +11,7 @@ from harness.errors import BenchError, UsageError
 
 #: Width and height of a panel in an SVG, its left margin, and its margins at the top and bottom. All are in pixels.
 _WIDTH, _HEIGHT, _LEFT, _MARGIN = 560, 200, 64, 36
-#: The dots of a Braille character, by column and row. The code point of a character is U+2800 plus the bits of its dots.
+#: The bit of each dot of a Braille character, by column and row. The code point of a character is U+2800 plus its bits.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _FORMATS = (".svg", ".html", ".png", ".pdf")
 

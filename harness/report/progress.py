@@ -273,7 +273,7 @@ def _target(spec: RunSpec, stage: int) -> Target:
 
 
 def _budget_bar(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
-    """Return the fraction of the budget that has been spent, and a bar of `width` characters that shows the fraction."""
+    """Return the fraction of the budget that has been spent, and a bar of `width` characters that shows it."""
     fraction = min(1.0, point.examples / spec.workload.facts.budget.horizon)
     filled = round(fraction * width)
     return fraction, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
@@ -303,7 +303,7 @@ def _outcome(record: Record) -> str:
 
 
 def metric_summary(record: Record) -> str:
-    """Return the best value, the final value and the target of a run's metric; empty if the run has no evaluation.
+    """Return the best value, the final value and the target of a run's metric; empty without an evaluation.
 
     An example is `loss best 1.13, final 1.15, target ≤ 1.1`.
     """

@@ -177,7 +177,7 @@ def judge_pairs(
             broke down on a workload.
     """
     if not pairs:
-        raise UsageError("a gate without pairs has no verdict", fix="run at least one pair")
+        raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one pair")
     names = list(pairs[0])
     _check_informative(pairs, names)
     usable = envelopes if all(name in envelopes for name in names) else {}

@@ -348,7 +348,7 @@ def test_a_series_that_kept_nothing_has_nothing_to_confirm(bench: Bench) -> None
     assert Path("state.json").is_file()
     result = bench("gate", "--confirm", "edits", "--series-file", "state.json")
     assert (result.code, result.out) == (0, "")
-    assert "has kept no candidate" in result.err
+    assert "no candidate of the series" in result.err
 
 
 def test_a_series_keeps_its_alpha(bench: Bench) -> None:

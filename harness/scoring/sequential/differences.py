@@ -49,7 +49,7 @@ def mean_over_workloads(differences: Mapping[str, Sequence[float]]) -> list[floa
     """
     counts = {workload: len(values) for workload, values in differences.items()}
     if not counts:
-        raise UsageError("a gate without workloads has no verdict", fix="name at least one workload")
+        raise UsageError("there is no workload, so a gate has no verdict", fix="name at least one workload")
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{workload} {count}" for workload, count in counts.items())
         raise UsageError(
@@ -71,7 +71,7 @@ def check_differences(differences: Sequence[float]) -> None:
         UsageError: there are no differences, or a difference is NaN.
     """
     if not len(differences):
-        raise UsageError("a gate without pairs has no verdict", fix="run at least one seed of A and of B")
+        raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one seed of A and of B")
     if any(math.isnan(value) for value in differences):
         raise UsageError("a paired difference is NaN", fix="write -inf for a run without a metric, or omit its seed")
 
