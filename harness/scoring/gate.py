@@ -42,7 +42,7 @@ class GateRun:
         goal: direction of the metric, `min` or `max`.
         status: final status of the run.
         reason: reason of the status; for a run that broke down, the reason why it counts as broken down.
-        weights: SHA-256 of the final weights; empty where unknown.
+        weights: SHA-256 of the final weights; empty if unknown.
         constant: whether the metric was equal at all evaluations.
         seconds: wall seconds from start to end.
         run_id: run ID of the record.

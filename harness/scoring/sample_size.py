@@ -64,7 +64,7 @@ def required_pairs_from_pilot(
     for every size of the effect. Such pairs make small differences harder to detect.
 
     Args:
-        differences: log ratios of the pairs so far; ±inf where one side missed.
+        differences: log ratios of the pairs so far; ±inf if one side missed.
         effect: log ratio to detect; None to derive it from the pairs.
         power: probability that the test detects the effect.
         alpha: two-sided significance level.

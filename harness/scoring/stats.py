@@ -68,7 +68,7 @@ class Spread:
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return log(a/b) for each pair of times.
 
-    The value is 0 where both runs missed the target, inf where only the run of `a` missed, and -inf where only the run
+    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run
     of `b` missed.
 
     Args:
@@ -252,7 +252,7 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
     differences, with the kind `range`.
 
     Args:
-        differences: log ratios, ±inf where only one run of the pair missed.
+        differences: log ratios, ±inf if only one run of the pair missed.
         level: required coverage.
 
     Raises:

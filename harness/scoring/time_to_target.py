@@ -206,7 +206,7 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
 
 
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
-    """Return the primary metric at the last evaluation within a budget; None where there is no such evaluation.
+    """Return the primary metric at the last evaluation within a budget; None without such an evaluation.
 
     Args:
         record: record of the run.
