@@ -118,7 +118,7 @@ def _seconds(field: bytes, index: int) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise DataError(
-            f"row {index} meets the target, but its time {field.decode(errors='replace')!r} is not a positive number",
+            f"row {index} meets the target at the time {field.decode(errors='replace')!r}, which is not positive",
             fix=_FIX,
         )
     return seconds
