@@ -214,7 +214,7 @@ def setting_submission(setting: TunedSetting, families: Mapping[str, SubmissionE
     """
     if setting.submission not in families:
         raise UsageError(
-            f"the best setting of {base} is one of {setting.submission}, which is not among the installed references: "
+            f"the best setting of {base} belongs to {setting.submission}, which is not among the installed references: "
             f"{', '.join(families)}",
             fix=f"calibrate the workload again: bench calibrate {base}",
         )

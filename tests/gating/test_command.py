@@ -216,7 +216,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
         (
             ("gate", "wsd", "--confirm", "s"),
-            "--confirm retests the kept candidates of a series against its original (leave out A, ",
+            "--confirm retests the kept candidates of a series against the original of the series (leave out A, ",
         ),
         ((*GATE, "--series", "../x"), "'../x' is not a valid name of a series"),
     ],
