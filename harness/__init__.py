@@ -1,7 +1,12 @@
 """AlgoRace: a benchmark of training algorithms.
 
-From Python: `harness.plan(…)` returns specifications of trials, `harness.run_trials(…)` runs them and returns their
-records, `harness.load_results(…)` reads records into a data frame, and `harness.compare(…)` compares two submissions.
+The Python interface:
+
+- `harness.plan(…)` returns specifications of trials.
+- `harness.run_trials(…)` runs specifications and yields the records of the trials.
+- `harness.load_results(…)` reads records into a data frame.
+- `harness.compare(…)` compares two submissions.
+
 Authors of plugins import `harness.api`.
 """
 

@@ -1,4 +1,4 @@
-"""The errors that users read. Each one says what was requested, what is wrong and what to do."""
+"""The errors that users read. Each message says what was requested, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ EXIT_INTERRUPTED = 130
 
 
 class BenchError(Exception):
-    """Base class of all errors of the benchmark: a problem in one line, and what the user can do about it.
+    """Base class of all errors of the benchmark. An error has a one-line problem, and a remedy for the user.
 
     The command line prints the error as `what (fix)` and exits with `exit_code`.
 
     Args:
-        what: what was requested and what is wrong with it; one line without a full stop.
-        fix: what the user can do, as a command where there is one; one line without a full stop. None if nothing
-            more can be said.
+        what: description of the request and of the problem; one line without a full stop.
+        fix: the remedy, as a command if there is one; one line without a full stop. None if no remedy is known.
 
     >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="choose another folder"))
     curve.svg cannot be written: the disk is full (choose another folder)
@@ -49,7 +48,7 @@ class UsageError(BenchError):
 
 
 class PluginError(BenchError):
-    """A plugin is broken: it cannot be imported, it hangs, or it yields an invalid entry.
+    """A plugin is broken: its module cannot be imported or does not return, or an entry is invalid.
 
     >>> print(PluginError("bench_parts is not marked with @hookimpl", fix="from harness.api import hookimpl"))
     bench_parts is not marked with @hookimpl (from harness.api import hookimpl)
@@ -59,7 +58,9 @@ class PluginError(BenchError):
 
 
 class StoreError(BenchError):
-    """A file of the harness cannot be read or written: no permission, disk full, locked, corrupt, or edited.
+    """A file of the harness cannot be read or written.
+
+    Possible reasons are a missing permission, a full disk, a lock, a corrupt file or an edited file.
 
     >>> print(StoreError("runs/run-1f is locked by process 4711", fix="wait until it ends, or choose another --runs"))
     runs/run-1f is locked by process 4711 (wait until it ends, or choose another --runs)
@@ -93,10 +94,12 @@ class DataError(BenchError):
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
+    The hint suggests known names of which `name` is one of the words between hyphens, at most three. If there is no
+    such name, it suggests the most similar known name.
+
     Args:
         name: the unknown name.
-        known: the names that exist. At most three names are suggested that contain `name` as one of their hyphenated
-            words. If there are none, the most similar name is suggested.
+        known: the names that exist.
 
     Returns:
         The hint, or an empty string if no known name is similar.
@@ -113,10 +116,10 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that does not exist. It suggests similar names and lists all known names.
+    """Return the error for a name that does not exist. The message suggests similar names and lists all known names.
 
     Args:
-        kind: what the name refers to, such as `ruleset`.
+        kind: the kind of thing that the name denotes, such as `ruleset`.
         name: the unknown name.
         known: the names that exist.
 

@@ -15,7 +15,8 @@ from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.trials import plan_trials
 from harness.plugins.registry import Registry
 
-#: The ruleset of these runs: default hyperparameters, for the whole horizon, ended after a few evaluations.
+#: The ruleset of these runs. They use the default hyperparameters, and schedules for the whole horizon. They end after
+#: a few evaluations.
 COST_RULESET = Ruleset(
     name="cost",
     version="1",
@@ -30,14 +31,14 @@ def plan_cost_runs(
 ) -> tuple[RunSpec, ...]:
     """Return the runs in the order in which they should run, workload by workload.
 
-    Submissions alternate, in reversed order in every second repetition, so that a steady change of the machine's speed
-    affects all of them alike.
+    Submissions alternate. In every second repetition their order is reversed. A steady change of the machine's speed
+    therefore affects all submissions equally.
 
     Args:
         pairs: the submissions on each workload, ordered by workload.
         registry: the registry in which parts are looked up.
         repetitions: number of runs of each submission on each workload.
-        intervals: number of evaluations after which a run ends; on a stream, in each stage.
+        intervals: number of evaluations after which a run ends; on a stream, multiplied by the number of stages.
 
     Raises:
         UsageError: a submission cannot run on a workload, or the runs would be longer than the horizon.
@@ -57,7 +58,9 @@ def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, inte
     facts, entry = pair.workload.facts, pair.submission
     reason = compose.find_ineligibility(compose.compose(entry, registry), facts, COST_RULESET)
     if reason:
-        raise UsageError(f"{entry.name} cannot run on {facts.name}: it {reason}", fix="leave one of the two out")
+        raise UsageError(
+            f"{entry.name} cannot run on {facts.name}: it {reason}", fix="leave out the submission or the workload"
+        )
     stop = intervals * facts.eval_every * max(1, len(facts.stages))
     if stop > facts.budget.horizon:
         most = facts.budget.horizon // (facts.eval_every * max(1, len(facts.stages)))
@@ -70,7 +73,9 @@ def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, inte
 
 
 def measure_costs(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, registry: Registry) -> list[Record]:
-    """Run the planned runs anew, one at a time, and return their records. Earlier runs are moved to `superseded/`.
+    """Run the planned runs one at a time, and return their records.
+
+    If a run already exists, it is moved to `superseded/` and run again.
 
     Args:
         specs: the runs, in order.

@@ -20,7 +20,7 @@ def value_reached(
 
     Args:
         records: runs of one setting on several seeds.
-        target: target with the metric and its direction.
+        target: target that gives the metric and its direction.
         seed_fraction: fraction of the runs that must reach the value.
         examples: largest number of examples drawn.
         stage: index of the stage whose evaluations count; None for all evaluations.
@@ -33,14 +33,21 @@ def value_reached(
 
 
 def value_at_fraction(values: Sequence[float], target: Target, fraction: float, n: int) -> float | None:
-    """Return the best value that a given fraction of `n` runs reach; None if `values` has too few."""
+    """Return the best value that a given fraction of `n` runs reach; None if there are too few values.
+
+    Args:
+        values: best values of the runs that have one; at most `n` values.
+        target: target that gives the direction of the metric.
+        fraction: fraction of the runs that must reach the value.
+        n: number of runs.
+    """
     required = math.ceil(fraction * n - 1e-9)
     ordered = sorted(values, reverse=target.goal == "max")
     return ordered[required - 1] if len(ordered) >= required else None
 
 
 def best_value(record: Record, target: Target, examples: float, stage: int | None = None) -> float | None:
-    """Return the best value of a run (in a stage) within a number of examples; None without an evaluation."""
+    """Return the best value of a run, or of a stage, within a number of examples; None without an evaluation."""
     points = running_best(record, target, examples, stage)
     return points[-1][1] if points else None
 
@@ -60,11 +67,11 @@ def round_to_easier_side(value: float, target: Target, digits: int = 3) -> float
 
 
 def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
-    """Return examples and scored seconds at the first evaluation that reaches a value; None if none does.
+    """Return examples and scored seconds at the first evaluation that reaches a value; None without such an evaluation.
 
     Args:
         record: record of the run.
-        target: target with the metric and its direction.
+        target: target that gives the metric and its direction.
         value: the value to reach.
         limit: largest number of examples drawn.
     """
@@ -78,9 +85,10 @@ def cost_to_value(record: Record, target: Target, value: float, limit: float) ->
 
 
 def running_best(record: Record, target: Target, limit: float, stage: int | None = None) -> list[tuple[int, float]]:
-    """Return (examples, best value so far) at every evaluation (of a stage) within a limit of examples.
+    """Return (examples, best value so far) at every evaluation within a limit of examples.
 
-    The evaluation of the untrained model and screened evaluations are left out.
+    The evaluation of the untrained model and screened evaluations are left out. If a stage is given, only evaluations
+    of this stage are used.
     """
     curve: list[tuple[int, float]] = []
     for point in record.points[1:]:
@@ -95,12 +103,13 @@ def running_best(record: Record, target: Target, limit: float, stage: int | None
 def resolution(records: Sequence[Record], target: Target, value: float) -> float | None:
     """Return the resolution at a value: one standard error of the metric as a fraction of the examples to the value.
 
-    The standard error is converted by each run's curve into the examples between the value that is one standard error
-    easier and the value itself. The result is the median over runs.
+    The curve of each run converts the standard error into a number of examples. This is the number of examples that the
+    run needs to improve from a value that is one standard error easier to the value itself. The result is the median
+    over runs.
 
     Args:
         records: runs of one setting on several seeds.
-        target: target with the metric and its direction.
+        target: target that gives the metric and its direction.
         value: the value to reach.
 
     Returns:
@@ -117,9 +126,9 @@ def resolution(records: Sequence[Record], target: Target, value: float) -> float
 def span_of_error(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
     """Return the examples at which a run reaches an easier value, and the examples at which it reaches its target.
 
-    The easier value differs from the target by one standard error (median of the last five reported errors).
-
-    A metric without a reported standard error has the error 0. The result is None if the run does not reach the value.
+    The easier value differs from the target by one standard error, the median of the last five reported errors. If the
+    run does not report standard errors of the metric, the error 0 is used. The result is None if the run does not reach
+    the target.
     """
     errors = metric_errors(record, target, stage)
     error = statistics.median(errors[-5:]) if errors else 0.0
@@ -130,14 +139,20 @@ def span_of_error(record: Record, target: Target, stage: int | None = None) -> t
 
 
 def metric_errors(record: Record, target: Target, stage: int | None = None) -> list[float]:
-    """Return the standard errors of a metric at the evaluations: `se`, or `se/<k>` for a metric `<name>/<k>`."""
+    """Return the standard errors of a metric at the evaluations.
+
+    They are reported as the metric `se`, or as `se/<k>` if the name of the metric is `<name>/<k>`.
+    """
     _, slash, task = target.metric.partition("/")
     name = f"se{slash}{task}"
     return [p.metrics[name] for p in record.points[1:] if name in p.metrics and stage in (None, p.stage)]
 
 
 def crossing_examples(curve: Sequence[tuple[int, float]], target: Target, value: float) -> float | None:
-    """Return the examples at which a monotone curve reaches a value, by linear interpolation; None if it does not."""
+    """Return the examples at which a monotone curve reaches a value; None if the curve does not reach the value.
+
+    The curve is interpolated linearly between evaluations.
+    """
     if curve and not target.better(value, curve[0][1]):
         return float(curve[0][0])
     for (n_0, v_0), (n_1, v_1) in itertools.pairwise(curve):

@@ -15,8 +15,8 @@ class TunedSetting(Data, frozen=True, kw_only=True):
     Args:
         submission: `name@version`.
         hparams: hyperparameters of the setting.
-        value: best value of the primary metric (on a stream, mean over stages of the best value in each stage); None if
-            the run broke down.
+        value: best value of the primary metric; on a stream, the mean over stages of the best value in each stage. None
+            if the run broke down.
         examples: total number of examples drawn.
         run: run ID of the trial.
     """
@@ -47,7 +47,7 @@ class StageLevel(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the stage.
-        value: value of the stage's target by the rule, before it is loosened.
+        value: value of the stage's target by the calibration rule, before the tolerance factor is applied.
         floors: metric with a floor -> value that 90 % of the new seeds have at the end of the stream.
     """
 
@@ -65,18 +65,18 @@ class Calibration(Data, frozen=True, kw_only=True):
         torch: version of torch.
         settings: all settings that were run on the tuning seed, best first.
         best: `name@version` of the best reference.
-        anchor: `name@version` of the reference that anchors the scores.
+        anchor: `name@version` of the reference to which the anchored scores are relative.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
         horizon: budget in examples.
-        levels: `easy`, `main` or `hard` -> target (pools).
-        stages: values of the stages by the rule (streams).
-        slack: tolerance factor by which the stages' errors are multiplied to make targets (streams); None before the
-            search for it, or if no factor suffices.
-        checks: run IDs of the new seeds that were run at the loosened targets.
-        resolution: one standard error of the score metric as a fraction of the examples to the target.
-        evaluations: median over seeds of the number of evaluations before the hit; on a stream, of the number of
-            evaluations at which a stage could have ended.
+        levels: `easy`, `main` or `hard` -> target (pools only).
+        stages: values of the stages by the calibration rule (streams only).
+        slack: tolerance factor by which the stages' errors are multiplied to get the targets (streams only). None if
+            the factor has not been searched yet, or if no factor suffices.
+        checks: run IDs of the new seeds that were run with the loosened targets.
+        resolution: one standard error of the metric on the split `score`, as a fraction of the examples to the target.
+        evaluations: median over seeds of the number of evaluations before the hit. On a stream, the median over seeds
+            of the number of evaluations at which a stage could have ended.
         runs: run IDs of the new seeds of the anchor and of the best reference.
     """
 

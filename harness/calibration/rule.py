@@ -1,13 +1,14 @@
 """Applies the calibration rule to runs of tuned references.
 
-The rule gives the value that at least 90 % of the new seeds of a reference reach by 80 % of the budget, rounded to
-three digits to the easier side. A pool's target is this value for the reference that anchors the scores, at its best
-setting, so that the anchor reaches the target. The value of the best reference is the `hard` level (ADR 0006).
+The rule gives the value that at least 90 % of the new seeds of a reference reach within 80 % of the budget. The value
+is rounded to three digits in the direction of the easier target. The target of a pool is this value for the anchor, the
+reference to which the anchored scores are relative, at its best setting. The anchor therefore reaches the target. The
+value for the best reference is the level `hard` (ADR 0006).
 
-On a stream the rule is applied to every stage, to runs in which all stages have equal length. Runs with targets advance
-as soon as a stage's targets are met. So they have less training before the next stage, and can miss at every stage.
-Therefore the targets of all stages are loosened by the smallest tolerance factor at which enough new seeds reach the
-end.
+On a stream, the rule is applied to every stage. It uses runs in which all stages have equal length. Runs with targets,
+in contrast, enter the next stage as soon as a stage's targets are met. Such runs have less training before the next
+stage, and may miss the target of any stage. The targets of all stages are therefore loosened by a tolerance factor, the
+smallest factor with which enough new seeds reach the end.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def calibrate(
     Args:
         tuning: all settings that were tried, best first.
         best_runs: runs of the best setting on new seeds; not empty.
-        anchor_runs: runs of the anchor's best setting on new seeds. Empty if that is the best setting, or if the anchor
-            cannot meet the targets (on streams, whose floors need replay).
+        anchor_runs: runs of the anchor's best setting on new seeds. Empty if the anchor's best setting is the best
+            setting of all, or if the anchor cannot meet the targets. The latter is the case on streams, because their
+            floors need replay.
     """
     spec, facts = best_runs[0].spec, best_runs[0].spec.workload.facts
     base = Calibration(

@@ -43,7 +43,7 @@ class CalibrationOptions:
         out: folder for calibrations and for the records of their runs.
         executor: name of the executor.
         jobs: number of trials that run at the same time; None for as many as fit.
-        variants: whether variants of the workload are calibrated too.
+        variants: whether variants of the workload are also calibrated.
     """
 
     runs: Path
@@ -60,7 +60,7 @@ class Calibrator:
         registry: registry of the plugins.
         plan_settings: ruleset, root seed and device of the trials.
         options: folders, executor and number of parallel trials.
-        watch: function from a number of trials to the watcher of these trials.
+        watch: function that returns the watcher for a number of trials; a watcher shows the progress.
         note: function that prints a line about the next runs.
     """
 
@@ -99,10 +99,10 @@ class Calibrator:
     def calibrate_with_variants(
         self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry], tuning: Sequence[RunSpec]
     ) -> Iterator[Calibration]:
-        """Yield the calibration of a workload, then the calibrations of its variants if the options include them.
+        """Yield the calibration of a workload, then the calibrations of its variants if the options request them.
 
         Raises:
-            UsageError: no setting finished.
+            UsageError: no trial of any setting finished.
         """
         tuned = rank_settings(self.run(tuning))
         if tuned[0].value is None:
@@ -123,7 +123,7 @@ class Calibrator:
         anchor: TunedSetting | None,
         studies: int,
     ) -> Calibration:
-        """Run new seeds of the best setting, and of the anchor's setting if it differs, and compute the targets."""
+        """Run new seeds of the best setting and, if it is different, of the anchor's setting; compute the targets."""
 
         def run_new_seeds(setting: TunedSetting) -> list[Record]:
             self._note(f"{workload.name}: new seeds of {setting.submission} {format_hparams(setting.hparams)}")
@@ -142,7 +142,7 @@ class Calibrator:
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
     ) -> Iterator[Calibration]:
-        """Yield the calibrations of held-out variants from runs at the setting of their base workload."""
+        """Yield the calibrations of held-out variants. Their runs use the setting of the base workload."""
         for variant in variants:
             yield self.calibrate(variant, families, [setting], None, VARIANT_STUDIES)
 
@@ -179,7 +179,7 @@ class Calibrator:
         return add_tolerance(calibration, factor, passed[factor] if factor else ())
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Run trials, and return their records in the order of the specs, on which the targets may depend."""
+        """Run trials, and return their records in the order of the specs, because the targets may depend on it."""
         options = ExecutionOptions(jobs=self._options.jobs)
         records: dict[str, Record] = {}
         with self._watch(len(specs)) as watcher:
@@ -201,7 +201,7 @@ class Calibrator:
 
 
 def find_anchor_setting(tuned: Sequence[TunedSetting], families: Mapping[str, SubmissionEntry]) -> TunedSetting | None:
-    """Return the best setting of a submission that anchors the scores; None if no such trial finished."""
+    """Return the best setting of a submission with the tag `reference`; None if no trial of one finished."""
     anchors = [name for name, family in families.items() if REFERENCE_TAG in family.tags]
     return next((setting for setting in tuned if setting.submission in anchors and setting.value is not None), None)
 
@@ -214,8 +214,9 @@ def setting_submission(setting: TunedSetting, families: Mapping[str, SubmissionE
     """
     if setting.submission not in families:
         raise UsageError(
-            f"the best setting of {base} belongs to {setting.submission}, but installed are {', '.join(families)}",
-            fix=f"calibrate it again: bench calibrate {base}",
+            f"the best setting of {base} belongs to {setting.submission}, which is not among the installed references: "
+            f"{', '.join(families)}",
+            fix=f"calibrate the workload again: bench calibrate {base}",
         )
     return families[setting.submission]
 
@@ -230,7 +231,7 @@ def read_base_calibration(path: Path, base: str, variant: str) -> Calibration:
     if not path.is_file():
         raise UsageError(
             f"{variant} needs the best setting of {base}, which has no calibration: {path} does not exist",
-            fix=f"calibrate it first: bench calibrate {base}",
+            fix=f"calibrate the base workload first: bench calibrate {base}",
         )
     return read_struct(path, Calibration)
 
@@ -244,11 +245,12 @@ def reference_families(
         registry: registry of the plugins.
         entry: entry of the workload.
         names: names of the references, separated by commas. None for all submissions with the tag `family` that can run
-            on the workload. On a stream only submissions with replay are included, on a pool only those without.
+            on the workload. On a stream, only submissions with replay are used; on a pool, only submissions without
+            replay.
         plan_settings: settings with the ruleset.
 
     Raises:
-        UsageError: a named reference cannot run on the workload, or no reference can.
+        UsageError: a named reference cannot run on the workload, or there is no reference that can run.
     """
     ruleset = plan_settings.ruleset
     if names:
@@ -262,7 +264,7 @@ def reference_families(
         if FAMILY_TAG not in family.tags:
             continue
         composition = compose.compose(family, registry)
-        # Without replay a reference cannot meet the floors of a stream, so its runs cannot give targets.
+        # A reference without replay cannot meet the floors of a stream, so its runs cannot determine targets.
         uses_replay_only_on_streams = ("replay" in composition.needs) == (entry.facts.access == "stream")
         if uses_replay_only_on_streams and not compose.find_ineligibility(composition, entry.facts, ruleset):
             families.append(family)

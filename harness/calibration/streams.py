@@ -1,4 +1,4 @@
-"""Computes the targets of a stream's stages from new seeds of a tuned reference, and their tolerance factor."""
+"""Computes the targets of a stream's stages, and the tolerance factor, from new seeds of a tuned reference."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.calibration.results import Calibration, StageLevel
 from harness.contract.record import Record
 from harness.contract.workload import Stage, Target, WorkloadFacts
 
-#: Tolerance factors in the order in which they are tried; the stages' errors are multiplied by one of them.
+#: Tolerance factors in the order in which they are tried. The stages' errors are multiplied by the selected factor.
 TOLERANCE_FACTORS = (1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.5, 1.75, 2.0, 2.5, 3.0)
 
 
@@ -33,7 +33,8 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
         best_runs: runs of the best reference on new seeds, with stages of equal length.
 
     Returns:
-        The calibration with stages; it ends before the first stage that too few runs evaluated.
+        The calibration with the stages. If too few runs have an evaluation in a stage, this stage and all later stages
+        are left out.
     """
     stage_levels = []
     for index, stage in enumerate(facts.stages):
@@ -48,10 +49,10 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
 
 
 def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_factor: float) -> tuple[Stage, ...]:
-    """Return the stages with a calibration's values, loosened by a factor, as targets; caps and floors are unchanged.
+    """Return the stages with new targets: the values of a calibration, loosened by a factor.
 
-    The factor multiplies the error. The error of a metric to be maximised, which is a fraction, is its distance
-    from 1. The error of a metric to be minimised is the metric itself.
+    The factor multiplies the error. The error of a metric to be minimised is the metric itself. The error of a metric
+    to be maximised, which must be a fraction, is 1 minus the metric. The other fields of the stages are unchanged.
     """
     return tuple(
         msgspec.structs.replace(
@@ -67,7 +68,7 @@ def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_
 
 
 def add_tolerance(calibration: Calibration, tolerance_factor: float | None, checks: Sequence[Record]) -> Calibration:
-    """Add the tolerance factor, and the resolution of the runs at the loosened targets, to a calibration.
+    """Add the tolerance factor to a calibration, and the resolution of the runs with the loosened targets.
 
     Args:
         calibration: calibration without a tolerance factor.
@@ -87,7 +88,10 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 
 
 def _useful_evaluations(record: Record) -> float:
-    """Return the number of a run's evaluations at which a stage could end; minimal stage lengths are excluded."""
+    """Return the number of a run's evaluations at which a stage could end.
+
+    A stage cannot end before its minimum length, so evaluations before it are not counted.
+    """
     facts = record.spec.workload.facts
     min_examples = sum(stage.min_examples for stage in facts.stages)
     return (record.points[-1].examples - min_examples) / facts.eval_every
@@ -96,16 +100,18 @@ def _useful_evaluations(record: Record) -> float:
 def stream_resolution(checks: Iterable[Record]) -> float | None:
     """Return the resolution of a stream: one standard error as a fraction of the examples to its end.
 
-    A stage's delay is the number of examples by which the stage is longer than with a target and floors that are one
-    standard error easier. The delays of the stages are added, because all stages are evaluated on the same held-out
-    examples, so their errors may have the same sign. The result is the median over runs.
+    If the targets and floors of a stage were one standard error easier, the stage would be shorter by a number of
+    examples, the delay of the stage. The delays of all stages are added. All stages are evaluated on the same held-out
+    examples, so their errors may have the same sign. The resolution of a run is the sum of the delays divided by the
+    examples to the end. The result is the median over runs.
 
     Args:
-        checks: runs at the loosened targets; runs that do not reach the end are left out. They must report the standard
-            error `se` of the target metric. A floor on `<metric>/<k>` without a reported `se/<k>` is treated as exact.
+        checks: runs with the loosened targets, which must report the standard error `se` of the target metric. Runs
+            that do not reach the end are left out. A floor on `<metric>/<k>` without a reported `se/<k>` is treated as
+            exact.
 
     Returns:
-        The resolution; None if no run gives one.
+        The resolution; None if it cannot be computed for any run.
     """
     fractions = []
     for record in checks:
@@ -117,7 +123,7 @@ def stream_resolution(checks: Iterable[Record]) -> float | None:
 
 
 def _stage_delay(record: Record, index: int) -> float | None:
-    """Return the number of examples by which a stage is longer than with conditions one standard error easier.
+    """Return the delay of a stage in examples (see `stream_resolution`).
 
     The result is None if the standard error of the target is unknown or the run does not meet the target.
     """
@@ -138,16 +144,16 @@ def _loosen(value: float, target: Target, factor: float) -> float:
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:
-    """Return the smallest of `TOLERANCE_FACTORS` for which `holds` returns True; None if there is none.
+    """Return the first of `TOLERANCE_FACTORS` for which `holds` returns True; None if there is no such factor.
 
-    The factors are tried in order. Bisection is not valid: with a larger factor the stages end earlier, which leaves
-    less training for the floors, so a larger factor may fail where a smaller one suffices.
+    Bisection is not valid, because a larger factor may fail although a smaller factor suffices. With a larger factor,
+    the stages end earlier, so there is less training for the floors.
     """
     return next((factor for factor in TOLERANCE_FACTORS if holds(factor)), None)
 
 
 def _final_value(records: Sequence[Record], floor: Target) -> float:
-    """Return the value of a floor's metric that enough runs have at the end; NaN if too few report the metric."""
+    """Return the value of a floor's metric that enough runs have at the end; NaN if too few runs report the metric."""
     finals = [record.points[-1].metrics.get(floor.metric, math.nan) for record in records]
     value = value_at_fraction([final for final in finals if not math.isnan(final)], floor, SEED_FRACTION, len(records))
     return math.nan if value is None else round_to_easier_side(value, floor)

@@ -14,8 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def invoke(arguments: list[str]) -> int:
     """Run `bench` and return its exit code.
 
-    The codes are 0 success, 1 failure, 2 wrong usage, 3 broken plugin or internal error, 4 undecided gate, and
-    130 interrupted.
+    The code is 0 for success, 1 for a failure, 2 for wrong usage, 3 for a broken plugin or an internal error, 4 for an
+    undecided gate, and 130 for an interruption.
     """
     import os
 
@@ -40,7 +40,7 @@ def invoke(arguments: list[str]) -> int:
         _print_error("stopped")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of stdout has closed the pipe, so the rest of the output is discarded.
+        # The program that reads stdout has closed the pipe, so the rest of the output is discarded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except Exception as error:

@@ -10,13 +10,13 @@ from harness import __version__
 from harness.cli import config
 from harness.errors import UsageError, unknown_name_error
 
-#: Command → (module:attribute, summary). The summaries are here so that `bench --help` does not import the commands.
+#: Command -> (module:attribute, summary). `bench --help` prints these summaries without importing the commands.
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
     "runs": ("harness.cli.runs:runs", "List runs: metrics, settings, notes."),
     "note": ("harness.cli.runs:note_command", "Write a note about a run."),
     "leaderboard": ("harness.cli.leaderboard:leaderboard", "Rank submissions by their results."),
-    "best": ("harness.cli.best:best", "Print the best configuration of a workload."),
+    "best": ("harness.cli.best:best", "Print the best configuration on a workload."),
     "compare": ("harness.cli.compare:compare", "Compare two submissions, seed by seed."),
     "gate": (
         "harness.cli.gate:gate",
@@ -34,7 +34,7 @@ COMMANDS = {
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "List, fetch, import and verify datasets."),
     "hardware": ("harness.cli.hardware:command", "Print this machine's hardware classes and all declared classes."),
-    "plugins": ("harness.cli.plugins:command", "List plugins and the errors of broken ones."),
+    "plugins": ("harness.cli.plugins:command", "List plugins and the errors of broken plugins."),
 }
 
 

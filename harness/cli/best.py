@@ -110,7 +110,7 @@ def _print_remark(chosen: RunSummary, remark: str) -> None:
 
 
 def _command_words(spec: RunSpec) -> list[str]:
-    """Return the command that runs this configuration again, with every hyperparameter, as a list of options."""
+    """Return the command that runs a configuration again, as a list of options. It sets every hyperparameter."""
     words = ["bench run"]
 
     def add(option: str, value: object) -> None:
@@ -128,7 +128,7 @@ def _command_words(spec: RunSpec) -> list[str]:
 
 
 def _typed_name(name: str, load: str | None) -> str:
-    """Return the name for the command line: an installed name, or the path of a file outside all plugins."""
+    """Return the name for the command line: an installed name, or the path of a file that is not part of a plugin."""
     return load if load and ".py:" in load else name
 
 

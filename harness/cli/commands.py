@@ -1,4 +1,4 @@
-"""Format the command line of the current call again, with some options changed."""
+"""Format the command line of the current call, with some options changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
 
     Args:
         context: click's context of the call.
-        changes: new values by parameter name; each replaces the value of the call.
+        changes: new values by parameter name. A new value replaces the value in the call.
 
     Returns:
         The command line, quoted for a shell.

@@ -12,7 +12,7 @@ from harness.system.yaml_text import parse_yaml
 
 PROJECT_FILE = "bench.yaml"
 
-#: The keys of the project file, each with the commands whose option of the same name it sets.
+#: Key of the project file -> commands. The key sets the option of the same name of these commands.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
@@ -31,7 +31,8 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
     """Return the settings of the project file as click's `default_map`: option values by command.
 
     Args:
-        path: path of the file, which need not exist; `bench.yaml` in the current folder when None.
+        path: path of the file; None for `bench.yaml` in the current folder. If the file does not exist, the result is
+            empty.
 
     Raises:
         UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of the wrong type.

@@ -32,7 +32,7 @@ from harness.scoring.cost_ratio import cost_ratios
     help="Evaluations after which a run ends; on a stream, in each stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Root of all seeds.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Processor threads per run.")
 @click.option("--device", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
@@ -52,17 +52,21 @@ def cost(
     \b
     bench cost muon-wsd,adamw-cosine -w lm-tiny
 
-    The ratio of two costs depends on the machine far less than seconds do. Every call measures anew. Runs end after a
-    few evaluations, so the result says nothing about the metric.
+    The ratio of two costs depends much less on the machine than seconds do. Every call repeats all measurements. Runs
+    end after a few evaluations, so the result contains no information about the metric.
     """
     registry = open_registry(blocked)
     names = split_names([submissions])
     if len(names) < 2:
-        raise UsageError(f"bench cost {submissions}: one submission has nothing to be compared with", fix="give A,B")
+        raise UsageError(
+            f"bench cost {submissions}: a comparison needs at least two submissions", fix="name them as A,B"
+        )
     entries = [resolve_submission(name, registry) for name in names]
     baseline = baseline or entries[-1].name
     if baseline not in {entry.name for entry in entries}:
-        raise UsageError(f"--to {baseline}: it is not among {', '.join(names)}", fix="name one of them")
+        raise UsageError(
+            f"--to {baseline}: this submission is not among {', '.join(names)}", fix="name one of these submissions"
+        )
     skipped: list[str] = []
     overrides = parse_assignments(settings, "--set")
     planned = [
@@ -77,7 +81,7 @@ def cost(
     for line in skipped:
         note(line)
     if not planned:
-        raise UsageError("no workload to measure on", fix="; ".join(skipped) or "name one with -w")
+        raise UsageError("there is no workload to measure on", fix="; ".join(skipped) or "name a workload with -w")
     specs = plan_cost_runs(planned, registry, repetitions=pairs, intervals=intervals)
     with watch_trials(registry, len(specs)) as watcher:
         ratios = cost_ratios(measure_costs(specs, runs, watcher, registry), baseline)

@@ -37,7 +37,7 @@ _only = click.option("--only", multiple=True, metavar="PATTERN", help="Only file
 _accept = click.option(
     "--accept-checksum",
     is_flag=True,
-    help="Accept files with the right format that differ from the published ones; provenance.json records this.",
+    help="Accept files with the right format that differ from the published files; provenance.json records this.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -168,7 +168,7 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
     for entry in entries:
         with _progress(entry, verb="checking") as progress:
             states = manage.verify(entry, only, progress)
-        # Without names, missing files are not reported, since few users have all files of a large dataset.
+        # Without names, missing files are not reported, because most users have only some files of a large dataset.
         results.append((entry, states if names else [state for state in states if state.state != "missing"]))
     _print_states(results, as_json)
     return EXIT_OK if all(state.good for _, states in results for state in states) else EXIT_FAILED
@@ -187,7 +187,10 @@ def _count_installed(entry: DatasetEntry) -> int:
 
 
 def _installed_share(entry: DatasetEntry) -> str:
-    """Return as text how many files of a dataset are installed, or which are damaged, judged by names and sizes."""
+    """Return a text with the number of installed files of a dataset, or with the names of damaged files.
+
+    Only the names and sizes of the files are checked.
+    """
     installed, total = _count_installed(entry), len(entry.files) + len(entry.folders)
     if damaged := _damaged(entry):
         return f"damaged: {damaged[0]}" + (f" and {len(damaged) - 1} more" if len(damaged) > 1 else "")
@@ -264,7 +267,7 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
 
     Args:
         entry: the dataset.
-        verb: word for what is done with each file, printed in the lines.
+        verb: the printed word for the operation on each file, such as `fetching`.
     """
     if not supports_color(sys.stderr):
         yield _LineProgress(entry, verb)
@@ -278,7 +281,7 @@ def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Pr
 
         def report(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
-                # Only the current file is drawn, since a dataset may have a hundred files.
+                # Only the bar of the current file is drawn, because a dataset may have a hundred files.
                 for task in tasks.values():
                     bars.update(task, visible=False)
                 tasks[name] = bars.add_task(f"{entry.name}/{name}", total=total)

@@ -85,7 +85,7 @@ class GateFlags:
 )
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Comma-separated workloads: names, or files ./task.py (default: the gate set of the CPU tier).",
+    help="Comma-separated workloads: names, or files ./task.py (default: the pools of the CPU tier without datasets).",
 )  # fmt: skip
 @click.option("--budget", type=int, metavar="EXAMPLES", help="Examples per run (default: a quarter of the horizon).")
 @click.option(
@@ -107,17 +107,19 @@ class GateFlags:
     type=int,
     default=40,
     show_default=True,
-    help="Maximum number of pairs, including those of earlier calls.",
+    help="Maximum number of pairs, including the pairs of earlier calls.",
 )
 @click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes.")
-@click.option("--no-envelope", is_flag=True, help="Compare the metric itself instead of the compute that reaches it.")
+@click.option(
+    "--no-envelope", is_flag=True, help="Compare metrics instead of the reference's budgets for these metrics."
+)
 @click.option(
     "--envelope", "only_envelopes", multiple=True, type=NameType("workload"), metavar="WORKLOAD",
     help="Only make the envelopes of these workloads (comma-separated); run no gate.",
 )  # fmt: skip
 @click.option(
     "--envelopes", type=click.Path(path_type=Path), default=Path("calibration/gate"), show_default=True,
-    help="Folder of the envelopes (metric of the reference by budget).",
+    help="Folder of the envelopes (the reference's metric as a function of its budget).",
 )  # fmt: skip
 @click.option(
     "--series",
@@ -155,7 +157,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     """Test whether submission A is better than submission B, with as few pairs of runs as possible.
 
     The runs of a pair have equal seeds. After each pair, a sequential test decides whether the gate ends. Running the
-    same command again continues it.
+    same command again continues the gate.
 
     Exit code: 0 better; 1 worse, equivalent or identical; 2 wrong usage; 4 undecided.
     """
@@ -175,7 +177,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     if flags.confirm:
         _raise_if(
             bool(a or workloads or flags.against or flags.series),
-            "--confirm retests the kept candidates of a series against its original",
+            "--confirm retests the kept candidates of a series against the original of the series",
             "leave out A, --against, --workload and --series",
         )
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
@@ -243,7 +245,7 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
     for workload in session.workloads(names, budget):
         envelope = session.envelope(workload)
         if envelope is None:
-            problem = f"{workload.name} can have no envelope: no reference can run on it"
+            problem = f"there can be no envelope of {workload.name}, because no reference can run on this workload"
             raise UsageError(problem, fix="gate on this workload with --no-envelope")
         made.append(envelope)
     if as_json:
@@ -278,7 +280,7 @@ def _confirm_series(
     for number, _, report in () if as_json else retests:
         click.echo(f"candidate {number}: {gate_text(report)}")
     if not retests:
-        note(f"the series {file.name} has kept no candidate, so there is nothing to retest")
+        note(f"no candidate of the series {file.name} was kept, so there is nothing to retest")
     codes = set(map(_exit_code, outcomes))
     return next((code for code in (EXIT_FAILED, EXIT_UNDECIDED) if code in codes), EXIT_OK)
 

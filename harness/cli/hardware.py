@@ -23,7 +23,7 @@ from harness.report import text
 def command(threads: int, as_json: bool) -> int:
     """Print this machine's hardware classes and all declared classes.
 
-    Only results of the same class can be compared. Every undeclared kind of hardware is a class of its own.
+    Only results of the same class can be compared. Each kind of hardware that is not declared is a separate class.
     """
     machine_rows = _machine_rows(threads)
     if as_json:

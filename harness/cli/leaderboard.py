@@ -41,11 +41,11 @@ COLOURED = Palette(
     "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,
     help="Recompute the results at an easier or harder target.",
 )  # fmt: skip
-@click.option("--reference", help="Submission to which scores are relative (default: the one tagged `reference`).")
+@click.option("--reference", help="Submission to which scores are relative (default: tagged `reference`).")
 @click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, as --format json does.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (the same as --format json).")
 @click.pass_obj
 def leaderboard(
     blocked: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,

@@ -93,7 +93,7 @@ def _sources_json(sources: tuple[Source, ...]) -> list[dict[str, Any]]:
 
 
 def _try_to_compose(entry: SubmissionEntry, registry: Registry) -> Composition | None:
-    """Return the composition, or None if a part is missing. A missing part is an error only when a run needs it."""
+    """Return the composition, or None if a part is missing. A missing part is an error only if a run needs the part."""
     try:
         return compose(entry, registry)
     except BenchError:

@@ -27,11 +27,11 @@ def note(message: str) -> None:
 def supports_color(stream: Any = None) -> bool:
     """Return whether output to a stream may be coloured.
 
-    Output is coloured on a terminal. The environment variable `NO_COLOR` turns colours off everywhere. `FORCE_COLOR`
-    turns them on everywhere, unless `NO_COLOR` is set.
+    Output to a terminal is coloured. The environment variable `NO_COLOR` disables colours for all streams.
+    `FORCE_COLOR` enables colours for all streams, unless `NO_COLOR` is set.
 
     Args:
-        stream: the stream; stderr when None.
+        stream: the stream; None for stderr.
     """
     if os.environ.get("NO_COLOR"):
         return False

@@ -1,4 +1,4 @@
-"""`bench plugins`: list the installed plugins, and the errors of broken ones."""
+"""`bench plugins`: list the installed plugins, and the errors of broken plugins."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from harness.report import text
 
 
 @click.command("plugins")
-@click.option("--refresh", is_flag=True, help="Read every plugin again, including those that failed before.")
+@click.option("--refresh", is_flag=True, help="Read every plugin again, including plugins that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
-    """List plugins and the errors of broken ones."""
+    """List plugins and the errors of broken plugins."""
     registry = load_registry(block=blocked, refresh=refresh)
     if as_json:
         rows = [

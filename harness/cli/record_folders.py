@@ -1,4 +1,7 @@
-"""Read the folders of records for commands, and select the records of a submission, group or run."""
+"""Read the folders of records for commands, and select the records of a submission, group or run.
+
+A group consists of the records of one hardware class and one ruleset.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from harness.storage.records import iter_records, read_record
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: What the user can do if there are no results.
+#: The remedy in messages if there are no results.
 RUN_FIRST = "run trials with bench run"
 
 
@@ -37,7 +40,7 @@ def folder_options(command: F) -> F:
 
 
 def existing_folders(runs: Path, results: Path) -> list[Path]:
-    """Return those of the two folders that exist.
+    """Return the folders that exist.
 
     Raises:
         StoreError: neither folder exists.
@@ -49,16 +52,16 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
 
 
 def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
-    """Yield the records of scored runs to a target, then print a note for each file that cannot be read.
+    """Yield the records of scored runs, then print a note for each file that cannot be read.
 
-    Trials with another purpose, such as tuning or calibration, are skipped.
+    Trials with another purpose, such as tuning or calibration, are skipped. Runs with a fixed stop are also skipped.
 
     Args:
         runs: folder of local runs.
         results: folder of published records.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        staged: list to which the records of rulesets with tables of their own are appended (rulesets that choose or
-            draw a stop); None to skip these records.
+        staged: list to which the records of rulesets that choose or draw a stop are appended. These records are shown
+            in separate tables. None to skip these records.
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
@@ -100,7 +103,7 @@ def references(blocked: Sequence[str] | None, name: str | None) -> tuple[str, ..
 
     Args:
         blocked: names of plugins that are not loaded.
-        name: the value of `--reference`; all submissions with the tag `reference` when None.
+        name: the value of `--reference`; None for all submissions with the tag `reference`.
     """
     if name:
         return (name,)
@@ -112,11 +115,12 @@ def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None
 
     Args:
         group: the records.
-        hardware, ruleset: the chosen hardware class and ruleset; None if the records have only one.
+        hardware: the chosen hardware class; None if all records have the same class.
+        ruleset: name of the chosen ruleset; None if all records have the same ruleset.
 
     Raises:
-        UsageError: the records have several classes or rulesets and none was chosen, or the chosen class or ruleset
-            has no records.
+        UsageError: the records have several hardware classes or rulesets, and the user did not choose one of them. The
+            error is also raised if the chosen class or ruleset has no records.
     """
     choices = (
         ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in group}),
@@ -163,12 +167,12 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
     """Return the record of one run.
 
     Args:
-        name: path of the run's folder or of its record, packed or not; or a unique beginning of its run_id.
+        name: path of the run's folder, path of its record (packed or not), or unique beginning of its run_id.
         runs: folder of local runs.
         results: folder of published records.
 
     Raises:
-        UsageError: no run, or several runs, match the name.
+        UsageError: no run matches the name, or several runs match.
         StoreError: the record cannot be read.
     """
     path = Path(name)

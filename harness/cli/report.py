@@ -21,7 +21,7 @@ from harness.system.files import write_atomically, write_error
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @folder_options
 @click.option("--workload", "workloads", multiple=True, help="Only these workloads (comma-separated).")
-@click.option("--reference", help="Submission to which scores are relative (default: the one tagged `reference`).")
+@click.option("--reference", help="Submission to which scores are relative (default: tagged `reference`).")
 @click.pass_obj
 def report(
     blocked: list[str], out: Path, runs: Path, results: Path, workloads: tuple[str, ...], reference: str | None

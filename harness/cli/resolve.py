@@ -1,4 +1,4 @@
-"""Helpers of several commands: open the plugin registry, parse `NAME=VALUE` flags, complete names in the shell."""
+"""Functions for several commands: open the plugin registry, parse `NAME=VALUE` flags, complete names in the shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench results`: pack record files into shards, unpack and verify them."""
+"""`bench results`: pack record files into shards, unpack shards, and verify records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def results() -> None:
 def pack(folder: Path, as_json: bool) -> int:
     """Pack the records below FOLDER into shards.
 
-    Each subfolder with new records gets one new shard. Existing shards do not change. A plain file is removed when its
+    Each subfolder with new records gets one new shard. Existing shards do not change. A plain file is removed after its
     shard has been written to disk and read back. Run folders and damaged records do not change.
     """
     return _print_reports(folder, packing.pack(folder), "packed", as_json)
@@ -43,8 +43,8 @@ def pack(folder: Path, as_json: bool) -> int:
 def unpack(folder: Path, as_json: bool) -> int:
     """Write the record files of the shards below FOLDER, byte for byte.
 
-    A shard is removed when all its files have been written. If one of its files exists with other content, no file of
-    the shard is written and the shard is not removed.
+    A shard is removed after all its files have been written. If one of its files already exists with different content,
+    no file of the shard is written and the shard is not removed.
     """
     return _print_reports(folder, packing.unpack(folder), "unpacked", as_json)
 
@@ -55,8 +55,8 @@ def unpack(folder: Path, as_json: bool) -> int:
 def verify(folder: Path, as_json: bool) -> int:
     """Check every record below FOLDER, packed or not.
 
-    The command checks the SHA-256 of shards and packed files, and the content hash and run id of each record. The exit
-    code is 1 if there is a problem.
+    The command checks the SHA-256 of shards and packed files. It also checks the content hash and run ID of each
+    record. The exit code is 1 if there is a problem.
     """
     return _print_reports(folder, verification.verify(folder), "verified", as_json)
 

@@ -14,8 +14,8 @@ from harness.report import text
 def command(as_json: bool) -> None:
     """List the rulesets.
 
-    The column `trials` is the number of settings per study, and `studies` is the number of scored studies (3+5 stands
-    for 3 tuning studies and 5 scored studies). The column `budget` is a multiple of the workload's budget.
+    The column `trials` is the number of settings per study. The column `studies` is the number of scored studies; 3+5
+    means 3 tuning studies and 5 scored studies. The column `budget` is a multiple of the workload's budget.
     """
     known = rulesets.rulesets().values()
     if as_json:

@@ -138,7 +138,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     phased_plan = options.plan(registry)
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):
         note(line)
-    registry.executor(options.executor)  # An unknown executor is an error in a dry run, too.
+    registry.executor(options.executor)  # An unknown executor is also an error in a dry run.
     if options.dry_run:
         _print_plan(phased_plan, options)
         return EXIT_OK
@@ -260,7 +260,7 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
 
 
 def _sort_as_planned(summaries: Iterable[TrialSummary], phased_plan: PhasedPlan) -> list[TrialSummary]:
-    """Sort summaries in the order of the plan: those of the first phase, then those of the second, trial by trial."""
+    """Sort summaries in the order of the plan: first the first phase, then the second phase, trial by trial."""
     phase1_index = {run_id(spec): index for index, spec in enumerate(phased_plan)}
     pairs = {(pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)}
 

@@ -88,7 +88,7 @@ class ValueFilter:
     type=click.Choice(list(SORT_KEYS)),
     default="started",
     show_default=True,
-    help="Value to sort by: best metric, least time or earliest start first.",
+    help="Value to sort by. The best metric, the shortest time or the earliest start is first.",
 )
 @click.option(
     "--limit",

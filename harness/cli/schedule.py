@@ -28,13 +28,13 @@ _ROWS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRequest:
-    """The values of the options of `bench show` that concern the curve.
+    """The values of the options of `bench show` that affect the curve of a schedule.
 
     Args:
         overrides: values of hyperparameters by name (`--set`).
         horizon: number of updates in the budget; None for the default or the workload's budget.
         at: updates whose factors are printed; None for regular intervals.
-        facts: the workload from which budget, batch size, tokens and stages are taken; None without `--workload`.
+        facts: the workload that determines budget, batch size, tokens and stages; None without `--workload`.
         tasks: number of tasks of equal length; None without `--tasks`.
     """
 
@@ -56,8 +56,8 @@ class ScheduleCurve:
 
     Args:
         schedule: the schedule.
-        hparams: values of its hyperparameters.
-        plan: the run that it plans for.
+        hparams: values of the schedule's hyperparameters.
+        plan: the run for which the schedule is planned.
         at: updates whose factors are printed; None for regular intervals.
     """
 
@@ -69,7 +69,8 @@ class ScheduleCurve:
     def json(self) -> dict[str, Any]:
         """Return the curve as data.
 
-        `schedule` has rows of `step` and `factor`, and of `momentum` and `weight_decay` if the schedule sets them.
+        The field `schedule` is a list of rows with `step` and `factor`. If the schedule sets the momentum or the weight
+        decay, the rows also have `momentum` or `weight_decay`.
         """
         steps = self.at
         if steps is None:
@@ -152,7 +153,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
 
 
 def _select_valid(values: HParams, space: Space) -> HParams:
-    """Return those of the values that their domains allow."""
+    """Return the values that are allowed by the domains of their hyperparameters."""
     valid: HParams = {}
     for name, value in values.items():
         try:
@@ -163,7 +164,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Return the domain of the batch size: the sizes that the workload allows, or any size without a workload."""
+    """Return the domain of the batch size: the sizes that the workload allows; without a workload, any size."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -173,8 +174,8 @@ def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fi
 def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
     """Return the schedule of a submission, or None for a submission class, which has no schedule.
 
-    The schedule is a part of the submission or the schedule of its recipe. A composition without a schedule has a
-    constant one.
+    The schedule is a part of the submission or the schedule of its recipe. If a submission consists only of parts and
+    has no schedule, the learning rate is constant.
     """
     for part in composition.parts:
         if part.kind == "schedule":

@@ -39,7 +39,7 @@ def score(
     logs: Path | None, ruleset: RulesetName, targets: Path | None, held_out: Path | None,
     reference: str | None, without: tuple[str, ...], all_skipped: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Score AlgoPerf's logs by AlgoPerf's own rules.
+    """Score AlgoPerf's logs by AlgoPerf's rules.
 
     LOGS_DIR contains <submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv.
     """

@@ -120,7 +120,7 @@ def show(
 def _entry_curve(
     entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry, request: CurveRequest, required: bool
 ) -> ScheduleCurve | None:
-    """Return the curve of an entry's schedule, or None if it has no schedule.
+    """Return the curve of an entry's schedule, or None if the entry has no schedule.
 
     Args:
         entry: the entry.
@@ -129,7 +129,7 @@ def _entry_curve(
         required: whether a missing curve is an error.
 
     Raises:
-        UsageError: a curve is required and the entry has none, or a hyperparameter is not valid.
+        UsageError: a curve is required and the entry has no schedule, or a hyperparameter is not valid.
         PluginError: a curve is required and the schedule cannot be loaded or raises an exception.
     """
     curve, reason = None, ""
@@ -140,9 +140,9 @@ def _entry_curve(
     else:
         try:
             curve = resolve_curve(entry if isinstance(entry, PartEntry) else compose(entry, registry), request)
-            reason = "its step() sets the learning rate without a schedule"
+            reason = "the method step() of the submission sets the learning rate without a schedule"
             if curve is not None:
-                curve.panels()  # If the schedule raises an exception, it must do so before anything is printed.
+                curve.panels()  # An exception in the schedule must be raised before anything is printed.
         except BenchError as error:
             if required:
                 raise
@@ -154,7 +154,7 @@ def _entry_curve(
 
 
 def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
-    """Raise an error if planning for this horizon would reject the hyperparameters."""
+    """Raise an error if the hyperparameters are not valid for the requested horizon."""
     hyperparameters.resolve(part.space, request.overrides, part.checks, {"horizon": request.horizon or HORIZON})
 
 
@@ -232,7 +232,7 @@ def _show_workload(entry: WorkloadEntry) -> None:
 
 def _stage_rows(stage: Stage) -> list[list[str]]:
     rows = [[f"stage {stage.name}", _format_targets(stage.targets)]]
-    # Floors with the same value are printed together, since many tasks often have the same floor.
+    # Floors with the same value are printed together, because many tasks often have the same floor.
     by_value: dict[tuple[str, float, str], list[Target]] = {}
     for floor in stage.floors:
         by_value.setdefault((floor.goal, floor.value, floor.unit), []).append(floor)

@@ -17,12 +17,15 @@ from harness.system.yaml_text import parse_yaml
 
 
 class Sweep(Data, frozen=True, kw_only=True):
-    """The content of a sweep file. Each field is the value of the option of `bench run` with the same name.
+    """The content of a sweep file.
+
+    A field that is not listed here sets the option of `bench run` with the same name.
 
     Args:
-        submissions, workloads: names, as for `-s` and `-w`.
-        set: values of hyperparameters, by name (unranked); a list of values is a grid.
-        options: options of the executor, by name.
+        submissions: names of submissions (option `-s`).
+        workloads: names of workloads (option `-w`).
+        set: values of hyperparameters by name (option `--set`, unranked); a list of values is a grid.
+        options: options of the executor by name (option `--executor-option`).
     """
 
     submissions: tuple[str, ...]
@@ -41,7 +44,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: What the user can do if a sweep file is invalid, with the shortest valid example.
+#: The remedy in errors about an invalid sweep file: the shortest valid example.
 _EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 

@@ -1,1 +1,1 @@
-"""The plain data that all packages of the harness exchange: entries, specifications, records, events, hooks."""
+"""The plain data that all packages of the harness exchange: entries, specifications, records, events and hooks."""

@@ -11,13 +11,13 @@ HParams: TypeAlias = dict[str, Scalar]
 
 
 class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_fields=True):
-    """A positive real number, searched log-uniformly in [low, high].
+    """A positive real number. Settings are drawn log-uniformly from [low, high].
 
     Args:
         low: lower end of the search range, > 0.
         high: upper end of the search range.
-        default: value without tuning; if None, the geometric mean of `low` and `high`.
-        limits: inclusive lower and upper bounds on overrides; each bound is None for no bound. If `limits` is None,
+        default: value without tuning; None for the geometric mean of `low` and `high`.
+        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` is None,
             an override may be any positive number.
     """
 
@@ -28,14 +28,14 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
 
 
 class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=True):
-    """A real number, searched uniformly in [low, high].
+    """A real number. Settings are drawn uniformly from [low, high].
 
     Args:
         low: lower end of the search range.
         high: upper end of the search range.
-        default: value without tuning; if None, the mean of `low` and `high`.
-        limits: inclusive bounds on overrides; each bound is None for no bound. If `limits` is None, the
-            bounds are [low, high].
+        default: value without tuning; None for the mean of `low` and `high`.
+        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` is None,
+            the bounds are `low` and `high`.
     """
 
     low: float
@@ -45,14 +45,14 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
 
 
 class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=True):
-    """An integer, searched uniformly in [low, high].
+    """An integer. Settings are drawn uniformly from [low, high].
 
     Args:
         low: lower end of the search range.
         high: upper end of the search range.
-        default: value without tuning; if None, the mean of `low` and `high`, rounded down.
-        limits: inclusive bounds on overrides; each bound is None for no bound. If `limits` is None, the
-            bounds are [low, high].
+        default: value without tuning; None for the mean of `low` and `high`, rounded down.
+        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` is None,
+            the bounds are `low` and `high`.
     """
 
     low: int
@@ -72,10 +72,10 @@ class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True
     """A hyperparameter that is not tuned. A user can still override its default.
 
     Args:
-        default: value without an override; its type is the type of the hyperparameter.
-        limits: inclusive bounds on overrides of a number; each bound is None for no bound. If `limits` is None, an
-            override may be any finite number.
-        values: values that an override may have; if None, any value of the type of `default` (within `limits`).
+        default: value without an override. The type of the default is the type of the hyperparameter.
+        limits: inclusive lower and upper bounds on overrides of a number. A bound that is None does not apply. If
+            `limits` is None, an override may be any finite number.
+        values: values that an override may have; None for any value of the type of `default` within `limits`.
     """
 
     default: Scalar

@@ -7,8 +7,8 @@ from harness.contract.domains import HParams, Scalar, Space
 from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-#: The names of the needs that a submission may declare. A submission is ineligible (it is not run) if the workload or
-#: the ruleset does not provide one of its needs.
+#: The names of the needs that a submission may declare. If the workload or the ruleset does not provide one of these
+#: needs, the submission is ineligible and is not run.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )
@@ -19,8 +19,8 @@ class Source(Data, frozen=True, kw_only=True):
 
     Args:
         title: the title of the paper.
-        arxiv: the arXiv number, such as `1412.6980`; None without one.
-        equation: the equation, algorithm or section in the paper; None for the whole paper.
+        arxiv: the arXiv number, such as `1412.6980`; None if the paper is not on arXiv.
+        equation: the equation, algorithm or section of the paper; None for the whole paper.
     """
 
     title: str
@@ -38,9 +38,9 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         aliases: further names that users may write; records always contain `facts.name`.
         summary: description in one line.
         sources: papers that define the workload.
-        sibling: name of the workload on the next smaller tier that represents the same kind of task; None without one.
-        needs_data: the required datasets: `name` for a whole dataset, `name/pattern` for some files of a dataset,
-            `name:4.1B` for a number of training tokens of a dataset.
+        sibling: name of the workload on the next smaller tier that represents the same kind of task; may be None.
+        needs_data: the required datasets. `name` is a whole dataset, `name/pattern` means the files of a dataset that
+            match a pattern, and `name:4.1B` means a number of training tokens of a dataset.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
@@ -70,8 +70,8 @@ class PartEntry(Data, frozen=True, kw_only=True):
         space: domains of the hyperparameters by name; the names are the callable's keyword arguments.
         checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"` or
             `"warmup + decay <= horizon"`.
-        needs: what the workload and the ruleset must provide (see `NEEDS`), in addition to what the kind implies.
-        excludes: kinds of parts that this part cannot be combined with.
+        needs: names of the needs of the part (see `NEEDS`), in addition to the needs that the kind implies.
+        excludes: kinds of parts with which this part cannot be combined.
         aliases: further names that users may write; compositions and records always contain `name`.
         sources: papers that define the method.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
@@ -106,16 +106,16 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
         name: name of the submission.
         version: version of the submission; increased when a change alters results.
         summary: description in one line.
-        load: import path of a `Recipe` or of a class that implements `Submission`, `package.module:Name`; None if the
-            submission consists of `parts` alone.
-        parts: the parts of the submission, as `kind:name`.
-        needs: what the workload and the ruleset must provide, in addition to the needs of the parts.
-        space: domains of the hyperparameters by name. A domain here replaces a part's domain of the same name.
-        points: hyperparameter settings to try in this order, instead of settings drawn from `space`.
+        load: import path `package.module:Name` of a `Recipe` or of a class that implements `Submission`. None if the
+            submission consists only of `parts`.
+        parts: the parts of the submission, in the form `kind:name`.
+        needs: names of the needs of the submission (see `NEEDS`), in addition to the needs of the parts.
+        space: domains of the hyperparameters by name. A domain in `space` replaces a part's domain of the same name.
+        points: hyperparameter settings to try in this order. They are used instead of settings drawn from `space`.
         checks: relations that the hyperparameters must satisfy, in addition to the checks of the parts.
         model_options: model options that the submission requests; the workload must offer them.
         sources: papers that define the method.
-        tags: words by which users filter submissions.
+        tags: words with which users can filter submissions.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
@@ -156,13 +156,13 @@ class DatasetFile(Data, frozen=True, kw_only=True):
     Args:
         name: name of the file in the dataset's folder.
         sha256: SHA-256 of the published file, in hex; empty if no trustworthy value is known.
-        content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A copy with
-            this content is accepted, even if it was compressed differently and has another size.
+        content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A file with
+            this content is accepted, even if it was compressed differently and has a different size.
         size: size of the published file in bytes; 0 if unknown.
-        urls: addresses to download the file from, the preferred one first.
+        urls: addresses from which the file can be downloaded. The preferred address is the first.
         member: path of the file inside the tar archive at `urls`; empty if `urls` are the addresses of the file itself.
-        tokens: number of training tokens in the file; 0 for a file that is always downloaded. A request for a number
-            of tokens downloads the first files with that many tokens.
+        tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a number of tokens is
+            requested, the first files that together have this number of tokens are downloaded.
     """
 
     name: str
@@ -175,7 +175,9 @@ class DatasetFile(Data, frozen=True, kw_only=True):
 
 
 class DatasetEntry(Data, frozen=True, kw_only=True):
-    """A dataset, as the hook `bench_datasets` yields it: files to download, and folders that a user provides.
+    """A dataset, as the hook `bench_datasets` yields it.
+
+    A dataset consists of files that are downloaded, and of folders that a user provides.
 
     Args:
         name: name of the dataset.
@@ -183,11 +185,11 @@ class DatasetEntry(Data, frozen=True, kw_only=True):
         licence: licence of the dataset.
         files: the files that `bench data get` downloads.
         folders: names of folders that may not be redistributed; `bench data import` links a user's copy.
-        check: import path of a function, `package.module:function`. The function is called with the path of each file
-            or folder and raises `DataError` if the format is wrong. For a file without a known checksum, this call
-            is the only check. Empty for no check.
+        check: import path `package.module:function` of a function that checks the format; empty for no function. The
+            function is called with the path of each file or folder, and raises `DataError` if the format is wrong. For
+            a file without a known checksum, there is no other check.
         homepage: address of the dataset's web page.
-        note: further information for users; empty for none.
+        note: further information for users; may be empty.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 

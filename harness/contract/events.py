@@ -1,4 +1,7 @@
-"""The events of a run. The worker sends each one to its supervisor as a line of text, except `DevicesSampled`."""
+"""The events of a run. The worker sends every event except `DevicesSampled` to its supervisor as a line of text.
+
+The worker is the process that trains one trial. The supervisor starts and monitors the worker.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
-    """The weights were evaluated. The result is `point`."""
+    """The weights were evaluated. The field `point` contains the result."""
 
     point: Point
 
@@ -61,7 +64,7 @@ class DevicesSampled(Event, frozen=True, kw_only=True, tag="watched"):
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):
-    """The run has a warning for the user. The field `message` is its text in one line."""
+    """The run has a warning for the user. The field `message` contains the warning in one line."""
 
     message: str
 
@@ -70,8 +73,8 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
     """The run has ended.
 
     Args:
-        status: how the run ended.
-        reason: why the run ended, in one sentence.
+        status: final status of the run.
+        reason: reason for which the run ended, in one sentence.
         hit: index of the first evaluation that met the target, among all evaluations of the run; None for a miss.
         stage_hits: on a stream, the index of the evaluation that ended each completed stage; empty on a pool.
         counters: the totals at the end.
@@ -97,5 +100,5 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 #: The events that a worker may send.
 WorkerEvent: TypeAlias = Ready | ClockChanged | Evaluated | Warned | Done
-#: All events, including the supervisor's own.
+#: All events, including the events that the supervisor emits.
 AnyEvent: TypeAlias = WorkerEvent | DevicesSampled

@@ -1,6 +1,6 @@
 """The hooks that a plugin may implement. Each hook yields or receives plain data.
 
-A plugin is a module that an entry point in the group `bench` refers to:
+A plugin is a module. An entry point in the group `bench` refers to the module:
 
     [project.entry-points.bench]
     mine = "bench_mine.plugin"
@@ -25,7 +25,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def bench_workloads() -> Iterable[WorkloadEntry]:  # type: ignore[empty-body]
-    """Yield the workloads of this plugin. The harness imports a workload's class only to run it.
+    """Yield the workloads of this plugin. The harness imports the class of a workload only to run a trial.
 
     Example::
 
@@ -77,7 +77,7 @@ def bench_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
-    """Yield the datasets of this plugin. A workload requires datasets through its entry's `needs_data`.
+    """Yield the datasets of this plugin. A workload names the datasets that it needs in `WorkloadEntry.needs_data`.
 
     Example::
 
@@ -94,7 +94,7 @@ def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
 def bench_run_started(spec: RunSpec) -> None:
     """Handle the start or resumption of a trial.
 
-    The supervisor calls this hook. It reports an exception and then ignores it.
+    The supervisor calls this hook. An exception in the hook is reported and does not stop the trial.
 
     Example::
 
@@ -108,7 +108,8 @@ def bench_run_started(spec: RunSpec) -> None:
 def bench_evaluated(spec: RunSpec, point: Point) -> None:
     """Handle an evaluation of a trial.
 
-    The supervisor calls this hook while the clock is stopped. It reports an exception and then ignores it.
+    The supervisor calls this hook while the clock is stopped. An exception in the hook is reported and does not stop
+    the trial.
 
     Example::
 
@@ -120,9 +121,10 @@ def bench_evaluated(spec: RunSpec, point: Point) -> None:
 
 @hookspec
 def bench_run_finished(record: Record) -> None:
-    """Handle the end of a trial, whatever its status.
+    """Handle the end of a trial with any status.
 
-    The supervisor calls this hook after it has written the record. It reports an exception and then ignores it.
+    The supervisor calls this hook after it has written the record. An exception in the hook is reported and does not
+    change the record.
 
     Example::
 

@@ -40,13 +40,13 @@ def parse(name: str, text: str, domain: Domain) -> Scalar:
         domain: the domain of the hyperparameter.
 
     Raises:
-        UsageError: the text is not of the domain's type, or the domain does not allow the value.
+        UsageError: the text does not have the type of the domain, or the domain does not allow the value.
     """
     return validate(name, _convert(name, text, domain), domain)
 
 
 def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
-    """Convert the value of an override to the domain's type and check that it is allowed.
+    """Convert the value of an override to the domain's type, and check that the domain allows the value.
 
     Args:
         name: name of the hyperparameter, for error messages.
@@ -85,9 +85,9 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
 
 
 def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, float]:
-    """Return the lower and the upper bound on an override; a bound is infinite if there is none.
+    """Return the lower and the upper bound on an override. A bound that does not apply is infinite.
 
-    Without `limits`, the bounds of a `LogUniform` are wider than its search range.
+    If a `LogUniform` has no `limits`, the bounds on overrides are 0 and infinity instead of its search range.
     """
     if domain.limits is not None:
         low, high = domain.limits
@@ -102,14 +102,16 @@ def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[flo
 def resolve(
     space: Space, overrides: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
 ) -> HParams:
-    """Return the value of every hyperparameter, in alphabetical order: its override, or else its default.
+    """Return the value of every hyperparameter: the override if there is one, or else the default.
+
+    The hyperparameters are in alphabetical order.
 
     Args:
         space: domains of the hyperparameters by name.
-        overrides: overriding values by name; text is parsed.
+        overrides: values of overrides by name. A value that is a string is parsed.
         checks: relations that the values must satisfy.
-        context: values of further names in the relations, in updates: `horizon`, and `task` for the shortest task.
-            A value is None if unknown.
+        context: numbers of updates that the relations may refer to, by name: `horizon` for the run, and `task` for the
+            shortest task. A value is None if unknown.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
@@ -134,7 +136,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
-    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # Rounding must not break warmup + decay <= horizon.
+    ast.LtE: lambda a, b: a <= b or math.isclose(a, b),  # Rounding errors must not violate the relation.
     ast.Gt: operator.gt,
     ast.GtE: lambda a, b: a >= b or math.isclose(a, b),
     ast.Eq: operator.eq,
@@ -147,7 +149,7 @@ def steps(value: float, horizon: float) -> float:
 
     Args:
         value: the duration. A value below 1 is a fraction of the horizon; other values are numbers of updates.
-        horizon: number of updates that the schedule plans for.
+        horizon: number of updates for which the schedule is planned.
 
     >>> steps(0.1, 500), steps(100, 500)
     (50.0, 100)
@@ -163,7 +165,7 @@ def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[st
     Args:
         check: the text of the relation.
         values: values of the hyperparameters by name.
-        context: values of further names, in updates; None if unknown.
+        context: numbers of updates that the relation may refer to, by name (see `resolve`); None if unknown.
 
     Raises:
         UsageError: the relation does not hold. The message contains the relation and the values.
@@ -291,7 +293,7 @@ def _convert(name: str, text: str, domain: Domain) -> Scalar:
 
 
 def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
-    """Return the range of allowed overrides in words."""
+    """Return the range of numbers that an override may have, in words."""
     low, high = override_limits(domain)
     if low == -math.inf:
         return f"at most {high:g}" if high != math.inf else "any finite number"
@@ -301,7 +303,7 @@ def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
 
 
 def _excludes_low(domain: Domain) -> bool:
-    """Return whether the lower bound itself is excluded, as 0 is for a `LogUniform` without limits."""
+    """Return whether an override must be larger than the lower bound. This holds for `LogUniform` without limits."""
     return isinstance(domain, LogUniform) and domain.limits is None
 
 

@@ -13,14 +13,14 @@ class PartKind(Data, frozen=True, kw_only=True):
     """One kind of part.
 
     Args:
-        name: name of the kind in entries, and of the field of `Recipe` that holds a part of this kind.
-        title: heading of the kind's section in the documentation.
-        purpose: what a part of this kind does, in one line.
+        name: name of the kind in entries. The field of `Recipe` for parts of this kind has the same name.
+        title: heading of the section about this kind in the documentation.
+        purpose: purpose of a part of this kind, in one line.
         called_with: the positional arguments of a part, in words; hyperparameters are keyword arguments.
-        returns: what a part returns, in words.
+        returns: the return value of a part, in words.
         implied_needs: needs of every part of this kind, in addition to the needs that a part declares (see
             `harness.contract.entries.NEEDS`).
-        required: whether a submission that consists of parts alone must have a part of this kind.
+        required: whether a submission that consists only of parts must have a part of this kind.
     """
 
     name: str
@@ -93,7 +93,7 @@ _ROWS = (
         returns="a function that is called after every update",
     ),
 )
-#: Every kind by name. To add a kind, add a row to `_ROWS` and a field to `Recipe`, and call the part in
+#: Every kind by name. To add a kind, add a row to `_ROWS`, add a field to `Recipe`, and call the part in
 #: `RecipeSubmission`.
 PART_KINDS: Mapping[str, PartKind] = MappingProxyType({row.name: row for row in _ROWS})
 

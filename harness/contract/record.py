@@ -8,14 +8,14 @@ from harness.contract.base import Data
 from harness.contract.run import Counters, Point, RunSpec
 
 SCHEMA_VERSION = 1
-#: How a trial ended. docs/rules.md defines each value.
+#: The final status of a trial. docs/rules.md defines each value.
 Status = Literal[
     "reached", "exhausted", "diverged", "timeout", "out-of-memory", "crashed", "rejected", "pruned", "interrupted"
 ]
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial has ended. An interrupted trial resumes when its command is run again."""
+    """Return whether the trial has ended. An interrupted trial has not ended: it resumes if its command is repeated."""
     return status != "interrupted"
 
 
@@ -30,12 +30,12 @@ def is_success(status: Status) -> bool:
 
 
 def is_broken(status: Status) -> bool:
-    """Return whether training failed before the end of the budget, so that its last metric is not the final one."""
+    """Return whether training failed before the end of the budget, so that the run has no final metric."""
     return status in ("diverged", "out-of-memory", "crashed")
 
 
 def is_retryable(status: Status) -> bool:
-    """Return whether `--retry-failed` starts the trial again. A diverged run is excluded, as it would diverge again."""
+    """Return whether `--retry-failed` starts the trial again. A diverged trial is excluded: it would diverge again."""
     return status in ("crashed", "rejected", "out-of-memory", "timeout")
 
 
@@ -49,7 +49,7 @@ class Device(Data, frozen=True, kw_only=True):
         power_limit_w: power limit in watts; None if the driver does not report it.
         max_sm_mhz: maximum clock of the multiprocessors in MHz; None if the driver does not report it.
         max_memory_mhz: maximum clock of the memory in MHz; None if the driver does not report it.
-        partitioned: whether the GPU is partitioned (MIG), so that a run may use a part of it.
+        partitioned: whether the GPU is partitioned (MIG), so that a run may use only a part of the GPU.
     """
 
     name: str
@@ -183,7 +183,7 @@ class Screening(Data, frozen=True, kw_only=True):
 class Session(Data, frozen=True, kw_only=True):
     """A part of a run that one invocation of a command measured on one machine.
 
-    A run that was interrupted and resumed has several.
+    A run that was interrupted and resumed has several sessions.
 
     Args:
         invocation: random identifier of the invocation.
@@ -222,7 +222,7 @@ class Record(Data, frozen=True, kw_only=True):
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        deaths: number of consecutive times that the worker was killed without progress.
+        deaths: number of times in a row that the worker was killed without progress.
         devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
         screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
             failed.
@@ -256,7 +256,7 @@ class Record(Data, frozen=True, kw_only=True):
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):
-    """The outcome of one trial in short form. It is smaller than a record, since a plan may have ten thousand trials.
+    """The outcome of one trial in short form. A summary needs less memory than a record, for plans with many trials.
 
     Args:
         run_id: identifier of the trial.

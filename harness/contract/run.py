@@ -28,14 +28,14 @@ class Ruleset(Data, frozen=True, kw_only=True):
         name: name of the ruleset.
         version: version of the ruleset.
         summary: description in one line.
-        trials: number of hyperparameter settings that each study tries.
+        trials: number of hyperparameter settings that are tried in each study.
         studies: number of scored studies.
         tuning_studies: number of studies that run before the scored studies, with other seeds, to choose a setting or
             a stop.
         budget_factor: factor by which the workload's budget is multiplied.
         tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
             submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
-        hides: names from `NEEDS` that the ruleset does not provide (`horizon` in `anytime`).
+        hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
         stopping: name of the `StoppingRule` that decides when a run ends before its budget is spent. `first-hit` ends
             it at the first hit, `share` at `stop_share` of the horizon (whether or not the target is met), `chosen` at
             the stop that the tuning studies chose, and `drawn` at a random budget per study.
@@ -58,9 +58,9 @@ class Ruleset(Data, frozen=True, kw_only=True):
 
 
 class Seeds(Data, frozen=True, kw_only=True):
-    """The seeds of one trial, one per role.
+    """The seeds of one trial, one for each role.
 
-    Each is derived from the root seed, the workload, the study, the trial and the role, and never from the submission.
+    Each seed is derived from the root seed, the workload, the study, the trial and the role, not from the submission.
 
     Args:
         model: seed of the model's initial weights.
@@ -84,7 +84,7 @@ class PartRef(Data, frozen=True, kw_only=True):
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A reference to a submission at the time of planning. The other fields are those of `SubmissionEntry`.
+    """A reference to a submission at the time of planning. The fields not listed here are those of `SubmissionEntry`.
 
     Args:
         source_hash: SHA-256 of the submission's source at the time of planning; empty if the source is not checked.
@@ -252,7 +252,7 @@ class Point(Data, frozen=True, kw_only=True):
         return self.evaluated_examples is not None
 
     def scored(self, clock: Clock) -> float:
-        """Return the scored seconds: processor or wall seconds, as `clock` says."""
+        """Return the scored seconds: processor seconds if `clock` is `process`, or else wall seconds."""
         return self.process_seconds if clock == "process" else self.seconds
 
     @property
@@ -285,13 +285,13 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
 
     Args:
         force: whether to start every trial again; earlier runs are moved to `superseded/`.
-        retry_failed: whether to start those trials again that crashed, were rejected, or ran out of memory or time.
-        jobs: number of trials to run at the same time; as many as fit if None.
+        retry_failed: whether trials that crashed, were rejected, or ran out of memory or time are started again.
+        jobs: number of trials to run at the same time; None for as many as fit.
         in_process: whether to run trials in this process, for a debugger.
         shadow_evaluation: see `Job`.
         fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
         grad_norm: whether evaluations contain the norm of the gradients, which is computed while the clock is stopped.
-        invocation: identifier of the invocation, for the sessions of records; `run_trials` sets it when empty.
+        invocation: identifier of the invocation, for the sessions of records; if empty, `run_trials` sets it.
         options: options of the executor by name, such as the address of a cluster.
     """
 

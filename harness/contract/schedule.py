@@ -1,4 +1,4 @@
-"""The argument and the return value of a schedule, and the number of updates that it plans for."""
+"""The argument and the return value of a schedule, and the number of updates for which a schedule is planned."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         step: index of the next update, from 0.
-        horizon: T, the number of updates that the schedule plans for, after `horizon_fraction` is applied; None if the
-            ruleset hides it.
+        horizon: T, the number of updates for which the schedule is planned: the budget times `horizon_fraction`. None
+            if the ruleset hides the horizon.
         examples: number of examples drawn so far.
         tokens: number of tokens drawn so far.
         batch_size: number of examples per update.
         task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
-        task_step: index of the next update within that stage, from 0; None if `task_index` is None.
-        task_horizon: number of updates planned for that stage (its cap after `horizon_fraction` is applied); None if
-            `task_index` is None or the ruleset hides the horizon.
+        task_step: index of the next update within the current stage, from 0; None if `task_index` is None.
+        task_horizon: number of updates planned for the current stage: its maximum length times `horizon_fraction`. None
+            if `task_index` is None or the ruleset hides the horizon.
     """
 
     step: int
@@ -36,8 +36,8 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         lr: factor by which the peak learning rate is multiplied.
-        momentum: the momentum (or beta1) itself, not a factor; None to leave it unchanged.
-        weight_decay: factor by which the weight decay is multiplied; None to leave it unchanged.
+        momentum: value of the momentum (or beta1), not a factor; None to leave the momentum unchanged.
+        weight_decay: factor by which the weight decay is multiplied; None to leave the weight decay unchanged.
     """
 
     lr: float
@@ -46,11 +46,11 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 
 
 def planned_updates(examples: int, horizon_fraction: float, batch_size: int) -> int:
-    """Return T, the number of updates that a schedule plans for; at least one.
+    """Return T, the number of updates for which a schedule is planned; at least 1.
 
     Args:
         examples: budget in examples.
-        horizon_fraction: fraction of the budget that the schedule plans for.
+        horizon_fraction: fraction of the budget for which the schedule is planned.
         batch_size: number of examples per update.
 
     >>> planned_updates(32_000, 0.75, 32)

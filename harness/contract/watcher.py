@@ -9,9 +9,9 @@ from harness.contract.run import Point, RunSpec
 
 
 class Watcher(Protocol):
-    """An object that is notified about trials, such as the progress display.
+    """An object that receives the events of trials, such as the progress display.
 
-    Methods may be called from several threads, but never two at the same time.
+    The methods may be called from several threads, but only one method is called at a time.
     """
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
@@ -19,7 +19,7 @@ class Watcher(Protocol):
 
         Args:
             spec: specification of the trial.
-            resumed: the evaluations before the interruption; empty in a new run.
+            resumed: the evaluations of a resumed trial before its interruption; empty for a new trial.
         """
         ...
 

@@ -14,9 +14,9 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
-#: The largest resolution (see `is_coarse`) at which a workload can rank submissions by time.
+#: The largest resolution (see `is_coarse`) with which a workload can rank submissions by time.
 FINE_RESOLUTION = 0.02
-#: The smallest number of evaluations before the hit at which a workload can rank submissions by time.
+#: The smallest number of evaluations before the hit with which a workload can rank submissions by time.
 MIN_EVALUATIONS = 50
 
 
@@ -24,9 +24,10 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: one standard error of the score metric as a fraction of the reference's time; None if unknown.
-        evaluations: number of evaluations before the reference's hit, on a stream only those that could end a stage;
-            None if unknown.
+        resolution: one standard error of the metric on the split `score`, converted by the learning curve into a
+            fraction of the reference's examples to the target. None if unknown.
+        evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
+            stage count. None if unknown.
 
     >>> is_coarse(0.016, 55), is_coarse(0.21, 61), is_coarse(0.0, 7), is_coarse(None, 90)
     (False, True, True, True)
@@ -43,7 +44,7 @@ class Target(Data, frozen=True, kw_only=True):
         metric: name of the metric.
         goal: `min` if the metric must be at most `value`, `max` if it must be at least `value`.
         value: the value.
-        unit: unit of the value, for tables; empty for none.
+        unit: unit of the value, for tables; may be empty.
     """
 
     metric: str
@@ -52,7 +53,7 @@ class Target(Data, frozen=True, kw_only=True):
     unit: str = ""
 
     def met(self, metrics: dict[str, float]) -> bool:
-        """Return whether metrics meet the target. A missing or NaN metric does not meet it.
+        """Return whether metrics meet the target. A missing or NaN metric does not meet the target.
 
         >>> Target(metric="loss", goal="min", value=2.0).met({"loss": 1.9})
         True
@@ -72,9 +73,9 @@ class Stage(Data, frozen=True, kw_only=True):
         name: name of the stage in records.
         targets: targets that one evaluation must meet together to end the stage.
         floors: further targets that must be met at the end of the last stage.
-        max_examples: cap on the examples drawn in the stage. At the cap, the run is exhausted.
-        min_examples: smallest number of examples drawn at which the stage may end. It prevents stages of a few steps,
-            which would be too short to measure forgetting.
+        max_examples: maximum number of examples drawn in the stage. If it is reached, the run is exhausted.
+        min_examples: minimum number of examples drawn in the stage. Without a minimum, a stage could end after a few
+            steps, which would be too short to measure forgetting.
     """
 
     name: str
@@ -88,10 +89,10 @@ class Budget(Data, frozen=True, kw_only=True):
     """The budget of a run.
 
     Args:
-        horizon: number of examples that a run may draw (on a stream: the sum of the stages' caps).
-        gradient_examples: cap on the number of examples × backward passes.
-        seconds: cap on the scored seconds by hardware class. The key `default` is required and applies to all classes
-            that are not listed.
+        horizon: number of examples that a run may draw; on a stream, the sum of the stages' maxima.
+        gradient_examples: maximum number of examples × backward passes.
+        seconds: maximum number of scored seconds by hardware class. The key `default` is required and applies to all
+            other hardware classes.
     """
 
     horizon: int
@@ -100,7 +101,7 @@ class Budget(Data, frozen=True, kw_only=True):
 
 
 class Precision(Data, frozen=True, kw_only=True):
-    """The numeric settings of forward and backward passes, which the workload decides.
+    """The numeric settings of forward and backward passes, which the workload determines.
 
     Args:
         dtype: autocast dtype of the passes; `float32` for no autocast.
@@ -114,7 +115,7 @@ class Precision(Data, frozen=True, kw_only=True):
 
 
 class WorkloadFacts(Data, frozen=True, kw_only=True):
-    """A workload as plain data. Planning, records and scoring need only these data, so they do not import torch.
+    """A workload as plain data. Planning and scoring need only these data, so they do not import torch.
 
     Args:
         name: name of the workload.
@@ -124,21 +125,22 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         targets: targets that one evaluation must meet together; the first is the primary target.
         stages: the stages of a stream; empty on a pool.
         budget: the budget of a run.
-        batch_sizes: the batch sizes that a submission may choose from, the default first. Each size divides
+        batch_sizes: the batch sizes from which a submission may choose. The first is the default. Each size divides
             `eval_every`.
         eval_every: number of examples drawn between evaluations.
         precision: the numeric settings of forward and backward passes.
         model_options: domains of the model options that a submission may request, by name.
         example: description of one example (`8x8 image`, `sequence of 64 characters`).
         tokens_per_example: number of tokens in an example (1 for images).
-        scores: names of the pool's per-example scores.
+        scores: names of the scores that the pool provides for each example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: one standard error of the score metric as a fraction of the reference's time; None if unknown.
-        coarse: whether evaluations are too few or too noisy (see `is_coarse`). The anchored score does not include a
-            coarse workload.
+        resolution: one standard error of the metric as a fraction of the reference's examples to the target (see
+            `is_coarse`); None if unknown.
+        coarse: whether evaluations are too few or too noisy (see `is_coarse`). The anchored score does not include
+            coarse workloads.
         reference: names of the runs from which the target was calculated.
-        levels: further targets by level (`easy`, `hard`). Tables can be recomputed for them.
+        levels: further targets by level (`easy`, `hard`). Tables can be recomputed with these targets.
     """
 
     name: str
@@ -173,6 +175,7 @@ class Shard(Data, frozen=True, kw_only=True):
 
     A window restricts the evaluation to a part of the examples. The ranks divide the window. Windows that follow each
     other in a split have no example in common and omit none. On a stream, the window applies to every task.
+    A rank is one of several processes that share a run. Each rank has its own device.
 
     Args:
         index: index of the shard, from 0.
@@ -197,12 +200,13 @@ class Shard(Data, frozen=True, kw_only=True):
         return self.start > 0 or self.stop is not None
 
     def rows(self, n: int, unit: int = 1) -> range:
-        """Return the indices of this shard's examples, which are consecutive; empty if the shard has no piece.
+        """Return the indices of this shard's examples, which are consecutive; may be empty.
 
         Args:
             n: number of examples in total.
-            unit: number of examples per piece. A piece is never divided, so that results per piece do not depend on
-                the number of shards. The limits of a window are rounded up to a multiple of `unit`.
+            unit: number of examples in a piece. Pieces are never divided between shards, so that the result for each
+                piece does not depend on the number of shards. The limits of a window are
+                rounded up to a multiple of `unit`.
         """
         pieces = -(-n // unit)
         first = min(-(-self.start // unit), pieces)

@@ -66,9 +66,9 @@ class GateCosts:
                 self._seconds_per_example[key].append(seconds / run.counters.examples)
 
     def minutes(self, specs: Sequence[RunSpec]) -> float | None:
-        """Return the estimated wall minutes of these runs, executed one after the other.
+        """Return the estimated wall minutes of runs that are executed one after the other.
 
-        The result is None if no stored run has the hardware class and workload of one of them.
+        The result is None if, for one of the runs, there is no stored run with the same hardware class and workload.
         """
         total = 0.0
         for spec in specs:

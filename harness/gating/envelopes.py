@@ -14,14 +14,14 @@ from harness.system.files import write_atomically
 
 
 def envelope_path(folder: Path, workload: GateWorkload) -> Path:
-    """Return the path of a workload's envelope; the file name contains the gate budget unless it is the default."""
+    """Return the path of a workload's envelope. The file name contains the gate budget if it is not the default."""
     name = workload.name.replace(":", "_")
     is_default_budget = workload.budget == gate_budget(workload.entry.facts)
     return folder / (f"{name}.json" if is_default_budget else f"{name}-{workload.budget}.json")
 
 
 def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
-    """Return the stored envelope for a workload's version, metric and gate budget; None where there is none.
+    """Return the stored envelope for a workload's version, metric and gate budget; None if there is no such envelope.
 
     Raises:
         StoreError: the file is damaged.
@@ -50,7 +50,7 @@ def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, thread
         threads: number of intra-op threads of a run.
 
     Returns:
-        The specifications of the runs; empty where no reference can run.
+        The specifications of the runs; empty if no reference can run on the workload.
     """
     reference = find_reference(workload.entry.facts, offer)
     if reference is None:
@@ -73,7 +73,7 @@ def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, thread
 def envelope_horizons(workload: GateWorkload) -> tuple[int, ...]:
     """Return the horizons of the envelope in examples, in increasing order.
 
-    Each is a multiple of the evaluation interval; on a stream this holds for every stage.
+    Each horizon is a multiple of the evaluation interval. On a stream, each stage has such a number of examples.
     """
     facts = workload.entry.facts
     unit = facts.eval_every * max(1, len(facts.stages))
@@ -90,7 +90,7 @@ def make_envelope(folder: Path, workload: GateWorkload, specs: tuple[RunSpec, ..
         run: function that runs specifications.
 
     Raises:
-        UsageError: too few runs of the reference finished, or a longer budget does not improve its metric.
+        UsageError: too few runs of the reference finished, or a larger budget does not improve the reference's metric.
     """
     envelope = fit_envelope(run(specs), workload.budget)
     path = envelope_path(folder, workload)

@@ -68,7 +68,7 @@ class GateProgress:
 
     Args:
         look: verdict on the pairs so far.
-        minutes_per_pair: mean wall minutes of a pair; 0 where unknown.
+        minutes_per_pair: mean wall minutes of a pair; 0 if unknown.
     """
 
     look: GateLook
@@ -76,7 +76,7 @@ class GateProgress:
 
     @property
     def minutes_needed(self) -> float | None:
-        """Forecast of the remaining wall minutes; None where the number of further pairs is unknown."""
+        """Forecast of the remaining wall minutes; None if the number of further pairs is unknown."""
         needed = self.look.pairs_needed
         return None if needed is None else needed * self.minutes_per_pair
 
@@ -88,10 +88,10 @@ class GateResult:
     Args:
         setup: submissions and workloads of the gate.
         limits: limits of the gate.
-        envelopes: workload -> envelope; empty where log metrics were compared.
+        envelopes: workload -> envelope; empty if log metrics were compared.
         pairs: all pairs, in order.
         progress: state after the last pair.
-        stopped: why a gate without a verdict stopped; empty for a gate with a verdict.
+        stopped: reason for which the gate stopped without a verdict; empty for a gate with a verdict.
         minutes: wall minutes of this call.
     """
 
@@ -115,10 +115,10 @@ class _PairTimer:
 
     Args:
         clock: function that returns wall seconds.
-        started: clock at the start of this call.
+        started: reading of the clock at the start of this call.
         measured: wall seconds of each pair that was run in this call.
-        recorded: sum of the wall seconds in the records of each pair that had finished before this call. It is used
-            only where `measured` is empty.
+        recorded: wall seconds of each pair that had finished before this call, from the records of its runs. These
+            values are used only if `measured` is empty.
     """
 
     clock: Callable[[], float]
@@ -154,9 +154,9 @@ def run_gate(
     Args:
         setup: submissions and workloads.
         limits: error level, smallest effect and limits.
-        envelopes: workload -> envelope; if one is missing, log metrics are compared on all workloads.
+        envelopes: workload -> envelope. If an envelope is missing, log metrics are compared on all workloads.
         run: function that runs the specifications of one pair.
-        is_finished: function that tells whether a run finished in a previous call; such pairs take no time.
+        is_finished: function that returns whether a run finished in a previous call. Finished runs are not repeated.
         on_pair: function that is called after every pair.
         clock: function that returns wall seconds.
 
@@ -176,7 +176,7 @@ def run_gate(
         needs_run = not all(map(is_finished, specs))
         pair_start = clock()
         records = run(specs)
-        # An edit during the pair makes a run crash, which must not count against the submission. So check again.
+        # If a submission is edited during the pair, a run crashes. Such a crash must not count as a breakdown.
         _check_sources(sources, setup.plan_pair(len(pairs)), len(pairs))
         runs = [judge_run(record, side) for (side, _), record in zip(planned, records, strict=True)]
         pairs.append(_match_sides(runs))
@@ -201,7 +201,7 @@ def run_gate(
 
 
 def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) -> str:
-    """Return why a gate without a verdict stops after this pair; empty if it continues."""
+    """Return the reason for which a gate without a verdict stops after this pair; empty if the gate continues."""
     look = progress.look
     if look.over:
         worse_on = ", ".join(look.verdict.worse)
@@ -237,7 +237,7 @@ def _check_sources(first: Sources, planned: Sequence[tuple[Side, RunSpec]], pair
         pairs: number of finished pairs.
 
     Raises:
-        UsageError: a submission of the next pair differs from that of the first pair.
+        UsageError: a submission of the next pair differs from the submission of the first pair.
     """
     for side, spec in planned:
         if spec.submission != first[side]:

@@ -1,9 +1,9 @@
-"""The state file of a series: many candidates are gated one after another, at a controlled false discovery rate.
+"""The state file of a series: candidates that are gated one after another, at a controlled false discovery rate.
 
-Each candidate has its own error level and its own range of seeds. If a gate stops without a verdict, repeating the
-command with the same candidate continues the gate. If another candidate comes instead, the first one counts as tested
-and not kept. The file of each candidate is copied, because the next candidate usually overwrites it. The error levels
-are computed in `harness.scoring.sequential.series`.
+Each candidate has its own error level and its own range of seeds. If a gate stops without a verdict, the user can
+continue the gate by repeating the command with the same candidate. If the user names a new candidate instead, the
+previous candidate is abandoned and counts as tested and not kept. The file of each candidate is copied, because users
+often overwrite the file with the next candidate. `harness.scoring.sequential.series` computes the error levels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.scoring.sequential.series import SeriesState, record_candidate, ser
 from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import write_atomically, write_error
 
-#: Number of seeds reserved for a candidate. Candidate k, counted from 1, has the seeds from k · `BLOCK` on.
+#: Number of seeds that are reserved for each candidate. The seeds of candidate k (k = 1, 2, …) begin at k · `BLOCK`.
 BLOCK = MOST_PAIRS
 #: Default folder of the state files.
 FOLDER = Path(".bench-series")
@@ -39,8 +39,9 @@ class SeriesSide(Data, frozen=True, kw_only=True):
 
     Args:
         asked: name or path as given by the user.
-        source: hash of the submission's source, parts and options (see `hash_source`); independent of its path.
-        copy: path of the copy of its file, relative to the folder of the state file; empty for an installed submission.
+        source: hash of the submission's source, parts and options (see `hash_source`).
+        copy: path of the copy of the submission's file, relative to the folder of the state file. Empty for an
+            installed submission.
     """
 
     asked: str
@@ -53,13 +54,13 @@ class SeriesCandidate(Data, frozen=True, kw_only=True):
 
     Args:
         a: the candidate.
-        b: the submission that it is compared with.
+        b: the submission with which the candidate is compared.
         workloads: ids of the workloads with their gate budgets, `name@version:examples`.
         names: workloads as named by the user; empty for the default workloads.
         budget: gate budget in examples as given by the user; None for the default.
-        level: error level of its gate.
-        outcome: outcome of the gate; `undecided` while the gate can be continued, and `abandoned` if another candidate
-            came before it had a verdict.
+        level: error level of the candidate's gate.
+        outcome: outcome of the gate. `undecided` while the gate can be continued; `abandoned` if the series went on to
+            another candidate before the gate had a verdict.
     """
 
     a: SeriesSide
@@ -77,7 +78,7 @@ class SeriesCandidate(Data, frozen=True, kw_only=True):
 
     @property
     def open(self) -> bool:
-        """Whether its gate has no verdict yet and can be continued."""
+        """Whether the candidate's gate has no verdict yet and can be continued."""
         return self.outcome == "undecided"
 
 
@@ -90,8 +91,8 @@ class SeriesLog(Data, frozen=True, kw_only=True):
         seed: root seed, from which all seeds are derived.
         min_effect: smallest effect that is relevant, as a log ratio.
         by: quantity that its gates compare (see `GateLimits`).
-        candidates: candidates in the order in which they were gated. Side B of the first candidate is the original,
-            with which the kept candidates are compared for confirmation.
+        candidates: candidates in the order in which they were gated. Side B of the first candidate is the original. The
+            confirmation compares the kept candidates with the original.
     """
 
     schema: int = 1
@@ -124,7 +125,7 @@ class SeriesTurn:
 
     @property
     def first_study(self) -> int:
-        """Number of the candidate's first seed; the numbers below `BLOCK` are for gates outside a series."""
+        """Number of the candidate's first seed. The numbers below `BLOCK` are for gates outside a series."""
         return self.number * BLOCK
 
 
@@ -203,7 +204,7 @@ class SeriesFile:
         write_atomically(self.path, payload + b"\n")
 
     def snapshot(self, asked: str, ref: SubmissionRef) -> SeriesSide:
-        """Copy the file of a submission, and return the submission as a side; an installed submission is not copied.
+        """Return a submission as a side of a candidate. Copy its file unless the submission is installed.
 
         Args:
             asked: name or path as given by the user.
@@ -232,12 +233,12 @@ class SeriesFile:
     ) -> tuple[SeriesLog, SeriesTurn]:
         """Find a candidate in the series, or add it and write the file.
 
-        An open candidate that is followed by a new one becomes `abandoned`.
+        If the candidate is new, the open candidate becomes `abandoned`.
 
         Args:
             log: content of the series so far.
             a: the candidate.
-            b: the submission that it is compared with.
+            b: the submission with which the candidate is compared.
             workloads: workloads on which the candidate is gated.
 
         Returns:
@@ -273,7 +274,7 @@ class SeriesFile:
         return log, SeriesTurn(number=len(log.candidates), candidate=candidate)
 
     def end(self, log: SeriesLog, turn: SeriesTurn, outcome: str) -> SeriesLog:
-        """Record the outcome of a candidate's gate, write the file, and return its new content."""
+        """Record the outcome of a candidate's gate, write the file, and return the new content of the series."""
         candidates = list(log.candidates)
         candidates[turn.number - 1] = msgspec.structs.replace(turn.candidate, outcome=outcome)
         log = msgspec.structs.replace(log, candidates=tuple(candidates))
@@ -282,7 +283,7 @@ class SeriesFile:
 
 
 def hash_source(ref: SubmissionRef) -> str:
-    """Return the SHA-256 of a submission's source, parts and model options; it does not depend on the file's path."""
+    """Return the SHA-256 of a submission's source, parts and model options; the file's path has no influence."""
     name = (ref.load or "").rpartition(":")[2]
     content = [ref.source_hash, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

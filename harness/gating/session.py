@@ -69,7 +69,7 @@ class GateEnding:
 
     Args:
         result: result of the gate.
-        fallback: why log metrics were compared instead of compute multipliers; empty if multipliers were compared.
+        fallback: reason for comparing log metrics instead of compute multipliers; empty if multipliers were compared.
         turn: the candidate in its series; None outside a series.
         log: content of the series after the gate; None outside a series.
     """
@@ -86,7 +86,7 @@ class GateSession:
     Args:
         registry: registry of the plugins.
         options: options for planning and running trials.
-        watch: function from a label and a number of trials to the watcher of these trials.
+        watch: function that returns the watcher for a number of trials with a label; a watcher shows the progress.
         note: function that prints a line about the next runs and their estimated cost.
         on_pair: function that is called after every pair.
         run: function that replaces `run_trials` in tests; None for `run_trials`.
@@ -129,7 +129,7 @@ class GateSession:
             first_study: number of the first pair's seed.
 
         Raises:
-            UsageError: an unknown name, or a submission that cannot run on one of the workloads.
+            UsageError: a name is unknown, or a submission cannot run on one of the workloads.
             DataError: a workload lacks its data.
         """
         chosen = self.workloads(workloads, budget)
@@ -200,7 +200,7 @@ class GateSession:
         return envelopes, ""
 
     def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
-        """Return the envelope of a workload; it is made if it is missing. None where no reference can run.
+        """Return the envelope of a workload; make a missing envelope. None if no reference can run on the workload.
 
         Raises:
             UsageError: the envelope cannot be made from the reference's runs.
@@ -224,7 +224,7 @@ class GateSession:
     # --- gates --------------------------------------------------------------------------------------
 
     def gate(self, setup: GateSetup, limits: GateLimits) -> GateEnding:
-        """Run a gate until it has a verdict or meets a limit; missing envelopes are made first."""
+        """Make missing envelopes, and run a gate until it has a verdict or reaches a limit."""
         envelopes, fallback = self.envelopes(setup)
         specs = [spec for _, spec in setup.plan_pair(0)]
         budgets = ", ".join(f"{w.name} to {w.budget:,} examples" for w in setup.workloads)
@@ -242,7 +242,7 @@ class GateSession:
             a: name or path of the candidate.
             b: name or path of the submission that it is compared with; None for the reference of the first workload.
             workloads: names of the workloads; empty for the default workloads.
-            limits: limits of the gate; alpha is the bound of the series' false discovery rate.
+            limits: limits of the gate, in which alpha is the bound of the series' false discovery rate.
 
         Raises:
             UsageError: the series was begun with another alpha, min-effect or seed.

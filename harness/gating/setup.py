@@ -21,9 +21,9 @@ from harness.scoring.gate import Side
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )
-#: Default gate budget as a fraction of the workload's horizon, and smallest number of evaluations within it.
+#: Default gate budget as a fraction of the workload's horizon, and smallest number of evaluations within this budget.
 BUDGET_SHARE, MIN_EVALUATIONS = 1 / 4, 8
-#: Smallest number of evaluations within any gate budget, so that the envelope has four different horizons.
+#: Smallest number of evaluations within a gate budget. It ensures that the envelope has four different horizons.
 LEAST_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
@@ -43,8 +43,8 @@ class GateWorkload:
 
     Args:
         entry: entry of the workload.
-        device: device of its runs.
-        budget: gate budget in examples, at which its runs end and for which their schedules plan.
+        device: device of the runs.
+        budget: gate budget in examples. The runs end at this budget, and their schedules are planned for it.
     """
 
     entry: WorkloadEntry
@@ -57,7 +57,7 @@ class GateWorkload:
         return self.entry.name
 
     def settings(self, seed: int, threads: int) -> PlanSettings:
-        """Return the settings for planning its runs, with the root seed and the number of intra-op threads."""
+        """Return the settings for planning the runs, with the root seed and the number of intra-op threads."""
         return PlanSettings(ruleset=GATE_RULESET, seed=seed, threads=threads, device=self.device)
 
 
@@ -89,7 +89,7 @@ class GateSetup:
         """Raise an error if the gate cannot run.
 
         Raises:
-            UsageError: there is no workload, both submissions are the same, or one of them cannot run on a workload.
+            UsageError: there is no workload, A and B are the same submission, or A or B cannot run on a workload.
         """
         if not self.workloads:
             raise UsageError("no workload to gate on", fix="name a workload with -w")
@@ -105,7 +105,7 @@ class GateSetup:
                     )
 
     def plan_pair(self, index: int) -> tuple[tuple[Side, RunSpec], ...]:
-        """Plan the runs of a pair, ordered by workload; A is first in even pairs and B in odd pairs.
+        """Plan the runs of a pair, ordered by workload. A runs first in pairs with an even index, B in other pairs.
 
         Args:
             index: index of the pair, from 0.
@@ -146,7 +146,7 @@ def plan_to_end(
     horizon: int,
     first_study: int = 0,
 ) -> tuple[RunSpec, ...]:
-    """Plan runs of a submission's default setting whose schedules end exactly at the horizon.
+    """Plan runs of a submission with its default setting. Their schedules end exactly at the horizon.
 
     Args:
         workload: workload of the runs.
@@ -176,15 +176,15 @@ def plan_to_end(
 def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     """Return the gate budget of a workload in examples.
 
-    The budget is a multiple of the evaluation interval; on a stream this holds for every stage.
+    The budget is a multiple of the evaluation interval. On a stream, each stage has such a number of examples.
 
     Args:
         facts: facts of the workload.
-        examples: requested budget in examples. None for a quarter of the horizon, but at least eight evaluations.
+        examples: requested budget in examples; None for a quarter of the horizon, but at least eight evaluations.
 
     Raises:
-        UsageError: the requested budget is longer than the workload's horizon, or shorter than four evaluations (on a
-            stream: of each stage).
+        UsageError: the requested budget is larger than the workload's horizon, or has fewer than four evaluations (on a
+            stream, in each stage).
     """
     unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
     least, most = LEAST_EVALUATIONS * unit, max(1, horizon // unit) * unit
@@ -200,15 +200,16 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 
 
 def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.Parts) -> str:
-    """Return why a submission cannot be gated on a workload; empty if it can."""
+    """Return the reason why a submission cannot be gated on a workload; empty if it can be gated."""
     return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
 
 
 def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None:
-    """Return the submission from whose runs the envelope of a workload is made; None if none can run.
+    """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
 
-    On a pool it is the reference. On a stream it is a submission with the tag `family` that replays old examples. Of
-    several such submissions, the one with the fewest tags is returned, and of these the first in alphabetical order.
+    On a pool, the result is the reference. On a stream, the result is a submission with the tag `family` that replays
+    old examples. Among several such submissions, those with the fewest tags are preferred. Among these, the first in
+    alphabetical order is returned.
     """
     usable = [entry for entry in offer.submissions() if not find_gate_ineligibility(entry, facts, offer)]
     if facts.access == "pool":
@@ -222,7 +223,8 @@ def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:
     """Return the names of the default workloads of a gate.
 
-    They are the pools of the CPU tier that need no dataset and provide no scores of examples, without variants.
+    A workload is a default workload if it is a pool, belongs to the CPU tier, needs no dataset, does not provide scores
+    of examples, and is not a variant.
     """
     return [
         entry.name

@@ -1,4 +1,4 @@
-"""Look up and merge the parts of a submission, and decide whether it can run on a workload."""
+"""Look up and merge the parts of a submission, and decide whether the submission can run on a workload."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
-#: The domain of `horizon_fraction`, the fraction of the horizon that a schedule plans for. A run whose learning rate
-#: decays reaches its target near its planned end.
+#: The domain of `horizon_fraction`. A schedule is planned for this fraction of the horizon. The default is below 1,
+#: because a run with a decaying learning rate reaches its target near the planned end.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
@@ -47,8 +47,8 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     """Look up a submission's parts and merge the declarations of the submission and the parts.
 
     Raises:
-        UsageError: two parts are of the same kind, exclude each other, or define the same hyperparameter differently;
-            or a required kind of part is missing.
+        UsageError: two parts are of the same kind, exclude each other, or define the same hyperparameter differently.
+            The error is also raised if a required kind of part is missing.
     """
     parts = tuple(registry.part(*_kind_and_name(name), prefer=entry.distribution) for name in entry.parts)
     kinds = [part.kind for part in parts]
@@ -69,7 +69,8 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     defined_by: dict[str, PartEntry] = {}
     for part in parts:
         for name, domain in part.space.items():
-            # Parts that define the same name with equal domains share the hyperparameter (the start of averaging).
+            # Parts that define the same name with equal domains share the hyperparameter, such as the start of
+            # averaging.
             if name in defined_by and name not in entry.space and domain != space[name]:
                 raise UsageError(
                     f"{part.id} and {defined_by[name].id} both define the hyperparameter {name!r}",
@@ -95,7 +96,7 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         ranks: number of devices that share a trial.
     """
     needs, stream = composition.needs, facts.access == "stream"
-    # The need `tokens` is missing here because every workload meets it through `tokens_per_example`.
+    # The need `tokens` is not listed, because every workload meets it by `tokens_per_example`.
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": stream and "random access to its training data",
@@ -105,7 +106,7 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         "replay": not facts.replay_capacity and "a replay buffer",
         "boundaries": (not stream or not facts.boundaries) and "visible task boundaries",
         "raw-grad": ranks > 1
-        and "raw gradients (raw-grad), which several devices do not exchange; run it with --gpus 1",
+        and "raw gradients (raw-grad), which several devices do not exchange; run the submission with --gpus 1",
         "feedback": stream and not facts.boundaries and "feedback, which would reveal the boundaries",
     }
     for need, reason in missing.items():
@@ -131,7 +132,7 @@ def parse_parts(text: str) -> SubmissionEntry:
     """
     parts = tuple(part.strip() for part in text.split("+"))
     if not all(parts):
-        raise UsageError(f"{text!r} has no part on one side of a '+'", fix="write OPTIMIZER+SCHEDULE")
+        raise UsageError(f"in {text!r}, a part before or after a '+' is missing", fix="write OPTIMIZER+SCHEDULE")
     return SubmissionEntry(
         name="+".join(parts), summary=f"composed of {', '.join(parts)}", parts=parts, tags=("composed",)
     )

@@ -1,7 +1,7 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. `fixed-stop` has two phases, since it chooses its stop from the records of tuning trials.
-Under `anytime`, the runs of the reference for the envelope come first.
+Most rulesets have one phase. The ruleset `fixed-stop` has two phases, because it chooses the stop from the records of
+tuning trials. Under `anytime`, the runs of the reference for the envelope come first.
 """
 
 from __future__ import annotations
@@ -44,16 +44,15 @@ class SubmissionOnWorkload:
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedPlan:
-    """The trials of the first phase, and the pairs whose second phase depends on the records of the first phase.
+    """The trials of the first phase, and the pairs that also have a second phase.
 
-    A pair is a submission and a workload on which it runs.
-
-    Iterating over a plan yields the trials of the first phase.
+    A pair is a submission and a workload on which the submission runs. The second phase depends on the records of the
+    first phase. Iterating over a plan yields the trials of the first phase.
 
     Args:
         phase1: the trials of the first phase, in the order in which they should run. Submissions alternate trial by
             trial, so that changes of the machine's state affect all of them.
-        skipped: for each pair that cannot run, a one-line message with the reason.
+        skipped: one-line messages with the reasons, one for each pair that cannot run.
         pending_pairs: pairs that have a second phase.
         registry: the registry in which parts are looked up.
     """
@@ -102,13 +101,13 @@ def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
 def plan_phases(
     pairs: Iterable[SubmissionOnWorkload], registry: compose.Parts, references: Sequence[SubmissionEntry]
 ) -> PhasedPlan:
-    """Plan the trials of these pairs.
+    """Plan the trials of submissions on workloads.
 
     Args:
-        pairs: the pairs, ordered by workload.
+        pairs: submissions with their workloads, ordered by workload.
         registry: the registry in which parts are looked up.
-        references: submissions that may provide the envelope for a stopping rule; the first one that is eligible on the
-            workload is used.
+        references: submissions that may provide the envelope for a stopping rule. The first submission that can run on
+            the workload is used.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -165,14 +164,14 @@ def _plan_envelope(
     settings: PlanSettings,
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
-    """Return one trial of the reference per horizon. The schedule of each trial is planned for the trial's horizon."""
+    """Return one trial of the reference for each horizon. The schedule of each trial is planned for its horizon."""
     settings = replace(settings, overrides={})  # the envelope is that of the reference's own setting
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
         if compose.find_ineligibility(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
-        # The envelope's runs end at their horizon, so the schedule plans for the whole horizon.
+        # The runs of the envelope end at their horizon, so their schedules are planned for the whole horizon.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]
         return [
             spec

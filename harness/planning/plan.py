@@ -58,22 +58,22 @@ def plan(
         workloads: workloads, separated by commas or as a sequence. Each is the name of an installed workload, a file,
             or `tier:cpu` for all workloads of a tier.
         ruleset: name of a ruleset (`bench rulesets`), path of a YAML file, or a `Ruleset`.
-        studies: number of independent repetitions; the ruleset's number when None.
-        seed: root of all seeds.
+        studies: number of independent repetitions; None for the ruleset's number.
+        seed: root seed, from which all seeds are derived.
         overrides: values of hyperparameters, by name; trials with overrides are never ranked. A sequence of values is a
             grid: the trials are planned for every combination of values.
         best_settings: returns the best known setting of a submission on a workload, over which `overrides` have
             precedence; trials with such a setting are never ranked.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
         threads: number of intra-op threads of a trial; part of the hardware class.
         ranks: number of devices that share a trial.
         smoke: whether each trial runs only a few steps; such trials are never ranked.
         profile: whether to time the phases of a step; such trials are never ranked.
         deterministic: whether to use deterministic kernels on a GPU.
-        prune: whether to end trials early that are unlikely to reach the target; such trials are never ranked.
+        prune: whether trials are ended early if they are unlikely to reach the target; such trials are never ranked.
         screening: whether an evaluation may stop at a part of the split that decides everything.
         allow_slow: whether GPU workloads may run on the CPU.
-        registry: the plugins; the installed plugins when None.
+        registry: the plugins; None for the installed plugins.
 
     Returns:
         The plan. Iterating over it yields the specifications that can run now. Rulesets such as `fixed-stop` have a
@@ -81,7 +81,7 @@ def plan(
 
     Raises:
         UsageError: a name, an option or a hyperparameter is wrong, or no trial can run.
-        DataError: the data of a workload are missing; the message has the command that fetches them.
+        DataError: the data of a workload are missing. The message contains the command that fetches the data.
     """
     registry = registry if registry is not None else load_registry()
     settings = PlanSettings(

@@ -22,14 +22,14 @@ def runnable_workloads(
     Args:
         names: names of workloads or tiers; see `resolve_workloads`.
         registry: the plugins.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
         allow_slow: whether a GPU workload may run on the CPU.
         skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
 
     Raises:
         UsageError: a name does not exist, or a workload needs a GPU and this machine has none.
-        DataError: the data of a workload that was requested by name are missing; the message has the command that
-            fetches them.
+        DataError: the data of a workload that was requested by name are missing. The message contains the command that
+            fetches the data.
     """
     for name in names:
         for workload in resolve_workloads(name, registry):
@@ -49,8 +49,7 @@ def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, 
     """Return the missing or damaged data of a workload. Only the names and sizes of the files are checked.
 
     Returns:
-        The problems by command. The key is the command that fetches the data. The value describes the damage, or is
-        empty if files are missing.
+        Command that fetches the data -> description of the damage; empty if files are missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -98,7 +97,10 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Follow the siblings (smaller workloads of the same kind) to the CPU tier; return the name found, or None."""
+    """Follow the siblings (smaller workloads of the same kind), and return the name of the one in the CPU tier.
+
+    The result is None if there is no such workload.
+    """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)
     return workload.name if workload.facts.tier == "cpu" else None

@@ -1,4 +1,4 @@
-"""Resolve the names of submissions and workloads: installed names, files, classes, compositions, tiers."""
+"""Resolve names to submissions and workloads. A name can be an installed name, file, class, composition or tier."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def split_names(values: Iterable[str]) -> list[str]:
 def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
     """Return the submission that a name denotes.
 
-    The name may be that of an installed submission, the path of a file, a class, parts joined by `+`, or an optimizer.
+    The name may be the name of an installed submission, the path of a file, a class, several parts joined by `+`, or an
+    optimizer.
 
     Raises:
-        UsageError: the name denotes no submission.
+        UsageError: there is no submission with this name.
     """
     if _is_path(name):
         entry = entry_from_path(name, kind="submission")
@@ -37,8 +38,8 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
         return entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
         return registry.submission(name)
-    # An optimizer is the only kind of part that every submission needs. Alone, it is a submission with a constant
-    # learning rate.
+    # The optimizer is the only kind of part that every submission needs. An optimizer without other parts is a
+    # submission with a constant learning rate.
     required_parts = [part for part in registry.parts() if PART_KINDS[part.kind].required]
     if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in required_parts):
         return compose.parse_parts(name)
@@ -48,7 +49,7 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
 
 
 def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
-    """Return the workload with a name, the workload in a file, or for `tier:cpu` all workloads of the tier.
+    """Return the workload with a name, the workload in a file, or all workloads of a tier (`tier:cpu`).
 
     Raises:
         UsageError: no workload or tier has this name.
@@ -67,7 +68,7 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
 
 
 def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
-    """Return the submissions with the tag `reference`, to whose times scores may be relative."""
+    """Return the submissions with the tag `reference`. Anchored scores are relative to the times of a reference."""
     return [entry for entry in registry.submissions() if REFERENCE_TAG in entry.tags]
 
 

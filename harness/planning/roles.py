@@ -1,8 +1,8 @@
-"""Tags that give submissions a role: reference for scores, or member of a family that calibration tunes."""
+"""Tags that give submissions a role in scoring or calibration."""
 
 from __future__ import annotations
 
-#: Tag of the references that calibration tunes in order to determine targets, one submission per family.
+#: Tag of the submissions that calibration tunes to determine targets. There is one such submission in each family.
 FAMILY_TAG = "family"
-#: Tag of the submissions to whose times scores may be relative.
+#: Tag of the submissions that may be the reference. Anchored scores are relative to the times of the reference.
 REFERENCE_TAG = "reference"

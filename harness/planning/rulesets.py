@@ -1,4 +1,4 @@
-"""Read and validate rulesets: those of the benchmark, and those that a user wrote in a YAML file."""
+"""Read and validate the rulesets of the benchmark and rulesets in a user's YAML file."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ def rulesets() -> Mapping[str, Ruleset]:
 
 
 def ruleset(name: str) -> Ruleset:
-    """Return the ruleset with a name, or the ruleset in a YAML file, which is never ranked.
+    """Return the ruleset with a name, or the ruleset in a YAML file.
+
+    Results under a ruleset from a file are never ranked.
 
     Raises:
-        UsageError: no ruleset has this name, or the file is invalid; the message names the invalid field.
+        UsageError: no ruleset has this name, or the file is invalid. The message names the invalid field.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         defined = _ruleset(path.stem, _read(path), path)
         if path.stem in rulesets():
             raise UsageError(f"{path}: {path.stem} is a ruleset of the benchmark", fix="give the file another name")
-        # Results under a user's own rules cannot be compared with published results, so they are not ranked.
+        # Results under a user's ruleset cannot be compared with published results.
         return msgspec.structs.replace(defined, ranked=False)
     known = rulesets()
     if name not in known:

@@ -15,7 +15,7 @@ from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, Lo
 SEED = 2024
 #: Ratio of consecutive learning rates under `tuning: rates`.
 RATE_FACTOR = 3.0
-#: Number of points drawn at a time. The sequence of points does not depend on this number.
+#: Number of points that are drawn together. The sequence of points does not depend on this number.
 _CHUNK = 64
 
 
@@ -75,7 +75,7 @@ def quantile_of(domain: Domain, value: Scalar) -> float:
 
 
 def learning_rates(default: float, n: int) -> tuple[float, ...]:
-    """Return `n` learning rates with the default in the middle, each `RATE_FACTOR` times the previous one.
+    """Return `n` learning rates with the default in the middle. Each is `RATE_FACTOR` times the previous rate.
 
     >>> learning_rates(0.3, 3)
     (0.1, 0.3, 0.9)

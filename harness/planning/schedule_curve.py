@@ -1,4 +1,4 @@
-"""Evaluate a schedule at given updates of a planned run, without running it and without importing torch."""
+"""Evaluate a schedule at given updates of a planned run, without a training run and without importing torch."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Schedule: TypeAlias = Callable[..., "Factors | float"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The run that a schedule plans for.
+    """The run for which a schedule is planned.
 
     Args:
         horizon: number of updates in the budget.
-        fraction: fraction of these updates that the schedule plans for (`horizon_fraction`).
+        fraction: fraction of these updates for which the schedule is planned (`horizon_fraction`).
         batch_size: number of examples per update.
         tokens_per_example: number of tokens per example.
-        tasks: for a stream with visible task boundaries, number of updates in the budget of each task; otherwise empty.
-        holds: whether the factor is constant after the planned updates, as it is for schedules with the need
+        tasks: number of updates in the budget of each task of a stream with visible task boundaries; otherwise empty.
+        holds: whether the factor is constant after the planned updates. This is the case for schedules with the need
             `horizon`.
     """
 
@@ -57,7 +57,7 @@ class Plan:
         return self._planned_updates(min(self.tasks)) if self.tasks else None
 
     def progress(self, step: int) -> Progress:
-        """Return the progress of a run before its update `step`, assuming that every task uses its whole budget."""
+        """Return the progress of a run before the update `step`, if every task uses its whole budget."""
         task_index = task_step = task_horizon = None
         if self.tasks:
             begins = [0, *accumulate(self.tasks)]
@@ -80,12 +80,12 @@ class Plan:
 
 
 def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: Iterable[int]) -> list[Factors]:
-    """Return a schedule's factors at these updates.
+    """Return the factors of a schedule at given updates.
 
     Args:
         schedule: the schedule.
-        hparams: hyperparameters by name. Only those that are arguments of the schedule are passed to it.
-        plan: the run that the schedule plans for.
+        hparams: hyperparameters by name. Hyperparameters that are not arguments of the schedule are ignored.
+        plan: the run for which the schedule is planned.
         steps: the updates, counted from 0.
 
     Raises:
@@ -107,7 +107,10 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
 
 
 def default_hparams(part: PartEntry, function: Callable[..., Any]) -> HParams:
-    """Return a part's default hyperparameters, from its function's signature where it has them, else from its space."""
+    """Return the default hyperparameters of a part.
+
+    A default in the signature of the part's function has priority over the default in the part's search space.
+    """
     function_defaults = {
         name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty
     }

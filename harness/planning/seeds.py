@@ -8,9 +8,10 @@ from harness.contract.run import Purpose, Seeds
 
 
 def derive_seeds(root: int, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
-    """Derive the seeds of a trial, one per role.
+    """Derive the seeds of a trial, one for each role (model, data, submission and replay).
 
-    The seeds are equal for all submissions, so that runs can be compared in pairs. They differ between purposes.
+    The seeds are equal for all submissions, so that runs can be compared in pairs. Different purposes have different
+    seeds.
 
     Args:
         root: the root seed, from which all other seeds are derived.

@@ -1,8 +1,8 @@
 """Decide when the trials of a ruleset end: one object per kind of stopping, named by the ruleset's `stopping`.
 
-To add a kind of stopping, add a class here and an entry in `STOPPING_RULES`. Other code calls the object's methods and
-does not compare its name. The results under a kind of stopping are either times to target, which the leaderboard ranks,
-or other values, which are shown in separate tables (`has_own_tables`).
+To add a kind of stopping, add a class in this module and an entry in `STOPPING_RULES`. Other code calls the methods of
+the object and never compares its name. The results under a kind of stopping are either times to target, which the
+leaderboard ranks, or other values, which are shown in separate tables (`has_own_tables`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from harness.scoring.result_table import ResultTable
 class StoppingRule:
     """Trials end at the first evaluation that meets the target, or at the end of the budget (`first-hit`).
 
-    This class is the base of all other kinds, which override its methods.
+    This class is the base class of all other kinds of stopping.
     """
 
     name: ClassVar[str] = "first-hit"
     #: Whether results are shown in separate tables instead of the leaderboard, because they are not times to target.
     has_own_tables: ClassVar[bool] = False
-    #: The key of these results in JSON; used only if `has_own_tables`.
+    #: The key of the results in JSON; used only if `has_own_tables`.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials run first, each over the whole budget. Their records decide the stop of all other trials.
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of other trials.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
@@ -77,7 +77,7 @@ class StoppingRule:
         """Return the tables of the results; used only if `has_own_tables`.
 
         Args:
-            records: records under all kinds of stopping; only those under this kind are used.
+            records: records under all kinds of stopping. Records under other kinds are ignored.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
@@ -92,7 +92,7 @@ class StopAtFraction(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """Common base of the kinds of stopping that allow one trial per study, run on pools only, and ignore the target."""
+    """Base class of the kinds of stopping that allow only one trial per study and only pools, and ignore the target."""
 
     has_own_tables = True
 
@@ -100,7 +100,7 @@ class _OneTrialOnPools(StoppingRule):
         return "" if ruleset.trials == 1 else f"stopping: {self.name} requires trials: 1"
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        return "the stages of a stream end at their targets, so no stop can be chosen or drawn" if facts.stages else ""
+        return "the stages of a stream end at their targets, so a stop cannot be set" if facts.stages else ""
 
 
 class ChosenStop(_OneTrialOnPools):
@@ -123,7 +123,7 @@ class ChosenStop(_OneTrialOnPools):
 
 
 class DrawnBudget(_OneTrialOnPools):
-    """Trials end at a budget that is drawn at random for each study and hidden (`drawn`); see `scoring.anytime`."""
+    """Trials end at a hidden budget that is drawn at random for each study (`drawn`); see `scoring.anytime`."""
 
     name = anytime.STOPPING
     json_key = "anytime"

@@ -22,7 +22,7 @@ from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.source_hash import source_hash
 
-#: Drawing points from a search space fails if more than this many points are rejected per accepted point.
+#: Largest number of rejected points per accepted point when points are drawn from a search space.
 MAX_REJECTED_DRAWS = 50
 #: Number of evaluations in a smoke run, not counting the evaluation of the untrained model.
 SMOKE_EVALUATIONS = 2
@@ -30,19 +30,19 @@ SMOKE_EVALUATIONS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """The ruleset and the options of `bench run` under which trials run.
+    """The ruleset and the options of `bench run` from which trials are planned.
 
     Args:
         ruleset: the rules; see `harness.planning.rulesets`.
-        studies: number of independent repetitions; the ruleset's number when None.
+        studies: number of independent repetitions; None for the ruleset's number.
         seed: the root seed, from which all other seeds are derived.
         overrides: values of hyperparameters that the user set, by name; trials with overrides are never ranked.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; chosen by the workload's tier when None.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
         threads: number of intra-op threads of a trial.
         smoke: whether each trial runs only a few steps.
         profile: whether to time the phases of a step.
         deterministic: whether to use deterministic kernels on a GPU.
-        prune: whether to end trials early that are unlikely to reach the target.
+        prune: whether trials are ended early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
         screening: whether an evaluation may stop at a part of the split that decides everything.
     """
@@ -82,12 +82,12 @@ def plan_trials(
         registry: the registry in which parts are looked up.
         settings: the ruleset and options.
         purpose: purpose of the trials, on which their seeds depend.
-        studies: number of studies; the number in the settings or the ruleset when None.
+        studies: number of studies; None for the number in the settings or the ruleset.
         first_study: index of the first study; the seeds of a study are derived from its index.
-        points: hyperparameters to try in every study, one per trial; chosen by the ruleset when None.
-        stop: number of examples after which a trial ends; the ruleset's stop when None.
-        horizon: horizon in examples, at which the runs end whether or not they meet the target; the horizon of the
-            ruleset or workload when None.
+        points: hyperparameters to try in every study, one point for each trial; None for the points of the ruleset.
+        stop: number of examples after which a trial ends; None for the ruleset's stop.
+        horizon: horizon in examples. The runs end there, whether or not they meet the target. None for the horizon of
+            the ruleset or workload.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -141,7 +141,7 @@ def plan_trials(
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
-    """Return the spec with another horizon, at which the run also stops.
+    """Return the spec with another horizon. The run stops at this horizon.
 
     The budgets of seconds and gradient-examples are scaled in proportion to the horizon.
     """
@@ -185,7 +185,7 @@ def hyperparameter_settings(
                 drawn.append(_resolve_hparams(composition, facts, settings, next(sequence)))
             except UsageError:
                 rejected += 1
-                # So many rejections mean that the space or an override is wrong.
+                # A large number of rejections shows that the space or an override is wrong.
                 if rejected > MAX_REJECTED_DRAWS * (1 + len(drawn)):
                     raise
         return drawn[study * n : (study + 1) * n]
@@ -194,7 +194,7 @@ def hyperparameter_settings(
 
 
 def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
-    """Return the value of every hyperparameter: the override if there is one, or the point's value, or the default."""
+    """Return the value of every hyperparameter: the override, or else the point's value, or else the default."""
     space = dict(composition.space)
     # Every submission may choose any batch size that the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
@@ -239,7 +239,7 @@ def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts
 
 
 def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
-    """Return the facts with the budget and the caps of a stream's stages multiplied by a factor."""
+    """Return the facts with the budget and the maximum lengths of a stream's stages multiplied by a factor."""
     budget = facts.budget
     stages = tuple(
         msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages

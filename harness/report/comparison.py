@@ -12,10 +12,11 @@ from harness.scoring.hit_rates import Rate
 from harness.scoring.stats import MIN_PAIRS, Spread
 
 SCHEMA = 1
-#: Column headings. `A / B` is the ratio of times with its 95 % interval. `p (Holm)` is the p-value after Holm's
-#: correction. `hits A` and `hits B` are the fractions of runs that reached the target. `mean to budget A, B` are the
-#: restricted means of the time to target (see `Pairing`).
+#: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the interval of this ratio. `p (Holm)`
+#: is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the target.
+#: `mean to budget A, B` are the restricted means of the times to target (see `restricted_mean`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
+#: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % interval.
 _FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]
 
 
@@ -59,7 +60,7 @@ def _decided_by_misses(pairing: Pairing) -> bool:
 
 
 def _seeds_needed(pairing: Pairing) -> str:
-    """Return as text how many more seeds a verdict needs, for a pairing whose verdict is inconclusive."""
+    """Return a line with the number of further seeds that a verdict needs, for an inconclusive pairing."""
     if pairing.n < 2 or _decided_by_misses(pairing):
         return f"at least {MIN_PAIRS} pairs with times are needed for a verdict"
     if pairing.more is None:

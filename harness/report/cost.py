@@ -9,6 +9,8 @@ from harness.report import text, values
 from harness.scoring.cost_ratio import CostRatio
 
 SCHEMA = 1
+#: Column headings. `cost` is the ratio to the cost of the baseline, and `95 %` is the interval of this ratio. `pairs`
+#: is the number of pairs with runs of the baseline. `construction` is the time for constructing the submission.
 _HEADING = ["workload", "submission", "cost", "95 %", "pairs", "ms per example", "construction"]
 
 
@@ -17,7 +19,7 @@ def costs_text(ratios: Sequence[CostRatio], baseline: str, width: int | None = N
 
     Args:
         ratios: the costs.
-        baseline: name of the submission with the cost 1.
+        baseline: name of the baseline, whose cost is 1 by definition.
         width: characters per line; None for the terminal's width.
     """
     rows = [_HEADING]

@@ -1,4 +1,4 @@
-"""Draws curves as characters for a terminal, as SVG and HTML, and in other formats with matplotlib."""
+"""Draws curves with characters for a terminal, as SVG and HTML, and as PNG and PDF with matplotlib."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from harness.contract.workload import Target
 from harness.errors import BenchError, UsageError
 
-#: Width and height of a panel in an SVG, its left margin, and the margin above and below it; all in pixels.
+#: Width and height of a panel in an SVG, its left margin, and its margins at the top and bottom. All are in pixels.
 _WIDTH, _HEIGHT, _LEFT, _MARGIN = 560, 200, 64, 36
-#: The dots of a Braille character by column and row, as bits above U+2800.
+#: The bit of each dot of a Braille character, by column and row. The code point of a character is U+2800 plus its bits.
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _FORMATS = (".svg", ".html", ".png", ".pdf")
 
@@ -42,7 +42,7 @@ class Panel:
     def bounds(self) -> tuple[float, float]:
         """The values of y at the lower and the upper edge of the panel.
 
-        The lower edge is zero if the curve is flat and positive, or if its minimum is small against its maximum.
+        The lower edge is zero if the curve is constant and positive, or if its minimum is less than half its maximum.
         """
         low, high = min(self.y), max(self.y)
         if 0 <= low < 0.5 * high or low == high > 0:
@@ -51,7 +51,7 @@ class Panel:
 
 
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve with Braille characters, with the bounds of y at the left and the first and last x below.
+    """Draw a curve with Braille characters. The bounds of y are at the left, and the first and last x are below.
 
     >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
     >>> print("\\n".join(characters(rising, width=5, height=2)))

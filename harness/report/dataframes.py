@@ -33,19 +33,25 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     A run without an evaluation has one row. Every frame has these columns:
 
     - `run_id`, `submission`, `version`, `workload`, `workload_version`, `hardware`, `ruleset`, `purpose`, `study`,
-      `trial`, `root_seed`: identity of the run;
-    - `status`: final status of the run; `hit`: whether the run met its targets at any evaluation;
-    - `point`: index of the evaluation in the run, from 0; NaN without an evaluation;
-    - `steps`, `examples` (drawn), `gradient_examples` (examples × backward passes): amounts at the evaluation;
-    - `seconds` (wall), `process_seconds`, `scored_seconds` (clock of the scores): times at the evaluation in seconds;
-    - `lr`: learning rate; `stage`: index of a stream's stage;
-    - `hparam.<name>` and `metric.<name>`: hyperparameters of the run and metrics of the evaluation.
+      `trial`, `root_seed`: the fields that identify the run.
+    - `status`: final status of the run.
+    - `hit`: whether the run met its targets at any evaluation.
+    - `point`: index of the evaluation in the run, from 0; NaN without an evaluation.
+    - `steps`: number of updates until the evaluation.
+    - `examples`: number of examples drawn until the evaluation.
+    - `gradient_examples`: number of examples × backward passes until the evaluation.
+    - `seconds`, `process_seconds`: wall seconds and process seconds until the evaluation.
+    - `scored_seconds`: seconds of the clock on which scores are based (wall or process).
+    - `lr`: learning rate.
+    - `stage`: index of the stage of a stream.
+    - `hparam.<name>`: hyperparameters of the run.
+    - `metric.<name>`: metrics of the evaluation.
 
-    `frame.attrs["left_out"]` lists the files that are not valid records, one line for each.
+    `frame.attrs["left_out"]` contains one line for each file that is not a valid record.
 
     Args:
-        folders: folders with records, searched recursively; by default the folders `runs` and `results` of the current
-            folder, if they exist.
+        folders: folders with records, which are searched recursively. By default, the folders `runs` and `results` in
+            the current folder are read if they exist.
 
     Raises:
         DataError: a folder does not exist.
@@ -109,9 +115,7 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
 
 
 def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a frame as a Parquet file.
-
-    A column with both numbers and words is written as text.
+    """Write a frame as a Parquet file. A column that contains numbers and words is written as text.
 
     Raises:
         BenchError: pyarrow is not installed.
@@ -153,8 +157,8 @@ def import_csv(
         seconds: name of the column with the times in seconds.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or has a step or time that is negative, is not a number, or
-            is smaller than the previous one.
+        DataError: the file cannot be read or lacks a column. The error is also raised if a step or time is negative, is
+            not a number, or is smaller than the step or time in the previous line.
     """
     frame = _read_csv(path)
     missing = [name for name in (step, metric, seconds) if name not in frame.columns]
@@ -175,8 +179,8 @@ def import_wandb(
 ) -> pd.DataFrame:
     """Read a run history exported from Weights & Biases (CSV, JSON or JSON lines).
 
-    The frame has the columns of `load_results`. Steps come from `_step` and seconds from `_runtime`. These times
-    include the evaluations, so they must not be used as scores.
+    The frame has the columns of `load_results`. Steps are read from `_step` and seconds from `_runtime`. The seconds
+    include the time of evaluations, so they must not be used as scores.
 
     Args:
         path: path of the file.
@@ -186,7 +190,7 @@ def import_wandb(
         study: index of the study in the frame.
 
     Raises:
-        DataError: the file cannot be read, is not a history, lacks a metric, or has no metric.
+        DataError: the file cannot be read, is not a run history, lacks one of `metrics`, or has no numeric column.
     """
     path = Path(path)
     frame = _read_csv(path) if path.suffix == ".csv" else _read_json(path)
@@ -216,7 +220,16 @@ def _import(
     seconds: str,
     run_labels: tuple[str, str, int],
 ) -> pd.DataFrame:
-    """Make a frame with the columns of `load_results`; `run_labels` are submission, workload and study."""
+    """Make a frame with the columns of `load_results`.
+
+    Args:
+        path: path of the file, for messages.
+        frame: content of the file.
+        metrics: names of the metric columns.
+        step: name of the column with the steps.
+        seconds: name of the column with the times in seconds.
+        run_labels: submission, workload and study.
+    """
     import pandas as pd
 
     checked = {column: pd.to_numeric(frame[column], errors="coerce") for column in (step, seconds, *metrics)}

@@ -22,22 +22,23 @@ CLOSE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The result of a gate, from which text and JSON are made. Estimates and bounds in it are log ratios of A to B.
+    """The result of a gate, from which text and JSON are made. Estimates and bounds are log ratios of A to B.
 
     Args:
-        a, b: names of the submissions.
-        budgets: workload id -> number of examples at which its runs end.
-        envelopes: workload name -> envelope (metric of the reference by budget); empty if the metrics themselves were
-            compared.
-        fallback: why the metrics themselves were compared; empty if they were not.
+        a: name of submission A.
+        b: name of submission B.
+        budgets: workload id -> number of examples at which the runs end.
+        envelopes: workload name -> envelope, which converts a metric to the budget of the reference. Empty if metrics
+            were compared instead of budgets.
+        fallback: reason for comparing metrics instead of budgets; otherwise empty.
         by: quantity that was compared: `examples`, or `time`, which divides each multiplier by the cost per example.
-        pairs: every pair in order; a pair maps a workload name to the runs of A and B.
-        look: the statistics of all pairs.
-        stopped: why an undecided gate stopped; empty for a decided gate.
+        pairs: all pairs in order. A pair is a mapping from a workload name to the runs of A and B.
+        look: the verdict on all pairs.
+        stopped: reason for which an undecided gate stopped; empty for a decided gate.
         minutes: wall minutes of this call.
         minutes_needed: estimated wall minutes of the further pairs; None if unknown.
         command: the command that continues the gate; empty if no further pair could change the verdict.
-        series: state of the series of candidates after this gate; empty without `--series`.
+        series: state of the series after this gate; empty without `--series`.
     """
 
     a: str
@@ -60,16 +61,17 @@ class GateReport:
 
     @property
     def unit(self) -> str:
-        """The name of the quantity whose ratio A/B is printed."""
+        """The name of the printed ratio of A to B."""
         if self.by == "time":
             return "time multiplier" if self.envelopes else "metric ratio / cost ratio"
         return "compute multiplier" if self.envelopes else "metric ratio"
 
 
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
-    """Return the line that is printed after a pair: estimate, interval, evidence, and the pairs that are still needed.
+    """Return the line that is printed after a pair: estimate, interval, evidence, and number of further pairs.
 
-    The evidence is the larger e-value of `better` and `worse`. The gate is decided at 1 / alpha at the earliest.
+    The evidence is the larger of the e-values for `better` and `worse`. A gate is decided only if the evidence is at
+    least 1 / alpha.
     """
     verdict = look.verdict.overall
     evidence = max(verdict.e_better, verdict.e_worse)
@@ -124,7 +126,7 @@ def gate_text(report: GateReport) -> str:
 
 
 def gate_json(report: GateReport) -> dict[str, Any]:
-    """Return the result as plain data. Ratios are factors instead of logarithms, and null if infinite or unknown."""
+    """Return the result as plain data. Ratios are not logarithms. A ratio that is infinite or unknown is null."""
     verdict = report.verdict
     return {
         "schema": SCHEMA,
@@ -190,7 +192,7 @@ def _pair_json(pair: GatePair) -> dict[str, Any]:
 
 
 def _workload_lines(report: GateReport) -> list[str]:
-    """Return a line for each workload: its budget, its envelope and, with several workloads, its ratio."""
+    """Return a line with the budget and the envelope of each workload. With several workloads, add the ratio."""
     rows = []
     for workload_id, budget in report.budgets.items():
         name = workload_id.partition("@")[0]
@@ -240,7 +242,7 @@ def _interval(verdict: GateVerdict) -> str:
 
 
 def _multiplier(value: float) -> float | None:
-    """Return exp of a log ratio, or None if it is +∞ or −∞."""
+    """Return exp of a log ratio, or None if the log ratio is +∞ or −∞."""
     return None if math.isinf(value) else math.exp(min(value, 700.0))
 
 

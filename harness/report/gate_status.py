@@ -1,4 +1,7 @@
-"""Shows the progress of a gate's runs: one redrawn line on a terminal, only warnings and ended runs elsewhere."""
+"""Shows the progress of a gate's runs.
+
+On a terminal, one line is redrawn. Otherwise only warnings and the number of ended runs are printed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ class GateStatus:
     """A watcher that shows how many runs have ended and how many of their examples have been drawn.
 
     Args:
-        label: purpose of the runs. If it is empty, ended runs are not printed, since the caller prints each pair.
+        label: purpose of the runs. If the label is empty, the number of ended runs is not printed, because the caller
+            prints each pair.
         total: number of runs.
         is_terminal: whether the stream is a terminal, on which a line can be redrawn.
         stream: stream to print to; None for stderr.

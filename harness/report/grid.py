@@ -18,8 +18,8 @@ class Grid:
         heading: column headings.
         rows: rows of cells, each as long as the heading.
         right_aligned: indices of the columns that are aligned to the right.
-        leading_columns: number of first columns that are repeated in every part of a table that is split for its width.
-        first_row_leads: whether the first row has the best rank and no other row shares it.
+        leading_columns: number of columns at the left that are repeated if a wide table is split into several tables.
+        first_row_leads: whether the first row is the only row with the best rank.
     """
 
     title: str
@@ -32,12 +32,12 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Palette:
-    """Functions that add terminal colours to a line; by default they return the line unchanged.
+    """Functions that add terminal colours to a line. The default functions return the line unchanged.
 
     Args:
         title: function for the title of a table.
         heading: function for the heading of a table.
-        leader: function for the row of a submission that has the best rank and shares it with no other.
+        leader: function for the row of a submission that alone has the best rank.
         note: function for the notes below a table.
     """
 

@@ -1,4 +1,4 @@
-"""Renders the report: one HTML file that works offline, with tables, curves and the plotting library."""
+"""Renders the report: one HTML file with tables and curves. It contains the plotting library and works offline."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def page(
     Args:
         records: all records. They are iterated once and not kept in memory.
         query: the selection and ranking of the leaderboard.
-        problems: messages about files that are not valid records. They are used after all records have been read.
-        staged: records of rulesets that choose or draw a stop. They are used after all records have been read.
+        problems: messages about files that are not valid records. The caller may append to this list until all records
+            have been read.
+        staged: records of rulesets that choose or draw a stop. The caller may append to this list until all records
+            have been read.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -50,7 +52,7 @@ def page(
     stopping_grids = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]
     assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
-    # Every `<` in the data is escaped, so that no text in a record can end the script element.
+    # Every `<` in the data is escaped. Otherwise a text in a record could end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         assets["page.html"]
@@ -62,7 +64,7 @@ def page(
 
 
 def plotting_scripts() -> list[str]:
-    """Return the scripts of the plotting library, from its Python package.
+    """Return the scripts of the plotting library Bokeh, which are read from its Python package.
 
     Raises:
         BenchError: Bokeh is not installed.
@@ -118,7 +120,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
-    """Return a leaderboard's JSON with additional fields for the page: cells as text, and how each column is sorted."""
+    """Return a leaderboard's JSON with additional fields for the page, such as the text of cells and the sort order."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     plain = leaderboard.leaderboard_json(board)
     for fields, row in zip(plain["rows"], board.rows, strict=True):

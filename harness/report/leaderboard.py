@@ -19,10 +19,10 @@ from harness.scoring.cells import Cell
 from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
-#: Version of the JSON schema. Since version 2, rows of `boards` have the order, ranks and names of rows of `tables`.
+#: Version of the JSON schema. Since version 2, the rows of `boards` and `tables` have the same order, ranks and names.
 SCHEMA = 2
-#: Error rate of ranks: the largest simulated fraction of tables in which not all of three copies of one submission
-#: share a rank.
+#: Error rate of ranks, from simulated tables with three copies of one submission. It is the largest fraction of tables
+#: in which the three copies do not have the same rank.
 FALSE_RANKS = 0.049
 #: Explanations of columns, printed below leaderboards.
 EXPLAINED = (
@@ -45,7 +45,7 @@ def has_content(boards: Sequence[Leaderboard]) -> bool:
 
 
 def notes(board: Leaderboard) -> list[str]:
-    """Return the lines below a leaderboard: its notes, and the items that were left out, by reason."""
+    """Return the lines below a leaderboard: its notes, and one line for each reason why items were left out."""
     return [*(f"note: {line}" for line in board.notes), *skipped_lines(board.left_out)]
 
 

@@ -23,7 +23,7 @@ AXES = {
     "wall": "wall seconds",
     "process": "process seconds",
 }
-#: Number of first columns that are repeated in every part of a table that is split for its width: rank and submission.
+#: Number of columns at the left (rank and submission) that are repeated if a wide table is split into several tables.
 LEADING_COLUMNS = 2
 
 
@@ -34,7 +34,7 @@ def title(board: Leaderboard) -> str:
 
 
 def subject(board: Leaderboard) -> str:
-    """Return what a leaderboard compares, such as `process seconds to target`."""
+    """Return the quantity by which a leaderboard compares submissions, such as `process seconds to target`."""
     if board.query.metric is not None:
         return f"metric at {board.query.metric}"
     level = "" if board.query.level == "main" else f"{board.query.level} "

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
-#: Largest number of kept trials that are listed one by one. A larger number of trials is summarised by status.
+#: Largest number of kept trials that are listed one by one. If there are more, they are summarised by status.
 _MAX_LISTED = 3
-#: Largest number of running trials that are shown in detail. In a larger number, each trial has one line.
+#: Largest number of running trials that are shown in detail. If there are more, each trial has one line.
 _MAX_DETAILED = 2
 
 
@@ -126,7 +126,7 @@ class Plain:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        # The reader of a pipe may close it (`| head`). The run must continue.
+        # The program that reads a pipe may close the pipe (`| head`). The run must continue in this case.
         with contextlib.suppress(OSError, ValueError):
             print(line, file=self._stream, flush=True)
 
@@ -149,7 +149,7 @@ class _Running:
 
 
 class LiveView:
-    """Redraws the running trials on a terminal, in detail if they are few, and prints a line for each finished trial.
+    """Redraws the running trials on a terminal, and prints a line for each finished trial.
 
     Args:
         total: number of trials.
@@ -217,7 +217,7 @@ class LiveView:
         from rich.console import Group
         from rich.text import Text
 
-        # Another thread calls this method while `_running` changes, so it works on a copy.
+        # The thread that redraws the view calls this method while `_running` changes. A copy is therefore used.
         running = list(self._running.values())
         if not running:
             return Text(f"  {self._index}/{self._total} starting …" if self._index < self._total else "", style="dim")
@@ -231,7 +231,7 @@ class LiveView:
         return grid
 
     def _line(self, trial: _Running) -> tuple[RenderableType, ...]:
-        """Return the short form of a running trial, for many trials: one row with progress, metric and target."""
+        """Return the short form of a running trial: one row with progress, metric and target."""
         from rich.text import Text
 
         number, title = (
@@ -246,7 +246,7 @@ class LiveView:
         return number, title, Text.assemble(*bar, f" {fraction:4.0%}"), metric, Text(_scored_time(trial.spec, point))
 
     def _block(self, trial: _Running) -> RenderableType:
-        """Return the long form of a running trial, for few trials: a block with curve, target and budget."""
+        """Return the long form of a running trial: a block with curve, target and budget."""
         from rich.table import Table
         from rich.text import Text
 
@@ -280,7 +280,7 @@ def _target(spec: RunSpec, stage: int) -> Target:
 
 
 def _budget_bar(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
-    """Return the fraction of the budget that has been spent, and a bar of `width` characters for it."""
+    """Return the fraction of the budget that has been spent, and a bar of `width` characters that shows it."""
     fraction = min(1.0, point.examples / spec.workload.facts.budget.horizon)
     filled = round(fraction * width)
     return fraction, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]
@@ -311,7 +311,7 @@ def _outcome(record: Record) -> str:
 
 
 def metric_summary(record: Record) -> str:
-    """Return the best and the final value of a run's metric with its target; empty if the run has no evaluation.
+    """Return the best value, the final value and the target of a run's metric; empty without an evaluation.
 
     An example is `loss best 1.13, final 1.15, target ≤ 1.1`.
     """

@@ -22,8 +22,8 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Return the differences of two runs.
 
     Returns:
-        section (`configuration`, `environment` or `outcome`) -> field -> (value of A, value of B). A value is None if
-        the run does not have the field.
+        section (`configuration`, `environment` or `outcome`) -> field -> (value of A, value of B). The value is None if
+        a run does not have the field.
     """
     sections = {}
     for name, fields_a, fields_b in (
@@ -69,7 +69,7 @@ def _outcome_fields(record: Record) -> dict[str, Any]:
 
 
 def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings into one, with names joined by dots.
+    """Flatten nested mappings into one mapping. The names of nested fields are joined by dots.
 
     >>> _flatten({"a": {"b": 1}, "c": 2})
     {'a.b': 1, 'c': 2}
@@ -85,7 +85,7 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def diff_text(a: Record, b: Record, width: int | None = None) -> str:
-    """Return the differences by section, and one line for every metric of each run with its curve.
+    """Return the differences by section, and one line with the curve of every metric of each run.
 
     Args:
         a: record of run A.
@@ -110,7 +110,7 @@ def _title(record: Record) -> str:
 
 
 def _shorten(value: Any, max_characters: int = _MAX_CHARACTERS) -> str:
-    """Return a value as text, cut at a space if it is too long. A single long word, such as a hash, is not cut.
+    """Return a value as text. A text that is too long is cut at a space; a single long word, such as a hash, is not.
 
     >>> _shorten("a rather long reason", 14), _shorten("f" * 16, 8), _shorten(None)
     ('a rather …', 'ffffffffffffffff', '–')
@@ -147,7 +147,7 @@ def _format_end(record: Record) -> str:
 
 
 def diff_json(a: Record, b: Record) -> dict[str, Any]:
-    """Return the differences and both curves as plain data."""
+    """Return the differences of two runs and the curves of each run as plain data."""
     return {
         "schema": SCHEMA,
         "a": a.run_id,

@@ -23,10 +23,10 @@ class ScoreColumn:
         heading: column heading in tables.
         value: function that returns the value of a row for JSON, or None.
         text: function that returns the value of a row as text, with its interval or range.
-        spread: function that returns the interval or range of the value; None for a column without one.
+        spread: function that returns the interval or range of the value; None for a column without intervals.
         csv: function that returns the value of a row for CSV; None if CSV and JSON have the same value.
         right_aligned: whether cells are aligned to the right.
-        shown: function that returns whether tables show the column; CSV and JSON always contain it.
+        shown: function that returns whether tables show the column. CSV and JSON always contain the column.
         highest_first: whether the report page sorts the column in descending order.
     """
 
@@ -51,7 +51,7 @@ class ScoreColumn:
         """Return the column's fields in a row of CSV.
 
         Args:
-            row: the row; None for runs that are never ranked, whose fields are empty.
+            row: the row; None for a row of runs that are never ranked. The fields of such a row are empty.
         """
         csv_value = self.csv or self.value
         fields = {self.key: None if row is None else csv_value(row)}
@@ -86,7 +86,13 @@ def _speedup(row: LeaderboardRow, board: Leaderboard) -> str:
 
 
 def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float]) -> ScoreColumn:
-    """Return the column of a ratio to the reference."""
+    """Make the column of one factor, a ratio to the reference.
+
+    Args:
+        key: name of the column in CSV and JSON.
+        heading: column heading in tables.
+        factor: function that returns the ratio from the factors of a submission.
+    """
 
     def value(row: LeaderboardRow) -> float | None:
         return None if row.factors is None else factor(row.factors)

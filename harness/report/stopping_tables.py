@@ -1,4 +1,4 @@
-"""Makes further tables beside the leaderboard: the results of some stopping rules, and tuning curves."""
+"""Makes tables that are shown next to the leaderboard: the results of some kinds of stopping, and tuning curves."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _replace_nonfinite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
-    """Make tables of the best time of k trials (median), one table for each hardware class, ruleset and workload."""
+    """Make tables of the median of the best time of k trials, one for each hardware class, ruleset and workload."""
     grids = []
     for group in split_into_tables(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
         max_trials = max(len(curve.best_times) for curve in group)

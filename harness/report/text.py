@@ -12,7 +12,8 @@ from harness.contract.workload import Target
 
 #: Characters per line of a table that is written to a pipe or a file.
 WIDE = 140
-#: Smallest width at which a table that is too wide is split by columns. At a smaller width, every row becomes a block.
+#: Smallest width of the terminal at which a wide table is split by columns. In a narrower terminal, each row becomes a
+#: block of lines.
 NARROW = 72
 _BARS = "▁▂▃▄▅▆▇█"
 _GAP = "  "
@@ -23,9 +24,9 @@ LineStyle = Callable[[int, str], str]
 
 
 def terminal_width() -> int | None:
-    """Return the characters per line: the variable `COLUMNS` if it is set, else the width of the terminal.
+    """Return the characters per line: the environment variable `COLUMNS` if it is set, else the terminal's width.
 
-    Return None if `COLUMNS` is not set and stdout is not a terminal.
+    The result is None if `COLUMNS` is not set and stdout is not a terminal.
     """
     if os.environ.get("COLUMNS", "").isdigit() or sys.stdout.isatty():
         return shutil.get_terminal_size((WIDE, 24)).columns
@@ -33,12 +34,12 @@ def terminal_width() -> int | None:
 
 
 def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
-    """Wrap a line between words to the width of the terminal, and indent all lines but the first.
+    """Wrap a line between words to the width of the terminal, and indent all lines after the first.
 
     Args:
         line: text without a line break.
         width: characters per line; None for the terminal's width. Without a terminal, the line is not wrapped.
-        indent: indentation of all lines but the first.
+        indent: indentation of all lines after the first.
 
     >>> print(wrap("note: every submission missed", width=16))
     note: every
@@ -57,7 +58,7 @@ def columns(rows: Sequence[Sequence[str]], right_aligned: frozenset[int] = froze
     """Return rows as aligned columns.
 
     Args:
-        rows: rows of cells, all of one length.
+        rows: rows of cells. All rows have the same number of cells.
         right_aligned: indices of the columns that are aligned to the right.
         gap: text between columns.
 
@@ -95,14 +96,15 @@ def fit_table(
 ) -> str:
     """Return a table that fits the terminal, without breaking a cell.
 
-    A table that is too wide is split by columns into several tables, each of which repeats the leading columns. In a
-    narrow terminal, or if no column fits next to the leading columns, every row becomes a block: its last leading cell,
-    followed by lines `name: value`. A line is longer than the width only if it contains a word that is longer.
+    The leading columns are the columns at the left, such as rank and name. A table that is too wide is split by columns
+    into several tables. Each of them begins with the leading columns. In a narrow terminal, or if a column does not fit
+    next to the leading columns, every row becomes a block. The first line of a block is the row's cell in the last
+    leading column, and the other lines are `heading: cell`. A line exceeds the width only if a single word exceeds it.
 
     Args:
-        rows: the heading and the rows, all of one length.
+        rows: the heading and the rows. All rows have the same number of cells.
         right_aligned: indices of the columns that are aligned to the right.
-        leading_columns: number of leading columns, such as rank and name.
+        leading_columns: number of leading columns.
         width: characters per line; None for the terminal's width, or `WIDE` if there is no terminal.
         split: whether a table that is too wide may be split by columns; otherwise its rows become blocks.
         style: function that adds colours to each line; None for no colours.
@@ -140,7 +142,7 @@ def fit_table(
 def _column_groups(widths: Sequence[int], leading_columns: int, width: int) -> list[list[int]] | None:
     """Return the column indices of each part of a split table, including the leading columns.
 
-    Return None if a column does not fit next to the leading columns.
+    The result is None if a column does not fit next to the leading columns.
     """
     leading = list(range(leading_columns))
     leading_width = sum(widths[i] + len(_GAP) for i in leading)
@@ -198,7 +200,7 @@ def sparkline(values: Sequence[float], width: int = 24, bounds: tuple[float, flo
 
 
 def target_bound(target: Target) -> str:
-    """Return a target's value after `≤` (the metric is minimised) or `≥` (it is maximised).
+    """Return `≤` (if the metric is minimised) or `≥` (if the metric is maximised), followed by the target's value.
 
     >>> target_bound(Target(metric="loss", goal="min", value=1.1))
     '≤ 1.1'

@@ -11,7 +11,7 @@ from harness.scoring.cells import Cell
 from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
 
-#: Text of a time to target that is infinite, because the median run missed the target.
+#: Text of an infinite time to target.
 MISSED = "missed"
 #: Text of a cell without a value.
 NO_VALUE = "–"
@@ -46,7 +46,9 @@ def median(cell: Cell | None, digits: int, infinite: str = MISSED) -> str:
 
 
 def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
-    """Return ` [low – high]` for an interval, ` {low – high}` for a range, or nothing if the ends are equal or None.
+    """Return ` [low – high]` for an interval or ` {low – high}` for a range.
+
+    The text is empty if the ends are equal or None.
 
     >>> spread(Spread(low=1.0, high=2.0, kind="range"), 1)
     ' {1.0 – 2.0}'
@@ -71,7 +73,7 @@ def format_metric(point: Point, name: str) -> str:
 
 
 def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
-    """Return one line for each reason, with the first `max_names` of the items that were left out for this reason.
+    """Return one line for each reason. It names the first `max_names` items that were left out for this reason.
 
     >>> skipped_lines([Skipped(item="a", reason="smoke"), Skipped(item="b", reason="smoke")], max_names=1)
     ['left out: 2 (smoke): a, and 1 more']
@@ -90,7 +92,7 @@ def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """Return a finite number unchanged. Return None for other numbers, such as a miss, since JSON has no infinity."""
+    """Return a finite number unchanged, and None for infinity and NaN, because JSON cannot represent them."""
     return value if value is not None and math.isfinite(value) else None
 
 

@@ -19,10 +19,10 @@ class Aggregate:
     """Times of the submissions of one table.
 
     Args:
-        by: the unit of the times (seconds, examples or steps).
-        times: submission id -> workload id -> median over studies.
+        by: name of the quantity that is called time here: seconds, examples or steps.
+        times: submission id -> workload id -> median of the times over studies.
         studies: submission id -> workload id -> (root seed, study) -> smallest time of the study's trials.
-        coarse: ids of workloads that the anchored score leaves out (see `is_coarse`).
+        coarse: ids of workloads that do not enter the anchored score, because they are coarse (see `is_coarse`).
         skipped: runs that were left out and studies that are incomplete, with the reasons.
     """
 
@@ -43,11 +43,11 @@ def aggregate(
     """Aggregate records of one table into times by submission and workload.
 
     Args:
-        records: records of one hardware class and ruleset (see `split_tables`). They are read once, so a generator
-            keeps memory small.
-        by: the unit of the times.
-        targets: workload name -> targets to use instead of the workload's own.
-        explore: whether smoke runs, profiled runs and runs with overrides are scored too.
+        records: records of one hardware class and ruleset (see `split_tables`). The records are read once, so they may
+            come from a generator, which needs less memory than a list.
+        by: name of the quantity that is called time: seconds, examples or steps.
+        targets: workload name -> targets to use instead of the workload's targets.
+        explore: whether smoke runs, profiled runs and runs with overrides are also scored.
 
     Raises:
         UsageError: the records cannot share a table, or no record can be scored.
@@ -61,11 +61,11 @@ def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequen
 
     Args:
         runs: usable runs (see `select_usable`) of one hardware class and ruleset.
-        by: the unit of their times; it is copied to the result.
+        by: name of the quantity that is called time; it is copied to the result.
         skipped: runs that `select_usable` left out; they are copied to the result.
 
     Raises:
-        UsageError: the runs cannot share a table, or there are none.
+        UsageError: the runs cannot share a table, or there are no runs.
     """
     check_mixed(runs)
     if not runs:
@@ -85,7 +85,14 @@ def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequen
 def _find_incomplete(
     trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]]], expected: int
 ) -> list[Skipped]:
-    """Return the studies without the ruleset's number of trials, and the workloads that a submission has not run."""
+    """Return the incomplete studies, and the workloads without a run of a submission.
+
+    A study is incomplete if its number of trials is not the number that the ruleset requires.
+
+    Args:
+        trials: submission id -> workload id -> (root seed, study) -> times of the trials.
+        expected: number of trials per study that the ruleset requires.
+    """
     skipped = []
     workloads = dict.fromkeys(w for row in trials.values() for w in row)
     for submission, row in trials.items():

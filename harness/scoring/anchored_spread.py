@@ -1,4 +1,4 @@
-"""The uncertainty of an anchored score: a 95 % interval over studies, or the range for fewer than six studies."""
+"""The uncertainty of an anchored score: a 95 % interval over studies, or a range for fewer than six studies."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ def anchored_spread(
 ) -> Spread | None:
     """Return the uncertainty of an anchored score over the submission's studies.
 
-    With at least six studies on every workload the result is a 95 % interval. For one workload it is the interval of
-    the median. For several workloads the variances of the medians are added, because the seeds of different workloads
-    are independent. Student's t then has the degrees of freedom of Welch and Satterthwaite. With fewer studies the
-    result is the range from every workload's worst study to every workload's best study. The reference's times are
-    treated as exact. A workload without a study has no uncertainty.
+    With at least six studies on every workload, the result is a 95 % interval. For one workload, the interval of the
+    median time is converted to scores. For several workloads, the interval is based on Student's t distribution. The
+    variance of the score is the sum of the variances of the workloads' medians, because the seeds of different
+    workloads are independent. The degrees of freedom follow from the Welch–Satterthwaite equation.
+
+    If a workload has fewer than six studies, the result is a range. Its lower end is computed from the worst study of
+    every workload, and its upper end from the best study of every workload.
+
+    The reference's times are treated as exact. A workload without a study contributes no uncertainty.
 
     Args:
         studies: workload -> study -> time, inf for a miss.
-        reference: workload -> time of the reference.
+        reference: workload -> time of the reference, in the same unit.
         counted: workloads that enter the score.
 
     Returns:

@@ -1,9 +1,10 @@
-"""`anytime` scores: the metric at stops that are unknown to the submission, relative to the reference's envelope.
+"""Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
-Let m be the metric at a stop s, in examples. E(m) is the horizon with which the reference reaches m, if its schedule
-plans for this horizon. E is an isotonic fit of the reference's metric as a function of its horizon (the envelope). The
-ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. The score 1 means
-that the submission is as good at its stops as reference runs that were planned for these stops.
+A stop is a number of examples s at which the weights are evaluated. Let m be the metric of the submission at the stop.
+The envelope is an isotonic fit of the reference's final metric as a function of its horizon, the number of examples
+for which its schedule plans. E(m) is the horizon at which the envelope has the value m. The ratio of the stop is
+E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A score of 1 means that the submission
+at its stops is as good as runs of the reference that were planned for these stops.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_
 
 #: The kind of stopping whose records this module scores.
 STOPPING = "drawn"
-#: Bounds of the factor by which the workload's budget is multiplied. The factor is drawn from a uniform distribution.
+#: Bounds of the uniform distribution of the factor. The budget of a study is the workload's horizon times the factor.
 BUDGET_FACTORS = (0.5, 2.0)
-#: The reference's horizons as fractions of the workload's horizon. They span every stop that can be drawn.
+#: Horizons of the reference's runs as fractions of the workload's horizon. Every possible stop lies between them.
 HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The metric that the reference reaches as a monotone function of its horizon.
+    """The final metric of the reference as a monotone function of its horizon.
 
     Args:
-        target: target with the metric and its direction.
+        target: target that gives the name and the direction of the metric.
         horizons: horizons in examples, increasing.
-        values: the reference's metric at each horizon; it never becomes worse with a larger horizon.
+        values: metric of the reference at each horizon; a larger horizon never has a worse value.
     """
 
     target: Target
@@ -46,8 +47,8 @@ class Envelope:
     def budget(self, metric: float) -> tuple[float, bool]:
         """Return the horizon at which the reference reaches a metric, and whether the metric is outside the envelope.
 
-        Between two horizons the logarithm of the horizon is interpolated linearly. A metric outside the envelope gets
-        the nearest horizon.
+        Between two horizons, the logarithm of the horizon is interpolated linearly in the metric. For a metric outside
+        the envelope, the smallest or largest horizon is returned.
         """
         sign = 1.0 if self.target.goal == "min" else -1.0
         losses, loss = [sign * v for v in self.values], sign * metric
@@ -68,14 +69,14 @@ class AnytimeScore:
     """The score of a submission on a workload.
 
     Args:
-        submission: `name@version`, with the beginning of the source's hash where two sources have that name.
+        submission: `name@version`. If two different sources have this name, the beginning of the source's hash follows.
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
         studies: score of each study; 0 if the run broke down before its last stop.
         clipped: number of stops whose metric is outside the reference's envelope.
-        score: geometric mean over studies; nan without an envelope.
-        reason: why there is no score; empty where there is one.
+        score: geometric mean over studies; nan if the score cannot be computed.
+        reason: reason why the score cannot be computed; otherwise empty.
     """
 
     submission: str
@@ -89,14 +90,14 @@ class AnytimeScore:
 
 
 def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
-    """Return the budget of a study in examples: `horizon` times a factor from the interval `BUDGET_FACTORS`.
+    """Return the budget of a study in examples: `horizon` times a factor between the two `BUDGET_FACTORS`.
 
-    The budget is rounded so that every stop of `STOP_FRACTIONS` is at an evaluation.
+    The budget is rounded so that an evaluation takes place at every stop.
 
     Args:
         horizon: the workload's horizon in examples.
         eval_every: number of examples between evaluations.
-        u: uniform random number in [0, 1).
+        u: uniform random number in [0, 1), from which the factor is computed.
 
     >>> drawn_horizon(28_672, 256, 0.0), drawn_horizon(28_672, 256, 0.2)
     (14336, 22528)
@@ -133,10 +134,10 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
 
 
 def scores(records: Iterable[Record]) -> list[AnytimeScore]:
-    """Return the score of every submission on every workload, the best first.
+    """Return the score of every submission on every workload. Within a workload, the best score is the first.
 
-    Submissions with equal names and different sources are scored separately. If a seed has several runs, the earliest
-    is scored.
+    Submissions with equal names and different sources are scored separately. If a seed has several runs, only the
+    earliest run is scored.
     """
     drawn = [r for r in records if r.spec.ruleset.stopping == STOPPING and not (r.spec.overridden or r.spec.smoke)]
     ambiguous = ambiguous_names(record for record in drawn if record.spec.purpose == "score")
@@ -199,9 +200,10 @@ def _score(
 
 
 def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
-    """Return the geometric mean of E(m) / s over a run's stops, and the number of stops outside the envelope.
+    """Return the score of a run, and the number of stops at which its metric is outside the envelope.
 
-    The score of a run that broke down before its last stop is 0.
+    The score is the geometric mean of E(m) / s over the stops (see the module's docstring). It is 0 if the run broke
+    down before its last stop.
     """
     whole = {point.examples: point.metrics for point in record.points if not point.screened}
     metrics = metrics_at_stops(record.spec, whole, curve.target)
@@ -216,7 +218,7 @@ def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
 
 
 def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], target: Target) -> dict[int, float]:
-    """Return the metric at each stop, from the first evaluation at or after the stop.
+    """Return the metric at each stop: the metric of the first evaluation at or after the stop.
 
     Args:
         spec: specification of the run.
@@ -224,7 +226,7 @@ def metrics_at_stops(spec: RunSpec, points: Mapping[int, Mapping[str, float]], t
         target: target with the name of the metric.
 
     Returns:
-        Examples drawn at the evaluation -> metric; a stop that the run did not reach is absent.
+        Examples drawn at the evaluation -> metric. A stop that the run did not reach has no item.
     """
     metrics = {}
     for fraction in STOP_FRACTIONS:

@@ -1,4 +1,4 @@
-"""The cells of a leaderboard: medians over studies, with their uncertainty."""
+"""The cells of a leaderboard. A cell contains a median over studies and its uncertainty."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Cell:
     """The median over the studies of one submission on one workload.
 
     Args:
-        value: the median. In tables of times inf is a miss; in tables of metrics inf or -inf is a run that broke down.
-        spread: 95 % interval of the median; for fewer than six studies their range.
+        value: the median. In tables of times, inf is a miss. In tables of metrics, inf or -inf is a run that broke
+            down.
+        spread: 95 % interval of the median; the range of the studies if there are fewer than six studies.
         studies: number of studies.
         hits: number of studies that met the target; in tables of metrics, number of studies that did not break down.
-        early: whether a run stopped at its target before the budget (tables of metrics only).
+        early: whether a run stopped because it met its target before the budget was used (tables of metrics only).
     """
 
     value: float
@@ -33,16 +34,17 @@ class Cell:
 
 
 def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
-    """Make a cell from the times to target of the studies, one for each; inf is a miss.
+    """Make a cell from the time to target of each study.
 
     Numbers of examples or steps to the target may be given instead of times.
 
     Args:
-        times: one amount for each study.
-        value: the scored time, which the interval then includes; the median of `times` when None.
+        times: one time for each study, inf for a miss.
+        value: the scored time of the workload; None for the median of `times`. If the value lies outside the interval,
+            the interval is extended to the value.
 
     Raises:
-        UsageError: there are no times, or one is NaN.
+        UsageError: there are no times, or a time is NaN.
 
     >>> cell_of_times([1.0, 2.0, math.inf])
     Cell(value=2.0, spread=Spread(low=1.0, high=inf, kind='range'), studies=3, hits=2, early=False)
@@ -59,10 +61,13 @@ def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
 
 
 def cell_of_metrics(metrics: Sequence[MetricAt]) -> Cell:
-    """Make a cell from the metrics of the studies at a budget, one for each study.
+    """Make a cell from the metric of each study at a budget.
+
+    Args:
+        metrics: one metric for each study.
 
     Raises:
-        UsageError: there are no metrics, or one is NaN.
+        UsageError: there are no metrics, or a metric is NaN.
     """
     values = [metric.value for metric in metrics]
     return Cell(

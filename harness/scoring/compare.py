@@ -1,4 +1,4 @@
-"""Compares two submissions by paired runs; the verdict is faster, slower or inconclusive."""
+"""Compares two submissions A and B by paired runs. The verdict is that A is faster, A is slower, or inconclusive."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from harness.scoring.stats import (
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 Verdict = Literal["faster", "slower", "inconclusive"]
-#: The key by which the runs of A and B are paired: hardware class, root seed, study and, under rulesets with one trial
-#: per study, the trial.
+#: The key by which the runs of A and B are paired. It consists of the hardware class, the root seed and the study.
+#: Under rulesets with one trial per study, it also contains the trial.
 Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
 Blocks: TypeAlias = Mapping[str, Mapping[Any, float]]
@@ -39,10 +39,12 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One factor of a time ratio, over the pairs in which both reached the target.
+    """The ratio of A to B in examples to the target or in seconds per example.
+
+    The product of the two factors is the time ratio. Only pairs in which both submissions reached the target count.
 
     Args:
-        ratio: Hodges–Lehmann estimate of the factor of A over that of B.
+        ratio: Hodges–Lehmann estimate of the ratio of A to B.
         spread: 95 % interval of the ratio; for fewer than six pairs the range.
     """
 
@@ -58,21 +60,21 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. It is 0 where misses
-            of B prevail, and inf where misses of A prevail.
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. The ratio is 0 if so
+            many runs of B missed that the estimate is not finite, and inf if so many runs of A missed.
         spread: 95 % interval of the ratio; for fewer than six pairs the range.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
-        more: number of further pairs that a verdict needs; 0 where there is a verdict or where the pairs so far suffice
-            to detect a difference of 3 %; None where the number cannot be estimated.
-        both_missed: number of pairs in which both missed. Such a pair is a tie.
+        more: number of further pairs that a verdict needs; None if the number cannot be estimated. The number is 0 if
+            there is a verdict, or if the present pairs suffice to detect a difference of 3 %.
+        both_missed: number of pairs in which both runs missed the target. Such a pair is a tie.
         hits_a: fraction of A's runs that reached the target; None for `overall`.
         hits_b: fraction of B's runs that reached the target; None for `overall`.
         mean_a: restricted mean time of A (see `restricted_mean`); None for `overall`, or without a budget in this unit.
         mean_b: restricted mean time of B (see `restricted_mean`); None for `overall`, or without a budget in this unit.
-        examples: ratio of the examples to the target; None for `overall`, on other axes than time, and without a pair
-            that reached the target.
-        cost: ratio of the seconds per example; None where `examples` is None.
+        examples: ratio of the examples to the target. None for `overall`, if the compared quantity is not time, or if
+            there is no pair in which both runs reached the target.
+        cost: ratio of the seconds per example; None if `examples` is None.
     """
 
     workload: str
@@ -109,10 +111,10 @@ class Comparison:
     Args:
         a: name of submission A.
         b: name of submission B.
-        by: the unit of the compared times.
+        by: name of the compared quantity, such as `time` or `examples`.
         workloads: one pairing for each workload, with p-values corrected by Holm's procedure over the workloads.
         overall: pairing over the blocks that have a pair on every workload. The value of a block is the geometric mean
-            of its ratios over the workloads. None without such a block.
+            of its ratios over the workloads. None if no block has a pair on every workload.
         skipped: runs, blocks and workloads that were left out, with the reasons.
     """
 
@@ -124,9 +126,10 @@ class Comparison:
     skipped: tuple[Skipped, ...]
 
     def slower_than(self, limit: float) -> bool:
-        """Whether the overall verdict on A is `slower` and its ratio exceeds a limit, for continuous integration.
+        """Whether the overall verdict on A is `slower` and the overall ratio exceeds a limit.
 
-        An inconclusive comparison returns False, even if its ratio exceeds the limit.
+        The method is meant for continuous integration. It returns False for an inconclusive comparison, even if the
+        ratio exceeds the limit.
 
         Args:
             limit: largest accepted ratio, time of A over time of B.
@@ -144,18 +147,19 @@ def compare(
 ) -> Comparison:
     """Compare the records of two submissions, paired by hardware class, root seed and study.
 
-    The verdict comes from the exact sign-flip test on paired log ratios of times. Holm's procedure corrects over
-    workloads. With fewer than six pairs the verdict is `inconclusive`. A pair in which both missed is a tie. If one of
-    them missed, the pair has the most extreme rank. Only the newest version of a workload is compared. A study with
-    several trials is represented by its best trial, and is paired only if both submissions have the same number of
-    trials in it. docs/statistics.md explains and validates the procedure.
+    The verdict follows from the exact sign-flip test on the paired log ratios of the times. The p-values are corrected
+    for the number of workloads by Holm's procedure. With fewer than six pairs, the verdict is `inconclusive`. A pair in
+    which both runs missed the target is a tie. A pair in which only one run missed has the most extreme rank. Only the
+    newest version of a workload is compared. A study with several trials is represented by its best trial. It is paired
+    only if both submissions have the same number of trials in the study. docs/statistics.md explains and validates the
+    procedure.
 
     Args:
         a: records of submission A, on one or several workloads, of one hardware class and ruleset.
         b: records of submission B, of the same hardware class and ruleset.
-        by: the unit of the times: `time` (scored seconds), `examples`, `steps`, or the seconds of one clock.
-        targets: workload name -> targets to use instead of the workload's own; not allowed for streams.
-        explore: whether smoke runs, profiled runs and runs with overrides are compared too.
+        by: the compared quantity: `time` (scored seconds), `examples`, `steps`, or the seconds of one clock.
+        targets: workload name -> targets to use instead of the workload's targets; not allowed for streams.
+        explore: whether smoke runs, profiled runs and runs with overrides are also compared.
 
     Raises:
         UsageError: there is no pair, one side has several submissions, or the records cannot be compared.
@@ -201,9 +205,9 @@ def compare_times(
         a: times of A: workload -> block -> time, inf for a miss.
         b: times of B: workload -> block -> time, inf for a miss.
         names: names of A and B.
-        by: the unit of the times; it is copied to the result.
+        by: name of the compared quantity; it is copied to the result.
         budgets: workload -> budget in the unit of the times, for the restricted mean; None for no restricted mean.
-        skipped: what the caller left out; it is copied to the result.
+        skipped: items that the caller left out; they are copied to the result.
 
     Raises:
         UsageError: there is no pair, or a time is not positive.
@@ -222,7 +226,7 @@ def compare_times(
         if paired_blocks:
             pairs[workload] = paired_blocks
     if not pairs:
-        remedies = (*map(str, skipped[:3]), "run both on one workload with the same seeds")
+        remedies = (*map(str, skipped[:3]), "run both submissions on one workload with the same seeds")
         raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(remedies))
     alpha = 0.05 / len(pairs)
     rows = []
@@ -274,10 +278,10 @@ def _decide(row: Pairing, alpha: float = 0.05) -> Pairing:
 def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped: list[Skipped]) -> Pairing | None:
     """Return the pairing over the blocks that have a pair on every workload.
 
-    Without such a block, the result is None and the reason is appended to `skipped`.
+    If there is no such block, the result is None, and the reason is appended to `skipped`.
 
-    The value of a block is the mean of its log ratios over workloads, so that differences between workloads do not add
-    to the variance.
+    The value of a block is the mean of its log ratios over the workloads. Differences between workloads therefore do
+    not increase the variance over blocks.
     """
     full_blocks = [block for block in next(iter(pairs.values())) if all(block in blocks for blocks in pairs.values())]
     if not full_blocks:
@@ -286,7 +290,7 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     means = []
     for block in full_blocks:
         logs = paired_log_ratios([a[w][block] for w in pairs], [b[w][block] for w in pairs])
-        # A miss of A cancels a miss of B. If misses remain, they decide the sign of the block.
+        # A miss of A on one workload cancels a miss of B on another. If one side has more misses, the block is ±inf.
         net_misses = sum(math.copysign(1, d) for d in logs if math.isinf(d))
         finite = [d for d in logs if math.isfinite(d)]
         mean = math.fsum(finite) / len(finite) if finite else 0.0
@@ -295,7 +299,7 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
 
 
 def _with_factors(row: Pairing, a: Mapping[Block, ScoredRun], b: Mapping[Block, ScoredRun]) -> Pairing:
-    """Return the pairing with the two factors of its time ratio."""
+    """Return the pairing with the two factors of its time ratio: examples to the target, and seconds per example."""
     pairs = [(a[block], b[block]) for block in a if block in b]
     hits = [(x, y) for x, y in pairs if math.isfinite(x.result.value) and math.isfinite(y.result.value)]
     if not hits:
@@ -312,7 +316,7 @@ def _factor(differences: Sequence[float]) -> Factor:
 
 
 def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
-    """Return workload -> block -> the run of the block that is scored."""
+    """Return workload -> block -> the scored run of the block, which is the one with the best result."""
     best: dict[str, dict[Block, ScoredRun]] = {}
     for run in runs:
         row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)
@@ -322,14 +326,14 @@ def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
 
 
 def _block(spec: RunSpec) -> Block:
-    """Return the block of a run; all trials of a study are in one block, because only the best is scored."""
+    """Return the block of a run. All trials of a study are in one block, because only the best trial is scored."""
     return (spec.hardware, spec.root_seed, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
 
 
 def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
     """Return workload -> block -> times of the trials.
 
-    Under rulesets with several trials per study, a block has all trials of a study, of which only the best is scored.
+    Under rulesets with several trials per study, a block contains all trials of a study.
     """
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
@@ -338,7 +342,7 @@ def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]
 
 
 def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
-    """Return the studies that are not paired, because A and B have different numbers of trials in them."""
+    """Return the studies in which A and B have different numbers of trials. These studies are not paired."""
     skipped = []
     for workload in a:
         pairs = [(times, b.get(workload, {}).get(block)) for block, times in a[workload].items()]
@@ -351,7 +355,7 @@ def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
 
 
 def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float]]:
-    """Return the best time of each study, except studies in which the partner has another number of trials."""
+    """Return the best time of each study, without the studies in which the partner has a different number of trials."""
     return {
         workload: {
             block: study_time(times)
@@ -363,9 +367,9 @@ def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
-    """Return workload -> budget in the unit `by`; empty where `by` has no budget.
+    """Return workload -> budget of the quantity `by`; empty if this quantity has no budget.
 
-    The budget in seconds includes the ruleset's factor.
+    A budget in seconds includes the factor by which the ruleset multiplies the workload's budget.
     """
     budget_readers: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda run: run.spec.seconds_allowed,

@@ -1,4 +1,7 @@
-"""The cost per example of submissions relative to one of them, from runs that alternate within a session."""
+"""The cost per example of submissions relative to a baseline submission.
+
+The costs are computed from runs that alternate between the submissions within one session.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from harness.errors import UsageError
 from harness.scoring.stats import Spread, hodges_lehmann, interval
 from harness.scoring.time_to_target import interval_seconds
 
-#: Session and study of a run: runs of one block alternate, so changes of the machine's speed affect all of them.
+#: Session and study of a run. The runs of one block alternate between the submissions. A change of the machine's speed
+#: therefore affects all of them.
 _Block = tuple[str, int]
 
 
@@ -25,10 +29,10 @@ class CostRatio:
         workload: `name@version`.
         hardware: hardware class.
         n: number of pairs with the baseline; for the baseline, its number of runs.
-        ratio: Hodges–Lehmann estimate of the scored seconds per example over those of the baseline.
+        ratio: Hodges–Lehmann estimate of the ratio of the submission's scored seconds per example to the baseline's.
         spread: 95 % interval of the ratio; for fewer than six pairs the range.
         seconds_per_example: median scored seconds per example, without the construction of the submission.
-        construction_seconds: median scored seconds of the construction.
+        construction_seconds: median scored seconds of the construction of the submission.
     """
 
     submission: str
@@ -42,10 +46,10 @@ class CostRatio:
 
 
 def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
-    """Return the costs of submissions relative to a baseline, in the order of their first record, on each workload.
+    """Return the costs of submissions relative to a baseline on each workload, in the order of the first records.
 
     Args:
-        records: complete runs of one or several sessions. Runs of one session and study are a pair.
+        records: complete runs of one or several sessions. Runs of the same session and study form a pair.
         baseline: name of the submission that all others are compared with.
 
     Raises:
@@ -75,10 +79,12 @@ def _block(record: Record) -> _Block:
 
 
 def _rates(record: Record) -> tuple[float, float]:
-    """Return the scored seconds per example after the construction, and those of the construction."""
+    """Return the scored seconds per example after the construction, and the scored seconds of the construction."""
     intervals, last = interval_seconds(record), record.points[-1] if record.points else None
     if intervals is None or last is None or last.examples <= record.points[0].examples:
-        raise UsageError(f"{record.run_id} has no two evaluations, so its cost is unknown", fix="give more --intervals")
+        raise UsageError(
+            f"{record.run_id} has fewer than two evaluations, so its cost is unknown", fix="give more --intervals"
+        )
     seconds = math.fsum(intervals.seconds[1:])
     return seconds / (last.examples - record.points[0].examples), intervals.seconds[0]
 
@@ -103,7 +109,7 @@ def _ratio(
     if not differences:
         raise UsageError(
             f"{submission} has no run in a session and study of the baseline on {workload}",
-            fix="run both with one bench cost",
+            fix="run both submissions with one bench cost command",
         )
     ends = interval(differences)
     return CostRatio(

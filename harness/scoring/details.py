@@ -1,4 +1,4 @@
-"""The rows of a leaderboard's tables of single workloads: hits, seconds, examples, steps and statuses."""
+"""The rows of a leaderboard's tables for single workloads: hits, seconds, examples, steps and statuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.scoring.cells import Cell, cell_of_times
 from harness.scoring.selection import StudyKey, study_key
 from harness.scoring.summary import Level, RunSummary, targets_at
 
-#: Key of a row: submission, overrides, and whether runs could be pruned (`--prune`).
+#: Key of a row: submission, overrides, and whether the runs were started with `--prune`.
 _RowKey = tuple[str, tuple[tuple[str, Scalar], ...], bool]
 
 
@@ -26,7 +26,7 @@ class DetailRow:
     Args:
         submission: `name@version`.
         overrides: hyperparameters set with `--set`, and their values; runs with overrides have no rank.
-        prune: whether runs that were unlikely to hit could be ended early (`--prune`); such runs have no rank.
+        prune: whether the option `--prune`, which ends runs that are unlikely to hit, was given; no rank if it was.
         ranks: best and worst rank of the submission in the leaderboard; None if the runs have no rank.
         seconds: scored seconds to the target of each study's best trial.
         examples: examples to the target of each study's best trial.
@@ -58,7 +58,7 @@ class WorkloadDetails:
     Args:
         workload: facts of the workload.
         targets: targets that a run must meet; the first one is the primary target.
-        rows: ranked rows in the leaderboard's order, then rows without a rank; a submission without a run is absent.
+        rows: ranked rows in the leaderboard's order, then rows without a rank. Submissions without a run have no row.
     """
 
     workload: WorkloadFacts
@@ -79,7 +79,7 @@ def build_details(
         summaries: runs of one hardware class and ruleset, with one version of each workload.
         ranks: submission -> best and worst rank, in the leaderboard's order.
         usable: run_ids of the runs that the leaderboard scores.
-        level: name of the targets (`easy`, `main` or `hard`).
+        level: the set of targets to use, `easy`, `main` or `hard`.
     """
     ranked: dict[str, dict[_RowKey, list[RunSummary]]] = defaultdict(lambda: defaultdict(list))
     unranked: dict[str, dict[_RowKey, list[RunSummary]]] = defaultdict(lambda: defaultdict(list))
@@ -104,7 +104,10 @@ def build_details(
 
 
 def _is_shown_unranked(summary: RunSummary) -> bool:
-    """Whether a run without a rank is shown: it has overrides or is pruned, and its result is known."""
+    """Whether a run without a rank is shown.
+
+    Such a run is shown if it has overrides or was started with `--prune`, and if its result is known.
+    """
     spec = summary.spec
     return (
         bool(spec.overridden or spec.prune) and not (spec.smoke or spec.profile) and summary.result.status != "unknown"

@@ -1,4 +1,4 @@
-"""The factors of a time ratio to the reference: time = examples × cost per example."""
+"""Factors of the ratio of a submission's time to the reference's time: time = examples × cost per example."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Medians = Mapping[str, Mapping[str, tuple[float, float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeFactors:
-    """Ratios of a submission to the reference: geometric means over the workloads that both reached.
+    """Ratios of a submission to the reference: geometric means over the workloads on which both reached the target.
 
     Args:
-        examples: ratio of the examples to the target. Below 1 the submission needs fewer.
+        examples: ratio of the examples to the target. Below 1, the submission needs fewer examples.
         cost: ratio of the scored time per example.
-        time: ratio of the scored times to the target, the product of the other two.
-        workloads: ids of the workloads in the means.
+        time: ratio of the scored times to the target, equal to `examples` times `cost`.
+        workloads: ids of the workloads over which the means are taken.
     """
 
     examples: float
@@ -35,10 +35,14 @@ class TimeFactors:
 def median_amounts(summaries: Iterable[RunSummary]) -> dict[str, dict[str, tuple[float, float]]]:
     """Return the medians over studies of scored time and examples to the target.
 
-    A study is represented by the trial that is scored, the one with the best result on the leaderboard's axis.
+    A study is represented by its scored trial. This is the trial with the best result in the quantity by which the
+    leaderboard ranks (time, examples or steps).
 
     Args:
         summaries: usable runs of one table.
+
+    Returns:
+        submission -> workload -> (median scored time in seconds, median examples), inf for a miss.
     """
     best: dict[str, dict[str, dict[StudyKey, RunSummary]]] = defaultdict(lambda: defaultdict(dict))
     for summary in summaries:
@@ -59,7 +63,12 @@ def _medians(runs: Sequence[RunSummary]) -> tuple[float, float]:
 
 
 def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
-    """Return the factors of every submission that reached a workload which the reference reached, too."""
+    """Return the factors of every submission that reached a target which the reference also reached.
+
+    Args:
+        amounts: submission -> workload -> (median scored time, median examples).
+        reference: id of the reference.
+    """
     factors = {}
     for submission, row in amounts.items():
         logs = []
@@ -81,7 +90,9 @@ def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
 
 
 def describe_order(factors: Mapping[str, TimeFactors], limit: int = 3) -> str:
-    """Return a remark on pairs whose order by examples is not that by time; empty without such a pair.
+    """Return a remark on pairs of submissions whose order by examples differs from their order by time.
+
+    The remark is empty if there is no such pair.
 
     >>> pair = {"a": TimeFactors(examples=0.7, cost=2.0, time=1.4, workloads=("w",)),
     ...         "b": TimeFactors(examples=0.9, cost=1.0, time=0.9, workloads=("w",))}
@@ -90,7 +101,7 @@ def describe_order(factors: Mapping[str, TimeFactors], limit: int = 3) -> str:
 
     Args:
         factors: submission -> factors.
-        limit: largest number of pairs that are named.
+        limit: largest number of pairs that the remark names.
     """
     pairs = [
         (a, b)
@@ -100,7 +111,7 @@ def describe_order(factors: Mapping[str, TimeFactors], limit: int = 3) -> str:
     ]
     if not pairs:
         return ""
-    # The widest contradictions first.
+    # Pairs with the largest ratio of their costs per example come first.
     pairs.sort(key=lambda pair: -math.log(factors[pair[0]].cost / factors[pair[1]].cost))
     named = "; ".join(f"{a} needs fewer examples than {b} and more time" for a, b in pairs[:limit])
     more = f"; and {len(pairs) - limit} more pairs" if len(pairs) > limit else ""

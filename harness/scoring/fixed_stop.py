@@ -1,6 +1,8 @@
-"""`fixed-stop` claims: the mean over new seeds meets the target at a stop that was chosen on tuning seeds.
+"""Claims of the ruleset `fixed-stop`. A claim states that the mean metric of new seeds meets the target at the stop.
 
-The first crossing of a target rewards noise in the evaluations. The mean at a stop chosen beforehand does not.
+The stop is a number of examples that is chosen with other seeds, the tuning seeds. A time to target is the first time
+at which a noisy metric meets the target, so noise makes it too small. The mean at a stop that is chosen beforehand does
+not have this bias.
 """
 
 from __future__ import annotations
@@ -30,19 +32,19 @@ class StopClaim:
     """The claim of a submission on a workload at its stop.
 
     Args:
-        submission: `name@version`, with the beginning of the source's hash where two sources have that name.
+        submission: `name@version`. If two different sources have this name, the beginning of the source's hash follows.
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
         metric: name of the tested metric.
         target: value that the mean must meet.
         stop: examples drawn at the stop.
-        n: number of new seeds, including those that broke down before the stop.
+        n: number of new seeds, including seeds whose runs broke down before the stop.
         values: metric at the stop, one value for each seed that reached it.
         seconds: scored seconds at the stop, one value for each seed that reached it.
         mean: mean of `values`; nan without a value.
-        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a seed broke down.
-        reason: why there is no verdict; empty where there is one.
+        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if the run of a seed broke down.
+        reason: reason why there is no verdict; otherwise empty.
     """
 
     submission: str
@@ -66,17 +68,18 @@ class StopClaim:
 
     @property
     def time(self) -> float:
-        """Median of the scored seconds at the stop; inf where the claim does not hold."""
+        """Median of the scored seconds at the stop; inf if the claim does not hold."""
         return statistics.median(self.seconds) if self.met else math.inf
 
 
 def choose_stop(records: Sequence[Record], studies: int) -> int:
-    """Return the first evaluation, in examples, at which the mean of new seeds is expected to meet the target.
+    """Return the number of examples at the first evaluation at which the claim is expected to hold for new seeds.
 
-    The mean of the tuning seeds must be better than the target by a margin with two terms. The first term is the margin
-    by which the new mean must be better than the target in the t test, if the new seeds have the standard deviation of
-    the tuning seeds. The second term is one standard error of the mean of the tuning seeds. If no evaluation suffices,
-    the stop is the end of the budget, so that the failed claim is reported.
+    At this evaluation, the mean of the tuning seeds is better than the target by a margin, the sum of two terms. Let s
+    be the standard deviation over the tuning seeds. The first term is the margin that the t test requires of the mean
+    of the new seeds, if their standard deviation is s. The second term is the standard error of the mean of the tuning
+    seeds. If no evaluation satisfies this condition, the stop is the end of the budget. The claim can then fail, and
+    its failure is reported.
 
     Args:
         records: runs of one setting on tuning seeds over the whole budget; not empty.
@@ -104,10 +107,10 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
 
 
 def claims(records: Iterable[Record]) -> list[StopClaim]:
-    """Return one claim for each submission, workload, hardware class, ruleset and stop, the fastest first.
+    """Return one claim for each submission, workload, hardware class, ruleset and stop.
 
-    Submissions with equal names and different sources have separate claims. If a seed has several runs, the earliest
-    counts.
+    Within a workload, the claims are in the order of their times. Submissions with equal names and different sources
+    have separate claims. If a seed has several runs, only the earliest run counts.
     """
     scored = [
         record
@@ -152,7 +155,7 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
         values=values,
         seconds=tuple(record.points[-1].scored(record.spec.clock) for record in ended),
         mean=statistics.fmean(values) if values else math.nan,
-        # A run that broke down has no value. The mean of the other runs alone would be too good.
+        # A run that broke down has no value. The mean of only the other runs would be too good.
         p=1.0 if broken or len(values) < 2 else one_sided_p(values, target),
         reason=reason,
     )

@@ -1,4 +1,7 @@
-"""Computes the verdict of a gate from the records of its pairs, and forecasts the number of further pairs."""
+"""Computes the verdict of a gate from the records of its pairs, and forecasts the number of further pairs.
+
+A gate compares two submissions A and B by pairs of short runs. Both runs of a pair have the same seed.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_worklo
 Side = Literal["A", "B"]
 #: Quantity that a gate compares: compute multipliers, or time multipliers (compute multiplier / cost per example).
 GateAxis = Literal["examples", "time"]
-#: Smallest number of pairs with equal final weights for the outcome `identical`. In a single pair, both runs may have
-#: failed to change the initial weights.
+#: Smallest number of pairs for the outcome `identical`, for which all final weights must be equal within each pair. A
+#: single pair does not suffice, because both runs may have failed to change the initial weights.
 IDENTICAL_PAIRS = 2
-#: Part of the reason of a run that crashed because its submission was edited between planning and start.
+#: Text in the reason of a run that crashed because its submission was edited between planning and start.
 EDITED = "was edited after its trials had been planned"
-#: Number of pairs from which it is an error that both runs broke down in every pair.
+#: Smallest number of pairs for the error that both runs broke down in every pair.
 BROKEN_PAIRS = 2
 
 
@@ -37,12 +40,12 @@ class GateRun:
         side: `A` or `B`.
         submission: name of the submission.
         workload: name of the workload.
-        study: number of the seed.
+        study: number of the pair, from which the seed is derived.
         metric: primary metric at the last evaluation; None if the run broke down.
         goal: direction of the metric, `min` or `max`.
         status: final status of the run.
-        reason: reason of the status, or why the run counts as broken down.
-        weights: SHA-256 of the final weights; empty where unknown.
+        reason: reason of the status; for a run that broke down, the reason why it counts as broken down.
+        weights: SHA-256 of the final weights; empty if unknown.
         constant: whether the metric was equal at all evaluations.
         seconds: wall seconds from start to end.
         cost: scored seconds per example, without the construction of the submission; None where unknown.
@@ -81,8 +84,8 @@ def judge_run(record: Record, side: Side) -> GateRun:
 
     Raises:
         BenchError: the run was interrupted.
-        UsageError: a metric to be minimised is not positive, so that it has no logarithm; or the run crashed because
-            its submission was edited, which must not count against the submission.
+        UsageError: the metric is to be minimised and is not positive, so that it has no logarithm. The error is also
+            raised if the run crashed because the submission was edited. Such a crash must not count as a breakdown.
     """
     spec = record.spec
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
@@ -140,15 +143,16 @@ def _wall_seconds(record: Record) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLook:
-    """The verdict on the pairs so far, with its inputs.
+    """The verdict on the pairs so far, with the values from which it was computed.
 
     Args:
         verdict: verdict over the workloads.
-        differences: workload -> log multiplier of A over B for each pair; without envelopes, difference of log metrics.
+        differences: workload -> log of the compute multiplier of A over B for each pair (see `GateEnvelope`). Without
+            envelopes, the difference of the log metrics.
         broken: runs that broke down, in the order of the pairs.
-        outside: number of runs whose metric is outside the envelope, so that their multipliers are extrapolated.
-        pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None where
-            the number is unknown.
+        outside: number of runs whose metric is outside the envelope, so that the multiplier is extrapolated.
+        pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None if the
+            number is unknown.
     """
 
     verdict: WorkloadsVerdict
@@ -176,16 +180,16 @@ def judge_pairs(
     min_effect: float,
     by: GateAxis = "examples",
 ) -> GateLook:
-    """Compute the verdict after these pairs.
+    """Compute the verdict after a number of pairs.
 
-    Over several workloads, the outcome `better` also requires as many pairs as could have shown that A is worse on one
-    of the workloads.
+    With several workloads, the outcome `better` requires a minimum number of pairs. From this number on, the test can
+    show that A is worse on a single workload.
 
     Args:
         pairs: pairs in the order of their seeds.
-        envelopes: workload -> envelope. If any workload has no envelope, log metrics are compared on all workloads,
+        envelopes: workload -> envelope. If a workload has no envelope, log metrics are compared on all workloads,
             because multipliers and metrics have no common unit.
-        alpha: error level of `better` and `worse` together.
+        alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
         by: `examples` to compare compute multipliers, `time` to divide each by the run's cost per example.
 
@@ -194,7 +198,7 @@ def judge_pairs(
             broke down on a workload.
     """
     if not pairs:
-        raise UsageError("no pair to decide from", fix="run at least one pair")
+        raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one pair")
     names = list(pairs[0])
     _check_informative(pairs, names)
     usable = envelopes if all(name in envelopes for name in names) else {}
@@ -209,7 +213,7 @@ def judge_pairs(
         pairs_needed = forecast_pairs(mean_over_workloads(differences), alpha=alpha, min_effect=min_effect)
     missing_pairs = fewest_deciding_pairs(alpha / len(names)) - len(pairs)
     if verdict.overall.outcome == "better" and missing_pairs > 0:
-        # After Holm's correction, so few pairs cannot show that A is worse on a workload.
+        # Because of Holm's correction, this number of pairs is too small to show that A is worse on a workload.
         overall = replace(
             verdict.overall, outcome="undecided", note="too few pairs to test whether A is worse on a workload"
         )
@@ -254,10 +258,10 @@ def _log_cost(run: GateRun) -> float:
 
 
 def _log_multiplier(run: GateRun, envelope: GateEnvelope | None) -> float:
-    """Return the log multiplier of a run, up to a constant of the workload; −inf for a run that broke down.
+    """Return the log of the budget at which the reference reaches the run's metric; −inf for a run that broke down.
 
-    The constant cancels in the difference of A and B. Without an envelope the log of the metric is used, with the sign
-    that makes higher values better.
+    The difference between A and B is the log multiplier. Without an envelope, the result is the log of the metric. For
+    a metric to be minimised, the sign is changed, so that higher values are better.
     """
     if run.metric is None:
         return -math.inf
@@ -275,7 +279,8 @@ def _check_informative(pairs: Sequence[GatePair], names: Iterable[str]) -> None:
     """Raise an error if the pairs have no information about a workload.
 
     Raises:
-        UsageError: the metric of a workload is the same in all runs, or both runs of every pair broke down on it.
+        UsageError: the metric of a workload is the same in all runs, or both runs of every pair broke down on a
+            workload.
     """
     for name in names:
         run_pairs = [pair[name] for pair in pairs]

@@ -1,4 +1,7 @@
-"""The envelope of a gate: converts a metric to the budget at which the reference reaches that metric."""
+"""The envelope of a gate, which converts a metric to the budget at which the reference reaches that metric.
+
+The compute multiplier of a pair is the budget for A's metric divided by the budget for B's metric.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,29 @@ from harness.contract.record import Record, is_complete
 from harness.contract.workload import Goal
 from harness.errors import UsageError
 
-#: Horizons of the reference as multiples of the gate budget, and number of seeds at each horizon.
+#: `SHARES` are the horizons of the reference as multiples of the gate budget. `SEEDS` is the number of seeds at each
+#: horizon.
 SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
 
 class GateEnvelope(Data, frozen=True, kw_only=True):
-    """The metric that the reference reaches as a function of its horizon, as stored in a file.
+    """The final metric of the reference as a function of its horizon, as stored in a file.
 
     Args:
         schema: version of the file format.
         workload: `name@version` of the workload.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
-        budget: gate budget in examples, for which the horizons were chosen.
+        budget: gate budget in examples; the horizons are multiples of it.
         reference: `name@version` of the reference.
         hardware: hardware class of the runs.
         torch: version of torch.
-        provisional: whether the envelope has few horizons and seeds, and the reference's default setting. A provisional
-            envelope is not a part of the workload's version.
+        provisional: whether the envelope is provisional. It then has few horizons and seeds, its runs have the
+            reference's default setting, and the workload's version does not depend on it.
         horizons: horizons in examples, increasing.
         values: geometric mean over seeds of the metric at the end of each horizon.
         spreads: standard deviation over seeds of the log metric at each horizon; 0 for a single seed.
-        runs: run IDs of all runs.
+        runs: run IDs of all runs of the reference.
     """
 
     schema: int = 1
@@ -54,8 +58,8 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
     def knots(self) -> list[tuple[float, float]]:
         """Return the points (log metric, log budget) between which the envelope is linear.
 
-        The log metrics are fitted by isotonic regression, so that a larger budget is never worse. Horizons with equal
-        fitted metrics are merged into one point with the mean of their log budgets.
+        The log metrics are fitted by isotonic regression, so that a larger budget never has a worse metric. Horizons
+        with equal fitted metrics are merged into one point. Its log budget is the mean of their log budgets.
         """
         from scipy.optimize import isotonic_regression
 
@@ -70,12 +74,12 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
     def log_budget(self, metric: float) -> float:
         """Return the log of the budget in examples at which the reference reaches a metric.
 
-        Between two knots, the log budget is interpolated linearly in the log of the metric. Beyond the first and the
-        last knot, it is extrapolated with the mean slope of the whole envelope, because the slope at an end is
-        estimated from two horizons only.
+        Between two knots, the log budget is interpolated linearly in the log of the metric. Before the first and after
+        the last knot, the log budget is extrapolated with the mean slope of the whole envelope. The slope between the
+        outermost two knots would be less precise, because it is estimated from two horizons only.
 
         Raises:
-            UsageError: the metric is not positive, or a longer budget does not improve the reference's metric.
+            UsageError: the metric is not positive, or a larger budget does not improve the reference's metric.
 
         >>> curve = GateEnvelope(workload="w@1", metric="loss", goal="min", budget=100, reference="r@1", hardware="h",
         ...     torch="", horizons=(50, 100), values=(2.0, 1.0), spreads=(0.0, 0.0), runs=())
@@ -90,7 +94,7 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         knots = self.knots()
         if len(knots) < 2:
             raise UsageError(
-                f"the reference's {self.metric} on {self.workload} gets no better with a longer budget",
+                f"the reference's {self.metric} on {self.workload} does not improve with a larger budget",
                 fix="give a larger --budget, or give --no-envelope to compare the metric itself",
             )
         log_metric, (first, last) = math.log(metric), (knots[0], knots[-1])
@@ -101,7 +105,7 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         return _evaluate_line(log_metric, first, last, nearest)
 
     def covers(self, metric: float) -> bool:
-        """Whether a metric is within the range of the reference's metrics, so that it needs no extrapolation."""
+        """Whether a metric is within the range of the reference's metrics, so that no extrapolation is needed."""
         return min(self.values) <= metric <= max(self.values)
 
 
@@ -111,14 +115,14 @@ def _evaluate_line(x: float, low: tuple[float, float], high: tuple[float, float]
 
 
 def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
-    """Fit the envelope to runs of the reference, each of which used its whole horizon.
+    """Fit the envelope to runs of the reference. Each run used its whole horizon.
 
     Args:
         records: records of one reference on one workload; not empty.
         budget: gate budget in examples.
 
     Raises:
-        UsageError: fewer than two horizons have a complete run, a metric is not positive, or a longer budget does not
+        UsageError: fewer than two horizons have a complete run, a metric is not positive, or a larger budget does not
             improve the metric.
     """
     spec = records[0].spec

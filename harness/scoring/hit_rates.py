@@ -12,7 +12,7 @@ from harness.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """A fraction of runs with its Wilson interval.
+    """A fraction of runs, with Wilson's confidence interval for a proportion.
 
     Args:
         value: the fraction.
@@ -37,7 +37,7 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
         level: confidence level of the interval.
 
     Raises:
-        UsageError: there are no runs, or more hits than runs.
+        UsageError: there are no runs, or there are more hits than runs.
     """
     from scipy.stats import binomtest
 
@@ -50,10 +50,11 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
 
 
 def restricted_mean(times: Sequence[float], budget: float) -> float:
-    """Return the restricted mean time to budget, the mean of min(time, budget).
+    """Return the restricted mean time: the mean of min(time, budget).
 
-    It is an upper bound of the mean time for which a run occupies a machine, because a run that misses may exhaust its
-    budget of examples before its budget of seconds. It does not replace a time to target.
+    For times and budgets in seconds, the result is an upper bound of the mean time for which a run occupies a machine.
+    A run that misses may occupy the machine for less time, because its budget of examples may end before its budget of
+    seconds. The restricted mean time does not replace a time to target.
 
     Args:
         times: times to target, inf for a miss.

@@ -1,13 +1,14 @@
-"""Estimates what each interval between two evaluations costs, from all runs of one submission and setting.
+"""Estimates the cost in seconds of each interval between two evaluations, from all runs of a submission and setting.
 
-log time = log examples + log cost per example. The number of examples to the target is a property of the method, and
-varies with the seed. The cost is a property of method and machine, and a single measurement of it also contains what
-else the machine did. So the scored time of a run is not its own measurement: it is the cost of the construction and of
-each interval up to the hit, where each cost is the median over all runs of the submission with that setting.
+The time to the target is the number of examples × the cost per example. The number of examples is a property of the
+method and varies with the seed. The cost is a property of the method and the machine. A single measurement of the cost
+also contains disturbances by other processes of the machine. The cost of an interval is therefore the median over all
+runs of the submission with the same setting. The scored time of a run is the sum of the costs of the submission's
+construction and of all intervals up to the hit.
 
-All runs of a submission share the error of its costs. So paired tests use times that differ from run to run: the scored
-time × the run's slowness, the median over its intervals of measured seconds over cost. The errors of these times are
-independent, and a short disturbance of the machine does not change them.
+All runs of a submission share the error of these costs. Paired tests need independent errors. They therefore use the
+run's own time: the scored time × the slowness of the run. The slowness is the median of (measured seconds / cost) over
+the intervals of the run. A short disturbance of the machine does not change this median.
 
 Source: Exploratory Data Analysis, Tukey 1977, chapter 11 (median polish)
 """
@@ -24,22 +25,25 @@ from typing import Protocol, TypeAlias
 from harness.contract.run import RunSpec
 from harness.scoring.time_to_target import IntervalSeconds
 
-#: Identity of the runs that share costs: submission with its source, workload, hardware class, ranks and setting.
+#: Key of an arm. An arm is the set of runs that share costs. They have equal submission, source, workload, hardware
+#: class, number of ranks and hyperparameters.
 Arm: TypeAlias = tuple[Hashable, ...]
-#: Index 0 is the construction of the submission; index k is the interval that ends at point k.
+#: Arm and index of an interval. Index 0 is the construction of the submission; index k is the interval that ends at
+#: evaluation k.
 _Cell: TypeAlias = tuple[Arm, int]
 
-#: Excess of the median total over the total of medians, as a fraction and beyond the reference's excess, from which on
-#: the expensive intervals of a submission are taken to depend on the seed. Then its costs are means.
+#: Threshold for costs that depend on the seed. The excess of an arm is the median over its runs of (total seconds /
+#: total of the median costs of the same intervals) - 1. If the excess is larger than the reference's excess by more
+#: than this threshold, different intervals are expensive in different runs. The costs of the arm are then means.
 SEED_DEPENDENT_EXCESS = 0.05
-#: Largest number of rounds of the median polish; it converges in two or three.
+#: Largest number of rounds of the median polish, which converges in two or three rounds.
 _POLISH_ROUNDS = 20
-#: Smallest number of runs from which seed-dependent costs can be told from noise.
+#: Smallest number of runs of an arm for the decision that its costs depend on the seed.
 _MIN_RUNS = 5
 
 
 class CostedRun(Protocol):
-    """A run with its interval seconds; the point at which it met its targets is `result.index`."""
+    """A run with the seconds of its intervals."""
 
     @property
     def run_id(self) -> str: ...
@@ -50,7 +54,7 @@ class CostedRun(Protocol):
 
 
 def arm_of(spec: RunSpec) -> Arm:
-    """Return the identity of the runs with which a run shares its costs."""
+    """Return the key of the arm that contains a run."""
     ref, facts = spec.submission, spec.workload.facts
     setting = tuple(sorted((name, str(value)) for name, value in spec.hparams.items()))
     return (ref.id, ref.source_hash, facts.id, spec.hardware, spec.ranks, setting)
@@ -63,9 +67,9 @@ class CostModel:
     Args:
         costs: arm -> cost of the construction (index 0) and of each interval.
         runs: arm -> number of runs from which its costs are estimated.
-        by_mean: arms whose costs are means over runs, since their expensive intervals depend on the seed.
-        speeds: (hardware class, session) -> log of the session's seconds over those of a typical session.
-        unlinked: sessions without a run that links them to other sessions; their speed is taken to be typical.
+        by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
+        speeds: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
+        unlinked: sessions that share no arm with other sessions. Their speed is unknown and assumed to be typical.
     """
 
     costs: Mapping[Arm, Sequence[float]]
@@ -75,15 +79,16 @@ class CostModel:
     unlinked: frozenset[str] = frozenset()
 
     def time_to(self, spec: RunSpec, index: int) -> float | None:
-        """Return the cost in seconds from the start to point `index`; None for an arm without costs that far."""
+        """Return the cost in seconds from the start to evaluation `index`; None if a cost up to `index` is unknown."""
         costs = self.costs.get(arm_of(spec), ())
         return math.fsum(costs[: index + 1]) if index < len(costs) else None
 
     def own_time_to(self, spec: RunSpec, intervals: IntervalSeconds, index: int) -> float | None:
-        """Return the seconds of one run from its start to point `index`, for paired tests.
+        """Return the seconds of one run from its start to evaluation `index`, for paired tests.
 
-        They are the cost to that point × the slowness of this run. Where the expensive intervals of a submission depend
-        on the seed, they are the run's seconds as measured. In both cases they are divided by the session's speed.
+        The result is the cost up to this evaluation × the slowness of the run. For arms in `by_mean`, the result is the
+        measured seconds of the run. All measured seconds are first divided by the speed of their session. None if the
+        cost is unknown.
         """
         cost = self.time_to(spec, index)
         if cost is None:
@@ -103,14 +108,15 @@ class CostModel:
 def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> CostModel:
     """Estimate the costs of all intervals of a table.
 
-    First, the seconds of each session are divided by the session's speed: the median over the intervals of the
-    reference in it, relative to the reference's median over all sessions. Without a run of the reference in a session,
-    all submissions that also ran in other sessions take its place. Then the cost of interval k of a submission is the
-    median over its runs of interval k. Interval k of one run is never compared with another interval, so that periodic
-    work, such as a preconditioner every tenth interval, is part of the cost.
+    1. The seconds of each session are divided by the speed of the session. The speed compares the reference's intervals
+       in the session with the same intervals in all sessions, by medians. If a session has no run of the reference, all
+       arms that also ran in other sessions are used instead of the reference.
+    2. The cost of interval k of an arm is the median of interval k over its runs. Interval k is compared only with
+       interval k of other runs. The cost therefore contains periodic work, such as the update of a preconditioner in
+       every tenth interval.
 
     Args:
-        runs: runs of one ruleset; those without interval seconds are ignored.
+        runs: runs of one ruleset; runs without interval seconds are ignored.
         references: names of the submissions that may be the reference.
     """
     measured = [(run.spec, run.intervals) for run in runs if run.intervals is not None]
@@ -158,7 +164,12 @@ def _by_interval(rows: Sequence[Sequence[float]], average: Callable[[Sequence[fl
 
 
 def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) -> float:
-    """Return the median over runs of (total seconds / total of the medians of the same intervals) - 1."""
+    """Return the median over runs of (total seconds / total of the medians of the same intervals) - 1.
+
+    Args:
+        rows: seconds of each interval, one list for each run.
+        medians: median of each interval over the runs.
+    """
     ratios = []
     for row in rows:
         expected = math.fsum(medians[: len(row)])
@@ -170,7 +181,7 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
 def _session_speeds(
     measured: Sequence[tuple[RunSpec, IntervalSeconds]], is_reference: Mapping[Arm, bool]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
-    """Return the log speed of each session of each hardware class, and the sessions that nothing links to others."""
+    """Return the log speed of each session of each hardware class, and the sessions whose speed is unknown."""
     samples: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
@@ -195,10 +206,10 @@ def _session_speeds(
 def _solve_speeds(
     cells: Mapping[_Cell, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
 ) -> dict[str, float]:
-    """Return the log speed of each session that shares an interval with another one.
+    """Return the log speed of each session that shares an arm and an interval with another session.
 
-    Alternates between the median of each interval over sessions and the median of each session over intervals (Tukey's
-    median polish), until the speeds do not change.
+    The speeds are computed by Tukey's median polish. It alternates between the median of each interval over sessions
+    and the median of each session over intervals, until the speeds do not change.
     """
     medians = {
         cell: {session: statistics.median(logs) for session, logs in by_session.items()}
@@ -221,7 +232,8 @@ def _solve_speeds(
             session: statistics.median(medians[cell][session] - typical[cell] for cell in shared)
             for session, shared in of_session.items()
         }
-        # The typical session is the one of the median interval, so that most times stay as measured.
+        # The typical session has the median speed, weighted by the number of intervals of each session. This choice
+        # leaves most times unchanged.
         weighted = (updated[session] for session, shared in of_session.items() for _ in shared)
         middle = statistics.median_low(weighted) if updated else 0.0
         updated = {session: speed - middle for session, speed in updated.items()}

@@ -1,6 +1,6 @@
 """Builds leaderboards, one per hardware class and ruleset: ranks, scores, intervals and reasons for omissions.
 
-Submissions are ranked only here. `harness.report` renders the ranking and does not compute one.
+Only this module ranks submissions. `harness.report` renders the ranking.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
 from harness.scoring.time_to_target import MetricAt
 
-#: Trust label of a record that nobody but its author has evaluated or repeated.
+#: Trust label of a record that only its author has evaluated. Nobody else has repeated the run.
 SELF_REPORTED = "self-reported"
 #: Time of a missed workload in the total time, by which submissions with equal scores are ordered.
 _MISS = 1e18
@@ -67,10 +67,10 @@ class LeaderboardRow:
         profile: AlgoPerf's profile score, which depends on the other submissions of the table.
         ratios: workload id -> time over the best time of the table; inf is a miss.
         speedup: speed-up over the reference; None without a reference.
-        factors: ratios to the reference of examples, cost per example and time; None without a reference that reached
-            one of the submission's workloads.
+        factors: ratios of examples, cost per example and time to those of the reference. None if there is no workload
+            on which the reference and the submission reached the target.
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
-        cells: workload id -> cell; a workload without a run is absent.
+        cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.
         trust: trust label of the records.
     """
@@ -100,12 +100,12 @@ class Leaderboard:
         ranked: whether the ruleset ranks submissions.
         clock: clock of the scored seconds.
         query: query that the leaderboard answers.
-        workloads: facts of the workloads, one column each.
+        workloads: facts of the workloads. Each workload is a column.
         anchored_workloads: ids of the workloads that enter the anchored score.
-        reference: name of the submission that anchors the scores; None without one.
+        reference: name of the submission to which the scores are relative; None without such a submission.
         rows: rows, the best first.
-        ties: pairs of submissions whose difference is not significant or contradicts the order.
-        details: rows of each workload, with the runs that are never ranked.
+        ties: pairs of submissions without a significant difference, and pairs whose difference contradicts the order.
+        details: rows of each workload, including rows of runs that are never ranked.
         left_out: runs and workloads that were left out, with the reasons.
         notes: remarks for the reader.
     """
@@ -180,7 +180,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _distinguish_sources(builder: _Builder) -> None:
-    """Add the source's hash to a submission's version where two sources have the same `name@version`."""
+    """Add the source's hash to a submission's version if two sources have the same `name@version`."""
     ambiguous = ambiguous_names(builder.summaries)
     if not ambiguous:
         return
@@ -201,7 +201,7 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
 
 
 def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -> Leaderboard:
-    """Rank by the anchored score, or by the profile score without a reference."""
+    """Rank by the anchored score. If there is no anchored score, rank by the profile score."""
     times, ids = _scored_times(aggregate, builder), [facts.id for facts in table.workloads]
     reference = _find_reference(table.query.references, times)
     anchored = _anchor(reference, times, aggregate.coarse, ids, table.query, builder)
@@ -242,9 +242,10 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 
 
 def _scored_times(aggregate: Aggregate, builder: _Builder) -> Table:
-    """Return the medians over studies of the scored time; on other axes than `time`, of the results.
+    """Return submission -> workload -> median over studies of the scored time, or of the compared quantity.
 
-    The results on the axis `time` are the runs' own times, whose errors are independent, as intervals and tests need.
+    For the quantity `time`, the results in `aggregate` are not the scored times. They are the own times of the runs
+    (see `interval_costs`), which have independent errors, as intervals and tests require.
     """
     if aggregate.by != "time":
         return aggregate.times
@@ -253,7 +254,7 @@ def _scored_times(aggregate: Aggregate, builder: _Builder) -> Table:
 
 
 def _factors(reference: str | None, builder: _Builder) -> dict[str, TimeFactors]:
-    """Return the ratios to the reference, and note where the order by examples differs from that by time."""
+    """Return the ratios to the reference. Add a note if the order by examples differs from the order by time."""
     if reference is None:
         return {}
     usable = (summary for summary in builder.summaries if summary.run_id in builder.usable)
@@ -271,7 +272,7 @@ def _anchor(
     query: LeaderboardQuery,
     builder: _Builder,
 ) -> Anchored | None:
-    """Return the anchored scores; None, and a note with the reason, where no workload can be anchored."""
+    """Return the anchored scores. If there are none, return None and add a note with the reason."""
     if reference is None:
         names = ", ".join(query.references) or "no submission has the tag reference"
         builder.notes.append(
@@ -355,7 +356,7 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
 
 
 def _mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads; a workload that it did not run gives it the last rank."""
+    """Return the mean rank of a submission over workloads. On a workload without a run, the submission is the last."""
     ranks = []
     for workload, goal in goals.items():
         values = [row[workload].value for row in cells.values() if workload in row]

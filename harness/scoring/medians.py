@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def median_variance(values: Sequence[float]) -> float:
     """Estimate the variance of the median of finite values.
 
-    The estimate is the variance of the values, in which the weight of each value is the probability that it is the
-    median of a bootstrap resample. It is too large in small samples, and is therefore multiplied by 1 − 0.9/√n for even
-    n and by 1 − 0.7/√n for odd n. These factors were fitted to the true variances for normal samples of n from 6 to 80.
-    A test checks the coverage of the resulting intervals.
+    The estimate is a weighted variance of the values. The weight of a value is the probability that this value is the
+    median of a bootstrap resample. In small samples, the weighted variance is too large. It is therefore multiplied by
+    1 − 0.9/√n for even n and by 1 − 0.7/√n for odd n. These factors were fitted to the true variances of normal samples
+    with n from 6 to 80. A test checks the coverage of the resulting intervals.
 
     Source: A Method of Estimating the Variance of the Sample Median, Maritz and Jarrett 1978, equation 1
     """
@@ -33,7 +33,7 @@ def median_variance(values: Sequence[float]) -> float:
 
     n = len(values)
     ordered = np.sort(np.asarray(values, dtype=float))
-    if ordered[0] == ordered[-1]:  # Rounding could otherwise give equal values a positive variance.
+    if ordered[0] == ordered[-1]:  # The formula could give a small positive variance because of rounding errors.
         return 0.0
     weights = _median_weights(n)
     mean = float(weights @ ordered)
@@ -51,18 +51,18 @@ def _median_weights(n: int) -> NDArray[np.float64]:
 
 
 def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
-    """Return a confidence interval for the median over studies; for fewer than six values their range.
+    """Return a confidence interval for the median over studies. For fewer than six values, return their range.
 
-    The coverage of an interval between two order statistics takes only a few values, which may be far from the level.
-    Interpolation between neighbouring order statistics gives a coverage within about one percentage point
-    of the level, for any continuous distribution. An end may be inf.
+    An interval between two order statistics can have only a few different coverages, which may differ much from the
+    required level. The ends are therefore interpolated between neighbouring order statistics. The coverage is then
+    within about one percentage point of the level, for any continuous distribution. An end may be inf.
 
     Args:
         values: one value for each study, inf for a miss.
         level: required coverage.
 
     Raises:
-        UsageError: there are no values, or one is NaN.
+        UsageError: there are no values, or a value is NaN.
     """
     if not len(values) or any(math.isnan(v) for v in values):
         raise UsageError(

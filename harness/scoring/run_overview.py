@@ -13,7 +13,7 @@ from harness.contract.workload import Target, WorkloadFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOverview:
-    """The fields of a run that lists of runs show.
+    """The fields of a run that are shown in lists of runs.
 
     Args:
         run_id: run ID of the record.
@@ -26,12 +26,13 @@ class RunOverview:
         root_seed: root seed, from which the seeds of the run are derived.
         status: final status of the run.
         reason: reason of the status, in words.
-        target: primary target (on a stream the one of the last stage that was evaluated); None where there is none.
+        target: primary target; on a stream, the primary target of the last stage that was evaluated. None if there is
+            no target.
         best: best finite value of the target's metric; None without a finite value.
-        final: value of the target's metric at the last evaluation; None if it is absent or not finite.
-        examples: cost at the hit, or at the end of a run without a hit: the larger of examples and gradient-examples.
+        final: value of the target's metric at the last evaluation; None if the value is absent or not finite.
+        examples: the larger of examples drawn and gradient-examples, at the hit or at the end of a run without a hit.
         seconds: scored seconds at the hit, or at the end of a run without a hit.
-        hit: whether the run has a hit, an evaluation within the budget at which all targets are met.
+        hit: whether all targets were met at an evaluation within the budget.
         started: start of the run in UTC (ISO 8601).
         note: note of the user about the run; may be empty.
     """
@@ -86,7 +87,7 @@ def run_overview(record: Record, note: str = "") -> RunOverview:
 
 
 def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
-    """Return the first target of a workload, or of a stage of a stream; None where there is none."""
+    """Return the first target of a workload or of a stage of a stream; None if there is no target."""
     targets = facts.stages[stage].targets if facts.stages else facts.targets
     return targets[0] if targets else None
 

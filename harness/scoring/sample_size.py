@@ -1,4 +1,4 @@
-"""Number of pairs that a comparison of two submissions needs.
+"""Computes the number of pairs that a comparison of two submissions needs.
 
 Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
 """
@@ -28,7 +28,7 @@ def required_pairs(sd: float, effect: float = MIN_EFFECT, *, power: float = 0.8,
         sd: standard deviation of one paired log ratio.
         effect: true centre of the log ratios; must be positive.
         power: probability that the test detects the effect.
-        alpha: two-sided significance level; the level divided by m if Holm's procedure corrects over m tests.
+        alpha: two-sided significance level. If Holm's procedure corrects over m tests, pass the level divided by m.
 
     Raises:
         UsageError: the effect is not positive, or the standard deviation is negative or not finite.
@@ -53,23 +53,24 @@ def required_pairs_from_pilot(
 ) -> int | None:
     """Return the total number of pairs that a comparison needs, planned from its first pairs.
 
-    The planned effect is 3 %. If the confidence interval (under six pairs: the range) excludes 0 by more than 3 %, the
-    end of the interval that is nearest to 0 is used instead. The observed effect would be too optimistic.
+    The planned effect is 3 %. If all values in the confidence interval are further from 0 than 3 %, the planned effect
+    is the end of the interval that is nearest to 0. With fewer than six pairs, the range is used as the interval. The
+    observed effect is not used, because it would be too optimistic.
 
     The planned standard deviation is its upper 80 % confidence limit, because a small pilot underestimates the standard
     deviation half of the time.
 
-    The result is divided by the square of the fraction of pairs without a miss. A pair with a miss has the worst rank
-    whatever the size of the effect, so it hides small differences.
+    The result is divided by the square of the fraction of pairs without a miss. A pair with one miss has the worst rank
+    for every size of the effect. Such pairs make small differences harder to detect.
 
     Args:
-        differences: log ratios of the pairs so far; ±inf where one side missed.
+        differences: log ratios of the pairs so far; ±inf if one side missed.
         effect: log ratio to detect; None to derive it from the pairs.
         power: probability that the test detects the effect.
         alpha: two-sided significance level.
 
     Returns:
-        The number of pairs, those so far included; None when fewer than two differences are finite.
+        The number of pairs, including the pairs so far; None if fewer than two differences are finite.
 
     Source: On the Use of a Pilot Sample for Sample Size Determination, Browne 1995
     """
@@ -81,8 +82,8 @@ def required_pairs_from_pilot(
     ends = interval(x.tolist())
     nearest_end = max(ends.low, -ends.high, 0.0)
     effect = max(MIN_EFFECT, nearest_end) if effect is None else effect
-    # The test uses ranks, so the size of an outlier does not affect it. The limit of twice the scaled median absolute
-    # deviation (MAD) prevents one outlier from raising the number of pairs to thousands.
+    # The test uses ranks, so the size of an outlier does not affect the test. The standard deviation is limited to
+    # twice the scaled median absolute deviation (MAD). Otherwise one outlier could raise the result to thousands.
     mad_sd = 1.4826 * float(np.median(np.abs(x - np.median(x))))
     sd = min(float(x.std(ddof=1)), 2 * mad_sd or math.inf)
     sd_upper = sd * _upper_limit_factor(len(x))
@@ -92,7 +93,7 @@ def required_pairs_from_pilot(
 
 @lru_cache(maxsize=512)
 def _upper_limit_factor(n: int) -> float:
-    """Return the upper 80 % confidence limit of a standard deviation over its estimate from n normal values."""
+    """Return the factor by which the upper 80 % confidence limit exceeds a standard deviation of n normal values."""
     from scipy.stats import chi2
 
     return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))

@@ -1,4 +1,4 @@
-"""Replaces measured seconds by costs: the scored time of runs on a CPU (see `interval_costs`)."""
+"""Computes the scored time of runs on a CPU: replaces measured seconds by costs (see `interval_costs`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from harness.scoring.time_to_target import Axis, IntervalSeconds, ScoredRun, Tar
 
 
 def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] = ()) -> list[ScoredRun]:
-    """Return the runs with times for paired tests instead of their measured seconds; unchanged on other axes."""
+    """Return the runs with times for paired tests instead of measured seconds.
+
+    If `by` is not `time`, the runs are returned unchanged.
+    """
     if by != "time":
         return list(runs)
     model = fit_costs([run for run in runs if _is_typical(run.spec)], references)
@@ -26,8 +29,8 @@ def cost_summaries(
 ) -> tuple[list[RunSummary], CostModel]:
     """Return the summaries of a table with their times, and the costs from which the times were computed.
 
-    The field `seconds` becomes the scored time, from costs that all runs of a submission share. On the axis `time`, the
-    result becomes the run's own time, for intervals and paired tests.
+    The field `seconds` becomes the scored time, which is computed from the costs that all runs of an arm share. If `by`
+    is `time`, the result becomes the run's own time, which intervals and paired tests need.
     """
     model = fit_costs([summary for summary in summaries if _is_typical(summary.spec)], references)
     costed = []
@@ -52,7 +55,7 @@ def describe_costs(model: CostModel, names: dict[Arm, str]) -> list[str]:
     notes = []
     by_mean = sorted({names[arm] for arm in model.by_mean if arm in names})
     if by_mean:
-        notes.append(f"costs are means, since the expensive intervals depend on the seed: {', '.join(by_mean)}")
+        notes.append(f"costs are means, because the expensive intervals depend on the seed: {', '.join(by_mean)}")
     if model.unlinked:
         count = len(model.unlinked)
         notes.append(
@@ -68,7 +71,10 @@ def arm_names(summaries: Iterable[RunSummary]) -> dict[Arm, str]:
 
 
 def incomplete_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[Skipped]:
-    """Return the arms whose costs rest on a single run, which are therefore its own measurement."""
+    """Return a remark that names the arms with a single run. The costs of such an arm are the measurements of this run.
+
+    The list is empty if there is no such arm.
+    """
     single = sorted({name for arm, name in arm_names(summaries).items() if model.runs.get(arm) == 1})
     if not single:
         return []
@@ -76,12 +82,12 @@ def incomplete_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[
 
 
 def _uses_costs(spec: RunSpec) -> bool:
-    """Whether processor seconds are scored. Wall seconds of a GPU are scored as measured."""
+    """Whether costs are used, which is the case if process seconds are scored. Wall seconds are scored as measured."""
     return spec.clock == "process"
 
 
 def _is_typical(spec: RunSpec) -> bool:
-    """Whether the seconds of a run say what its submission costs; profiling slows a run down."""
+    """Whether a run is used to estimate costs. A profiled run is not used, because profiling slows it down."""
     return _uses_costs(spec) and not spec.profile
 
 

@@ -26,7 +26,7 @@ class Skipped:
     Args:
         item: name of the item in the form of a path, such as `submission/workload`.
         reason: the reason in words.
-        counted: whether the item is scored nevertheless, as a miss or with the runs that it has.
+        counted: whether the item is scored nevertheless, either as a miss or with its available runs.
     """
 
     item: str
@@ -42,9 +42,10 @@ class Profile:
     """The performance profile of one submission.
 
     Args:
-        score: normalised area under the profile over τ in [1, 4], computed from 100 points as by AlgoPerf; in [0, 1].
-        exact: normalised area under the profile, integrated exactly.
-        ratios: base workload -> time over the best time, after the penalties; inf is a miss.
+        score: normalised area under the profile ρ(τ) for τ in [1, 4], in [0, 1]. Like AlgoPerf, it is computed by the
+            trapezoidal rule from 100 points.
+        exact: the same area, integrated exactly.
+        ratios: base workload -> time over the best time, after the penalties of `penalised_times`; inf is a miss.
     """
 
     score: float
@@ -52,7 +53,7 @@ class Profile:
     ratios: Mapping[str, float]
 
     def curve(self, taus: Iterable[float]) -> list[float]:
-        """Return ρ(τ), the fraction of base workloads within a factor τ of the best time, for each τ.
+        """Return ρ(τ) for each τ: the fraction of base workloads on which the time is at most τ times the best time.
 
         >>> Profile(score=0, exact=0, ratios={"a": 1.0, "b": 2.0}).curve([1, 2])
         [0.5, 1.0]
@@ -65,7 +66,7 @@ class Anchored:
     """Anchored scores of a table.
 
     Args:
-        scores: submission -> mean of the terms over `workloads`, in [0, 1].
+        scores: submission -> mean of the terms (see `anchored_term`) over `workloads`, in [0, 1].
         parts: submission -> workload -> term in [0, 1].
         workloads: workloads that enter the mean.
         left_out: workloads that do not enter the mean, with the reasons.
@@ -82,9 +83,9 @@ class Speedup:
     """The speed-up of a submission over the reference.
 
     Args:
-        value: geometric mean of the reference's time over the submission's time; None without a workload hit by both.
-        workloads: workloads on which both hit the target.
-        left_out: workloads on which at least one of them missed the target, with the reasons.
+        value: geometric mean of (time of the reference / time of the submission); None if `workloads` is empty.
+        workloads: workloads on which the reference and the submission reached the target.
+        left_out: workloads on which the reference or the submission missed the target, with the reasons.
     """
 
     value: float | None
@@ -93,7 +94,7 @@ class Speedup:
 
 
 def study_time(trials: Iterable[float]) -> float:
-    """Return the time of a study, the smallest time of its trials; inf when all missed or there are none.
+    """Return the time of a study: the smallest time of its trials. The time is inf without a trial that hit.
 
     >>> study_time([3.0, math.inf, 2.0])
     2.0
@@ -102,7 +103,7 @@ def study_time(trials: Iterable[float]) -> float:
 
 
 def workload_time(studies: Collection[float]) -> float:
-    """Return the time on a workload, the median over studies; a missed study has the time inf.
+    """Return the time on a workload: the median over studies. A missed study has the time inf.
 
     >>> workload_time([1.0, math.inf, 3.0]), workload_time([1.0, math.inf])
     (3.0, inf)
@@ -128,7 +129,13 @@ def check_table(times: Table) -> None:
 
 
 def anchored_term(time: float, reference: float) -> float:
-    """Return clip(log2(4·reference/time)/5, 0, 1): 0.4 at the reference's speed, 1 at 8 times, 0 at a quarter of it.
+    """Return the term of one workload in the anchored score: clip(log2(4·reference/time)/5, 0, 1).
+
+    The term is 0.4 at the reference's speed, 1 at 8 times its speed or more, and 0 at a quarter of its speed or less.
+
+    Args:
+        time: time of the submission, inf for a miss.
+        reference: time of the reference in the same unit.
 
     >>> anchored_term(10.0, 10.0), anchored_term(5.0, 10.0), anchored_term(math.inf, 10.0)
     (0.4, 0.6, 0.0)
@@ -145,16 +152,18 @@ def anchored_scores(
     workloads: Iterable[str] | None = None,
     coarse: Collection[str] = (),
 ) -> Anchored:
-    """Return the mean of `anchored_term` over workloads; it does not depend on the other submissions of the table.
+    """Return the mean of `anchored_term` over workloads, for every submission.
+
+    The score of a submission does not depend on the other submissions of the table, except for the reference.
 
     Args:
         times: submission -> workload -> time to target.
         reference: workload -> time of the reference, in the unit of `times`.
         workloads: workloads to average over; by default every workload of the reference.
-        coarse: workloads to leave out, because their evaluations are too few or too noisy.
+        coarse: workloads to leave out, because they have too few evaluations or too noisy metrics.
 
     Raises:
-        UsageError: a time is not positive, or the reference hit none of the workloads.
+        UsageError: a time is not positive, or the reference reached the target on none of the workloads.
     """
     check_table({**times, "the reference": reference})
     counted, left_out = [], []
@@ -188,7 +197,9 @@ def reference_times(times: Table, reference: str) -> Mapping[str, float]:
 
 
 def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]) -> Speedup:
-    """Return the geometric mean of reference/time over the workloads that both hit; misses are not imputed.
+    """Return the geometric mean of reference/time over the workloads on which both reached the target.
+
+    Workloads with a miss are left out.
 
     >>> geometric_speedup({"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 2.0}).value
     2.0
@@ -211,21 +222,21 @@ def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]
 def penalised_times(
     times: Table, *, base: Sequence[str], held_out: Mapping[str, str] = NO_HELD_OUT, limit: float = 4.0
 ) -> dict[str, dict[str, float]]:
-    """Apply AlgoPerf's rules for held-out variants to a table, and return its base columns.
+    """Apply AlgoPerf's rules for held-out variants to a table, and return its columns of base workloads.
 
-    The rules are applied in AlgoPerf's order, which affects the result:
+    The result depends on the order of the rules. They are applied in AlgoPerf's order:
 
-    1. If a submission missed a base, its time on the variant becomes a miss. So the best time on a variant is the best
-       one of the submissions that hit the base.
+    1. If a submission missed a base workload, its time on the variant becomes a miss. The best time on a variant is
+       then taken over the submissions that reached the target on the base workload.
     2. A time above `limit` times the best time on the workload becomes a miss.
-    3. If a submission missed a variant, its time on the base becomes a miss. So a time above the limit on a variant
-       makes the base a miss.
+    3. If a submission missed a variant, its time on the base workload becomes a miss. This includes variants that
+       became a miss by rule 2.
 
     Args:
         times: submission -> workload -> time to target.
         base: base workloads.
         held_out: variant -> its base workload.
-        limit: largest multiple of the best time that is not a miss; inf for no limit.
+        limit: largest ratio to the best time on a workload that is not a miss; inf for no limit.
     """
     table = {name: {w: row.get(w, math.inf) for w in dict.fromkeys((*base, *held_out))} for name, row in times.items()}
     for row in table.values():
@@ -255,7 +266,7 @@ def profile_scores(
         times: submission -> workload -> time to target, including the held-out variants.
         base: workloads that enter the profile.
         held_out: variant -> its base workload.
-        limit: largest multiple of the best time on a workload that is not a miss; inf for no limit.
+        limit: largest ratio to the best time on a workload that is not a miss; inf for no limit.
 
     Raises:
         UsageError: there is no base workload, a variant has an unknown base, or a time is not positive.
@@ -281,7 +292,7 @@ def profile_scores(
     }
 
 
-#: AlgoPerf integrates the profile over τ in [1, 4], independent of `limit`.
+#: AlgoPerf integrates the profile over τ in [1, 4], independently of `limit`.
 _TAU_MAX = 4.0
 _TAUS = tuple(_TAU_MAX if i == 99 else 1 + (_TAU_MAX - 1) * i / 99 for i in range(100))
 

@@ -1,4 +1,4 @@
-"""Selects the runs of a table by hardware class, ruleset, workload version, submission source and usability."""
+"""Selects the runs of a table: equal hardware class and ruleset, one version of each workload, and a usable result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ R = TypeVar("R", bound=RunLike)
 
 
 def table_key(run: RunLike) -> tuple[str, str]:
-    """Return the hardware class and `ruleset@version` of a run; only runs with equal keys share a table."""
+    """Return the hardware class and `ruleset@version` of a run. Only runs with equal keys share a table."""
     return run.spec.hardware, f"{run.spec.ruleset.name}@{run.spec.ruleset.version}"
 
 
@@ -56,8 +56,8 @@ def check_mixed(runs: Iterable[RunLike]) -> None:
     """Raise an error if the runs cannot share a table.
 
     Raises:
-        UsageError: the runs have two hardware classes, two rulesets, two versions of a workload, or two budgets or
-            targets of one version.
+        UsageError: the runs have different hardware classes or rulesets, or a workload has different versions, budgets
+            or targets.
     """
     first: RunLike | None = None
     first_on: dict[str, RunLike] = {}
@@ -79,7 +79,7 @@ def check_mixed(runs: Iterable[RunLike]) -> None:
 def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
     """Return the runs of the newest version of each workload, and the runs that were left out.
 
-    If runs of one version have different budgets or targets, the budget and targets of the latest run are selected.
+    If runs of one version have different budgets or targets, only runs with those of the latest run are returned.
     """
     newest: dict[str, R] = {}
     for run in runs:
@@ -104,7 +104,7 @@ def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
 
 
 def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
-    """Return a sort key: the workload's version, with its digits compared as numbers, then the start of the run."""
+    """Return a sort key: the workload's version, then the start of the run. Digits in the version sort as numbers."""
     pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version)
     return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], run.started
 
@@ -130,7 +130,7 @@ def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
 def earliest_runs(runs: Iterable[R]) -> list[R]:
     """Return the earliest of the runs with equal table, purpose, submission source, workload, horizon, stop and seeds.
 
-    So repeating a run has no effect on the scores.
+    Repeating a run therefore has no effect on the scores.
     """
     first: dict[tuple[object, ...], R] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
@@ -142,13 +142,13 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 
 
 def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[list[ScoredRun], list[Skipped]]:
-    """Return the runs that are scored, in the order of their start, and the other runs with the reasons.
+    """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
 
-    If a trial has two runs, the earlier one is scored, so that repeating a trial has no effect.
+    If a trial has two runs, the earlier run is scored, so that repeating a trial has no effect.
 
     Args:
-        runs: runs in any order, usable or not.
-        explore: whether smoke runs, profiled runs and runs with overrides are scored too.
+        runs: runs in any order.
+        explore: whether smoke runs, profiled runs and runs with overrides are also usable.
     """
     usable: list[ScoredRun] = []
     skipped: list[Skipped] = []

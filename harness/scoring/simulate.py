@@ -1,4 +1,4 @@
-"""Simulations on known distributions that measure the coverage of intervals, false verdicts and power."""
+"""Simulates times from known distributions, to measure the coverage of intervals, false verdicts and power."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedTable:
-    """The distribution of simulated times: log(time) is `scale` times a noise, and runs miss at random.
+    """The distribution of simulated times: log(time) is `scale` times a random variable, and runs miss at random.
 
     Args:
-        noise: name of a distribution in `NOISES`.
-        scale: factor of the noise. For noise with standard deviation 1, 0.03 is a standard deviation of about 3 %
-            between seeds.
+        noise: name of the random variable's distribution in `NOISES`.
+        scale: factor of the random variable. If its standard deviation is 1, a scale of 0.03 gives times whose standard
+            deviation over seeds is about 3 %.
         misses: probability that a run misses.
     """
 
@@ -37,7 +37,7 @@ class SimulatedTable:
     misses: float = 0.0
 
 
-#: Distributions of log-times with median 0 and a scale of about 1. The fourth moment of `heavy tails` is infinite.
+#: Distributions with median 0 and a scale of about 1. The fourth moment of `heavy tails` is infinite.
 NOISES: dict[str, Draw] = {
     "log-normal": lambda rng, size: rng.standard_normal(size),
     "heavy tails": lambda rng, size: rng.standard_t(2.5, size) * 0.6,
@@ -46,7 +46,7 @@ NOISES: dict[str, Draw] = {
 
 
 def draw_times(rng: np.random.Generator, setting: SimulatedTable, size: tuple[int, ...], effect: float = 0.0) -> Floats:
-    """Draw times of runs in seconds, inf for a miss; `effect` is added to their logs."""
+    """Draw times of runs in seconds, inf for a miss. `effect` is added to the logarithms of the times."""
     import numpy as np
 
     result = np.exp(NOISES[setting.noise](rng, size) * setting.scale + effect)
@@ -79,10 +79,18 @@ def median_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0
 def false_verdicts(
     setting: SimulatedTable, n: int, repeats: int, workloads: int = 3, seed: int = 0
 ) -> tuple[float, float]:
-    """Compare a submission with its copy repeatedly.
+    """Compare a submission with a copy of itself repeatedly, so that every verdict is false.
+
+    Args:
+        setting: distribution of the times.
+        n: number of pairs on each workload.
+        repeats: number of comparisons.
+        workloads: number of workloads.
+        seed: seed of the random numbers.
 
     Returns:
-        The fraction of comparisons with an overall verdict, and the fraction with a verdict on any workload.
+        The fraction of comparisons with an overall verdict other than `inconclusive`, and the fraction with such a
+        verdict on at least one workload.
     """
     import numpy as np
 
@@ -100,7 +108,19 @@ def false_verdicts(
 def false_ranks(
     setting: SimulatedTable, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0
 ) -> float:
-    """Rank copies of one submission by median time; return the fraction of tables with two different ranks."""
+    """Rank copies of one submission by median time repeatedly, so that every difference in rank is false.
+
+    Args:
+        setting: distribution of the times.
+        n: number of studies on each workload.
+        repeats: number of tables.
+        copies: number of copies in a table.
+        workloads: number of workloads.
+        seed: seed of the random numbers.
+
+    Returns:
+        The fraction of tables in which at least two copies are not tied.
+    """
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -119,10 +139,17 @@ def false_ranks(
 def power(
     setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MIN_EFFECT, seed: int = 0
 ) -> tuple[float, float]:
-    """Plan comparisons from pilots of `pilot` pairs, and run each with new pairs.
+    """Plan comparisons from pilot samples, and run each comparison with new pairs.
+
+    Args:
+        setting: distribution of the times.
+        repeats: number of comparisons.
+        pilot: number of pairs in each pilot sample.
+        effect: true log ratio of the times of A to those of B.
+        seed: seed of the random numbers.
 
     Returns:
-        The median of the planned numbers of pairs, and the fraction of comparisons that detect the slow-down.
+        The median of the planned numbers of pairs, and the fraction of comparisons with the verdict `slower`.
     """
     import numpy as np
 

@@ -1,6 +1,7 @@
-"""Statistics of paired runs: the exact sign-flip test, the interval that inverts it, and Holm's correction.
+"""Statistics of paired runs: exact sign-flip test, Hodges–Lehmann estimate, confidence interval, Holm's correction.
 
-The sign-flip test on ranks is Wilcoxon's signed-rank test with an exact distribution. A miss has the worst rank.
+The sign-flip test on ranks is Wilcoxon's signed-rank test with an exact distribution. The confidence interval contains
+the centres that this test does not reject. A miss (a run that did not reach its target) has the worst rank.
 
 Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
 Source: Estimates of Location Based on Rank Tests, Hodges and Lehmann 1963, equation 4.1
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 #: Smallest number of pairs for a verdict. With five pairs the smallest possible p-value is 1/16.
 MIN_PAIRS = 6
-#: Largest number of pairs for which the p-value is computed exactly. For more pairs, the normal approximation has four
-#: correct digits.
+#: Largest number of pairs for which the p-value of the test on ranks is computed exactly. For more pairs, the p-value
+#: is a normal approximation with four correct digits.
 EXACT_PAIRS = 400
 
 
@@ -38,8 +39,8 @@ class SignFlip:
     Args:
         p: p-value.
         n: number of pairs.
-        informative: number of pairs that are not ties.
-        exact: whether the p-value is exact, instead of approximated or sampled.
+        informative: number of pairs whose difference is not 0.
+        exact: whether the p-value is exact. Otherwise it is a normal approximation or is estimated by sampling.
     """
 
     p: float
@@ -55,7 +56,8 @@ class Spread:
     Args:
         low: lower end.
         high: upper end.
-        kind: `interval` for a 95 % confidence interval; `range` for the smallest and largest of fewer than six values.
+        kind: `interval` for a 95 % confidence interval. `range` for the interval from the smallest to the largest
+            value; it is used if there are fewer than six values.
     """
 
     low: float
@@ -64,11 +66,15 @@ class Spread:
 
 
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """Return log(a/b) for each pair of times: 0 where both missed, ±inf (the worst rank) where one missed.
+    """Return log(a/b) for each pair of times.
+
+    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run
+    of `b` missed.
 
     Args:
-        a: times in any unit, inf for a miss.
-        b: times of the same blocks in the same unit, inf for a miss.
+        a: times of one submission in any unit, inf for a miss.
+        b: times of another submission in the same blocks and unit, inf for a miss. A block is a set of runs with the
+            same hardware class, root seed and study.
 
     Raises:
         UsageError: the lengths differ, or a time is not positive.
@@ -91,21 +97,23 @@ def _log_ratio(x: float, y: float) -> float:
 
 
 def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "mean"] = "ranks") -> SignFlip:
-    """Test the hypothesis that paired differences are symmetric about 0; the test is two-sided.
+    """Test the hypothesis that paired differences are symmetric about 0, against the two-sided alternative.
 
     The observed statistic is compared with its distribution over all 2^n sign patterns.
 
-    - `ranks`: the statistic is the sum of signed ranks. Zeros are ranked and have no sign (Pratt's method); ±inf have
-      the worst ranks; ties get midranks. Up to 400 pairs the distribution is computed exactly by dynamic programming.
-    - `mean`: the statistic is the sum of the differences. Up to 32 pairs the distribution is computed exactly by a
-      meet-in-the-middle enumeration. For more pairs it is estimated from 100,000 seeded sign patterns.
+    - `ranks`: the statistic is the sum of signed ranks. Zeros are ranked and have no sign (Pratt's method). Infinite
+      differences have the largest ranks. Equal absolute differences get the mean of their ranks (midranks). With at
+      most 400 nonzero differences, the distribution is computed exactly by dynamic programming.
+    - `mean`: the statistic is the sum of the differences. With at most 32 nonzero differences, the distribution is
+      computed exactly by a meet-in-the-middle enumeration. Otherwise the p-value is estimated from 100,000 sign
+      patterns, which are drawn with a fixed seed.
 
     Args:
         differences: log ratios; ±inf is allowed only with `ranks`.
-        statistic: the statistic, `ranks` or `mean`.
+        statistic: name of the statistic, `ranks` or `mean`.
 
     Raises:
-        UsageError: a difference is NaN, or infinite with `mean`.
+        UsageError: a difference is NaN, or a difference is infinite and the statistic is `mean`.
 
     >>> sign_flip_test([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).p
     0.03125
@@ -133,7 +141,7 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
 
 
 def _doubled_ranks(differences: Sequence[float]) -> list[int]:
-    """Return twice the midranks of |d| for the nonzero differences; doubling makes the midranks integers."""
+    """Return twice the midranks of |d| for the nonzero differences d. Twice a midrank is an integer."""
     from scipy.stats import rankdata
 
     ranks = rankdata([abs(d) for d in differences])
@@ -159,7 +167,8 @@ def _mean_p_value(values: Sequence[float]) -> tuple[float, bool]:
     import numpy as np
 
     x = np.asarray(values, dtype=float)
-    # Sign patterns whose sum equals the observed sum up to rounding count as extreme.
+    # The p-value counts the sign patterns whose |sum| is at least the observed |sum|. The tolerance of 1e-9 ensures
+    # that rounding errors do not exclude patterns with an equal sum.
     threshold = abs(x.sum()) - 1e-9 * np.abs(x).sum()
     if len(x) <= 32:
         first, second = _flipped_sums(x[: len(x) // 2]), np.sort(_flipped_sums(x[len(x) // 2 :]))
@@ -187,9 +196,9 @@ def _flipped_sums(x: Floats) -> Floats:
 
 
 def _replace_infinite(differences: Sequence[float]) -> tuple[Floats, float]:
-    """Replace ±inf by ±bound, and return the array and the bound.
+    """Return the differences with ±inf replaced by ±bound, and the bound.
 
-    The bound is so large that the average of it and a finite difference is more extreme than every finite difference.
+    The bound is so large that the average of the bound and any finite difference exceeds every finite difference.
     """
     import numpy as np
 
@@ -205,7 +214,7 @@ def _restore_infinite(value: float, bound: float) -> float:
 
 
 def _walsh_averages(x: Floats) -> Floats:
-    """Return the n(n+1)/2 averages of all pairs i ≤ j, sorted."""
+    """Return the n(n+1)/2 averages (x[i] + x[j])/2 for i ≤ j, sorted."""
     import numpy as np
 
     i, j = np.triu_indices(len(x))
@@ -215,10 +224,11 @@ def _walsh_averages(x: Floats) -> Floats:
 def hodges_lehmann(differences: Sequence[float]) -> float:
     """Return the Hodges–Lehmann estimate: the median of the averages of all pairs of differences (Walsh averages).
 
-    The estimate is ±inf where misses of one side prevail, and 0 where the misses of both sides cancel.
+    Each difference is also paired with itself. The estimate is ±inf if the median is an average with an infinite
+    difference. The average of inf and -inf is 0.
 
     Raises:
-        UsageError: there are no differences, or one is NaN.
+        UsageError: there are no differences, or a difference is NaN.
 
     >>> hodges_lehmann([1.0, 2.0, 6.0])
     2.75
@@ -226,22 +236,33 @@ def hodges_lehmann(differences: Sequence[float]) -> float:
     import numpy as np
 
     if not len(differences):
-        raise UsageError("no pair to estimate a ratio from", fix="run both on one workload with the same seeds")
+        raise UsageError(
+            "there is no pair from which a ratio can be estimated",
+            fix="run both submissions on one workload with the same seeds",
+        )
     x, bound = _replace_infinite(differences)
     return _restore_infinite(float(np.median(_walsh_averages(x))), bound)
 
 
 def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
-    """Return a confidence interval for the centre of paired differences by inverting the sign-flip test on ranks.
+    """Return a confidence interval for the centre of paired differences, by inverting the sign-flip test on ranks.
 
-    Its coverage is at least `level` for any symmetric distribution. If there are too few pairs for the level (fewer
-    than six at 95 %), the range of the differences is returned, with the kind `range`.
+    The interval contains the centres that the test does not reject. For any symmetric distribution the coverage is at
+    least `level`. If there are too few pairs for the level (fewer than six at 95 %), the result is the range of the
+    differences, with the kind `range`.
+
+    Args:
+        differences: log ratios, ±inf if only one run of the pair missed.
+        level: required coverage.
 
     Raises:
-        UsageError: there are no differences, or one is NaN.
+        UsageError: there are no differences, or a difference is NaN.
     """
     if not len(differences):
-        raise UsageError("no pair to estimate an interval from", fix="run both on one workload with the same seeds")
+        raise UsageError(
+            "there is no pair from which an interval can be estimated",
+            fix="run both submissions on one workload with the same seeds",
+        )
     x, bound = _replace_infinite(differences)
     n = len(x)
     k = _critical_rank_sum(n, level)
@@ -254,7 +275,12 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
 
 @lru_cache(maxsize=512)
 def _critical_rank_sum(n: int, level: float) -> int:
-    """Return the number of Walsh averages outside each end: the largest k with P(W < k) ≤ (1 - level)/2."""
+    """Return the largest k with P(W < k) ≤ (1 - level)/2.
+
+    Here, W is the sum of the positive ranks of n differences under the hypothesis of the sign-flip test. The confidence
+    interval extends from the k-th smallest to the k-th largest Walsh average. For n above `EXACT_PAIRS`, the
+    distribution of W is approximated by a normal distribution.
+    """
     import numpy as np
 
     if n > EXACT_PAIRS:

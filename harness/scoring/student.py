@@ -1,4 +1,4 @@
-"""Student's paired t test, for too few pairs for the sign-flip test; it assumes normal differences.
+"""Student's paired t test. It assumes normal differences and is used if there are too few pairs for a sign-flip test.
 
 Source: The Probable Error of a Mean, Student 1908
 """
@@ -19,9 +19,9 @@ class PairedT:
 
     Args:
         mean: mean of the differences.
-        low: lower end of the interval for the mean; None where there is no interval.
-        high: upper end of the interval for the mean; None where there is no interval.
-        p: p-value; 1 where the differences cannot be tested.
+        low: lower end of the confidence interval for the mean; None if there is no interval.
+        high: upper end of the confidence interval for the mean; None if there is no interval.
+        p: p-value; 1 if the differences cannot be tested.
     """
 
     mean: float
@@ -31,17 +31,17 @@ class PairedT:
 
 
 def paired_t_test(differences: Sequence[float], level: float = 0.95) -> PairedT:
-    """Test the hypothesis that normal paired differences have the mean 0; the test is two-sided.
+    """Test the hypothesis that normal paired differences have the mean 0, against the two-sided alternative.
 
-    Equal differences are not tested, because they are not a sample of a normal distribution: their p-value is 1. Both
-    ends of their interval are 0 if all differences are 0, and None otherwise.
+    If all differences are equal, they are not a sample of a normal distribution and cannot be tested. The p-value is
+    then 1. Both ends of the interval are 0 if the differences are 0, and None otherwise.
 
     Args:
         differences: log ratios, all finite.
-        level: coverage of the interval for the mean.
+        level: coverage of the confidence interval for the mean.
 
     Raises:
-        UsageError: there are fewer than two differences, or one is not finite.
+        UsageError: there are fewer than two differences, or a difference is not finite.
 
     >>> round(paired_t_test([0.1, 0.2, 0.3]).p, 4)
     0.0742

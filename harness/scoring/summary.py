@@ -58,12 +58,13 @@ class LeaderboardQuery:
     """The query that a leaderboard answers.
 
     Args:
-        by: the unit of the times to target.
+        by: the compared quantity: time, examples or steps to the target.
         metric: budget at which metrics are compared; None to compare times to target.
-        level: name of the targets (`easy`, `main` or `hard`).
+        level: the set of targets to use, `easy`, `main` or `hard`.
         workloads: names of the workloads to show; empty for all.
         tier: tier of the workloads to show; None for all.
-        references: names of submissions that may anchor the scores; a table uses the first one that it contains.
+        references: names of submissions that may be the reference. In each table, the reference is the first name in
+            this list of which the table has runs.
     """
 
     by: Axis = "time"
@@ -80,7 +81,9 @@ class LeaderboardQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """The part of a record that tables need. Its points are left out, so that thousands of records need little memory.
+    """The part of a record that tables need.
+
+    The points of the record are left out, so that thousands of summaries need little memory.
 
     Args:
         run_id: run ID of the record.
@@ -90,11 +93,12 @@ class RunSummary:
         reason: reason of the status, in words.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
-        metric: metric at the budget of the query; None if the query has no budget, or the run has no evaluation within
-            it.
+        metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
+            within the budget.
         memory: peak memory in bytes; 0 where unknown.
-        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); empty if there were none.
-        seconds: scored seconds at the hit; inf for a miss. They are measured until `scored_time` replaces them.
+        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
+        seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
+            replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
         best: best value of the primary target's metric in the run; None without one, and on a stream, whose stages have
             targets of their own.
@@ -192,5 +196,5 @@ def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
 
 
 def targets_at(facts: WorkloadFacts, level: Level) -> tuple[Target, ...]:
-    """Return a workload's targets at a level; empty where it has none."""
+    """Return a workload's targets at a level; empty if the workload has no targets at this level."""
     return facts.targets if level == "main" else facts.levels.get(level, ())

@@ -1,4 +1,4 @@
-"""Describes whether a run's GPUs were throttled."""
+"""Describes how a run's GPUs were throttled (slowed down by heat or by hardware limits)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Iterable
 
 from harness.contract.record import DeviceLog
 
-#: GPU states with reduced clocks; seconds measured in them are not comparable with others of the hardware class.
+#: GPU states with reduced clocks. Seconds measured in these states are not comparable with other runs of the hardware
+#: class.
 THROTTLING_STATES = frozenset(
     {"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"}
 )
-#: Smallest fraction of the readings for which a state is reported, because a GPU may cross a threshold briefly.
+#: Smallest fraction of the readings with a state for which the state is reported. A GPU may have a state for a short
+#: time without an effect on the result.
 MIN_FRACTION = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """Return the throttling states of a run's GPUs in words; empty if there were none or there are no readings.
+    """Return the throttling states of a run's GPUs in words; empty without such states and without readings.
 
-    A power limit is not reported, because many GPUs reach it at full load: it is a property of the hardware class.
+    A GPU at its power limit is not reported. Many GPUs reach their power limit at full load, so the limit is a property
+    of the hardware class.
 
     >>> from harness.contract.record import Device, GpuSample
     >>> hot = GpuSample(device=0, sm_mhz=900, temperature_c=91, slowed=("software thermal slowdown",))
@@ -41,10 +44,10 @@ def slowdown(log: DeviceLog | None) -> str:
 
 
 def throttling_note(runs: Iterable[tuple[str, str]], total: int, max_names: int = 3) -> str:
-    """Return a line that names the throttled runs of a table; empty when no run was throttled.
+    """Return a line that names the throttled runs of a table; empty if no run was throttled.
 
     Args:
-        runs: name and `slowdown` of each run.
+        runs: name and result of `slowdown` of each run.
         total: number of runs in the table.
         max_names: largest number of names in the line.
     """

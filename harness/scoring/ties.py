@@ -1,8 +1,8 @@
-"""Ties in a ranking: every pair of submissions is tested over paired studies, with Holm's correction.
+"""Finds ties in a ranking: every pair of submissions is tested over paired studies, with Holm's correction.
 
-If two submissions do not differ, the sign of each paired log ratio is positive with probability ½. So the exact
-sign-flip test of `stats` is valid for workloads with different scales and variances. The result holds for the
-workloads of the table, and does not extend to others.
+If two submissions do not differ, each paired log ratio is positive with probability ½. The exact sign-flip test of
+`stats` is therefore valid even if the workloads have different scales and variances. The result holds for the workloads
+of the table only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ties:
     """The ties in a ranking.
 
     Args:
-        p_values: pair of submissions, better rank first -> p-value after Holm's correction.
+        p_values: pair of submissions -> p-value after Holm's correction. The submission with the better rank is first.
         tied: pairs without a significant difference, and pairs whose significant difference contradicts their order.
         ranks: submission -> best and worst rank consistent with the significant pairwise differences.
     """
@@ -40,15 +40,15 @@ def rank_ties(
     workloads: Iterable[str],
     alpha: float = 0.05,
 ) -> Ties:
-    """Test every pair of a ranking; two submissions are tied unless their difference is significant.
+    """Test every pair of submissions of a ranking. A pair is tied unless its difference is significant.
 
-    A score weighs workloads, whereas the test weighs pairs of studies, so the two can disagree. For example, a
-    submission that is slightly faster on most workloads and misses one has the lower score. A significant difference
-    that contradicts the order is therefore a tie.
+    A score gives equal weight to workloads, whereas the test gives equal weight to pairs of studies. The score and the
+    test can therefore disagree. For example, a submission that is slightly faster on most workloads and misses one
+    target has the lower score. A significant difference that contradicts the order counts as a tie.
 
     Args:
         studies: submission -> workload -> study -> time to target; inf is a miss. A workload that a submission did not
-            run counts as a miss in every study. A study that one submission of a pair did not run is not paired.
+            run counts as a miss in every study. If only one submission of a pair ran a study, the study is not paired.
         order: submissions, best first.
         workloads: workloads to test over.
         alpha: significance level after Holm's correction.
@@ -68,9 +68,9 @@ def rank_ties(
 def study_differences(
     a: Mapping[str, Mapping[K, float]], b: Mapping[str, Mapping[K, float]], workloads: Iterable[str]
 ) -> list[float]:
-    """Return the log ratios a/b over all workloads and the studies that both have.
+    """Return the log ratios a/b over all workloads and over the studies that both submissions ran.
 
-    A workload that one submission did not run counts as its miss in every study.
+    If one submission did not run a workload, every study of this workload counts as a miss of that submission.
     """
     times_a, times_b = [], []
     for workload in workloads:

@@ -32,11 +32,11 @@ class TargetResult:
     """The result of a run at its targets.
 
     Args:
-        status: `hit`, `miss`, or `unknown` where the record does not determine it.
+        status: `hit`, `miss`, or `unknown` if the record does not determine the result.
         value: amount consumed at the first evaluation that met all targets; inf unless `hit`.
-        lower: amount consumed at the previous evaluation; the crossing is in (lower, value].
+        lower: amount consumed at the previous evaluation; the metric crossed the target in (lower, value].
         index: index of the evaluation that met all targets; None unless `hit`.
-        reason: why the result is a miss or unknown; empty for a hit.
+        reason: reason for a miss or an unknown result; empty for a hit.
     """
 
     status: Literal["hit", "miss", "unknown"]
@@ -88,7 +88,7 @@ class MetricAt:
     """The primary metric at a budget.
 
     Args:
-        value: the metric; for a run that broke down before the budget inf or -inf, whichever is worse.
+        value: the metric. If the run broke down before the budget: inf for a metric to be minimised, else -inf.
         at: amount consumed at the evaluation, in the budget's unit.
         stopped_early: whether the run stopped at its hit before the budget.
     """
@@ -110,7 +110,7 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
 
 
 def interval_seconds(record: Record) -> IntervalSeconds | None:
-    """Divide the scored seconds of a record at its evaluations; None for a record without usable points."""
+    """Return the scored seconds of a record between its evaluations; None for a record without usable points."""
     if not record.points or find_problem(record):
         return None
     totals = [point.scored(record.spec.clock) for point in record.points]
@@ -119,7 +119,7 @@ def interval_seconds(record: Record) -> IntervalSeconds | None:
 
 
 def find_problem(record: Record) -> str | None:
-    """Return why a record cannot be used, in words; None for a usable record."""
+    """Return the reason why a record cannot be used, in words; None for a usable record."""
     previous_seconds = 0.0
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
@@ -242,8 +242,8 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
     """Return the primary metric at the last evaluation within a budget.
 
-    None means that there is no such evaluation, or that it is screened: an earlier one of the whole split may lie far
-    before the budget.
+    The result is None if there is no such evaluation. It is also None if this evaluation is screened, since an earlier
+    evaluation of the whole split may lie far before the budget.
 
     Args:
         record: record of the run.

@@ -1,7 +1,7 @@
-"""The gain from tuning: the median of the best time of k trials as a function of k.
+"""Computes the gain from tuning: the median of the best time of k trials as a function of k.
 
-In contrast to the source, the median replaces the mean, which is undefined where trials miss, and the trials are drawn
-without replacement.
+The method differs from the source in two points. The median replaces the mean, which is undefined if trials miss. The
+trials are drawn without replacement.
 
 Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7
 """
@@ -27,8 +27,8 @@ class TuningCurve:
         workload: `name@version`.
         submission: `name@version`.
         trials: number of trials.
-        best_times: median of the best time of k trials, for k = 1, 2, …; inf where all k trials miss in more than half
-            of the cases.
+        best_times: median of the best time of k trials, for k = 1, 2, …; inf if the probability that all k trials miss
+            exceeds ½.
         hit_rates: probability that at least one of k trials hits, for k = 1, 2, ….
     """
 
@@ -61,7 +61,7 @@ def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
 def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
     """Return one curve for each submission and workload, for rulesets with several trials per study.
 
-    The largest k is the number of trials per study, or the number of all trials if that is smaller.
+    The largest k is the number of trials per study, or the total number of trials if the total is smaller.
     """
     times: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     trials_per_study: dict[tuple[str, str, str, str], int] = {}

@@ -78,6 +78,6 @@ def test_the_command_prints_and_refuses(tmp_path: Path, capsys: pytest.CaptureFi
     assert [(row["submission"], row["pairs"]) for row in rows] == [("wsd@1", 2), ("adamw-cosine@1", 2)]
     assert rows[1]["ratio"] == 1.0
     assert cli.invoke(["cost", "wsd", "-w", "resnet-digits", "--runs", str(tmp_path)]) == 2
-    assert "nothing to be compared with" in capsys.readouterr().err
+    assert "needs at least two submissions" in capsys.readouterr().err
     assert cli.invoke([*call, "--to", "other", "--runs", str(tmp_path)]) == 2
-    assert "it is not among wsd, adamw-cosine" in capsys.readouterr().err
+    assert "this submission is not among wsd, adamw-cosine" in capsys.readouterr().err

@@ -217,7 +217,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
         (
             ("gate", "wsd", "--confirm", "s"),
-            "--confirm retests the kept candidates of a series against its original (leave out A, ",
+            "--confirm retests the kept candidates of a series against the original of the series (leave out A, ",
         ),
         ((*GATE, "--series", "../x"), "'../x' is not a valid name of a series"),
     ],
@@ -349,7 +349,7 @@ def test_a_series_that_kept_nothing_has_nothing_to_confirm(bench: Bench) -> None
     assert Path("state.json").is_file()
     result = bench("gate", "--confirm", "edits", "--series-file", "state.json")
     assert (result.code, result.out) == (0, "")
-    assert "has kept no candidate" in result.err
+    assert "no candidate of the series" in result.err
 
 
 def test_a_series_keeps_its_alpha(bench: Bench) -> None:

@@ -293,7 +293,7 @@ def test_bad_requests_are_refused_by_name(tmp_path: Path) -> None:
     put(tmp_path, "a/study_0/fastmri_jax/trial_1", GOOD)
     with pytest.raises(UsageError, match="unknown reference"):
         score(tmp_path, reference="nobody")
-    with pytest.raises(UsageError, match="variant of no base"):
+    with pytest.raises(UsageError, match="not a variant of a base"):
         rules.score_logs(tmp_path, targets=targets(), held_out=["ogbg_gelu"])
     with pytest.raises(UsageError, match="no target for the held-out"):
         rules.score_logs(tmp_path, targets=targets(), held_out=["fastmri_new"])

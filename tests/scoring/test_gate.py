@@ -166,7 +166,7 @@ def test_an_envelope_is_fitted_monotone_and_says_what_it_rests_on() -> None:
 
 
 def test_an_envelope_that_says_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="gets no better with a longer budget"):
+    with pytest.raises(UsageError, match="does not improve with a larger budget"):
         fit_envelope(horizon_runs({50: [1.0], 100: [1.0], 200: [1.1]}), 100)
     with pytest.raises(UsageError, match="finished at 1 horizons"):
         fit_envelope(horizon_runs({50: [1.0], 100: [None]}), 100)

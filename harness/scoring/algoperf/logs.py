@@ -1,7 +1,7 @@
 """Reads AlgoPerf's published logs, and computes times to target by AlgoPerf's rules.
 
-The files are `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`. Files and folders that
-are skipped are listed in the result.
+The files are `<submission>/study_<k>/<workload>_<framework>/trial_<n>/eval_measurements.csv`. The result lists the
+skipped files and folders.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -59,15 +59,15 @@ class Logs:
     skipped: tuple[Skipped, ...]
 
     def times(self) -> dict[str, dict[str, float]]:
-        """Return submission -> workload -> median over studies in seconds; workloads without a trial are absent."""
+        """Return submission -> workload -> median over studies in seconds. Workloads without a trial have no item."""
         return {s: {w: workload_time(list(k.values())) for w, k in row.items()} for s, row in self.studies.items()}
 
 
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Rows of the wrong length (partial writes) and rows without a number for the metric are skipped, but they
-    count in the index of the evaluation. Rows after the hit are not read.
+    Rows of the wrong length (partial writes) and rows without a number for the metric are skipped. The index of an
+    evaluation includes the skipped rows. Rows after the hit are not read.
 
     Args:
         data: content of the file.
@@ -101,7 +101,10 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
 
 
 def _rows(data: bytes) -> Iterator[list[bytes]]:
-    """Split a file into rows of byte fields; without quotes, splitting at commas is much faster than the csv module."""
+    """Split a file into rows of byte fields.
+
+    A file without quotes is split at commas, which is much faster than the csv module.
+    """
     if b'"' in data:
         text = data.decode("utf-8", errors="replace").splitlines()
         return ([field.encode() for field in row] for row in csv.reader(text))
@@ -114,12 +117,15 @@ def _seconds(field: bytes, index: int) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise DataError(f"row {index} meets the target at the time {field.decode(errors='replace')!r}", fix=_FIX)
+        raise DataError(
+            f"row {index} meets the target at the time {field.decode(errors='replace')!r}, which is not positive",
+            fix=_FIX,
+        )
     return seconds
 
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
-    """Return the folders `<prefix>_<number>` ordered by number; other folders are added to `skipped`."""
+    """Return the folders `<prefix>_<number>`, ordered by number. Other folders are added to `skipped`."""
     numbered = []
     for entry in os.scandir(folder):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
@@ -131,7 +137,7 @@ def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> 
 
 
 def _workloads(study: Path, where: str, counted: Collection[str], skipped: list[Skipped]) -> dict[str, Path]:
-    """Return workload -> its folder in a study; other folders and workloads are added to `skipped`."""
+    """Return workload -> folder of the workload in a study. Other folders are added to `skipped`."""
     folders: dict[str, Path] = {}
     for entry in sorted(os.scandir(study), key=lambda e: e.name):
         if not entry.is_dir() or entry.name.startswith("."):
@@ -155,12 +161,13 @@ def _study_time(
 ) -> tuple[int, float | None]:
     """Return the number of trials read, and the time of the study in seconds.
 
-    The trial whose hit has the smallest evaluation index determines the time; of trials with equal indices, the one
-    with the smallest time. The time is inf if all trials missed, and None if no trial could be read.
+    The time of the study is the time of the trial that hit at the smallest evaluation index. If several trials have
+    this index, the smallest of their times is used. The time is inf if all trials missed, and None if no trial could be
+    read.
     """
     trials = _numbered(folder, "trial", where, skipped)
     if ruleset == "self-tuning" and len(trials) > 1:
-        # A choice among several trials would be tuning, whose time is not measured.
+        # Choosing the best of several trials would be tuning. The time for tuning is not measured.
         skipped += [
             Skipped(item=f"{where}/{p.name}", reason="self-tuning has one trial per study") for _, p in trials[1:]
         ]
@@ -191,11 +198,11 @@ def read_logs(
 
     Args:
         logs_dir: folder with one folder per submission, or folder with `external_tuning/` and `self_tuning/`.
-        targets: workload -> target, for the workloads to score; other workloads are skipped.
+        targets: workload -> target of the workloads to score. Workloads without a target are skipped.
         ruleset: `external` or `self-tuning`; with `self-tuning` only the first trial of a study is read.
 
     Raises:
-        DataError: the folder does not exist, or has no readable trial.
+        DataError: the folder does not exist or has no readable trial.
         UsageError: the ruleset is unknown.
     """
     if ruleset not in RULESETS:
@@ -227,7 +234,7 @@ def read_logs(
 
 
 def _find_gaps(studies: Studies, counts: Mapping[tuple[str, str, int], int], workloads: Sequence[str]) -> list[Skipped]:
-    """Return missing workloads, and workloads with fewer studies or trials than the largest number in the logs."""
+    """Return the workloads that are missing, or that have fewer studies or trials than other workloads in the logs."""
     max_studies = max(len(k) for row in studies.values() for k in row.values())
     max_trials = max(counts.values())
     gaps = []

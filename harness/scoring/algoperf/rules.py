@@ -42,10 +42,10 @@ class AlgoPerfScores:
         ruleset: `external` or `self-tuning`.
         base: base workloads, which enter the profile.
         held_out: held-out variant -> its base workload.
-        time_to_target: submission -> workload -> seconds; None where the submission missed or has no logs.
+        time_to_target: submission -> workload -> seconds; None if the submission missed the target or has no logs.
         profiles: submission -> profile, best first.
         anchored: anchored scores; None without a reference.
-        ranges: submission -> lowest and highest profile score if a single study is scored (not a confidence interval).
+        ranges: submission -> lowest and highest profile score over single studies. This is not a confidence interval.
         ties: ties in the ranking; None if no studies were tested.
         skipped: items that were left out or are missing, with the reasons.
     """
@@ -105,7 +105,7 @@ def make_target(workload: str, metric: str, value: float) -> Target:
 
 
 def default_targets() -> TargetTable:
-    """Return AlgoPerf's frozen targets of version 0.5."""
+    """Return the targets of AlgoPerf's version 0.5."""
     return TargetTable(
         targets={workload: make_target(workload, *entry) for workload, entry in TARGETS.items()}, base=BASE_WORKLOADS
     )
@@ -154,7 +154,9 @@ def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
-    """Return variant -> base workload; the base is the longest base name that the variant's name starts with.
+    """Return variant -> base workload.
+
+    The name of a variant starts with the name of its base workload. If several names fit, the longest is used.
 
     Raises:
         UsageError: a variant has no base workload.
@@ -167,7 +169,7 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
         parents = [w for w in base if name.startswith(f"{w}_")]
         if not parents:
             raise UsageError(
-                f"held-out workload {name!r} is a variant of no base workload",
+                f"the held-out workload {name!r} is not a variant of a base workload",
                 fix=f"begin its name with one of: {', '.join(base)}",
             )
         pairs[name] = max(parents, key=len)
@@ -177,8 +179,8 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
 def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
     """Read a table of times in seconds from a CSV file with a header.
 
-    The first column has the submission, and each further column has a workload. `inf` is a miss. An empty field means
-    that the submission was not run on the workload.
+    The first column contains the names of the submissions. Each further column contains the times on one workload.
+    `inf` is a miss. An empty field means that the submission was not run on the workload.
 
     Returns:
         submission -> workload -> seconds.
@@ -240,9 +242,9 @@ def score_table(
         times: submission -> workload -> seconds; inf is a miss. An absent workload counts as a miss.
         ruleset: name of the ruleset in the output.
         base: workloads that enter the profile.
-        held_out: held-out variants; where a variant is missed, its base counts as missed.
-        limit: largest multiple of the best time that is not a miss.
-        reference: submission whose times anchor the anchored scores; None for no anchored scores.
+        held_out: held-out variants. If a submission misses a variant, its base workload counts as missed.
+        limit: largest ratio to the best time on a workload that is not a miss.
+        reference: submission to which the anchored scores are relative; None for no anchored scores.
 
     Raises:
         UsageError: the table is empty, a time is not positive, or the reference or a variant is unknown.
@@ -279,11 +281,11 @@ def score_logs(
     Args:
         logs_dir: folder of the logs (see `read_logs`).
         ruleset: `external` or `self-tuning`.
-        targets: AlgoPerf's targets file, or a table of targets; by default the frozen targets of version 0.5.
+        targets: AlgoPerf's targets file, or a table of targets; by default the targets of version 0.5.
         held_out: file with a list of held-out variants, or their names; by default the six variants of version 0.5.
-        reference: submission that anchors the anchored scores; by default `baseline`, if the logs contain it.
+        reference: submission to which the anchored scores are relative; by default `baseline`, if the logs contain it.
         without: submissions to leave out, for example to see how the profile scores depend on them.
-        ties: whether to test which ranks are ties, over all scored workloads and studies (needs numpy and scipy).
+        ties: whether to test which submissions are tied, over all scored workloads and studies (needs numpy and scipy).
 
     Raises:
         DataError: a file or folder cannot be read.
@@ -334,7 +336,7 @@ def study_ranges(
 ) -> dict[str, tuple[float, float]]:
     """Return the lowest and highest profile score of each submission over the studies.
 
-    For each study number, the table is scored with the times of that study only.
+    For each study number, the table is scored with only the times of this study.
     """
     numbers = sorted({k for row in studies.values() for by_study in row.values() for k in by_study})
     ends: dict[str, tuple[float, float]] = {}

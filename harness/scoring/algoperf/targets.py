@@ -1,4 +1,4 @@
-"""AlgoPerf's frozen scoring targets, base workloads and held-out workloads of benchmark version 0.5.
+"""The scoring targets, base workloads and held-out workloads of version 0.5 of the AlgoPerf benchmark.
 
 Source: AlgoPerf: Training Algorithms benchmark, scoring targets (Apache-2.0), mlcommons/algorithmic-efficiency
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-#: Direction in which each validation metric improves. AlgoPerf's logs and target files do not contain it.
+#: Direction in which each validation metric improves. AlgoPerf's logs and target files do not contain the direction.
 METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "accuracy": "max",
     "bleu": "max",

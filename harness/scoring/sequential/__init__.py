@@ -1,7 +1,15 @@
 """Sequential tests of paired differences, valid after every pair, and the verdicts of gates.
 
-A difference is the log multiplier of A over B at one seed; positive means that A is better. A gate compares a candidate
-A with B pair by pair until it reaches a verdict. `evidence` has the e-process, `confidence` the confidence sequence
-that inverts it, `verdict` and `workloads` the verdict of a gate, `forecast` the forecast of the remaining pairs,
-`series` the error control over many candidates, and `resample` the A/A resolution from stored runs.
+A gate compares a candidate A with a submission B, pair by pair, until there is a verdict. Both runs of a pair have the
+same seed. The compute multiplier of A over B is the budget at which the reference reaches A's metric, divided by the
+budget at which the reference reaches B's metric. The difference of a pair is the logarithm of the multiplier. A
+positive difference means that A is better.
+
+- `evidence`: the e-process, a test that is valid after every pair.
+- `confidence`: the confidence sequence, the set of centres that the e-process does not reject.
+- `verdict` and `workloads`: the verdict of a gate on one or several workloads.
+- `forecast`: the forecast of the number of further pairs.
+- `series`: the control of errors over many candidates.
+- `resample`: the rate of false verdicts, estimated from stored runs of one submission.
+- `batch`: many simulated gates at once.
 """

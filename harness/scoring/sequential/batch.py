@@ -1,4 +1,4 @@
-"""Computes the outcomes of many simulated gates at once, each until its first decision."""
+"""Computes the outcomes of many simulated gates at once. Each gate ends at its first decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-#: Number of gates computed at a time, so that their pairwise distances fit into the processor's cache.
+#: Number of gates that are computed together. The distances between their pairs fit into the processor's cache.
 GATES_PER_BATCH = 1000
 
 
@@ -30,7 +30,7 @@ class GateRuns:
 
     Args:
         outcomes: outcome of each gate.
-        pairs: number of pairs at which each gate was decided; the number of all pairs for an undecided gate.
+        pairs: number of pairs after which each gate was decided; for an undecided gate, the number of all pairs.
     """
 
     outcomes: tuple[GateOutcome, ...]
@@ -42,15 +42,16 @@ class GateRuns:
 
 
 def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float = MIN_EFFECT) -> GateRuns:
-    """Return for each gate the outcome of `decide` after the first pair at which it is not `undecided`.
+    """Return the outcome of each gate after the first pair for which `decide` does not return `undecided`.
 
     The ends of the confidence sequences are not computed. The evidence for `better` decreases with the centre, and the
-    evidence for `worse` increases. So the evidence at the centres −min_effect, 0 and min_effect determines the outcome.
+    evidence for `worse` increases with the centre. The evidence at the three centres −min_effect, 0 and min_effect
+    therefore determines the outcome.
 
     Args:
         differences: array of shape (gates, pairs), without NaN.
-        alpha: error level of each gate.
-        min_effect: smallest effect of each gate, as a log ratio.
+        alpha: error level of each gate, the probability of a false outcome `better` or `worse`.
+        min_effect: smallest effect that is relevant, as a log ratio.
 
     Raises:
         UsageError: alpha or min_effect is out of range.
@@ -74,8 +75,8 @@ def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float
 def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Booleans:
     """Return an array of shape (6, gates, pairs).
 
-    Entries 0 to 2: whether −min_effect, 0 and min_effect are below the confidence sequence. Entries 3 to 5: whether
-    they are above it.
+    Entries 0 to 2 are whether −min_effect, 0 and min_effect are below the confidence sequence. Entries 3 to 5 are
+    whether the three values are above the confidence sequence.
     """
     import numpy as np
 
@@ -88,7 +89,7 @@ def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Bool
 def _first_decision(row: Floats, excluded: Booleans, min_effect: float) -> tuple[GateOutcome, int]:
     import numpy as np
 
-    # A decision requires that 0 is excluded, or both of ±min_effect.
+    # A decision requires that 0 is excluded, or that both −min_effect and min_effect are excluded.
     decidable = excluded[1] | excluded[4] | (excluded[0] & excluded[5])
     for n in np.flatnonzero(decidable) + 1:
         position = excluded[:, n - 1].tolist()

@@ -1,7 +1,9 @@
-"""The confidence sequence: after every pair, the set of centres against which the evidence has not reached 1/α so far.
+"""Computes the confidence sequence of a gate: one interval after every pair, all valid at the same time.
+
+The interval after a pair contains the centres against which the evidence has not reached 1/α after any pair so far.
 
 Source: Time-Uniform, Nonparametric, Nonasymptotic Confidence Sequences, Howard, Ramdas, McAuliffe and Sekhon 2021,
-    arXiv 1810.08240 (a confidence sequence is the inversion of tests that hold at every look)
+    arXiv 1810.08240 (a confidence sequence inverts tests that are valid after every observation)
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Number of bisection steps for an end of the interval, enough for floating-point precision.
+#: Number of bisection steps for an end of the interval. It suffices for floating-point precision.
 BISECTION_STEPS = 80
 
 
@@ -28,8 +30,8 @@ class CentreInterval(NamedTuple):
     """The interval of centres that are not excluded.
 
     Args:
-        low: lower end; -inf where the interval is open below.
-        high: upper end; inf where the interval is open above. `low > high` means that the interval is empty.
+        low: lower end; -inf if no centre is too low.
+        high: upper end; inf if no centre is too high. `low > high` means that the interval is empty.
     """
 
     low: float
@@ -44,19 +46,20 @@ class CentreInterval(NamedTuple):
 def confidence_sequence(
     differences: Sequence[float], *, alpha: float = 0.05, scales: Floats | None = None
 ) -> CentreInterval:
-    """Return the interval for the centre after all given pairs, the intersection of the intervals after each pair.
+    """Return the interval for the centre after all given pairs: the intersection of the intervals after each pair.
 
     If each difference is symmetric about the centre, the probability that all intervals contain the centre is at least
-    1 − alpha. The interval is (−inf, inf) until enough pairs agree (`fewest_deciding_pairs`: six at 5 %). Breakdowns of
-    one side may leave one end infinite. Both ends are +inf where breakdowns of B exclude every finite centre.
+    1 − alpha. The interval is (−inf, inf) until there are enough pairs (`fewest_deciding_pairs`: six for alpha 0.05).
+    If runs of one side broke down, one end may remain infinite. Both ends are +inf if breakdowns of B exclude every
+    finite centre.
 
     Args:
-        differences: one difference for each pair, in the order of the pairs; ±inf where one side broke down.
-        alpha: error level of both ends together.
-        scales: `past_scales(differences)`; None to compute it.
+        differences: one difference for each pair, in the order of the pairs; ±inf if one side broke down.
+        alpha: probability that the centre is outside one of the intervals.
+        scales: the result of `past_scales(differences)`; None to compute it.
 
     Raises:
-        UsageError: there are no differences, one is NaN, or alpha is outside (0, 1).
+        UsageError: there are no differences, a difference is NaN, or alpha is outside (0, 1).
 
     >>> confidence_sequence([0.02] * 5), confidence_sequence([0.02] * 6)
     (CentreInterval(low=-inf, high=inf), CentreInterval(low=0.02, high=0.02))
@@ -73,7 +76,7 @@ def confidence_sequence(
 
 
 def _lower_end(x: Floats, scales: Floats, threshold: float) -> float:
-    """Return the largest centre against which the evidence `better` has reached the threshold."""
+    """Return the largest centre for which the log evidence for `better` has reached the threshold."""
     import numpy as np
 
     def excluded(centre: float) -> bool:
@@ -82,7 +85,7 @@ def _lower_end(x: Floats, scales: Floats, threshold: float) -> float:
     finite = x[np.isfinite(x)]
     if not finite.size:
         return math.inf if excluded(0.0) else -math.inf
-    # Beyond this margin every finite difference has the maximal score, so the evidence is constant.
+    # Beyond this margin every finite difference has the largest score, so the evidence does not depend on the centre.
     margin = MAX_SCORE * float(np.nanmax(scales, initial=0.0)) + float(np.abs(finite).max()) + 1.0
     left, right = float(finite.min()) - margin, float(finite.max()) + margin
     if not excluded(left):

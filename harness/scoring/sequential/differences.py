@@ -1,4 +1,4 @@
-"""Paired differences: the log multiplier of A over B at each seed; a breakdown is the worst outcome."""
+"""Computes paired differences: the log multiplier of A over B at each seed. A breakdown is the worst outcome."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from harness.errors import UsageError
 
 
 def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """Return a − b for each pair of log multipliers: 0 where both runs broke down, ∓inf where only A or only B did.
+    """Return a − b for each pair of log multipliers.
+
+    The difference is 0 if both runs broke down, −inf if only the run of A broke down, and inf if only the run of B
+    broke down.
 
     Args:
-        a: log multipliers of A, one for each seed; higher is better, −inf for a run that missed or broke down.
+        a: log multipliers of A, one for each seed. Higher is better; −inf for a run that missed or broke down.
         b: log multipliers of B at the same seeds, in the same order.
 
     Raises:
@@ -32,20 +35,21 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
 def mean_over_workloads(differences: Mapping[str, Sequence[float]]) -> list[float]:
     """Return the mean over workloads of the differences of each seed.
 
-    An infinite difference makes the mean infinite. A seed with both +inf and −inf is a tie (0).
+    If one of the differences is infinite, the mean is infinite. If the differences contain +inf and −inf, the mean is
+    0, so that the seed is a tie.
 
     Args:
         differences: workload -> one difference for each seed, in the same order of seeds for every workload.
 
     Raises:
-        UsageError: there are no workloads, or they have different numbers of pairs.
+        UsageError: there are no workloads, or the workloads have different numbers of pairs.
 
     >>> mean_over_workloads({"v": [1.0, 2.0, math.inf], "w": [3.0, -math.inf, -math.inf]})
     [2.0, -inf, 0.0]
     """
     counts = {workload: len(values) for workload, values in differences.items()}
     if not counts:
-        raise UsageError("there is no workload to decide on", fix="name at least one workload")
+        raise UsageError("there is no workload, so a gate has no verdict", fix="name at least one workload")
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{workload} {count}" for workload, count in counts.items())
         raise UsageError(
@@ -64,10 +68,10 @@ def check_differences(differences: Sequence[float]) -> None:
     """Raise an error if the differences cannot be tested.
 
     Raises:
-        UsageError: there are no differences, or one is NaN.
+        UsageError: there are no differences, or a difference is NaN.
     """
     if not len(differences):
-        raise UsageError("there is no pair to decide from", fix="run at least one seed of A and of B")
+        raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one seed of A and of B")
     if any(math.isnan(value) for value in differences):
         raise UsageError("a paired difference is NaN", fix="write -inf for a run without a metric, or omit its seed")
 
@@ -79,8 +83,11 @@ def check_gate(alpha: float, min_effect: float) -> None:
         UsageError: alpha is outside (0, 1), or the smallest effect is negative or not finite.
     """
     if not 0 < alpha < 1:
-        raise UsageError(f"the error level alpha is {alpha!r}", fix="give a number between 0 and 1, for example 0.05")
+        raise UsageError(
+            f"the error level alpha is {alpha!r}, which is not between 0 and 1", fix="give a level such as 0.05"
+        )
     if not 0 <= min_effect < math.inf:
         raise UsageError(
-            f"the smallest effect is {min_effect!r}", fix="give a non-negative log ratio, for example log(1.03)"
+            f"the smallest effect is {min_effect!r}, which is negative or not finite",
+            fix="give a non-negative log ratio, for example log(1.03)",
         )

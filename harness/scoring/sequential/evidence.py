@@ -1,22 +1,25 @@
-"""The e-process of a gate: bets on the sign of each difference that are fair under every symmetric distribution.
+"""Computes the e-process of a gate: bets on the sign of each difference that are fair under symmetric distributions.
 
-The null hypothesis is that each difference is symmetric about a centre θ, given the previous pairs. Then dᵢ − θ is
-positive with probability ½, even given its size. A bet on positive differences multiplies the wealth by
+Let dᵢ be the difference of pair i. The null hypothesis is that each dᵢ is symmetric about a centre θ, given the
+previous pairs. Under this hypothesis, dᵢ − θ is positive with probability ½ for every given |dᵢ − θ|. A bet on positive
+differences multiplies the wealth by the factor
 
     1 + c · tanh(δ · zᵢ),    zᵢ = (dᵢ − θ) / (scale of the pairs before i), clipped to [−2, 2],    c = 0.98.
 
-With c = 1 and without clipping, the factor is e^(δz) / cosh(δz), the likelihood ratio of the sign given the size for a
-normal distribution whose mean is δ standard deviations. Each factor has mean 1 under the null hypothesis. So the
-product is a nonnegative martingale, and so is its mean over several δ (`BETS`). By Ville's inequality, the probability
-that it ever reaches 1/α is at most α.
+The parameter δ > 0 is the effect for which the bet is made. With c = 1 and without clipping, the factor is
+e^(δz) / cosh(δz). This is the likelihood ratio of the sign, given |z|, for a normal distribution whose mean is δ
+standard deviations. Under the null hypothesis, each factor has mean 1. The product of the factors is therefore a
+nonnegative martingale. The mean of the products over several δ (`BETS`) is also a nonnegative martingale. By Ville's
+inequality, the probability that this mean ever reaches 1/α is at most α.
 
-No assumption is made about the sizes. They may have heavy tails, depend on previous pairs, or be infinite (a run broke
-down). Differences that are not symmetric about θ are evidence against θ, even if their mean or median is θ: for
-exponential differences with mean 0, a tenth of the gates is decided within 40 pairs (`docs/measured/sequential.txt`).
-The difference of two exchangeable runs is always symmetric about 0.
+No assumption is made about the absolute values |dᵢ − θ|. They may have heavy tails, depend on previous pairs, or be
+infinite (if a run broke down). Differences that are not symmetric about θ are evidence against θ, even if their mean or
+median is θ. For example, if the differences have an exponential distribution with mean 0, a tenth of the gates is
+decided within 40 pairs (`docs/measured/sequential.txt`). The difference of two exchangeable runs is always symmetric
+about 0.
 
-Every factor increases with dᵢ − θ, and the scales do not depend on θ. So the evidence that the centre is above θ
-decreases in θ.
+Every factor increases with dᵢ − θ, and the scales do not depend on θ. The evidence that the centre is above θ therefore
+decreases if θ increases.
 
 Source: Admissible Anytime-Valid Sequential Inference Must Rely on Nonnegative Martingales, Ramdas, Ruf, Larsson and
     Koolen 2020, arXiv 2009.03167 (testing symmetry: every admissible e-process is such a martingale)
@@ -39,17 +42,19 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: (weight, δ) of each bet; δ is an effect in units of the scale. Half of the weight is on an effect that can be decided
-#: with six pairs. A tenth is on an effect of a quarter of the scale, which takes about two hundred pairs.
+#: (weight, δ) of each bet, where δ is an effect in units of the scale. The bet with half of the weight is made for an
+#: effect that six pairs can show. The bet with a tenth of the weight is made for an effect of a quarter of the scale,
+#: which requires about two hundred pairs.
 BETS = ((0.5, 3.0), (0.2, 1.0), (0.2, 0.5), (0.1, 0.25))
-#: Largest fraction of the wealth that is staked on one pair. It is below 1 so that no pair reduces the wealth to zero.
+#: Largest fraction of the wealth that is staked on one pair (c in the formula). A value below 1 ensures that the wealth
+#: remains positive.
 MAX_STAKE = 0.98
 #: Largest absolute score zᵢ. Outliers and breakdowns have this score.
 MAX_SCORE = 2.0
 
 
 class Evidence(NamedTuple):
-    """The log wealth of both one-sided bets after each pair, in arrays of shape (..., n). Both start at log ½.
+    """The log wealth of the two one-sided bets after each pair, in arrays of shape (..., n). Each bet starts at log ½.
 
     Args:
         better: log wealth of the bet that the centre is above θ.
@@ -61,14 +66,15 @@ class Evidence(NamedTuple):
 
 
 def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: ArrayLike | None = None) -> Evidence:
-    """Return the e-process of the null hypothesis "symmetric about `centre`" after each pair, in two one-sided halves.
+    """Return the e-process of the null hypothesis "symmetric about `centre`" after each pair, as two one-sided bets.
 
-    The probability that a half ever reaches 1/α is at most α/2, so the error of both together is at most α.
+    The probability that the wealth of one bet ever reaches 1/α is at most α/2. For the two bets together, the
+    probability is therefore at most α.
 
     Args:
-        differences: array of shape (..., n), in the order of the pairs; ±inf where one side broke down.
-        centre: θ, a number or an array of shape (...).
-        scales: array of shape (..., n), `past_scales(differences)`; None to compute it.
+        differences: array of shape (..., n), in the order of the pairs; ±inf if one side broke down.
+        centre: the centre θ, a number or an array of shape (...).
+        scales: array of shape (..., n), the result of `past_scales(differences)`; None to compute it.
 
     >>> import numpy as np
     >>> np.exp(log_evidence([1.0] * 6).better).round(2).tolist()
@@ -82,7 +88,11 @@ def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: Arr
 
 
 def standard_scores(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: ArrayLike | None = None) -> Floats:
-    """Return the scores z, an array of shape (..., n); see `scale_scores` and, for the arguments, `log_evidence`."""
+    """Return the scores z in an array of shape (..., n); see `scale_scores`.
+
+    Args:
+        differences, centre, scales: see `log_evidence`.
+    """
     import numpy as np
 
     x = np.asarray(differences, dtype=float)
@@ -94,11 +104,11 @@ def standard_scores(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: 
 def scale_scores(deviations: Floats, scale: Floats) -> Floats:
     """Divide deviations from the centre by their scales, and clip the scores to [−`MAX_SCORE`, `MAX_SCORE`].
 
-    If the scale is NaN (not yet known), a finite deviation has the score ±1. If the scale is 0, or the deviation is
-    infinite, the score is ±`MAX_SCORE`.
+    If the scale is NaN (unknown), a finite deviation has the score ±1. If the scale is 0 or the deviation is infinite,
+    the score is ±`MAX_SCORE`. The sign of the score is the sign of the deviation.
 
     Args:
-        deviations: differences from the centre; ±inf where one side broke down.
+        deviations: differences from the centre; ±inf if one side broke down.
         scale: scale of each deviation, in an array of the same shape.
     """
     import numpy as np
@@ -111,9 +121,10 @@ def scale_scores(deviations: Floats, scale: Floats) -> Floats:
 
 
 def fewest_deciding_pairs(alpha: float) -> int:
-    """Return the smallest number of pairs that can decide a gate at this error level.
+    """Return the smallest number of pairs that can decide a gate at the error level alpha.
 
-    It is the number of pairs in the most extreme case, in which the same side breaks down in every pair.
+    A gate is decided with this number of pairs in the most extreme case, in which the same side breaks down in every
+    pair.
 
     Raises:
         UsageError: alpha is outside (0, 1).
@@ -130,7 +141,10 @@ def fewest_deciding_pairs(alpha: float) -> int:
 
 
 def log_factors(scores: Floats) -> Floats:
-    """Return log(1 + `MAX_STAKE` · tanh(δ z)) for each δ of `BETS`, in the shape (bets, ..., n) for scores (..., n)."""
+    """Return log(1 + `MAX_STAKE` · tanh(δ z)) for each δ of `BETS`.
+
+    For scores z of shape (..., n), the result has the shape (bets, ..., n).
+    """
     import numpy as np
 
     effects = np.array([effect for _, effect in BETS]).reshape(-1, *[1] * np.ndim(scores))
@@ -138,7 +152,10 @@ def log_factors(scores: Floats) -> Floats:
 
 
 def mix_bets(log_wealth: Floats) -> Floats:
-    """Return the log of the wealth averaged over the bets with their weights: shape (bets, ...) -> (...)."""
+    """Return the log of the weighted mean of the wealth over the bets.
+
+    The argument has the shape (bets, ...), and the result has the shape (...).
+    """
     import numpy as np
 
     weights = np.log([weight for weight, _ in BETS]).reshape(-1, *[1] * (log_wealth.ndim - 1))

@@ -1,4 +1,7 @@
-"""A/A resolution: gates between stored runs of one submission, in which the outcomes `better` and `worse` are false."""
+"""Estimates the rate of false verdicts from gates between stored runs of one submission (A/A tests).
+
+In such a gate, both sides are the same submission. The outcomes `better` and `worse` are therefore false.
+"""
 
 from __future__ import annotations
 
@@ -46,18 +49,19 @@ def resample_gates(
     min_effect: float = MIN_EFFECT,
     seed: int = 0,
 ) -> Resolution:
-    """Run gates between stored runs of one submission, drawn at random.
+    """Compute gates between stored runs of one submission. The runs of each pair are drawn at random.
 
-    Each gate shuffles the runs and pairs neighbours. If one shuffle gives too few pairs, the runs are shuffled again.
-    A run is never paired with itself, and each sign is equally likely by construction. The two runs of a pair have
-    different seeds, so the differences vary more than those of a real gate, in which both sides have the same seed.
+    For each gate, the runs are shuffled, and neighbouring runs form pairs. If one shuffle gives too few pairs, the runs
+    are shuffled again for the remaining pairs. The two runs of a pair are always different runs, and both signs of a
+    difference are equally likely. The two runs of a pair have different seeds. The differences therefore vary more than
+    in a real gate, in which both runs of a pair have the same seed.
 
     Args:
         log_multipliers: array of shape (runs,) or (runs, workloads); −inf for a run that missed or broke down.
         gates: number of gates.
         max_pairs: number of pairs after which a gate ends.
         alpha: error level of each gate.
-        min_effect: smallest effect of each gate, as a log ratio.
+        min_effect: smallest effect that is relevant, as a log ratio.
         seed: seed of the random draws.
 
     Raises:
@@ -100,5 +104,5 @@ def _draw_differences(values: Floats, gates: int, pairs: int, rng: np.random.Gen
     with np.errstate(invalid="ignore"):
         differences = np.where(a == b, 0.0, a - b)
         means = differences.mean(axis=-1)
-    # As in `mean_over_workloads`, a pair with both +inf and −inf on different workloads is a tie.
+    # As in `mean_over_workloads`, a pair with +inf on one workload and −inf on another is a tie.
     return np.where(np.isnan(means), 0.0, means)

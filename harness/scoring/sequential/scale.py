@@ -1,4 +1,6 @@
-"""Robust scale of the differences before each pair, which determines the next bet; it does not depend on the centre.
+"""Computes a robust scale of the differences before each pair. The scale determines the bet on the pair.
+
+The scale does not depend on the centre, because it is computed from distances between differences.
 
 Source: Robust Measures of Association and Dispersion, Shamos 1976 (median of the absolute pairwise differences)
 """
@@ -14,23 +16,24 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Median of |x − y| for two standard normal variables, √2 · Φ⁻¹(3/4). Dividing by it makes the scale an estimate of the
-#: standard deviation of normal values.
+#: Median of |x − y| for two independent standard normal variables: √2 · Φ⁻¹(3/4), where Φ is the normal distribution
+#: function. Divided by this number, the median distance estimates the standard deviation of normal values.
 NORMAL_MEDIAN_DISTANCE = 0.9538725524
 #: Smallest number of finite differences for a scale.
 MIN_FINITE = 2
 
 
 def shamos_scale(values: ArrayLike) -> Floats:
-    """Return the median of |x_i − x_j| over the pairs i < j of finite values, scaled to the normal standard deviation.
+    """Return the median of |x_i − x_j| over the pairs i < j of finite values, divided by `NORMAL_MEDIAN_DISTANCE`.
 
-    Infinite values are ignored. The breakdown point is 29 % of the finite values.
+    For normal values, the result estimates the standard deviation. Infinite values are ignored. The estimate remains
+    bounded if fewer than 29 % of the finite values are outliers.
 
     Args:
         values: array of shape (..., n).
 
     Returns:
-        Array of shape (...); NaN where fewer than two values are finite.
+        Array of shape (...); NaN if fewer than two values are finite.
 
     >>> print(f"{shamos_scale([0.0, 1.0, 3.0, float('inf')]):.4f}")
     2.0967
@@ -41,13 +44,13 @@ def shamos_scale(values: ArrayLike) -> Floats:
 def past_scales(differences: ArrayLike) -> Floats:
     """Return the scale of all pairs before each pair: entry i is `shamos_scale` of the first i differences.
 
-    `evidence` requires that the scale is known before pair i is run, and that it is equal for every centre.
+    The test in `evidence` is valid only if the scale is known before pair i is run and is equal for every centre.
 
     Args:
         differences: array of shape (..., n).
 
     Returns:
-        Array of shape (..., n); NaN where fewer than two previous differences are finite.
+        Array of shape (..., n); NaN if fewer than two previous differences are finite.
 
     >>> past_scales([0.0, 1.0, 3.0]).round(4).tolist()
     [nan, nan, 1.0484]
@@ -58,13 +61,13 @@ def past_scales(differences: ArrayLike) -> Floats:
     distances = _distances(x)
     scales = np.full(x.shape, math.nan)
     for i in range(MIN_FINITE, x.shape[-1]):
-        # The distances among the first i values come first.
+        # The distances between the first i values are at the beginning of the array.
         scales[..., i] = _median_distance(distances[..., : i * (i - 1) // 2]) / NORMAL_MEDIAN_DISTANCE
     return scales
 
 
 def _distances(values: ArrayLike) -> Floats:
-    """Return |x_i − x_j| in the order (1, 0), (2, 0), (2, 1), (3, 0), …; NaN where either value is infinite.
+    """Return |x_i − x_j| in the order (1, 0), (2, 0), (2, 1), (3, 0), …; NaN if x_i or x_j is infinite.
 
     The shape of the result is (..., n(n − 1)/2).
     """
@@ -77,7 +80,7 @@ def _distances(values: ArrayLike) -> Floats:
 
 
 def _median_distance(distances: Floats) -> Floats:
-    """Return the median of the distances that are not NaN: shape (..., m) -> (...)."""
+    """Return the median of the distances over the last axis, without the NaN entries."""
     import numpy as np
 
     missing = np.isnan(distances)

@@ -1,14 +1,16 @@
 """Controls the false discovery rate over a series of candidates with the online procedure e-LOND.
 
-Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1), where R is the number of candidates kept before it
-and γ_t a discount (`series_discount`). The candidate is kept if the outcome of its gate is `better`. For any dependence
-between the candidates, the expected fraction of candidates without an effect among the kept ones is at most α at any
-time. If no candidate has an effect, the probability that any is kept is at most α. The levels decrease slowly: after 99
-candidates without a kept one, the next needs 4,500 times the evidence of a single gate, which is twelve more unanimous
-pairs.
+Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1). Here α is the bound of the false discovery rate, R
+is the number of candidates that were kept before candidate t, and γ_t is a discount (`series_discount`). The candidate
+is kept if the outcome of its gate is `better`. The false discovery rate is the expected fraction of the kept candidates
+that have no effect. At any time it is at most α, for any dependence between the candidates. If no candidate has an
+effect, the probability that a candidate is kept is at most α.
+
+The levels decrease slowly. If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of
+a single gate. If all pairs agree, twelve more pairs give this evidence.
 
 A kept candidate is then confirmed by `decide` at level α on seeds that no candidate has used. Its effect is estimated
-from the confirmation only, because selection biases the estimate of the first gate.
+from the confirmation only. The estimate of the first gate is biased, because the candidate was selected by it.
 
 Source: Online Multiple Testing with E-values, Xu and Ramdas 2023, arXiv 2311.06412 (e-LOND)
 Source: On Online Control of False Discovery Rate, Javanmard and Montanari 2015, arXiv 1502.06197 (LOND)
@@ -23,7 +25,7 @@ from harness.errors import UsageError
 from harness.scoring.sequential.differences import check_gate
 from harness.scoring.sequential.verdict import ALPHA
 
-#: Σ 1 / ((t + 1) ln²(t + 1)) over t ≥ 1, rounded up, so that the discounts γ_t sum to at most 1.
+#: Sum of 1 / ((t + 1) ln²(t + 1)) over t ≥ 1. The sum is rounded up, so that the sum of the discounts is at most 1.
 DISCOUNT_TOTAL = 2.10975
 
 
@@ -71,7 +73,7 @@ def series_discount(t: int) -> float:
 
 
 def series_level(state: SeriesState) -> float:
-    """Return α_t, the error level for the gate of the next candidate: `decide(…, alpha=series_level(state))`.
+    """Return α_t, the error level for the gate of the next candidate (argument `alpha` of `decide`).
 
     >>> round(series_level(SeriesState()), 5), round(series_level(SeriesState(tested=4, kept=1)), 5)
     (0.02466, 0.00246)
@@ -82,7 +84,8 @@ def series_level(state: SeriesState) -> float:
 def record_candidate(state: SeriesState, *, kept: bool) -> SeriesState:
     """Return the state of a series after its next candidate.
 
-    A candidate whose gate was abandoned is tested and not kept. Otherwise it could be tested until it passes.
+    A candidate whose gate was abandoned counts as tested and not kept. Otherwise a candidate could be tested again and
+    again until it is kept.
 
     Args:
         state: state before the candidate.
@@ -95,14 +98,15 @@ def record_candidate(state: SeriesState, *, kept: bool) -> SeriesState:
 
 
 def exceeds_series_level(state: SeriesState, e_value: float) -> bool:
-    """Return whether an e-value from another test suffices to keep the next candidate: e ≥ 1/α_t.
+    """Return whether an e-value from another test suffices to keep the next candidate, which is the case for e ≥ 1/α_t.
 
-    A gate needs no call of this function, because `decide` at `series_level(state)` requires `e_better` ≥ 1/α_t, and an
+    Gates do not use this function. `decide` at the level `series_level(state)` requires `e_better` ≥ 1/α_t and an
     estimate of at least the smallest effect.
 
     Args:
         state: state before the candidate.
-        e_value: e-value of the null hypothesis that the candidate is not better; its mean is at most 1 under it.
+        e_value: e-value against the null hypothesis that the candidate is not better. Under this hypothesis, the mean
+            of an e-value is at most 1.
 
     Raises:
         UsageError: the e-value is negative or NaN.

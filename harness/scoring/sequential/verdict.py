@@ -17,7 +17,7 @@ from harness.scoring.stats import hodges_lehmann
 
 GateOutcome: TypeAlias = Literal["better", "worse", "equivalent", "identical", "undecided"]
 
-#: Default error level of a gate, for `better` and `worse` together.
+#: Default error level of a gate: the probability of a false outcome `better` or `worse`.
 ALPHA = 0.05
 #: Log of the largest e-value in a verdict. Larger e-values are clipped, because exp(x) overflows at x = 710.
 MAX_LOG_E_VALUE = 700.0
@@ -33,13 +33,13 @@ class GateVerdict:
         ties: number of pairs without a difference.
         broken_a: number of pairs in which only A broke down or missed.
         broken_b: number of pairs in which only B broke down or missed.
-        estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf where breakdowns prevail.
-        low: lower end of the confidence sequence of the centre; -inf where it is open below.
-        high: upper end of the confidence sequence; inf where it is open above. `low > high` means that it is empty.
-        e_better: largest e-value for `better` after any pair, for the centre 0. The outcome `better` needs 1/alpha; the
-            probability of an e-value this large without an effect is at most 1/e_better.
+        estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf if one side broke down very often.
+        low: lower end of the confidence sequence for the centre of the differences; may be -inf.
+        high: upper end of the confidence sequence; may be inf. `low > high` means that the interval is empty.
+        e_better: largest e-value for `better` after any pair, for the centre 0. The outcome `better` requires at least
+            1/alpha. Without an effect, the probability of such a large e-value is at most 1/e_better.
         e_worse: largest e-value for `worse`, with the same meaning.
-        alpha: error level of `better` and `worse` together.
+        alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
         note: a remark for the reader; may be empty.
     """
@@ -72,7 +72,7 @@ def decide(
     - `better`: the confidence sequence is above 0, and the estimate is at least `min_effect`.
     - `worse`: the confidence sequence is below 0, and the estimate is at most −`min_effect`.
     - `equivalent`: the confidence sequence is inside (−min_effect, min_effect).
-    - `identical`: the caller states that the records are identical, and no pair differs.
+    - `identical`: the argument `identical` is True, and every difference is 0.
     - `undecided`: none of these conditions holds.
 
     If every difference is symmetric about 0 given the previous pairs, the probability that `better` or `worse` is
@@ -80,15 +80,15 @@ def decide(
 
     Args:
         differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`).
-            A positive value means that A is better. The value is +inf where only B broke down or missed, −inf where
-            only A did, and 0 where both did.
-        alpha: error level of `better` and `worse` together.
-        min_effect: smallest effect that is relevant, as a log ratio; with 0 no gate is `equivalent`.
-        identical: whether curves and weights of A and B are equal in every pair.
+            A positive value means that A is better. The value is +inf if only B broke down or missed, −inf if only A
+            broke down or missed, and 0 if both sides broke down or missed.
+        alpha: probability of a false outcome `better` or `worse`.
+        min_effect: smallest effect that is relevant, as a log ratio. With 0, no gate is `equivalent`.
+        identical: whether metrics and weights of A and B are equal in every pair.
 
     Raises:
-        UsageError: there are no differences, one is NaN, alpha or min_effect is out of range, or `identical` is True
-            and a pair differs.
+        UsageError: there are no differences, a difference is NaN, alpha or min_effect is out of range, or `identical`
+            is True and a difference is not 0.
 
     >>> decide([0.05, 0.07, 0.04, 0.06, 0.05, 0.06]).outcome, decide([0.01] * 6).outcome
     ('better', 'equivalent')
@@ -128,8 +128,8 @@ def judge_position(below: Sequence[bool], above: Sequence[bool], estimate: float
 
     Args:
         below: whether each of −min_effect, 0 and min_effect is below the confidence sequence.
-        above: whether each of −min_effect, 0 and min_effect is above it. If the confidence sequence is empty, a value
-            may be both below and above it.
+        above: whether each of −min_effect, 0 and min_effect is above the confidence sequence. If the confidence
+            sequence is empty, a value may be below and above it at the same time.
         estimate: estimated log multiplier of A over B.
         min_effect: smallest effect that is relevant, as a log ratio.
 

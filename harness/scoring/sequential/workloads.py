@@ -1,7 +1,11 @@
-"""A gate over several workloads: tests the mean over workloads for each seed, and requires that A is worse on none.
+"""Computes the verdict of a gate over several workloads.
 
-Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979, with p = min(1, 1/e): E-values: Calibration,
-    Combination and Applications, Vovk and Wang 2021, arXiv 1912.06116
+The test uses the mean over workloads of each seed's differences. The outcome `better` also requires that A is not worse
+on any workload.
+
+Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
+Source: E-values: Calibration, Combination and Applications, Vovk and Wang 2021, arXiv 1912.06116 (an e-value e gives
+    the p-value min(1, 1/e))
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ class WorkloadsVerdict:
 
     Args:
         overall: verdict on the mean over workloads.
-        workloads: workload -> verdict on this workload at the same alpha, without correction.
-        p_worse: workload -> p-value of the hypothesis that A is not worse on it, valid after every pair, with Holm's
-            correction.
-        worse: workloads on which A is worse after Holm's correction; with any such workload `better` is not possible.
+        workloads: workload -> verdict on this workload at the same alpha, without Holm's correction.
+        p_worse: workload -> p-value of the hypothesis that A is not worse on this workload, with Holm's correction. The
+            p-value is valid after every pair.
+        worse: workloads on which A is worse after Holm's correction. If there is one, `better` is not possible.
     """
 
     overall: GateVerdict
@@ -53,8 +57,8 @@ def decide_workloads(
         identical: whether the records are identical, as in `decide`.
 
     Raises:
-        UsageError: an argument is invalid as in `decide`, there are no workloads, or they have different numbers of
-            pairs.
+        UsageError: an argument is invalid as in `decide`, there are no workloads, or the workloads have different
+            numbers of pairs.
 
     >>> result = decide_workloads({"v": [0.3] * 7, "w": [-0.1] * 7})
     >>> result.overall.outcome, result.worse
