@@ -312,7 +312,8 @@ def test_being_stopped_leaves_a_record_of_each_trial_that_ran(sent: signal.Signa
         list(execute(specs, tmp_path, watcher, ExecutionOptions()))
     assert stopped.value.exit_code == 130
     assert signal.getsignal(sent) == before
-    assert len(watcher.records) == len(watcher.resumed), "one for each that had started"
+    # A trial whose worker was still starting has a record, too.
+    assert len(watcher.records) >= len(watcher.resumed) >= 1, "one for each that had started"
     assert {(record.status, record.reason) for record in watcher.records} == {("interrupted", "stopped by the user")}
     assert threading.active_count() == 1 or not [t for t in threading.enumerate() if t.name.startswith("run-")]
 

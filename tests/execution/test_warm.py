@@ -130,8 +130,8 @@ def test_where_no_server_starts_workers_are_fresh_and_the_user_is_told_once(
     watcher = run(stub_specs(3, evaluations=2), tmp_path)
     assert [record.status for record in watcher.records] == ["exhausted"] * 3
     assert forked(watcher) == [False] * 3
-    (warning,) = watcher.warnings
-    assert "no torch here" in warning
+    # Beside another command there is a warning about reserved cores, too.
+    assert len([warning for warning in watcher.warnings if "no torch here" in warning]) == 1
 
 
 @pytest.mark.parametrize("command", [["/nowhere/python"], [sys.executable, "-c", "pass"]])

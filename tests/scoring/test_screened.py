@@ -12,6 +12,7 @@ from harness.calibration import curves
 from harness.contract.record import Record
 from harness.contract.run import Point
 from harness.contract.workload import Target
+from harness.report.values import format_metric
 from harness.scoring import anytime, fixed_stop, time_to_target
 from harness.scoring.gate import judge_run
 from harness.scoring.run_overview import best_and_final
@@ -86,9 +87,10 @@ class TestMetricAtABudget:
         assert "is screened; bench run --whole-evaluation has none" in summary.result.reason
 
 
-def test_the_best_value_is_of_the_whole_split() -> None:
+def test_the_best_value_may_be_an_estimate_which_texts_mark() -> None:
     made = run([3.0, 1.1, 1.3, 1.2], 1, status="exhausted")
-    assert best_and_final(made, TARGET) == (1.2, 1.2)
+    assert best_and_final(made, TARGET) == (1.1, 1.2)
+    assert [format_metric(point, "loss") for point in made.points] == ["3", "~1.1", "1.3", "1.2"]
 
 
 def test_a_gate_knows_a_constant_metric() -> None:
