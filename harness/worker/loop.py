@@ -32,6 +32,10 @@ from harness.worker.weights import save_weights
 
 T = TypeVar("T")
 
+#: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
+#: would take longer than the training of a small model with short intervals.
+CHECKPOINT_SHARE = 0.1
+
 
 class TrainingRun:
     """The run of one trial, from the construction of the submission to the last evaluation.
@@ -78,6 +82,8 @@ class TrainingRun:
         self.evaluator = evaluator
         self.emit = emit
         self.final_weights = ""
+        # The last checkpoint: its wall seconds, and the time at which it ended. The first evaluation writes one.
+        self._checkpoint_seconds, self._checkpoint_ended = 0.0, 0.0
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:
@@ -151,7 +157,8 @@ class TrainingRun:
         if verdict is None:
             if self._is_next_stage_due(point):
                 state.advance_stage(point)
-            self._save_checkpoint(submission_state)
+            if self._is_checkpoint_due():
+                self._save_checkpoint(submission_state)
         self.emit(Evaluated(point=point))
         return verdict
 
@@ -246,6 +253,11 @@ class TrainingRun:
             self.final_weights = save_weights(self.state.model, self.folder / "final.safetensors")
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
+    def _is_checkpoint_due(self) -> bool:
+        """Return whether a checkpoint now keeps the wall time for checkpoints below `CHECKPOINT_SHARE`."""
+        elapsed = time.perf_counter() - self._checkpoint_ended
+        return self._follow_first_rank(elapsed * CHECKPOINT_SHARE >= self._checkpoint_seconds, bool)
+
     def _save_checkpoint(self, submission_state: dict[str, Any]) -> None:
         began = time.perf_counter()
         ranks = self.state.gather_rank_states()
@@ -253,6 +265,8 @@ class TrainingRun:
             state = self.state.state_dict(submission_state, ranks)
             checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()})
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
+        self._checkpoint_ended = time.perf_counter()
+        self._checkpoint_seconds = self._checkpoint_ended - began
 
     # --- end of the run ----------------------------------------------------------------------------
 
