@@ -28,6 +28,8 @@ from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progre
 from harness.report.gate_status import GateStatus
 from harness.scoring.gate import GateAxis
 from harness.scoring.gate_envelope import GateEnvelope
+from harness.tuning.best_settings import FILE
+from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
@@ -57,6 +59,8 @@ class GateFlags:
     against: str | None
     workloads: tuple[str, ...]
     budget: int | None
+    use_best: bool
+    settings_file: Path
     by: GateAxis
     min_effect: float
     alpha: float
@@ -88,6 +92,14 @@ class GateFlags:
     help="Comma-separated workloads: names, or files ./task.py (default: the pools of the CPU tier without datasets).",
 )  # fmt: skip
 @click.option("--budget", type=int, metavar="EXAMPLES", help="Examples per run (default: a quarter of the horizon).")
+@click.option(
+    "--best", "use_best", is_flag=True,
+    help="Run A and B with their best known settings (bench tune --write) instead of their defaults.",
+)  # fmt: skip
+@click.option(
+    "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
+    help="File of the best known settings.",
+)  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["examples", "time"]), default="examples", show_default=True,
     help="Compare the compute to the same metric, in examples or in scored seconds.",
@@ -162,7 +174,8 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     Exit code: 0 better; 1 worse, equivalent or identical; 2 wrong usage; 4 undecided.
     """
     registry, flags = open_registry(context.obj), GateFlags(**values)
-    session = _open_session(registry, flags)
+    known = KnownSettings(flags.settings_file) if flags.use_best else None
+    session = _open_session(registry, flags, known)
     workloads = split_names(flags.workloads)
     if flags.only_envelopes:
         _raise_if(a is not None, f"--envelope makes envelopes and does not gate {a}", "leave out A or --envelope")
@@ -183,6 +196,10 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
     if a is None:
         raise UsageError("no submission named", fix="run bench gate A --against B -w WORKLOAD")
+    if known is not None:
+        planned = session.setup(a, flags.against, workloads, budget=flags.budget).plan_pair(0)
+        for line in known.lines(spec for _, spec in planned):
+            note(line)
     if flags.series:
         file = _open_series_file(flags.series, flags)
         ending = session.gate_in_series(file, a, flags.against, workloads, limits)
@@ -212,7 +229,7 @@ def _open_series_file(name: str, flags: GateFlags) -> SeriesFile:
     return SeriesFile(flags.series_file or FOLDER / f"{name}.json", name)
 
 
-def _open_session(registry: Registry, flags: GateFlags) -> GateSession:
+def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | None) -> GateSession:
     options = GateOptions(
         runs=flags.runs,
         envelopes=flags.envelopes,
@@ -223,6 +240,7 @@ def _open_session(registry: Registry, flags: GateFlags) -> GateSession:
         allow_slow=flags.allow_slow,
         executor=flags.executor,
         use_envelope=not flags.no_envelope,
+        best_settings=known.values if known else None,
         execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
     )
     manager, warnings = load_observers(registry)
