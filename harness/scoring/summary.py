@@ -179,7 +179,7 @@ def _explain_absence(record: Record, budget: MetricBudget) -> str:
     limit, by = budget.of(record.spec.workload.facts)
     within = [point for point in record.points if amount(point, record.spec, by) <= limit]
     if within and within[-1].screened:
-        return f"the last evaluation within {budget} is screened; bench run --whole-evaluation has none"
+        return f"the last evaluation within {budget} is screened; bench run --whole-evaluation screens no evaluation"
     return f"no evaluation within {budget}"
 
 
