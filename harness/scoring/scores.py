@@ -197,9 +197,9 @@ def reference_times(times: Table, reference: str) -> Mapping[str, float]:
 
 
 def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]) -> Speedup:
-    """Return the geometric mean of reference/time over the workloads on which neither run missed the target.
+    """Return the geometric mean of reference/time over workloads.
 
-    Workloads with a miss are left out.
+    Workloads on which the submission or the reference missed the target are left out.
 
     >>> geometric_speedup({"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 2.0}).value
     2.0

@@ -135,10 +135,11 @@ class Sharded(Protocol):
 class Screenable(Sharded, Protocol):
     """A sharded workload whose metrics can be estimated from a part of a split.
 
-    For such metrics, `example_values` returns one value per example. The metric is the mean of these values. An
-    evaluation may then stop after a part of the `score` split, if this part suffices for all decisions. The part is a
-    window of the split (`Shard`), and must be a random sample of the split. If the stored order of a split is not
-    random, the workload can take the examples in the order that `harness.api.evaluation_rows` returns.
+    For such metrics, `example_values` returns one value per example. On a pool, the metric is the mean of these values;
+    on a stream, it is the mean over tasks of the means of the tasks. An evaluation may then stop after a part of the
+    `score` split, if this part suffices for all decisions. The part is a window of the split (`Shard`), and must be a
+    random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
+    order that `harness.api.evaluation_rows` returns.
 
     A sharded workload without this method can also be screened on a pool: a metric is then estimated if `measure`
     returns a tensor with the metric's name, and the mean of this tensor is the metric.
