@@ -165,7 +165,7 @@ class GateSession:
         asked = names or default_workloads(self._registry.workloads())
         if not asked:
             raise UsageError(
-                "no workload was named, and no installed workload is a default one of gates",
+                "no workload was named, and no installed workload is a default workload of gates",
                 fix="name a workload with -w",
             )
         chosen = tuple(
@@ -204,7 +204,9 @@ class GateSession:
         return envelopes, ""
 
     def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
-        """Return the envelope of a workload; make a missing envelope. None if no reference can run on the workload.
+        """Return the envelope of a workload. Make the envelope if it is missing.
+
+        The result is None if no reference can run on the workload.
 
         Raises:
             UsageError: the envelope cannot be made from the reference's runs.

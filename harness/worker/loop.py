@@ -165,7 +165,7 @@ class TrainingRun:
     # --- evaluation ------------------------------------------------------------------------------
 
     def _evaluate_weights(self) -> Point:
-        """Evaluate the model's current weights on the score split, or on a part of it that decides everything."""
+        """Evaluate the model's current weights on the score split, or on a part that suffices for all decisions."""
         position = self.state.position
         loss = self.work.last_loss
         pending = Point(
@@ -197,7 +197,12 @@ class TrainingRun:
         return point
 
     def _compare(self, screened: Point, whole: Point) -> None:
-        """Compare what two evaluations of the same weights decide."""
+        """Compare the decisions from two evaluations of the same weights, and report every difference.
+
+        Args:
+            screened: the evaluation on a part of the score split.
+            whole: the evaluation on the whole score split.
+        """
         position = self.state.position
         by_screened, by_whole = (
             describe_decisions(self.spec, point, position.stage_began, position.points) for point in (screened, whole)
@@ -235,7 +240,12 @@ class TrainingRun:
         return self._follow_first_rank((stored_point, verdict), tuple[Point, Verdict | None])
 
     def _follow_first_rank(self, value: T, kind: Any) -> T:
-        """Return rank 0's value of a type that JSON can store."""
+        """Return rank 0's `value` on all ranks.
+
+        Args:
+            value: this rank's value. JSON must be able to store it.
+            kind: type of the value.
+        """
         if self.group.count == 1:
             return value
         decoded: T = msgspec.json.decode(self.group.broadcast(msgspec.json.encode(value)), type=kind)

@@ -26,8 +26,9 @@ ClaimKind = Literal["better", "not worse"]
 #: The settings that are tried for an arm: points in the space of learning rate and horizon fraction (`points`), only
 #: learning rates (`rates`), or only the default setting (`defaults`).
 Settings = Literal["points", "rates", "defaults"]
-#: The purpose of a stage: claims about full budgets (`full`), claims about a small budget (`small`), arms outside the
-#: families with a tuned learning rate (`others`), or the same arms at their defaults (`untuned`).
+#: The purpose of a stage. `full`: to test claims about full budgets. `small`: to test claims about a small budget.
+#: `others`: to run the arms outside the families with a tuned learning rate. `untuned`: to run these arms with their
+#: default hyperparameters.
 Role = Literal["full", "small", "others", "untuned"]
 
 FOLDER = Path(__file__).parent
@@ -43,7 +44,7 @@ class Stage(Data, frozen=True, kw_only=True):
         arms: names of the submissions that run in this stage.
         seeds: number of fresh seeds for each best setting.
         budget: budget in examples; the workload's budget when None.
-        settings: the settings that are tried on the tuning seed; none for `defaults`.
+        settings: the settings that are tried on the tuning seed. With `defaults`, no run uses the tuning seed.
         measures: the measures by which best settings are chosen. The best setting by each measure runs on fresh seeds.
         eval_every: number of examples between evaluations; the workload's number when None.
     """
@@ -91,8 +92,8 @@ class Design(Data, frozen=True, kw_only=True):
     """The design of the study, which is fixed before the first run.
 
     Args:
-        ruleset: the ruleset of every run. Its `trials` is the number of settings that are tried for a main arm (an arm
-            of a family). Its `studies` is the number of fresh seeds of each best setting.
+        ruleset: the ruleset of every run. `ruleset.trials` is the number of settings that are tried for a main arm (an
+            arm of a family). `ruleset.studies` is the number of fresh seeds of each best setting.
         root_seed: root of all seeds.
         rates: number of learning rates that are tried for an arm that is not a main arm.
         alpha: two-sided error rate of every table and of the list of claims, after correction for multiple tests.

@@ -20,7 +20,7 @@ def language(domain: int = 0) -> Language:
 
 
 def documents(n: int, *, length: int, stream_seed: str, domain: int = 0, quality_N: Floats | float = 1.0) -> Tokens:
-    """Return what `Language.documents` returns, shape (n, length), read-only."""
+    """Return documents of the language (see `Language.documents`), shape (n, length), read-only."""
     quality = hashlib.sha256(np.asarray(quality_N, dtype=np.float64).tobytes()).hexdigest()
     return cached_arrays(
         f"documents {LANGUAGE_SEED} {domain} {n} {length} {quality} {stream_seed}",
@@ -42,7 +42,7 @@ def scored_documents(n: int, *, length: int, stream_seed: str, domain: int = 0) 
 
 
 def document_entropy(length: int, domain: int = 0) -> float:
-    """Return what `Language.document_entropy` returns: the expected nats per token of a document."""
+    """Return the expected nats per token of a document (see `Language.document_entropy`)."""
     arrays = cached_arrays(
         f"document entropy {LANGUAGE_SEED} {domain} {length}",
         lambda: {"entropy": np.array(language(domain).document_entropy(length))},

@@ -11,7 +11,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-#: Number of random bits of a number, all of which fit into a float32.
+#: Number of random bits per returned number. A float32 can represent all of them.
 _BITS = 24
 
 
@@ -28,13 +28,13 @@ _SECOND = _as_signed(0x94D049BB133111EB)
 def uniforms_at(seed: int, positions: Tensor, count: int) -> Tensor:
     """Return `count` numbers in [0, 1) for every position.
 
-    They depend on the seed and the position alone: not on the device, the other positions or any generator. No
-    generator changes, and a GPU is not synchronised.
+    The numbers depend on the seed and the position alone, and not on the device, the other positions or any generator.
+    The call changes the state of no generator, and does not wait for a GPU.
 
     Args:
         seed: the seed.
-        positions: int64, shape (n,).
-        count: number of numbers for each position.
+        positions: the positions (int64, shape (n,)).
+        count: how many numbers to return for each position.
 
     Returns:
         Multiples of 2⁻²⁴ (float32, shape (n, count)), on the device of `positions`.
