@@ -169,7 +169,7 @@ def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
     assert result.code == 0
     rates = {spec.submission.name: spec.hparams["lr"] for spec in bench.runner.ran}
     assert rates["adamw-constant"] == 0.004 != rates["adamw-cosine"]
-    assert all(spec.hparams["horizon_fraction"] == 1.0 and not spec.overridden for spec in bench.runner.ran)
+    assert all(spec.hparams.get("horizon_fraction", 1.0) == 1.0 and not spec.overridden for spec in bench.runner.ran)
     assert "adamw-constant: best known setting lr=0.004" in result.err
     assert "adamw-constant was edited after this setting was found" in result.err
     assert "adamw-cosine: no best known setting for tier cpu; its defaults" in result.err
