@@ -87,7 +87,8 @@ class TuneFlags:
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["metric", "time", "examples"]),
-    help="Rank by the metric at the budget (default with --budget), or by time (default without) or examples to target.",
+    help="Rank by the metric at the budget (default with --budget), or by the time (default without --budget) or the "
+    "examples to the target.",
 )  # fmt: skip
 @click.option(
     "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,
