@@ -78,9 +78,9 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     """Return generated arrays. They are read from the cache if it contains them.
 
     An entry belongs to the key, the model of the processor, the version of numpy, and the source of `make`. The source
-    consists of the module that defines `make`, and of the modules in the same package which this module imports. If one
-    of these changes, or if the entry is damaged, the arrays are generated again. If the cache cannot be written, they
-    are generated in every call.
+    consists of the module that defines `make` and of all modules in the same package that this module imports. If one
+    of these changes, or if the entry is damaged, the arrays are generated again. If the cache cannot be written, the
+    arrays are generated in every call.
 
     Args:
         key: everything else that determines the content, such as seeds, counts and lengths.
