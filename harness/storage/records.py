@@ -147,8 +147,8 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read, or that has the run_id
-            of another record but different content.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read, and for each
+            file that has the run_id of another record but different content.
     """
     hashes: dict[str, str] = {}
     for path, content, known_hash in iter_stored(folders, problems):
@@ -184,10 +184,10 @@ def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[Stored
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read.
     """
     for folder in folders:
-        for subfolder, names in layout.walk_records(folder):
+        for subfolder, names in layout.walk_records(folder, problems):
             yield from _iter_packed(subfolder, names, problems)
             for path in (subfolder / name for name in names if layout.is_record(name)):
                 try:
