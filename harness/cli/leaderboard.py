@@ -54,11 +54,11 @@ def leaderboard(
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
-    staged: list[Record] = []
-    summaries = [summarize(record, query) for record in records(runs, results, problems, staged)]
+    stop_records: list[Record] = []
+    summaries = [summarize(record, query) for record in records(runs, results, problems, stop_records)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
-    stopping_results = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)])
+    stopping_results = StoppingResults([record for record in stop_records if query.wants(record.spec.workload.facts)])
     boards = build_leaderboards(summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":

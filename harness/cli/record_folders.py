@@ -51,7 +51,9 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     return folders
 
 
-def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
+def records(
+    runs: Path, results: Path, problems: list[str], stop_records: list[Record] | None = None
+) -> Iterator[Record]:
     """Yield the records of scored runs, then print a note for each file that cannot be read.
 
     Trials with another purpose, such as tuning or calibration, are skipped. Runs with a fixed stop are also skipped.
@@ -60,14 +62,14 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
         runs: folder of local runs.
         results: folder of published records.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        staged: list to which the records of rulesets that choose or draw a stop are appended. These records are shown
+        stop_records: list to which the records of rulesets that choose or draw a stop are appended. These records are shown
             in separate tables. None to skip these records.
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
         if stopping_rule(spec.ruleset.stopping).has_own_tables:
-            if staged is not None:
-                staged.append(record)
+            if stop_records is not None:
+                stop_records.append(record)
         elif spec.purpose == "score" and spec.stop is None:
             yield record
     for problem in problems:
