@@ -62,8 +62,8 @@ def records(
         runs: folder of local runs.
         results: folder of published records.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        stop_records: list to which the records of rulesets that choose or draw a stop are appended. These records are shown
-            in separate tables. None to skip these records.
+        stop_records: list to which the records of rulesets that choose or draw a stop are appended. These records are
+            shown in separate tables. If None, these records are skipped.
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec

@@ -43,8 +43,8 @@ def page(
         query: the selection and ranking of the leaderboard.
         problems: messages about files that are not valid records. The caller may append to this list until all records
             have been read.
-        stop_records: records of rulesets whose runs end at a stop. The caller may append to this list until all records have
-            been read.
+        stop_records: records of rulesets whose runs end at a stop. The caller may append to this list until all records
+            have been read.
 
     Raises:
         BenchError: the plotting library is not installed.
