@@ -1,4 +1,4 @@
-"""`bench leaderboard`: rank submissions and print the result in one of five formats."""
+"""`bench leaderboard`: rank submissions, and print the tables in one of five formats."""
 
 from __future__ import annotations
 
@@ -102,6 +102,7 @@ def leaderboard_query(
 
 
 def _explain_no_runs(boards: Sequence[Leaderboard]) -> str:
+    """Return a message with the reasons why no run is shown."""
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
     if not reasons:
         return f"no finished runs; {RUN_FIRST}"
