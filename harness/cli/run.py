@@ -319,9 +319,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     finished = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
-        note(
-            f"{without_estimate} of them have no earlier record from this hardware; the estimate does not include them"
-        )
+        note(f"no earlier record from this hardware for {without_estimate} of them; the estimate does not include them")
 
 
 def _parallel_trials(specs: Sequence[RunSpec]) -> int:
