@@ -140,7 +140,7 @@ def detail_name(row: DetailRow, board: Leaderboard) -> str:
 
 
 def _ended(row: DetailRow, targets: Sequence[Target]) -> str:
-    """Return the final statuses of the runs, from most to least frequent. For misses, add the best metric and the target.
+    """Return the final statuses of the runs, most frequent first. For misses, add the best metric and the target.
 
     For example `4 reached, 1 crashed` or `3 exhausted; missed, best 0.0902, target 0.0683`.
     """
