@@ -77,7 +77,7 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="prodigy",
-        summary="Prodigy, which estimates its learning rate; no schedule",
+        summary="Prodigy, which estimates its learning rate; warmup, then a constant schedule",
         parts=("optimizer:prodigy", "schedule:constant"),
         tags=("anytime", "self-tuning"),
     ),
@@ -110,7 +110,7 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="schedule-free-radam",
-        summary="schedule-free RAdam, which averages weights instead of decaying the learning rate; no warmup",
+        summary="schedule-free RAdam, which averages weights instead of a decay; needs neither warmup nor horizon",
         parts=("optimizer:schedule-free-radam",),
         tags=("anytime", "averaging"),
     ),
