@@ -1,19 +1,20 @@
-"""What a run costs beside its training: wall seconds over scored seconds, and what the rest is spent on.
+"""Measure the time that a run needs in addition to its training, and the parts of this time.
 
 For each workload, the reference runs `--trials` trials, one at a time, with forked and with fresh workers. The tables
 show medians over trials, in seconds per trial:
 
-- scored: processor seconds of the training, which the tables of the tool show.
-- training: wall seconds on the clock. On a busy machine they exceed the scored seconds.
+- scored: processor seconds of the training. The tables of `bench` show these seconds.
+- training: wall seconds on the clock. On a busy machine, the wall seconds exceed the scored seconds.
 - evaluation, checkpoints: wall seconds off the clock. The evaluation of the untrained model counts as evaluation.
-- first start: from the call to the first step of the first trial, without the evaluation of the untrained model.
-- next start: the same from the end of a trial to the first step of the next, and its two parts: building (import of
-  the workload, model and data) and the rest.
-- wall/scored: wall seconds of all trials, the first start included, over their scored seconds.
+- first start: wall seconds from the call to the first step of the first trial, without the evaluation of the untrained
+  model.
+- next start: wall seconds from the end of a trial to the first step of the next trial, without the evaluation of the
+  untrained model. This time has two parts: building (import of the workload, model and data) and the rest.
+- wall/scored: wall seconds of all trials, including the first start, divided by the scored seconds of all trials.
 
-The goals are: wall/scored at most 1.3 where a run trains for 5 s or longer and at most 2 elsewhere, and at most 0.5 s
-for the rest of the next start. The cache of generated data is empty at the beginning of each line. `--cached` fills it
-first, as it is when another submission has run with the same seeds.
+There are three goals. If a run trains for 5 s or longer, wall/scored is at most 1.3. For shorter runs, it is at most 2.
+The rest of the next start takes at most 0.5 s. The cache of generated data is empty at the beginning of each line. With
+`--cached`, the cache is filled first, as if another submission had already run with the same seeds.
 
     python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached]
 """
@@ -73,13 +74,13 @@ def main() -> None:
 
 
 def _cpu_workloads() -> list[str]:
-    """Return the CPU workloads without their variants, which cost the same."""
+    """Return the CPU workloads without variants. A variant has the same cost as its base workload."""
     return [entry.name for entry in load_registry().workloads() if entry.facts.tier == "cpu" and "+" not in entry.name]
 
 
 @dataclass
 class Timeline(SilentWatcher):
-    """The times of a trial's first event, first evaluation and end, for every trial in turn, by `time.perf_counter`."""
+    """The values of `time.perf_counter` at the first event, the first evaluation and the end of every trial."""
 
     ready: list[float] = field(default_factory=list)
     first_evaluation: list[float] = field(default_factory=list)
@@ -147,7 +148,7 @@ def _reference_trials(name: str, trials: int) -> Sequence[RunSpec]:
 
 @contextmanager
 def _empty_cache(folder: Path) -> Iterator[None]:
-    """Use, inside the block, a data folder with the installed datasets and without generated data."""
+    """Use, inside the `with` block, a data folder with the installed datasets and without generated data."""
     data, previous = folder / "data", os.environ.get("BENCH_DATA")
     data.mkdir()
     for path in data_folder().glob("*"):

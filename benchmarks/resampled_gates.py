@@ -1,11 +1,11 @@
-"""Measure the false verdicts of `bench gate` with real runs: gates between stored runs of one submission.
+"""Measure the rate of false verdicts of `bench gate` with real runs. Each gate compares runs of the same submission.
 
     python benchmarks/resampled_gates.py -w resnet-digits,lm-tiny --count 64 --runs runs/resampled
 
-All runs are of the reference at the gate budget, on seeds that no other command uses. Finished runs are kept, so the
-command can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. Every gate looks after
-each pair, up to 40 pairs. `better` and `worse` are false verdicts. The exit code is 1 if more than 5 % of the gates of
-a workload have one.
+First, the reference is run with the gate budget, on seeds that no other command uses. If the command is repeated, runs
+that have finished are not run again. Then 2,000 gates are drawn from the runs of each workload. Every gate is evaluated
+after each pair, up to 40 pairs. Both sides of a gate are the same submission, so `better` and `worse` are false
+verdicts. The exit code is 1 if more than 5 % of the gates of a workload have a false verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.scoring.gate import judge_run
 from harness.scoring.sequential.resample import resample_gates
 from harness.storage.layout import run_id
 
-#: Root seed of the runs; the commands use 0 by default, so the seeds of their runs are others.
+#: Root seed of the runs. The commands of `bench` use the root seed 0 by default, so their runs have other seeds.
 ROOT_SEED = 20_261_128
 ENVELOPES = Path(__file__).resolve().parents[1] / "calibration" / "gate"
 
