@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from harness.contract.limits import check_integer
 from harness.errors import UsageError, unknown_name_error
 from harness.system.yaml_text import parse_yaml
 
@@ -35,7 +36,8 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
             empty.
 
     Raises:
-        UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of the wrong type.
+        UsageError: the file is not YAML, is not a mapping, or has an unknown key, or a value of the wrong type
+            or outside its range.
     """
     path = path or Path(PROJECT_FILE)
     if not path.exists():
@@ -60,6 +62,8 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         if type(value) is not (int if key in _NUMBERS else str):
             problem = f"{path}: {key}: {value!r} must be {'a whole number' if key in _NUMBERS else 'text'}"
             raise UsageError(problem, fix=f"write {key}: {1 if key in _NUMBERS else 'NAME'}")
+        if key in _NUMBERS:
+            check_integer(key, value, f"{path}")
         for command in KEYS[key]:
             commands.setdefault(command, {})[key] = value
     return commands

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from harness.cli.resolve import format_grid
 from harness.contract.base import Data
 from harness.contract.domains import Scalar
+from harness.contract.limits import check_integers
 from harness.errors import UsageError, unknown_name_error
 from harness.system.yaml_text import parse_yaml
 
@@ -52,8 +53,8 @@ def read(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type. The message names the
-            key.
+        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type or outside its range.
+            The message names the key.
     """
     import yaml
 
@@ -75,9 +76,11 @@ def read(path: Path) -> Sweep:
         if isinstance(content.get(key), str):
             content[key] = [content[key]]
     try:
-        return msgspec.convert(content, Sweep)
+        sweep = msgspec.convert(content, Sweep)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", fix=_EXAMPLE) from None
+    check_integers({name: getattr(sweep, name) for name in ("studies", "seed", "threads", "ranks", "jobs")}, f"{path}")
+    return sweep
 
 
 def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:

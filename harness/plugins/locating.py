@@ -3,7 +3,39 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
+from typing import NamedTuple
+
+_SUFFIX = ".py"
+
+
+class FileName(NamedTuple):
+    """The path of a Python file as it was given, and the name of an object in the file; None without a name."""
+
+    path: str
+    name: str | None
+
+
+def split_file_name(text: str) -> FileName | None:
+    """Split `path/to/file.py[:Name]`. Return None if the text does not name a Python file.
+
+    A path may contain colons. The text as a whole is a path if it ends in `.py`; in particular, an existing file is
+    never split.
+
+    >>> split_file_name("12:30/mine.py:Mine"), split_file_name("12:30/mine.py"), split_file_name("torch.optim:Adam")
+    (FileName(path='12:30/mine.py', name='Mine'), FileName(path='12:30/mine.py', name=None), None)
+    """
+    path, colon, name = text.rpartition(":")
+    if text.endswith(_SUFFIX):
+        return FileName(text, None)
+    return FileName(path, name) if colon and path.endswith(_SUFFIX) else None
+
+
+def is_existing_file(text: str) -> bool:
+    """Return whether a text of the form `path/to/file.py[:Name]` names a file that exists."""
+    file = split_file_name(text)
+    return file is not None and os.path.isfile(os.path.expanduser(file.path))
 
 
 def locate(module: str) -> Path | None:
