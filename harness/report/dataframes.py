@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract.record import Record
 from harness.contract.run import Point
-from harness.errors import BenchError, DataError
+from harness.errors import BenchError, DataError, StoreError
 from harness.storage import records
+from harness.system.files import describe_json_error, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,8 +273,12 @@ def _read_json(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
         return pd.DataFrame(rows)
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"cannot read {path}: {error}", fix="give a history exported as JSON or JSON lines") from None
+    except StoreError as error:
+        raise DataError(error.what, fix="give a history exported as JSON or JSON lines") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"cannot read {path}: {describe_json_error(error)}", fix="give a history exported as JSON or JSON lines"
+        ) from None

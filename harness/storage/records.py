@@ -15,7 +15,7 @@ import msgspec
 from harness.contract.record import SCHEMA_VERSION, Record, Status
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
-from harness.system.files import read_file
+from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
 
 # --- records ------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def content_hash(payload: bytes) -> str:
 
     The JSON is hashed and not the decoded record, because decoding an older record adds fields with their defaults.
     """
-    fields = msgspec.json.decode(payload)
+    fields = decode_json(payload, "the record", dict[str, object])
     fields.pop("content_hash", None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
@@ -63,9 +63,9 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
     """
     try:
         record = _RECORDS.decode(payload)
-    except msgspec.DecodeError as error:
+    except JSON_ERRORS as error:
         _require_known_schema(_schema_version(payload), label)
-        raise DamagedError(f"record {label} is damaged: {error}", fix=_RESTORE) from None
+        raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
     if record.content_hash != (known_hash or content_hash(payload)):
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
@@ -83,7 +83,7 @@ def _schema_version(payload: bytes) -> int:
     """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
-    except msgspec.DecodeError:
+    except JSON_ERRORS:
         return SCHEMA_VERSION
 
 
@@ -111,8 +111,8 @@ def read_status(path: Path) -> TrialStatus | None:
     `read_record` to validate a record.
     """
     try:
-        status = _STATUSES.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+        status = _STATUSES.decode(read_file(path))
+    except (StoreError, *JSON_ERRORS):
         return None
     return status if status.schema == SCHEMA_VERSION else None
 
@@ -207,5 +207,5 @@ def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> I
                 yield StoredRecord(folder / packed.file, shards.record_json(line), packed.content_hash)
         except StoreError as error:
             problems.append(str(error))
-        except msgspec.DecodeError as error:
-            problems.append(f"shard {shard} is damaged: {error}")
+        except JSON_ERRORS as error:
+            problems.append(f"shard {shard} is damaged: {describe_json_error(error)}")

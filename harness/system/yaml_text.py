@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import DamagedError, UsageError
+from harness.system.files import MAX_CONFIGURATION_BYTES, describe_json_error, read_text
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file: mappings, lists and scalars.
+
+    Raises:
+        StoreError: the file cannot be read.
+        DamagedError: the file is not a regular file, is too large, or is not YAML.
+        UsageError: a mapping has two equal keys.
+
+    All messages contain the path.
+    """
+    text = read_text(path, limit=MAX_CONFIGURATION_BYTES)
+    import yaml
+
+    try:
+        return parse_yaml(text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
+    # A scalar with an explicit tag, such as `!!timestamp x`, raises the error of the conversion.
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        raise DamagedError(f"{path} is not YAML: {describe_json_error(error)}", fix="correct the file") from None
 
 
 def parse_yaml(text: str) -> Any:

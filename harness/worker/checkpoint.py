@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from harness.errors import DamagedError, PluginError, StoreError
-from harness.system.files import unused_path, write_atomically, write_error
+from harness.system.files import read_file, unused_path, write_atomically, write_error
 from harness.worker import torch_errors
 
 CURRENT = "checkpoint.pt"
@@ -91,7 +91,7 @@ _FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 
 
 def _read(path: Path) -> dict[str, Any]:
-    header, _, payload = path.read_bytes().partition(b"\n")
+    header, _, payload = read_file(path, limit=None).partition(b"\n")
     if not header.startswith(_MAGIC):
         raise DamagedError("the file does not begin with the header of a checkpoint of this version", fix=_FALLBACK)
     if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:

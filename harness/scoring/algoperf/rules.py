@@ -6,6 +6,7 @@ Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, secti
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.workload import Target
-from harness.errors import DataError, UsageError, unknown_name_error
+from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.logs import RULESETS, Logs, RulesetName, Studies, read_logs
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
 from harness.scoring.scores import Anchored, Profile, Skipped, Table, anchored_scores, profile_scores, reference_times
 from harness.scoring.ties import Ties, rank_ties
+from harness.system.files import describe_json_error, read_text
 
 #: Name and version of the format of `AlgoPerfScores.to_json`.
 SCHEMA = "algorace/algoperf-scores/1"
@@ -190,9 +192,10 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
             repeated.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in csv.reader(io.StringIO(read_text(Path(path)), newline="")) if row]
+    except StoreError as error:
+        raise DataError(error.what, fix=_TABLE_FIX) from None
+    except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}", fix=_TABLE_FIX) from None
     if len(rows) < 2:
         raise DataError(f"{path} has no row after the header", fix=_TABLE_FIX)
@@ -213,9 +216,13 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
 
 def _read_json(path: str | os.PathLike[str]) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", fix="give a JSON file in AlgoPerf's format") from None
+        return json.loads(read_text(Path(path)))
+    except StoreError as error:
+        raise DataError(error.what, fix="give a JSON file in AlgoPerf's format") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"cannot read {path}: {describe_json_error(error)}", fix="give a JSON file in AlgoPerf's format"
+        ) from None
 
 
 def _names(path: str | os.PathLike[str], value: Any) -> tuple[str, ...]:
