@@ -18,7 +18,7 @@ from typing import Any
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import BenchError, StoreError, UsageError
+from harness.errors import BenchError, DamagedError, StoreError, UsageError
 from harness.execution.event_stream import EventForwarder
 from harness.execution.resources import Allocation, Machine
 from harness.execution.state import Interrupted, ResourceSlot
@@ -137,6 +137,9 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
     """
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
+    if record.run_id != folder.identity:
+        problem = f"the record that was delivered for {folder.identity} is of another trial, {record.run_id}"
+        raise DamagedError(problem, fix="repeat the command")
     with folder.lock():
         previous_status = records.read_status(folder.record_path)
         if previous_status is not None and previous_status.status != "interrupted":
