@@ -16,7 +16,7 @@ from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, note, print_json
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
-from harness.contract.record import TrialSummary, is_success
+from harness.contract.record import TrialSummary, is_retryable, is_success
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.resources import list_usable_cores, list_visible_gpus
@@ -335,7 +335,9 @@ def _parallel_trials(specs: Sequence[RunSpec]) -> int:
 def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
     kept_count = sum(summary.kept for summary in summaries)
-    kept_note = f" ({kept_count} kept from earlier commands)" if kept_count else ""
+    kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
+    remedy = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
+    kept_note = f" ({kept_count} kept from earlier commands{remedy})" if kept_count else ""
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")

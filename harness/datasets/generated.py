@@ -27,7 +27,7 @@ from harness.datasets.paths import data_folder
 from harness.errors import StoreError
 from harness.hardware import detect
 from harness.plugins.source_hash import source_hash
-from harness.system.files import open_atomically
+from harness.system.files import open_atomically, open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,9 +136,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     import numpy
 
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # ValueError: an empty file
+    except (StoreError, ValueError):  # ValueError: an empty file
         return None
     content = memoryview(mapped)
     digest = hashlib.sha256(content[_LINE_BYTES:]).hexdigest()
