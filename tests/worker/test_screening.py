@@ -106,11 +106,11 @@ class TestNextPart:
         assert next_part({}, {}, self.totals) == FIRST_PART
         assert next_part({}, {}, {"m": [500, 30]}) == FIRST_PART
 
-    def test_parts_double_up_to_two_thirds(self) -> None:
+    def test_parts_grow_by_a_quarter_up_to_two_thirds(self) -> None:
         sizes, size = [], 0
         while (larger := next_part({}, {}, self.totals, size)) is not None:
             sizes.append(size := larger)
-        assert sizes == [64, 128, 256, 512]
+        assert sizes == [64, 128, 192, 256, 320, 448, 576]
         assert sizes[-1] <= LARGEST_SHARE * 1000
 
     def test_a_small_split_is_whole(self) -> None:
@@ -121,6 +121,7 @@ class TestNextPart:
         latest = {"m": Estimate((TaskSample(1000, 1000, 2.0, 1.0, False),))}
         assert next_part(latest, {"hit": (target(0.5, "min"),)}, self.totals) == 64
         assert next_part(latest, {"hit": (target(1.2, "min"),)}, self.totals) == 128
+        assert next_part(latest, {"hit": (target(1.6, "min"),)}, self.totals) == 256
         assert next_part(latest, {"hit": (target(1.99, "min"),)}, self.totals) is None
 
 
