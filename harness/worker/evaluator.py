@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.contract.record import Screening
 from harness.contract.run import RunSpec
-from harness.contract.workload import Shard, WorkloadFacts
+from harness.contract.workload import Goal, Shard, WorkloadFacts
 from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
@@ -73,7 +73,7 @@ class Evaluator:
     ) -> None:
         self.warnings: list[str] = []
         self._facts = spec.workload.facts
-        self._deciding = _list_metrics(self._facts)
+        self._goals = _list_goals(self._facts)
         self._workload = workload
         self._group = group
         self._counts = Screening(shadow=shadow, disabled=_find_obstacle(workload))
@@ -248,7 +248,7 @@ class Evaluator:
         if self._active and self._baseline.is_order_needed(values):
             # The values of an untrained model may all be equal, so that its windows say nothing about their order.
             self._baseline.find_order(self._measure_first_window(model, stage), values)
-        self._baseline.renew(values, stage, self._deciding)
+        self._baseline.renew(values, stage, self._goals)
         self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
 
     def _measure_first_window(self, model: nn.Module, stage: int | None) -> dict[str, Sequence[Tensor]]:
@@ -328,7 +328,7 @@ class Evaluator:
             "checked": self._checked,
             "totals": [[stage, totals] for stage, totals in self._totals.items()],
             "latest": {
-                name: [[t.n, t.total, t.mean, t.variance, t.binary, t.differences] for t in estimate.tasks]
+                name: [[t.n, t.total, t.mean, t.variance, t.binary, t.reach] for t in estimate.tasks]
                 for name, estimate in self._latest.items()
             },
             "latest_stage": self._latest_stage,
@@ -359,11 +359,11 @@ def _find_obstacle(workload: Workload) -> str:
     return ""
 
 
-def _list_metrics(facts: WorkloadFacts) -> frozenset[str]:
-    """Return the names of the metrics at which something is decided."""
+def _list_goals(facts: WorkloadFacts) -> dict[str, Goal]:
+    """Return the metrics at which something is decided, with their goals."""
     groups = [facts.targets, *facts.levels.values()]
     groups += [targets for stage in facts.stages for targets in (stage.targets, stage.floors)]
-    return frozenset(target.metric for targets in groups for target in targets)
+    return {target.metric: target.goal for targets in groups for target in targets}
 
 
 def _count_examples(estimates: Mapping[str, Estimate]) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.contract.run import STANDARD_ERRORS
 from harness.contract.workload import Target
-from harness.worker.baseline import SMALLEST_SD, TaskBaseline, TaskBaselines, is_binary
+from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
@@ -25,6 +25,10 @@ FIRST_PART = 64
 LARGEST_SHARE = 2 / 3
 #: A part is measured if its expected distance to every value is this multiple of what is required.
 _RESERVE = 1.15
+#: Minus the logarithm of the probability that a part has no example of a group for which its error allows.
+HIDDEN = 12.0
+#: Variance of the differences from a new baseline, at best, as a fraction of the variance of the values.
+_EXPECTED = 1 / 16
 #: Parts have a multiple of the examples of the first part. A larger part has at least this fraction more.
 _GROWTH = 0.25
 
@@ -39,7 +43,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        differences: whether the mean is estimated from differences from a baseline.
+        reach: how much an average example can improve, if the mean is estimated from differences from a baseline; 0 if
+            it is the mean of the part.
     """
 
     n: int
@@ -47,7 +52,7 @@ class TaskSample:
     mean: float
     variance: float
     binary: bool
-    differences: bool = False
+    reach: float = 0.0
 
     @property
     def error_variance(self) -> float:
@@ -55,6 +60,10 @@ class TaskSample:
 
         For values of 0 and 1 it is computed from the count plus one, (k + 1) / (n + 2), so that neither "all wrong" nor
         "all right" is certain.
+
+        For differences it allows for a group of examples that improves by `reach` and is not in the part. A group of
+        the fraction `HIDDEN` / n is missed with the probability exp(-`HIDDEN`), and changes the mean by
+        `HIDDEN` * `reach` / n, which counts as `STANDARD_ERRORS` standard errors.
         """
         if self.n >= self.total:
             return 0.0
@@ -64,6 +73,7 @@ class TaskSample:
         if self.binary:
             share = (self.mean * self.n + 1) / (self.n + 2)
             variance = share * (1 - share)
+        variance = max(variance, (HIDDEN * self.reach / STANDARD_ERRORS) ** 2 / self.n)
         return variance / self.n * self.correction
 
     @property
@@ -95,7 +105,7 @@ class Estimate:
     @property
     def uses_differences(self) -> bool:
         """Whether the mean of a task is estimated from differences."""
-        return any(task.differences for task in self.tasks)
+        return any(task.reach > 0 for task in self.tasks)
 
     @property
     def se(self) -> float:
@@ -170,9 +180,10 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
     if baseline is None or plain.binary or n >= total:
         return plain
     estimate = baseline.estimate(values)
-    if estimate is None or estimate[1] >= plain.variance:
+    if estimate is None:
         return plain
-    return replace(plain, mean=estimate[0], variance=estimate[1], differences=True)
+    difference = replace(plain, mean=estimate[0], variance=estimate[1], reach=baseline.reach)
+    return min(plain, difference, key=lambda sample: sample.error_variance)
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
@@ -185,7 +196,7 @@ def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselin
     return {
         name: Estimate(
             tuple(
-                replace(sample, variance=sample.variance * SMALLEST_SD**2, differences=True) if b.usable else sample
+                replace(sample, variance=sample.variance * _EXPECTED, reach=b.reach) if b.usable else sample
                 for sample, b in zip(estimate.tasks, baselines[name], strict=True)
             )
         )
