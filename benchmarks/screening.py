@@ -1,13 +1,18 @@
-"""Compare screened and whole evaluation on the same weights, and measure what screening saves.
+"""Compare screened evaluations with whole evaluations of the same weights, and measure the time that screening saves.
 
-Every run uses shadow evaluation: an evaluation that stops early is repeated on the whole split, and everything that the
-two decide is compared. Finished runs are kept, so that the command resumes.
+A screened evaluation measures only a part of the split. Every run uses shadow evaluation: each screened evaluation is
+repeated on the whole split, and the decisions of the two evaluations are compared. Finished runs are kept, so the
+command can be stopped and repeated.
 
     python benchmarks/screening.py                              (three arms, three seeds, every CPU workload: hours)
     python benchmarks/screening.py --workloads lm-tiny --seeds 1
     python benchmarks/screening.py --smoke                      (a few steps of each run)
 
-Workloads whose data are absent are named and left out. The exit code is 1 after a disagreement.
+Workloads whose data are absent are left out, with a message. The exit code is 1 if two decisions differ.
+
+Columns of the table: `screened` is the fraction of the evaluations that were screened. `examples` is the number of
+measured examples, as a fraction of the examples of whole evaluations. `s screened` and `s whole` are the seconds of all
+evaluations with and without screening. `disagreements` is the number of different decisions.
 """
 
 from __future__ import annotations
@@ -40,11 +45,11 @@ class Row:
         runs: number of runs that ended.
         evaluations: number of evaluations.
         screened: fraction of the evaluations that were screened.
-        examples: examples measured, as a fraction of those of whole evaluations.
-        screened_seconds: seconds for the evaluations of a screened run.
-        whole_seconds: seconds for whole evaluations of the same weights.
-        disagreements: every decision that differed, in words.
-        disabled: why runs had no screened evaluations.
+        examples: number of measured examples, as a fraction of the examples of whole evaluations.
+        screened_seconds: seconds of all evaluations with screening.
+        whole_seconds: seconds of whole evaluations of the same weights.
+        disagreements: a text for each decision that differed.
+        disabled: reasons why runs had no screened evaluations, with the number of runs.
     """
 
     workload: str
@@ -59,7 +64,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row of the table."""
+        """The cells of this row of the table."""
         return (
             self.workload,
             str(self.runs),
@@ -93,7 +98,10 @@ def main() -> int:
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--workloads", type=_split, default=(), help="comma-separated names; every CPU workload whose data are present"
+        "--workloads",
+        type=_split,
+        default=(),
+        help="comma-separated names (default: every CPU workload whose data are present)",
     )
     parser.add_argument("--arms", type=_split, default=(), help="comma-separated submissions")
     parser.add_argument("--seeds", type=int, default=3)
@@ -107,7 +115,7 @@ def _split(names: str) -> tuple[str, ...]:
 
 
 def _select_workloads(registry: Registry, names: Sequence[str]) -> Iterable[WorkloadEntry]:
-    """Yield the workloads in their order in the registry, and print those whose data are absent."""
+    """Yield the workloads in the order of the registry. For a workload without data, print a message instead."""
     for workload in registry.workloads():
         if workload.name not in names if names else workload.facts.tier != "cpu":
             continue
@@ -119,27 +127,27 @@ def _select_workloads(registry: Registry, names: Sequence[str]) -> Iterable[Work
 
 
 def _run(registry: Registry, workload: WorkloadEntry, arms: Sequence[str], options: argparse.Namespace) -> list[Record]:
-    """Run every arm with every seed, one at a time."""
+    """Run every arm with every seed, one run at a time."""
     specs = harness.plan(arms, workload.name, studies=options.seeds, smoke=options.smoke, registry=registry)
     execution = ExecutionOptions(jobs=1, shadow_evaluation=True)
     return list(harness.run_trials(specs, options.runs, options=execution, registry=registry))
 
 
 def summarize(workload: str, records: Sequence[Record]) -> Row:
-    """Sum the counts of a workload's runs with shadow evaluation."""
-    outcomes = [r.screening for r in records if r.screening is not None and r.screening.shadow]
-    evaluations = sum(s.evaluations for s in outcomes)
-    whole_examples = sum(s.whole_examples for s in outcomes)
-    problems = Counter(s.disabled for s in outcomes if s.disabled)
+    """Return the totals of a workload over its runs with shadow evaluation."""
+    results = [r.screening for r in records if r.screening is not None and r.screening.shadow]
+    evaluations = sum(s.evaluations for s in results)
+    whole_examples = sum(s.whole_examples for s in results)
+    problems = Counter(s.disabled for s in results if s.disabled)
     problems.update(f"{r.run_id} {r.status}: {r.reason}" for r in records if r.screening is None)
     return Row(
         workload=workload,
         runs=len(records),
         evaluations=evaluations,
-        screened=sum(s.screened for s in outcomes) / max(evaluations, 1),
-        examples=sum(s.examples for s in outcomes) / max(whole_examples, 1),
-        screened_seconds=sum(s.screened_seconds for s in outcomes),
-        whole_seconds=sum(s.whole_seconds for s in outcomes),
+        screened=sum(s.screened for s in results) / max(evaluations, 1),
+        examples=sum(s.examples for s in results) / max(whole_examples, 1),
+        screened_seconds=sum(s.screened_seconds for s in results),
+        whole_seconds=sum(s.whole_seconds for s in results),
         disagreements=tuple(
             f"{r.run_id}: {text}" for r in records if r.screening is not None for text in r.screening.disagreements
         ),

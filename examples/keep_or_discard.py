@@ -83,7 +83,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = try_edits(folder, options)
     if any(keep for _, _, keep in outcomes):
-        # Estimates of kept candidates are too good, since candidates were selected by them. A retest is unbiased.
+        # The estimates of kept candidates are too good, because these estimates decided which candidates were kept. The
+        # estimates from new seeds are unbiased.
         for entry in bench_gate(folder, "--confirm", "edits", *_without_workloads(options))["confirmed"]:
             print(f"confirmed: candidate {entry['candidate']}: {entry['verdict']}, {entry['estimate']:.2f}×")
 

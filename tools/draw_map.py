@@ -82,7 +82,7 @@ def folder_graph(root: Path) -> Graph:
     return Graph(
         boxes={name: _box(root, name) for name in row_of},
         rows=rows,
-        arrows=[arrow for arrow in down if not _implied(arrow, down)],
+        arrows=[arrow for arrow in down if not _has_chain(arrow, down)],
         dashed=sorted({*up, *folder_starts(root)} - set(down)),
         caption=CAPTION,
     )
@@ -178,7 +178,7 @@ def _box(root: Path, name: str) -> Box:
     return Box(title=f"{name}.py", text=re.split("[:;]", _sentence(folder.with_suffix(".py")))[0])
 
 
-def _implied(arrow: Arrow, arrows: Sequence[Arrow]) -> bool:
+def _has_chain(arrow: Arrow, arrows: Sequence[Arrow]) -> bool:
     """Return whether a chain of other arrows leads from the arrow's start to its end."""
     start, end = arrow
     visited, queue = {start}, [start]

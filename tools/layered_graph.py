@@ -209,7 +209,10 @@ def _steps_down(
 
 
 def _steps_straight(arrow: Arrow, row_of: Mapping[str, int], x: Mapping[Node, int]) -> str:
-    """Return the SVG path of an arrow within a row, or of an upward arrow from the top of a box to the next bottom."""
+    """Return the SVG path of an arrow within a row, or of an upward arrow.
+
+    An upward arrow leads from the top of its first box to the bottom of its last box.
+    """
     start, end = arrow
     if row_of[start] == row_of[end]:
         side = BOX_WIDTH // 2 if x[start] < x[end] else -BOX_WIDTH // 2

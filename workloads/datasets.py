@@ -147,7 +147,8 @@ FINEWEB = DatasetEntry(
     licence="ODC-By 1.0",
     files=(
         _fineweb(FINEWEB_VALIDATION % 0),
-        # The last shard is smaller, and its size is unknown. Its entry says one token, so that it is fetched last.
+        # The last shard is smaller, and its size is unknown. Its entry declares one token, so that `--tokens` selects
+        # this shard last.
         *(
             _fineweb(FINEWEB_TRAIN % k, 0 if k in FINEWEB_RESERVED else FINEWEB_SHARD_TOKENS)
             for k in range(1, FINEWEB_SHARDS)

@@ -1,4 +1,4 @@
-"""Plans the short runs from which `bench cost` measures the cost per example."""
+"""Plans and runs the short trials with which `bench cost` measures the cost per example."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.trials import plan_trials
 from harness.plugins.registry import Registry
 
-#: The ruleset of these runs. They use the default hyperparameters, and schedules for the whole horizon. They end after
-#: a few evaluations.
+#: The ruleset of these runs. The runs use the default hyperparameters and end after a few evaluations. Their schedules
+#: are planned for the whole horizon.
 COST_RULESET = Ruleset(
     name="cost",
     version="1",
@@ -29,16 +29,17 @@ COST_RULESET = Ruleset(
 def plan_cost_runs(
     pairs: Sequence[SubmissionOnWorkload], registry: Registry, *, repetitions: int, intervals: int
 ) -> tuple[RunSpec, ...]:
-    """Return the runs in the order in which they should run, workload by workload.
+    """Return the runs in the order in which they should run. All runs on a workload are consecutive.
 
-    Submissions alternate. In every second repetition their order is reversed. A steady change of the machine's speed
-    therefore affects all submissions equally.
+    The submissions alternate, and their order is reversed in every second repetition. A steady change of the machine's
+    speed therefore affects all submissions equally.
 
     Args:
-        pairs: the submissions on each workload, ordered by workload.
+        pairs: the pairs of a submission and a workload, ordered by workload.
         registry: the registry in which parts are looked up.
         repetitions: number of runs of each submission on each workload.
-        intervals: number of evaluations after which a run ends; on a stream, multiplied by the number of stages.
+        intervals: number of evaluations after which a run ends. On a stream, a run ends after this number × the number
+            of stages.
 
     Raises:
         UsageError: a submission cannot run on a workload, or the runs would be longer than the horizon.
@@ -49,8 +50,8 @@ def plan_cost_runs(
     ordered: list[RunSpec] = []
     for planned in groups.values():
         for repetition in range(repetitions):
-            one_of_each = [specs[repetition] for specs in planned]
-            ordered += one_of_each if repetition % 2 == 0 else reversed(one_of_each)
+            round_of_runs = [specs[repetition] for specs in planned]
+            ordered += round_of_runs if repetition % 2 == 0 else reversed(round_of_runs)
     return tuple(ordered)
 
 
@@ -63,9 +64,10 @@ def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, inte
         )
     stop = intervals * facts.eval_every * max(1, len(facts.stages))
     if stop > facts.budget.horizon:
-        most = facts.budget.horizon // (facts.eval_every * max(1, len(facts.stages)))
+        max_intervals = facts.budget.horizon // (facts.eval_every * max(1, len(facts.stages)))
         raise UsageError(
-            f"--intervals {intervals}: {facts.name} has {most} evaluations in its budget", fix=f"give at most {most}"
+            f"--intervals {intervals}: {facts.name} has {max_intervals} evaluations in its budget",
+            fix=f"give at most {max_intervals}",
         )
     return tuple(
         plan_trials(pair.workload, entry, registry, pair.settings, purpose="cost", studies=repetitions, stop=stop)
@@ -75,7 +77,7 @@ def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, inte
 def measure_costs(specs: Sequence[RunSpec], runs: Path, watcher: Watcher, registry: Registry) -> list[Record]:
     """Run the planned runs one at a time, and return their records.
 
-    If a run already exists, it is moved to `superseded/` and run again.
+    All runs are measured anew. A run that already exists is moved to `superseded/`.
 
     Args:
         specs: the runs, in order.

@@ -141,7 +141,7 @@ def span_of_error(record: Record, target: Target, stage: int | None = None) -> t
 def metric_errors(record: Record, target: Target, stage: int | None = None) -> list[float]:
     """Return the standard errors of a metric at the evaluations.
 
-    They are reported as the metric `se`, or as `se/<k>` if the name of the metric is `<name>/<k>`.
+    A workload reports them as the metric `se`, or as `se/<k>` if the name of the metric is `<name>/<k>`.
     """
     _, slash, task = target.metric.partition("/")
     name = f"se{slash}{task}"

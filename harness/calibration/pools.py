@@ -34,7 +34,7 @@ def calibrate_pool(
         anchor_runs: runs of the anchor on new seeds.
 
     Returns:
-        The calibration with `levels`, `resolution` and `evaluations`. If too few runs reach a level, it is left out.
+        The calibration with `levels`, `resolution` and `evaluations`. A level that too few runs reach is left out.
     """
     target, horizon = facts.targets[0], facts.budget.horizon
     values = {

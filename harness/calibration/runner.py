@@ -123,7 +123,10 @@ class Calibrator:
         anchor: TunedSetting | None,
         studies: int,
     ) -> Calibration:
-        """Run new seeds of the best setting and, if it is different, of the anchor's setting; compute the targets."""
+        """Run new seeds of the best setting, and compute the targets.
+
+        If the anchor has another best setting, new seeds of the anchor's setting are run, too.
+        """
 
         def run_new_seeds(setting: TunedSetting) -> list[Record]:
             self._note(f"{workload.name}: new seeds of {setting.submission} {format_hparams(setting.hparams)}")
@@ -179,7 +182,7 @@ class Calibrator:
         return add_tolerance(calibration, factor, passed[factor] if factor else ())
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Run trials, and return their records in the order of the specs, because the targets may depend on it."""
+        """Run trials, and return their records in the order of the specs. The targets may depend on this order."""
         options = ExecutionOptions(jobs=self._options.jobs)
         records: dict[str, Record] = {}
         with self._watch(len(specs)) as watcher:
@@ -201,7 +204,7 @@ class Calibrator:
 
 
 def find_anchor_setting(tuned: Sequence[TunedSetting], families: Mapping[str, SubmissionEntry]) -> TunedSetting | None:
-    """Return the best setting of a submission with the tag `reference`; None if no trial of one finished."""
+    """Return the best setting of a submission with the tag `reference`; None if no trial of such a submission ended."""
     anchors = [name for name, family in families.items() if REFERENCE_TAG in family.tags]
     return next((setting for setting in tuned if setting.submission in anchors and setting.value is not None), None)
 

@@ -90,7 +90,7 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 def _useful_evaluations(record: Record) -> float:
     """Return the number of a run's evaluations at which a stage could end.
 
-    A stage cannot end before its minimum length, so evaluations before it are not counted.
+    A stage cannot end before its minimum number of examples, so earlier evaluations are not counted.
     """
     facts = record.spec.workload.facts
     min_examples = sum(stage.min_examples for stage in facts.stages)

@@ -1,4 +1,4 @@
-"""Read settings from the project file `bench.yaml`, which flags and environment variables override."""
+"""Read settings from the project file `bench.yaml`. Flags and environment variables take precedence over this file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench show RUN`: show one run with its curve."""
+"""`bench show RUN`: show one run and its learning curve."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from harness.report.run_page import run_json, run_text
 from harness.storage import layout
 from harness.storage.notes import read_note
 
-#: The beginning of a run_id with or without its prefix: at least four hexadecimal digits, one of them a number.
+#: The first characters of a run_id without its prefix: 4 to 16 hexadecimal digits, of which at least one is 0 to 9.
 _BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
 
 
 def names_run(name: str) -> bool:
-    """Return whether a name is that of a run: a run_id or its beginning, or the path of a run's folder or record.
+    """Return whether a name can refer to a run.
+
+    It can if it is a run_id, the first characters of a run_id, or the path of a run's folder or of its record.
 
     >>> names_run("run-1f2e"), names_run("1f2e"), names_run("wsd"), names_run("d2z")
     (True, True, False, False)
@@ -32,12 +34,13 @@ def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
     """Print a run.
 
     Args:
-        name: see `names_run`.
-        runs, results: folders in which a run_id is looked up.
+        name: name of the run (see `names_run`).
+        runs: folder of local runs.
+        results: folder of published records.
         as_json: whether to print JSON.
 
     Raises:
-        UsageError: no run, or several runs, match the name.
+        UsageError: the name matches no run, or several runs.
     """
     record = find_run(name, runs, results)
     note = read_note(runs / record.run_id)

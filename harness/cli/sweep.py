@@ -1,4 +1,4 @@
-"""Read a sweep file: a plan for `bench run` in YAML with one key per option."""
+"""Read a sweep file, a YAML file with options of `bench run`. Each key is an option."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     Args:
         submissions: names of submissions (option `-s`).
         workloads: names of workloads (option `-w`).
-        set: values of hyperparameters by name (option `--set`, unranked); a list of values is a grid.
+        set: values of hyperparameters by name (option `--set`). A list of values is a grid. The runs are never ranked.
         options: options of the executor by name (option `--executor-option`).
     """
 
@@ -44,7 +44,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: The remedy in errors about an invalid sweep file: the shortest valid example.
+#: Fix in errors about an invalid sweep file. It shows the shortest valid file.
 _EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 

@@ -1,4 +1,4 @@
-"""`bench tune`: search the hyperparameters of a submission, and keep the winner."""
+"""`bench tune`: search the hyperparameters of a submission, and store the best setting."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class GateOrExamples(click.ParamType[int | str]):
         except ValueError:
             number = 0
         if number < 1:
-            self.fail(f"{value!r} must be a number of examples, or gate", param, ctx)
+            self.fail(f"{value!r} must be a number of examples, or the word gate", param, ctx)
         return number
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneFlags:
-    """The options of `bench tune`, one field for each."""
+    """The options of `bench tune`. Each option is one field."""
 
     workloads: tuple[str, ...]
     trials: int
@@ -83,17 +83,18 @@ class TuneFlags:
 @click.option("--studies", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds per setting.")
 @click.option(
     "--budget", type=GateOrExamples(), metavar="EXAMPLES",
-    help="End every run here and plan for it; `gate` for the budget of bench gate.",
+    help="Number of examples at which every run and its schedule end; `gate` means the budget of bench gate.",
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["metric", "time", "examples"]),
-    help="Rank by metric at the budget (default with --budget), time to target (default without), or examples to it.",
+    help="Rank by the metric at the budget (default with --budget), or by the time (default without --budget) or the "
+    "examples to the target.",
 )  # fmt: skip
 @click.option(
     "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,
-    help="Several workloads: mean rank, or mean ratio to the best setting.",
+    help="Combine several workloads by the mean rank or by the mean ratio to the best setting.",
 )  # fmt: skip
-@click.option("--write", is_flag=True, help="Keep the winner as best known setting, for bench run --best.")
+@click.option("--write", is_flag=True, help="Store the best setting for bench run --best.")
 @click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
     help="File of the best known settings.",
@@ -106,7 +107,7 @@ class TuneFlags:
 )  # fmt: skip
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs; trials that have ended there are not run again.",
+    help="Folder of local runs. Finished trials in it are not run again.",
 )  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
 @click.option(
@@ -124,8 +125,8 @@ def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     bench tune wsd -w lm-tiny --trials 8
     bench tune ./mine.py -w lm-tiny --only lr --budget gate --write
 
-    Without --only the submission's whole search space is searched: its defaults, then the quasi-random sequence of the
-    space. Running the same command again resumes it; a larger --trials adds settings.
+    Without --only, the whole search space is searched. The defaults are tried first, then points of a quasi-random
+    sequence. If the command is repeated, finished trials are not run again. A larger --trials adds settings.
     """
     flags = TuneFlags(**values)
     registry = open_registry(blocked)
@@ -164,12 +165,12 @@ def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
 
 def _request(submission: str, flags: TuneFlags) -> TuneRequest:
     if not flags.workloads:
-        raise UsageError("no workloads named", fix="add -w NAME")
+        raise UsageError("bench tune: no workload is named", fix="name a workload with -w NAME")
     ranges: dict[str, tuple[float, float]] = {}
-    for given in flags.ranges:
-        name, ends = parse_range(given)
+    for option in flags.ranges:
+        name, ends = parse_range(option)
         if name in ranges:
-            raise UsageError(f"--range {name} is given twice", fix="keep one of them")
+            raise UsageError(f"--range {name} is given twice", fix="keep only one range")
         ranges[name] = ends
     return TuneRequest(
         submission=submission,
@@ -189,8 +190,8 @@ def _request(submission: str, flags: TuneFlags) -> TuneRequest:
 
 def _print_plan(setup: TuneSetup, flags: TuneFlags, cost: Any) -> None:
     if flags.as_json:
-        plan = [setup.search.values_of(point) for point in setup.points]
-        fields = {"settings": plan, "runs": cost.runs, "missing": cost.missing, "core_minutes": cost.minutes}
+        settings = [setup.search.values_of(point) for point in setup.points]
+        fields = {"settings": settings, "runs": cost.runs, "missing": cost.missing, "core_minutes": cost.minutes}
         print_json({"schema": SCHEMA, "submission": setup.entry.name, "left_out": list(setup.left_out), **fields})
         return
     click.echo(text.columns(plan_rows(setup.search, setup.points)))
@@ -203,10 +204,11 @@ def _print_plan(setup: TuneSetup, flags: TuneFlags, cost: Any) -> None:
 
 
 def _store(result: TuneResult, path: Path) -> str:
+    """Store the best setting in a file, and return the path of the file."""
     replaced = write_best_setting(path, result.best_setting(path.parent))
     if replaced is not None:
         old = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"
-        note(f"{path}: replaced {old}, found on {replaced.found}")
+        note(f"{path}: replaced {old}, which was found on {replaced.found}")
     return str(path)
 
 
@@ -214,10 +216,10 @@ def _report(submission: str, result: TuneResult, flags: TuneFlags, stored: str) 
     setup, ranking = result.setup, result.ranking
     winner = ranking[0]
     by_point = {str(setting.point): setting for setting in ranking}
-    near = find_neighbours(setup.search, winner.point, setup.points)
-    words = ["bench", "run", "-s", submission, "-w", ",".join(split_names(flags.workloads))]
-    for pair in format_grid({name: (value,) for name, value in winner.point.items()}):
-        words += ["--set", pair]
+    neighbours = find_neighbours(setup.search, winner.point, setup.points)
+    command = ["bench", "run", "-s", submission, "-w", ",".join(split_names(flags.workloads))]
+    for assignment in format_grid({name: (value,) for name, value in winner.point.items()}):
+        command += ["--set", assignment]
     return TuneReport(
         submission=submission,
         search=setup.search,
@@ -226,11 +228,11 @@ def _report(submission: str, result: TuneResult, flags: TuneFlags, stored: str) 
         budgets={w.entry.facts.id: w.budget for w in setup.workloads} if setup.runs_to_end else {},
         studies=setup.request.studies,
         ranking=ranking,
-        neighbours=tuple(by_point[str(point)] for point in near),
+        neighbours=tuple(by_point[str(point)] for point in neighbours),
         edges=tuple(find_edges(setup.search, setup.composition.space, winner.point, setup.points)),
         left_out=setup.left_out,
         runs=result.runs,
         core_minutes=result.core_minutes,
-        command=shlex.join(words) if result.winner is not None else "",
+        command=shlex.join(command) if result.winner is not None else "",
         stored=stored,
     )

@@ -1,7 +1,8 @@
-"""The messages between a supervisor and the fork server that forks its workers (see `harness.worker.fork_server`).
+"""The messages between a supervisor and its fork server (see `harness.worker.fork_server`).
 
-The supervisor sends one request per worker over a Unix socket: the length of the message as 8 bytes, with the file
-descriptors of `DESCRIPTORS` attached, and then the message. The server answers on the worker's status pipe.
+The supervisor sends one request per worker over a Unix socket. A request consists of the length of the message in 8
+bytes and of the message. The file descriptors of `DESCRIPTORS` are attached to the length. The server answers on the
+worker's status pipe.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from typing import Literal
 
 from harness.contract.base import Data
 
-#: The file descriptors that accompany a request, in this order: reading end of the worker's standard input, its log,
-#: writing end of the pipe of events, lock of the run's folder, writing end of the status pipe.
+#: The file descriptors that are attached to a request, in this order. `stdin`: reading end of the pipe for the worker's
+#: standard input. `log`: the worker's log file. `events`: writing end of the event pipe. `lock`: lock of the run's
+#: folder. `status`: writing end of the status pipe.
 DESCRIPTORS = ("stdin", "log", "events", "lock", "status")
-#: The length of a request.
+#: The format of the length of a message: an unsigned integer of 8 bytes.
 LENGTH = struct.Struct("=Q")
-#: An answer: its kind and a number. They are shorter than a pipe's atomic write.
+#: The format of an answer: its kind and a number. An answer is so short that it is written to a pipe atomically.
 ANSWER = struct.Struct("=cq")
-#: `started`: the process id of the worker; `ended`: its exit code, negative for the number of the signal that killed
-#: it; `failed`: the number of the system error for which no worker was forked.
+#: The kind of an answer, which determines the meaning of its number. `STARTED`: process id of the worker. `ENDED`: exit
+#: code of the worker; a negative code is the number of the signal that killed the worker. `FAILED`: number of the
+#: system error because of which no worker was forked.
 AnswerKind = Literal[b"s", b"e", b"f"]
 STARTED: AnswerKind = b"s"
 ENDED: AnswerKind = b"e"
@@ -32,7 +35,7 @@ class ForkRequest(Data, frozen=True, kw_only=True):
     Args:
         environment: all environment variables of the worker.
         folder: the worker's current folder.
-        cores: indices of the processor cores to which the worker is pinned; it is not pinned when empty.
+        cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
     """
 
     environment: dict[str, str]

@@ -1,8 +1,8 @@
-"""A cache of generated arrays, so that trials need not generate equal data again.
+"""A cache of generated arrays. Trials that need equal data do not generate the data again.
 
-An entry is one file in the folder `generated` of the data folder. Its name is the SHA-256 of everything that decides
-its content. Its first line is the SHA-256 of the rest, which is checked whenever it is read. Readers map the file into
-memory, so that the workers of a machine share its pages.
+An entry is one file in the folder `generated` of the data folder. The name of the file is the SHA-256 of everything
+that determines the content. The first line of the file is the SHA-256 of the rest of the file. This hash is checked
+whenever the file is read. Readers map the file into memory, so the workers of a machine share the memory pages.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "generated"
-#: Maximum size of all entries in bytes. When it is exceeded, the entries that were not read for longest are removed.
+#: Maximum size of all entries in bytes. If this size is exceeded, the least recently read entries are removed.
 MAX_BYTES = 2 << 30
 _SUFFIX = ".arrays"
 _MAGIC = b"algorace-arrays-1 "
-#: Length of the first line: the magic word, 64 hexadecimal digits, and the end of the line.
+#: Length of the first line in bytes: the magic word, 64 hexadecimal digits, and the newline character.
 _LINE_BYTES = len(_MAGIC) + 65
 #: Arrays begin at multiples of this number of bytes.
 _ALIGNMENT = 64
-#: Age in seconds from which a temporary file was left by a process that was killed.
-_LITTER_S = 3600.0
+#: A temporary file that is older than this number of seconds was left behind by a process that was killed.
+_STALE_S = 3600.0
 
 
 class StoredArray(Data, frozen=True, kw_only=True):
-    """An array in an entry.
+    """The description of an array in an entry.
 
     Args:
         name: name of the array.
-        dtype: type of its elements, as `numpy.dtype.str`.
-        shape: its shape.
-        offset: position of its first byte, counted from the first array's.
+        dtype: type of the elements, as `numpy.dtype.str`.
+        shape: shape of the array.
+        offset: number of bytes from the beginning of the first array to the beginning of this array.
     """
 
     name: str
@@ -61,10 +61,10 @@ class StoredArray(Data, frozen=True, kw_only=True):
 
 
 class CacheUse(Data, frozen=True, kw_only=True):
-    """The content of the cache.
+    """The space that the cache occupies.
 
     Args:
-        folder: path of its folder.
+        folder: path of the folder of the cache.
         entries: number of entries.
         size: size of all entries in bytes.
     """
@@ -75,20 +75,22 @@ class CacheUse(Data, frozen=True, kw_only=True):
 
 
 def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return generated arrays, read from the cache if they were generated before.
+    """Return generated arrays. They are read from the cache if it contains them.
 
-    An entry is found again if these are unchanged: the key, the source files of the module that defines `make` and of
-    the modules of its package that this module imports, the version of numpy, and the model of the processor. A damaged
-    entry is generated again. If the cache cannot be written, the arrays are generated for every call.
+    An entry belongs to the key, the model of the processor, the version of numpy, and the source of `make`. The source
+    consists of the module that defines `make` and of all modules in the same package that this module imports. If one
+    of these changes, or if the entry is damaged, the arrays are generated again. If the cache cannot be written, the
+    arrays are generated in every call.
 
     Args:
-        key: everything else that decides the content, such as seeds, counts and lengths.
-        make: generates the arrays, by name. It depends on nothing but the key and the source.
+        key: everything else that determines the content, such as seeds, counts and lengths.
+        make: function that generates the arrays and returns them by name. The arrays may depend only on the key and the
+            source.
 
     Returns:
-        The arrays, which are read-only. Copy an array before you pass it to `torch.from_numpy`.
+        The arrays by name. They are read-only: copy an array before you pass it to `torch.from_numpy`.
     """
-    path = data_folder() / FOLDER / f"{_identity(key, make)}{_SUFFIX}"
+    path = data_folder() / FOLDER / f"{_entry_name(key, make)}{_SUFFIX}"
     arrays = _read(path)
     if arrays is None:
         arrays = {name: _read_only(array) for name, array in make().items()}
@@ -96,7 +98,8 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     return arrays
 
 
-def _identity(key: str, make: Callable[..., object]) -> str:
+def _entry_name(key: str, make: Callable[..., object]) -> str:
+    """Return the name of an entry's file without its suffix."""
     import numpy
 
     environment = (numpy.__version__, platform.machine(), detect.cpu_name())
@@ -106,7 +109,7 @@ def _identity(key: str, make: Callable[..., object]) -> str:
 
 @cache
 def _module_hash(module: str) -> str:
-    """Return the hash of a module's source files; of its file alone if it was loaded from a path."""
+    """Return the hash of the source of a module. If the module was loaded from a path, only its own file is hashed."""
     file = getattr(sys.modules.get(module), "__file__", None)
     spec = getattr(sys.modules.get(module), "__spec__", None)
     is_importable = spec is not None and spec.name == module and not module.startswith(("bench_file_", "__"))
@@ -114,6 +117,7 @@ def _module_hash(module: str) -> str:
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous, read-only view of an array, or of a copy of it."""
     import numpy
 
     view = numpy.ascontiguousarray(array).reshape(numpy.shape(array)).view()
@@ -125,7 +129,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays of an entry, or None if it is missing or damaged."""
+    """Return the arrays of an entry; None if the entry is missing or damaged."""
     import numpy
 
     try:
@@ -138,22 +142,22 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     if content[:_LINE_BYTES] != _MAGIC + digest.encode() + b"\n":
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # for the order in which entries are removed
+        os.utime(path)  # `_evict` removes entries in the order of this time
     length = int.from_bytes(content[_LINE_BYTES : _LINE_BYTES + 8], "little")
     header_end = _LINE_BYTES + 8 + length
     stored = msgspec.json.decode(content[_LINE_BYTES + 8 : header_end], type=list[StoredArray])
-    first = _aligned(header_end)
+    arrays_begin = _aligned(header_end)
     arrays = {}
     for array in stored:
         dtype = numpy.dtype(array.dtype)
         count = int(numpy.prod(array.shape, dtype=numpy.int64))
-        flat = numpy.frombuffer(mapped, dtype, count, first + array.offset) if count else numpy.empty(0, dtype)
+        flat = numpy.frombuffer(mapped, dtype, count, arrays_begin + array.offset) if count else numpy.empty(0, dtype)
         arrays[array.name] = _read_only(flat.reshape(array.shape))
     return arrays
 
 
 def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an entry if that is possible, and remove others if the cache is too large."""
+    """Write an entry, and remove other entries if the cache is too large. Errors in writing are ignored."""
     body = _encode(arrays)
     size = sum(map(len, body))
     if size > MAX_BYTES // 4:
@@ -170,7 +174,7 @@ def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
-    """Return everything in an entry after its first line: the length of the header, the header, and the arrays."""
+    """Return the chunks of an entry after the first line: the length of the header, the header, and the arrays."""
     stored, blobs, offset = [], [], 0
     for name, array in arrays.items():
         stored.append(StoredArray(name=name, dtype=array.dtype.str, shape=array.shape, offset=offset))
@@ -183,6 +187,7 @@ def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
 
 
 def _aligned(position: int) -> int:
+    """Return the smallest multiple of `_ALIGNMENT` that is not below a position."""
     return -(-position // _ALIGNMENT) * _ALIGNMENT
 
 
@@ -190,21 +195,25 @@ def _aligned(position: int) -> int:
 
 
 def cache_use() -> CacheUse:
-    """Return the number and the size of the cache's entries."""
+    """Return the number and the total size of the entries."""
     folder = data_folder() / FOLDER
     sizes = [size for _, size, _ in _entries(folder)]
     return CacheUse(folder=str(folder), entries=len(sizes), size=sum(sizes))
 
 
 def clear_cache() -> CacheUse:
-    """Remove all entries, and return what was removed. Arrays that a worker has read stay valid."""
+    """Remove all entries. Arrays that a worker has read remain valid.
+
+    Returns:
+        The space that the removed entries occupied.
+    """
     use = cache_use()
     _evict(data_folder() / FOLDER, 0)
     return use
 
 
 def _entries(folder: Path) -> list[tuple[float, int, Path]]:
-    """Return (time of the last read, size in bytes, path) of every entry."""
+    """Return the time of the last read, the size in bytes and the path of every entry."""
     entries = []
     for path in folder.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError):
@@ -214,7 +223,7 @@ def _entries(folder: Path) -> list[tuple[float, int, Path]]:
 
 
 def _evict(folder: Path, limit: int) -> None:
-    """Remove the entries that were not read for longest until the others have at most `limit` bytes."""
+    """Remove the least recently read entries, until the size of all entries is at most `limit` bytes."""
     total = 0
     for _, size, path in sorted(_entries(folder), reverse=True):
         total += size
@@ -222,5 +231,5 @@ def _evict(folder: Path, limit: int) -> None:
             path.unlink(missing_ok=True)
     for temporary in folder.glob(f".*{_SUFFIX}.*.tmp"):
         with contextlib.suppress(OSError):
-            if time.time() - temporary.stat().st_mtime > _LITTER_S:
+            if time.time() - temporary.stat().st_mtime > _STALE_S:
                 temporary.unlink()

@@ -136,7 +136,10 @@ def _fetch_files(
 
 
 def _note_sizes(entry: DatasetEntry, states: Sequence[FileState]) -> None:
-    """Record the size of good files whose size is not the published one, such as files compressed differently."""
+    """Record the sizes of good files that differ from the published sizes.
+
+    For example, a gzip file that was compressed with other settings has another size, but the same content.
+    """
     mismatches = size_mismatches(entry)
     for state in states:
         if state.name in mismatches:

@@ -94,7 +94,8 @@ class FolderSource:
         """Install the first candidate that is the expected file.
 
         Raises:
-            DataError: no candidate is the expected file, or there are several candidates and no checksum to choose by.
+            DataError: no candidate is the expected file, or there are several candidates and no checksum tells them
+                apart.
         """
         candidates = [path for name in _file_names(file) for path in self._candidates.get(name, [])]
         if not candidates:

@@ -1,7 +1,7 @@
-"""Start the process of a worker: a fresh one, or one that a fork server forks.
+"""Start the process of a worker. The process is a new Python process, or a fork server forks it.
 
-Both kinds of worker are given the same environment, folders and descriptors, and run the same code. A forked worker
-only starts faster.
+Both kinds of worker get the same environment, folder and file descriptors, and run the same code. The only difference
+is that a forked worker starts faster.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Protocol
 from harness.execution.state import StopSignal
 from harness.system import python_process
 
-#: The command that starts a fresh worker.
+#: The command that starts a worker as a new Python process (a fresh worker).
 WORKER = python_process.command("harness.worker")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerStart:
-    """What a worker is started with.
+    """The data with which a worker is started.
 
     Args:
-        events: writing end of the pipe of events.
-        lock: descriptor of the lock of the run's folder.
-        log: descriptor of the file for standard output and standard error.
-        cores: indices of the processor cores to which the worker is pinned; it is not pinned when empty.
-        environment: all environment variables.
-        stop: signal that ends the trial.
-        warn: function that is called with a message for the user.
+        events: file descriptor of the writing end of the event pipe.
+        lock: file descriptor of the lock of the run's folder.
+        log: file descriptor of the file for standard output and standard error.
+        cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
+        environment: all environment variables of the worker.
+        stop: signal that stops the trial.
+        warn: function that shows a message to the user.
     """
 
     events: int
@@ -60,7 +60,11 @@ class LaunchedWorker(Protocol):
         ...
 
     def wait(self, timeout: float) -> int | None:
-        """Return the exit code, negative for the number of a signal; None if the worker runs for `timeout` seconds."""
+        """Wait for the end of the worker and return its exit code.
+
+        A negative code is the number of the signal that killed the worker. None means that the worker still runs after
+        `timeout` seconds.
+        """
         ...
 
     def kill(self) -> int:
@@ -68,7 +72,7 @@ class LaunchedWorker(Protocol):
         ...
 
     def close(self) -> None:
-        """Close standard input. The worker must have ended."""
+        """Close the pipe to the standard input of a worker that has ended."""
         ...
 
 

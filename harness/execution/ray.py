@@ -1,8 +1,8 @@
 """The `ray` executor: run trials on an existing Ray cluster, or on a cluster that is started for them.
 
-The worker process is the same as with the `local` executor. If the nodes share the runs folder, trials run in it, and
-the trials of a node that died resume from their last checkpoint on another node. Otherwise the files of each trial are
-sent back to the user's machine, and a lost trial starts from the beginning.
+The worker process is the same as with the `local` executor. If the nodes share the runs folder, trials run in this
+folder. If a node then dies, its trials resume from their last checkpoints on another node. If the nodes do not share
+the folder, the files of each trial are sent back to the user's machine, and a lost trial starts from the beginning.
 
 Source: Moritz et al., Ray: a distributed framework for emerging AI applications, arXiv 1712.05889.
 """
@@ -40,7 +40,8 @@ _STOP_S = 30.0
 
 #: The options of this executor with their default values. `address`: the cluster's address (`auto`, `10.0.0.1:6379`);
 #: if empty, a cluster is started on this machine. `shared`: whether the nodes share the runs folder (`yes`, `no`); if
-#: empty, each node checks. `cores`, `gpus`: number per trial; if empty, computed from the trial's threads and ranks.
+#: empty, each node checks. `cores`, `gpus`: number of cores or GPUs per trial; if empty, computed from the trial's
+#: threads and ranks.
 OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 
 

@@ -190,7 +190,7 @@ def import_optional(name: str, extra: str) -> Any:
 
 
 def checked_options(executor: str, options: ExecutionOptions, known: dict[str, str]) -> dict[str, str]:
-    """Return the values of all options of an executor: those that the user gave, and defaults for the others.
+    """Return the values of all options of an executor. An option that the user did not give has its default value.
 
     Args:
         executor: the executor's name.

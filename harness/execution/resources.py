@@ -49,10 +49,12 @@ class Machine:
     def allocate(self, spec: RunSpec) -> Allocation | None:
         """Reserve the resources of a trial, or return None if too few are free.
 
-        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer cores, the trial gets
-        all cores and is not pinned. A trial on CUDA gets one GPU per rank. If enough cores are free, the trial also
-        gets the same fraction of the machine's cores as of its GPUs, or at least `ranks` × `threads` cores. A trial on
-        another device gets that device.
+        A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer cores, the trial gets all cores and
+        is not pinned. A trial on CUDA gets one GPU per rank. A trial on another device gets that device.
+
+        A trial on CUDA also gets cores if enough cores are free. With r of the machine's g GPUs, the trial gets the
+        fraction r / g of the machine's cores, but at least `ranks` × `threads` cores. If fewer cores are free, the
+        trial gets `ranks` × `threads` cores.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from harness.contract.events import ClockChanged
 
-#: Tolerance of the difference of the two clocks: a fraction of the measured time, plus seconds.
+#: Largest accepted difference between the two clocks: a fraction of the measured time, plus a number of seconds.
 CLOCK_TOLERANCE = (0.05, 1.0)
-#: Seconds per edge: the largest delay of a report that is accepted because the worker was waiting for a processor.
+#: A worker that waits for a processor reports an edge late. At most this delay, in seconds per edge, is accepted for
+#: this reason.
 STALL_S = 0.5
 
 

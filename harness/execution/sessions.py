@@ -1,4 +1,4 @@
-"""Identify sessions. A session is one invocation of a command on one machine."""
+"""Give sessions their identifiers. A session is one invocation of a command on one machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import msgspec
 from harness.contract.record import Session
 from harness.contract.run import ExecutionOptions
 
-#: Identifier of the invocation if runs are not started through `run_trials`. It is random and fixed for this process.
+#: Identifier of the invocation for runs that are not started by `run_trials`. It is a random constant of this process.
 _PROCESS_INVOCATION = secrets.token_hex(4)
 
 
 def with_invocation(options: ExecutionOptions) -> ExecutionOptions:
-    """Return the options with a new random identifier of the invocation, unless they have one."""
+    """Return the options with an identifier of the invocation. If the options have none, it is drawn at random."""
     return options if options.invocation else msgspec.structs.replace(options, invocation=secrets.token_hex(4))
 
 
@@ -31,10 +31,15 @@ def current_session(invocation: str = "") -> Session:
 
 
 def append_session(sessions: tuple[Session, ...], session: Session, first_point: int) -> tuple[Session, ...]:
-    """Return a run's sessions with a further session, which measures the run's points from index `first_point` on.
+    """Return the sessions of a run after a further session has begun.
 
-    If the run resumes from an earlier checkpoint, points after this checkpoint are lost. Sessions that measured only
-    lost points are removed.
+    If a run resumes from a checkpoint, points after this checkpoint are lost. Sessions that measured only lost points
+    are removed.
+
+    Args:
+        sessions: the previous sessions of the run, in order.
+        session: the further session.
+        first_point: index of the first point that the further session measures.
 
     >>> a, b = Session(invocation="a", machine="m"), Session(invocation="b", machine="m")
     >>> [(part.invocation, part.first_point) for part in append_session((a,), b, 3)]

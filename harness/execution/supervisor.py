@@ -46,9 +46,10 @@ def supervise(
         stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
         persist: whether a killed worker is replaced by a new worker, which resumes from the last checkpoint.
         shadow_evaluation: see `Job`.
-        launcher: starts the worker process; a fresh process when None.
+        launcher: starts the worker process; if None, a fresh process is started.
         grad_norm: see `ExecutionOptions`.
-        invocation: identifier of the invocation, for the record's sessions; this process when empty.
+        invocation: identifier of the command's invocation, for the record's sessions; if empty, this process gets an
+            identifier of its own.
 
     Returns:
         The record, which has been written.

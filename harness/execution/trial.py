@@ -142,7 +142,8 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
         spec: the trial.
         runs: folder with one subfolder per trial.
         watcher: object that is notified of the end.
-        status, reason: how the trial ended.
+        status: status of the trial.
+        reason: reason for the status, in one clause.
 
     Raises:
         StoreError: the supervisor is still running, or the folder cannot be written.

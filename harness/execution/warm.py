@@ -1,7 +1,7 @@
-"""Start workers from a fork server, a process that has imported torch (see `harness.worker.fork_server`).
+"""Start workers by forking them from a fork server (see `harness.worker.fork_server`).
 
-Servers belong to this process and not to a call of an executor, since a gate runs every pair in a call of its own. A
-server ends with this process, and after some idle time.
+A fork server serves all calls of executors in this process, because a gate calls an executor separately for every pair
+of runs. A server ends when this process ends, or when it has been idle for some time.
 """
 
 from __future__ import annotations
@@ -28,20 +28,24 @@ from harness.system import python_process
 
 #: The command that starts a fork server.
 SERVER = python_process.command("harness.worker.fork_server")
-#: Maximum seconds until a server has forked a worker; the first request also waits for the server's imports.
+#: Maximum number of seconds until a server has forked a worker. The first request includes the time of the imports.
 FORK_S = 300.0
-#: Poll interval for a stopped trial while a worker is forked, in seconds.
+#: Interval in seconds between checks whether the trial was stopped, while a worker is being forked.
 _WAKE_S = 0.2
-#: Seconds to wait for the end of a worker whose server died, which the kernel kills.
+#: Maximum number of seconds to wait for the end of a worker whose server has died. The kernel kills such a worker.
 _ORPHAN_S = 10.0
-#: Variables that differ between the trials of a command. Nothing that the server imports reads them.
+#: Environment variables that differ between the trials of a command. No module that the server imports reads them.
 _TRIAL_VARIABLES = frozenset({"HOME", "TMPDIR", "XDG_CACHE_HOME"})
-#: Without a visible GPU, torch starts no thread per GPU, so that the server can be forked.
+#: Environment variables that hide all GPUs. For a visible GPU, torch would start a thread, and the server could not be
+#: forked.
 _NO_GPUS = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 
 
 def can_fork(spec: RunSpec) -> bool:
-    """Return whether a worker of this trial can be forked: on Linux, on one thread of the CPU, without a compiler."""
+    """Return whether the worker of a trial can be forked.
+
+    The trial must run on Linux and on one CPU thread, and it must neither compile the model nor be profiled.
+    """
     return (
         sys.platform == "linux"
         and hasattr(os, "pidfd_open")
@@ -52,11 +56,11 @@ def can_fork(spec: RunSpec) -> bool:
 
 
 class ForkError(Exception):
-    """No worker could be forked. The message is a clause that says why."""
+    """No worker could be forked. The message is a clause that gives the reason."""
 
 
 class WarmLauncher:
-    """Forks workers, and starts fresh workers after a fork server failed."""
+    """Forks workers. After a fork server has failed, it starts every worker as a new Python process."""
 
     def __init__(self) -> None:
         self._fresh = FreshLauncher()
@@ -69,15 +73,15 @@ class WarmLauncher:
                 return fork_worker(start)
             except ForkError as error:
                 self._failed = True
-                start.warn(f"no worker can be forked: {error}; workers start afresh, which takes longer")
+                start.warn(f"no worker can be forked: {error}; workers start as new processes, which takes longer")
         return self._fresh.launch(start)
 
 
 def fork_worker(start: WorkerStart) -> LaunchedWorker:
-    """Fork a worker from a server of this process, which is started if there is none.
+    """Fork a worker from a fork server of this process. If there is no server, one is started.
 
     Raises:
-        ForkError: a newly started server has ended, or a server cannot fork.
+        ForkError: a newly started server has ended, or a running server cannot fork a worker.
         KeyboardInterrupt: the trial was stopped.
     """
     while True:
@@ -85,7 +89,7 @@ def fork_worker(start: WorkerStart) -> LaunchedWorker:
         try:
             return server.fork(start)
         except ForkError:
-            # A server that has ended since the last trial, for example for lack of work, is replaced.
+            # A server that has ended since the last trial, for example because it was idle, is replaced.
             if is_new or server.is_running():
                 raise
 
@@ -94,7 +98,7 @@ class ForkServer:
     """A running fork server.
 
     Args:
-        environment: environment variables of the workers; those that differ between trials have no effect.
+        environment: environment variables of the workers. Variables that differ between trials are ignored.
 
     Raises:
         ForkError: the server cannot be started.
@@ -129,7 +133,7 @@ class ForkServer:
 
     @classmethod
     def shared(cls, environment: Mapping[str, str]) -> tuple[ForkServer, bool]:
-        """Return a server of this process for workers with this environment, and whether it was started now."""
+        """Return a server of this process for workers with an environment, and whether this call started the server."""
         with cls._lock:
             for server in [server for server in cls._servers if not server.is_running()]:
                 server.close()
@@ -145,51 +149,52 @@ class ForkServer:
 
     @classmethod
     def close_all(cls) -> None:
-        """End the servers of this process and their workers."""
+        """End all servers of this process and the workers of these servers."""
         with cls._lock:
             for server in cls._servers:
                 server.close()
             cls._servers.clear()
 
     def is_running(self) -> bool:
-        """Return whether the server has not ended and belongs to this process."""
+        """Return whether the server is running and was started by this process."""
         return self._owner == os.getpid() and self._process.poll() is None
 
     def _serves(self, environment: Mapping[str, str]) -> bool:
+        """Return whether the server can fork workers with an environment."""
         return (self._command, self._environment) == (tuple(SERVER), _common_variables(environment))
 
     def fork(self, start: WorkerStart) -> LaunchedWorker:
         """Fork a worker.
 
         Raises:
-            ForkError: the server does not fork it.
+            ForkError: the server did not fork the worker.
             KeyboardInterrupt: the trial was stopped.
         """
         try:
             folder = os.getcwd()
         except OSError as error:
-            raise ForkError(f"the current folder is gone ({error.strerror})") from error
+            raise ForkError(f"the current folder does not exist ({error.strerror})") from error
         request = ForkRequest(environment=start.environment, folder=folder, cores=start.cores)
-        status, status_end = os.pipe()
-        stdin_end, stdin = os.pipe()
+        status_reader, status_writer = os.pipe()
+        stdin_reader, stdin_writer = os.pipe()
         try:
-            self._send(msgspec.json.encode(request), [stdin_end, start.log, start.events, start.lock, status_end])
+            self._send(msgspec.json.encode(request), [stdin_reader, start.log, start.events, start.lock, status_writer])
         except OSError as error:
-            os.close(status)
-            os.close(stdin)
+            os.close(status_reader)
+            os.close(stdin_writer)
             raise self._end_error() from error
         finally:
-            os.close(status_end)
-            os.close(stdin_end)
+            os.close(status_writer)
+            os.close(stdin_reader)
         try:
-            return self._await(status, stdin, start)
+            return self._await_worker(status_reader, stdin_writer, start)
         except BaseException:
-            os.close(status)
-            os.close(stdin)  # a worker that is forked nevertheless reads the end of its input and ends
+            os.close(status_reader)
+            os.close(stdin_writer)  # if a worker is forked nevertheless, it reads the end of its input and ends
             raise
 
     def close(self) -> None:
-        """End the server. The kernel kills its workers."""
+        """End the server. The kernel then kills the workers of the server."""
         with self._send_lock:
             self._control.close()
         self._log.close()
@@ -198,12 +203,19 @@ class ForkServer:
             self._process.wait()
 
     def _send(self, payload: bytes, descriptors: list[int]) -> None:
+        """Send a request with the file descriptors in `DESCRIPTORS`."""
         with self._send_lock:
             socket.send_fds(self._control, [LENGTH.pack(len(payload))], descriptors, socket.MSG_NOSIGNAL)
             self._control.sendall(payload, socket.MSG_NOSIGNAL)
 
-    def _await(self, status: int, stdin: int, start: WorkerStart) -> LaunchedWorker:
-        """Return the worker when it has started."""
+    def _await_worker(self, status: int, stdin: int, start: WorkerStart) -> LaunchedWorker:
+        """Wait until the worker has started, and return it.
+
+        Args:
+            status: reading end of the worker's status pipe.
+            stdin: writing end of the pipe for the worker's standard input.
+            start: the data with which the worker is started.
+        """
         deadline = time.monotonic() + FORK_S
         while not select.select([status], [], [], _WAKE_S)[0]:
             if start.stop.is_set:
@@ -216,17 +228,17 @@ class ForkServer:
         kind, number = ANSWER.unpack(answer)
         if kind == STARTED:
             return _ForkedWorker(number, status, stdin)
-        raise ForkError(os.strerror(number) if kind == FAILED else f"it ended at once with code {number}")
+        raise ForkError(os.strerror(number) if kind == FAILED else f"the worker ended at once with code {number}")
 
     def _end_error(self) -> ForkError:
-        """Return the error for a server that has ended, with the last line of its output."""
+        """Return the error for a server that has ended. The message contains the last line of the server's output."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=1)
         last_line = self._last_line()
         return ForkError(f"the fork server has ended{f' ({last_line})' if last_line else ''}")
 
     def _last_line(self) -> str:
-        """Return the last line of the server's output, which says why it ended."""
+        """Return the last line of the server's output, which contains the reason why the server ended."""
         with contextlib.suppress(OSError, ValueError):
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").strip().splitlines()
@@ -240,7 +252,7 @@ class _ForkedWorker:
     Args:
         pid: process id of the worker.
         status: reading end of the worker's status pipe, on which the server reports the exit code.
-        stdin: writing end of the worker's standard input.
+        stdin: writing end of the pipe for the worker's standard input.
     """
 
     forked = True
@@ -251,15 +263,15 @@ class _ForkedWorker:
         self._stdin = stdin
         self._returncode: int | None = None
         try:
-            self._process = os.pidfd_open(pid)
+            self._pidfd = os.pidfd_open(pid)
         except OSError:  # the worker has ended and was reaped
-            self._process = -1
+            self._pidfd = -1
 
     def send(self, line: bytes) -> None:
-        rest = memoryview(line)
+        unsent = memoryview(line)
         with contextlib.suppress(BrokenPipeError):
-            while rest:
-                rest = rest[os.write(self._stdin, rest) :]
+            while unsent:
+                unsent = unsent[os.write(self._stdin, unsent) :]
 
     def wait(self, timeout: float) -> int | None:
         if self._returncode is None and select.select([self._status], [], [], timeout)[0]:
@@ -277,17 +289,18 @@ class _ForkedWorker:
         return returncode
 
     def close(self) -> None:
-        for descriptor in (self._stdin, self._status, self._process):
+        for descriptor in (self._stdin, self._status, self._pidfd):
             if descriptor >= 0:
                 os.close(descriptor)
 
     def _wait_for_orphan(self) -> None:
-        """Wait for the end of the worker after its server died, when the kernel kills it."""
+        """Wait until the kernel has killed a worker whose server has died."""
         kill_session(self.pid)
-        if self._process >= 0:
-            select.select([self._process], [], [], _ORPHAN_S)
+        if self._pidfd >= 0:
+            select.select([self._pidfd], [], [], _ORPHAN_S)
         self._returncode = -9
 
 
 def _common_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that do not differ between the trials of a command."""
     return {name: value for name, value in environment.items() if name not in _TRIAL_VARIABLES}

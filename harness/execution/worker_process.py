@@ -41,7 +41,7 @@ class WorkerProcess:
         trial: state of the trial, in which the worker's death is recorded.
         slot: cores and GPUs of the worker.
         stop: signal that ends the worker.
-        launcher: starts the worker; a fresh process when None.
+        launcher: starts the worker; if None, a fresh process is started.
     """
 
     def __init__(

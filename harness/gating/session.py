@@ -27,6 +27,7 @@ from harness.gating.series import (
     hash_source,
 )
 from harness.gating.setup import GateSetup, GateWorkload, Runner, default_workloads, find_reference, gate_budget
+from harness.planning.plan import BestSettingsOf
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import Registry
@@ -47,6 +48,7 @@ class GateOptions:
         threads: number of intra-op threads of a run.
         device: `cpu`, `cuda`, `cuda:0` …, or `mps`; None to choose it by each workload's tier.
         allow_slow: whether a GPU workload may run on the CPU.
+        best_settings: function that returns best known values of hyperparameters; None for defaults.
         executor: name of the executor.
         execution: options of the execution, such as the number of parallel trials.
     """
@@ -59,6 +61,7 @@ class GateOptions:
     threads: int = 1
     device: str | None = None
     allow_slow: bool = False
+    best_settings: BestSettingsOf | None = None
     executor: str = "local"
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
 
@@ -142,6 +145,7 @@ class GateSession:
             threads=self._options.threads,
             purpose=purpose,
             first_study=first_study,
+            best_settings=self._options.best_settings,
         )
         setup.check()
         return setup
@@ -161,7 +165,7 @@ class GateSession:
         asked = names or default_workloads(self._registry.workloads())
         if not asked:
             raise UsageError(
-                "no workload was named, and no installed workload is a default one of gates",
+                "no workload was named, and no installed workload is a default workload of gates",
                 fix="name a workload with -w",
             )
         chosen = tuple(
@@ -200,7 +204,9 @@ class GateSession:
         return envelopes, ""
 
     def envelope(self, workload: GateWorkload) -> GateEnvelope | None:
-        """Return the envelope of a workload; make a missing envelope. None if no reference can run on the workload.
+        """Return the envelope of a workload. Make the envelope if it is missing.
+
+        The result is None if no reference can run on the workload.
 
         Raises:
             UsageError: the envelope cannot be made from the reference's runs.

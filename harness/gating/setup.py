@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.contract.domains import HParams
+from harness.contract.domains import Scalar
 from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import Purpose, Ruleset, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
+from harness.planning.plan import BestSettingsOf
 from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
@@ -74,6 +75,8 @@ class GateSetup:
         threads: number of intra-op threads of a run.
         purpose: purpose of the runs; different purposes have different seeds.
         first_study: number of the first pair's seed.
+        best_settings: function that returns the best known values of hyperparameters of a submission on a workload;
+            None to run both submissions with their defaults.
     """
 
     a: SubmissionEntry
@@ -84,6 +87,7 @@ class GateSetup:
     threads: int = 1
     purpose: Purpose = "gate"
     first_study: int = 0
+    best_settings: BestSettingsOf | None = None
 
     def check(self) -> None:
         """Raise an error if the gate cannot run.
@@ -132,6 +136,7 @@ class GateSetup:
             studies=1,
             first_study=study,
             horizon=workload.budget,
+            hparams=self.best_settings(entry, workload.entry) if self.best_settings else {},
         )
 
 
@@ -145,8 +150,9 @@ def plan_to_end(
     studies: int,
     horizon: int,
     first_study: int = 0,
+    hparams: Mapping[str, Scalar] | None = None,
 ) -> tuple[RunSpec, ...]:
-    """Plan runs of a submission with its default setting. Their schedules end exactly at the horizon.
+    """Plan runs of a submission with one setting. Their schedules end exactly at the horizon.
 
     Args:
         workload: workload of the runs.
@@ -157,9 +163,10 @@ def plan_to_end(
         studies: number of seeds.
         horizon: number of examples at which the runs end.
         first_study: number of the first seed.
+        hparams: values of hyperparameters; all others have their defaults.
     """
     space = compose.compose(entry, offer).space
-    points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in space else [{}]
+    point = {**(hparams or {}), **({"horizon_fraction": 1.0} if "horizon_fraction" in space else {})}
     return plan_trials(
         workload.entry,
         entry,
@@ -168,7 +175,7 @@ def plan_to_end(
         purpose=purpose,
         studies=studies,
         first_study=first_study,
-        points=points,
+        points=[point],
         horizon=horizon,
     )
 
@@ -176,7 +183,8 @@ def plan_to_end(
 def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     """Return the gate budget of a workload in examples.
 
-    The budget is a multiple of the evaluation interval. On a stream, each stage has such a number of examples.
+    The budget is a multiple of the evaluation interval. On a stream, the number of examples in each stage is a multiple
+    of this interval, too.
 
     Args:
         facts: facts of the workload.

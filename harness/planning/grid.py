@@ -1,4 +1,4 @@
-"""Expand a grid: hyperparameters with several values each, to one setting per combination of values."""
+"""Expand a grid to one setting for each combination of values. A grid has several values of some hyperparameters."""
 
 from __future__ import annotations
 
@@ -9,40 +9,41 @@ from typing import TypeAlias
 from harness.contract.domains import Scalar
 from harness.errors import UsageError
 
-#: A value that a user sets, or the values of a grid.
+#: One value of a hyperparameter, or several values for a grid.
 Override: TypeAlias = Scalar | Sequence[Scalar]
 
 
 def expand_grid(overrides: Mapping[str, Override]) -> list[dict[str, Scalar]]:
-    """Return every combination of the values; the last hyperparameter varies fastest.
+    """Return every combination of the values. The last hyperparameter varies fastest.
 
     Args:
-        overrides: by name of the hyperparameter one value, or a sequence of values. Text is one value.
+        overrides: one value or a sequence of values, by name of the hyperparameter. A string is one value.
 
     Raises:
-        UsageError: a hyperparameter has no value, or one value twice.
+        UsageError: a hyperparameter has no value, or has two equal values.
 
     >>> expand_grid({"lr": [0.001, 0.003], "beta2": 0.95})
     [{'lr': 0.001, 'beta2': 0.95}, {'lr': 0.003, 'beta2': 0.95}]
     """
-    lists = {
+    values_by_name = {
         name: (values,) if isinstance(values, str | bool | int | float) else tuple(values)
         for name, values in overrides.items()
     }
-    for name, values in lists.items():
+    for name, values in values_by_name.items():
         if not values:
             raise UsageError(f"{name} has an empty list of values", fix=f"give at least one value, or leave out {name}")
-        for earlier, later in itertools.combinations(values, 2):
-            if _comparable(earlier) == _comparable(later):
-                both = f"{earlier} and {later}"
+        for first, second in itertools.combinations(values, 2):
+            if _normalize(first) == _normalize(second):
+                equal = f"{first} and {second}"
                 raise UsageError(
-                    f"the grid {name}={','.join(map(str, values))}: {both} are equal", fix="keep one of them"
+                    f"the grid {name}={','.join(map(str, values))}: {equal} are equal",
+                    fix="keep only one of the two values",
                 )
-    return [dict(zip(lists, point, strict=True)) for point in itertools.product(*lists.values())]
+    return [dict(zip(values_by_name, point, strict=True)) for point in itertools.product(*values_by_name.values())]
 
 
 def name_point(point: Mapping[str, Scalar]) -> str:
-    """Return a point of a grid in words.
+    """Return a text that names the values of a point of a grid.
 
     >>> name_point({"lr": 0.001, "shape": "linear"})
     'lr=0.001 shape=linear'
@@ -50,8 +51,8 @@ def name_point(point: Mapping[str, Scalar]) -> str:
     return " ".join(f"{name}={value}" for name, value in point.items())
 
 
-def _comparable(value: Scalar) -> float | str | bool:
-    """Return a number for a number and its text, so that `1e-3` equals `0.001`; other values themselves."""
+def _normalize(value: Scalar) -> float | str | bool:
+    """Return a form in which equal values are equal, such as the text `1e-3` and the number 0.001."""
     if isinstance(value, bool):
         return str(value).lower()
     try:

@@ -1,4 +1,8 @@
-"""Choose the settings that a search of hyperparameters tries: a whole space, or one hyperparameter of it."""
+"""Choose the settings that a hyperparameter search tries.
+
+A search varies all hyperparameters of a search space, or only one of them. A point holds the values of a setting that
+may differ from the defaults.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,12 @@ from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, Lo
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.sampling import draw_points, quantile_of, round_to_six_digits, value_at
 
-#: Ratio of neighbouring values around a default, for a search of one hyperparameter without a range.
+#: Ratio of neighbouring values in a search of one hyperparameter, if the values are multiples of its default.
 STEP = 2.0
-#: Number of refused points in a row after which the search of a space fails.
+#: The search of a space fails if more points than this are refused.
 MAX_REFUSED = 200
-#: Ratio of the ends of a range from which a hyperparameter without a search range is searched by its logarithm.
+#: For a hyperparameter without a declared range, a range whose ends have at least this ratio is searched
+#: logarithmically.
 LOG_RATIO = 4.0
 
 
@@ -25,10 +30,11 @@ class Search:
     """The hyperparameters that a search varies.
 
     Args:
-        domains: the searched hyperparameters with their ranges.
-        defaults: default of each of them.
+        domains: the searched hyperparameters with the domains in which they are searched.
+        defaults: the default of each searched hyperparameter.
         only: name of the hyperparameter if the search varies only one; None for a search of the whole space.
-        spaced_by_default: whether the values are multiples of the default, for want of a range.
+        spaced_by_default: whether the values are multiples of the default. They are if no range was requested and the
+            declared domain is log-uniform or fixed.
     """
 
     domains: Space
@@ -37,36 +43,37 @@ class Search:
     spaced_by_default: bool = False
 
     def values_of(self, point: HParams) -> HParams:
-        """Return the values of all searched hyperparameters at a point, defaults included."""
+        """Return the values of all searched hyperparameters at a point. Values that the point lacks are defaults."""
         return {**self.defaults, **point}
 
     def candidates(self, trials: int) -> Iterator[HParams]:
         """Yield points to try. The empty point stands for the defaults.
 
-        A search of a space begins with the defaults, then follows the quasi-random sequence of the space, which is
-        endless. A search of one hyperparameter yields `trials` values in ascending order.
+        A search of a space yields the defaults and then the points of an endless quasi-random sequence. A search of one
+        hyperparameter yields at most `trials` values in ascending order, or all values of a choice.
         """
         if self.only is None:
             yield {}
             yield from draw_points(self.domains)
             return
-        for value in self._ladder(self.domains[self.only], trials):
+        for value in self._values_of_one(self.domains[self.only], trials):
             yield {self.only: value}
 
-    def _ladder(self, domain: Domain, trials: int) -> Sequence[Scalar]:
+    def _values_of_one(self, domain: Domain, trials: int) -> Sequence[Scalar]:
+        """Return the values to try in a search of one hyperparameter."""
         if isinstance(domain, Choice):
             return domain.values
         if self.spaced_by_default:
             assert self.only is not None
-            middle = float(self.defaults[self.only])
-            return [round_to_six_digits(middle * STEP ** (i - (trials - 1) // 2)) for i in range(trials)]
-        shares = [0.5] if trials == 1 else [i / (trials - 1) for i in range(trials)]
+            default = float(self.defaults[self.only])
+            return [round_to_six_digits(default * STEP ** (i - (trials - 1) // 2)) for i in range(trials)]
+        quantiles = [0.5] if trials == 1 else [i / (trials - 1) for i in range(trials)]
         if isinstance(domain, Integer):
-            return list(dict.fromkeys(domain.low + round(share * (domain.high - domain.low)) for share in shares))
-        return [value_at(domain, share) for share in shares]
+            return list(dict.fromkeys(domain.low + round(q * (domain.high - domain.low)) for q in quantiles))
+        return [value_at(domain, q) for q in quantiles]
 
     def distance(self, a: HParams, b: HParams) -> float:
-        """Return the Euclidean distance of two points, with every range scaled to 1."""
+        """Return the Euclidean distance between two points after every range is scaled to length 1."""
         first, second = self.values_of(a), self.values_of(b)
         return math.hypot(
             *(quantile_of(domain, first[n]) - quantile_of(domain, second[n]) for n, domain in self.domains.items())
@@ -78,16 +85,16 @@ def choose_search(
     *,
     only: str | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
-    held: frozenset[str] = frozenset(),
+    excluded: frozenset[str] = frozenset(),
     submission: str = "submission",
 ) -> Search:
-    """Return the search of a space, or of one hyperparameter.
+    """Return the search of a whole space or of one hyperparameter.
 
     Args:
-        space: the submission's space.
-        only: the hyperparameter that is searched alone; None for all hyperparameters that have a search range.
-        ranges: lower and upper end by name, in place of the space's ranges.
-        held: names that are not searched.
+        space: the search space of the submission.
+        only: name of the hyperparameter if only one is searched; None for all that have a range or a choice.
+        ranges: lower and upper end of a range, by name of the hyperparameter. They replace the range in the space.
+        excluded: names of hyperparameters that may not be searched.
         submission: name of the submission, for messages.
 
     Raises:
@@ -97,33 +104,40 @@ def choose_search(
     for name in (*([only] if only else ()), *ranges):
         if name not in space:
             raise unknown_name_error(f"hyperparameter of {submission}", name, space)
-        if name in held:
-            problem = f"{name} cannot be searched: runs to a fixed budget plan for their end"
-            raise UsageError(problem, fix="search it with --by time, without --budget")
+        if name in excluded:
+            problem = (
+                f"{name} cannot be searched here, because the schedule of a run to a fixed budget ends at the budget"
+            )
+            raise UsageError(problem, fix="use --by time without --budget")
     for name in ranges:
         if only is not None and name != only:
-            raise UsageError(f"--range {name} does not belong to --only {only}", fix=f"give --range {only}=LOW..HIGH")
+            raise UsageError(
+                f"--range {name} cannot be used, because --only {only} searches {only} alone",
+                fix=f"give --range {only}=LOW..HIGH",
+            )
     if only is not None:
         domains = {only: range_domain(only, space[only], ranges[only]) if only in ranges else space[only]}
     else:
         domains = {
             name: range_domain(name, domain, ranges[name]) if name in ranges else domain
             for name, domain in sorted(space.items())
-            if name not in held and (name in ranges or not isinstance(domain, Fixed))
+            if name not in excluded and (name in ranges or not isinstance(domain, Fixed))
         }
     if not domains:
-        raise UsageError(f"{submission} has no hyperparameter with a search range", fix="name one: --only NAME")
-    spaced = only is not None and only not in ranges and isinstance(domains[only], LogUniform | Fixed)
+        raise UsageError(
+            f"{submission} has no hyperparameter with a search range", fix="name a hyperparameter with --only NAME"
+        )
+    spaced_by_default = only is not None and only not in ranges and isinstance(domains[only], LogUniform | Fixed)
     return Search(
-        domains={name: _searchable(name, domain, spaced) for name, domain in domains.items()},
+        domains={name: _domain_with_range(name, domain) for name, domain in domains.items()},
         defaults={name: hyperparameters.default(space[name]) for name in domains},
         only=only,
-        spaced_by_default=spaced and not isinstance(domains[only or ""], Choice),
+        spaced_by_default=spaced_by_default and not isinstance(domains[only or ""], Choice),
     )
 
 
-def _searchable(name: str, domain: Domain, spaced: bool) -> Domain:
-    """Return a domain with a range; that of a fixed hyperparameter is around its default."""
+def _domain_with_range(name: str, domain: Domain) -> Domain:
+    """Return a domain that can be searched. The range of a fixed hyperparameter lies around its default."""
     if not isinstance(domain, Fixed):
         return domain
     if domain.values is not None:
@@ -132,7 +146,7 @@ def _searchable(name: str, domain: Domain, spaced: bool) -> Domain:
         return Choice((False, True), default=domain.default)
     if isinstance(domain.default, str) or not domain.default > 0:
         raise UsageError(
-            f"{name} has the default {domain.default}, around which no values can be spaced",
+            f"{name} has the default {domain.default}, and no multiples of this default can be tried",
             fix=f"give a range: --range {name}=LOW..HIGH"
             if not isinstance(domain.default, str)
             else f"give the values as a grid: bench run --set {name}=A,B",
@@ -141,10 +155,15 @@ def _searchable(name: str, domain: Domain, spaced: bool) -> Domain:
 
 
 def range_domain(name: str, domain: Domain, ends: tuple[float, float]) -> Domain:
-    """Return the domain of a hyperparameter over another range.
+    """Return the domain of a hyperparameter with another range.
+
+    Args:
+        name: name of the hyperparameter, for messages.
+        domain: the declared domain.
+        ends: lower and upper end of the other range.
 
     Raises:
-        UsageError: the hyperparameter has no range, or may not have one of the ends as a value.
+        UsageError: the hyperparameter is not a number, or one of the ends is not an allowed value.
     """
     low, high = ends
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and not _is_number(domain)):
@@ -152,18 +171,24 @@ def range_domain(name: str, domain: Domain, ends: tuple[float, float]) -> Domain
     for end in ends:
         hyperparameters.validate(name, end, domain)
     if isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int)):
-        return Integer(int(low), int(high), limits=_integers(domain))
-    logarithmic = isinstance(domain, LogUniform) or (isinstance(domain, Fixed) and low > 0 and high / low >= LOG_RATIO)
-    if logarithmic and low <= 0:
-        raise UsageError(f"--range {name}={low:g}..{high:g} must begin above 0", fix="its values are spaced by ratios")
-    return LogUniform(low, high, limits=domain.limits) if logarithmic else Uniform(low, high, limits=domain.limits)
+        return Integer(int(low), int(high), limits=_integer_limits(domain))
+    is_logarithmic = isinstance(domain, LogUniform) or (
+        isinstance(domain, Fixed) and low > 0 and high / low >= LOG_RATIO
+    )
+    if is_logarithmic and low <= 0:
+        raise UsageError(
+            f"--range {name}={low:g}..{high:g}: the range must begin above 0, because it is searched logarithmically",
+            fix="give a lower end above 0",
+        )
+    return LogUniform(low, high, limits=domain.limits) if is_logarithmic else Uniform(low, high, limits=domain.limits)
 
 
 def _is_number(domain: Fixed) -> bool:
     return domain.values is None and not isinstance(domain.default, str | bool)
 
 
-def _integers(domain: Integer | Fixed) -> tuple[int | None, int | None] | None:
+def _integer_limits(domain: Integer | Fixed) -> tuple[int | None, int | None] | None:
+    """Return the smallest and largest allowed integer; None for a missing limit."""
     if domain.limits is None:
         return None
     low, high = domain.limits
@@ -171,7 +196,7 @@ def _integers(domain: Integer | Fixed) -> tuple[int | None, int | None] | None:
 
 
 def parse_range(text: str) -> tuple[str, tuple[float, float]]:
-    """Return the name and the ends of a range.
+    """Return the name of the hyperparameter and the two ends of its range.
 
     Raises:
         UsageError: the text is not of the form `NAME=LOW..HIGH`.
@@ -191,17 +216,21 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def select_points(search: Search, trials: int, check: Callable[[HParams], None]) -> tuple[list[HParams], list[str]]:
-    """Return the points to try, and a message for each value of a single hyperparameter that is left out.
+    """Return the points to try.
 
-    Points of a space that `check` refuses are skipped without a message, as in rulesets that draw from the space.
+    Points that `check` refuses are left out. In a search of one hyperparameter, each of them has a message. In a search
+    of a space they are skipped without a message, as in rulesets that draw settings from the space.
 
     Args:
-        search: what is searched.
+        search: the search.
         trials: number of points.
-        check: raises a UsageError for a point that a workload refuses.
+        check: raises a UsageError for a point that is not allowed on a workload.
+
+    Returns:
+        The points, and the messages.
 
     Raises:
-        UsageError: too many points are refused.
+        UsageError: all points, or too many points, are refused.
     """
     points: list[HParams] = []
     left_out: list[str] = []
@@ -217,19 +246,19 @@ def select_points(search: Search, trials: int, check: Callable[[HParams], None])
                 raise
     if not points:
         raise UsageError(
-            f"no value of {search.only} can run: {left_out[0]}", fix=f"give --range {search.only}=LOW..HIGH"
+            f"every value of {search.only} is refused: {left_out[0]}", fix=f"give --range {search.only}=LOW..HIGH"
         )
     return points, left_out if search.only is not None else []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """A searched hyperparameter whose best value lies at an end of its range.
+    """A searched hyperparameter whose best value lies at an end of the searched range.
 
     Args:
         name: the hyperparameter.
         value: its best value.
-        low, high: the range to search next.
+        low, high: ends of the range that should be searched next.
     """
 
     name: str
@@ -239,16 +268,22 @@ class Edge:
 
     @property
     def option(self) -> str:
-        """The option that searches the wider range."""
+        """The command-line option that searches this next range."""
         return f"--range {self.name}={self.low:g}..{self.high:g}"
 
 
 def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[HParams]) -> list[Edge]:
-    """Return the hyperparameters whose value in `winner` has no tried neighbour on one side.
+    """Return the searched hyperparameters whose value in `winner` lies at an end of the searched range.
 
-    In a search of one hyperparameter this is the smallest or largest value tried. In a search of a space it is a value
-    that is nearer to an end of its range than half the mean distance of the points. Ends beyond which no value is
-    allowed do not count.
+    In a search of one hyperparameter, a value lies at an end if it is the smallest or largest value that was tried. In
+    a search of a space with n points, a value lies at an end if its quantile is within min(0.05, 1/(2n)) of 0 or 1. An
+    end beyond which no value is allowed does not count.
+
+    Args:
+        search: the search.
+        space: the declared space, which gives the allowed values.
+        winner: the best point.
+        points: all points that were tried.
     """
     edges = []
     best, tried = search.values_of(winner), [search.values_of(point) for point in points]
@@ -270,26 +305,32 @@ def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[H
 
 
 def _widen(name: str, domain: Domain, declared: Domain, value: float, downward: bool) -> Edge | None:
-    """Return the edge with a range that goes on beyond it; None where no other value is allowed."""
+    """Return the edge with a range that extends beyond `value`; None if no value beyond is allowed."""
     assert not isinstance(domain, Choice | Fixed)
     assert not isinstance(declared, Choice)
-    least, most = hyperparameters.override_limits(declared)
+    smallest, largest = hyperparameters.override_limits(declared)
     if isinstance(domain, LogUniform):
         low, high = (value / 10, value * 3) if downward else (value / 3, value * 10)
     else:
-        half = (domain.high - domain.low) / 2
-        low, high = (value - half, value + half / 2) if downward else (value - half / 2, value + half)
+        half_width = (domain.high - domain.low) / 2
+        low, high = (
+            (value - half_width, value + half_width / 2) if downward else (value - half_width / 2, value + half_width)
+        )
     if isinstance(domain, Integer):
         low, high = math.floor(low), math.ceil(high)
-    if isinstance(domain, LogUniform) and least <= 0:
-        least = math.nextafter(0, 1)
-    low, high = max(low, least), min(high, most)
+    if isinstance(domain, LogUniform) and smallest <= 0:
+        smallest = math.nextafter(0, 1)
+    low, high = max(low, smallest), min(high, largest)
     is_blocked = low >= value if downward else high <= value
     return None if is_blocked else Edge(name=name, value=value, low=float(f"{low:.3g}"), high=float(f"{high:.3g}"))
 
 
 def find_neighbours(search: Search, winner: HParams, points: Sequence[HParams], count: int = 2) -> list[HParams]:
-    """Return the tried points nearest to the winner: the next values on both sides, or the nearest in the space."""
+    """Return the tried points that are nearest to the winner.
+
+    In a search of one numeric hyperparameter, these are the points with the next smaller and the next larger value. In
+    other searches, these are the `count` points with the smallest distance.
+    """
     others = [point for point in points if point != winner]
     if search.only is None or isinstance(search.domains[search.only], Choice):
         return sorted(others, key=lambda point: search.distance(point, winner))[:count]

@@ -9,8 +9,9 @@ from pathlib import Path
 def locate(module: str) -> Path | None:
     """Return the file of a module without importing the module or its parents, or None if it cannot be found.
 
-    For a dotted name, `find_spec` would import the parents of the module. It is therefore called only for the top-level
-    package, where it also finds editable installs. The path of the module is derived from the path of that package.
+    For a dotted name, `find_spec` would import the parents of the module. Therefore `find_spec` is called only for the
+    top-level package, which it also finds in an editable install. The path of the module is derived from the path of
+    that package.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)

@@ -67,7 +67,10 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def _call(self, hook: str, **data: Any) -> None:
-        """Call the hook of each plugin. Only the first exception of a plugin is reported. Other plugins run on."""
+        """Call a hook in each plugin that implements it, even if another plugin raises an exception.
+
+        Only the first exception of each plugin is reported.
+        """
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 arguments = {name: data[name] for name in implementation.argnames}

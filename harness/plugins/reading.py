@@ -42,9 +42,9 @@ def time_limit() -> float:
 
 
 def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
-    """Read the target of each request in a separate process, several at once.
+    """Read the target of each request in a separate process. Several processes run at once.
 
-    The failure of a process is returned as `PluginContents.error`.
+    If a process fails, the failure is returned as `PluginContents.error`.
 
     Args:
         requests: the requests.

@@ -191,7 +191,11 @@ class Registry:
         return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
 
     def _hint_at_others(self, label: str, name: str) -> str:
-        """Return a hint if a part's name was given for a submission, or a submission's for a part; otherwise empty."""
+        """Return a hint if the unknown name belongs to another type of entry, else an empty string.
+
+        The hint is given if a submission was requested and the name is that of a part, or if a part was requested and
+        the name occurs in the name of a submission.
+        """
         if label == "submission":
             parts = [part.id for part in self.parts() if name in _spellings(part).plain]
             return f"{' and '.join(parts)} is a part, write OPTIMIZER+{name}; " if parts else ""

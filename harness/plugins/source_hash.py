@@ -18,10 +18,11 @@ _CLOSURE_LIMIT = 64
 def source_hash(loads: Iterable[str]) -> str:
     """Return the SHA-256 of the source files of these import paths, without importing a module.
 
-    For a module, its own file is hashed, and all files of the same top-level package that the module imports, directly
-    or indirectly. An edited helper therefore changes the hash. If there are more than `_CLOSURE_LIMIT` such files, as
-    for torch, only the module's own file and the version of the package are hashed. If the module's file cannot be
-    found, only the version is hashed. If the package is not installed, the import path takes the place of the version.
+    The hash of a module covers the module's own file, and all files of the same top-level package that the module
+    imports directly or indirectly. An edited helper therefore changes the hash. If there are more than `_CLOSURE_LIMIT`
+    such files, as for torch, only the module's own file and the version of the package are hashed. If the module's file
+    cannot be found, only the version is hashed. If the package is not installed, the import path is hashed instead of
+    the version.
 
     Raises:
         PluginError: an import path is malformed.

@@ -9,8 +9,9 @@ from harness.report import text, values
 from harness.scoring.cost_ratio import CostRatio
 
 SCHEMA = 1
-#: Column headings. `cost` is the ratio to the cost of the baseline, and `95 %` is the interval of this ratio. `pairs`
-#: is the number of pairs with runs of the baseline. `construction` is the time for constructing the submission.
+#: Column headings. `cost` is the cost per example divided by the baseline's cost, and `95 %` is the confidence interval
+#: of this ratio. `pairs` is the number of pairs with runs of the baseline. `construction` is the time for constructing
+#: the submission.
 _HEADING = ["workload", "submission", "cost", "95 %", "pairs", "ms per example", "construction"]
 
 
@@ -24,19 +25,19 @@ def costs_text(ratios: Sequence[CostRatio], baseline: str, width: int | None = N
     """
     rows = [_HEADING]
     for row in ratios:
-        kind = " (range)" if row.spread.kind == "range" else ""
+        remark = " (range)" if row.spread.kind == "range" else ""
         rows.append(
             [
                 row.workload,
                 row.submission,
                 f"{row.ratio:.3f}×",
-                f"{row.spread.low:.3f} – {row.spread.high:.3f}{kind}",
+                f"{row.spread.low:.3f} – {row.spread.high:.3f}{remark}",
                 str(row.n),
                 f"{1000 * row.seconds_per_example:.3g}",
                 text.seconds(row.construction_seconds),
             ]
         )
-    title = f"cost per example relative to {baseline}, without the construction; {ratios[0].hardware}"
+    title = f"cost per example relative to {baseline}, without the construction of the submission; {ratios[0].hardware}"
     table = text.fit_table(rows, right_aligned=frozenset({2, 4, 5, 6}), leading_columns=2, width=width)
     return f"{text.wrap(title, width)}\n{table}"
 

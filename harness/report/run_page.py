@@ -1,4 +1,4 @@
-"""Shows one run: what ran, how it ended, what it used, and its curve beside the target, drawn in characters."""
+"""Renders one run as text and JSON. The text contains the settings, the results and the learning curve of the run."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from harness.report.curve import Panel, characters, decisive_bounds
 from harness.report.values import format_metric
 from harness.scoring.run_overview import best_and_final_points, primary_target, run_overview
 
-#: Lines of a curve; on a stream of every stage's curve.
+#: Height of a curve in lines, without stages (`HEIGHT`) and for each stage of a stream (`STAGE_HEIGHT`).
 HEIGHT, STAGE_HEIGHT = 10, 4
-#: Characters per line of a curve that is written to a pipe or a file, and at most in a terminal.
+#: Width of a curve in characters, if it is written to a pipe or a file. In a terminal, this is the maximum width.
 WIDTH = 72
-#: Evaluations that a curve needs.
+#: Smallest number of evaluations for which a curve is drawn.
 MIN_POINTS = 2
-#: Marks a hyperparameter that the user set.
+#: This character marks a hyperparameter that the user set.
 MARK = "*"
 
 
 def run_text(record: Record, note: str = "") -> str:
-    """Return everything about a run that fits a screen.
+    """Return a description of a run that fits on one screen.
 
     Args:
-        record: the run.
-        note: the user's note about it.
+        record: the record of the run.
+        note: the user's note about the run; may be empty.
     """
     spec = record.spec
     title = f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}"
-    rows = [f"  {name.ljust(10)}{value}" for name, value in _facts(record, note) if value]
+    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note) if value]
     width = text.terminal_width()
     lines = [text.wrap(row, width, indent=" " * 12) for row in rows]
     return "\n".join([title, *lines, *_curves(record)])
 
 
-def _facts(record: Record, note: str) -> list[tuple[str, str]]:
+def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
+    """Return rows of a label and a text."""
     spec, usage = record.spec, record.usage
     ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
     stop = f", ends at {spec.stop:,} examples" if spec.stop is not None else ""
@@ -52,20 +53,20 @@ def _facts(record: Record, note: str) -> list[tuple[str, str]]:
     return [
         ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
         *_metric_rows(record),
-        ("spent", _spent(record)),
+        ("spent", _describe_cost(record)),
         ("trial", f"study {spec.study}, trial {spec.trial}, root seed {spec.root_seed}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
-        ("settings", _settings(record)),
+        ("settings", _describe_settings(record)),
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
-        ("hardware", _hardware(record)),
-        ("sessions", _sessions(record)),
+        ("hardware", _describe_hardware(record)),
+        ("sessions", _describe_sessions(record)),
         ("time", times),
         ("note", note),
     ]
 
 
 def _metric_rows(record: Record) -> list[tuple[str, str]]:
-    """Return the best and final metric beside the target; on a stream one row per stage that was evaluated."""
+    """Return the best metric, the final metric and the target in one row. A stream has one row per evaluated stage."""
     facts = record.spec.workload.facts
     stages = sorted({point.stage for point in record.points})
     rows = []
@@ -86,12 +87,14 @@ def _metric_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def _stage_end(record: Record, stage: int) -> str:
+    """Return where a stage ended, in words."""
     if stage < len(record.stage_hits):
         return f"{record.points[record.stage_hits[stage]].examples:,} examples"
     return "the end of the run"
 
 
-def _spent(record: Record) -> str:
+def _describe_cost(record: Record) -> str:
+    """Return the time, examples and steps to the target, or of the whole run if it missed the target."""
     overview, counters = run_overview(record), record.counters
     if record.hit is not None:
         hit = record.points[record.hit]
@@ -103,7 +106,8 @@ def _spent(record: Record) -> str:
     return f"{scored:.2f} {record.spec.clock} seconds, {counters.examples:,} examples, {counters.steps:,} steps"
 
 
-def _settings(record: Record) -> str:
+def _describe_settings(record: Record) -> str:
+    """Return the hyperparameters. Those that the user set are marked."""
     spec = record.spec
     values = [f"{name}={_show(value)}{MARK if name in spec.overridden else ''}" for name, value in spec.hparams.items()]
     return " ".join(values) + (f" ({MARK} set by the user)" if spec.overridden else "")
@@ -113,21 +117,22 @@ def _show(value: Scalar) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _hardware(record: Record) -> str:
+def _describe_hardware(record: Record) -> str:
+    """Return the hardware class, the device, the platform and the versions of the software."""
     environment, spec = record.environment, record.spec
     if environment is None:
         return spec.hardware
-    names = [
+    device = [
         environment.device_name or environment.hardware_name,
         f"{spec.threads} threads" if spec.threads > 1 else "",
     ]
     software = f"python {environment.python}, torch {environment.torch}"
     git = f"git {environment.git}" if environment.git else ""
-    return ", ".join(filter(None, (spec.hardware, *names, environment.platform, software, git)))
+    return ", ".join(filter(None, (spec.hardware, *device, environment.platform, software, git)))
 
 
-def _sessions(record: Record) -> str:
-    """Return the sessions of a run that was measured in several; empty for a single session."""
+def _describe_sessions(record: Record) -> str:
+    """Return the sessions of a run that was measured in more than one session; otherwise an empty text."""
     if len(record.sessions) < 2:
         return ""
     starts = [f"{session.id} from evaluation {session.first_point}" for session in record.sessions]
@@ -138,7 +143,10 @@ def _sessions(record: Record) -> str:
 
 
 def _curves(record: Record) -> list[str]:
-    """Return the curve of the metric and of the training loss; on a stream one curve of the metric per stage."""
+    """Return the curves of the metric, the training loss and the norm of the gradients, as far as they were recorded.
+
+    On a stream, the metric has one curve per stage.
+    """
     facts = record.spec.workload.facts
     lines: list[str] = []
     for stage in sorted({point.stage for point in record.points}):
@@ -160,18 +168,21 @@ def _curves(record: Record) -> list[str]:
 
 
 def _train_loss(point: Point) -> float | None:
-    """Return the mean training loss since the evaluation before, or that of the last pass in an older record."""
+    """Return the mean training loss since the previous evaluation. Old records only have the loss of the last pass."""
     return point.train_loss if point.mean_train_loss is None else point.mean_train_loss
 
 
 def draw_metric(points: Sequence[Point], target: Target, name: str = "", height: int = HEIGHT) -> list[str]:
-    """Draw a metric against examples, with a dotted line at the target; nothing for fewer than two evaluations."""
-    known = [point for point in points if target.metric in point.metrics]
-    if len(known) < MIN_POINTS:
+    """Draw a metric against examples, with a dotted line at the target.
+
+    The list of lines is empty if there are fewer than two evaluations.
+    """
+    measured = [point for point in points if target.metric in point.metrics]
+    if len(measured) < MIN_POINTS:
         return []
     title = f"{name}{target.metric} by examples; the dotted line is the target {text.target_bound(target)}"
-    values = [point.metrics[target.metric] for point in known]
-    return ["", title, *_draw([point.examples for point in known], values, target, height)]
+    values = [point.metrics[target.metric] for point in measured]
+    return ["", title, *_draw([point.examples for point in measured], values, target, height)]
 
 
 def _draw(x: Sequence[int], y: Sequence[float], target: Target | None, height: int) -> list[str]:
@@ -186,7 +197,7 @@ def _draw(x: Sequence[int], y: Sequence[float], target: Target | None, height: i
 
 
 def run_json(record: Record, note: str = "") -> dict[str, Any]:
-    """Return a run as plain data: the numbers of its overview, and the whole record."""
+    """Return a run as plain data: the fields of its overview, and the whole record."""
     overview = run_overview(record, note)
     target = overview.target
     return {

@@ -1,4 +1,4 @@
-"""Names trials in lines of progress by submission, workload, study, trial and the hyperparameters that differ."""
+"""Gives trials short names for the progress display."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from harness.report import text
 
 
 class TrialTitles:
-    """Names the trials of a command.
+    """The names of the trials of a command.
 
-    A title has the hyperparameters that the user set, and those in which the trials of a submission on a workload
-    differ, such as the searched ones.
+    A name contains the submission, the workload, the study, the trial and some hyperparameters. These are the
+    hyperparameters that the user set, and those that differ between the trials of the submission on the workload.
 
     Args:
-        specs: the trials, as far as they are known.
+        specs: the trials that are known beforehand.
     """
 
     def __init__(self, specs: Iterable[RunSpec] = ()) -> None:
@@ -27,7 +27,7 @@ class TrialTitles:
             for name, value in spec.hparams.items():
                 by_name[name].add(value)
         self._varied = {
-            pair: [name for name, several in by_name.items() if len(several) > 1] for pair, by_name in values.items()
+            pair: [name for name, distinct in by_name.items() if len(distinct) > 1] for pair, by_name in values.items()
         }
 
     def title(self, spec: RunSpec) -> str:

@@ -1,4 +1,7 @@
-"""Shows how a search ended: the ranked settings, the winner as a command, its neighbours, and what it cost."""
+"""Renders the result of a hyperparameter search as text and JSON.
+
+The text contains the ranked settings, the command that runs the best setting, and the cost of the search.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,29 @@ from harness.report import text
 from harness.report.values import finite_or_none
 from harness.scoring.search import Combination, RankedSetting, SearchBy, SearchRun, WorkloadOutcome
 
-#: Version of the JSON.
+#: Version of the JSON format.
 SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
-    """A search that has ended.
+    """The result of a search.
 
     Args:
         submission: the submission, as the user named it.
-        search: what was searched.
-        by, combination: what settings are ranked by, and how workloads are combined.
-        budgets: examples at which runs ended, by workload; empty for runs to the target.
+        search: the searched hyperparameters.
+        by: the quantity by which settings are ranked.
+        combination: how the results of several workloads are combined.
+        budgets: number of examples at which the runs ended, by workload; empty if the runs ended at the target.
         studies: number of seeds per setting.
-        ranking: the settings, the best first.
-        neighbours: the settings nearest to the winner.
-        edges: hyperparameters of the winner at an end of the searched range.
-        left_out: a message for each value that could not run.
+        ranking: the settings from best to worst.
+        neighbours: the settings nearest to the best one.
+        edges: hyperparameters whose best value lies at an end of the searched range.
+        left_out: one message for each value that could not run.
         runs: number of runs.
-        core_minutes: minutes of one core that they took.
-        command: command that runs the winner; empty without a winner.
-        stored: file in which the winner was stored; empty otherwise.
+        core_minutes: wall minutes × cores, summed over all runs.
+        command: command that runs the best setting; empty if there is no winner.
+        stored: path of the file in which the best setting was stored; empty if it was not stored.
     """
 
     submission: str
@@ -54,12 +58,12 @@ class TuneReport:
 
     @property
     def winner(self) -> RankedSetting | None:
-        """The best setting; None if every setting has a run that broke."""
+        """The best setting; None if every setting has a broken run (see `SearchRun.broke`)."""
         return None if self.ranking[0].broken else self.ranking[0]
 
 
 def setting_text(search: Search, point: HParams) -> str:
-    """Return the values of a setting, such as `lr=0.003 warmup=0.1`, and whether they are the defaults."""
+    """Return the values of a setting, such as `lr=0.003 warmup=0.1`, followed by a remark if they are the defaults."""
     values = " ".join(f"{name}={_show(value)}" for name, value in search.values_of(point).items())
     return f"{values} (defaults)" if search.values_of(point) == search.defaults else values
 
@@ -69,14 +73,14 @@ def _show(value: Scalar) -> str:
 
 
 def tune_text(report: TuneReport) -> str:
-    """Return the table of a search and what follows from it."""
+    """Return the table of a search, remarks about its result, and the command that runs the best setting."""
     blocks = [_table(report)]
-    lines = [f"broke: {text.wrap(line)}" for line in _breaks(report)]
+    lines = [f"broken run: {text.wrap(line)}" for line in _describe_broken_runs(report)]
     lines += [f"left out: {line}" for line in report.left_out]
     if report.winner is None:
-        lines.append("every setting has a run that broke: there is no winner")
+        lines.append("there is no winner, because every setting has a broken run")
     else:
-        lines += _judge(report, report.winner)
+        lines += _describe_winner(report, report.winner)
     lines.append(f"cost: {report.runs} runs, {report.core_minutes:.1f} core-minutes")
     if report.stored:
         lines.append(f"stored in {report.stored}: bench run --best uses it")
@@ -87,25 +91,31 @@ def tune_text(report: TuneReport) -> str:
 
 
 def _table(report: TuneReport) -> str:
-    several = len(report.ranking[0].outcomes) > 1
-    heading, right = ["rank", "setting"], {0}
+    """Return a table with a row for each setting.
+
+    Every workload has six columns: the mean final metric, the mean best metric, the target, the mean scored seconds,
+    the number of hits of all runs, and how the runs ended. `worse` compares the ranked quantity with the best setting.
+    """
+    has_several_workloads = len(report.ranking[0].outcomes) > 1
+    heading, right_aligned = ["rank", "setting"], {0}
     for outcome in report.ranking[0].outcomes:
-        prefix = f"{outcome.workload.rpartition('@')[0]} " if several else ""
+        prefix = f"{outcome.workload.rpartition('@')[0]} " if has_several_workloads else ""
         columns = [f"{outcome.target.metric} final", "best", "target", "seconds", "hits", "ended"]
-        right |= set(range(len(heading), len(heading) + 5))
+        right_aligned |= set(range(len(heading), len(heading) + 5))
         heading += [f"{prefix}{columns[0]}", *columns[1:]]
     heading.append("worse")
-    right.add(len(heading) - 1)
+    right_aligned.add(len(heading) - 1)
     rows = [heading]
     for setting in report.ranking:
         cells = [cell for outcome in setting.outcomes for cell in _outcome_cells(outcome)]
         rows.append(
             [str(setting.rank), setting_text(report.search, setting.point), *cells, excess_text(setting.excess)]
         )
-    return text.fit_table(rows, right_aligned=frozenset(right), leading_columns=2)
+    return text.fit_table(rows, right_aligned=frozenset(right_aligned), leading_columns=2)
 
 
 def _outcome_cells(outcome: WorkloadOutcome) -> list[str]:
+    """Return the six cells of a setting for one workload."""
     statuses = dict.fromkeys(run.status for run in outcome.runs)
     counts = [sum(run.status == status for run in outcome.runs) for status in statuses]
     ended = ", ".join(
@@ -126,7 +136,7 @@ def _metric(value: float | None) -> str:
 
 
 def excess_text(excess: float | None) -> str:
-    """Return how much worse a setting is than the winner.
+    """Return how much worse a setting is than the best one, in percent or as a factor; empty if they are equally good.
 
     >>> excess_text(1.0412), excess_text(1.0), excess_text(7.3), excess_text(None)
     ('4.1 %', '', '7.3×', '–')
@@ -138,7 +148,7 @@ def excess_text(excess: float | None) -> str:
     return f"{excess:.1f}×" if excess >= 2 else f"{100 * (excess - 1):.2g} %"
 
 
-def _breaks(report: TuneReport) -> list[str]:
+def _describe_broken_runs(report: TuneReport) -> list[str]:
     return [
         f"{setting_text(report.search, setting.point)} on {run.workload}: {run.status}"
         f"{f', {run.reason}' if run.reason else ''}"
@@ -149,54 +159,63 @@ def _breaks(report: TuneReport) -> list[str]:
     ]
 
 
-def _judge(report: TuneReport, winner: RankedSetting) -> list[str]:
-    """Return what is known of the winner: how it was judged, its neighbours, the edges of the range."""
+def _describe_winner(report: TuneReport, winner: RankedSetting) -> list[str]:
+    """Return lines about the best setting: criterion, neighbours, and warnings about the range and the seeds."""
     search = report.search
-    lines = [f"best: {setting_text(search, winner.point)}, {_judged_by(report, winner)}"]
+    lines = [f"best: {setting_text(search, winner.point)}, {_criterion(report, winner)}"]
     if report.neighbours:
-        near = "; ".join(f"{setting_text(search, n.point)} {_compared(n)}" for n in report.neighbours)
-        lines.append(f"{'neighbours' if search.only else 'nearest settings'}: {near}")
+        neighbours = "; ".join(f"{setting_text(search, n.point)} {_compare_with_best(n)}" for n in report.neighbours)
+        lines.append(f"{'neighbours' if search.only else 'nearest settings'}: {neighbours}")
     defaults = next((setting for setting in report.ranking if search.values_of(setting.point) == search.defaults), None)
     if defaults is not None and defaults is not winner and defaults not in report.neighbours:
-        lines.append(f"the defaults: {_compared(defaults)}")
+        lines.append(f"the defaults: {_compare_with_best(defaults)}")
     for edge in report.edges:
         domain = search.domains[edge.name]
         ends = "" if search.spaced_by_default else f" {getattr(domain, 'low', ''):g} to {getattr(domain, 'high', ''):g}"
         lines.append(
-            f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; widen: {edge.option}"
+            f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; "
+            f"widen the range: {edge.option}"
         )
     if report.studies == 1:
-        lines.append("one seed per setting: small differences may be chance; --studies 3 repeats every setting")
+        lines.append(
+            "one seed per setting: small differences may be chance; --studies 3 runs every setting on three seeds"
+        )
     return lines
 
 
-def _compared(setting: RankedSetting) -> str:
+def _compare_with_best(setting: RankedSetting) -> str:
+    """Return a text that compares a setting with the best one."""
     if setting.broken:
-        return "broke"
+        return "has a broken run"
     if setting.excess is None:
-        return "missed" if any(outcome.hits < len(outcome.runs) for outcome in setting.outcomes) else "not comparable"
-    return "as good" if setting.excess == 1.0 else f"{excess_text(setting.excess)} worse"
+        return (
+            "missed the target"
+            if any(outcome.hits < len(outcome.runs) for outcome in setting.outcomes)
+            else "not comparable"
+        )
+    return "equally good" if setting.excess == 1.0 else f"{excess_text(setting.excess)} worse"
 
 
-def _judged_by(report: TuneReport, winner: RankedSetting) -> str:
+def _criterion(report: TuneReport, winner: RankedSetting) -> str:
+    """Return the criterion by which the best setting was chosen."""
     if report.by == "metric":
         ends = sorted({f"{budget:,}" for budget in report.budgets.values()})
-        judged = f"by the final metric at {' and '.join(ends)} examples"
+        criterion = f"by the final metric at {' and '.join(ends)} examples"
     else:
-        judged = f"by {report.by} to the target"
+        criterion = f"by {report.by} to the target"
         if any(outcome.hits < len(outcome.runs) for outcome in winner.outcomes):
-            judged += ", which it missed: settings that miss are ranked by their final metric"
+            criterion += ", which was missed; settings that miss the target are ranked by their final metric"
     if len(winner.outcomes) > 1:
-        how = "mean rank" if report.combination == "rank" else "mean ratio to the best"
-        judged += f", {how} {winner.score:.3g} over {len(winner.outcomes)} workloads"
-    return judged
+        combined = "mean rank" if report.combination == "rank" else "mean ratio to the best"
+        criterion += f", {combined} {winner.score:.3g} over {len(winner.outcomes)} workloads"
+    return criterion
 
 
 # --- JSON -------------------------------------------------------------------------------------------
 
 
 def tune_json(report: TuneReport) -> dict[str, Any]:
-    """Return a search as plain data."""
+    """Return the result of a search as plain data."""
     return {
         "schema": SCHEMA,
         "submission": report.submission,
@@ -250,5 +269,5 @@ def _run_json(run: SearchRun) -> dict[str, Any]:
 
 
 def plan_rows(search: Search, points: Sequence[HParams]) -> list[list[str]]:
-    """Return the rows of the settings that a search will try."""
+    """Return a heading and a row for each setting that a search will try."""
     return [["trial", "setting"], *([str(i), setting_text(search, point)] for i, point in enumerate(points))]

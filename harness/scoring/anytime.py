@@ -24,7 +24,7 @@ from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_
 
 #: The kind of stopping whose records this module scores.
 STOPPING = "drawn"
-#: Bounds of the uniform distribution of the factor. The budget of a study is the workload's horizon times the factor.
+#: The budget of a study is the workload's horizon times a random factor. The factor is uniform between these bounds.
 BUDGET_FACTORS = (0.5, 2.0)
 #: Horizons of the reference's runs as fractions of the workload's horizon. Every possible stop lies between them.
 HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)

@@ -15,8 +15,8 @@ from harness.errors import UsageError
 from harness.scoring.stats import Spread, hodges_lehmann, interval
 from harness.scoring.time_to_target import interval_seconds
 
-#: Session and study of a run. The runs of one block alternate between the submissions. A change of the machine's speed
-#: therefore affects all of them.
+#: Key of a block: session and study. In a session, the runs of a study alternate between the submissions. A change of
+#: the machine's speed therefore affects all submissions.
 _Block = tuple[str, int]
 
 
@@ -29,10 +29,10 @@ class CostRatio:
         workload: `name@version`.
         hardware: hardware class.
         n: number of pairs with the baseline; for the baseline, its number of runs.
-        ratio: Hodges–Lehmann estimate of the ratio of the submission's scored seconds per example to the baseline's.
-        spread: 95 % interval of the ratio; for fewer than six pairs the range.
+        ratio: scored seconds per example of the submission, divided by those of the baseline (Hodges–Lehmann estimate).
+        spread: 95 % confidence interval of the ratio; the range of the ratios if there are fewer than six pairs.
         seconds_per_example: median scored seconds per example, without the construction of the submission.
-        construction_seconds: median scored seconds of the construction of the submission.
+        construction_seconds: median scored seconds for the construction of the submission.
     """
 
     submission: str
@@ -46,7 +46,9 @@ class CostRatio:
 
 
 def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
-    """Return the costs of submissions relative to a baseline on each workload, in the order of the first records.
+    """Return the cost of each submission relative to a baseline, on each workload.
+
+    The order is that of the first record of each workload and submission.
 
     Args:
         records: complete runs of one or several sessions. Runs of the same session and study form a pair.
@@ -55,6 +57,7 @@ def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
     Raises:
         UsageError: a run failed, or the baseline or a pair is missing.
     """
+    # workload -> submission -> block -> (scored seconds per example, scored seconds for the construction)
     rates: dict[str, dict[str, dict[_Block, tuple[float, float]]]] = {}
     hardware: dict[str, str] = {}
     for record in records:
@@ -68,13 +71,16 @@ def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
         row = rates.setdefault(spec.workload.facts.id, {}).setdefault(spec.submission.id, {})
         row[_block(record)] = _rates(record)
     return [
-        _ratio(submission, workload, hardware[workload], of_submission, _find_baseline(by_submission, baseline))
+        _compare_with_baseline(
+            submission, workload, hardware[workload], rates_by_block, _find_baseline(by_submission, baseline)
+        )
         for workload, by_submission in rates.items()
-        for submission, of_submission in by_submission.items()
+        for submission, rates_by_block in by_submission.items()
     ]
 
 
 def _block(record: Record) -> _Block:
+    """Return the key of the block of a run. If the run has several sessions, its last session counts."""
     return (record.sessions[-1].id if record.sessions else "", record.spec.study)
 
 
@@ -92,32 +98,33 @@ def _rates(record: Record) -> tuple[float, float]:
 def _find_baseline(
     by_submission: Mapping[str, Mapping[_Block, tuple[float, float]]], baseline: str
 ) -> Mapping[_Block, tuple[float, float]]:
+    """Return the rates of the baseline's runs on one workload."""
     for submission, row in by_submission.items():
         if baseline in (submission, submission.rpartition("@")[0]):
             return row
-    raise UsageError(f"there is no run of {baseline}", fix="name a submission that was run")
+    raise UsageError(f"there is no run of the baseline {baseline}", fix="name a submission that was run")
 
 
-def _ratio(
+def _compare_with_baseline(
     submission: str,
     workload: str,
     hardware: str,
     own: Mapping[_Block, tuple[float, float]],
     baseline: Mapping[_Block, tuple[float, float]],
 ) -> CostRatio:
-    differences = [math.log(own[block][0] / baseline[block][0]) for block in own if block in baseline]
-    if not differences:
+    log_ratios = [math.log(own[block][0] / baseline[block][0]) for block in own if block in baseline]
+    if not log_ratios:
         raise UsageError(
-            f"{submission} has no run in a session and study of the baseline on {workload}",
+            f"{submission} and the baseline have no runs on {workload} in the same session and study",
             fix="run both submissions with one bench cost command",
         )
-    ends = interval(differences)
+    ends = interval(log_ratios)
     return CostRatio(
         submission=submission,
         workload=workload,
         hardware=hardware,
-        n=len(differences),
-        ratio=math.exp(hodges_lehmann(differences)),
+        n=len(log_ratios),
+        ratio=math.exp(hodges_lehmann(log_ratios)),
         spread=Spread(low=math.exp(ends.low), high=math.exp(ends.high), kind=ends.kind),
         seconds_per_example=statistics.median(rate for rate, _ in own.values()),
         construction_seconds=statistics.median(construction for _, construction in own.values()),

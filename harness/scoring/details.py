@@ -26,7 +26,8 @@ class DetailRow:
     Args:
         submission: `name@version`.
         overrides: hyperparameters set with `--set`, and their values; runs with overrides have no rank.
-        prune: whether the option `--prune`, which ends runs that are unlikely to hit, was given; no rank if it was.
+        prune: whether the runs were started with `--prune`, which ends runs that are unlikely to hit. Such runs have no
+            rank.
         ranks: best and worst rank of the submission in the leaderboard; None if the runs have no rank.
         seconds: scored seconds to the target of each study's best trial.
         examples: examples to the target of each study's best trial.

@@ -1,4 +1,7 @@
-"""Factors of the ratio of a submission's time to the reference's time: time = examples × cost per example."""
+"""Factors of time ratios. The time to the target is the number of examples × the cost per example.
+
+The ratio of a submission's time to the reference's time is therefore the product of two ratios.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,20 @@ from harness.scoring.scores import workload_time
 from harness.scoring.selection import StudyKey, study_key
 from harness.scoring.summary import RunSummary
 
-#: submission -> workload -> (median scored time, median examples) to the target; inf for a miss.
+#: submission -> workload -> (median scored time, median number of examples) to the target; inf if the median is a miss.
 Medians = Mapping[str, Mapping[str, tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeFactors:
-    """Ratios of a submission to the reference: geometric means over the workloads on which both reached the target.
+    """Ratios of a submission to the reference.
+
+    Each ratio is a geometric mean over the workloads on which both the submission and the reference reached the target.
 
     Args:
-        examples: ratio of the examples to the target. Below 1, the submission needs fewer examples.
-        cost: ratio of the scored time per example.
-        time: ratio of the scored times to the target, equal to `examples` times `cost`.
+        examples: ratio of the numbers of examples to the target. If it is below 1, the submission needs fewer examples.
+        cost: ratio of the scored times per example.
+        time: ratio of the scored times to the target; `examples` × `cost`.
         workloads: ids of the workloads over which the means are taken.
     """
 
@@ -33,16 +38,16 @@ class TimeFactors:
 
 
 def median_amounts(summaries: Iterable[RunSummary]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return the medians over studies of scored time and examples to the target.
+    """Return the medians of scored time and examples to the target over studies.
 
-    A study is represented by its scored trial. This is the trial with the best result in the quantity by which the
-    leaderboard ranks (time, examples or steps).
+    Only the scored trial of each study is used. This is the trial with the best result in the quantity by which the
+    leaderboard ranks submissions (time, examples or steps).
 
     Args:
         summaries: usable runs of one table.
 
     Returns:
-        submission -> workload -> (median scored time in seconds, median examples), inf for a miss.
+        submission -> workload -> (median scored time in seconds, median examples); inf if the median is a miss.
     """
     best: dict[str, dict[str, dict[StudyKey, RunSummary]]] = defaultdict(lambda: defaultdict(dict))
     for summary in summaries:
@@ -57,13 +62,14 @@ def median_amounts(summaries: Iterable[RunSummary]) -> dict[str, dict[str, tuple
 
 
 def _medians(runs: Sequence[RunSummary]) -> tuple[float, float]:
+    """Return the median scored time and the median number of examples to the target."""
     hits = [run.hit for run in runs]
     seconds = [math.inf if run.hit is None else run.seconds for run in runs]
     return workload_time(seconds), workload_time([math.inf if point is None else float(point.cost) for point in hits])
 
 
 def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
-    """Return the factors of every submission that reached a target which the reference also reached.
+    """Return the factors of every submission that has reached a target together with the reference.
 
     Args:
         amounts: submission -> workload -> (median scored time, median examples).
@@ -97,7 +103,7 @@ def describe_order(factors: Mapping[str, TimeFactors], limit: int = 3) -> str:
     >>> pair = {"a": TimeFactors(examples=0.7, cost=2.0, time=1.4, workloads=("w",)),
     ...         "b": TimeFactors(examples=0.9, cost=1.0, time=0.9, workloads=("w",))}
     >>> describe_order(pair)
-    'the order by examples differs from that by time: a needs fewer examples than b and more time'
+    'the order by examples differs from the order by time: a needs fewer examples but more time than b'
 
     Args:
         factors: submission -> factors.
@@ -105,14 +111,16 @@ def describe_order(factors: Mapping[str, TimeFactors], limit: int = 3) -> str:
     """
     pairs = [
         (a, b)
-        for a, of_a in factors.items()
-        for b, of_b in factors.items()
-        if of_a.workloads == of_b.workloads and of_a.examples < of_b.examples and of_a.time > of_b.time
+        for a, factors_a in factors.items()
+        for b, factors_b in factors.items()
+        if factors_a.workloads == factors_b.workloads
+        and factors_a.examples < factors_b.examples
+        and factors_a.time > factors_b.time
     ]
     if not pairs:
         return ""
-    # Pairs with the largest ratio of their costs per example come first.
+    # Pairs with the largest ratio of the costs per example come first.
     pairs.sort(key=lambda pair: -math.log(factors[pair[0]].cost / factors[pair[1]].cost))
-    named = "; ".join(f"{a} needs fewer examples than {b} and more time" for a, b in pairs[:limit])
+    named = "; ".join(f"{a} needs fewer examples but more time than {b}" for a, b in pairs[:limit])
     more = f"; and {len(pairs) - limit} more pairs" if len(pairs) > limit else ""
-    return f"the order by examples differs from that by time: {named}{more}"
+    return f"the order by examples differs from the order by time: {named}{more}"

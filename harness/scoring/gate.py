@@ -191,7 +191,7 @@ def judge_pairs(
             because multipliers and metrics have no common unit.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
-        by: `examples` to compare compute multipliers, `time` to divide each by the run's cost per example.
+        by: `examples` to compare compute multipliers; `time` to divide each budget by the run's cost per example first.
 
     Raises:
         UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair
@@ -236,9 +236,10 @@ def _differences(runs: Iterable[tuple[GateRun, GateRun]], envelope: GateEnvelope
 
 
 def median_cost_ratio(pairs: Sequence[GatePair]) -> float | None:
-    """Return the median over pairs of A's cost per example over B's, averaged over workloads; None where unknown.
+    """Return the median over pairs of the cost ratio of a pair; None if the costs of every pair are unknown.
 
-    The mean over workloads is geometric. Pairs in which a cost is unknown are left out.
+    The cost ratio of a pair is A's cost per example divided by B's cost per example. With several workloads, the cost
+    ratio is the geometric mean over the workloads. Pairs in which a cost is unknown are left out.
     """
     logs = []
     for pair in pairs:

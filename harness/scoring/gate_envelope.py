@@ -33,8 +33,8 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         reference: `name@version` of the reference.
         hardware: hardware class of the runs.
         torch: version of torch.
-        provisional: whether the envelope is provisional. It then has few horizons and seeds, its runs have the
-            reference's default setting, and the workload's version does not depend on it.
+        provisional: whether the envelope is provisional. A provisional envelope has few horizons and seeds, its runs
+            have the reference's default setting, and the workload's version does not depend on the envelope.
         horizons: horizons in examples, increasing.
         values: geometric mean over seeds of the metric at the end of each horizon.
         spreads: standard deviation over seeds of the log metric at each horizon; 0 for a single seed.

@@ -1,14 +1,15 @@
-"""Estimates the cost in seconds of each interval between two evaluations, from all runs of a submission and setting.
+"""Estimates the cost in seconds of each interval between two evaluations.
 
 The time to the target is the number of examples × the cost per example. The number of examples is a property of the
 method and varies with the seed. The cost is a property of the method and the machine. A single measurement of the cost
 also contains disturbances by other processes of the machine. The cost of an interval is therefore the median over all
-runs of the submission with the same setting. The scored time of a run is the sum of the costs of the submission's
-construction and of all intervals up to the hit.
+runs of a submission with the same setting. The scored time of a run is the cost of the submission's construction plus
+the costs of all intervals up to the hit.
 
-All runs of a submission share the error of these costs. Paired tests need independent errors. They therefore use the
-run's own time: the scored time × the slowness of the run. The slowness is the median of (measured seconds / cost) over
-the intervals of the run. A short disturbance of the machine does not change this median.
+The scored times of all runs of a submission contain the same error of these costs. Paired tests need independent
+errors. They therefore use the own time of a run: the scored time × the slowness of the run. The slowness is the median
+of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not change this
+median.
 
 Source: Exploratory Data Analysis, Tukey 1977, chapter 11 (median polish)
 """
@@ -25,8 +26,8 @@ from typing import Protocol, TypeAlias
 from harness.contract.run import RunSpec
 from harness.scoring.time_to_target import IntervalSeconds
 
-#: Key of an arm. An arm is the set of runs that share costs. They have equal submission, source, workload, hardware
-#: class, number of ranks and hyperparameters.
+#: Key of an arm. An arm is a set of runs with the same costs. The runs of an arm have the same submission, source,
+#: workload, hardware class, number of ranks and hyperparameters.
 Arm: TypeAlias = tuple[Hashable, ...]
 #: Arm and index of an interval. Index 0 is the construction of the submission; index k is the interval that ends at
 #: evaluation k.
@@ -36,9 +37,9 @@ _Cell: TypeAlias = tuple[Arm, int]
 #: total of the median costs of the same intervals) - 1. If the excess is larger than the reference's excess by more
 #: than this threshold, different intervals are expensive in different runs. The costs of the arm are then means.
 SEED_DEPENDENT_EXCESS = 0.05
-#: Largest number of rounds of the median polish, which converges in two or three rounds.
+#: Maximum number of rounds of the median polish. It usually converges in two or three rounds.
 _POLISH_ROUNDS = 20
-#: Smallest number of runs of an arm for the decision that its costs depend on the seed.
+#: Smallest number of runs from which it is decided that the costs of an arm depend on the seed.
 _MIN_RUNS = 5
 
 
@@ -65,11 +66,12 @@ class CostModel:
     """The costs of intervals in scored seconds.
 
     Args:
-        costs: arm -> cost of the construction (index 0) and of each interval.
+        costs: arm -> list of costs. Index 0 is the cost of the construction, and index k is the cost of interval k.
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         speeds: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions that share no arm with other sessions. Their speed is unknown and assumed to be typical.
+        unlinked: sessions without an arm that also ran in other sessions. Their speed is unknown. It is assumed to be
+            typical.
     """
 
     costs: Mapping[Arm, Sequence[float]]
@@ -87,8 +89,8 @@ class CostModel:
         """Return the seconds of one run from its start to evaluation `index`, for paired tests.
 
         The result is the cost up to this evaluation × the slowness of the run. For arms in `by_mean`, the result is the
-        measured seconds of the run. All measured seconds are first divided by the speed of their session. None if the
-        cost is unknown.
+        sum of the measured seconds. In both cases, measured seconds are first divided by the speed of their session.
+        The result is None if a cost is unknown.
         """
         cost = self.time_to(spec, index)
         if cost is None:
@@ -96,13 +98,13 @@ class CostModel:
         adjusted = _adjust_to_speed(spec, intervals, self.speeds)
         arm = arm_of(spec)
         if arm in self.by_mean:
-            return _without_rounding(math.fsum(adjusted[: index + 1]))
-        slowness = [
-            math.log(seconds / typical)
-            for seconds, typical in zip(adjusted, self.costs[arm], strict=False)
-            if seconds > 0 and typical > 0
+            return _round_to_12_digits(math.fsum(adjusted[: index + 1]))
+        log_ratios = [
+            math.log(seconds / interval_cost)
+            for seconds, interval_cost in zip(adjusted, self.costs[arm], strict=False)
+            if seconds > 0 and interval_cost > 0
         ]
-        return _without_rounding(cost * math.exp(statistics.median(slowness)) if slowness else cost)
+        return _round_to_12_digits(cost * math.exp(statistics.median(log_ratios)) if log_ratios else cost)
 
 
 def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> CostModel:
@@ -117,7 +119,7 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
 
     Args:
         runs: runs of one ruleset; runs without interval seconds are ignored.
-        references: names of the submissions that may be the reference.
+        references: names of the submissions that count as the reference.
     """
     measured = [(run.spec, run.intervals) for run in runs if run.intervals is not None]
     is_reference = {arm_of(spec): spec.submission.name in references for spec, _ in measured}
@@ -144,8 +146,8 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
     )
 
 
-def _without_rounding(seconds: float) -> float:
-    """Return seconds with 12 significant digits, so that equal runs have equal times and count as ties."""
+def _round_to_12_digits(seconds: float) -> float:
+    """Return seconds rounded to 12 significant digits. Equal runs then have equal times and count as ties."""
     return float(f"{seconds:.12g}")
 
 
@@ -158,7 +160,7 @@ def _adjust_to_speed(spec: RunSpec, intervals: IntervalSeconds, speeds: Mapping[
 
 
 def _by_interval(rows: Sequence[Sequence[float]], average: Callable[[Sequence[float]], float]) -> list[float]:
-    """Return the average of each interval over the runs that have it."""
+    """Return the average of each interval over the runs that contain this interval."""
     longest = max(map(len, rows))
     return [average([row[k] for row in rows if k < len(row)]) for k in range(longest)]
 
@@ -208,21 +210,21 @@ def _solve_speeds(
 ) -> dict[str, float]:
     """Return the log speed of each session that shares an arm and an interval with another session.
 
-    The speeds are computed by Tukey's median polish. It alternates between the median of each interval over sessions
-    and the median of each session over intervals, until the speeds do not change.
+    The speeds are computed by Tukey's median polish. Each round computes the median of each interval over sessions, and
+    then the median of each session over intervals. The rounds end when the speeds no longer change.
     """
     medians = {
         cell: {session: statistics.median(logs) for session, logs in by_session.items()}
         for cell, by_session in cells.items()
     }
-    of_session: dict[str, list[_Cell]] = defaultdict(list)
+    cells_of_session: dict[str, list[_Cell]] = defaultdict(list)
     for cell, by_session in medians.items():
         for session in by_session:
-            of_session[session].append(cell)
-    for session, shared in of_session.items():
-        own = [cell for cell in shared if is_reference[cell[0]]]
-        of_session[session] = own or shared
-    speeds = dict.fromkeys(of_session, 0.0)
+            cells_of_session[session].append(cell)
+    for session, shared in cells_of_session.items():
+        reference_cells = [cell for cell in shared if is_reference[cell[0]]]
+        cells_of_session[session] = reference_cells or shared
+    speeds = dict.fromkeys(cells_of_session, 0.0)
     for _ in range(_POLISH_ROUNDS):
         typical = {
             cell: statistics.median(value - speeds[session] for session, value in by_session.items())
@@ -230,11 +232,11 @@ def _solve_speeds(
         }
         updated = {
             session: statistics.median(medians[cell][session] - typical[cell] for cell in shared)
-            for session, shared in of_session.items()
+            for session, shared in cells_of_session.items()
         }
         # The typical session has the median speed, weighted by the number of intervals of each session. This choice
         # leaves most times unchanged.
-        weighted = (updated[session] for session, shared in of_session.items() for _ in shared)
+        weighted = (updated[session] for session, shared in cells_of_session.items() for _ in shared)
         middle = statistics.median_low(weighted) if updated else 0.0
         updated = {session: speed - middle for session, speed in updated.items()}
         change = max((abs(updated[session] - speeds[session]) for session in speeds), default=0.0)

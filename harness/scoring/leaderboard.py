@@ -49,7 +49,7 @@ from harness.scoring.time_to_target import MetricAt
 
 #: Trust label of a record that only its author has evaluated. Nobody else has repeated the run.
 SELF_REPORTED = "self-reported"
-#: Time of a missed workload in the total time, by which submissions with equal scores are ordered.
+#: Submissions with equal scores are ordered by their total time. In this sum, a missed workload has this time.
 _MISS = 1e18
 
 
@@ -244,8 +244,8 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 def _scored_times(aggregate: Aggregate, builder: _Builder) -> Table:
     """Return submission -> workload -> median over studies of the scored time, or of the compared quantity.
 
-    For the quantity `time`, the results in `aggregate` are not the scored times. They are the own times of the runs
-    (see `interval_costs`), which have independent errors, as intervals and tests require.
+    For the quantity `time`, `aggregate` does not contain the scored times. It contains each run's own time (defined in
+    `interval_costs`), because intervals and tests need times with independent errors.
     """
     if aggregate.by != "time":
         return aggregate.times

@@ -1,4 +1,4 @@
-"""Computes the scored time of runs on a CPU: replaces measured seconds by costs (see `interval_costs`)."""
+"""Computes the scored time of runs on a CPU. Measured seconds are replaced by costs (see `interval_costs`)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,35 @@ from harness.scoring.time_to_target import Axis, IntervalSeconds, ScoredRun, Tar
 
 
 def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] = ()) -> list[ScoredRun]:
-    """Return the runs with times for paired tests instead of measured seconds.
+    """Return the runs with their own times instead of measured seconds. Paired tests need own times (`interval_costs`).
 
     If `by` is not `time`, the runs are returned unchanged.
+
+    Args:
+        runs: the runs.
+        by: the quantity by which submissions are compared.
+        references: names of the submissions that count as the reference.
     """
     if by != "time":
         return list(runs)
-    model = fit_costs([run for run in runs if _is_typical(run.spec)], references)
+    model = fit_costs([run for run in runs if _contributes_to_costs(run.spec)], references)
     return [run._replace(result=_own_result(run.spec, run.result, run.intervals, model)) for run in runs]
 
 
 def cost_summaries(
     summaries: Sequence[RunSummary], by: Axis, references: Collection[str] = ()
 ) -> tuple[list[RunSummary], CostModel]:
-    """Return the summaries of a table with their times, and the costs from which the times were computed.
+    """Return the summaries of a table with computed times, and the costs from which these times were computed.
 
-    The field `seconds` becomes the scored time, which is computed from the costs that all runs of an arm share. If `by`
-    is `time`, the result becomes the run's own time, which intervals and paired tests need.
+    The field `seconds` becomes the scored time, unless `by` is `measured-time`. If `by` is `time`, the field `result`
+    contains the run's own time, which confidence intervals and paired tests need.
+
+    Args:
+        summaries: the summaries.
+        by: the quantity by which submissions are compared.
+        references: names of the submissions that count as the reference.
     """
-    model = fit_costs([summary for summary in summaries if _is_typical(summary.spec)], references)
+    model = fit_costs([summary for summary in summaries if _contributes_to_costs(summary.spec)], references)
     costed = []
     for summary in summaries:
         result = summary.result
@@ -46,7 +56,7 @@ def cost_summaries(
 
 
 def describe_costs(model: CostModel, names: dict[Arm, str]) -> list[str]:
-    """Return remarks about the costs for the reader of a table.
+    """Return remarks about the costs, which are printed below a table.
 
     Args:
         model: the costs.
@@ -59,41 +69,45 @@ def describe_costs(model: CostModel, names: dict[Arm, str]) -> list[str]:
     if model.unlinked:
         count = len(model.unlinked)
         notes.append(
-            f"{count} {'session has' if count == 1 else 'sessions have'} no run of a submission that ran in another "
-            "session; the speed of the machine there is not known"
+            f"{count} {'session has' if count == 1 else 'sessions have'} no run of a submission that also ran in "
+            "another session; the speed of the machine there is unknown"
         )
     return notes
 
 
 def arm_names(summaries: Iterable[RunSummary]) -> dict[Arm, str]:
-    """Return arm -> `submission on workload`."""
+    """Return a text `submission on workload` for each arm."""
     return {arm_of(s.spec): f"{s.spec.submission.id} on {s.spec.workload.facts.id}" for s in summaries}
 
 
 def incomplete_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[Skipped]:
-    """Return a remark that names the arms with a single run. The costs of such an arm are the measurements of this run.
+    """Return a remark that names the arms with only one run. The costs of such an arm are single measurements.
 
     The list is empty if there is no such arm.
     """
-    single = sorted({name for arm, name in arm_names(summaries).items() if model.runs.get(arm) == 1})
-    if not single:
+    arms_with_one_run = sorted({name for arm, name in arm_names(summaries).items() if model.runs.get(arm) == 1})
+    if not arms_with_one_run:
         return []
-    return [Skipped(item="cost", reason=f"measured by a single run: {', '.join(single)}", counted=True)]
+    return [Skipped(item="cost", reason=f"measured by a single run: {', '.join(arms_with_one_run)}", counted=True)]
 
 
 def _uses_costs(spec: RunSpec) -> bool:
-    """Whether costs are used, which is the case if process seconds are scored. Wall seconds are scored as measured."""
+    """Return whether the time of a run is computed from costs.
+
+    It is if process seconds are scored. Wall seconds are scored as measured.
+    """
     return spec.clock == "process"
 
 
-def _is_typical(spec: RunSpec) -> bool:
-    """Whether a run is used to estimate costs. A profiled run is not used, because profiling slows it down."""
+def _contributes_to_costs(spec: RunSpec) -> bool:
+    """Return whether a run is used to estimate costs. A profiled run is not used, because profiling slows it down."""
     return _uses_costs(spec) and not spec.profile
 
 
 def _own_result(
     spec: RunSpec, result: TargetResult, intervals: IntervalSeconds | None, model: CostModel
 ) -> TargetResult:
+    """Return the result of a run with the run's own time; unchanged if this time is unknown."""
     if result.index is None or intervals is None or not _uses_costs(spec):
         return result
     value = model.own_time_to(spec, intervals, result.index)

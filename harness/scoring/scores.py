@@ -42,8 +42,8 @@ class Profile:
     """The performance profile of one submission.
 
     Args:
-        score: normalised area under the profile ρ(τ) for τ in [1, 4], in [0, 1]. Like AlgoPerf, it is computed by the
-            trapezoidal rule from 100 points.
+        score: area under the profile ρ(τ) for τ in [1, 4], divided by 3, so that the score is in [0, 1]. As in
+            AlgoPerf, the area is computed by the trapezoidal rule from 100 points.
         exact: the same area, integrated exactly.
         ratios: base workload -> time over the best time, after the penalties of `penalised_times`; inf is a miss.
     """
@@ -197,9 +197,9 @@ def reference_times(times: Table, reference: str) -> Mapping[str, float]:
 
 
 def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]) -> Speedup:
-    """Return the geometric mean of reference/time over the workloads on which both reached the target.
+    """Return the geometric mean of reference/time over workloads.
 
-    Workloads with a miss are left out.
+    Workloads on which the submission or the reference missed the target are left out.
 
     >>> geometric_speedup({"a": 1.0, "b": 2.0}, {"a": 4.0, "b": 2.0}).value
     2.0
@@ -236,7 +236,8 @@ def penalised_times(
         times: submission -> workload -> time to target.
         base: base workloads.
         held_out: variant -> its base workload.
-        limit: largest ratio to the best time on a workload that is not a miss; inf for no limit.
+        limit: largest ratio of a time to the best time on its workload. A larger time counts as a miss. inf for no
+            limit.
     """
     table = {name: {w: row.get(w, math.inf) for w in dict.fromkeys((*base, *held_out))} for name, row in times.items()}
     for row in table.values():
@@ -266,7 +267,8 @@ def profile_scores(
         times: submission -> workload -> time to target, including the held-out variants.
         base: workloads that enter the profile.
         held_out: variant -> its base workload.
-        limit: largest ratio to the best time on a workload that is not a miss; inf for no limit.
+        limit: largest ratio of a time to the best time on its workload. A larger time counts as a miss. inf for no
+            limit.
 
     Raises:
         UsageError: there is no base workload, a variant has an unknown base, or a time is not positive.

@@ -1,4 +1,4 @@
-"""Rank the settings of a search by what their runs reached: a metric at a budget, or time or examples to a target."""
+"""Rank the settings of a search by the metric at a budget, or by the time or examples to the target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from harness.contract.workload import Target
 from harness.errors import BenchError
 from harness.scoring.run_overview import run_overview
 
-#: What settings are ranked by.
+#: The quantity by which settings are ranked.
 SearchBy = Literal["metric", "time", "examples"]
-#: How several workloads are combined: the mean rank, or the geometric mean of the ratio to the best setting.
+#: How the results of several workloads are combined. `rank` is the mean rank. `ratio` is the geometric mean of the
+#: ratios to the best setting of each workload.
 Combination = Literal["rank", "ratio"]
 
 
@@ -26,16 +27,18 @@ class SearchRun:
     """One run of a search.
 
     Args:
-        run_id: the run.
+        run_id: run_id of the run.
         workload: `name@version`.
-        target: the primary target (on a stream: of the last evaluated stage).
-        status, reason: how the run ended.
-        best, final: best and last value of the target's metric; None without one.
-        seconds: scored seconds to the hit, or to the end.
-        amount: what the run is ranked by unless that is the metric: scored seconds or examples to the hit; inf for a
-            miss.
+        target: the primary target. On a stream, this is the target of the last evaluated stage.
+        status: how the run ended.
+        reason: why the run ended so; empty if the status explains it.
+        best: best value of the target's metric; None if there is no finite value.
+        final: last value of the target's metric; None if there is no finite value.
+        seconds: scored seconds to the hit, or to the end of the run if there is no hit.
+        amount: the cost to the target: examples to the hit if settings are ranked by examples, otherwise scored
+            seconds; inf for a miss.
         hit: whether the target was met.
-        core_seconds: wall seconds of training, evaluation and checkpoints × cores.
+        core_seconds: wall seconds of start, training, evaluation and checkpoints, × cores.
     """
 
     run_id: str
@@ -52,12 +55,12 @@ class SearchRun:
 
     @property
     def broke(self) -> bool:
-        """Whether the run did not come to its end, so that its metric counts for nothing."""
+        """Whether the run ended incompletely, or has no final metric. Such a run counts as worse than any other."""
         return not is_complete(self.status) or self.final is None
 
 
 def summarize_run(record: Record, by: SearchBy) -> SearchRun:
-    """Return what a search takes from a record.
+    """Return the quantities of a record that a search uses.
 
     Raises:
         BenchError: the run was interrupted, or its workload has no target.
@@ -66,7 +69,7 @@ def summarize_run(record: Record, by: SearchBy) -> SearchRun:
     if record.status == "interrupted":
         raise BenchError(f"{record.run_id} was interrupted", fix="give the same command again to resume it")
     if overview.target is None:
-        raise BenchError(f"{overview.workload} has no target", fix="choose a workload that has a metric to rank by")
+        raise BenchError(f"{overview.workload} has no target", fix="choose a workload that has a target")
     usage = record.usage
     wall = record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds
     amount = float(overview.examples) if by == "examples" else overview.seconds
@@ -87,7 +90,7 @@ def summarize_run(record: Record, by: SearchBy) -> SearchRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadOutcome:
-    """The runs of one setting on one workload, one per study."""
+    """The runs of one setting on one workload. Each study has one run."""
 
     runs: tuple[SearchRun, ...]
 
@@ -111,23 +114,24 @@ class WorkloadOutcome:
 
     @property
     def best(self) -> float | None:
-        """Mean of the runs' best metrics; None if a run has none."""
+        """Mean of the best metrics of the runs; None if a run has no best metric."""
         return _mean([run.best for run in self.runs])
 
     @property
     def final(self) -> float | None:
-        """Mean of the runs' last metrics; None if a run has none."""
+        """Mean of the final metrics of the runs; None if a run has no final metric."""
         return _mean([run.final for run in self.runs])
 
     @property
     def seconds(self) -> float:
-        """Mean of the runs' scored seconds."""
+        """Mean of the scored seconds of the runs."""
         return statistics.fmean(run.seconds for run in self.runs)
 
     def value(self, by: SearchBy) -> float:
-        """Return the number that is ranked, of which smaller is better except for a metric to maximise; nan without.
+        """Return the ranked quantity, averaged over studies; nan if a run broke.
 
-        A metric is the mean over studies, an amount the geometric mean.
+        A metric is averaged by the arithmetic mean; examples and seconds are averaged by the geometric mean. A smaller
+        value is better, except for a metric whose goal is `max`.
         """
         if self.broken:
             return math.nan
@@ -137,37 +141,43 @@ class WorkloadOutcome:
         return math.inf if math.inf in amounts else statistics.geometric_mean(amounts)
 
     def sort_key(self, by: SearchBy) -> tuple[float, ...]:
-        """Return a key that is smaller for a better setting: broken runs last, then misses, then the value."""
-        signed = math.inf if self.final is None else self.final if self.target.goal == "min" else -self.final
+        """Return a key that is smaller for a better setting.
+
+        Settings are compared by the number of broken runs, then by the number of misses, then by the ranked quantity.
+        Settings with misses are compared by the final metric instead of the ranked quantity.
+        """
+        metric = math.inf if self.final is None else self.final if self.target.goal == "min" else -self.final
         if by == "metric":
-            return (self.broken, 0, signed)
+            return (self.broken, 0, metric)
         misses = len(self.runs) - self.hits
-        return (self.broken, misses, signed if misses else self.value(by))
+        return (self.broken, misses, metric if misses else self.value(by))
 
     def ratio(self, other: WorkloadOutcome, by: SearchBy) -> float | None:
-        """Return how many times worse this is than another outcome; None where the two cannot be divided."""
-        mine, theirs = self.value(by), other.value(by)
+        """Return how many times worse this outcome is than another one; None if a value is not positive and finite."""
+        numerator, denominator = self.value(by), other.value(by)
         if by == "metric" and self.target.goal == "max":
-            mine, theirs = theirs, mine
-        return mine / theirs if 0 < mine < math.inf and 0 < theirs < math.inf else None
+            numerator, denominator = denominator, numerator
+        return numerator / denominator if 0 < numerator < math.inf and 0 < denominator < math.inf else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of values; None if a value is None."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) and known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedSetting:
-    """A setting of a search with its place.
+    """A setting of a search with its rank.
 
     Args:
         number: number of the trial, from 0.
-        point: the searched hyperparameters that differ from the defaults' setting; empty for the defaults.
-        outcomes: its runs, one entry per workload.
-        rank: its place, from 1; settings that are equally good share one.
-        score: what several workloads are combined to: the mean rank, or the mean ratio to the best setting.
-        excess: how many times worse than the winner it is, the geometric mean over workloads; None where unknown.
+        point: values of the searched hyperparameters; empty for the defaults.
+        outcomes: the runs of the setting. Each workload is one entry.
+        rank: the rank from 1. Settings that are equally good have the same rank.
+        score: mean rank over workloads, or mean ratio to the best setting of each workload (see `Combination`).
+        excess: how many times worse this setting is than the winner, as a geometric mean over workloads; None if a
+            ratio is unknown.
     """
 
     number: int
@@ -186,27 +196,27 @@ class RankedSetting:
 def rank_settings(
     points: Sequence[HParams], runs: Sequence[Sequence[SearchRun]], by: SearchBy, combination: Combination = "rank"
 ) -> tuple[RankedSetting, ...]:
-    """Rank settings, the best first; a setting with a run that broke comes after all others.
+    """Return the settings from best to worst. Settings with a broken run come last.
 
     Args:
         points: the settings.
-        runs: the runs of each setting, on every workload.
-        by: what is ranked.
-        combination: how several workloads are combined.
+        runs: the runs of each setting on all workloads.
+        by: the quantity by which settings are ranked.
+        combination: how the results of several workloads are combined.
     """
-    outcomes = [_by_workload(group) for group in runs]
-    places = [_places([setting[w].sort_key(by) for setting in outcomes]) for w in range(len(outcomes[0]))]
-    mean_ranks = [statistics.fmean(place[i] for place in places) for i in range(len(points))]
-    leaders = [outcomes[place.index(1)][w] for w, place in enumerate(places)]
+    outcomes = [_group_by_workload(runs_of_setting) for runs_of_setting in runs]
+    workload_ranks = [_ranks([setting[w].sort_key(by) for setting in outcomes]) for w in range(len(outcomes[0]))]
+    mean_ranks = [statistics.fmean(ranks[i] for ranks in workload_ranks) for i in range(len(points))]
+    leaders = [outcomes[ranks.index(1)][w] for w, ranks in enumerate(workload_ranks)]
     ratios = [_geometric_mean([o.ratio(leader, by) for o, leader in zip(setting, leaders, strict=True)])
               for setting in outcomes]  # fmt: skip
     ratio_scores = [math.inf if ratio is None else ratio for ratio in ratios]
     keys = []
     for i, setting in enumerate(outcomes):
         broken = float(sum(outcome.broken for outcome in setting))
-        pair = (mean_ranks[i], ratio_scores[i])
-        keys.append((broken, *(pair if combination == "rank" else pair[::-1])))
-    ranks = _places(keys)
+        scores = (mean_ranks[i], ratio_scores[i])
+        keys.append((broken, *(scores if combination == "rank" else scores[::-1])))
+    final_ranks = _ranks(keys)
     order = sorted(range(len(points)), key=lambda i: (keys[i], i))
     winner = outcomes[order[0]]
     return tuple(
@@ -214,7 +224,7 @@ def rank_settings(
             number=i,
             point=points[i],
             outcomes=outcomes[i],
-            rank=ranks[i],
+            rank=final_ranks[i],
             score=keys[i][1],
             excess=_geometric_mean([o.ratio(best, by) for o, best in zip(outcomes[i], winner, strict=True)]),
         )
@@ -222,18 +232,19 @@ def rank_settings(
     )
 
 
-def _by_workload(runs: Sequence[SearchRun]) -> tuple[WorkloadOutcome, ...]:
+def _group_by_workload(runs: Sequence[SearchRun]) -> tuple[WorkloadOutcome, ...]:
     grouped: dict[str, list[SearchRun]] = defaultdict(list)
     for run in runs:
         grouped[run.workload].append(run)
     return tuple(WorkloadOutcome(runs=tuple(group)) for group in grouped.values())
 
 
-def _places(keys: Sequence[tuple[float, ...]]) -> list[int]:
-    """Return the place of each key, from 1; equal keys share the better place."""
+def _ranks(keys: Sequence[tuple[float, ...]]) -> list[int]:
+    """Return the rank of each key from 1. Equal keys share the better rank."""
     return [1 + sum(other < key for other in keys) for key in keys]
 
 
 def _geometric_mean(ratios: Sequence[float | None]) -> float | None:
+    """Return the geometric mean of ratios; None if a ratio is None."""
     known = [ratio for ratio in ratios if ratio is not None]
     return statistics.geometric_mean(known) if len(known) == len(ratios) else None

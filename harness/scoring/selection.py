@@ -79,7 +79,8 @@ def check_mixed(runs: Iterable[RunLike]) -> None:
 def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
     """Return the runs of the newest version of each workload, and the runs that were left out.
 
-    If runs of one version have different budgets or targets, only runs with those of the latest run are returned.
+    If runs of one version have different budgets or targets, only the runs with the budget and the targets of the
+    latest run are returned.
     """
     newest: dict[str, R] = {}
     for run in runs:

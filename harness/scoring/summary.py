@@ -63,8 +63,8 @@ class LeaderboardQuery:
         level: the set of targets to use, `easy`, `main` or `hard`.
         workloads: names of the workloads to show; empty for all.
         tier: tier of the workloads to show; None for all.
-        references: names of submissions that may be the reference. In each table, the reference is the first name in
-            this list of which the table has runs.
+        references: names of submissions that may be the reference. In each table, the reference is the first submission
+            in this list that has runs in the table.
     """
 
     by: Axis = "time"
@@ -100,8 +100,8 @@ class RunSummary:
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
-        best: best value of the primary target's metric in the run; None without one, and on a stream, whose stages have
-            targets of their own.
+        best: best value of the primary target's metric in the run. None if no value is finite, and None on a stream,
+            because each stage of a stream has its own targets.
     """
 
     run_id: str
@@ -179,7 +179,7 @@ def _explain_absence(record: Record, budget: MetricBudget) -> str:
     limit, by = budget.of(record.spec.workload.facts)
     within = [point for point in record.points if amount(point, record.spec, by) <= limit]
     if within and within[-1].screened:
-        return f"the last evaluation within {budget} is screened; bench run --whole-evaluation has none"
+        return f"the last evaluation within {budget} is screened; bench run --whole-evaluation screens no evaluation"
     return f"no evaluation within {budget}"
 
 

@@ -170,15 +170,17 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
 
 
 def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -> int | None:
-    """Return the index of the first screened point that may meet the targets on the whole split; None without one.
+    """Return the index of the first screened point that may meet the targets on the whole split.
 
-    The run itself excluded this for its own targets and levels. For other targets it is excluded if the primary metric
-    is `STANDARD_ERRORS` standard errors from a target on it.
+    The result is None if there is no such point. For the targets and levels of the workload, a screened evaluation ends
+    only when this possibility is excluded. For other targets, the possibility is excluded if a target on the primary
+    metric is missed by more than `STANDARD_ERRORS` standard errors.
 
     Args:
         record: record of a run on a pool.
         targets: the targets.
-        end: index of the first point of the whole split that meets the targets; None without one.
+        end: index of the first evaluation on the whole split that meets the targets; None if there is no such
+            evaluation.
     """
     facts = record.spec.workload.facts
     if tuple(targets) in (facts.targets, *facts.levels.values()):

@@ -42,7 +42,9 @@ class TuningCurve:
 
 
 def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
-    """Return the median of the smallest of k values drawn without replacement, and the probability that it is finite.
+    """Return the median of the best of k times, and the probability that the best time is finite.
+
+    The k times are drawn from `times` without replacement.
 
     >>> best_of_k([1.0, 2.0, 3.0, math.inf], 2)
     (1.0, 1.0)

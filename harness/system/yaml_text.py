@@ -1,4 +1,4 @@
-"""Parse YAML, and refuse a key that a mapping has twice, of which YAML readers silently keep the last."""
+"""Parse YAML. A mapping with two equal keys is an error; YAML readers would silently keep only the last value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def parse_yaml(text: str) -> Any:
     """Return the content of a YAML document: mappings, lists and scalars.
 
     Raises:
-        UsageError: a mapping has a key twice. The message has both values and the line of the second.
+        UsageError: a mapping has two equal keys. The message contains both values and the line of the second key.
         yaml.YAMLError: the text is not YAML.
 
     >>> parse_yaml("set: {lr: [0.001, 0.003]}")
@@ -20,7 +20,7 @@ def parse_yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Reads mappings whose keys differ."""
+        """A loader that refuses mappings with two equal keys."""
 
     def construct_mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         values: dict[Any, Any] = {}

@@ -1,5 +1,5 @@
-"""Tuning: runs of many settings of one submission, their ranking, and the best known settings that a user keeps.
+"""Tuning: run many settings of one submission, rank the settings, and store the best one.
 
-The way of the data: names → `setup.TuneSetup` (what runs, checked) → RunSpecs → `session.TuneSession` → Records →
-`scoring.search.rank_settings` → RankedSetting → `report.tune`. `best_settings` stores the winner.
+Data flow: names → `setup.TuneSetup` (the checked search) → RunSpecs → `session.TuneSession` → Records →
+`scoring.search.rank_settings` → RankedSettings → `report.tune`. `best_settings` stores the winning setting.
 """

@@ -1,4 +1,4 @@
-"""The best known settings of a project's submissions: one JSON file that `bench tune --write` writes."""
+"""Read and write the file of the best known settings of a project's submissions (`bench tune --write`)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ SCHEMA_VERSION = 1
 
 
 class BestSetting(Data, frozen=True, kw_only=True):
-    """The setting of a submission that won a search, for the workloads of one tier.
+    """The setting of a submission that won a search on workloads of one tier.
 
     Args:
         submission: `name@version`.
-        load: import path of the submission, which names its file if it lies in one; empty for composed parts.
-        source_hash: SHA-256 of the submission's source at the search.
+        load: import path of the submission, with the path of the file if a file defines the submission. The import
+            path is empty if the submission is composed of parts.
+        source_hash: SHA-256 of the submission's source at the time of the search.
         tier: tier of the workloads.
-        workloads: the workloads of the search, `name@version` each.
-        hparams: the values found; other hyperparameters keep their defaults.
-        by: what the search ranked by: `metric`, `time` or `examples`.
-        budgets: examples at which the runs ended, by workload; empty for runs to the target.
-        trials: number of settings tried.
-        studies: number of seeds of each.
+        workloads: the workloads of the search, each as `name@version`.
+        hparams: the best values of the searched hyperparameters. The other hyperparameters keep their defaults.
+        by: the quantity by which the search ranked settings: `metric`, `time` or `examples`.
+        budgets: number of examples at which the runs ended, by workload; empty if the runs ended at the target.
+        trials: number of settings that were tried.
+        studies: number of seeds of each setting.
         hardware: hardware class of the runs.
-        run_ids: the runs of the winner.
+        run_ids: the run_ids of the winning setting.
         runs: number of runs of the whole search.
-        core_minutes: minutes of one core that the search took.
-        found: day of the search, ISO 8601.
+        core_minutes: wall minutes × cores, summed over all runs of the search.
+        found: date of the search, ISO 8601.
     """
 
     submission: str
@@ -56,12 +57,12 @@ class BestSetting(Data, frozen=True, kw_only=True):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What the setting belongs to: a submission of a file or package, and a tier."""
+        """The key of the setting in the file: name and import path of the submission, and the tier."""
         return self.submission.rpartition("@")[0], self.load, self.tier
 
 
 class BestSettings(Data, frozen=True, kw_only=True):
-    """The content of the file.
+    """The content of the file of best known settings.
 
     Args:
         schema: version of the format.
@@ -72,13 +73,13 @@ class BestSettings(Data, frozen=True, kw_only=True):
     settings: tuple[BestSetting, ...] = ()
 
     def find(self, submission: str, load: str, tier: str) -> BestSetting | None:
-        """Return the setting of a submission for a tier; None without one."""
+        """Return the setting of a submission for a tier; None if there is none."""
         key = (submission, load, tier)
         return next((setting for setting in self.settings if setting.key == key), None)
 
 
 def portable_load(load: str, folder: Path) -> str:
-    """Return an import path with a file in it relative to a folder, so that a project can be moved.
+    """Return an import path whose file, if it has one, is relative to a folder. The project can then be moved.
 
     >>> portable_load("/home/me/project/mine.py:Mine", Path("/home/me/project"))
     'mine.py:Mine'
@@ -88,7 +89,7 @@ def portable_load(load: str, folder: Path) -> str:
 
 
 def read_best_settings(path: Path) -> BestSettings:
-    """Return the content of the file; no settings if the file does not exist.
+    """Return the content of the file, or no settings if the file does not exist.
 
     Raises:
         StoreError: the file is damaged, or was written by another version of the format.
@@ -99,26 +100,32 @@ def read_best_settings(path: Path) -> BestSettings:
     if content.schema != SCHEMA_VERSION:
         raise StoreError(
             f"{path} has schema {content.schema}; this version reads schema {SCHEMA_VERSION}",
-            fix="use the version of algorace that wrote it, or another file with --settings",
+            fix="use the version of algorace that wrote the file, or name another file with --settings",
         )
     return content
 
 
 def write_best_setting(path: Path, setting: BestSetting) -> BestSetting | None:
-    """Store a setting in place of the one of the same submission and tier, and return that one.
+    """Store a setting. It replaces a stored setting of the same submission and tier.
+
+    Returns:
+        The replaced setting; None if there was none.
 
     Raises:
         StoreError: the file cannot be read or written.
+        UsageError: the folder of the file does not exist.
     """
     content = read_best_settings(path)
     replaced = content.find(*setting.key)
-    settings = _sorted((*(other for other in content.settings if other.key != setting.key), setting))
+    settings = _sort_by_key((*(other for other in content.settings if other.key != setting.key), setting))
     if not path.parent.is_dir():
-        raise UsageError(f"--settings {path}: {path.parent} is not a folder", fix="make it, or name another file")
+        raise UsageError(
+            f"--settings {path}: {path.parent} is not a folder", fix="create the folder, or name another file"
+        )
     payload = msgspec.json.encode(BestSettings(settings=settings), order="deterministic")
     write_atomically(path, msgspec.json.format(payload, indent=1) + b"\n")
     return replaced
 
 
-def _sorted(settings: Iterable[BestSetting]) -> tuple[BestSetting, ...]:
+def _sort_by_key(settings: Iterable[BestSetting]) -> tuple[BestSetting, ...]:
     return tuple(sorted(settings, key=lambda setting: setting.key))

@@ -1,4 +1,4 @@
-"""Use best known settings in a plan, and say which of them were used."""
+"""Look up best known settings for a plan, and describe the settings that the plan uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harness.tuning.best_settings import BestSetting, portable_load, read_best_s
 
 
 class KnownSettings:
-    """The best known settings in a file, and those that a plan has used.
+    """The best known settings in a file. The object remembers the settings that were looked up for a plan.
 
     Args:
-        path: the file.
+        path: the file of best known settings.
 
     Raises:
         StoreError: the file is damaged.
@@ -29,7 +29,7 @@ class KnownSettings:
         self._missing: dict[tuple[str, str], None] = {}
 
     def values(self, entry: SubmissionEntry, workload: WorkloadEntry) -> HParams:
-        """Return the best known values of a submission on a workload's tier; empty without a setting."""
+        """Return the best known values of a submission for a workload's tier; empty if the file has no setting."""
         tier = workload.facts.tier
         load = portable_load(entry.load or "", self._path.parent)
         setting = self._content.find(entry.name, load, tier)
@@ -40,7 +40,10 @@ class KnownSettings:
         return setting.hparams
 
     def lines(self, specs: Iterable[RunSpec]) -> list[str]:
-        """Return one line per submission: its setting, and a warning if its source has changed since.
+        """Return lines that describe the settings that were looked up.
+
+        For each submission and tier, one line describes the setting. Another line warns if the source of the submission
+        has changed since the search. If there is no setting, one line says that the defaults are used.
 
         Args:
             specs: the planned trials.
@@ -52,26 +55,28 @@ class KnownSettings:
             names = ", ".join(dict.fromkeys(name for name, _ in self._missing))
             raise UsageError(
                 f"--best: {self._path} has no setting of {names}",
-                fix=f"bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write makes one",
+                fix=f"search for one: bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write",
             )
-        sources: dict[tuple[str, str], str] = {
+        planned_sources: dict[tuple[str, str], str] = {
             (s.submission.name, s.workload.facts.tier): s.submission.source_hash for s in specs
         }
         lines = []
         for key, setting in self._used.items():
             lines.append(f"{key[0]}: {describe_setting(setting)} (from {self._path})")
-            if sources.get(key, setting.source_hash) != setting.source_hash:
-                lines.append(f"warning: {key[0]} was edited after this setting was found; bench tune searches again")
-        lines += [f"{name}: no best known setting for tier {tier}; its defaults" for name, tier in self._missing]
+            if planned_sources.get(key, setting.source_hash) != setting.source_hash:
+                lines.append(f"warning: {key[0]} was edited after this setting was found; search again with bench tune")
+        lines += [
+            f"{name}: no best known setting for tier {tier}; the defaults are used" for name, tier in self._missing
+        ]
         return lines
 
 
 def describe_setting(setting: BestSetting) -> str:
-    """Return a best known setting in one line: its values, and the search that found them."""
-    values = " ".join(f"{name}={value}" for name, value in setting.hparams.items()) or "its defaults"
+    """Return one line with the values of a best known setting and a summary of the search that found them."""
+    values = " ".join(f"{name}={value}" for name, value in setting.hparams.items()) or "(defaults)"
     if setting.by == "metric":
         ends = ", ".join(f"{budget:,} examples of {name}" for name, budget in setting.budgets.items())
-        judged = f"by the metric at {ends}"
+        criterion = f"by the metric at {ends}"
     else:
-        judged = f"by {setting.by} to the target of {', '.join(setting.workloads)}"
-    return f"best known setting {values}, {judged}, best of {setting.trials} on {setting.found}"
+        criterion = f"by {setting.by} to the target of {', '.join(setting.workloads)}"
+    return f"best known setting {values}, {criterion}, best of {setting.trials} settings on {setting.found}"

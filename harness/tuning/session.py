@@ -1,4 +1,4 @@
-"""Run a search: its cost beforehand, its runs, and its result; runs that have ended are not run again."""
+"""Estimate the cost of a search, run the search, and rank its settings. Finished runs are not run again."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from harness.storage.layout import run_id
 from harness.tuning.best_settings import BestSetting, portable_load
 from harness.tuning.setup import TuneSetup
 
-#: Folder of published records, from which costs are estimated too.
+#: Folder of published records. Costs are estimated from these records and from local runs.
 RESULTS = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
-    """How the runs of a search are executed, and how workloads are combined.
+    """How the runs of a search are executed, and how the results of several workloads are combined.
 
     Args:
         runs: folder of local runs.
-        executor, execution: where trials run, and how.
-        combination: how several workloads are combined.
+        executor: name of the executor that runs the trials.
+        execution: options of the execution.
+        combination: how the results of several workloads are combined.
     """
 
     runs: Path
@@ -42,12 +43,13 @@ class TuneOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TuneCost:
-    """What a search will cost.
+    """The estimated cost of a search.
 
     Args:
         runs: number of runs.
-        missing: number of runs that have not ended yet.
-        minutes: minutes of one core for the missing runs; None where no earlier run tells.
+        missing: number of runs that are not finished yet.
+        minutes: estimated core-minutes of the missing runs (wall minutes × cores). The value is None if there is no
+            earlier run from which the cost can be estimated.
     """
 
     runs: int
@@ -55,13 +57,12 @@ class TuneCost:
     minutes: float | None
 
     def __str__(self) -> str:
-        kept = f", {self.runs - self.missing} of them finished" if self.missing < self.runs else ""
+        finished = f", {self.runs - self.missing} of them finished" if self.missing < self.runs else ""
         if not self.missing:
             return f"{self.runs} runs, all of them finished"
-        price = (
-            "cost unknown: no earlier run there" if self.minutes is None else f"about {self.minutes:.1f} core-minutes"
-        )
-        return f"{self.runs} runs{kept}; {price}"
+        if self.minutes is None:
+            return f"{self.runs} runs{finished}; the cost is unknown, because there is no earlier run of this kind"
+        return f"{self.runs} runs{finished}; about {self.minutes:.1f} core-minutes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +70,11 @@ class TuneResult:
     """A search that has ended.
 
     Args:
-        setup: what ran.
-        ranking: the settings, the best first.
+        setup: the search.
+        ranking: the settings from best to worst.
         runs: number of runs.
-        core_minutes: minutes of one core that the runs took, whenever they ran.
-        spec: the first run of the winner.
+        core_minutes: wall minutes × cores, summed over all runs. Runs that an earlier command ran are included.
+        spec: specification of one run of the best setting.
     """
 
     setup: TuneSetup
@@ -84,14 +85,14 @@ class TuneResult:
 
     @property
     def winner(self) -> RankedSetting | None:
-        """The best setting; None if every setting has a run that broke."""
+        """The best setting; None if every setting has a broken run (see `SearchRun.broke`)."""
         return None if self.ranking[0].broken else self.ranking[0]
 
     def best_setting(self, folder: Path) -> BestSetting:
-        """Return the winner as a best known setting.
+        """Return the winning setting in the form in which it is stored.
 
         Args:
-            folder: folder of the file of settings, relative to which a submission's file is named.
+            folder: folder of the file of best known settings. The stored path of the submission is relative to it.
         """
         setup, winner = self.setup, self.ranking[0]
         return BestSetting(
@@ -119,7 +120,7 @@ class TuneSession:
     Args:
         registry: the plugins.
         options: how runs are executed.
-        watch: returns the watcher of these runs.
+        watch: returns, for the specifications of runs, a context manager that provides their watcher.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class TuneSession:
         self._registry, self._options, self._watch = registry, options, watch
 
     def cost(self, setup: TuneSetup) -> TuneCost:
-        """Return what a search will cost, from the time per example of earlier runs."""
+        """Return the estimated cost of a search. The estimate uses the time per example of earlier runs."""
         options = self._options
         specs = [spec for planned in setup.plan() for spec in planned]
         missing = [
@@ -143,7 +144,7 @@ class TuneSession:
         return TuneCost(runs=len(specs), missing=len(missing), minutes=None if minutes is None else minutes * cores)
 
     def run(self, setup: TuneSetup) -> TuneResult:
-        """Run the settings of a search, in turn within each seed, and rank them.
+        """Run the settings of a search and rank them. The settings alternate run by run.
 
         Raises:
             BenchError: a run was interrupted.

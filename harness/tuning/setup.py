@@ -1,4 +1,8 @@
-"""What a search runs: the settings of one submission on workloads, to a budget or to the target; checked beforehand."""
+"""Check a request for a hyperparameter search, and plan its runs.
+
+A search runs several settings of one submission on one or more workloads. Each run ends at a fixed budget or at the
+target.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +22,28 @@ from harness.planning.trials import PlanSettings, hyperparameter_settings, plan_
 from harness.plugins.registry import Registry
 from harness.scoring.search import SearchBy
 
-#: The rules of a search's runs: one setting at a time, on tuning seeds; never ranked.
+#: The ruleset of the runs of a search. The runs use tuning seeds and are never ranked.
 TUNE_RULESET = Ruleset(name="tune", version="1", summary="settings of a search; see `bench tune`", trials=1, studies=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneRequest:
-    """What a user asks a search for.
+    """The search that a user requests.
 
     Args:
         submission: name of the submission.
         workloads: names of the workloads.
-        trials: number of settings.
-        only: hyperparameter that is searched alone; None for the whole space.
-        ranges: ends of ranges by name, in place of the space's.
+        trials: number of settings to try.
+        only: name of the hyperparameter if only one is searched; None for the whole search space.
+        ranges: lower and upper end of a range, by name of the hyperparameter. They replace the range in the space.
         studies: number of seeds per setting.
-        by: what settings are ranked by.
-        budget: examples at which runs end: a number, `gate` for the budget of `bench gate`, or None for the workload's.
-        seed, threads, device, allow_slow: as for `bench run`.
+        by: quantity by which settings are ranked.
+        budget: number of examples at which every run ends if settings are ranked by the metric. The text `gate` means
+            the budget of `bench gate`. None means the workload's budget.
+        seed: root seed.
+        threads: number of intra-op threads of a run.
+        device: device of the runs; None to choose the device by the workload's tier.
+        allow_slow: whether GPU workloads may run on the CPU.
     """
 
     submission: str
@@ -54,17 +62,17 @@ class TuneRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSetup:
-    """A search that can run.
+    """A checked search.
 
     Args:
-        request: what was asked for.
+        request: the search that the user requested.
         entry: the submission.
-        composition: the submission with its space.
-        workloads: the workloads with the budgets at which runs end if they are ranked by a metric.
+        composition: the submission with its parts and its search space.
+        workloads: the workloads, each with its budget. Runs end at this budget if settings are ranked by the metric.
         search: the searched hyperparameters.
-        points: the settings, in the order of their numbers.
-        left_out: a message for each value that cannot run.
-        parts: where the submission's parts are looked up.
+        points: the settings to try. Trial i runs the setting with index i.
+        left_out: one message for each value that cannot run.
+        parts: the registry in which the submission's parts are looked up.
     """
 
     request: TuneRequest
@@ -78,18 +86,18 @@ class TuneSetup:
 
     @property
     def runs_to_end(self) -> bool:
-        """Whether runs go to a fixed end and plan for it, and do not stop at the target."""
+        """Whether every run ends at its budget and not at the target. Schedules then end at the budget."""
         return self.request.by == "metric"
 
     def plan(self) -> list[list[RunSpec]]:
-        """Return the runs of each setting: on every workload one per study."""
+        """Return a list of runs for each setting. The setting runs once per workload and study."""
         return [self._plan_point(point) for point in self.points]
 
     def _plan_point(self, point: HParams) -> list[RunSpec]:
         return [spec for workload in self.workloads for spec in self._plan_workload(workload, point)]
 
     def _plan_workload(self, workload: GateWorkload, point: HParams) -> tuple[RunSpec, ...]:
-        settings = _settings(self.request, workload, point)
+        settings = _plan_settings(self.request, workload, point)
         studies = self.request.studies
         if self.runs_to_end:
             return plan_to_end(
@@ -106,18 +114,19 @@ class TuneSetup:
         )
 
 
-def _settings(request: TuneRequest, workload: GateWorkload, point: HParams) -> PlanSettings:
+def _plan_settings(request: TuneRequest, workload: GateWorkload, point: HParams) -> PlanSettings:
+    """Return the options with which the runs of one setting on one workload are planned."""
     settings = PlanSettings(ruleset=TUNE_RULESET, seed=request.seed, threads=request.threads, device=workload.device)
     return replace(settings, overrides=point)
 
 
 def set_up_search(request: TuneRequest, registry: Registry, skipped: list[str]) -> TuneSetup:
-    """Resolve the names of a request, and choose its settings.
+    """Look up the names in a request, check the request, and choose the settings to try.
 
     Args:
-        request: what is asked for.
+        request: the search that the user requests.
         registry: the plugins.
-        skipped: list to which a one-line message is appended for each workload of a tier that cannot run.
+        skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
 
     Raises:
         UsageError: a name does not exist, the submission cannot run on a workload, a range or a budget is not allowed,
@@ -126,8 +135,9 @@ def set_up_search(request: TuneRequest, registry: Registry, skipped: list[str]) 
     """
     if request.budget is not None and request.by != "metric":
         raise UsageError(
-            f"--budget ends every run there, so the {request.by} to the target is unknown for most",
-            fix=f"rank by --by metric, or leave out --budget for --by {request.by}",
+            f"--budget with --by {request.by}: runs that end at the budget may not reach the target, so the "
+            f"{request.by} to the target is unknown",
+            fix=f"use --by metric, or leave out --budget for --by {request.by}",
         )
     entry = resolve_submission(request.submission, registry)
     composition = compose(entry, registry)
@@ -136,24 +146,27 @@ def set_up_search(request: TuneRequest, registry: Registry, skipped: list[str]) 
         GateWorkload(entry=workload, device=device, budget=_budget(workload, request)) for workload, device in chosen
     )
     if not workloads:
-        raise UsageError("no workload can run", fix="; ".join(skipped) or "name one with -w")
+        raise UsageError("no workload can run", fix="; ".join(skipped) or "name a workload with -w")
     tiers = sorted({workload.entry.facts.tier for workload in workloads})
     if len(tiers) > 1:
-        raise UsageError(f"the workloads are of the tiers {' and '.join(tiers)}", fix="search on one tier at a time")
+        raise UsageError(
+            f"the workloads belong to different tiers: {' and '.join(tiers)}", fix="name workloads of one tier with -w"
+        )
     for workload in workloads:
         reason = find_ineligibility(composition, workload.entry.facts, TUNE_RULESET)
         if reason:
             raise UsageError(
-                f"{entry.name} cannot run on {workload.name}: it {reason}", fix=f"leave {workload.name} out"
+                f"{entry.name} cannot run on {workload.name}: it {reason}", fix=f"leave {workload.name} out of -w"
             )
-    held = frozenset({"horizon_fraction"}) if request.by == "metric" else frozenset()
+    # Runs to a fixed budget always use a schedule for the whole budget.
+    excluded = frozenset({"horizon_fraction"}) if request.by == "metric" else frozenset()
     search = choose_search(
-        composition.space, only=request.only, ranges=request.ranges, held=held, submission=entry.name
+        composition.space, only=request.only, ranges=request.ranges, excluded=excluded, submission=entry.name
     )
 
     def check(point: HParams) -> None:
         for workload in workloads:
-            settings = _settings(request, workload, point)
+            settings = _plan_settings(request, workload, point)
             hyperparameter_settings(composition, workload.entry.facts, settings, [{}])
 
     points, left_out = select_points(search, request.trials, check)
@@ -170,6 +183,7 @@ def set_up_search(request: TuneRequest, registry: Registry, skipped: list[str]) 
 
 
 def _budget(workload: WorkloadEntry, request: TuneRequest) -> int:
+    """Return the requested budget on a workload in examples."""
     if request.budget is None:
         return workload.facts.budget.horizon
     return gate_budget(workload.facts, None if isinstance(request.budget, str) else request.budget)

@@ -21,7 +21,8 @@ from harness.worker import torch_errors
 
 CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
-#: The number rises if a checkpoint of an earlier version would not be resumed exactly.
+#: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
+#: could not be resumed exactly from a checkpoint of the previous version.
 _MAGIC = b"bench-checkpoint-2 "
 
 

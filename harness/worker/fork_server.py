@@ -1,9 +1,9 @@
-"""The fork server: a process that has imported torch and forks a worker for every trial that a supervisor requests.
+"""The fork server, a process that has imported torch. It forks a worker for every trial that a supervisor requests.
 
 usage: python -m harness.worker.fork_server SOCKET_FD      (started by the supervisor)
 
-A forked worker starts in milliseconds, where a fresh one imports torch for seconds. The server imports no plugin, so a
-worker inherits nothing of another trial. `harness.contract.forking` defines the messages.
+A forked worker starts within milliseconds. A new Python process needs seconds to import torch. The server imports no
+plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ from harness.contract.run import Job
 from harness.worker.emit import Emit
 from harness.worker.process import die_with_parent, run_worker
 
-#: Seconds without a worker and without a request after which the server ends, since it holds some hundred megabytes.
+#: The server ends after this number of seconds without a worker and without a request. A server uses several hundred
+#: megabytes of memory.
 IDLE_S = 60.0
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[], None] | None = None) -> None:
-    """Fork workers until the supervisor closes the socket; in a forked worker, run its job.
+    """Fork workers until the supervisor closes the socket. In a forked worker, run the worker's job.
 
     Args:
         run_job: runs a job in a worker; `harness.worker.job.run_job` if None.
-        preload: prepares this process; `preload_worker` if None.
+        preload: imports modules into this process; `preload_worker` if None.
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     (preload or preload_worker)()
     _require_one_thread()
-    # A collection in a worker then skips these objects, and does not copy the pages that hold them.
+    # The garbage collector in a worker then skips these objects, so it does not copy the memory pages that hold them.
     gc.collect()
     gc.freeze()
     worker = _WorkerForker(control).serve()
@@ -53,7 +54,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
 
 
 def preload_worker() -> None:
-    """Import what every worker imports, and run one optimizer step, which imports more of torch."""
+    """Import the modules that every worker imports. One optimizer step imports further modules of torch."""
     import torch
 
     torch.set_num_threads(1)
@@ -67,7 +68,7 @@ def preload_worker() -> None:
         importlib.import_module(module)
     metadata.version("torch")
     with tempfile.TemporaryDirectory() as name:
-        # The first checkpoint and the first weights import modules of torch.
+        # Saving the first checkpoint and the first weights file imports further modules of torch.
         folder = Path(name)
         checkpoint.save(folder, {"tensor": torch.zeros(1)})
         checkpoint.load(folder)
@@ -75,15 +76,15 @@ def preload_worker() -> None:
 
 
 def _require_one_thread() -> None:
-    """End this process if it has more than one thread: only the forking thread would exist in a worker."""
+    """End this process if it has more than one thread. In a forked process, only the forking thread exists."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
-        sys.exit(f"the fork server has {threads} threads; a process with several cannot be forked safely")
+        sys.exit(f"the fork server has {threads} threads; a process with several threads cannot be forked safely")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForkedWorker:
-    """What a forked worker is given: its request, and the file descriptors of its pipe of events and its lock."""
+    """A forked worker: its request, and the file descriptors of its event pipe and of the lock of the run's folder."""
 
     request: ForkRequest
     events: int
@@ -92,14 +93,14 @@ class ForkedWorker:
 
 @dataclass(frozen=True, kw_only=True)
 class _RunningWorker:
-    """A running worker: its process id, and the writing end of its status pipe."""
+    """A running worker: its process id, and the file descriptor of the writing end of its status pipe."""
 
     pid: int
     status: int
 
 
 class _WorkerForker:
-    """Forks workers from its only thread, so that the kernel kills them when this process ends.
+    """Forks workers. All workers are forked from one thread, so that the kernel kills them when this process ends.
 
     Args:
         control: socket on which requests arrive.
@@ -109,11 +110,11 @@ class _WorkerForker:
         self._control = control
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
-        #: The running workers by the descriptor that refers to their process.
+        #: The running workers, by the pidfd of their process.
         self._children: dict[int, _RunningWorker] = {}
 
     def serve(self) -> ForkedWorker:
-        """Answer requests until the supervisor closes the socket. It returns only in a forked worker."""
+        """Answer requests until the supervisor closes the socket. This method returns only in a forked worker."""
         while True:
             ready = self._poll.poll(None if self._children else IDLE_S * 1000)
             if not ready:
@@ -127,10 +128,10 @@ class _WorkerForker:
                     return worker
 
     def _answer(self) -> ForkedWorker | None:
-        """Fork a worker for the next request; return what it is given in the worker, and None in the server."""
+        """Fork a worker for the next request. Return the worker in the forked process, and None in the server."""
         message = _receive(self._control)
         if message is None:
-            os._exit(0)  # the supervisor has ended, and the kernel kills the workers
+            os._exit(0)  # the supervisor has ended; the kernel kills the workers
         request, descriptors = message
         server = os.getpid()
         try:
@@ -139,7 +140,7 @@ class _WorkerForker:
             send_answer(descriptors["status"], FAILED, error.errno or 0)
         else:
             if not pid:
-                self._leave()
+                self._close_server_descriptors()
                 become_worker(request, descriptors, server)
                 return ForkedWorker(request=request, events=descriptors["events"], lock=descriptors["lock"])
             process = os.pidfd_open(pid)
@@ -158,8 +159,8 @@ class _WorkerForker:
         send_answer(child.status, ENDED, os.waitstatus_to_exitcode(status))
         os.close(child.status)
 
-    def _leave(self) -> None:
-        """Close, in a worker, the server's socket and the descriptors of the other workers."""
+    def _close_server_descriptors(self) -> None:
+        """Close the server's socket and the descriptors of the other workers. This method is called in a new worker."""
         self._control.close()
         for process, child in self._children.items():
             os.close(process)
@@ -167,21 +168,21 @@ class _WorkerForker:
 
 
 def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int) -> None:
-    """Turn this forked process into the worker that a fresh process would be, and report its process id.
+    """Give this forked process the environment, folder and descriptors of a new worker, and report its process id.
 
     Args:
-        request: the worker's environment.
-        descriptors: the descriptors of the request by name.
+        request: the request for the worker.
+        descriptors: the file descriptors of the request, by the names in `DESCRIPTORS`.
         server: process id of the fork server.
     """
-    # A session of its own: the supervisor ends a worker with its children, and Ctrl-C does not reach it.
+    # The worker gets its own session. The supervisor can then kill it with its children, and Ctrl-C does not reach it.
     os.setsid()
     die_with_parent()
-    if os.getppid() != server:  # the server died before the line above
+    if os.getppid() != server:  # the server has died before die_with_parent was called
         os._exit(1)
     os.environ.clear()
     os.environ.update(request.environment)
-    tempfile.tempdir = None  # the folder that the server's environment gave
+    tempfile.tempdir = None  # this folder was chosen by the server's environment
     importlib.invalidate_caches()
     for target, name in enumerate(("stdin", "log", "log")):
         os.dup2(descriptors[name], target)
@@ -193,7 +194,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
 
 
 def _receive(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
-    """Return the next request and its descriptors, or None at the end of the stream."""
+    """Return the next request and its file descriptors by name; None if the supervisor has closed the socket."""
     flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_WAITALL
     header, received, _, _ = socket.recv_fds(control, LENGTH.size, len(DESCRIPTORS), flags)
     payload = bytearray()
@@ -209,7 +210,7 @@ def _receive(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | Non
 
 
 def send_answer(status: int, kind: AnswerKind, number: int) -> None:
-    """Write an answer to a status pipe, unless the supervisor no longer reads it."""
+    """Write an answer to a status pipe, unless the supervisor has closed the reading end."""
     with contextlib.suppress(BrokenPipeError):
         os.write(status, ANSWER.pack(kind, number))
 

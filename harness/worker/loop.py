@@ -32,6 +32,10 @@ from harness.worker.weights import save_weights
 
 T = TypeVar("T")
 
+#: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
+#: would take longer than the training of a small model with short intervals.
+CHECKPOINT_SHARE = 0.1
+
 
 class TrainingRun:
     """The run of one trial, from the construction of the submission to the last evaluation.
@@ -78,6 +82,8 @@ class TrainingRun:
         self.evaluator = evaluator
         self.emit = emit
         self.final_weights = ""
+        # The last checkpoint: its wall seconds, and the time at which it ended. The first evaluation writes one.
+        self._checkpoint_seconds, self._checkpoint_ended = 0.0, 0.0
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:
@@ -151,14 +157,15 @@ class TrainingRun:
         if verdict is None:
             if self._is_next_stage_due(point):
                 state.advance_stage(point)
-            self._save_checkpoint(submission_state)
+            if self._is_checkpoint_due():
+                self._save_checkpoint(submission_state)
         self.emit(Evaluated(point=point))
         return verdict
 
     # --- evaluation ------------------------------------------------------------------------------
 
     def _evaluate_weights(self) -> Point:
-        """Evaluate the model's current weights on the score split, or on a part of it that decides everything."""
+        """Evaluate the model's current weights on the score split, or on a part that suffices for all decisions."""
         position = self.state.position
         loss = self.work.last_loss
         pending = Point(
@@ -190,7 +197,12 @@ class TrainingRun:
         return point
 
     def _compare(self, screened: Point, whole: Point) -> None:
-        """Compare what two evaluations of the same weights decide."""
+        """Compare the decisions from two evaluations of the same weights, and report every difference.
+
+        Args:
+            screened: the evaluation on a part of the score split.
+            whole: the evaluation on the whole score split.
+        """
         position = self.state.position
         by_screened, by_whole = (
             describe_decisions(self.spec, point, position.stage_began, position.points) for point in (screened, whole)
@@ -228,7 +240,12 @@ class TrainingRun:
         return self._follow_first_rank((stored_point, verdict), tuple[Point, Verdict | None])
 
     def _follow_first_rank(self, value: T, kind: Any) -> T:
-        """Return rank 0's value of a type that JSON can store."""
+        """Return rank 0's `value` on all ranks.
+
+        Args:
+            value: this rank's value. JSON must be able to store it.
+            kind: type of the value.
+        """
         if self.group.count == 1:
             return value
         decoded: T = msgspec.json.decode(self.group.broadcast(msgspec.json.encode(value)), type=kind)
@@ -246,6 +263,11 @@ class TrainingRun:
             self.final_weights = save_weights(self.state.model, self.folder / "final.safetensors")
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
+    def _is_checkpoint_due(self) -> bool:
+        """Return whether a checkpoint now keeps the wall time for checkpoints below `CHECKPOINT_SHARE`."""
+        elapsed = time.perf_counter() - self._checkpoint_ended
+        return self._follow_first_rank(elapsed * CHECKPOINT_SHARE >= self._checkpoint_seconds, bool)
+
     def _save_checkpoint(self, submission_state: dict[str, Any]) -> None:
         began = time.perf_counter()
         ranks = self.state.gather_rank_states()
@@ -253,6 +275,8 @@ class TrainingRun:
             state = self.state.state_dict(submission_state, ranks)
             checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()})
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
+        self._checkpoint_ended = time.perf_counter()
+        self._checkpoint_seconds = self._checkpoint_ended - began
 
     # --- end of the run ----------------------------------------------------------------------------
 

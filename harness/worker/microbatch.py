@@ -186,9 +186,9 @@ class MicrobatchedPasses:
         """Return whether an out-of-memory pass may be computed again with smaller micro-batches.
 
         There are three conditions. First, it must be one of the first updates: later, a smaller size would change the
-        rounding and the speed in the middle of the run. Second, no parameter may have a gradient, since the
-        contribution of an unfinished pass could not be removed again. Third, there must be only one rank: several
-        ranks must use the same size, which they choose in `warm_up`.
+        rounding and the speed in the middle of the run. Second, no parameter may have a gradient before the pass: an
+        unfinished pass adds to such a gradient, and this contribution cannot be removed. Third, there must be only one
+        rank: several ranks must use the same size, which they choose in `warm_up`.
         """
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())

@@ -1,4 +1,4 @@
-"""Seeds torch's generators for every forward pass from counters, so that paired runs draw the same dropout masks."""
+"""Seeds torch's generators before every forward pass. Runs with equal seeds then draw the same dropout masks."""
 
 from __future__ import annotations
 
@@ -9,33 +9,34 @@ from typing import TypeAlias
 
 import torch
 
-#: A pass of the run: the number of updates before it, and its index among the passes since that update began.
+#: Identifies a forward pass in a run: the index of the current update, and the index of the pass within this update.
 PassId: TypeAlias = tuple[int, int]
 
-#: Number of updates after which a model whose passes drew no random numbers is examined again.
+#: A model that drew no random numbers is checked again at every update whose index is a multiple of this number.
 RECHECK_STEPS = 100
 
 
 class PassRng:
-    """Gives each forward pass random numbers that depend on counters only.
+    """Seeds torch's generators for each forward pass.
 
-    Within `seeded`, torch's generators for the CPU and for the rank's GPU start from a hash of the data seed, the
-    update, the index of the pass in the update, the part of the batch and the rank. Afterwards they have the state from
-    before. So the masks of a run do not depend on the random numbers that the submission draws, and the submission's
-    random numbers do not depend on the model's. GPUs are not synchronised.
+    In the context `seeded`, torch's generators for the CPU and for the rank's GPU are seeded. The seed is a hash of the
+    data seed, the index of the update, the index of the pass in the update, the index of the micro-batch and the rank.
+    When the context ends, the generators get back their previous states. The masks of a run therefore do not depend on
+    the random numbers that the submission draws. The submission's random numbers do not depend on the model either.
+    The CPU does not wait for a GPU.
 
-    Seeding takes time, so passes of a model that draws no random numbers are not seeded: after a training loss that
-    drew none, `active` is False until the next update that is a multiple of `RECHECK_STEPS`. Several ranks compute
-    different examples and need different masks, so their passes are always seeded.
+    Seeding takes time, so a model that draws no random numbers is not seeded. If a training loss drew no random
+    numbers, `active` is False until the next update whose index is a multiple of `RECHECK_STEPS`. A run on several
+    ranks is always seeded: each rank computes its own examples and needs its own masks.
 
     Args:
-        device: the rank's device. A GPU is the current one.
+        device: the rank's device. If it is a GPU, it must be torch's current GPU.
         seed: the seed of the run's data.
-        rank: the rank, from 0.
-        always: whether passes are seeded even if they draw no random numbers.
+        rank: index of the rank, from 0.
+        always: whether passes are seeded even if the model draws no random numbers.
 
     Attributes:
-        active: whether new passes are seeded. A checkpoint contains it.
+        active: whether the next passes are seeded. Checkpoints contain this value.
     """
 
     def __init__(self, device: torch.device, seed: int, rank: int = 0, *, always: bool = False) -> None:
@@ -48,14 +49,14 @@ class PassRng:
         self.active = True
 
     def begin_step(self, step: int) -> None:
-        """Begin an update, of which `step` came before."""
+        """Begin the update with index `step`, from 0."""
         self._step = step
         self._passes = 0
         if step % RECHECK_STEPS == 0:
             self.active = True
 
     def next_pass(self) -> PassId | None:
-        """Return the identity of a new pass; None if it is not seeded."""
+        """Return the identifier of the next pass; None if the pass is not seeded."""
         if not self.active:
             return None
         index = self._passes
@@ -64,14 +65,16 @@ class PassRng:
 
     @contextmanager
     def seeded(self, pass_id: PassId, part: int = 0, *, conclusive: bool = False) -> Iterator[None]:
-        """Within this context, the generators are seeded for a part of a pass.
+        """Seed the generators for one micro-batch of a pass, and restore their states when the context ends.
 
-        A pass that is computed again, in the backward pass or with smaller parts, gets the same numbers.
+        If the same micro-batch is computed again, for example by checkpointing in the backward pass, it draws the same
+        random numbers.
 
         Args:
-            pass_id: the pass.
+            pass_id: identifier of the pass.
             part: index of the micro-batch in the pass.
-            conclusive: whether the model draws no random numbers in training if it draws none here.
+            conclusive: whether the pass is a training loss. If such a pass draws no random numbers, the model is
+                assumed to draw none in training.
         """
         saved_states = [generator.get_state() for generator in self._generators]
         seed = derive_seed(self._seed, *pass_id, part, self._rank)
@@ -92,7 +95,7 @@ class PassRng:
 
 
 def derive_seed(*numbers: int) -> int:
-    """Return a seed of 63 bits from a hash of the numbers.
+    """Return a 63-bit seed, which is a hash of the numbers.
 
     >>> derive_seed(1, 23) != derive_seed(12, 3)
     True

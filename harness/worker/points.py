@@ -27,8 +27,8 @@ def finite_point(point: Point) -> Point:
 def gradient_norm(model: nn.Module) -> float | None:
     """Return the L2 norm of the gradients of all parameters together; None if no parameter has a gradient.
 
-    They are the gradients as the last update left them: clipped, if it clipped them. With several ranks they are those
-    of the global batch. Sparse gradients are densified.
+    The gradients are those of the last update. If the update clipped them, they are clipped. With several ranks, they
+    are the gradients of the global batch. Sparse gradients are converted to dense gradients.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if not gradients:

@@ -1,8 +1,9 @@
 """The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
 
-A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Both call `run_worker`. The
-supervisor passes three command-line arguments to a fresh process: the file descriptor of the pipe, the file descriptor
-of the run's lock, and the numbers of the CPU cores to use, separated by commas (empty for all cores).
+A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Either kind of worker calls
+`run_worker`. The supervisor passes three command-line arguments to a fresh process: the file descriptor of the pipe,
+the file descriptor of the run's lock, and the indices of the CPU cores to use, separated by commas (empty for all
+cores).
 """
 
 from __future__ import annotations
@@ -42,10 +43,11 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
     Args:
         events_fd: file descriptor of the pipe of events.
         lock_fd: file descriptor of the lock of the run's folder.
-        cores: indices of the processor cores to which this process is pinned; it is not pinned when empty.
-        run_job: runs a job; `harness.worker.job.run_job` if None.
+        cores: indices of the processor cores to which this process is pinned. If empty, the process is not pinned.
+        run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
-    # Set before a fresh worker imports torch, so that torch's threads and the processes of other ranks inherit it.
+    # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
+    # the cores.
     pinned = set(cores)
     if pinned and sys.platform == "linux":
         os.sched_setaffinity(0, pinned)

@@ -1,9 +1,9 @@
 """The interfaces that plugin authors implement or use.
 
-A workload implements `Workload`, also `Sharded` if it can be evaluated on several devices at once, and `Screenable` if
-an evaluation may stop at a part of the examples. A submission implements `Submission`, or is a `Recipe` of parts, some
-of which implement `Averager`, `Order` or `Replayer`. The constructor of a submission receives a `Task`, and each of its
-steps receives a `Work`.
+A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, and
+`Screenable` if an evaluation may stop after a part of the examples. A submission implements `Submission`, or is a
+`Recipe`, which consists of parts. Some parts implement `Averager`, `Order` or `Replayer`. The constructor of a
+submission receives a `Task`, and each of its steps receives a `Work`.
 
 Terms: an example is one image or one sequence of tokens. In shapes, n is the number of examples in a batch. A pool is
 training data with random access. A stream is training data in stages, in an order that the workload determines.
@@ -133,12 +133,16 @@ class Sharded(Protocol):
 
 @runtime_checkable
 class Screenable(Sharded, Protocol):
-    """A sharded workload that says which values of its examples a metric is the mean of.
+    """A sharded workload whose metrics can be estimated from a part of a split.
 
-    An evaluation may then stop at a part of the `score` split, if this part decides everything. The part is a window of
-    the split, and it must be a random sample of it: `evaluation_rows` has a random order for every split whose stored
-    order is not random. Without this method, a metric on a pool is estimated if `measure` returns a tensor with the
-    metric's name, whose mean it is.
+    For such metrics, `example_values` returns one value per example. On a pool, the metric is the mean of these values;
+    on a stream, it is the mean over tasks of the means of the tasks. An evaluation may then stop after a part of the
+    `score` split, if this part suffices for all decisions. The part is a window of the split (`Shard`), and must be a
+    random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
+    order that `harness.api.evaluation_rows` returns.
+
+    A sharded workload without this method can also be screened on a pool: a metric is then estimated if `measure`
+    returns a tensor with the metric's name, and the mean of this tensor is the metric.
     """
 
     def example_values(
@@ -149,8 +153,8 @@ class Screenable(Sharded, Protocol):
         Args:
             measured: the values that `measure` returns for the shard.
             split: the held-out split.
-            shard: a window of the split, or the whole split, for a single rank.
-            stage: on a stream, index of the current stage; None on a pool.
+            shard: a window of the split, or the whole split. The shard contains the examples of all ranks.
+            stage: index of the current stage of a stream, from 0; None on a pool.
 
         Returns:
             For every metric that is an unweighted mean over tasks of means over examples, one tensor per task. Metrics

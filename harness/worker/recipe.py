@@ -36,7 +36,7 @@ class Recipe:
     ruleset hides the horizon. A part that requires the number declares the need `horizon`.
 
     Args:
-        optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or a list of them.
+        optimizer: (parameters: Sequence[Parameter], **hparams) -> a torch optimizer, or a list of torch optimizers.
         schedule: (progress: Progress, **hparams) -> Factors, or a number that is the learning-rate factor. The
             schedule must be a pure function.
         averaging: (model, **hparams) -> Averager.
@@ -44,7 +44,8 @@ class Recipe:
         replay: (task, **hparams) -> Replayer; on a stream with a replay buffer only.
         gradient: (model, task, **hparams) -> a function (work, batch) that is called instead of `work.backward`. The
             function makes any number of passes and stores the gradient for the optimizer in `.grad`.
-        penalty: (model, **hparams) -> a function without arguments that returns a term of the loss (a scalar tensor).
+        penalty: (model, **hparams) -> a function without arguments that returns a scalar tensor. The recipe adds this
+            term to the loss.
         after_step: (model, **hparams) -> a function without arguments that is called after every update.
         model_options: model options that the recipe requests.
         search_space: domains of the hyperparameters by name.

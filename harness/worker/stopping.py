@@ -98,7 +98,10 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
 
 
 def _describe_divergence(point: Point) -> str:
-    """Return a message about the first metric that is not finite or a NaN training loss; empty if there is neither."""
+    """Return a message if the run has diverged, else an empty string.
+
+    A run has diverged if a metric is not finite or the training loss is NaN.
+    """
     for name, value in point.metrics.items():
         if not math.isfinite(value):
             return f"{name} is {value} after {point.steps} steps"
@@ -108,11 +111,11 @@ def _describe_divergence(point: Point) -> str:
 
 
 def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
-    """Return why a run on a pool is unlikely to reach its target; empty if the target is still likely.
+    """Return a reason to prune a run on a pool, or an empty string if the run may continue.
 
-    Single evaluations are noisy, so the best value of the metric counts. Many schedules improve the metric most near
-    their end, so the thresholds are low. `--prune` would end none of the published runs that reached their target
-    (tests/report/test_published.py).
+    `PRUNE_PROGRESS` and `PRUNE_BUDGET` define the rule. Single evaluations are noisy, so the best value of the metric
+    counts. With many schedules, the metric improves most near the end, so the thresholds are low. `--prune` would end
+    none of the published runs that reached their target (tests/report/test_published.py).
     """
     facts = spec.workload.facts
     target, fraction = facts.targets[0], point.examples / facts.budget.horizon

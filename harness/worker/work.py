@@ -173,7 +173,7 @@ class CountedWork:
 
     @contextmanager
     def pause_counting(self) -> Iterator[None]:
-        """Within this context, direct calls of the model are not counted. The harness calls the model in it."""
+        """Within this context, direct calls of the model are not counted. The harness evaluates the model in it."""
         counting, self.counting = self.counting, False
         try:
             yield
@@ -181,9 +181,10 @@ class CountedWork:
             self.counting = counting
 
     def take_mean_loss(self) -> float | None:
-        """Return the mean loss of the passes since the last call, and forget them; None without a pass.
+        """Return the mean loss of the passes since the last call of this method; None if there was no pass.
 
-        The losses are kept as tensors until then, since reading one in every step would make a GPU wait.
+        The losses are kept as tensors until this call. To read a loss in every step, the process would have to wait for
+        the GPU in every step.
         """
         losses, self._losses = self._losses, []
         means = [loss if loss.ndim == 0 else loss.mean() for loss in losses]
@@ -200,9 +201,10 @@ class CountedWork:
         return self._forward.needs_warm_up
 
     def warm_up_step(self) -> None:
-        """Make one forward and backward pass over random examples, and undo its effects. The clock must be stopped.
+        """Make a forward and a backward pass over random examples, and undo their effects. The clock must be stopped.
 
-        The model's buffers and gradients, the position in the data, RNG states and counts are restored.
+        The model's buffers, the position in the data, the RNG states and the counts are restored. The gradients are
+        cleared.
         """
         state = copy.deepcopy(self.state_dict())
         rng_state = rng.rng_state()

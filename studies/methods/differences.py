@@ -1,8 +1,9 @@
 """Compare two arms over pairs of runs with equal seeds, by the tests of `harness.scoring` with corrected intervals.
 
-Within a workload, five pairs are too few for a test without assumptions about distributions. Student's t test is used
-there, on the logarithms of the losses. A loss is a mean over many examples and therefore nearly normal. Over both
-workloads, there are ten pairs. The exact sign-flip test is used there, and misses have the worst ranks.
+One workload has five pairs, which are too few for a test without assumptions about distributions. On one workload, the
+arms are therefore compared by Student's t test on the logarithms of the losses. A loss is a mean over many examples and
+therefore nearly normal. Both workloads together have ten pairs. On both workloads together, the arms are compared by
+the exact sign-flip test, in which misses have the worst ranks.
 """
 
 from __future__ import annotations

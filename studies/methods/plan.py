@@ -64,7 +64,7 @@ class StudyPlan:
         return sorted(specs, key=lambda spec: spec.study)
 
     def fresh_specs_of(self, stage: Stage, arm: str, tuning: Sequence[RunFigures]) -> Sequence[RunSpec]:
-        """Return one arm's trials on fresh seeds, with its best settings, or with its defaults without tuning runs."""
+        """Return one arm's trials on fresh seeds, with its best settings. Without tuning runs, use its defaults."""
         entry, best = self._registry.submission(arm), choose_settings(tuning)
         settings = [_whole_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
         specs = [spec for setting in settings for spec in self._plan(stage, entry, [setting], "score", stage.seeds)]

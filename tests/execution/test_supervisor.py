@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -471,8 +472,11 @@ def _wait_for(condition: Any, seconds: float = 60.0) -> None:
 
 
 def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
+    """Run a trial in this process up to an evaluation, with a checkpoint after each."""
     from harness.execution.trial import run_trial
     from tests.worker.interrupt import StopAt
 
-    with pytest.raises(Interrupted):
-        run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("harness.worker.loop.CHECKPOINT_SHARE", math.inf)
+        with pytest.raises(Interrupted):
+            run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))

@@ -18,6 +18,7 @@ from harness.gating import session
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import Registry
 from harness.storage.records import encode
+from harness.tuning.best_settings import BestSetting, write_best_setting
 from tests.gating.builders import FakeRunner
 
 SOURCE = Path(__file__).resolve().parents[1] / "fixtures" / "my_optimizer.py"
@@ -144,6 +145,36 @@ def test_the_json_is_a_schema(bench: Bench) -> None:
     assert shown["command"].startswith("bench gate adamw-constant")
 
 
+def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
+    assert bench(*GATE, "--best").code == 2, "nothing is stored"
+    setting = BestSetting(
+        submission="adamw-constant@1",
+        source_hash="another",
+        tier="cpu",
+        workloads=("resnet-digits@2",),
+        hparams={"lr": 0.004},
+        by="metric",
+        trials=8,
+        studies=1,
+        hardware="any",
+        run_ids=(),
+        runs=8,
+        core_minutes=1.0,
+        found="2026-01-01",
+    )
+    write_best_setting(Path("best_settings.json"), setting)
+    bench.losses = by_name(0.9)
+    bench.runner.ran.clear()
+    result = bench(*GATE, "--best")
+    assert result.code == 0
+    rates = {spec.submission.name: spec.hparams["lr"] for spec in bench.runner.ran}
+    assert rates["adamw-constant"] == 0.004 != rates["adamw-cosine"]
+    assert all(spec.hparams.get("horizon_fraction", 1.0) == 1.0 and not spec.overridden for spec in bench.runner.ran)
+    assert "adamw-constant: best known setting lr=0.004" in result.err
+    assert "adamw-constant was edited after this setting was found" in result.err
+    assert "adamw-cosine: no best known setting for tier cpu; its defaults" in result.err
+
+
 def test_broken_runs_are_said(bench: Bench) -> None:
     bench.losses = lambda spec: None if spec.submission.name == "adamw-constant" else 1.0
     code, shown = bench.json(*GATE)
@@ -204,7 +235,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gate",), "no submission named (run bench gate A --against B -w WORKLOAD)"),
+        (("gate",), "no submission is named (run bench gate A --against B -w WORKLOAD)"),
         (("gate", "wsdd", "-w", "lm-tiny"), "unknown submission 'wsdd'; did you mean 'wsd'?"),
         (("gate", "wsd", "-w", "lm-tinny"), "unknown workload 'lm-tinny'; did you mean 'lm-tiny'?"),
         (("gate", "wsd", "--against", "cosine"), "unknown submission 'cosine'"),

@@ -54,11 +54,11 @@ def test_one_hyperparameter_is_searched_around_its_default_or_over_a_range() -> 
     ("arguments", "words"),
     [
         ({"only": "lrr"}, "did you mean 'lr'"),
-        ({"only": "name"}, "no values can be spaced"),
-        ({"only": "lr", "ranges": {"eps": (1e-9, 1e-7)}}, "does not belong to --only lr"),
+        ({"only": "name"}, "no multiples of this default"),
+        ({"only": "lr", "ranges": {"eps": (1e-9, 1e-7)}}, "--only lr searches lr alone"),
         ({"only": "lr", "ranges": {"lr": (-1.0, 1.0)}}, "out of range"),
         ({"only": "shape", "ranges": {"shape": (0.0, 1.0)}}, "is not a number"),
-        ({"only": "lr", "held": frozenset({"lr"})}, "cannot be searched"),
+        ({"only": "lr", "excluded": frozenset({"lr"})}, "cannot be searched"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(arguments: dict[str, object], words: str) -> None:

@@ -164,7 +164,7 @@ def test_time_is_examples_times_cost() -> None:
     assert factors["a@1"].examples == pytest.approx(0.5)
     assert factors["a@1"].time == pytest.approx(31.5 / 20.5)
     assert factors["a@1"].examples * factors["a@1"].cost == pytest.approx(factors["a@1"].time)
-    assert "a@1 needs fewer examples than reference@1 and more time" in describe_order(factors)
+    assert "a@1 needs fewer examples but more time than reference@1" in describe_order(factors)
     (board,) = build_leaderboards([summarize(r, query) for r in runs], query)
     assert any("order by examples differs" in note for note in board.notes)
 

@@ -84,7 +84,7 @@ class TestMetricAtABudget:
         summary = summarize(run([3.0, 2.0, 0.9], 1), query)
         assert summary.metric is None
         assert summary.result.status == "unknown"
-        assert "is screened; bench run --whole-evaluation has none" in summary.result.reason
+        assert "is screened; bench run --whole-evaluation screens no evaluation" in summary.result.reason
 
 
 def test_the_best_value_may_be_an_estimate_which_texts_mark() -> None:

@@ -125,7 +125,7 @@ def test_the_same_command_runs_nothing_again_and_more_trials_continue(bench: Ben
 def test_a_winner_at_the_edge_is_warned_of(bench: Bench, runs: MadeUpRuns) -> None:
     _, out, _ = bench(*ONE, "--trials", "3", "--range", "lr=1e-4..1e-3")
     assert "warning: lr=0.001 lies at the edge of the searched range 0.0001 to 0.001" in out
-    assert "widen: --range lr=0.000333..0.01" in out
+    assert "widen the range: --range lr=0.000333..0.01" in out
 
 
 def test_a_run_that_breaks_ranks_last_and_is_said(bench: Bench, runs: MadeUpRuns) -> None:
@@ -135,7 +135,7 @@ def test_a_run_that_breaks_ranks_last_and_is_said(bench: Bench, runs: MadeUpRuns
     assert code == 0
     assert found["settings"][-1]["hparams"] == {"lr": 0.02}
     assert found["settings"][-1]["broken"] == 1
-    assert "broke: lr=0.02 on resnet-digits@2: diverged, a test's" in bench(*ONE, "--trials", "4")[1]
+    assert "broken run: lr=0.02 on resnet-digits@2: diverged, a test's" in bench(*ONE, "--trials", "4")[1]
 
 
 def test_without_a_sound_run_there_is_no_winner(bench: Bench, runs: MadeUpRuns) -> None:
@@ -166,7 +166,7 @@ def test_several_workloads_are_ranked_together(bench: Bench, runs: MadeUpRuns) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("tune", "wsd"), "no workloads named"),
+        (("tune", "wsd"), "no workload is named"),
         ((*ONE, "--by", "time"), "the time to the target is unknown"),
         ((*ONE, "--range", "lr"), "NAME=LOW..HIGH"),
         ((*ONE[:-2], "--budget", "12"), "a gate budget is"),
@@ -195,7 +195,10 @@ def test_the_winner_is_kept_and_bench_run_uses_it(bench: Bench, runs: MadeUpRuns
     ask = ("run", "-s", "wsd", "-w", "lm-tiny", "--dry-run", "--json")
     code, out, err = bench(*ask, "--best")
     assert code == 0
-    assert "wsd: best known setting lr=0.01, by the metric at 7,168 examples of resnet-digits@2, best of 4 on" in err
+    assert (
+        "wsd: best known setting lr=0.01, by the metric at 7,168 examples of resnet-digits@2, best of 4 settings on"
+        in err
+    )
     (planned,) = json.loads(out)["specs"]
     assert planned["spec"]["overridden"] == ["lr"], "such a run is never ranked"
     assert planned["run_id"] == json.loads(bench(*ask, "--set", "lr=0.01")[1])["specs"][0]["run_id"]
@@ -206,13 +209,13 @@ def test_the_winner_is_kept_and_bench_run_uses_it(bench: Bench, runs: MadeUpRuns
 def test_best_needs_a_setting_and_the_ruleset_quick(bench: Bench, runs: MadeUpRuns) -> None:
     code, _, err = bench("run", "-s", "wsd", "-w", "lm-tiny", "--best", "--dry-run")
     assert code == 2
-    assert "has no setting of wsd (bench tune wsd -w WORKLOAD --write makes one)" in err
+    assert "has no setting of wsd (search for one: bench tune wsd -w WORKLOAD --write)" in err
     code, _, err = bench("run", "-s", "wsd", "-w", "lm-tiny", "--best", "--dry-run", "--ruleset", "external")
     assert code == 2
     assert "never ranked" in err
     bench(*ONE, "--trials", "2", "--write")
     _, _, err = bench("run", "-s", "wsd,rex", "-w", "lm-tiny", "--best", "--dry-run")
-    assert "rex: no best known setting for tier cpu; its defaults" in err
+    assert "rex: no best known setting for tier cpu; the defaults are used" in err
 
 
 def test_a_file_keeps_its_setting_when_it_moves_with_its_project_and_an_edit_is_said(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.contract.run import Point
+from harness.worker import checkpoint
 from harness.worker.points import finite_point, gradient_norm
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, spec_of, submission
@@ -72,6 +73,26 @@ def test_a_norm_is_that_of_all_gradients_together() -> None:
         grad_norm=gradient_norm(model), mean_train_loss=math.inf,
     )  # fmt: skip
     assert (finite_point(point).grad_norm, finite_point(point).mean_train_loss) == (None, None)
+
+
+@pytest.mark.parametrize(("share", "all_of_them"), [(0.0, False), (math.inf, True)])
+def test_checkpoints_take_a_bounded_share_of_the_time(
+    share: float, all_of_them: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first evaluation writes a checkpoint. The share decides about the others; the run itself is the same."""
+    saved: list[int] = []
+    save = checkpoint.save
+
+    def remember(folder: Path, state: dict[str, Any]) -> None:
+        saved.append(state["work"]["steps"])
+        save(folder, state)
+
+    monkeypatch.setattr(checkpoint, "save", remember)
+    monkeypatch.setattr("harness.worker.loop.CHECKPOINT_SHARE", share)
+    record = run_here(spec_of(entry("Noisy")), tmp_path)
+    steps = [point.steps for point in record.points[1:-1]]
+    assert saved == (steps if all_of_them else steps[:1])
+    assert outcome(record) == outcome(run_here(spec_of(entry("Noisy")), tmp_path / "again"))
 
 
 def test_the_time_budget_ends_a_run(tmp_path: Path) -> None:

@@ -65,12 +65,12 @@ def test_every_kind_of_model_is_whole(changes: dict[str, Any]) -> None:
 
 
 def test_rotary_positions_turn_by_the_distance_alone() -> None:
-    from workloads.lm.model import _rotation, _turned
+    from workloads.lm.model import _rotate, _rotation
 
     cos_TN, sin_TN = _rotation(12, 8)
     q_N, k_N = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     products = [
-        (_turned(q_N, cos_TN[i + 3], sin_TN[i + 3]) * _turned(k_N, cos_TN[i], sin_TN[i])).sum() for i in range(9)
+        (_rotate(q_N, cos_TN[i + 3], sin_TN[i + 3]) * _rotate(k_N, cos_TN[i], sin_TN[i])).sum() for i in range(9)
     ]
     torch.testing.assert_close(torch.stack(products), products[0].expand(9), rtol=1e-4, atol=1e-4)
 

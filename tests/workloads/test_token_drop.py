@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from harness.api import Batch, BenchError, Choice
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
-from workloads.lm.model import GPT, Block, GPTConfig, _turned, build, mean_loss_in_parts, next_symbol_loss
+from workloads.lm.model import GPT, Block, GPTConfig, _rotate, build, mean_loss_in_parts, next_symbol_loss
 from workloads.lm.web import Lm16m, Lm124m
 
 B, T, V = 3, 16, 11
@@ -35,7 +35,7 @@ def after(seed: int, model: nn.Module, tokens_BT: Tensor) -> Tensor:
 def streams(model: GPT, tokens_BT: Tensor) -> list[Tensor]:
     """What enters the first middle block, the second, and the last, as it stands in the whole sequence."""
     seen: list[Tensor] = []
-    plain = model._past_some
+    plain = model._apply_to_random_positions
 
     def spy(block: nn.Module, x_BTD: Tensor, rotation: Any) -> Tensor:
         seen.append(x_BTD)
@@ -44,7 +44,7 @@ def streams(model: GPT, tokens_BT: Tensor) -> list[Tensor]:
             seen.append(made)
         return made
 
-    model._past_some = spy  # type: ignore[method-assign]
+    model._apply_to_random_positions = spy  # type: ignore[method-assign]
     after(1, model, tokens_BT)
     return seen
 
@@ -57,7 +57,7 @@ def attended(block: Block, h_BTD: Tensor, turn: tuple[Tensor, Tensor] | None, se
     )
     q, k = attention.query_norm(q), attention.key_norm(k)
     if turn is not None:
-        q, k = _turned(q, *turn), _turned(k, *turn)
+        q, k = _rotate(q, *turn), _rotate(k, *turn)
     scores = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).masked_fill(~seen_BTT[:, None], -torch.inf)
     made: Tensor = attention.out((scores.softmax(dim=3) @ v).transpose(1, 2).flatten(2))
     return made

@@ -57,7 +57,8 @@ CONTINUAL_DIGITS = WorkloadFacts(
     replay_capacity=500,
     boundaries=True,
     resolution=0.0014,
-    # Most stages end at their minimum number of examples. The evaluations after it are too few to distinguish runs.
+    # Most stages end at their minimum number of examples. The evaluations after this number are too few to distinguish
+    # two runs.
     coarse=True,
     reference=(calibration("continual-digits"),),
 )

@@ -16,7 +16,7 @@ from workloads.lm.documents import document_entropy, documents, scored_documents
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
-#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` in which it differs.
+#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` that the variant changes.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CONTINUAL_LM, {}),
     "narrow": (CONTINUAL_LM_NARROW, {"width": 48}),
@@ -105,7 +105,7 @@ class ContinualLm(NextSymbol):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return the values whose means are the losses: of each domain, and of all domains seen."""
+        """Return the values whose means are the loss on each domain and the mean loss on all domains seen."""
         domains = []
         for k in range(len(measured)):
             nats_B = held_out(split, k)[1]

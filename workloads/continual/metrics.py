@@ -26,7 +26,10 @@ def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
 
 
 class TaskAccuracy(ABC):
-    """A stream whose `measure` returns `correct/<k>` of each task k seen: whether each held-out image is right."""
+    """A stream whose `measure` returns whether the model classifies each held-out image correctly.
+
+    The values of task k have the name `correct/<k>`. Only tasks seen so far are measured.
+    """
 
     @abstractmethod
     def measure(
@@ -55,6 +58,6 @@ class TaskAccuracy(ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return the values whose means are the accuracies: of each task, and of all tasks seen."""
+        """Return the values whose means are the accuracy on each task and the mean accuracy on all tasks seen."""
         tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
         return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}

@@ -108,7 +108,10 @@ class ContinualMnist(TaskAccuracy):
         return StagedStream(pools, seed)
 
     def _task_fields(self, digits: Digits, task: int, shard: Shard = WHOLE) -> dict[str, Tensor]:
-        """Return a shard of a task's examples as the fields of a batch. Their order is that of a hash and so random."""
+        """Return a shard of a task's examples as the fields of a batch.
+
+        The examples are in the order of a hash, so that the first of them are a random sample.
+        """
         if self._scenario == "permuted":
             # Every task has different images. This saves memory, and no image occurs under two permutations.
             chosen = _shard_of(torch.arange(task, len(digits.labels_B), self._tasks), shard)

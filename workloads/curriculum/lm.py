@@ -17,7 +17,7 @@ from workloads.lm.integers import key, randoms
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
-#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` in which it differs.
+#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` that the variant changes.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CURRICULUM_LM, {}),
     "wide-init": (CURRICULUM_LM_WIDE_INIT, {"init_scale": 2.0}),
@@ -30,17 +30,18 @@ _HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
 #: symbol with probability (7 − g)·3 %. Grade 7 is therefore clean, and the probability in grade 0 is 21 %.
 GRADES = 8
 _STEP = 0.03
-#: The visible quality score is 16 points per grade, plus two random integers that are uniform on 0 … `_DICE` − 1,
-#: divided by the maximum of this sum. The grade explains 70 % of the variance of the score.
+#: The visible quality score is a sum of points, divided by the largest possible sum. The points are 16 per grade, plus
+#: two random integers, each uniform on 0 … `_DICE` − 1. The grade explains 70 % of the variance of the score.
 _DICE = 59
 _PER_GRADE = 16
 
 
 class CurriculumLm(HeldOutSymbols):
-    """A pool of documents of eight quality grades. Its size is a sixth of the horizon, and an eighth of it is clean.
+    """A pool of documents of eight quality grades.
 
-    A submission that keeps only clean documents therefore repeats each of them many times. `scores["quality"]` is like
-    the output of a cheap classifier: it correlates with the true grade, but can be wrong for a single document.
+    The horizon is six times the number of documents in the pool, and an eighth of the documents is clean. A submission
+    that keeps only clean documents therefore repeats each of them many times. `scores["quality"]` is like the output of
+    a cheap classifier: the score correlates with the true grade, but can be wrong for a single document.
 
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.

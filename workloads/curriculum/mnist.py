@@ -1,4 +1,4 @@
-"""The workload `curriculum-mnist`: digits of which some have wrong labels, with a quality score for each example.
+"""The workload `curriculum-mnist`: digits, some with wrong labels, and a quality score for each digit.
 
 Source of the question: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv
 2511.18903). The label noise is not from this paper.

@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Return the array in an idx file. It may have any type and shape, and is read-only.
+    """Return the array in an idx file. The array may have any type and shape, and is read-only.
 
     Raises:
         DataError: the magic number is wrong, the file is too short or too long, or the gzip stream is damaged.

@@ -122,10 +122,10 @@ def _open_image(path: Path) -> Iterator[Any]:
 
 
 def check(root: Path) -> None:
-    """Raise DataError if a tree has no class folders, or a file is empty or does not begin like an image.
+    """Raise DataError if a tree has no class folders, or if a file is empty or has wrong first bytes (see `_MAGIC`).
 
-    If the tree is `val` and its parent folder has a tree `train`, both must have the same classes. Only the first bytes
-    of each file are read, since decoding all of ImageNet takes hours.
+    If the tree is `val` and its parent folder has a tree `train`, the two trees must have the same classes. Only the
+    first bytes of each file are read, since decoding all of ImageNet takes hours.
     """
     like = root.with_name(_TRAIN)
     if root.name == _VALIDATION and like.is_dir():

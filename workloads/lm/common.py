@@ -74,7 +74,7 @@ class HeldOutSymbols(NextSymbol, ABC):
         """Return the sequences of a split, int64 (n, tokens per example + 1)."""
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss` in nats per symbol and its standard error `se`, or the metrics of `corrected`."""
+        """Return the metrics of `mean_loss`, or the metrics of `corrected` if the workload has a correction."""
         correction = self.correction(split)
         return mean_loss(measured["nats_B"]) if correction is None else corrected(measured["nats_B"], *correction)
 
@@ -93,7 +93,7 @@ class HeldOutSymbols(NextSymbol, ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return the values whose means are the metrics: those of `loss`, and with a correction of `excess` too."""
+        """Return the values whose mean is `loss`; with a correction, also those of `excess` and `cross_entropy`."""
         loss_B, correction = measured["nats_B"], self.correction(split)
         if correction is None:
             return {"loss": (loss_B,)}
@@ -147,9 +147,9 @@ def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float
 
     All metrics are in nats per symbol.
 
-    The exact log-probability of the text is known and serves as a control variate: `loss` is the mean of `loss_B` minus
-    the difference between the mean of `nats_B` and its expectation `entropy`. `loss` has the same expectation as
-    `cross_entropy`, and a smaller standard error.
+    The exact log-probability of the text is known and serves as a control variate. The metric `loss` is the mean of
+    `loss_B`, minus the difference between the mean of `nats_B` and the expectation of `nats_B`. It has the same
+    expectation as `cross_entropy`, and a smaller standard error.
 
     Args:
         loss_B: cross-entropy of each sequence in nats per symbol.

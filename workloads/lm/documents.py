@@ -1,4 +1,4 @@
-"""Documents of the synthetic language, kept in the harness's cache, because generating them takes seconds."""
+"""Documents of the synthetic language. They are kept in the harness's cache, because generating them takes seconds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from harness.api import cached_arrays
 from workloads.lm.language import Floats, Language, Tokens
 
+#: Seed from which the synthetic language is generated.
 LANGUAGE_SEED = 1
 
 
@@ -20,7 +21,7 @@ def language(domain: int = 0) -> Language:
 
 
 def documents(n: int, *, length: int, stream_seed: str, domain: int = 0, quality_N: Floats | float = 1.0) -> Tokens:
-    """Return what `Language.documents` returns, shape (n, length), read-only."""
+    """Return the tokens of documents (see `Language.documents`), read-only, of shape (n, length)."""
     quality = hashlib.sha256(np.asarray(quality_N, dtype=np.float64).tobytes()).hexdigest()
     return cached_arrays(
         f"documents {LANGUAGE_SEED} {domain} {n} {length} {quality} {stream_seed}",
@@ -31,7 +32,11 @@ def documents(n: int, *, length: int, stream_seed: str, domain: int = 0, quality
 
 
 def scored_documents(n: int, *, length: int, stream_seed: str, domain: int = 0) -> tuple[Tokens, Floats]:
-    """Return documents without noise, shape (n, length), and the exact nats per token of each, (n,); read-only."""
+    """Return documents without noise, and the exact negative log-likelihood of each document.
+
+    Returns:
+        Tokens of shape (n, length), and nats per token of shape (n,). Both arrays are read-only.
+    """
 
     def score() -> dict[str, Tokens | Floats]:
         tokens_NT = language(domain).documents(n, length=length, stream_seed=stream_seed)
@@ -42,7 +47,7 @@ def scored_documents(n: int, *, length: int, stream_seed: str, domain: int = 0) 
 
 
 def document_entropy(length: int, domain: int = 0) -> float:
-    """Return what `Language.document_entropy` returns: the expected nats per token of a document."""
+    """Return the expected nats per token of a document (see `Language.document_entropy`)."""
     arrays = cached_arrays(
         f"document entropy {LANGUAGE_SEED} {domain} {length}",
         lambda: {"entropy": np.array(language(domain).document_entropy(length))},

@@ -101,7 +101,7 @@ class Attention(nn.Module):
         q_BHTN, k_BHTN, v_BHTN = self.qkv(x_BTD).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         q_BHTN, k_BHTN = self.query_norm(q_BHTN), self.key_norm(k_BHTN)
         if rotation is not None:
-            q_BHTN, k_BHTN = _turned(q_BHTN, *rotation), _turned(k_BHTN, *rotation)
+            q_BHTN, k_BHTN = _rotate(q_BHTN, *rotation), _rotate(k_BHTN, *rotation)
         y_BHTN = F.scaled_dot_product_attention(q_BHTN, k_BHTN, v_BHTN, is_causal=True)
         out_BTD: Tensor = self.out(y_BHTN.transpose(1, 2).reshape(b, t, d))
         return out_BTD
@@ -219,28 +219,30 @@ class GPT(nn.Module):
         x_BTD = self.dropout(x_BTD)
         for index, block in enumerate(self.blocks):
             if self.training and self.config.token_drop and 0 < index < len(self.blocks) - 1:
-                x_BTD = self._past_some(block, x_BTD, rotation)
+                x_BTD = self._apply_to_random_positions(block, x_BTD, rotation)
             else:
                 x_BTD = block(x_BTD, rotation)
         features_BTD: Tensor = self.final_norm(x_BTD)
         return features_BTD
 
-    def _past_some(self, block: nn.Module, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _apply_to_random_positions(
+        self, block: nn.Module, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None
+    ) -> Tensor:
         """Apply a block to a random subset of each sequence's positions. The block does not change the other positions.
 
-        The subset is in ascending order, so that attention is causal. Its size depends only on shapes, so one compiled
-        graph suffices.
+        The subset is in ascending order, so that attention is causal. The size of the subset depends only on shapes, so
+        one compiled graph suffices.
         """
         b, t, d = x_BTD.shape
         kept = max(1, round(t * (1.0 - self.config.token_drop)))
         # The positions of the `kept` largest of t random numbers are chosen, so that all subsets are equally likely.
-        at_BK = torch.rand(b, t, device=x_BTD.device).topk(kept, dim=1).indices.sort(dim=1).values
-        at_BKD = at_BK[:, :, None].expand(b, kept, d)
+        positions_BK = torch.rand(b, t, device=x_BTD.device).topk(kept, dim=1).indices.sort(dim=1).values
+        positions_BKD = positions_BK[:, :, None].expand(b, kept, d)
         if rotation is not None:
             # A position keeps the rotation of its place in the text. The new second axis is for the heads.
-            rotation = (rotation[0][at_BK][:, None], rotation[1][at_BK][:, None])
-        made_BKD = block(x_BTD.gather(1, at_BKD), rotation)
-        return x_BTD.scatter(1, at_BKD, made_BKD.to(x_BTD.dtype))
+            rotation = (rotation[0][positions_BK][:, None], rotation[1][positions_BK][:, None])
+        output_BKD = block(x_BTD.gather(1, positions_BKD), rotation)
+        return x_BTD.scatter(1, positions_BKD, output_BKD.to(x_BTD.dtype))
 
 
 def build(seed: int, config: GPTConfig) -> GPT:
@@ -308,6 +310,6 @@ def _rotation(length: int, width: int) -> tuple[Tensor, Tensor]:
     return angles_TN.cos(), angles_TN.sin()
 
 
-def _turned(x_BHTN: Tensor, cos_TN: Tensor, sin_TN: Tensor) -> Tensor:
+def _rotate(x_BHTN: Tensor, cos_TN: Tensor, sin_TN: Tensor) -> Tensor:
     low, high = x_BHTN.chunk(2, dim=-1)
     return x_BHTN * cos_TN + torch.cat([-high, low], dim=-1) * sin_TN

@@ -27,7 +27,7 @@ CONFIG: dict[str, Any] = {
     "activation": "relu2",
     "qk_norm": True,
 }
-#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` in which it differs.
+#: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` that the variant changes.
 _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_TINY, {}),
     "postnorm": (LM_TINY_POSTNORM, {"placement": "post"}),
@@ -62,7 +62,9 @@ class LmTiny(HeldOutSymbols):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """Return documents that are drawn from the seed. There are twice as many as the horizon, so none is repeated.
+        """Return documents that are drawn from the seed.
+
+        The pool has twice as many documents as the horizon, so no document is repeated.
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads symbols 0 … 63 and predicts 1 … 64.
         """

@@ -38,14 +38,14 @@ _124M = _GPT2 | {"layers": 12, "width": 768, "heads": 6}
 _16M = _GPT2 | {"layers": 4, "width": 256, "heads": 4}
 #: Number of sequences per forward pass of an evaluation. The logits of 16 sequences take 3.3 GB in fp32.
 _CHUNK = 16
-#: Number of tokens whose logits exist at once in training; they take 1.6 GB in fp32.
+#: Number of tokens whose logits exist at once in training. These logits take 1.6 GB in fp32.
 _ROWS = 8192
 #: Number of sequences per forward and backward pass. Their 65,536 tokens saturate a data-centre GPU.
 _MICRO_BATCH = 64
 
 
 class SequencePool:
-    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, including the last.
+    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, including both ends.
 
     Args:
         tokens: the memory-mapped tokens, which are read when they are gathered.

@@ -60,7 +60,10 @@ class WordLanguage:
         )
 
     def _chain(self) -> Ints:
-        """Return the frequency of each class after each pair of classes, per 2^12. All frequencies are positive."""
+        """Return the frequency of each class after each pair of classes, shape (P, K). All frequencies are positive.
+
+        The frequencies after a pair sum to 2^12.
+        """
         k = self.classes
         half = 1 << (CLASS_BITS - 1)
         by_last = [self._row(half, "last", b) for b in range(k)]
@@ -142,13 +145,13 @@ class WordLanguage:
         """The expectation of `nats`. No model has a lower expected cross-entropy."""
         p_PK = self._chain_PK / (1 << CLASS_BITS)
         share_R = self._share_R / (1 << WORD_BITS)
-        class_P = -(p_PK * np.log(p_PK)).sum(axis=1)
+        class_nats_P = -(p_PK * np.log(p_PK)).sum(axis=1)
         p_KKK = p_PK.reshape(self.classes, self.classes, self.classes)
-        at_P = np.zeros(self.classes**2)
-        at_P[0] = 1.0  # two words of class 0 are assumed to precede a document
+        pair_p_P = np.zeros(self.classes**2)
+        pair_p_P[0] = 1.0  # two words of class 0 are assumed to precede a document
         total = 0.0
         for _ in range(1, self.length):
-            total += float(at_P @ class_P)
-            at_P = np.einsum("ab,abc->bc", at_P.reshape(self.classes, self.classes), p_KKK).ravel()
-        word = -float((share_R * np.log(share_R)).sum())
-        return (total + (self.length - 1) * word) / self.length
+            total += float(pair_p_P @ class_nats_P)
+            pair_p_P = np.einsum("ab,abc->bc", pair_p_P.reshape(self.classes, self.classes), p_KKK).ravel()
+        word_nats = -float((share_R * np.log(share_R)).sum())
+        return (total + (self.length - 1) * word_nats) / self.length

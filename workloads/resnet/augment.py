@@ -18,7 +18,7 @@ class AugmentedPool:
     Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, two steps
     of one update, a teacher and its student) therefore see the same images, and evaluation is never augmented. The
     augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see the
-    same images. No generator changes.
+    same images. Augmentation does not change the state of a random number generator.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
@@ -53,12 +53,17 @@ class AugmentedPool:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices` outside of the run's draws. Each image always has the same augmentation."""
+        """Return the images at `indices` for a purpose other than a draw of the run.
+
+        Each image always has the same augmentation.
+        """
         at_B = _move_indices(indices, self._labels_B.device)
         return self._augment(at_B, at_B)
 
     def gather_at(self, indices: Tensor, position: int) -> Batch:
-        """Return the images at `indices`, drawn after `position` others, with the augmentation of their positions.
+        """Return the images at `indices`, for a run that has drawn `position` examples before.
+
+        The augmentation of an image depends on its position in the run.
 
         Returns:
             `x_BCHW` (float32, channels_last) and `labels_B`.

@@ -40,9 +40,9 @@ class _Cifar(ImageClassifier):
     _model: weakref.ref[nn.Module] | None = None
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
-        made = super().build_model(seed, **options)
-        self._model = weakref.ref(made)
-        return made
+        network = super().build_model(seed, **options)
+        self._model = weakref.ref(network)
+        return network
 
     def train_data(self, seed: int) -> Pool:
         """Return the pool, which is kept on the model's device. Only its augmentation depends on the seed.
@@ -61,9 +61,9 @@ class _Cifar(ImageClassifier):
             yield Batch(x_BCHW=x_BCHW, labels_B=piece["labels_B"])
 
     def _device(self) -> torch.device:
-        """Return the device of the model that was built last, or the CPU; `train_data` and `held_out` use it."""
-        made = self._model() if self._model is not None else None
-        return next(made.parameters()).device if made is not None else torch.device("cpu")
+        """Return the device of the model that was built last, or the CPU if there is no such model."""
+        network = self._model() if self._model is not None else None
+        return next(network.parameters()).device if network is not None else torch.device("cpu")
 
 
 class Resnet9Cifar10(_Cifar):

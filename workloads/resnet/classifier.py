@@ -130,7 +130,10 @@ class ImageClassifier(ABC):
 
 
 def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
-    """Yield a shard of a batch in pieces of at most `size` examples, consecutive ones unless it is windowed."""
+    """Yield a shard of a batch in pieces of at most `size` examples.
+
+    The examples of a piece are consecutive in the batch, unless the shard has a window.
+    """
     rows = evaluation_rows(shard, batch.n, size)
     for chosen in torch.split(rows, size) if len(rows) else ():
         yield batch.take(chosen) if shard.windowed else batch.rows(int(chosen[0]), int(chosen[-1]) + 1)

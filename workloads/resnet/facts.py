@@ -18,7 +18,13 @@ _OPTIONS: dict[str, Domain] = {
 
 
 def _variant(base: WorkloadFacts, name: str, fixed: str | None = None) -> WorkloadFacts:
-    """Return the facts of a variant of `base`. The variant sets the model option `fixed`, so it does not offer it."""
+    """Return the facts of a variant of `base`.
+
+    Args:
+        base: facts of the workload.
+        name: name of the variant.
+        fixed: model option that the variant sets itself. Submissions cannot request this option. None for no option.
+    """
     options = {option: domain for option, domain in base.model_options.items() if option != fixed}
     return msgspec.structs.replace(base, name=f"{base.name}+{name}", model_options=options)
 

@@ -37,7 +37,7 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         else:
             even = (groups - 1) * self.group
             parts = [self._normalise_groups(x_BCHW[:even], groups - 1), self._normalise_groups(x_BCHW[even:], 1)]
-            y_BCHW, means_GC, variances_GC = (torch.cat(made) for made in zip(*parts, strict=True))
+            y_BCHW, means_GC, variances_GC = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         if self.track_running_stats:
             self._update_running_stats(means_GC, variances_GC)
         return y_BCHW

@@ -75,13 +75,13 @@ class ResnetConfig:
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.blocks) or not self.widths:
             raise ValueError(f"widths {self.widths} and blocks {self.blocks} must have the same length, at least one")
-        words = {
+        known_names = {
             "block": ("basic", "bottleneck"),
             "stem": ("conv3", "conv3-half", "conv7"),
             "norm": ("batch", "group", "none"),
             "activation": tuple(_ACTIVATIONS),
         }
-        for name, known in words.items():
+        for name, known in known_names.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} {getattr(self, name)!r} is unknown; known: {', '.join(known)}")
         if not 0.0 <= self.dropout < 1.0:
@@ -112,9 +112,9 @@ class Resnet(nn.Module):
         block_class = BasicBlock if config.block == "basic" else Bottleneck
         for group, (out, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
             for block in range(count):
-                made = block_class(config, width, out, stride=2 if group and not block else 1)
-                layers.append(made)
-                width = made.out
+                layer = block_class(config, width, out, stride=2 if group and not block else 1)
+                layers.append(layer)
+                width = layer.out
         self.blocks = nn.Sequential(*layers)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(width, config.classes)

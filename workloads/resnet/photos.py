@@ -102,7 +102,9 @@ class PhotoPool:
         return len(self._photos)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices` outside of the run's draws. Each image always has the same augmentation.
+        """Return the images at `indices` for a purpose other than a draw of the run.
+
+        Each image always has the same augmentation.
 
         Raises:
             DataError: an image is damaged; the message names the file.
@@ -110,7 +112,9 @@ class PhotoPool:
         return self._augment(indices, indices)
 
     def gather_at(self, indices: Tensor, position: int) -> Batch:
-        """Return the images at `indices`, drawn after `position` others, with the augmentation of their positions.
+        """Return the images at `indices`, for a run that has drawn `position` examples before.
+
+        The augmentation of an image depends on its position in the run.
 
         Raises:
             DataError: an image is damaged; the message names the file.

@@ -243,7 +243,7 @@ def score_table(
         ruleset: name of the ruleset in the output.
         base: workloads that enter the profile.
         held_out: held-out variants. If a submission misses a variant, its base workload counts as missed.
-        limit: largest ratio to the best time on a workload that is not a miss.
+        limit: largest ratio of a time to the best time on its workload. A larger time counts as a miss.
         reference: submission to which the anchored scores are relative; None for no anchored scores.
 
     Raises:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-#: Number of gates that are computed together. The distances between their pairs fit into the processor's cache.
+#: Number of gates that are computed together. The distances between the differences of so many gates fit into the
+#: processor's cache.
 GATES_PER_BATCH = 1000
 
 

@@ -28,7 +28,8 @@ class WorkloadsVerdict:
         workloads: workload -> verdict on this workload at the same alpha, without Holm's correction.
         p_worse: workload -> p-value of the hypothesis that A is not worse on this workload, with Holm's correction. The
             p-value is valid after every pair.
-        worse: workloads on which A is worse after Holm's correction. If there is one, `better` is not possible.
+        worse: workloads on which A is worse after Holm's correction. If there is such a workload, the outcome cannot be
+            `better`.
     """
 
     overall: GateVerdict

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of a seed and a counter, for augmentation.
+"""Counter-based random numbers for augmentation: each number is a function of a seed and a counter.
 
 Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014, SplitMix64.
 """
@@ -11,7 +11,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-#: Number of random bits of a number, all of which fit into a float32.
+#: Number of random bits in each number. A float32 represents numbers with 24 bits exactly.
 _BITS = 24
 
 
@@ -20,38 +20,40 @@ def _as_signed(bits: int) -> int:
     return bits - (1 << 64) if bits >> 63 else bits
 
 
-_GOLDEN = _as_signed(0x9E3779B97F4A7C15)
-_FIRST = _as_signed(0xBF58476D1CE4E5B9)
-_SECOND = _as_signed(0x94D049BB133111EB)
+# The constants of SplitMix64: the increment of the counter, and the two multipliers of the mixing function.
+_INCREMENT = _as_signed(0x9E3779B97F4A7C15)
+_MULTIPLIER_1 = _as_signed(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = _as_signed(0x94D049BB133111EB)
 
 
 def uniforms_at(seed: int, positions: Tensor, count: int) -> Tensor:
-    """Return `count` numbers in [0, 1) for every position.
+    """Return `count` random numbers in [0, 1) for every position.
 
-    They depend on the seed and the position alone: not on the device, the other positions or any generator. No
-    generator changes, and a GPU is not synchronised.
+    The numbers of a position depend only on the seed, the position and `count`. They do not depend on the device or on
+    the other positions. No random generator is used, and the CPU does not wait for a GPU.
 
     Args:
         seed: the seed.
-        positions: int64, shape (n,).
-        count: number of numbers for each position.
+        positions: integers of type int64 and shape (n,).
+        count: number of random numbers for each position.
 
     Returns:
-        Multiples of 2⁻²⁴ (float32, shape (n, count)), on the device of `positions`.
+        Multiples of 2⁻²⁴ of type float32 and shape (n, count), on the device of `positions`.
     """
     counters_NK = positions[:, None] * count + torch.arange(1, count + 1, device=positions.device)
-    x_NK = counters_NK * _GOLDEN + _key(seed)
-    x_NK = (x_NK ^ _shift_right(x_NK, 30)) * _FIRST
-    x_NK = (x_NK ^ _shift_right(x_NK, 27)) * _SECOND
+    x_NK = counters_NK * _INCREMENT + _key(seed)
+    x_NK = (x_NK ^ _shift_right(x_NK, 30)) * _MULTIPLIER_1
+    x_NK = (x_NK ^ _shift_right(x_NK, 27)) * _MULTIPLIER_2
     x_NK = x_NK ^ _shift_right(x_NK, 31)
     return _shift_right(x_NK, 64 - _BITS).float() * 2.0**-_BITS
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Shift 64-bit integers to the right, filling with zeros. torch has no unsigned shift on a GPU."""
+    """Shift 64-bit integers to the right, and fill with zeros. torch has no such unsigned shift on a GPU."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 @functools.cache
 def _key(seed: int) -> int:
+    """Return a hash of the seed as an int64."""
     return _as_signed(int.from_bytes(hashlib.sha256(f"augmentation/{seed}".encode()).digest()[:8]))

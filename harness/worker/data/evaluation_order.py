@@ -15,13 +15,15 @@ _SEED = 7
 def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
     """Return the indices of a shard's examples (int64) for a split whose stored order is not random.
 
-    The whole split is evaluated in the stored order. A window is a part of a random order that is the same in every
-    run, so that the examples of a prefix are a random sample of the split.
+    Without a window, the whole split is evaluated in the stored order. A shard with a window (`Shard.windowed`) takes
+    its examples from a random order of the split. This order is the same in every run. The first examples of this
+    order are therefore a random sample of the split.
 
     Args:
         shard: the shard of the split.
-        n: number of examples of the split, or of one task of it.
-        unit: number of examples per piece of the whole split; see `Shard.rows`. A window consists of single examples.
+        n: number of examples in the split, or in one task of the split.
+        unit: number of consecutive examples that are not divided between shards (see `Shard.rows`). With a window,
+            this argument is ignored.
 
     >>> evaluation_rows(Shard(), 3), len(evaluation_rows(Shard(stop=2), 3))
     (tensor([0, 1, 2]), 2)

@@ -18,9 +18,10 @@ class Pool(Protocol):
     arguments alone. On a GPU, the harness then gathers the next batch during the current step.
 
     A pool that augments examples when they are drawn has a method `gather_at(indices, position)`, which the harness
-    calls instead of `gather` to draw. `position` is the number of examples that the run drew before. The random numbers
-    of example i of the draw must depend on the data seed and on `position + i` alone, as those of
-    `harness.api.uniforms_at` do. Then two runs with equal seeds see the same examples, whatever their submissions draw.
+    calls instead of `gather` to draw. `position` is the number of examples that the run has drawn before this draw. The
+    random numbers of example i of the draw must depend on the data seed and on `position + i` alone;
+    `harness.api.uniforms_at` returns such numbers. Then two runs with equal seeds augment their examples with the same
+    random numbers, whatever their submissions draw.
 
     Attributes:
         scores: per-example scores by name, each a float tensor of shape (len(pool),) with values in [0, 1]; may be
@@ -84,7 +85,7 @@ class SubsetPool:
         return self._pool.gather(self._indices[indices])
 
     def gather_at(self, indices: Tensor, position: int) -> Batch:
-        """Return the examples at `indices`, drawn after `position` others."""
+        """Return the examples at `indices`, for a run that has drawn `position` examples before."""
         return positional_gather(self._pool)(self._indices[indices], position)
 
     @property

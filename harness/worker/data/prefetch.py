@@ -49,7 +49,7 @@ class Prefetch:
 
         Args:
             n: number of examples.
-            position: number of examples that the run drew before.
+            position: number of examples that the run has drawn before this draw.
 
         Raises:
             DataError: the pool's `gather` raised this error, now or when the thread gathered this batch.

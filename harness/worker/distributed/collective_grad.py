@@ -1,4 +1,4 @@
-"""Collective operations through which autograd computes gradients."""
+"""Collective operations that autograd can differentiate."""
 
 from __future__ import annotations
 

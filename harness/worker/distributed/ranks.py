@@ -30,8 +30,9 @@ _EXIT_S = 5.0
 
 
 class RankProcesses:
-    """The processes of the ranks 1 … n - 1 on this machine. Rank 0 starts these processes. They end when rank 0
-    ends.
+    """The processes of all ranks of a run except rank 0.
+
+    Rank 0 starts these processes on its own machine. They end when rank 0 ends.
 
     Args:
         job: the trial and its folder.

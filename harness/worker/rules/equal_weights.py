@@ -42,7 +42,7 @@ class EqualWeights(Rule):
             raise RejectedError(
                 f"{tensor} differs by {float(largest):.2g} of its root mean square between rank 0 and rank {rank}",
                 fix="compute gradients with work.backward, or with backward() from the result of work.loss, so that "
-                "they are equal on all ranks; with autograd.grad, declare the need 'raw-grad'",
+                "they are equal on all ranks; if the submission uses autograd.grad, declare the need 'raw-grad'",
             )
 
 
