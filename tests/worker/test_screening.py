@@ -134,15 +134,15 @@ def test_a_sorted_split_is_found_out() -> None:
 @pytest.mark.parametrize("total", [97, 100, 1000, 4000])
 def test_accuracies_are_decided_alike(total: int) -> None:
     """Exact for every accuracy at the target: the probability of the parts that would exclude the target."""
-    part = FIRST_PART
-    while part <= LARGEST_SHARE * total:
+    part = 0
+    while (larger := next_part({}, {}, {"m": [total]}, part)) is not None:
+        part = larger
         for right in sorted({*range(1, total + 1, max(1, total // 24)), total}):
             reached = target(right / total)
             samples = [Estimate((TaskSample(part, total, k / part, 0.0, True),)) for k in range(part + 1)]
             excluded = [sample.distance(reached) > 1 for sample in samples]
             error = hypergeom(total, right, part).pmf(np.arange(part + 1))[excluded].sum()
             assert error <= ERROR_OF_ACCURACIES, (part, right, error)
-        part *= 2
 
 
 def decide_by_parts(tasks: Sequence[torch.Tensor], goal: Target) -> bool:
