@@ -88,7 +88,8 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
-    The seeds of tuning, of calibration and of the leaderboard are disjoint. Running the same command again resumes.
+    The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, finished trials
+    are not run again.
     """
     registry = open_registry(blocked)
     (entry,) = resolve_workloads(workload, registry)
@@ -146,7 +147,7 @@ def _print_calibration(result: Calibration) -> None:
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages:
         tolerance_text = (
-            "no factor suffices"
+            "no factor is large enough"
             if result.slack is None
             else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
         )
@@ -157,6 +158,7 @@ def _print_calibration(result: Calibration) -> None:
 
 
 def _format_hits(examples: Sequence[int | None]) -> str:
+    """Return the number of seeds that reached a level, and the range of their numbers of examples."""
     hit_examples = sorted(n for n in examples if n is not None)
     span = f", {hit_examples[0]:,} to {hit_examples[-1]:,} examples" if hit_examples else ""
     return f"{len(hit_examples)} of {len(examples)} seeds{span}"

@@ -1,4 +1,4 @@
-"""Read settings from the project file `bench.yaml`, which flags and environment variables override."""
+"""Read settings from the project file `bench.yaml`. Flags and environment variables take precedence over this file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from harness.contract.limits import check_integer
-from harness.errors import UsageError, unknown_name_error
-from harness.system.yaml_text import parse_yaml
+from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
+from harness.system.yaml_text import read_yaml
 
 PROJECT_FILE = "bench.yaml"
 
@@ -42,15 +42,11 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
     path = path or Path(PROJECT_FILE)
     if not path.exists():
         return {}
-    import yaml
-
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = f"{path} cannot be read: {' '.join(str(error).split())}"
-        raise UsageError(problem, fix=f"write {PROJECT_FILE} as YAML, such as: seed: 7") from None
+        content = read_yaml(path) or {}
+    except StoreError as error:
+        fix = f"write {PROJECT_FILE} as YAML, such as: seed: 7" if isinstance(error, DamagedError) else error.fix
+        raise UsageError(error.what, fix=fix) from None
     if not isinstance(content, dict):
         problem = f"{path} must be a mapping of keys to values, not a {type(content).__name__}"
         raise UsageError(problem, fix=f"use the keys {', '.join(sorted(KEYS))}")

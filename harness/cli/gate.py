@@ -91,7 +91,9 @@ class GateFlags:
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
     help="Comma-separated workloads: names, or files ./task.py (default: the pools of the CPU tier without datasets).",
 )  # fmt: skip
-@click.option("--budget", type=int, metavar="EXAMPLES", help="Examples per run (default: a quarter of the horizon).")
+@click.option(
+    "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
+)
 @click.option(
     "--best", "use_best", is_flag=True,
     help="Run A and B with their best known settings (bench tune --write) instead of their defaults.",
@@ -182,7 +184,9 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     session = _open_session(registry, flags, known)
     workloads = split_names(flags.workloads)
     if flags.only_envelopes:
-        _raise_if(a is not None, f"--envelope makes envelopes and does not gate {a}", "leave out A or --envelope")
+        _raise_if(
+            a is not None, f"--envelope only measures envelopes, so it cannot gate {a}", "leave out A or --envelope"
+        )
         return _make_envelopes(session, split_names(flags.only_envelopes), flags.budget, as_json)
     limits = GateLimits(
         alpha=flags.alpha,
@@ -199,7 +203,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         )
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
     if a is None:
-        raise UsageError("no submission named", fix="run bench gate A --against B -w WORKLOAD")
+        raise UsageError("bench gate: no submission is named", fix="run bench gate A --against B -w WORKLOAD")
     if known is not None:
         planned = session.setup(a, flags.against, workloads, budget=flags.budget).plan_pair(0)
         for line in known.lines(spec for _, spec in planned):
@@ -223,6 +227,7 @@ def _exit_code(outcome: str) -> int:
 
 
 def _raise_if(condition: bool, problem: str, fix: str) -> None:
+    """Raise a UsageError if a condition holds."""
     if condition:
         raise UsageError(problem, fix=fix)
 
@@ -263,17 +268,18 @@ def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | N
 
 
 def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | None, as_json: bool) -> int:
-    made: list[GateEnvelope] = []
+    """Measure the envelopes of workloads, print them, and return the exit code."""
+    envelopes: list[GateEnvelope] = []
     for workload in session.workloads(names, budget):
         envelope = session.envelope(workload)
         if envelope is None:
-            problem = f"there can be no envelope of {workload.name}, because no reference can run on this workload"
+            problem = f"no envelope of {workload.name} can be measured, because no reference can run on this workload"
             raise UsageError(problem, fix="gate on this workload with --no-envelope")
-        made.append(envelope)
+        envelopes.append(envelope)
     if as_json:
-        print_json({"schema": SCHEMA, "envelopes": made})
+        print_json({"schema": SCHEMA, "envelopes": envelopes})
         return EXIT_OK
-    for envelope in made:
+    for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
         click.echo(
             f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points} (provisional)"
@@ -286,8 +292,8 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The code is 0 if every kept candidate is better than the original. Otherwise it is 1 if a verdict is `worse`,
-    `equivalent` or `identical`, and 4 if all other verdicts are `undecided`.
+    The exit code is 0 if every kept candidate is better than the original. It is 1 if a verdict is `worse`,
+    `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

@@ -1,4 +1,7 @@
-"""Functions for several commands: open the plugin registry, parse `NAME=VALUE` flags, complete names in the shell."""
+"""Functions that several commands use.
+
+They open the plugin registry, parse flags of the form `NAME=VALUE`, and complete names in the shell.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
 def parse_grid(pairs: Sequence[str], flag: str) -> dict[str, tuple[str, ...]]:
     """Return the values of a repeated flag of the form `NAME=VALUE,VALUE…`, by name.
 
-    A value that contains a comma stands in double quotes, as in a CSV file.
+    A value that contains a comma is written in double quotes, as in a CSV file.
 
     Args:
         pairs: the values of the flag.
@@ -71,13 +74,15 @@ def parse_grid(pairs: Sequence[str], flag: str) -> dict[str, tuple[str, ...]]:
     for name, text in parse_assignments(pairs, flag).items():
         values = tuple(value.strip() for value in next(csv.reader([str(text)], skipinitialspace=True)) or [""])
         if len(values) > 1 and not all(values):
-            raise UsageError(f"{flag} {name}={text} has no value beside one of its commas", fix="give a value there")
+            raise UsageError(
+                f"{flag} {name}={text} has no value before or after one of its commas", fix="give a value there"
+            )
         grid[name] = values
     return grid
 
 
 def format_grid(grid: Mapping[str, Sequence[Scalar]]) -> tuple[str, ...]:
-    """Return the pairs from which `parse_grid` reads these values.
+    """Return assignments `NAME=VALUE,VALUE…` from which `parse_grid` returns the values of a grid.
 
     >>> format_grid({"lr": [0.001, 0.003], "nesterov": [True], "shape": ["a,b"]})
     ('lr=0.001,0.003', 'nesterov=true', 'shape="a,b"')
@@ -86,6 +91,7 @@ def format_grid(grid: Mapping[str, Sequence[Scalar]]) -> tuple[str, ...]:
 
 
 def _quote_value(value: Scalar) -> str:
+    """Return the text of a value, in double quotes if the text contains a comma or a double quote."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"') else text
 

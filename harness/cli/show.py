@@ -89,13 +89,15 @@ def show(
     A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for the fraction
     `horizon_fraction` of the budget. A schedule without a submission is planned for the whole budget, and its
     hyperparameters have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its
-    run_id or a unique beginning of it.
+    run_id, or the first characters of its run_id.
     """
     if names_run(name):
         given = [flag for flag, value in (("--set", pairs), ("--horizon", horizon), ("--at", at), ("-w", workload),
                                           ("--tasks", tasks), ("--plot", plot)) if value]  # fmt: skip
         if given:
-            raise UsageError(f"{name} is a run, which has no {given[0]}", fix=f"leave out {', '.join(given)}")
+            raise UsageError(
+                f"{name} is a run, and {given[0]} cannot be used for runs", fix=f"leave out {', '.join(given)}"
+            )
         show_run(name, runs, results, as_json)
         return
     registry = open_registry(blocked)

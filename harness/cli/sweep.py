@@ -1,4 +1,4 @@
-"""Read a sweep file: a plan for `bench run` in YAML with one key per option."""
+"""Read a sweep file, a YAML file with options of `bench run`. Each key is an option."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harness.cli.resolve import format_grid
 from harness.contract.base import Data
 from harness.contract.domains import Scalar
 from harness.contract.limits import check_integers
-from harness.errors import UsageError, unknown_name_error
-from harness.system.yaml_text import parse_yaml
+from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
+from harness.system.yaml_text import read_yaml
 
 
 class Sweep(Data, frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     Args:
         submissions: names of submissions (option `-s`).
         workloads: names of workloads (option `-w`).
-        set: values of hyperparameters by name (option `--set`, unranked); a list of values is a grid.
+        set: values of hyperparameters by name (option `--set`). A list of values is a grid. The runs are never ranked.
         options: options of the executor by name (option `--executor-option`).
     """
 
@@ -45,7 +45,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: The remedy in errors about an invalid sweep file: the shortest valid example.
+#: Fix in errors about an invalid sweep file. It shows the shortest valid file.
 _EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 
@@ -56,16 +56,11 @@ def read(path: Path) -> Sweep:
         UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type or outside its range.
             The message names the key.
     """
-    import yaml
-
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", fix="give the path of a YAML file") from None
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", fix=_EXAMPLE) from None
+        content = read_yaml(path)
+    except StoreError as error:
+        fix = _EXAMPLE if isinstance(error, DamagedError) else "give the path of a YAML file"
+        raise UsageError(error.what, fix=fix) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} must be a mapping of keys to values", fix=_EXAMPLE)
     for key in content:

@@ -27,7 +27,7 @@ from harness.plugins.locating import split_file_name
 from harness.scoring.gate import GateAxis
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
-from harness.system.files import write_atomically, write_error
+from harness.system.files import read_struct, write_atomically, write_error
 
 #: Number of seeds that are reserved for each candidate. The seeds of candidate k (k = 1, 2, …) begin at k · `BLOCK`.
 BLOCK = MOST_PAIRS
@@ -189,15 +189,13 @@ class SeriesFile:
         Raises:
             StoreError: the file is damaged.
         """
-        if not self.path.is_file():
+        if not self.path.exists():
             return None
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=SeriesLog)
-        except (OSError, msgspec.DecodeError) as error:
-            raise StoreError(
-                f"the series file {self.path} is damaged: {error}",
-                fix="restore the file, or begin a series with another name",
-            ) from None
+            return read_struct(self.path, SeriesLog)
+        except StoreError as error:
+            fix = "restore the file, or begin a series with another name"
+            raise StoreError(f"the series file {error.what}", fix=fix) from None
 
     def write(self, log: SeriesLog) -> None:
         """Replace the file atomically."""

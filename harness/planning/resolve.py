@@ -1,4 +1,7 @@
-"""Resolve names to submissions and workloads. A name can be an installed name, file, class, composition or tier."""
+"""Find the submissions and workloads that a name denotes.
+
+A name is the name of an installed entry, or denotes a file, a class, a composition of parts, or a tier.
+"""
 
 from __future__ import annotations
 

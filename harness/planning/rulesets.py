@@ -11,9 +11,9 @@ import msgspec
 
 from harness.contract.limits import check_integers
 from harness.contract.run import Ruleset
-from harness.errors import UsageError, unknown_name_error
+from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
 from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
-from harness.system.yaml_text import parse_yaml
+from harness.system.yaml_text import read_yaml
 
 _FILE = Path(__file__).with_name("rulesets.yaml")
 
@@ -46,19 +46,12 @@ def ruleset(name: str) -> Ruleset:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", fix="give --ruleset the name of a ruleset or the path of a file"
-        ) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = f"{path} is not YAML: {' '.join(str(error).split())}"
-        raise UsageError(problem, fix="see harness/planning/rulesets.yaml") from None
+        content = read_yaml(path)
+    except StoreError as error:
+        is_damaged = isinstance(error, DamagedError)
+        fix = "see harness/planning/rulesets.yaml" if is_damaged else "give the name of a ruleset or the path of a file"
+        raise UsageError(error.what, fix=fix) from None
     if not isinstance(content, dict):
         raise UsageError(
             f"{path} must be a mapping of the fields of a ruleset", fix="see harness/planning/rulesets.yaml"

@@ -15,8 +15,10 @@ import msgspec
 
 from harness import __version__
 from harness.contract.base import Data
+from harness.errors import StoreError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children, time_limit
+from harness.system.files import read_struct
 
 #: Name of the environment variable that sets the folder of the cache.
 CACHE_VARIABLE = "BENCH_CACHE"
@@ -146,8 +148,8 @@ def _is_valid(cached: CachedPlugin, stamp: str, installed: str) -> bool:
 
 def _load_cache() -> dict[str, CachedPlugin]:
     # A cache that cannot be read is not an error. All plugins are then read again, and the file is replaced.
-    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
-        cache = msgspec.json.decode((cache_folder() / "plugins.json").read_bytes(), type=_Cache)
+    with contextlib.suppress(OSError, RuntimeError, StoreError):
+        cache = read_struct(cache_folder() / "plugins.json", _Cache)
         if cache.schema == _SCHEMA:
             return cache.plugins
     return {}

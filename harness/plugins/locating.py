@@ -39,11 +39,11 @@ def is_existing_file(text: str) -> bool:
 
 
 def locate(module: str) -> Path | None:
-    """Return the file of a module without importing the module or its parents, or None if it cannot be found.
+    """Return the file of a module, or None if the file cannot be found. Neither module nor parents are imported.
 
-    For a dotted name, `find_spec` would import the parents of the module. Therefore `find_spec` is called only for the
-    top-level package, which it also finds in an editable install. The path of the module is derived from the path of
-    that package.
+    For a dotted name, `importlib.util.find_spec` would import the parents of the module. Therefore it is called only
+    for the top-level package. It also finds packages in editable installs. The path of the module is derived from the
+    path of its top-level package.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -58,10 +58,10 @@ def locate(module: str) -> Path | None:
 
 
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
-    """Return the folders of a top-level package, and the file that its import executes.
+    """Return the folders of a top-level package, and the file that runs when the package is imported.
 
-    A single-file module has no folders. The file is None for a namespace package. If no module has the name, there
-    are no folders and no file.
+    If `top` is a module in a single file, there are no folders. If `top` is a namespace package, the file is None. If
+    there is no module with this name, there are no folders, and the file is None.
     """
     try:
         spec = importlib.util.find_spec(top)

@@ -14,9 +14,10 @@ from typing import IO
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.system import python_process
+from harness.system.files import read_struct
 
 #: Name of the environment variable that sets the time limit of a child process in seconds.
 TIMEOUT_VARIABLE = "BENCH_PLUGIN_TIMEOUT"
@@ -118,9 +119,9 @@ class _Child:
         """Return the answer of a process that has ended, or an error if the process wrote no answer."""
         if self._answer.exists():
             try:
-                return msgspec.json.decode(self._answer.read_bytes(), type=PluginContents)
-            except msgspec.MsgspecError as error:
-                return PluginContents(error=f"its entries cannot be decoded: {error}")
+                return read_struct(self._answer, PluginContents)
+            except StoreError as error:
+                return PluginContents(error=f"its entries cannot be decoded: {error.what}")
         code = self._process.returncode
         if self._timed_out:
             return PluginContents(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -12,8 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError
+from harness.errors import DataError, StoreError
+from harness.system.files import describe_json_error, read_text
 
+#: Byte-order mark, which some programs write at the start of a file.
+_BOM = "\ufeff"
 #: Texts of an empty cell.
 EMPTY = frozenset({"", "NA", "N/A", "null", "None"})
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -64,19 +68,20 @@ def read_csv(path: Path) -> LogTable:
     rows: list[dict[str, Any]] = []
     places: list[str] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            for fields in reader:
-                if fields and len(fields) != len(header):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(fields)} fields, but the header has {len(header)}",
-                        fix="give each column a name in the header, and each line a field for each column",
-                    )
-                if fields:
-                    rows.append(dict(zip(header, fields, strict=True)))
-                    places.append(f"line {reader.line_num}")
-    except (OSError, ValueError, csv.Error) as error:
+        reader = csv.reader(io.StringIO(read_text(path).removeprefix(_BOM), newline=""), strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        for fields in reader:
+            if fields and len(fields) != len(header):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {len(fields)} fields, but the header has {len(header)}",
+                    fix="give each column a name in the header, and each line a field for each column",
+                )
+            if fields:
+                rows.append(dict(zip(header, fields, strict=True)))
+                places.append(f"line {reader.line_num}")
+    except StoreError as error:
+        raise DataError(error.what, fix="give a CSV file with a header, as UTF-8") from None
+    except (ValueError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}", fix="give a CSV file with a header, as UTF-8") from None
     if not header:
         raise DataError(f"cannot read {path}: it has no header", fix="give a CSV file with a header")
@@ -94,7 +99,7 @@ def read_json(path: Path) -> LogTable:
     """
     fix = "give a history exported as JSON or JSON lines"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path).removeprefix(_BOM)
         if text.lstrip().startswith("["):
             rows = json.loads(text)
             places = [f"row {number}" for number in range(1, len(rows) + 1)]
@@ -102,8 +107,10 @@ def read_json(path: Path) -> LogTable:
             lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
             rows = [json.loads(line) for _, line in lines]
             places = [f"line {number}" for number, _ in lines]
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}", fix=fix) from None
+    except StoreError as error:
+        raise DataError(error.what, fix=fix) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path}: {describe_json_error(error)}", fix=fix) from None
     for row, place in zip(rows, places, strict=True):
         if not isinstance(row, dict):
             raise DataError(f"cannot read {path}: {place} is not an object", fix=fix)

@@ -6,10 +6,11 @@ import contextlib
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from harness.contract.record import Record, TrialSummary
+from harness.contract.record import Record, TrialSummary, is_retryable
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
@@ -37,7 +38,7 @@ class _KeptTrials:
     There may be thousands of such trials, so they are not printed one by one.
 
     Args:
-        titles: names the trials.
+        titles: the names of the trials.
     """
 
     def __init__(self, titles: TrialTitles) -> None:
@@ -59,11 +60,17 @@ class _KeptTrials:
         if len(summaries) > _MAX_LISTED:
             counts = Counter(summary.status for summary in summaries)
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
-            return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from earlier commands)"]
+            return [f"[{first:,}-{index:,}/{total:,}] {listed} ({_describe_kept(summaries)})"]
         return [
-            f"[{first + i}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} (kept from earlier commands)"
-            for i, summary in enumerate(summaries)
+            f"[{number}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} ({_describe_kept([summary])})"
+            for number, summary in enumerate(summaries, start=first)
         ]
+
+
+def _describe_kept(summaries: Sequence[TrialSummary]) -> str:
+    """Return a clause that says that trials were kept, and how to rerun those that failed."""
+    has_failed = any(is_retryable(summary.status) for summary in summaries)
+    return "kept from earlier commands" + ("; --retry-failed reruns failed trials" if has_failed else "")
 
 
 class Plain:
@@ -74,7 +81,7 @@ class Plain:
     Args:
         total: number of trials.
         stream: stream to print to; None for stderr.
-        titles: names the trials.
+        titles: the names of the trials.
     """
 
     def __init__(self, total: int, stream: TextIO | None = None, titles: TrialTitles | None = None) -> None:
@@ -154,7 +161,7 @@ class LiveView:
 
     Args:
         total: number of trials.
-        titles: names the trials.
+        titles: the names of the trials.
     """
 
     def __init__(self, total: int, titles: TrialTitles | None = None) -> None:

@@ -24,6 +24,7 @@ CHECKPOINTS = "checkpoint*.pt*"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"
+_RUN_ID = re.compile(RUN_ID_PREFIX + "[0-9a-f]{16}")
 #: Patterns of the names of shards and their indexes; see `harness.storage.shards`.
 SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
@@ -59,6 +60,15 @@ def _hash_spec(spec: dict[str, object]) -> str:
     absent = object()
     hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
+
+
+def is_run_id(name: str) -> bool:
+    """Return whether a name has the form of a run_id.
+
+    >>> is_run_id("run-0123456789abcdef"), is_run_id("run-copy")
+    (True, False)
+    """
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def file_stem(entry_name: str) -> str:

@@ -19,7 +19,16 @@ from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.records import decode
 from harness.storage.shards import FolderReport, PackedFile, ShardIndex
-from harness.system.files import open_atomically, read_error, read_file, sync_folder, write_atomically, write_error
+from harness.system.files import (
+    JSON_ERRORS,
+    describe_json_error,
+    open_atomically,
+    read_error,
+    read_file,
+    sync_folder,
+    write_atomically,
+    write_error,
+)
 
 # --- pack ---------------------------------------------------------------------------------------
 
@@ -96,8 +105,8 @@ def _describe_line(line: bytes, shard: Path) -> PackedFile:
     """Return the index entry of a line of a shard."""
     try:
         name, content = shards.file_name(line), shards.file_content(line)
-    except msgspec.DecodeError as error:
-        raise DamagedError(f"shard {shard} is damaged: {error}", fix=shards.RESTORE) from None
+    except JSON_ERRORS as error:
+        raise DamagedError(f"shard {shard} is damaged: {describe_json_error(error)}", fix=shards.RESTORE) from None
     shards.require_record_name(name, shard)
     return _packed_file(name, content, f"{name} in {shard}")
 

@@ -7,9 +7,34 @@ reads in another base is an error, too: YAML 1.1 reads `010` as 8 and `1:30` as 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import DamagedError, UsageError
+from harness.system.files import MAX_CONFIGURATION_BYTES, describe_json_error, read_text
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file: mappings, lists and scalars.
+
+    Raises:
+        StoreError: the file cannot be read.
+        DamagedError: the file is not a regular file, is too large, or is not YAML.
+        UsageError: a mapping has two equal keys.
+
+    All messages contain the path.
+    """
+    text = read_text(path, limit=MAX_CONFIGURATION_BYTES)
+    import yaml
+
+    try:
+        return parse_yaml(text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
+    # A scalar with an explicit tag, such as `!!timestamp x`, raises the error of the conversion.
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        raise DamagedError(f"{path} is not YAML: {describe_json_error(error)}", fix="correct the file") from None
+
 
 #: Integers and floats with digits in base 10. All other numbers of YAML 1.1 are refused.
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|[+-]?\.[0-9_]+(?:[eE][+-][0-9]+)?")

@@ -6,18 +6,21 @@ Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, secti
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, UsageError, unknown_name_error
+from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.logs import RULESETS, Logs, RulesetName, Studies, read_logs
 from harness.scoring.algoperf.target_files import TargetTable, default_targets, held_out_names, read_targets
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS
 from harness.scoring.scores import Anchored, Profile, Skipped, Table, anchored_scores, profile_scores, reference_times
 from harness.scoring.ties import Ties, rank_ties
+from harness.system.files import read_text
 
 #: Name and version of the format of `AlgoPerfScores.to_json`.
 SCHEMA = "algorace/algoperf-scores/1"
@@ -118,9 +121,10 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
             repeated.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in csv.reader(io.StringIO(read_text(Path(path)), newline="")) if row]
+    except StoreError as error:
+        raise DataError(error.what, fix=_TABLE_FIX) from None
+    except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}", fix=_TABLE_FIX) from None
     if len(rows) < 2:
         raise DataError(f"{path} has no row after the header", fix=_TABLE_FIX)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.contract.workload import Target
-from harness.errors import DataError, UsageError, unknown_name_error
+from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
+from harness.system.files import describe_json_error, read_text
 
 #: Version of the benchmark whose base workloads and held-out variants apply to files that name neither.
 DEFAULT_VERSION = "0.5"
@@ -172,9 +173,12 @@ def _check_keys(place: str, table: dict[str, Any], known: Collection[str]) -> No
 
 def _read_json(path: str | os.PathLike[str]) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}", fix="give a JSON file in AlgoPerf's format") from None
+        return json.loads(read_text(Path(path)), object_pairs_hook=_unique_keys)
+    except StoreError as error:
+        raise DataError(error.what, fix="give a JSON file in AlgoPerf's format") from None
+    except (ValueError, RecursionError) as error:
+        problem = f"cannot read {path}: {describe_json_error(error)}"
+        raise DataError(problem, fix="give a JSON file in AlgoPerf's format") from None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
