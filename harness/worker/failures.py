@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from harness.contract.events import Done
@@ -72,7 +71,7 @@ def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Do
     reason = f"{type(error).__name__}: {line}{_describe_location(error)}"
     if nonfinite:
         return Done(status="diverged", reason=f"{nonfinite}; {reason}")
-    if isinstance(error, torch.linalg.LinAlgError):
+    if torch_errors.is_decomposition_failure(error):
         return Done(status="diverged", reason=f"a matrix decomposition failed; {reason}")
     return Done(status=status, reason=reason)
 
