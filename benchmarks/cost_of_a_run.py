@@ -1,19 +1,23 @@
-"""What a run costs beside its training: wall seconds over scored seconds, and what the rest is spent on.
+"""Measure the wall time of a run that is not training time, and divide it into parts.
 
-For each workload, the reference runs `--trials` trials, one at a time, with forked and with fresh workers. The tables
-show medians over trials, in seconds per trial:
+For each workload, the reference runs `--trials` trials, one at a time. They run with workers that a fork server forks
+(forked), and with workers that start as new Python processes (fresh). The table has these columns. Except for `n`,
+`first start` and `wall/scored`, they are medians over trials, in seconds per trial.
 
-- scored: processor seconds of the training, which the tables of the tool show.
-- training: wall seconds on the clock. On a busy machine they exceed the scored seconds.
-- evaluation, checkpoints: wall seconds off the clock. The evaluation of the untrained model counts as evaluation.
-- first start: from the call to the first step of the first trial, without the evaluation of the untrained model.
-- next start: the same from the end of a trial to the first step of the next, and its two parts: building (import of
-  the workload, model and data) and the rest.
-- wall/scored: wall seconds of all trials, the first start included, over their scored seconds.
+- n: number of trials.
+- scored: processor seconds of the training. These seconds are the scored time on a CPU.
+- training: wall seconds of the training. On a busy machine they are more than the scored seconds.
+- evaluation, checkpoints: wall seconds of evaluations and of checkpoints. The training clock is stopped meanwhile.
+  Evaluation includes the evaluation of the untrained model.
+- first start: wall seconds from the call to the first event of the first trial.
+- next start: wall seconds from the end of a trial to the first event of the next trial. It has two parts: `building`
+  (import of the workload, and construction of the model and the data) and `rest`.
+- wall/scored: wall seconds of all trials, including the first start, divided by the scored seconds of all trials.
+- goal: whether both goals below are met.
 
-The goals are: wall/scored at most 1.3 where a run trains for 5 s or longer and at most 2 elsewhere, and at most 0.5 s
-for the rest of the next start. The cache of generated data is empty at the beginning of each line. `--cached` fills it
-first, as it is when another submission has run with the same seeds.
+The first goal is a wall/scored of at most 1.3, if a run trains for at least 5 s, and of at most 2 otherwise. The second
+goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row. With `--cached`,
+the cache contains the data of these trials, as if another submission had already run with the same seeds.
 
     python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached]
 """
@@ -51,10 +55,12 @@ COLUMNS = HEADINGS.split(",")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", default="", help="comma-separated; all CPU workloads whose data are present")
+    parser.add_argument(
+        "--workload", default="", help="comma-separated workloads (default: all CPU workloads whose data are present)"
+    )
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--workers", choices=("forked", "fresh", "both"), default="both")
-    parser.add_argument("--cached", action="store_true", help="fill the cache of generated data first")
+    parser.add_argument("--cached", action="store_true", help="fill the cache of generated data before the trials")
     options = parser.parse_args()
     names = options.workload.split(",") if options.workload else _cpu_workloads()
     kinds = ("forked", "fresh") if options.workers == "both" else (options.workers,)
@@ -73,13 +79,13 @@ def main() -> None:
 
 
 def _cpu_workloads() -> list[str]:
-    """Return the CPU workloads without their variants, which cost the same."""
+    """Return the names of the CPU workloads. Variants are left out, because they cost as much as the base workload."""
     return [entry.name for entry in load_registry().workloads() if entry.facts.tier == "cpu" and "+" not in entry.name]
 
 
 @dataclass
 class Timeline(SilentWatcher):
-    """The times of a trial's first event, first evaluation and end, for every trial in turn, by `time.perf_counter`."""
+    """Records the times of the first event, the first evaluation and the end of every trial, by `time.perf_counter`."""
 
     ready: list[float] = field(default_factory=list)
     first_evaluation: list[float] = field(default_factory=list)
@@ -97,11 +103,11 @@ class Timeline(SilentWatcher):
 
 
 def measure(name: str, kind: str, trials: int, cached: bool) -> list[str]:
-    """Return a row of the table.
+    """Run the trials of one workload, and return their row of the table.
 
     Args:
         name: the workload.
-        kind: `forked` or `fresh` workers.
+        kind: kind of the workers, `forked` or `fresh`.
         trials: number of trials.
         cached: whether the generated data are in the cache before the first trial.
     """
@@ -118,7 +124,9 @@ def measure(name: str, kind: str, trials: int, cached: bool) -> list[str]:
         wall = time.perf_counter() - began
     if len(watcher.first_evaluation) < trials or any(record.usage.forked is (kind == "fresh") for record in records):
         reasons = ", ".join(record.reason or record.status for record in records)
-        raise BenchError(f"not every trial ran with a {kind} worker: {reasons}", fix="see worker.log of the trials")
+        raise BenchError(
+            f"not every trial ran with a {kind} worker: {reasons}", fix="read worker.log in the folders of the trials"
+        )
     scored = [record.counters.process_seconds for record in records]
     starts = [ready - previous for ready, previous in zip(watcher.ready, [began, *watcher.ended[:-1]], strict=True)]
     building = [record.usage.build_seconds for record in records]
@@ -147,7 +155,7 @@ def _reference_trials(name: str, trials: int) -> Sequence[RunSpec]:
 
 @contextmanager
 def _empty_cache(folder: Path) -> Iterator[None]:
-    """Use, inside the block, a data folder with the installed datasets and without generated data."""
+    """Inside the context, use a data folder that contains the installed datasets and no generated data."""
     data, previous = folder / "data", os.environ.get("BENCH_DATA")
     data.mkdir()
     for path in data_folder().glob("*"):

@@ -1,10 +1,10 @@
-"""Test the estimation of costs (scored seconds per interval between evaluations) on simulated and on real runs.
+"""Test the estimation of costs on simulated and on real runs. A cost is the scored time of one evaluation interval.
 
     python benchmarks/costs.py --simulate
     python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
 
-`--simulate` prints the largest error of a cost if the work of an interval is periodic. It also prints the rate of false
-verdicts in comparisons of a submission with its copy.
+`--simulate` prints the largest error of a cost if some intervals are periodically more expensive. It also prints the
+rate of false verdicts in comparisons of a submission with its copy.
 
 `--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet; in the second,
 a process keeps the same core busy. For each session, the script prints the ratio of the two costs with its confidence
@@ -61,11 +61,12 @@ def main() -> None:
 
 
 def template() -> RunSpec:
-    """Return a specification. The simulations replace the name of its submission and its study."""
+    """Return a specification. The simulations replace the name of its submission, and the study."""
     return harness.plan("adamw-cosine", "resnet-digits").phase1[0]
 
 
 def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) -> ScoredRun:
+    """Return a run of the submission `name` that reaches the target after intervals of these lengths in seconds."""
     submission = msgspec.structs.replace(spec.submission, name=name)
     spec = msgspec.structs.replace(spec, submission=submission, study=study)
     result = TargetResult(status="hit", value=math.fsum(seconds), index=len(seconds) - 1)
@@ -98,8 +99,8 @@ def simulate_periodic() -> None:
 def simulate_copies(repeats: int) -> None:
     """Print the rate of false verdicts in comparisons of a submission with its copy.
 
-    A run's time is computed from the costs that all runs of a submission share, or from the costs of the run itself, or
-    it is the measured time.
+    The rate is printed for three definitions of a run's time: the time computed from the costs that all runs of a
+    submission share (`shared costs`), the own time of the run (`own times`), and the measured time (`measured`).
     """
     spec, source = template(), random.Random(1)
     n = 10
@@ -128,6 +129,7 @@ def simulate_copies(repeats: int) -> None:
 
 
 def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
+    """Return the time of a run in seconds by one of the three definitions."""
     assert run.intervals is not None
     assert run.result.index is not None
     if kind == "measured":
@@ -141,14 +143,15 @@ def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
 
 
 def keep_busy(core: int) -> None:
-    """Keep a core busy until the process is ended."""
+    """Keep a core busy until this process is killed."""
     os.sched_setaffinity(0, {core})
-    table = list(range(1 << 20))  # larger than the caches near the core
+    table = list(range(1 << 20))  # larger than the first- and second-level caches
     while True:
         sum(table)
 
 
 def measure_sessions(options: argparse.Namespace) -> None:
+    """Run both submissions in a quiet and in a busy session, and print their costs."""
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})  # the workers inherit this affinity, so they share the core
     registry = load_registry()
@@ -159,7 +162,7 @@ def measure_sessions(options: argparse.Namespace) -> None:
         for name in SUBMISSIONS
     ]
     specs = plan_cost_runs(pairs, registry, repetitions=options.pairs, intervals=options.intervals)
-    raw: dict[str, list[float]] = {}
+    process_seconds: dict[str, list[float]] = {}
     for session in ("quiet", "busy"):
         neighbour = multiprocessing.Process(target=keep_busy, args=(core,), daemon=True)
         if session == "busy":
@@ -171,20 +174,20 @@ def measure_sessions(options: argparse.Namespace) -> None:
                 neighbour.kill()
         (ratio, _) = cost_ratios(measured, SUBMISSIONS[-1])
         ends = f"{ratio.spread.low:.3f} – {ratio.spread.high:.3f}"
-        raw[session] = [
-            _last(record).process_seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
+        process_seconds[session] = [
+            _last_point(record).process_seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
         ]
-        wall = [_last(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]]
+        wall = [_last_point(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]]
         print(
             f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{ends}], "
-            f"{ratio.n} pairs; median processor seconds {statistics.median(raw[session]):.3f}, "
+            f"{ratio.n} pairs; median processor seconds {statistics.median(process_seconds[session]):.3f}, "
             f"wall seconds {statistics.median(wall):.3f}"
         )
-    change = statistics.median(raw["busy"]) / statistics.median(raw["quiet"]) - 1
+    change = statistics.median(process_seconds["busy"]) / statistics.median(process_seconds["quiet"]) - 1
     print(f"median raw processor seconds, busy session relative to quiet session: {change:+.1%}")
 
 
-def _last(record: Record) -> Point:
+def _last_point(record: Record) -> Point:
     return record.points[-1]
 
 

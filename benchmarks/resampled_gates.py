@@ -1,11 +1,11 @@
-"""Measure the false verdicts of `bench gate` with real runs: gates between stored runs of one submission.
+"""Measure the rate of false verdicts of `bench gate` on real runs. Both sides of a gate are runs of one submission.
 
     python benchmarks/resampled_gates.py -w resnet-digits,lm-tiny --count 64 --runs runs/resampled
 
-All runs are of the reference at the gate budget, on seeds that no other command uses. Finished runs are kept, so the
-command can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. Every gate looks after
-each pair, up to 40 pairs. `better` and `worse` are false verdicts. The exit code is 1 if more than 5 % of the gates of
-a workload have one.
+First, the reference runs at the gate budget on seeds that no other command uses. Finished runs are kept, so the command
+can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. Each gate tests after every
+pair, for at most 40 pairs. The verdicts `better` and `worse` are false, because both sides are the same submission. The
+exit code is 1 if more than 5 % of the gates of a workload have a false verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.scoring.gate import judge_run
 from harness.scoring.sequential.resample import resample_gates
 from harness.storage.layout import run_id
 
-#: Root seed of the runs; the commands use 0 by default, so the seeds of their runs are others.
+#: Root seed of the runs. Other commands use the root seed 0 by default, so the seeds of their runs are different.
 ROOT_SEED = 20_261_128
 ENVELOPES = Path(__file__).resolve().parents[1] / "calibration" / "gate"
 
@@ -36,12 +36,12 @@ ENVELOPES = Path(__file__).resolve().parents[1] / "calibration" / "gate"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-w", "--workloads", default="resnet-digits,lm-tiny")
-    parser.add_argument("--count", type=int, default=64, help="runs of each workload")
+    parser.add_argument("--count", type=int, default=64, help="number of runs of each workload")
     parser.add_argument("--gates", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/resampled"))
     options = parser.parse_args()
-    registry, missed = load_registry(), False
+    registry, has_too_many_false_verdicts = load_registry(), False
     print(
         f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
     )
@@ -51,22 +51,27 @@ def main() -> int:
         values = log_multipliers(workload, registry, options)
         resolution = resample_gates(values, gates=options.gates)
         rate = resolution.false
-        missed |= rate.value > 0.05
+        has_too_many_false_verdicts |= rate.value > 0.05
         print(
             f"{entry.facts.id} at {workload.budget:,} examples, {len(values)} runs, sd of the log multiplier "
             f"{np.std(values, ddof=1):.3f}: false verdicts {rate.value:.4f} [{rate.low:.4f} – {rate.high:.4f}] of "
             f"{resolution.gates:,} gates; equivalent {resolution.equivalent:.3f}, "
             f"median pairs until equivalent {resolution.median_pairs}"
         )
-    return int(missed)
+    return int(has_too_many_false_verdicts)
 
 
 def log_multipliers(workload: GateWorkload, registry: Registry, options: argparse.Namespace) -> list[float]:
-    """Run the reference on many seeds and return the log compute multiplier of each run; −inf for a breakdown."""
+    """Run the reference on many seeds, and return the logarithm of the compute multiplier of each run.
+
+    The value is −inf if a run broke down.
+    """
     reference = find_reference(workload.entry.facts, registry)
     envelope = read_envelope(ENVELOPES, workload)
     if reference is None or envelope is None:
-        sys.exit(f"{workload.name} has no envelope in {ENVELOPES}: bench gate --envelope {workload.name}")
+        sys.exit(
+            f"{workload.name} has no envelope in {ENVELOPES}; measure it with bench gate --envelope {workload.name}"
+        )
     specs = plan_to_end(
         workload,
         reference,

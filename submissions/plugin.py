@@ -1,4 +1,4 @@
-"""The submissions and parts of this repository, through the same hooks as anybody else's."""
+"""The parts and submissions of this repository. Third-party plugins use the same hooks."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ _OTHERS = (quality_ascending, reservoir, sam)
 
 @hookimpl
 def bench_parts() -> Iterable[PartEntry]:
-    """One entry per part, each declared beside its code."""
+    """Return the entry of each part. The entry is in the module of the part."""
     return [module.ENTRY for module in (*_OPTIMIZERS, *_AVERAGING, *_SCHEDULES, *_OTHERS)]
 
 
 @hookimpl
 def bench_submissions() -> Iterable[SubmissionEntry]:
-    """The presets."""
+    """Return the entries of all submissions in this repository."""
     return (*presets.PRESETS, *optimizer_presets.PRESETS)

@@ -78,7 +78,7 @@ def test_a_submission_of_parts_has_every_required_kind() -> None:
     entry = SubmissionEntry(name="s", summary="s", parts=("order:p",))
     with pytest.raises(UsageError, match="'s' has no optimizer") as error:
         compose(entry, OnePart("order"))
-    assert error.value.fix == "put a part of this kind in front: OPTIMIZER+order:p"
+    assert error.value.fix == "add a part of this kind in front: OPTIMIZER+order:p"
 
 
 @pytest.mark.parametrize("kind", PART_KINDS.values(), ids=PART_KINDS)

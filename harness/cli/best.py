@@ -1,4 +1,4 @@
-"""`bench best`: print the configuration that reached a workload's target first, or came nearest to it."""
+"""`bench best`: print the configuration with the best run on a workload."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     configuration is that of the run with the best metric, and the exit code is 1.
     """
     query = LeaderboardQuery(by=by)
-    names: set[str] = set()
-    wanted = split_names(submissions)
-    seen: set[str] = set()
+    workload_names: set[str] = set()
+    requested_names = split_names(submissions)
+    submission_names: set[str] = set()
     summaries: list[RunSummary] = []
     for record in records(runs, results, []):
         if not record.spec.smoke and not record.spec.profile:
-            names.add(record.spec.workload.facts.name)
+            workload_names.add(record.spec.workload.facts.name)
             if record.spec.workload.facts.name == workload:
-                seen.add(record.spec.submission.name)
-                if is_named(record.spec.submission.id, wanted):
+                submission_names.add(record.spec.submission.name)
+                if is_named(record.spec.submission.id, requested_names):
                     summaries.append(summarize(record, query))
-    check_workloads([workload], names)
-    for name in wanted:
-        if name.partition("@")[0] not in seen:
-            raise unknown_name_error(f"submission among the results on {workload}", name, seen)
+    check_workloads([workload], workload_names)
+    for name in requested_names:
+        if name.partition("@")[0] not in submission_names:
+            raise unknown_name_error(f"submission among the results on {workload}", name, submission_names)
     if not summaries:
-        raise UsageError(f"no run of {', '.join(wanted)} on {workload}", fix="leave out the version")
+        raise UsageError(f"no run of {', '.join(requested_names)} on {workload}", fix="leave out the version (@…)")
     # Only the newest version counts, because the target of an older version may be easier.
     newest, _ = keep_newest_versions(summaries)
     hits = [summary for summary in newest if summary.result.status == "hit"]
@@ -62,7 +62,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     if as_json:
         _print_json(first, "by", by, first.result.value)
         return EXIT_OK
-    # Seconds of two hardware classes cannot be compared, so only runs of this class are counted.
+    # Seconds of different hardware classes cannot be compared, so only runs of the printed class are counted.
     run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
     unit = f"{first.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(first.result.value)} {unit} to target"
@@ -72,7 +72,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
 
 
 def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
-    """Print the configuration with the best metric, for a workload whose target no run reached."""
+    """Print the configuration with the best metric. No run has reached the target of the workload."""
     facts = summaries[0].spec.workload.facts
     measured = [summary for summary in summaries if summary.best is not None]
     if not measured:
@@ -80,11 +80,11 @@ def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
         return EXIT_FAILED
     target = facts.targets[0]
 
-    def signed_best(summary: RunSummary) -> tuple[float, str]:
+    def sort_key(summary: RunSummary) -> tuple[float, str]:
         value = math.inf if summary.best is None else summary.best
         return (value if target.goal == "min" else -value), summary.run_id
 
-    nearest = min(measured, key=signed_best)
+    nearest = min(measured, key=sort_key)
     if as_json:
         _print_json(nearest, "metric", target.metric, nearest.best)
         return EXIT_FAILED
@@ -97,7 +97,14 @@ def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
 
 
 def _print_json(chosen: RunSummary, kind: str, quantity: str, value: float | None) -> None:
-    """Print the chosen run; `kind` is `by` for a run that reached the target, else `metric`."""
+    """Print the chosen run as JSON.
+
+    Args:
+        chosen: the run.
+        kind: name of the field that contains `quantity`: `by` if the run reached the target, otherwise `metric`.
+        quantity: the quantity by which the run was chosen.
+        value: the value of this quantity.
+    """
     result = {"run_id": chosen.run_id, "hardware": chosen.spec.hardware, kind: quantity, "value": value}
     command = " ".join(_command_words(chosen.spec))
     fields = {"reached": kind == "by", "hparams": chosen.spec.hparams, "command": command}
@@ -105,6 +112,7 @@ def _print_json(chosen: RunSummary, kind: str, quantity: str, value: float | Non
 
 
 def _print_remark(chosen: RunSummary, remark: str) -> None:
+    """Print a remark and the hyperparameters of a run as comments of a shell."""
     click.echo("\n" + text.wrap(f"# {remark}", indent="#   "))
     click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(chosen.spec.hparams.items())))
 
@@ -128,7 +136,7 @@ def _command_words(spec: RunSpec) -> list[str]:
 
 
 def _typed_name(name: str, load: str | None) -> str:
-    """Return the name for the command line: an installed name, or the path of a file that is not part of a plugin."""
+    """Return the name with which a user names an entry: its installed name, or the path of a file outside plugins."""
     return load if load and ".py:" in load else name
 
 

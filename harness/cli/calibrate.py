@@ -20,7 +20,7 @@ from harness.calibration.runner import (
     setting_submission,
 )
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.resolve import NameType, open_registry
+from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
 from harness.planning.resolve import resolve_workloads
@@ -36,7 +36,9 @@ from harness.system.files import write_atomically
     "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
 )
 @click.option(
-    "--studies", type=click.IntRange(1), help="Number of new seeds for the best setting (default: the ruleset's)."
+    "--studies",
+    type=LimitedInteger("studies"),
+    help="Number of new seeds for the best setting (default: the ruleset's).",
 )
 @click.option("--rates", type=click.IntRange(1), help="Number of learning rates per family (default: the ruleset's).")
 @click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
@@ -50,11 +52,15 @@ from harness.system.files import write_atomically
 )  # fmt: skip
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Root seed, from which all other seeds are derived."
+    "--seed",
+    type=LimitedInteger("seed"),
+    default=0,
+    show_default=True,
+    help="Root seed, from which all other seeds are derived.",
 )
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
@@ -82,7 +88,8 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
-    The seeds of tuning, of calibration and of the leaderboard are disjoint. Running the same command again resumes.
+    The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, finished trials
+    are not run again.
     """
     registry = open_registry(blocked)
     (entry,) = resolve_workloads(workload, registry)
@@ -140,7 +147,7 @@ def _print_calibration(result: Calibration) -> None:
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages:
         tolerance_text = (
-            "no factor suffices"
+            "no factor is large enough"
             if result.slack is None
             else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
         )
@@ -151,6 +158,7 @@ def _print_calibration(result: Calibration) -> None:
 
 
 def _format_hits(examples: Sequence[int | None]) -> str:
+    """Return the number of seeds that reached a level, and the range of their numbers of examples."""
     hit_examples = sorted(n for n in examples if n is not None)
     span = f", {hit_examples[0]:,} to {hit_examples[-1]:,} examples" if hit_examples else ""
     return f"{len(hit_examples)} of {len(examples)} seeds{span}"

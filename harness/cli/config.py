@@ -1,4 +1,4 @@
-"""Read settings from the project file `bench.yaml`, which flags and environment variables override."""
+"""Read settings from the project file `bench.yaml`. Flags and environment variables take precedence over this file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from harness.contract.limits import check_integer
 from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
 from harness.system.yaml_text import read_yaml
 
@@ -35,7 +36,8 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
             empty.
 
     Raises:
-        UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of the wrong type.
+        UsageError: the file is not YAML, is not a mapping, or has an unknown key, or a value of the wrong type
+            or outside its range.
     """
     path = path or Path(PROJECT_FILE)
     if not path.exists():
@@ -56,6 +58,8 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         if type(value) is not (int if key in _NUMBERS else str):
             problem = f"{path}: {key}: {value!r} must be {'a whole number' if key in _NUMBERS else 'text'}"
             raise UsageError(problem, fix=f"write {key}: {1 if key in _NUMBERS else 'NAME'}")
+        if key in _NUMBERS:
+            check_integer(key, value, f"{path}")
         for command in KEYS[key]:
             commands.setdefault(command, {})[key] = value
     return commands

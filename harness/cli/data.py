@@ -19,7 +19,7 @@ from harness.plugins.registry import Registry, load_registry
 from harness.report import text
 
 _MEGABYTE = 1_000_000
-#: A dataset, and the states of its files.
+#: A dataset with the states of its files.
 DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
 
 
@@ -57,19 +57,20 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     """List datasets and whether they are installed."""
     entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
     if as_json:
-        rows = [_entry_json(entry) for entry in entries]
+        rows = [_dataset_json(entry) for entry in entries]
         folder = str(manage.data_folder())
         print_json({"schema": SCHEMA, "folder": folder, "datasets": rows, "generated": generated.cache_use()})
         return
     table = [["name", "installed", "size", "licence", "title"]]
     table += [
-        [e.name, _installed_share(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title] for e in entries
+        [e.name, _describe_installation(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title]
+        for e in entries
     ]
     click.echo(text.columns(table, right_aligned=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
     use = generated.cache_use()
     if use.entries:
-        note(f"generated data: {_describe(use)} in {use.folder} (bench data clear-generated removes them)")
+        note(f"generated data: {_describe_cache(use)} in {use.folder} (bench data clear-generated removes the data)")
 
 
 @data.command("clear-generated")
@@ -80,7 +81,7 @@ def clear_generated(as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, "removed": removed})
     else:
-        click.echo(f"removed {_describe(removed)} from {removed.folder}")
+        click.echo(f"removed {_describe_cache(removed)} from {removed.folder}")
 
 
 @data.command()
@@ -107,9 +108,11 @@ def get(
     accept_checksum: bool,
     as_json: bool,
 ) -> None:
-    """Fetch datasets. When repeated, the command resumes where it stopped."""
+    """Fetch datasets. If the command is repeated, interrupted downloads continue where they stopped."""
     if tokens is not None and only:
-        raise UsageError("--tokens and --only both choose files", fix="leave out one of them")
+        raise UsageError(
+            "--tokens and --only cannot be combined, because both choose files", fix="leave out one of them"
+        )
     registry = _registry(blocked)
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     # All names are checked before the first download.
@@ -186,7 +189,7 @@ def _count_installed(entry: DatasetEntry) -> int:
     return len(entry.files) + len(entry.folders) - len(manage.missing_names(entry))
 
 
-def _installed_share(entry: DatasetEntry) -> str:
+def _describe_installation(entry: DatasetEntry) -> str:
     """Return a text with the number of installed files of a dataset, or with the names of damaged files.
 
     Only the names and sizes of the files are checked.
@@ -208,13 +211,13 @@ def _format_size(size: int) -> str:
     return f"{size / _MEGABYTE:,.1f} MB" if size >= _MEGABYTE else f"{size / 1000:.1f} kB"
 
 
-def _describe(use: generated.CacheUse) -> str:
-    """Return the number and the size of a cache's entries as a phrase."""
+def _describe_cache(use: generated.CacheUse) -> str:
+    """Return the number and the total size of the entries of a cache, in words."""
     entries = "entry" if use.entries == 1 else "entries"
     return f"{use.entries} {entries}" + (f" of {_format_size(use.size)}" if use.size else "")
 
 
-def _entry_json(entry: DatasetEntry) -> dict[str, Any]:
+def _dataset_json(entry: DatasetEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "title": entry.title,

@@ -14,7 +14,7 @@ import click
 
 from harness.cli.commands import repeat_command
 from harness.cli.output import note, print_json, supports_color
-from harness.cli.resolve import NameType, open_registry
+from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.watchers import CombinedWatcher
@@ -91,7 +91,9 @@ class GateFlags:
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
     help="Comma-separated workloads: names, or files ./task.py (default: the pools of the CPU tier without datasets).",
 )  # fmt: skip
-@click.option("--budget", type=int, metavar="EXAMPLES", help="Examples per run (default: a quarter of the horizon).")
+@click.option(
+    "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
+)
 @click.option(
     "--best", "use_best", is_flag=True,
     help="Run A and B with their best known settings (bench tune --write) instead of their defaults.",
@@ -144,11 +146,15 @@ class GateFlags:
     help="File with the state of the series (default: .bench-series/NAME.json).",
 )  # fmt: skip
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Root seed, from which all other seeds are derived."
+    "--seed",
+    type=LimitedInteger("seed"),
+    default=0,
+    show_default=True,
+    help="Root seed, from which all other seeds are derived.",
 )
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per run; part of the hardware class.",
 )  # fmt: skip
 @click.option(
@@ -157,7 +163,7 @@ class GateFlags:
 )  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the runs.")
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
 )
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
@@ -178,7 +184,9 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     session = _open_session(registry, flags, known)
     workloads = split_names(flags.workloads)
     if flags.only_envelopes:
-        _raise_if(a is not None, f"--envelope makes envelopes and does not gate {a}", "leave out A or --envelope")
+        _raise_if(
+            a is not None, f"--envelope only measures envelopes, so it cannot gate {a}", "leave out A or --envelope"
+        )
         return _make_envelopes(session, split_names(flags.only_envelopes), flags.budget, as_json)
     limits = GateLimits(
         alpha=flags.alpha,
@@ -195,7 +203,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         )
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
     if a is None:
-        raise UsageError("no submission named", fix="run bench gate A --against B -w WORKLOAD")
+        raise UsageError("bench gate: no submission is named", fix="run bench gate A --against B -w WORKLOAD")
     if known is not None:
         planned = session.setup(a, flags.against, workloads, budget=flags.budget).plan_pair(0)
         for line in known.lines(spec for _, spec in planned):
@@ -219,6 +227,7 @@ def _exit_code(outcome: str) -> int:
 
 
 def _raise_if(condition: bool, problem: str, fix: str) -> None:
+    """Raise a UsageError if a condition holds."""
     if condition:
         raise UsageError(problem, fix=fix)
 
@@ -259,17 +268,18 @@ def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | N
 
 
 def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | None, as_json: bool) -> int:
-    made: list[GateEnvelope] = []
+    """Measure the envelopes of workloads, print them, and return the exit code."""
+    envelopes: list[GateEnvelope] = []
     for workload in session.workloads(names, budget):
         envelope = session.envelope(workload)
         if envelope is None:
-            problem = f"there can be no envelope of {workload.name}, because no reference can run on this workload"
+            problem = f"no envelope of {workload.name} can be measured, because no reference can run on this workload"
             raise UsageError(problem, fix="gate on this workload with --no-envelope")
-        made.append(envelope)
+        envelopes.append(envelope)
     if as_json:
-        print_json({"schema": SCHEMA, "envelopes": made})
+        print_json({"schema": SCHEMA, "envelopes": envelopes})
         return EXIT_OK
-    for envelope in made:
+    for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
         click.echo(
             f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points} (provisional)"
@@ -282,8 +292,8 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The code is 0 if every kept candidate is better than the original. Otherwise it is 1 if a verdict is `worse`,
-    `equivalent` or `identical`, and 4 if all other verdicts are `undecided`.
+    The exit code is 0 if every kept candidate is better than the original. It is 1 if a verdict is `worse`,
+    `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

@@ -1,4 +1,4 @@
-"""`bench leaderboard`: rank submissions and print the result in one of five formats."""
+"""`bench leaderboard`: rank submissions, and print the tables in one of five formats."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def leaderboard(
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
-    staged: list[Record] = []
-    summaries = [summarize(record, query) for record in records(runs, results, problems, staged)]
+    stop_records: list[Record] = []
+    summaries = [summarize(record, query) for record in records(runs, results, problems, stop_records)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
-    stopping_results = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)])
+    stopping_results = StoppingResults([record for record in stop_records if query.wants(record.spec.workload.facts)])
     boards = build_leaderboards(summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":
@@ -102,6 +102,7 @@ def leaderboard_query(
 
 
 def _explain_no_runs(boards: Sequence[Leaderboard]) -> str:
+    """Return a message with the reasons why no run is shown."""
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
     if not reasons:
         return f"no finished runs; {RUN_FIRST}"

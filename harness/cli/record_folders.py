@@ -51,7 +51,9 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     return folders
 
 
-def records(runs: Path, results: Path, problems: list[str], staged: list[Record] | None = None) -> Iterator[Record]:
+def records(
+    runs: Path, results: Path, problems: list[str], stop_records: list[Record] | None = None
+) -> Iterator[Record]:
     """Yield the records of scored runs, then print a note for each file that cannot be read.
 
     Trials with another purpose, such as tuning or calibration, are skipped. Runs with a fixed stop are also skipped.
@@ -60,14 +62,14 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
         runs: folder of local runs.
         results: folder of published records.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        staged: list to which the records of rulesets that choose or draw a stop are appended. These records are shown
-            in separate tables. None to skip these records.
+        stop_records: list to which the records of rulesets that choose or draw a stop are appended. These records are
+            shown in separate tables. If None, these records are skipped.
     """
     for record in iter_records(existing_folders(runs, results), problems):
         spec = record.spec
         if stopping_rule(spec.ruleset.stopping).has_own_tables:
-            if staged is not None:
-                staged.append(record)
+            if stop_records is not None:
+                stop_records.append(record)
         elif spec.purpose == "score" and spec.stop is None:
             yield record
     for problem in problems:
@@ -75,7 +77,9 @@ def records(runs: Path, results: Path, problems: list[str], staged: list[Record]
 
 
 def is_named(identity: str, names: Sequence[str]) -> bool:
-    """Return whether `name@version` is among names with or without a version; everything is when there are none.
+    """Return whether an identifier `name@version` is selected by names, which may contain a version.
+
+    If there are no names, every identifier is selected.
 
     >>> is_named("wsd@1", ["wsd"]), is_named("wsd@1", ["wsd@2"]), is_named("wsd@1", [])
     (True, False, True)
@@ -84,7 +88,7 @@ def is_named(identity: str, names: Sequence[str]) -> bool:
 
 
 def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
-    """Raise an error if a workload has no record.
+    """Check that every named workload has a record.
 
     Args:
         names: names of workloads.
@@ -146,18 +150,19 @@ def of_submission(candidates: Sequence[Record], name: str) -> list[Record]:
     Raises:
         UsageError: the submission has no records, or has records of several versions or sources.
     """
-    plain, _, source = name.partition("#")
+    name_and_version, _, source = name.partition("#")
     matching_records = [
         r
         for r in candidates
-        if plain in (r.spec.submission.id, r.spec.submission.name) and r.spec.submission.source_hash.startswith(source)
+        if name_and_version in (r.spec.submission.id, r.spec.submission.name)
+        and r.spec.submission.source_hash.startswith(source)
     ]
     versions = sorted({r.spec.submission.id for r in matching_records})
     if not matching_records:
         raise unknown_name_error("submission among the results", name, {r.spec.submission.name for r in candidates})
     if len(versions) > 1:
         raise UsageError(f"{name} has records of several versions", fix=f"choose one of {', '.join(versions)}")
-    sources = sorted({f"{plain}#{r.spec.submission.source_hash[:6]}" for r in matching_records})
+    sources = sorted({f"{name_and_version}#{r.spec.submission.source_hash[:6]}" for r in matching_records})
     if len(sources) > 1:
         raise UsageError(f"{name} was edited between its runs", fix=f"choose one of {', '.join(sources)}")
     return matching_records
@@ -167,7 +172,7 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
     """Return the record of one run.
 
     Args:
-        name: path of the run's folder, path of its record (packed or not), or unique beginning of its run_id.
+        name: path of the run's folder, path of its record (packed or not), or first characters of its run_id.
         runs: folder of local runs.
         results: folder of published records.
 
@@ -182,9 +187,9 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
         return read_record(path)
     matches: dict[str, Record] = {}
     problems: list[str] = []
-    count = 0
+    record_count = 0
     for record in iter_records(existing_folders(runs, results), problems):
-        count += 1
+        record_count += 1
         if record.run_id.startswith((name, f"{layout.RUN_ID_PREFIX}{name}")):
             matches[record.run_id] = record
     if len(matches) == 1:
@@ -194,4 +199,6 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
         raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=fix)
     for problem in problems:
         note(f"skipped: {problem}")
-    raise UsageError(f"no run {name!r} among {count} records", fix="give a path, a run_id or the beginning of a run_id")
+    raise UsageError(
+        f"no run {name!r} among {record_count} records", fix="give a path, a run_id or the first characters of a run_id"
+    )

@@ -31,16 +31,16 @@ def report(
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     query = LeaderboardQuery(workloads=frozenset(split_names(workloads)), references=references(blocked, reference))
     problems: list[str] = []
-    staged: list[Record] = []
+    stop_records: list[Record] = []
     known: set[str] = set()
 
     def read() -> Iterator[Record]:
-        for record in records(runs, results, problems, staged):
+        for record in records(runs, results, problems, stop_records):
             known.add(record.spec.workload.facts.name)
             yield record
 
-    page = html.page(read(), query, problems, staged)
-    known |= {record.spec.workload.facts.name for record in staged}
+    page = html.page(read(), query, problems, stop_records)
+    known |= {record.spec.workload.facts.name for record in stop_records}
     if known:
         check_workloads(query.workloads, known)
     try:

@@ -1,9 +1,13 @@
-"""Functions for several commands: open the plugin registry, parse `NAME=VALUE` flags, complete names in the shell."""
+"""Functions that several commands use.
+
+They open the plugin registry, parse flags of the form `NAME=VALUE`, and complete names in the shell.
+"""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -11,6 +15,7 @@ from click.shell_completion import CompletionItem
 from harness.cli.output import note
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.limits import RANGES, check_integer
 from harness.errors import UsageError
 from harness.plugins.registry import Registry, load_registry
 
@@ -53,7 +58,7 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
 def parse_grid(pairs: Sequence[str], flag: str) -> dict[str, tuple[str, ...]]:
     """Return the values of a repeated flag of the form `NAME=VALUE,VALUE…`, by name.
 
-    A value that contains a comma stands in double quotes, as in a CSV file.
+    A value that contains a comma is written in double quotes, as in a CSV file.
 
     Args:
         pairs: the values of the flag.
@@ -69,13 +74,15 @@ def parse_grid(pairs: Sequence[str], flag: str) -> dict[str, tuple[str, ...]]:
     for name, text in parse_assignments(pairs, flag).items():
         values = tuple(value.strip() for value in next(csv.reader([str(text)], skipinitialspace=True)) or [""])
         if len(values) > 1 and not all(values):
-            raise UsageError(f"{flag} {name}={text} has no value beside one of its commas", fix="give a value there")
+            raise UsageError(
+                f"{flag} {name}={text} has no value before or after one of its commas", fix="give a value there"
+            )
         grid[name] = values
     return grid
 
 
 def format_grid(grid: Mapping[str, Sequence[Scalar]]) -> tuple[str, ...]:
-    """Return the pairs from which `parse_grid` reads these values.
+    """Return assignments `NAME=VALUE,VALUE…` from which `parse_grid` returns the values of a grid.
 
     >>> format_grid({"lr": [0.001, 0.003], "nesterov": [True], "shape": ["a,b"]})
     ('lr=0.001,0.003', 'nesterov=true', 'shape="a,b"')
@@ -84,8 +91,29 @@ def format_grid(grid: Mapping[str, Sequence[Scalar]]) -> tuple[str, ...]:
 
 
 def _quote_value(value: Scalar) -> str:
+    """Return the text of a value, in double quotes if the text contains a comma or a double quote."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"') else text
+
+
+class LimitedInteger(click.IntRange):
+    """An integer in the range of an option in `harness.contract.limits`, from a flag or an environment variable.
+
+    Args:
+        option: name of the option in `RANGES`.
+    """
+
+    def __init__(self, option: str) -> None:
+        limits = RANGES[option]
+        # The help shows only ends that a user may meet.
+        super().__init__(limits.low if limits.low >= 0 else None)
+        self._option = option
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return check_integer(self._option, value)
+        except UsageError as error:
+            self.fail(f"{error.what} ({error.fix})", param, ctx)
 
 
 class NameType(click.ParamType[str]):

@@ -14,7 +14,7 @@ import click
 from harness.cli import config
 from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.resolve import NameType, open_registry, parse_assignments, parse_grid
+from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
 from harness.contract.run import ExecutionOptions, RunSpec
@@ -50,10 +50,12 @@ MAX_LISTED_FAILURES = 20
     "--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True,
     help="Name of a ruleset (bench rulesets), or a file ./mine.yaml.",
 )  # fmt: skip
-@click.option("--studies", type=click.IntRange(1), envvar="BENCH_STUDIES", help="Number of independent repetitions.")
+@click.option(
+    "--studies", type=LimitedInteger("studies"), envvar="BENCH_STUDIES", help="Number of independent repetitions."
+)
 @click.option(
     "--seed",
-    type=int,
+    type=LimitedInteger("seed"),
     default=0,
     envvar="BENCH_SEED",
     show_default=True,
@@ -75,11 +77,11 @@ MAX_LISTED_FAILURES = 20
 )  # fmt: skip
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per trial; part of the hardware class.",
 )  # fmt: skip
 @click.option(
-    "--gpus", "--ranks", "ranks", type=click.IntRange(1), default=1, show_default=True,
+    "--gpus", "--ranks", "ranks", type=LimitedInteger("ranks"), default=1, show_default=True,
     help="Number of GPUs that share a trial; on the CPU, number of processes.",
 )  # fmt: skip
 @click.option(
@@ -92,24 +94,30 @@ MAX_LISTED_FAILURES = 20
     help="Set an option of the executor, such as address=auto for ray.",
 )  # fmt: skip
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun trials that crashed, were rejected, timed out or ran out of memory."
 )
 @click.option("--force", is_flag=True, help="Rerun finished trials; their files are moved to superseded/.")
 @click.option(
-    "--prune", is_flag=True, help="End hopeless trials at half their budget; they count as missed (unranked)."
+    "--prune",
+    is_flag=True,
+    help="End trials at half their budget if they are unlikely to reach the target; they count as missed (unranked).",
 )
 @click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (unranked).")
 @click.option(
     "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (unranked)."
 )
-@click.option("--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation, off the clock.")
+@click.option(
+    "--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation, while the clock is stopped."
+)
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
 @click.option("--whole-evaluation", is_flag=True, help="Use the whole score split in every evaluation.")
 @click.option(
-    "--shadow-evaluation", is_flag=True, help="Do every screened evaluation also on the whole split, and compare them."
+    "--shadow-evaluation",
+    is_flag=True,
+    help="Repeat every screened evaluation on the whole split, and compare the decisions.",
 )
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
@@ -133,7 +141,9 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     options = RunOptions(**values)
     for names, noun, flag in ((options.submissions, "submissions", "-s"), (options.workloads, "workloads", "-w")):
         if not names:
-            raise UsageError(f"no {noun} named", fix=f"add {flag} NAME, or give a sweep file with the key {noun}")
+            raise UsageError(
+                f"bench run: no {noun} are named", fix=f"add {flag} NAME, or give a sweep file with the key {noun}"
+            )
     registry = open_registry(context.obj)
     phased_plan = options.plan(registry)
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):
@@ -188,16 +198,19 @@ class RunOptions:
         """Plan the trials for these options.
 
         Raises:
-            UsageError, DataError: see `harness.plan`; or no submission has a best known setting.
+            UsageError: no submission has a best known setting. Other causes: see `harness.plan`.
+            DataError: see `harness.plan`.
         """
         if not self.use_best:
             return self._plan(registry, None)
         if self.ruleset != "quick":
-            problem = f"--best does not belong to the ruleset {self.ruleset}: best known settings are never ranked"
+            problem = (
+                f"--best cannot be used with the ruleset {self.ruleset}, because best known settings are never ranked"
+            )
             raise UsageError(problem, fix="leave out --best, or use --ruleset quick")
-        known = KnownSettings(self.settings_file)
-        phased_plan = self._plan(registry, known.values)
-        for line in known.lines(phased_plan):
+        known_settings = KnownSettings(self.settings_file)
+        phased_plan = self._plan(registry, known_settings.values)
+        for line in known_settings.lines(phased_plan):
             note(line)
         return phased_plan
 
@@ -241,7 +254,7 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
     """Run the trials of a plan and return their summaries in the order of the plan."""
     execution, total = options.execution(), len(phased_plan) + phased_plan.pending
     if execution.in_process and total > 1:
-        problem = f"--in-process runs one trial, and the plan has {total}"
+        problem = f"--in-process runs only one trial, but the plan has {total} trials"
         raise UsageError(problem, fix="give one submission, one workload and --studies 1")
     with watch_trials(registry, total, phased_plan) as watcher:
         summaries = list(
@@ -255,12 +268,12 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
             )
         )
     if phased_plan.pending_pairs and has_unfinished(summaries):
-        note("a stop is chosen when all tuning trials have ended; run the same command again")
+        note("the stop is chosen after all tuning trials have ended; to continue, run the same command again")
     return _sort_as_planned(summaries, phased_plan)
 
 
 def _sort_as_planned(summaries: Iterable[TrialSummary], phased_plan: PhasedPlan) -> list[TrialSummary]:
-    """Sort summaries in the order of the plan: first the first phase, then the second phase, trial by trial."""
+    """Sort summaries in the order of the plan. Trials of the first phase come before trials of the second phase."""
     phase1_index = {run_id(spec): index for index, spec in enumerate(phased_plan)}
     pairs = {(pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)}
 
@@ -274,6 +287,7 @@ def _sort_as_planned(summaries: Iterable[TrialSummary], phased_plan: PhasedPlan)
 
 
 def _untested_warnings(phased_plan: PhasedPlan) -> list[str]:
+    """Return a warning for each device of the plan on which the harness has not been tested."""
     devices = sorted({spec.device for spec in phased_plan})
     return [f"warning: {line}" for line in map(detect.untested_warning, devices) if line]
 
@@ -300,14 +314,14 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
     jobs = options.jobs or _parallel_trials(specs)
     total, without_estimate = estimates.total_seconds(unfinished, jobs)
-    pending = f", then {phased_plan.pending} with the stops that these choose" if phased_plan.pending else ""
+    pending = f", then {phased_plan.pending} at the stops chosen from these trials" if phased_plan.pending else ""
     estimate = ""
     if without_estimate < len(unfinished):
         estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"
     finished = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
-        note(f"no earlier record from this hardware for {without_estimate} of them; the estimate leaves them out")
+        note(f"no earlier record from this hardware for {without_estimate} of them; the estimate does not include them")
 
 
 def _parallel_trials(specs: Sequence[RunSpec]) -> int:

@@ -33,20 +33,20 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
 
 
 class ValueFilter:
-    """Accepts values of a hyperparameter that equal a text, or lie in the range `LOW..HIGH`, ends included.
+    """Accepts values of a hyperparameter that are equal to a text, or that lie in the closed range `LOW..HIGH`.
 
     >>> ValueFilter("1e-3").accepts(0.001), ValueFilter("1e-4..1e-2").accepts(0.02), ValueFilter("True").accepts(True)
     (True, False, True)
 
     Args:
-        text: the value or the range.
+        text: a value or a range.
     """
 
     def __init__(self, text: str) -> None:
-        low, dots, high = text.partition("..")
+        low, separator, high = text.partition("..")
         self._text = text.lower()
         try:
-            self._range = float(low), float(high if dots else low)
+            self._range = float(low), float(high if separator else low)
         except ValueError:
             self._range = math.inf, -math.inf
 
@@ -153,7 +153,7 @@ def runs(
     if not shown:
         note("no run matches; leave out a filter, or start runs with bench run")
     elif len(shown) < len(overviews):
-        note(f"{len(shown)} of {len(overviews)} runs; a larger --limit lists more")
+        note(f"{len(shown)} of {len(overviews)} runs are listed; a larger --limit lists more")
 
 
 @click.command("note")
@@ -163,13 +163,13 @@ def runs(
 def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) -> None:
     """Write a note about a run. Without words, print the existing note.
 
-    RUN is a path, a run_id or the unique beginning of a run_id. The run must be in the folder of local runs.
+    RUN is a path, a run_id, or the first characters of a run_id. The run must be in the folder of local runs.
     """
     record = find_run(run, runs, results)
     folder = runs / record.run_id
     if not folder.is_dir():
         raise UsageError(
-            f"{record.run_id} is not in {runs}, and only local runs have notes",
+            f"{record.run_id} is not in {runs}, but only local runs have notes",
             fix="give the folder of the run with --runs",
         )
     if words:
@@ -181,7 +181,7 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
 def _overviews(
     folders: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
-    """Yield the overviews of all records with the given hyperparameters.
+    """Yield the overviews of all records whose hyperparameters are accepted.
 
     Args:
         folders: folders of records.
@@ -196,7 +196,7 @@ def _overviews(
 
 
 def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
-    """Return a run's metric, negated if larger is better, so that smaller values are better."""
+    """Return a run's metric. It is negated if larger metrics are better, so that a smaller value is always better."""
     value = run.final if final else run.best
     if value is None or run.target is None:
         return 0.0

@@ -20,9 +20,9 @@ from harness.plugins.loading import select_keywords
 from harness.report import curve as plotting
 from harness.report import text
 
-#: Defaults without `--horizon` and `--workload`: number of updates, examples per update, and tokens per example.
+#: Default number of updates, examples per update and tokens per example, without `--horizon` and `--workload`.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Number of intervals between the printed points of a curve without `--at`.
+#: Without `--at`, the curve is printed at the ends of this number of equal intervals.
 _ROWS = 20
 
 
@@ -142,7 +142,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
     space = dict(source.space)
     values = schedule_curve.default_hparams(source, schedule) if isinstance(source, PartEntry) else {}
     space["batch_size"] = _batch_size_domain(space, request.facts)
-    # Defaults in the function's signature take precedence over defaults of domains, if the domains allow them.
+    # A default in the function's signature takes precedence over the default of the domain, if the domain allows it.
     values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
     plan = replace(_make_plan(values, request), holds="horizon" in source.needs)
     for check in source.checks:
@@ -164,7 +164,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Return the domain of the batch size: the sizes that the workload allows; without a workload, any size."""
+    """Return the domain of the batch size: the sizes that the workload allows, or any size without a workload."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -190,17 +190,17 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
     """Return the plan for the requested horizon, or for the workload's budget."""
     facts, size = request.facts, int(values["batch_size"])
-    horizon, tokens, tasks = HORIZON, TOKENS, (1,) * (request.tasks or 0)
+    horizon, tokens, task_lengths = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:
         horizon, tokens = max(1, facts.budget.horizon // size), facts.tokens_per_example
         if facts.stages and facts.boundaries and request.tasks is None:
-            tasks = tuple(stage.max_examples for stage in facts.stages)
+            task_lengths = tuple(stage.max_examples for stage in facts.stages)
     horizon = request.horizon or horizon
-    total = sum(tasks)
-    ends = [round(horizon * sum(tasks[: i + 1]) / total) for i in range(len(tasks))]
-    if tasks and horizon < len(tasks):
-        problem = f"{horizon} updates are too few for {len(tasks)} tasks"
-        raise UsageError(problem, fix=f"give --horizon {len(tasks)} or more")
+    total = sum(task_lengths)
+    ends = [round(horizon * sum(task_lengths[: i + 1]) / total) for i in range(len(task_lengths))]
+    if task_lengths and horizon < len(task_lengths):
+        problem = f"{horizon} updates are too few for {len(task_lengths)} tasks"
+        raise UsageError(problem, fix=f"give --horizon {len(task_lengths)} or more")
     return schedule_curve.Plan(
         horizon=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),

@@ -22,6 +22,7 @@ from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
 from harness.planning.resolve import resolve_submission, resolve_workloads
+from harness.plugins.locating import split_file_name
 from harness.plugins.registry import Registry
 from harness.report import curve as plotting
 from harness.report import text
@@ -88,13 +89,15 @@ def show(
     A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for the fraction
     `horizon_fraction` of the budget. A schedule without a submission is planned for the whole budget, and its
     hyperparameters have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its
-    run_id or a unique beginning of it.
+    run_id, or the first characters of its run_id.
     """
     if names_run(name):
         given = [flag for flag, value in (("--set", pairs), ("--horizon", horizon), ("--at", at), ("-w", workload),
                                           ("--tasks", tasks), ("--plot", plot)) if value]  # fmt: skip
         if given:
-            raise UsageError(f"{name} is a run, which has no {given[0]}", fix=f"leave out {', '.join(given)}")
+            raise UsageError(
+                f"{name} is a run, and {given[0]} cannot be used for runs", fix=f"leave out {', '.join(given)}"
+            )
         show_run(name, runs, results, as_json)
         return
     registry = open_registry(blocked)
@@ -160,7 +163,7 @@ def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
 
 def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
     """Return the workload, submission or part with a name."""
-    if name.partition(":")[0].endswith(".py"):
+    if split_file_name(name) is not None:
         try:
             return resolve_submission(name, registry)
         except UsageError:

@@ -1,4 +1,4 @@
-"""Read a sweep file: a plan for `bench run` in YAML with one key per option."""
+"""Read a sweep file, a YAML file with options of `bench run`. Each key is an option."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from harness.cli.resolve import format_grid
 from harness.contract.base import Data
 from harness.contract.domains import Scalar
+from harness.contract.limits import check_integers
 from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
 from harness.system.yaml_text import read_yaml
 
@@ -24,7 +25,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     Args:
         submissions: names of submissions (option `-s`).
         workloads: names of workloads (option `-w`).
-        set: values of hyperparameters by name (option `--set`, unranked); a list of values is a grid.
+        set: values of hyperparameters by name (option `--set`). A list of values is a grid. The runs are never ranked.
         options: options of the executor by name (option `--executor-option`).
     """
 
@@ -44,7 +45,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: The remedy in errors about an invalid sweep file: the shortest valid example.
+#: Fix in errors about an invalid sweep file. It shows the shortest valid file.
 _EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 
@@ -52,8 +53,8 @@ def read(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type. The message names the
-            key.
+        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type or outside its range.
+            The message names the key.
     """
     try:
         content = read_yaml(path)
@@ -70,9 +71,11 @@ def read(path: Path) -> Sweep:
         if isinstance(content.get(key), str):
             content[key] = [content[key]]
     try:
-        return msgspec.convert(content, Sweep)
+        sweep = msgspec.convert(content, Sweep)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", fix=_EXAMPLE) from None
+    check_integers({name: getattr(sweep, name) for name in ("studies", "seed", "threads", "ranks", "jobs")}, f"{path}")
+    return sweep
 
 
 def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) 
     Args:
         registry: the plugins.
         total: number of trials.
-        specs: the trials, as far as they are known; lines show the hyperparameters in which they differ.
+        specs: the trials that are known beforehand. The display shows the hyperparameters that differ between them.
     """
     manager, warnings = load_observers(registry)
     for warning in warnings:

@@ -1,4 +1,7 @@
-"""The domains of hyperparameters: search ranges, defaults and bounds on overrides (values set by the user)."""
+"""The domains of hyperparameters.
+
+A domain contains a search range, a default, and bounds on overrides. An override is a value that the user sets.
+"""
 
 from __future__ import annotations
 

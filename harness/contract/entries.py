@@ -162,7 +162,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         urls: addresses from which the file can be downloaded. The preferred address is the first.
         member: path of the file inside the tar archive at `urls`; empty if `urls` are the addresses of the file itself.
         tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a number of tokens is
-            requested, the first files that together have this number of tokens are downloaded.
+            requested, files are downloaded in their order until they contain at least this number of tokens.
     """
 
     name: str

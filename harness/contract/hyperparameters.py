@@ -110,8 +110,8 @@ def resolve(
         space: domains of the hyperparameters by name.
         overrides: values of overrides by name. A value that is a string is parsed.
         checks: relations that the values must satisfy.
-        context: numbers of updates that the relations may refer to, by name: `horizon` for the run, and `task` for the
-            shortest task. A value is None if unknown.
+        context: numbers of updates to which the relations may refer. `horizon` is the number of updates of the run, and
+            `task` is that of the shortest task. A value is None if it is unknown.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
@@ -222,6 +222,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "steps": st
 
 
 def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return the value of an expression.
+
+    Args:
+        node: the syntax tree of the expression.
+        names: values of the names in the expression.
+    """
     match node:
         case ast.Constant():
             return node.value

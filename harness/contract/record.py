@@ -15,7 +15,7 @@ Status = Literal[
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial has ended. An interrupted trial has not ended: it resumes if its command is repeated."""
+    """Return whether the trial is finished. An interrupted trial is not; it resumes if its command is repeated."""
     return status != "interrupted"
 
 
@@ -35,7 +35,7 @@ def is_broken(status: Status) -> bool:
 
 
 def is_retryable(status: Status) -> bool:
-    """Return whether `--retry-failed` starts the trial again. A diverged trial is excluded: it would diverge again."""
+    """Return whether `--retry-failed` starts the trial again. A diverged trial would diverge again and is excluded."""
     return status in ("crashed", "rejected", "out-of-memory", "timeout")
 
 
@@ -49,7 +49,7 @@ class Device(Data, frozen=True, kw_only=True):
         power_limit_w: power limit in watts; None if the driver does not report it.
         max_sm_mhz: maximum clock of the multiprocessors in MHz; None if the driver does not report it.
         max_memory_mhz: maximum clock of the memory in MHz; None if the driver does not report it.
-        partitioned: whether the GPU is partitioned (MIG), so that a run may use only a part of the GPU.
+        partitioned: whether the GPU is partitioned (MIG). A run may then use only a part of the GPU.
     """
 
     name: str
@@ -71,7 +71,7 @@ class GpuSample(Data, frozen=True, kw_only=True):
         memory_mhz: clock of the memory in MHz; None if the driver does not report it.
         power_w: power draw in watts; None if the driver does not report it.
         temperature_c: temperature in °C; None if the driver does not report it.
-        slowed: the reasons that the driver reports for clocks below their maximum; empty for none.
+        slowed: reasons of the driver for clock frequencies below the maximum; empty if there are none.
     """
 
     device: int
@@ -131,16 +131,16 @@ class Usage(Data, frozen=True, kw_only=True):
     """The resources that a run used.
 
     Args:
-        peak_memory_bytes: peak memory of a rank in bytes: GPU memory on a GPU, memory of the process elsewhere.
-        optimizer_state_bytes: size of the tensors in the submission's state in bytes, without the model.
+        peak_memory_bytes: peak memory of a rank in bytes: memory of the GPU, or of the process if there is no GPU.
+        optimizer_state_bytes: size in bytes of the tensors in the submission's state, without the model.
         parameters: number of the model's parameters.
-        import_seconds: CPU seconds for importing the submission, off the clock.
-        evaluation_seconds: wall seconds for evaluations, off the clock.
-        checkpoint_seconds: wall seconds for writing checkpoints and weights, off the clock.
-        start_seconds: wall seconds from the last start of the worker to its first event, off the clock except for the
-            construction of the submission.
-        build_seconds: the part of them in which the workload was imported and the model and the data were built.
-        forked: whether the worker was forked from a process that had imported torch.
+        import_seconds: CPU seconds for importing the submission. The clock is stopped meanwhile.
+        evaluation_seconds: wall seconds for evaluations. The clock is stopped meanwhile.
+        checkpoint_seconds: wall seconds for writing checkpoints and weights. The clock is stopped meanwhile.
+        start_seconds: wall seconds from the last start of the worker to its first event. The clock runs only while the
+            submission is constructed.
+        build_seconds: the part of `start_seconds` that importing the workload and building the model and data took.
+        forked: whether the worker was forked from a fork server.
     """
 
     peak_memory_bytes: int = 0
@@ -155,18 +155,18 @@ class Usage(Data, frozen=True, kw_only=True):
 
 
 class Screening(Data, frozen=True, kw_only=True):
-    """The evaluations of a run on the score split, if some of them may be screened.
+    """Counts and times of a run's evaluations on the score split. A screened evaluation uses only a part of the split.
 
     Args:
         evaluations: number of evaluations.
-        screened: number of evaluations that used a part of the split.
+        screened: number of screened evaluations.
         examples: number of examples measured.
         whole_examples: number of examples that evaluations of the whole split would have measured.
-        shadow: whether every screened evaluation was repeated on the whole split, which was stored.
+        shadow: whether every screened evaluation was repeated on the whole split. The repetition's result is stored.
         screened_seconds: wall seconds for the evaluations, without the repetitions.
-        whole_seconds: wall seconds for the same evaluations on the whole split; only of a run with `shadow`.
-        disagreements: for every evaluation at which the two decided differently, the decisions in words.
-        disabled: why the run had no screened evaluations; empty if it could have them.
+        whole_seconds: wall seconds for the same evaluations on the whole split; 0 without `shadow`.
+        disagreements: a text for every screened evaluation that decided differently from its repetition.
+        disabled: reason why evaluations could not be screened; empty if they could.
     """
 
     evaluations: int = 0
@@ -181,7 +181,7 @@ class Screening(Data, frozen=True, kw_only=True):
 
 
 class Session(Data, frozen=True, kw_only=True):
-    """A part of a run that one invocation of a command measured on one machine.
+    """The part of a run that one invocation of a command measured on one machine.
 
     A run that was interrupted and resumed has several sessions.
 
@@ -198,7 +198,7 @@ class Session(Data, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """`machine/invocation`: the identity of the session among all records."""
+        """`machine/invocation`, which identifies the session in all records."""
         return f"{self.machine}/{self.invocation}"
 
 
@@ -212,20 +212,19 @@ class Record(Data, frozen=True, kw_only=True):
         status: how the trial ended.
         reason: why the trial ended, in one sentence.
         points: the evaluations in chronological order.
-        hit: index into `points` of the first evaluation that met the target (on a stream: of the evaluation that
-            ended the last stage with all floors met); None for a miss.
-        stage_hits: on a stream, the index into `points` of the evaluation that ended each completed stage; empty on a
-            pool.
+        hit: index in `points` of the first evaluation that met the target; None for a miss. On a stream, it is the
+            index of the evaluation that ended the last stage with all floors met.
+        stage_hits: on a stream, for each completed stage the index in `points` of the evaluation that ended the stage;
+            empty on a pool.
         counters: the totals at the end.
         usage: the resources used.
         environment: the machine and the software of the worker; None if the worker did not start.
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        deaths: number of times in a row that the worker was killed without progress.
-        devices: the GPUs of the run with samples of their state; None on a CPU and if they were not recorded.
-        screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
-            failed.
+        deaths: number of consecutive times that the worker was killed before it made progress.
+        devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
+        screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
@@ -256,7 +255,7 @@ class Record(Data, frozen=True, kw_only=True):
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):
-    """The outcome of one trial in short form. A summary needs less memory than a record, for plans with many trials.
+    """The outcome of one trial in short form. In plans with many trials, summaries need less memory than records.
 
     Args:
         run_id: identifier of the trial.

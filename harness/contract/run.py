@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
+from harness.contract.limits import check_integers
 from harness.contract.part_kinds import PartKindName
 from harness.contract.workload import WorkloadFacts
 
@@ -15,9 +16,10 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
 #: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
-#: Number of standard errors between an estimate and a value from which the whole split is on the same side of it.
+#: If an estimate from a part of a split is at least this number of standard errors away from a value, the metric on the
+#: whole split is assumed to be on the same side of the value.
 STANDARD_ERRORS: Final = 6.0
-#: The stops at which `anytime` scores a run whose budget was drawn, as fractions of its budget.
+#: The ruleset `anytime` scores a run at these fractions of its budget, which was drawn at random.
 STOP_FRACTIONS: Final = (1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
@@ -36,10 +38,11 @@ class Ruleset(Data, frozen=True, kw_only=True):
         tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
             submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
         hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
-        stopping: name of the `StoppingRule` that decides when a run ends before its budget is spent. `first-hit` ends
-            it at the first hit, `share` at `stop_share` of the horizon (whether or not the target is met), `chosen` at
-            the stop that the tuning studies chose, and `drawn` at a random budget per study.
-        stop_share: for `share`, the fraction of the horizon, rounded to an evaluation.
+        stopping: name of the `StoppingRule` that decides when a run ends. With `first-hit`, it ends at the first hit.
+            With `share`, it ends at `stop_share` of the horizon, whether or not the target is met. With `chosen`, it
+            ends at the stop that was chosen from the tuning studies. With `drawn`, it ends at a random budget, which is
+            drawn per study.
+        stop_share: fraction of the horizon at which a run ends with `share`. The stop is rounded to an evaluation.
         ranked: whether tables rank the submissions.
     """
 
@@ -60,7 +63,8 @@ class Ruleset(Data, frozen=True, kw_only=True):
 class Seeds(Data, frozen=True, kw_only=True):
     """The seeds of one trial, one for each role.
 
-    Each seed is derived from the root seed, the workload, the study, the trial and the role, not from the submission.
+    Each seed is derived from the root seed, the workload, the study, the trial and the role. It does not depend on the
+    submission.
 
     Args:
         model: seed of the model's initial weights.
@@ -84,7 +88,7 @@ class PartRef(Data, frozen=True, kw_only=True):
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A reference to a submission at the time of planning. The fields not listed here are those of `SubmissionEntry`.
+    """A reference to a submission at the time of planning. `SubmissionEntry` describes the other fields.
 
     Args:
         source_hash: SHA-256 of the submission's source at the time of planning; empty if the source is not checked.
@@ -105,7 +109,7 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A reference to a workload at the time of planning. The fields are those of `WorkloadEntry`."""
+    """A reference to a workload at the time of planning. `WorkloadEntry` describes the fields."""
 
     facts: WorkloadFacts
     load: str
@@ -114,7 +118,7 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
 
 
 class RunSpec(Data, frozen=True, kw_only=True):
-    """The complete specification of one trial, which planning creates and the worker executes.
+    """The complete specification of one trial. Planning creates the specification, and the worker executes it.
 
     Args:
         workload: the workload.
@@ -122,26 +126,28 @@ class RunSpec(Data, frozen=True, kw_only=True):
         hparams: values of all hyperparameters by name.
         overridden: names of the hyperparameters that the user overrode. A run with overrides is never ranked.
         ruleset: the ruleset.
-        purpose: `score` for runs in tables; `tuning` for runs that choose settings and stops; `target` for runs that
-            determine targets; `envelope` for the reference runs of `anytime`, which see the horizon; `gate` for the
-            pairs of `bench gate`, `gate-envelope` for its reference runs, `confirm` for the retests of a series; `cost`
-            for the runs of `bench cost`.
+        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and stops. `target`: calibration of
+            targets. `envelope`: envelope of the reference for `anytime`. `gate`: pairs of `bench gate`.
+            `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
+            `cost`: measurements of `bench cost`.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
         root_seed: seed from which all other seeds are derived.
         seeds: the derived seeds.
-        stop: number of examples drawn at which the run ends, whether or not the target is met; a multiple of the
-            workload's `eval_every`. On a stream, every stage ends at the same fraction of its cap. None if the run
-            ends at the first hit.
+        stop: number of examples at which the run ends, whether or not the target is met; None if the run ends at the
+            first hit. The number is a multiple of the workload's `eval_every`. On a stream, every stage ends at the
+            same fraction of its maximum length.
         prune: whether a run is ended early if it is unlikely to reach the target. Such a run is never ranked.
         ranks: number of processes that share the run, each with its own device.
         device: torch device: `cpu`, `cuda`, `mps` …
         threads: number of intra-op threads.
         hardware: name of the hardware class.
         smoke: whether the run makes only a few steps. Such a run is never ranked.
-        profile: whether seconds are measured by phase of a step, which slows the run down. Such a run is never ranked.
+        profile: whether the seconds of each phase of a step are measured, which slows the run down. Such a run is never
+            ranked.
         deterministic: whether a GPU uses deterministic kernels.
-        screening: whether an evaluation may use a part of the split, if that decides everything that it has to decide.
+        screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions
+            that depend on the evaluation.
     """
 
     workload: WorkloadRef
@@ -167,12 +173,12 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """The seconds that are scored: processor seconds on a CPU, where other load may multiply wall seconds."""
+        """The scored seconds. On a CPU, they are processor seconds, because other processes lengthen the wall time."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
     def scored_stops(self) -> tuple[int, ...]:
-        """The numbers of examples at which the metric is a result of the run; empty if the run ends at its hit."""
+        """The numbers of examples at which the metric is scored; empty if the run ends at the first hit."""
         if self.stop is None:
             return ()
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
@@ -222,14 +228,14 @@ class Point(Data, frozen=True, kw_only=True):
         lr: learning rate of the last update; None if the submission does not report it.
         train_loss: mean training loss of the last pass; None before the first pass, and if the loss is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
-        evaluated_examples: number of examples of the score split on which a screened evaluation rests; None for an
+        evaluated_examples: number of examples of the score split that a screened evaluation used; None for an
             evaluation of the whole split.
-        se: standard error of the primary metric of a screened evaluation, as an estimate of the metric on the whole
-            split; None for an evaluation of the whole split.
-        mean_train_loss: mean over all passes since the previous evaluation of their mean training loss; None without a
-            pass and if it is not finite.
-        grad_norm: with `--grad-norm`, the L2 norm over all parameters of the gradients that the last update left
-            behind; None without the option, without a gradient and if it is not finite.
+        se: standard error of the primary metric of a screened evaluation. The metric is an estimate of the metric on
+            the whole split. None for an evaluation of the whole split.
+        mean_train_loss: mean of the training loss over all passes since the previous evaluation; None if there was no
+            pass, or if the mean is not finite.
+        grad_norm: L2 norm of the gradients of all parameters after the last update (`--grad-norm`); None without the
+            option, without a gradient, or if the norm is not finite.
     """
 
     examples: int
@@ -248,7 +254,7 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def screened(self) -> bool:
-        """Whether the metrics are estimates from a part of the score split. Such a point serves curves only."""
+        """Whether the metrics are estimates from a part of the score split. Such a point is used only in curves."""
         return self.evaluated_examples is not None
 
     def scored(self, clock: Clock) -> float:
@@ -268,8 +274,8 @@ class Job(Data, frozen=True, kw_only=True):
         spec: the specification of the trial.
         folder: path of the trial's folder, where the worker writes its files.
         resume: whether to resume from the folder's checkpoint, if there is one.
-        shadow_evaluation: whether every screened evaluation is followed by one of the whole split, which is stored, and
-            the decisions of both are compared.
+        shadow_evaluation: whether every screened evaluation is repeated on the whole split. The repetition's result is
+            stored, and the decisions of the two evaluations are compared.
         grad_norm: whether evaluations contain the norm of the gradients.
     """
 
@@ -284,15 +290,18 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     """The options with which an executor runs trials.
 
     Args:
-        force: whether to start every trial again; earlier runs are moved to `superseded/`.
+        force: whether to start every trial again. Earlier runs are moved to `superseded/`.
         retry_failed: whether trials that crashed, were rejected, or ran out of memory or time are started again.
         jobs: number of trials to run at the same time; None for as many as fit.
         in_process: whether to run trials in this process, for a debugger.
         shadow_evaluation: see `Job`.
         fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
-        grad_norm: whether evaluations contain the norm of the gradients, which is computed while the clock is stopped.
-        invocation: identifier of the invocation, for the sessions of records; if empty, `run_trials` sets it.
+        grad_norm: whether evaluations contain the norm of the gradients. It is computed while the clock is stopped.
+        invocation: identifier of the invocation in the sessions of records. If it is empty, `run_trials` sets it.
         options: options of the executor by name, such as the address of a cluster.
+
+    Raises:
+        UsageError: `jobs` is not an integer or is outside its range.
     """
 
     force: bool = False
@@ -304,3 +313,6 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     grad_norm: bool = False
     invocation: str = ""
     options: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        check_integers({"jobs": self.jobs})

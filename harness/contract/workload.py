@@ -171,11 +171,11 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 
 
 class Shard(Data, frozen=True, kw_only=True):
-    """The part of the evaluation examples that one rank evaluates; all examples by default.
+    """The part of the evaluation examples that one rank evaluates. By default, it contains all examples.
 
-    A window restricts the evaluation to a part of the examples. The ranks divide the window. Windows that follow each
-    other in a split have no example in common and omit none. On a stream, the window applies to every task.
-    A rank is one of several processes that share a run. Each rank has its own device.
+    A rank is one of several processes that share a run. Each rank has its own device. A window restricts the evaluation
+    to a part of the examples, and the ranks divide the window among them. Consecutive windows of a split are disjoint,
+    and together they contain every example. On a stream, the window applies to every task.
 
     Args:
         index: index of the shard, from 0.
@@ -196,17 +196,16 @@ class Shard(Data, frozen=True, kw_only=True):
 
     @property
     def windowed(self) -> bool:
-        """Whether the shard belongs to a part of the split and not to the whole split."""
+        """Whether the window is only a part of the split."""
         return self.start > 0 or self.stop is not None
 
     def rows(self, n: int, unit: int = 1) -> range:
-        """Return the indices of this shard's examples, which are consecutive; may be empty.
+        """Return the indices of this shard's examples. They are consecutive. The range may be empty.
 
         Args:
             n: number of examples in total.
-            unit: number of examples in a piece. Pieces are never divided between shards, so that the result for each
-                piece does not depend on the number of shards. The limits of a window are
-                rounded up to a multiple of `unit`.
+            unit: number of examples in a piece. A piece is never divided between shards, so its result does not depend
+                on the number of shards. The limits of a window are rounded up to a multiple of `unit`.
         """
         pieces = -(-n // unit)
         first = min(-(-self.start // unit), pieces)

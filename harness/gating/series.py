@@ -23,6 +23,7 @@ from harness.contract.base import Data
 from harness.contract.run import SubmissionRef
 from harness.errors import StoreError, UsageError
 from harness.gating.gate import MOST_PAIRS
+from harness.plugins.locating import split_file_name
 from harness.scoring.gate import GateAxis
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
@@ -223,8 +224,8 @@ class SeriesFile:
         if not side.copy:
             return side.asked
         # In `./mine.py:Name`, the name selects one of several submissions of the file.
-        _, colon, name = side.asked.rpartition(":")
-        return f"{self.path.parent / side.copy}{':' + name if colon and not name.endswith('.py') else ''}"
+        file = split_file_name(side.asked)
+        return f"{self.path.parent / side.copy}{f':{file.name}' if file is not None and file.name else ''}"
 
     def begin(
         self, log: SeriesLog, a: NamedSubmission, b: NamedSubmission, workloads: SeriesWorkloads

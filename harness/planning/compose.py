@@ -1,4 +1,4 @@
-"""Look up and merge the parts of a submission, and decide whether the submission can run on a workload."""
+"""Look up the parts of a submission, merge their declarations, and check on which workloads the submission can run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
-#: The domain of `horizon_fraction`. A schedule is planned for this fraction of the horizon. The default is below 1,
-#: because a run with a decaying learning rate reaches its target near the planned end.
+#: The domain of `horizon_fraction`, the fraction of the horizon at which a schedule ends. A run with a decaying
+#: learning rate reaches its target near the end of the schedule. The default is below 1, so that this end comes before
+#: the horizon.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
 class Parts(Protocol):
-    """The interface of the plugin registry through which parts are looked up."""
+    """The part of the plugin registry's interface that looks up parts."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
@@ -31,7 +32,7 @@ class Composition:
     Args:
         entry: the submission.
         parts: the submission's parts.
-        space: the search spaces of all parts and of the submission, merged.
+        space: the search space, merged from the spaces of all parts and of the submission.
         checks: the checks of the submission and of all parts.
         needs: the needs of the submission and of all parts.
     """
@@ -44,11 +45,11 @@ class Composition:
 
 
 def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
-    """Look up a submission's parts and merge the declarations of the submission and the parts.
+    """Look up the parts of a submission, and merge the declarations of the parts and of the submission.
 
     Raises:
-        UsageError: two parts are of the same kind, exclude each other, or define the same hyperparameter differently.
-            The error is also raised if a required kind of part is missing.
+        UsageError: two parts have the same kind, cannot be combined, or define the same hyperparameter differently; or
+            a part of a required kind is missing.
     """
     parts = tuple(registry.part(*_kind_and_name(name), prefer=entry.distribution) for name in entry.parts)
     kinds = [part.kind for part in parts]
@@ -58,7 +59,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
             raise UsageError(f"{entry.name!r} has two parts of kind {kind}: {duplicates}", fix="keep one of them")
     for part_kind in PART_KINDS.values():
         if entry.load is None and part_kind.required and part_kind.name not in kinds:
-            fix = f"put a part of this kind in front: {part_kind.name.upper()}+{'+'.join(entry.parts)}"
+            fix = f"add a part of this kind in front: {part_kind.name.upper()}+{'+'.join(entry.parts)}"
             raise UsageError(f"{entry.name!r} has no {part_kind.name}", fix=fix)
     for part in parts:
         for other in parts:
@@ -69,8 +70,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
     defined_by: dict[str, PartEntry] = {}
     for part in parts:
         for name, domain in part.space.items():
-            # Parts that define the same name with equal domains share the hyperparameter, such as the start of
-            # averaging.
+            # If two parts define a hyperparameter with equal domains, they share this hyperparameter.
             if name in defined_by and name not in entry.space and domain != space[name]:
                 raise UsageError(
                     f"{part.id} and {defined_by[name].id} both define the hyperparameter {name!r}",
@@ -87,7 +87,9 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
 
 
 def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
-    """Return the reason why a submission is ineligible on a workload under a ruleset, or an empty string.
+    """Return why a submission is ineligible on a workload under a ruleset; empty if the submission is eligible.
+
+    The reason is a clause whose subject is the submission, such as "needs a replay buffer".
 
     Args:
         composition: the submission.
@@ -95,23 +97,24 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         ruleset: the ruleset.
         ranks: number of devices that share a trial.
     """
-    needs, stream = composition.needs, facts.access == "stream"
-    # The need `tokens` is not listed, because every workload meets it by `tokens_per_example`.
+    needs, is_stream = composition.needs, facts.access == "stream"
+    # need -> description of what is missing on this workload under this ruleset; False if nothing is missing. The need
+    # `tokens` is absent, because every workload declares `tokens_per_example`.
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
-        "pool": stream and "random access to its training data",
+        "pool": is_stream and "random access to its training data",
         "scores": not facts.scores and "per-example scores",
-        "holdout": stream and "a holdout, which a stream does not provide",
-        "stream": not stream and "a stream of tasks",
+        "holdout": is_stream and "a holdout, which a stream does not provide",
+        "stream": not is_stream and "a stream of tasks",
         "replay": not facts.replay_capacity and "a replay buffer",
-        "boundaries": (not stream or not facts.boundaries) and "visible task boundaries",
+        "boundaries": (not is_stream or not facts.boundaries) and "visible task boundaries",
         "raw-grad": ranks > 1
-        and "raw gradients (raw-grad), which several devices do not exchange; run the submission with --gpus 1",
-        "feedback": stream and not facts.boundaries and "feedback, which would reveal the boundaries",
+        and "raw gradients (raw-grad), which are not exchanged between devices; run the submission with --gpus 1",
+        "feedback": is_stream and not facts.boundaries and "feedback, which would reveal the boundaries",
     }
-    for need, reason in missing.items():
-        if need in needs and reason:
-            return f"needs {reason}"
+    for need, description in missing.items():
+        if need in needs and description:
+            return f"needs {description}"
     for option, value in composition.entry.model_options.items():
         if option not in facts.model_options:
             return f"needs the model option {option!r}"
@@ -125,14 +128,14 @@ def parse_parts(text: str) -> SubmissionEntry:
     Without a schedule, the submission has a constant learning rate.
 
     Raises:
-        UsageError: a name before or after a `+` is missing.
+        UsageError: the name before or after a `+` is missing.
 
     >>> parse_parts("muon + rex").parts
     ('muon', 'rex')
     """
     parts = tuple(part.strip() for part in text.split("+"))
     if not all(parts):
-        raise UsageError(f"in {text!r}, a part before or after a '+' is missing", fix="write OPTIMIZER+SCHEDULE")
+        raise UsageError(f"{text!r}: a part is missing before or after a '+'", fix="write OPTIMIZER+SCHEDULE")
     return SubmissionEntry(
         name="+".join(parts), summary=f"composed of {', '.join(parts)}", parts=parts, tags=("composed",)
     )

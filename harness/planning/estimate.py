@@ -16,9 +16,9 @@ from harness.system.files import JSON_ERRORS
 
 #: Wall seconds for starting the interpreter and importing torch. Records do not contain this time.
 STARTUP_S = 4.0
-#: Purposes of trials that end before the budget of the workload.
+#: Purposes of trials that end before the workload's budget is spent.
 SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
-#: Name of the ruleset of `bench tune`, whose trials may end before the budget, too.
+#: Name of the ruleset of `bench tune`. Its trials may also end before the budget is spent.
 TUNE = "tune"
 
 
@@ -50,7 +50,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Cost(msgspec.Struct):
-    """The fields of a record that give the trial's duration. Other fields are not decoded, so that reading is fast."""
+    """The fields of a record from which a trial's duration is computed. Other fields are not decoded, to save time."""
 
     spec: _Spec
     status: Status

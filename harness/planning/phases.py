@@ -26,9 +26,10 @@ class SubmissionOnWorkload:
     """A submission, a workload on which it runs, and the settings of its trials.
 
     Args:
-        submission, workload: the pair.
-        settings: the ruleset and options of its trials.
-        point: the point of a grid in words, for messages; empty without a grid.
+        submission: the submission.
+        workload: the workload.
+        settings: the ruleset and the options of the trials.
+        point: text that names the point of a grid, for messages; empty without a grid.
     """
 
     submission: SubmissionEntry
@@ -50,8 +51,8 @@ class PhasedPlan:
     first phase. Iterating over a plan yields the trials of the first phase.
 
     Args:
-        phase1: the trials of the first phase, in the order in which they should run. Submissions alternate trial by
-            trial, so that changes of the machine's state affect all of them.
+        phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
+            changes of the machine's speed affect all submissions.
         skipped: one-line messages with the reasons, one for each pair that cannot run.
         pending_pairs: pairs that have a second phase.
         registry: the registry in which parts are looked up.
@@ -106,8 +107,8 @@ def plan_phases(
     Args:
         pairs: submissions with their workloads, ordered by workload.
         registry: the registry in which parts are looked up.
-        references: submissions that may provide the envelope for a stopping rule. The first submission that can run on
-            the workload is used.
+        references: submissions whose runs may provide the envelope for a stopping rule. The first submission that can
+            run on the workload is used.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -145,7 +146,7 @@ def plan_phases(
 
 
 def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
-    """Return trials that use the whole budget and tuning seeds."""
+    """Return the tuning trials of a pair. They use the whole budget and tuning seeds."""
     return plan_trials(
         pair.workload,
         pair.submission,
@@ -165,7 +166,7 @@ def _plan_envelope(
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
     """Return one trial of the reference for each horizon. The schedule of each trial is planned for its horizon."""
-    settings = replace(settings, overrides={})  # the envelope is that of the reference's own setting
+    settings = replace(settings, overrides={})  # overrides do not apply to the reference of the envelope
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)

@@ -21,7 +21,7 @@ from harness.planning.rulesets import ruleset as find_ruleset
 from harness.planning.trials import PlanSettings
 from harness.plugins.registry import Registry, load_registry
 
-#: Function from a submission and a workload to the best known values of hyperparameters.
+#: A function that returns the best known values of hyperparameters for a submission and a workload.
 BestSettingsOf: TypeAlias = Callable[[SubmissionEntry, WorkloadEntry], Mapping[str, Scalar]]
 
 
@@ -62,8 +62,8 @@ def plan(
         seed: root seed, from which all seeds are derived.
         overrides: values of hyperparameters, by name; trials with overrides are never ranked. A sequence of values is a
             grid: the trials are planned for every combination of values.
-        best_settings: returns the best known setting of a submission on a workload, over which `overrides` have
-            precedence; trials with such a setting are never ranked.
+        best_settings: function that returns the best known setting of a submission on a workload. Values in `overrides`
+            take precedence. Trials with such a setting are never ranked.
         device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
         threads: number of intra-op threads of a trial; part of the hardware class.
         ranks: number of devices that share a trial.
@@ -71,7 +71,7 @@ def plan(
         profile: whether to time the phases of a step; such trials are never ranked.
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials are ended early if they are unlikely to reach the target; such trials are never ranked.
-        screening: whether an evaluation may stop at a part of the split that decides everything.
+        screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
         allow_slow: whether GPU workloads may run on the CPU.
         registry: the plugins; None for the installed plugins.
 

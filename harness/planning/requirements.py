@@ -49,7 +49,7 @@ def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, 
     """Return the missing or damaged data of a workload. Only the names and sizes of the files are checked.
 
     Returns:
-        Command that fetches the data -> description of the damage; empty if files are missing.
+        A description of the damage for each command that fetches data. The description is empty if files are missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -97,9 +97,9 @@ def choose_device(workload: WorkloadEntry, registry: Registry, device: str | Non
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Follow the siblings (smaller workloads of the same kind), and return the name of the one in the CPU tier.
+    """Return the name of the related workload in the CPU tier; None if there is none.
 
-    The result is None if there is no such workload.
+    A sibling is a smaller workload of the same kind. The siblings are followed until a workload is in the CPU tier.
     """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from harness.contract.limits import check_integers
 from harness.contract.run import Ruleset
 from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
 from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
@@ -65,8 +66,9 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
         raise UsageError(
             f"{path}: ruleset {name!r}: {error}", fix="see harness/planning/rulesets.yaml for the fields"
         ) from None
+    check_integers({"studies": ruleset.studies}, f"{path}: ruleset {name!r}")
     problems = {
-        "trials and studies must be at least 1": ruleset.trials < 1 or ruleset.studies < 1,
+        "trials must be at least 1": ruleset.trials < 1,
         "budget_factor must be above 0": ruleset.budget_factor <= 0,
         "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }

@@ -1,4 +1,4 @@
-"""Draw the hyperparameter settings to try: a fixed quasi-random sequence of points for each search space.
+"""Draw hyperparameter settings. Each search space has a fixed quasi-random sequence of points.
 
 Source: Halton, On the efficiency of certain quasi-random sequences of points, Numerische Mathematik 2 (1960);
 scrambled as in Owen, A randomized Halton algorithm in R, arXiv 1706.02808 (scipy's implementation).
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space
 
-#: Seed of the scrambling. It is part of the rules and never changes, so that the points are the same for everyone.
+#: Seed of the scrambling. It never changes, so that the points are the same for all users.
 SEED = 2024
 #: Ratio of consecutive learning rates under `tuning: rates`.
 RATE_FACTOR = 3.0
@@ -60,7 +60,9 @@ def value_at(domain: Domain, u: float) -> Scalar:
 
 
 def quantile_of(domain: Domain, value: Scalar) -> float:
-    """Return the quantile of a value in a domain, the inverse of `value_at`; below 0 or above 1 outside of the range.
+    """Return the quantile of a value in a domain. This is the inverse of `value_at` for real values.
+
+    The quantile of a value below the range is less than 0, and the quantile of a value above the range is more than 1.
 
     >>> quantile_of(LogUniform(1e-4, 1e-2), 0.001), quantile_of(Choice(("a", "b")), "b")
     (0.5, 1.0)
@@ -84,4 +86,5 @@ def learning_rates(default: float, n: int) -> tuple[float, ...]:
 
 
 def round_to_six_digits(value: float) -> float:
+    """Return a number rounded to six significant digits."""
     return float(f"{value:.6g}")

@@ -1,8 +1,9 @@
-"""Decide when the trials of a ruleset end: one object per kind of stopping, named by the ruleset's `stopping`.
+"""Decide when the trials of a ruleset end.
 
-To add a kind of stopping, add a class in this module and an entry in `STOPPING_RULES`. Other code calls the methods of
-the object and never compares its name. The results under a kind of stopping are either times to target, which the
-leaderboard ranks, or other values, which are shown in separate tables (`has_own_tables`).
+Each kind of stopping is an object. The field `stopping` of a ruleset contains its name. To add a kind of stopping, add
+a class in this module and an entry in `STOPPING_RULES`. Other code calls the methods of the object and never compares
+names. The results of a kind of stopping are times to target, which the leaderboard ranks, or other values, which are
+shown in separate tables (`has_own_tables`).
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ class StoppingRule:
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        """Return the reason why a ruleset cannot use this kind of stopping, or an empty string."""
+        """Return why a ruleset cannot use this kind of stopping; empty if it can."""
         return ""
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        """Return the reason why a workload cannot run under this kind of stopping, or an empty string."""
+        """Return why a workload cannot run under this kind of stopping; empty if it can."""
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
@@ -92,7 +93,7 @@ class StopAtFraction(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """Base class of the kinds of stopping that allow only one trial per study and only pools, and ignore the target."""
+    """Base class of kinds of stopping that ignore the target. They require one trial per study, and exclude streams."""
 
     has_own_tables = True
 
@@ -104,7 +105,7 @@ class _OneTrialOnPools(StoppingRule):
 
 
 class ChosenStop(_OneTrialOnPools):
-    """Trials end at a stop that was chosen in trials on separate tuning seeds (`chosen`); see `scoring.fixed_stop`."""
+    """Trials end at a stop that was chosen from trials with tuning seeds (`chosen`, see `scoring.fixed_stop`)."""
 
     name = fixed_stop.STOPPING
     json_key = "fixed_stop"
@@ -123,7 +124,7 @@ class ChosenStop(_OneTrialOnPools):
 
 
 class DrawnBudget(_OneTrialOnPools):
-    """Trials end at a hidden budget that is drawn at random for each study (`drawn`); see `scoring.anytime`."""
+    """Trials end at a hidden budget that is drawn at random for each study (`drawn`, see `scoring.anytime`)."""
 
     name = anytime.STOPPING
     json_key = "anytime"

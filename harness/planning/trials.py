@@ -11,6 +11,7 @@ import msgspec
 from harness.contract import hyperparameters
 from harness.contract.domains import Choice, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.limits import check_integers
 from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
@@ -22,7 +23,7 @@ from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.source_hash import source_hash
 
-#: Largest number of rejected points per accepted point when points are drawn from a search space.
+#: Maximum number of rejected points per accepted point, when points are drawn from a search space.
 MAX_REJECTED_DRAWS = 50
 #: Number of evaluations in a smoke run, not counting the evaluation of the untrained model.
 SMOKE_EVALUATIONS = 2
@@ -44,7 +45,10 @@ class PlanSettings:
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials are ended early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
-        screening: whether an evaluation may stop at a part of the split that decides everything.
+        screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
+
+    Raises:
+        UsageError: a number is not an integer or is outside its range.
     """
 
     ruleset: Ruleset
@@ -59,6 +63,9 @@ class PlanSettings:
     prune: bool = False
     ranks: int = 1
     screening: bool = True
+
+    def __post_init__(self) -> None:
+        check_integers({name: getattr(self, name) for name in ("studies", "seed", "threads", "ranks")})
 
 
 def plan_trials(
@@ -81,7 +88,7 @@ def plan_trials(
         submission: the submission.
         registry: the registry in which parts are looked up.
         settings: the ruleset and options.
-        purpose: purpose of the trials, on which their seeds depend.
+        purpose: purpose of the trials. Their seeds depend on it.
         studies: number of studies; None for the number in the settings or the ruleset.
         first_study: index of the first study; the seeds of a study are derived from its index.
         points: hyperparameters to try in every study, one point for each trial; None for the points of the ruleset.
@@ -141,7 +148,7 @@ def plan_trials(
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
-    """Return the spec with another horizon. The run stops at this horizon.
+    """Return the specification with another horizon. The run ends at this horizon.
 
     The budgets of seconds and gradient-examples are scaled in proportion to the horizon.
     """
@@ -154,11 +161,11 @@ def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
 def hyperparameter_settings(
     composition: Composition, facts: WorkloadFacts, settings: PlanSettings, points: Sequence[HParams] | None = None
 ) -> Callable[[int], Sequence[HParams]]:
-    """Return a function from the index of a study to the hyperparameters of its trials.
+    """Return a function that returns the hyperparameters of a study's trials, given the index of the study.
 
-    Under `tuning: space` the studies share one sequence of points: study 0 takes the first `trials` points, study 1 the
-    next `trials` points, and so on. Points that fail a check are skipped. If the submission declares a list of points,
-    every study tries that list instead.
+    Under `tuning: space`, the studies share one sequence of points: study 0 takes the first `trials` points, study 1
+    takes the next `trials` points, and so on. Points that fail a check are skipped. If the submission declares a list
+    of points, every study tries the points of this list instead.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -194,7 +201,7 @@ def hyperparameter_settings(
 
 
 def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
-    """Return the value of every hyperparameter: the override, or else the point's value, or else the default."""
+    """Return the value of every hyperparameter: the override if there is one, or the point's value, or the default."""
     space = dict(composition.space)
     # Every submission may choose any batch size that the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
@@ -217,7 +224,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
 
 
 def batch_size(space: Space, facts: WorkloadFacts) -> int:
-    """Return the workload's batch size that is nearest, by ratio, to the default in a submission's space.
+    """Return the workload's batch size whose ratio to the default in a submission's space is nearest to 1.
 
     If the space has no batch size, return the workload's first batch size.
     """

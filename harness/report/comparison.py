@@ -1,4 +1,4 @@
-"""Renders the comparison of two submissions: the verdict, a row per workload, and the number of seeds needed."""
+"""Renders the comparison of two submissions as text and JSON."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from harness.scoring.hit_rates import Rate
 from harness.scoring.stats import MIN_PAIRS, Spread
 
 SCHEMA = 1
-#: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the interval of this ratio. `p (Holm)`
-#: is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the target.
-#: `mean to budget A, B` are the restricted means of the times to target (see `restricted_mean`).
+#: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the confidence interval of this ratio.
+#: `p (Holm)` is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the
+#: target. `mean to budget A, B` contains the restricted mean times to the target of A and of B (see `restricted_mean`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
-#: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % interval.
+#: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % confidence interval.
 _FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]
 
 
 def comparison_text(result: Comparison, width: int | None = None) -> str:
-    """Return the verdict on A, a row for each workload, and lines about the items that were left out.
+    """Return the comparison as text.
+
+    The text contains a table with a row for each workload, the table of factors, remarks, and the verdict on A.
 
     Args:
         result: the comparison.
         width: characters per line; None for the terminal's width.
     """
     pairings = [*result.workloads, *([result.overall] if result.overall else [])]
-    table = [_HEADING, *map(_table_row, pairings)]
+    rows = [_HEADING, *map(_table_row, pairings)]
     lines = [f"{pairing.workload}: {_seeds_needed(pairing)}" for pairing in pairings if not _is_decided(pairing)]
     lines += skipped_lines(result.skipped)
     if result.overall:
         lines.append(_conclusion(result, result.overall))
     title = text.wrap(f"A = {result.a}, B = {result.b}, by {result.by}", width)
-    shown = text.fit_table(table, right_aligned=frozenset({4, 5, 6}), width=width)
+    tables = text.fit_table(rows, right_aligned=frozenset({4, 5, 6}), width=width)
     notes = [text.wrap(line, width) for line in lines]
-    factors = [_factors_row(pairing) for pairing in pairings if pairing.examples is not None]
-    if factors:
+    factor_rows = [_factors_row(pairing) for pairing in pairings if pairing.examples is not None]
+    if factor_rows:
         right_aligned = frozenset({1, 3})
-        shown += "\n\n" + text.fit_table([_FACTORS_HEADING, *factors], right_aligned=right_aligned, width=width)
-    return "\n".join([title, shown, *(["", *notes] if notes else [])])
+        tables += "\n\n" + text.fit_table([_FACTORS_HEADING, *factor_rows], right_aligned=right_aligned, width=width)
+    return "\n".join([title, tables, *(["", *notes] if notes else [])])
 
 
 def _conclusion(result: Comparison, overall: Pairing) -> str:
+    """Return the verdict over all workloads in one line."""
     if not _is_decided(overall):
         return f"{result.a} against {result.b}: {overall}"
     size = "" if _decided_by_misses(overall) else f"{abs(overall.ratio - 1):.1%} "
@@ -52,15 +55,17 @@ def _conclusion(result: Comparison, overall: Pairing) -> str:
 
 
 def _is_decided(pairing: Pairing) -> bool:
+    """Return whether the verdict is conclusive."""
     return pairing.verdict != "inconclusive"
 
 
 def _decided_by_misses(pairing: Pairing) -> bool:
+    """Return whether the ratio is 0, infinite or unknown, because runs of a submission missed the target."""
     return not 0 < pairing.ratio < math.inf
 
 
 def _seeds_needed(pairing: Pairing) -> str:
-    """Return a line with the number of further seeds that a verdict needs, for an inconclusive pairing."""
+    """Return the number of further seeds that an inconclusive pairing needs for a verdict, in words."""
     if pairing.n < 2 or _decided_by_misses(pairing):
         return f"at least {MIN_PAIRS} pairs with times are needed for a verdict"
     if pairing.more is None:
@@ -71,23 +76,23 @@ def _seeds_needed(pairing: Pairing) -> str:
 
 
 def _factors_row(pairing: Pairing) -> list[str]:
-    """Return the row of a workload with the two factors of its time ratio."""
+    """Return the row of a workload in the table of factors."""
     row = [pairing.workload]
     for factor in (pairing.examples, pairing.cost):
-        row += ["", ""] if factor is None else [_ratio(factor.ratio), _ends(factor.spread)]
+        row += ["", ""] if factor is None else [_ratio(factor.ratio), _interval_text(factor.spread)]
     return row
 
 
-def _ends(spread: Spread) -> str:
-    kind = " (range)" if spread.kind == "range" else ""
-    return f"{_ratio(spread.low)} – {_ratio(spread.high)}{kind}"
+def _interval_text(spread: Spread) -> str:
+    remark = " (range)" if spread.kind == "range" else ""
+    return f"{_ratio(spread.low)} – {_ratio(spread.high)}{remark}"
 
 
 def _table_row(pairing: Pairing) -> list[str]:
-    ends = _ends(pairing.spread)
+    interval = _interval_text(pairing.spread)
     hits = [f"{rate.value:.0%}" if rate else "" for rate in (pairing.hits_a, pairing.hits_b)]
     means = ", ".join(text.number(mean) for mean in (pairing.mean_a, pairing.mean_b) if mean is not None)
-    return [pairing.workload, str(pairing), _ratio(pairing.ratio), ends, f"{pairing.p_holm:.3g}", *hits, means]
+    return [pairing.workload, str(pairing), _ratio(pairing.ratio), interval, f"{pairing.p_holm:.3g}", *hits, means]
 
 
 def _ratio(value: float) -> str:
@@ -95,7 +100,7 @@ def _ratio(value: float) -> str:
 
 
 def comparison_json(result: Comparison) -> dict[str, Any]:
-    """Return the comparison as plain data; an infinite ratio is null."""
+    """Return the comparison as plain data. An infinite ratio becomes null."""
     return {
         "schema": SCHEMA,
         "a": result.a,

@@ -26,9 +26,9 @@ class Panel:
         label: name of y.
         x: ascending values, 0 or more.
         y: one value for each x.
-        limits: values of y at the lower and upper edge of a drawing in characters, beyond which the curve is cut off;
-            `bounds` when None.
-        level: value of y at which a drawing in characters has a dotted line; None without one.
+        limits: values of y at the lower and the upper edge of a drawing in characters. The curve is cut off at these
+            values. If None, `bounds` are used.
+        level: value of y at which a drawing in characters has a dotted line; None for no line.
     """
 
     label: str
@@ -86,17 +86,18 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
 
 
 def decisive_bounds(values: Sequence[float], target: Target | None) -> tuple[float, float]:
-    """Return the values between which the part of a curve lies that decides whether it reaches its target.
+    """Return the lower and the upper end of the range of values near the target of a curve.
 
-    They are the ends of the curve's second half, widened to the target and to the best value of the whole curve. The
-    first values of a run are often many times its last ones, and a curve drawn to their scale is flat where it matters.
+    The range contains the second half of the curve, the target, and the best value of the whole curve. The first values
+    of a run are often many times larger than its last values. If the range contained them, the curve would look flat
+    near the target.
 
     >>> decisive_bounds([90.0, 3.0, 1.5, 1.25], Target(metric="loss", goal="min", value=1.0))
     (1.0, 1.5)
     """
-    late = list(values[len(values) // 2 :]) if len(values) > 2 else list(values)
+    second_half = list(values[len(values) // 2 :]) if len(values) > 2 else list(values)
     best = [] if target is None else [target.value, (min if target.goal == "min" else max)(values)]
-    return min(*late, *best, math.inf), max(*late, *best, -math.inf)
+    return min(*second_half, *best, math.inf), max(*second_half, *best, -math.inf)
 
 
 def _nearest_value(panel: Panel, fraction: float) -> float:

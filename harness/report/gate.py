@@ -22,7 +22,7 @@ CLOSE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The result of a gate, from which text and JSON are made. Estimates and bounds are log ratios of A to B.
+    """The result of a gate. Estimates and bounds are logarithms of the ratio of A to B.
 
     Args:
         a: name of submission A.
@@ -31,12 +31,13 @@ class GateReport:
         envelopes: workload name -> envelope, which converts a metric to the budget of the reference. Empty if metrics
             were compared instead of budgets.
         fallback: reason for comparing metrics instead of budgets; otherwise empty.
-        by: quantity that was compared: `examples`, or `time`, which divides each multiplier by the cost per example.
+        by: quantity that was compared. With `time`, each multiplier is divided by the ratio of the costs per example.
+            With `examples`, it is not.
         pairs: all pairs in order. A pair is a mapping from a workload name to the runs of A and B.
         look: the verdict on all pairs.
         stopped: reason for which an undecided gate stopped; empty for a decided gate.
         minutes: wall minutes of this call.
-        minutes_needed: estimated wall minutes of the further pairs; None if unknown.
+        minutes_needed: estimated wall minutes of the pairs that are still needed; None if unknown.
         command: the command that continues the gate; empty if no further pair could change the verdict.
         series: state of the series after this gate; empty without `--series`.
     """
@@ -68,7 +69,7 @@ class GateReport:
 
 
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
-    """Return the line that is printed after a pair: estimate, interval, evidence, and number of further pairs.
+    """Return the line that is printed after a pair: estimate, interval, evidence, and number of pairs still needed.
 
     The evidence is the larger of the e-values for `better` and `worse`. A gate is decided only if the evidence is at
     least 1 / alpha.

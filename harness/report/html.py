@@ -31,7 +31,10 @@ PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
 def page(
-    records: Iterable[Record], query: LeaderboardQuery, problems: Sequence[str] = (), staged: Sequence[Record] = ()
+    records: Iterable[Record],
+    query: LeaderboardQuery,
+    problems: Sequence[str] = (),
+    stop_records: Sequence[Record] = (),
 ) -> str:
     """Return the report as HTML.
 
@@ -40,7 +43,7 @@ def page(
         query: the selection and ranking of the leaderboard.
         problems: messages about files that are not valid records. The caller may append to this list until all records
             have been read.
-        staged: records of rulesets that choose or draw a stop. The caller may append to this list until all records
+        stop_records: records of rulesets whose runs end at a stop. The caller may append to this list until all records
             have been read.
 
     Raises:
@@ -49,10 +52,11 @@ def page(
     scripts = plotting_scripts()
     data = payload(records, query)
     data["problems"] = list(problems)
-    stopping_grids = StoppingResults([record for record in staged if query.wants(record.spec.workload.facts)]).grids()
+    records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
+    stopping_grids = StoppingResults(records_with_stop).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]
-    assets = {name: _asset(name) for name in ("page.html", "page.css", "page.js")}
-    # Every `<` in the data is escaped. Otherwise a text in a record could end the script element.
+    assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
+    # Every `<` in the data is escaped, so that no text in a record can end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
         assets["page.html"]
@@ -64,7 +68,7 @@ def page(
 
 
 def plotting_scripts() -> list[str]:
-    """Return the scripts of the plotting library Bokeh, which are read from its Python package.
+    """Return the scripts of the plotting library Bokeh. They are read from the Python package `bokeh`.
 
     Raises:
         BenchError: Bokeh is not installed.
@@ -77,15 +81,16 @@ def plotting_scripts() -> list[str]:
     return [script.replace("</script", "<\\/script") for script in scripts]
 
 
-def _asset(name: str) -> str:
+def _read_asset(name: str) -> str:
+    """Return the text of a file in the folder `assets`."""
     return resources.files("harness.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-# --- records -> data --------------------------------------------------------------------------------
+# --- data of the page -------------------------------------------------------------------------------
 
 
 def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
-    """Return the data from which the script of the page draws tables and curves."""
+    """Return the data from which the page's script draws tables and curves."""
     summaries: list[RunSummary] = []
     runs: list[dict[str, Any]] = []
     workloads: dict[str, dict[str, Any]] = {}
@@ -100,7 +105,7 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
             continue
         workloads.setdefault(facts.id, _workload(record))
         runs.append(_run(record, summary))
-        _count_machine(machines, record)
+        _count_run_of_machine(machines, record)
     boards = build_leaderboards(summaries, query)
     tuned = tuning_grids(curves(summary.run for summary in summaries))
     return {
@@ -120,7 +125,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
-    """Return a leaderboard's JSON with additional fields for the page, such as the text of cells and the sort order."""
+    """Return the JSON of a leaderboard with additional fields for the page, such as the texts of cells."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     plain = leaderboard.leaderboard_json(board)
     for fields, row in zip(plain["rows"], board.rows, strict=True):
@@ -189,7 +194,7 @@ def _rounded(value: float | None) -> float | None:
     return None if finite_or_none(value) is None else float(f"{value:.6g}")
 
 
-def _count_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:
+def _count_run_of_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:
     environment = {} if record.environment is None else msgspec.to_builtins(record.environment)
     machine = {"hardware": record.spec.hardware, "device": record.spec.device, **environment}
     key = json.dumps(machine, sort_keys=True)

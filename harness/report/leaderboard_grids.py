@@ -68,6 +68,7 @@ def ranking_grid(board: Leaderboard) -> Grid:
 
 
 def _leads_alone(row: LeaderboardRow) -> bool:
+    """Return whether a row is the only row with the best rank."""
     return row.ranks == (1, 1)
 
 
@@ -76,7 +77,7 @@ def _name(submission: str, board: Leaderboard) -> str:
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """Return a median with its interval or range as text, `missed` for a miss, and a dash without a run."""
+    """Return a median with its interval or range as text. The text is `missed` for a miss and a dash without a run."""
     if cell is None:
         return NO_VALUE
     is_metric = board.query.metric is not None
@@ -139,7 +140,7 @@ def detail_name(row: DetailRow, board: Leaderboard) -> str:
 
 
 def _ended(row: DetailRow, targets: Sequence[Target]) -> str:
-    """Return the final statuses of the runs, the most frequent first, and how near to the target a miss came.
+    """Return the final statuses of the runs, most frequent first. For misses, add the best metric and the target.
 
     For example `4 reached, 1 crashed` or `3 exhausted; missed, best 0.0902, target 0.0683`.
     """

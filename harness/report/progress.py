@@ -37,7 +37,7 @@ class _KeptTrials:
     There may be thousands of such trials, so they are not printed one by one.
 
     Args:
-        titles: names the trials.
+        titles: the names of the trials.
     """
 
     def __init__(self, titles: TrialTitles) -> None:
@@ -80,7 +80,7 @@ class Plain:
     Args:
         total: number of trials.
         stream: stream to print to; None for stderr.
-        titles: names the trials.
+        titles: the names of the trials.
     """
 
     def __init__(self, total: int, stream: TextIO | None = None, titles: TrialTitles | None = None) -> None:
@@ -160,7 +160,7 @@ class LiveView:
 
     Args:
         total: number of trials.
-        titles: names the trials.
+        titles: the names of the trials.
     """
 
     def __init__(self, total: int, titles: TrialTitles | None = None) -> None:

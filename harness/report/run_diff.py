@@ -110,7 +110,7 @@ def _title(record: Record) -> str:
 
 
 def _shorten(value: Any, max_characters: int = _MAX_CHARACTERS) -> str:
-    """Return a value as text. A text that is too long is cut at a space; a single long word, such as a hash, is not.
+    """Return a value as text. A long text is cut at a space. A single long word, such as a hash, is not cut.
 
     >>> _shorten("a rather long reason", 14), _shorten("f" * 16, 8), _shorten(None)
     ('a rather …', 'ffffffffffffffff', '–')
@@ -128,7 +128,7 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
     for name in sorted(metrics, key=lambda m: (m not in targets, m)):
         for side, record in (("A", a), ("B", b)):
             values = [p.metrics[name] for p in record.points if name in p.metrics]
-            # The best of many estimates is better than the metric itself, so only the curve has screened evaluations.
+            # The best of many estimates is biased, so screened evaluations are drawn in the curve but not counted here.
             whole = [p.metrics[name] for p in record.points if name in p.metrics and not p.screened]
             if whole:
                 numbers = _numbers(whole, targets.get(name))

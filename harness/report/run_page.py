@@ -66,7 +66,7 @@ def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
 
 
 def _metric_rows(record: Record) -> list[tuple[str, str]]:
-    """Return a row with the best metric, the final metric and the target. On a stream, each stage has a row."""
+    """Return the best metric, the final metric and the target in one row. A stream has one row per evaluated stage."""
     facts = record.spec.workload.facts
     stages = sorted({point.stage for point in record.points})
     rows = []

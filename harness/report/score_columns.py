@@ -1,4 +1,4 @@
-"""The score columns of a leaderboard: one list that every output format uses."""
+"""The score columns of a leaderboard. Every output format uses the same list of columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ScoreColumn:
         key: name of the column in CSV and JSON. A column with `spread` also has `<key>_spread` in JSON, and `<key>_low`
             and `<key>_high` in CSV.
         heading: column heading in tables.
-        value: function that returns the value of a row for JSON, or None.
+        value: function that returns the value of a row for JSON; the value may be None.
         text: function that returns the value of a row as text, with its interval or range.
         spread: function that returns the interval or range of the value; None for a column without intervals.
         csv: function that returns the value of a row for CSV; None if CSV and JSON have the same value.

@@ -1,4 +1,4 @@
-"""Makes tables that are shown next to the leaderboard: the results of some kinds of stopping, and tuning curves."""
+"""Makes the tables that are shown below the leaderboard: results of some kinds of stopping, and tuning curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StoppingResults:
     """Results of the stopping rules that do not measure a time to target.
 
     Args:
-        records: records of any rulesets; records of other stopping rules are ignored.
+        records: records of any rulesets. Records whose results are times to target are ignored.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -71,7 +71,7 @@ def _replace_nonfinite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
-    """Make tables of the median of the best time of k trials, one for each hardware class, ruleset and workload."""
+    """Make a table for each hardware class, ruleset and workload. It shows the median of the best time of k trials."""
     grids = []
     for group in split_into_tables(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
         max_trials = max(len(curve.best_times) for curve in group)

@@ -24,7 +24,7 @@ LineStyle = Callable[[int, str], str]
 
 
 def terminal_width() -> int | None:
-    """Return the characters per line: the environment variable `COLUMNS` if it is set, else the terminal's width.
+    """Return the number of characters per line: the environment variable `COLUMNS`, or else the terminal's width.
 
     The result is None if `COLUMNS` is not set and stdout is not a terminal.
     """
@@ -185,7 +185,8 @@ def sparkline(values: Sequence[float], width: int = 24, bounds: tuple[float, flo
     Args:
         values: the curve.
         width: largest number of characters.
-        bounds: values of the lowest and the full block, beyond which the curve is cut off; its ends when None.
+        bounds: values of the lowest block and of the full block. The curve is cut off at these values. If None, the
+            smallest and the largest value are used.
 
     >>> sparkline([3.0, 2.0, 1.0]), sparkline([9.0, 2.0, 1.5, 1.0], bounds=(1.0, 2.0))
     ('█▄▁', '██▄▁')

@@ -18,7 +18,7 @@ NO_VALUE = "–"
 
 
 def rank_range(ranks: tuple[int, int] | None) -> str:
-    """Return a rank as text: `2`, `1–3` for a range due to ties, or `–` for runs that are never ranked.
+    """Return a rank as text: `2`, or `1–3` for tied submissions, or `–` for runs that are never ranked.
 
     >>> rank_range((2, 2)), rank_range((1, 3)), rank_range(None)
     ('2', '1–3', '–')

@@ -1,7 +1,8 @@
 """Read the design of the study from `design.yaml`: its arms, stages and claims.
 
-An arm is a submission that the study compares with others. A stage is one workload at one budget. In a stage, several
-settings of an arm run on one seed, the tuning seed. Then the best settings run on other seeds, the fresh seeds.
+An arm is a submission that the study compares with others. A family is a group of arms that are compared with the
+family's first arm. A main arm is an arm of a family. A stage is one workload at one budget. In a stage, several
+settings of each arm run on one seed, the tuning seed. Then the best settings run on other seeds, the fresh seeds.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from harness.contract.run import Ruleset
 from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
 
-#: `loss`: the score metric at the end of the budget. `target`: examples drawn until the target is met.
+#: The quantity by which arms are compared. `loss` is the metric on the split `score` at the end of the budget. `target`
+#: is the number of examples drawn until the target is met.
 Measure = Literal["loss", "target"]
-#: Whether a claim is that its arm is better than another arm, or only that it is not worse.
+#: What a claim states about its arm: the arm is better than another arm (`better`), or it is not worse (`not worse`).
 ClaimKind = Literal["better", "not worse"]
-#: The settings that are tried for an arm: points in the space of learning rate and horizon fraction (`points`), only
-#: learning rates (`rates`), or only the default setting (`defaults`).
+#: The settings that are tried for an arm. `points` are points in the space of learning rate and horizon fraction.
+#: `rates` are learning rates. `defaults` is only the default setting.
 Settings = Literal["points", "rates", "defaults"]
 #: The purpose of a stage. `full`: to test claims about full budgets. `small`: to test claims about a small budget.
 #: `others`: to run the arms outside the families with a tuned learning rate. `untuned`: to run these arms with their
@@ -60,12 +62,12 @@ class Stage(Data, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """The workload's name, with the budget if it differs from the workload's budget."""
+        """The name of the workload, followed by the budget if the budget is not the workload's own budget."""
         return self.workload if self.budget is None else f"{self.workload}, {self.budget:,} examples"
 
 
 class Claim(Data, frozen=True, kw_only=True):
-    """A paper's claim about two methods, which is tested on pairs of fresh seeds.
+    """A claim of a paper about two methods. The claim is tested on pairs of runs with the same fresh seed.
 
     Args:
         paper: title of the paper.
@@ -73,9 +75,9 @@ class Claim(Data, frozen=True, kw_only=True):
         arm: the method that is claimed to be better, or not worse.
         other: the method with which it is compared.
         measure: the quantity that is compared.
-        kind: whether the claim is that the arm is better, or only that it is not worse.
+        kind: whether the arm is claimed to be better or not worse.
         small: whether the claim is tested at the small budget instead of the full budgets.
-        confounds: differences from the paper's setting.
+        confounds: differences between this study and the paper's experiments.
     """
 
     paper: str
@@ -95,12 +97,13 @@ class Design(Data, frozen=True, kw_only=True):
         ruleset: the ruleset of every run. `ruleset.trials` is the number of settings that are tried for a main arm (an
             arm of a family). `ruleset.studies` is the number of fresh seeds of each best setting.
         root_seed: root of all seeds.
-        rates: number of learning rates that are tried for an arm that is not a main arm.
-        alpha: two-sided error rate of every table and of the list of claims, after correction for multiple tests.
-        min_effect: minimum difference of a ratio from 1 that supports a claim.
-        families: arms by family. The other arms of a family are compared with its first arm.
+        rates: number of learning rates that are tried for each arm that is not a main arm.
+        alpha: two-sided error rate after correction for multiple tests. It holds for each table, and for all claims
+            together.
+        min_effect: smallest difference between a ratio and 1 that supports a claim.
+        families: the names of the arms of each family. The first arm is the baseline of the family.
         stages: the stages, in the order in which they run.
-        claims: the claims, in the order of the page.
+        claims: the claims, in the order in which the page shows them.
     """
 
     ruleset: Ruleset
@@ -119,7 +122,7 @@ class Design(Data, frozen=True, kw_only=True):
 
     @property
     def full_stages(self) -> tuple[Stage, ...]:
-        """The stages at the workloads' budgets, on which claims about full budgets are tested together."""
+        """The stages at the full budgets of the workloads. A claim about full budgets is tested on all these stages."""
         return tuple(stage for stage in self.stages if stage.role == "full")
 
     @property
@@ -129,7 +132,7 @@ class Design(Data, frozen=True, kw_only=True):
 
     @property
     def others_stage(self) -> Stage:
-        """The stage of the arms outside the families, which are tuned only by learning rate."""
+        """The stage of the arms outside the families. For these arms, only the learning rate is tuned."""
         return self._only("others")
 
     @property
@@ -147,12 +150,12 @@ class Design(Data, frozen=True, kw_only=True):
         """Return the stages restricted to some arms, workloads and seeds.
 
         Args:
-            arms: names of the arms; all when empty.
-            workloads: names of the workloads; all when empty.
-            seeds: number of fresh seeds of each best setting; the number in the design when None.
+            arms: names of the arms; all arms if empty.
+            workloads: names of the workloads; all workloads if empty.
+            seeds: number of fresh seeds for each best setting; the number in the design if None.
 
         Raises:
-            UsageError: an arm or a workload is not in a stage.
+            UsageError: no stage contains an arm or a workload of this name.
         """
         for kind, names, known in (
             ("arm", arms, {arm for stage in self.stages for arm in stage.arms}),
@@ -178,8 +181,8 @@ def read_design(path: Path = DESIGN) -> Design:
     """Read the design in a YAML file.
 
     Raises:
-        UsageError: the design's ruleset does not exist or is wrong.
-        msgspec.ValidationError: a field is missing, unknown or of another type.
+        UsageError: the ruleset of the design does not exist or is invalid.
+        msgspec.ValidationError: a field is missing or unknown, or has the wrong type.
     """
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     rules = ruleset(str(path.with_name(content["ruleset"])))

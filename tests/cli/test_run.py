@@ -104,7 +104,7 @@ def test_several_values_are_a_grid_on_the_command_line_and_in_a_file(bench: Benc
     [
         (("lr=1", "lr=2"), "--set lr is given twice: 1 and 2 (keep one of them; bench run --set lr=1,2 runs both"),
         (("lr=1e-3,0.001",), "1e-3 and 0.001 are equal"),
-        (("lr=1e-3,,1e-2",), "has no value beside one of its commas"),
+        (("lr=1e-3,,1e-2",), "has no value before or after one of its commas"),
         (("lr=1e-3,-1",), "lr=-1: lr=-1 is out of range"),
         (("lr=1e-3,x",), "lr=x: lr=x must be a number"),
     ],
@@ -130,7 +130,7 @@ def test_a_key_of_a_yaml_file_that_is_given_twice_is_refused(bench: Bench) -> No
 def test_without_a_name_it_says_what_to_give(bench: Bench) -> None:
     code, _, err = bench("run", "-w", "lm-tiny")
     assert code == 2
-    assert "no submissions named" in err
+    assert "no submissions are named" in err
     code, _, err = bench("run", "missing.yaml")
     assert code == 2
     assert "cannot read missing.yaml" in err
@@ -189,7 +189,7 @@ def test_an_executor_option_without_a_value_is_said_so(bench: Bench) -> None:
 def test_in_process_takes_one_trial(bench: Bench) -> None:
     code, _, err = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--in-process")
     assert code == 2
-    assert "--in-process runs one trial, and the plan has 2" in err
+    assert "--in-process runs only one trial, but the plan has 2" in err
 
 
 @pytest.mark.slow

@@ -235,7 +235,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gate",), "no submission named (run bench gate A --against B -w WORKLOAD)"),
+        (("gate",), "no submission is named (run bench gate A --against B -w WORKLOAD)"),
         (("gate", "wsdd", "-w", "lm-tiny"), "unknown submission 'wsdd'; did you mean 'wsd'?"),
         (("gate", "wsd", "-w", "lm-tinny"), "unknown workload 'lm-tinny'; did you mean 'lm-tiny'?"),
         (("gate", "wsd", "--against", "cosine"), "unknown submission 'cosine'"),

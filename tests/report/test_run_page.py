@@ -93,7 +93,7 @@ def test_a_run_as_json_has_its_numbers_and_the_record(bench: Bench, run: Record)
 def test_a_schedule_of_a_run_and_an_unknown_run_are_refused(bench: Bench, run: Record) -> None:
     refused = bench("show", run.run_id, "--set", "lr=1", "--at", "3")
     assert refused.code == 2
-    assert "is a run, which has no --set (leave out --set, --at)" in refused.err
+    assert "is a run, and --set cannot be used for runs (leave out --set, --at)" in refused.err
     assert "no run 'run-nothing'" in bench("show", "run-nothing").err
 
 

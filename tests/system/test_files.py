@@ -15,8 +15,9 @@ from harness.datasets import http
 from harness.errors import BenchError, DamagedError, StoreError, UsageError
 from harness.planning.rulesets import ruleset
 from harness.plugins import cache
-from harness.report.dataframes import import_wandb
-from harness.scoring.algoperf.rules import read_table, read_targets
+from harness.report.imported_logs import import_wandb
+from harness.scoring.algoperf.rules import read_table
+from harness.scoring.algoperf.target_files import read_targets
 from harness.storage import records
 from harness.storage.notes import read_note
 from harness.storage.run_folder import RunFolder

@@ -162,7 +162,7 @@ def test_mistakes_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -
         (["fineweb-gpt2", "--tokens", "many"], "'many' is not a number of tokens"),
         (["fineweb-gpt2", "--tokens", "0"], "'0' is not a number of tokens"),
         (["fineweb-gpt2", "--tokens", "11B"], "fewer than 11,000,000,000"),
-        (["fineweb-gpt2", "--tokens", "1B", "--only", "*val*"], "--tokens and --only both choose files"),
+        (["fineweb-gpt2", "--tokens", "1B", "--only", "*val*"], "--tokens and --only cannot be combined"),
         (["fineweb-gpt2", "fashion-mnist", "--tokens", "1B"], "fashion-mnist has no numbers of tokens"),
     ):
         assert cli.invoke(["data", "get", *arguments]) == 2

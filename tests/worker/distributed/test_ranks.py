@@ -233,7 +233,7 @@ def test_a_plan_for_several_devices_leaves_out_who_cannot() -> None:
     made = phases.plan_phases(pairs, NoParts(), ())
     assert {(spec.submission.name, spec.ranks) for spec in made.phase1} == {("base", 2)}
     assert made.skipped == (
-        "skipped: gradofloss on micro: needs raw gradients (raw-grad), which several devices do not exchange; "
+        "skipped: gradofloss on micro: needs raw gradients (raw-grad), which are not exchanged between devices; "
         "run the submission with --gpus 1",
     )
 
