@@ -211,6 +211,12 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
             # An override applies to all submissions of a plan, so the message names the submission that lacks the
             # hyperparameter.
             raise unknown_name_error(f"hyperparameter of {composition.entry.name}", name, space)
+    for name in composition.taken_over.keys() & settings.overrides.keys():
+        part = composition.taken_over[name]
+        raise UsageError(
+            f"{name} has no effect in {composition.entry.name}: {part} sets it at every update",
+            fix=f"leave out {name}; bench show {part} lists the hyperparameters that decide it",
+        )
     values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
     shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None

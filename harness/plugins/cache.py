@@ -89,9 +89,12 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
         new_plugins[key] = CachedPlugin(stamp=stamp, installed=installed, contents=contents, known=known)
-        # An error of a file is not cached, because the file's author is probably still editing the file.
-        if requests[key].request.action == "plugin" or contents.error is None:
+        # Only an answer is cached: an error that passes must not outlive its cause. An error of a file is not cached
+        # either, because the file's author is probably still editing the file.
+        if contents.error is None or (requests[key].request.action == "plugin" and not contents.passing):
             cached[key] = new_plugins[key]
+        elif contents.passing and previous_plugin is not None:
+            cached[key] = previous_plugin
     _save_cache(cached)
     return {key: new_plugins[key] if key in new_plugins else cached[key] for key in requests}
 

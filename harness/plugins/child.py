@@ -71,7 +71,12 @@ def read(request: ReadRequest) -> PluginContents:
         return PluginContents(error=_one_line(error.what), fix=_one_line(error.fix) if error.fix else None)
     # A plugin may raise anything, including SystemExit and KeyboardInterrupt.
     except BaseException as error:
-        return PluginContents(error=loading.format_error(error, within))
+        return PluginContents(error=loading.format_error(error, within), passing=_is_passing(error))
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Return whether an error may be due to a lack of memory, space or open files, or to a signal from outside."""
+    return isinstance(error, OSError | MemoryError | KeyboardInterrupt)
 
 
 # --- plugins --------------------------------------------------------------------------------------------------------
