@@ -105,9 +105,12 @@ class LimitedInteger(click.IntRange):
 
     def __init__(self, option: str) -> None:
         limits = RANGES[option]
-        # The help shows only ends that a user may meet.
         super().__init__(limits.low if limits.low >= 0 else None)
         self._option = option
+
+    def _describe_range(self) -> str:
+        # The help shows only ends that a user may meet.
+        return "64 bits" if self.min is None else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
