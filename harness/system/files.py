@@ -148,7 +148,7 @@ def read_text(path: Path, *, limit: int | None = MAX_BYTES) -> str:
     try:
         return read_file(path, limit=limit).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DamagedError(f"{path} is not text in UTF-8: {describe_json_error(error)}", fix=_RESTORE) from None
+        raise DamagedError(f"cannot read {path}: {describe_json_error(error)}", fix=_RESTORE) from None
 
 
 def read_struct(path: Path, expected: type[T], *, limit: int | None = MAX_BYTES) -> T:
