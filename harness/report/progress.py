@@ -15,6 +15,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
 from harness.report.curve import decisive_bounds
+from harness.report.escaping import escape_controls
 from harness.report.trial_titles import TrialTitles
 from harness.report.values import format_metric
 from harness.scoring.run_overview import best_and_final_points, primary_target
@@ -340,4 +341,4 @@ def _ending(trial: Record | TrialSummary) -> str:
 def _escape(line: str) -> str:
     from rich.markup import escape
 
-    return escape(line)
+    return escape(escape_controls(line))

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from harness.contract.run import RunSpec
+from harness.system.files import read_error
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
@@ -114,11 +115,21 @@ def shard_number(name: str) -> int:
     return int(match[1]) if match else 0
 
 
-def walk_records(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) are skipped.
+
+    Args:
+        folder: folder to search.
+        problems: list to which a one-line message is appended for each folder that cannot be listed.
     """
-    for root, subfolders, names in os.walk(folder):
+
+    def report(error: OSError) -> None:
+        # A run may be moved to `superseded/` by another command while its folder is listed.
+        if not isinstance(error, FileNotFoundError):
+            problems.append(str(read_error(Path(error.filename or folder), error)))
+
+    for root, subfolders, names in os.walk(folder, onerror=report):
         subfolders[:] = sorted(name for name in subfolders if name != SUPERSEDED)
         yield Path(root), sorted(names)

@@ -108,8 +108,8 @@ class TrialStatus(msgspec.Struct):
 def read_status(path: Path) -> TrialStatus | None:
     """Return the status of the trial with this record, or None if the record is missing, damaged or of another trial.
 
-    The content hash and the run_id are checked, so that a damaged record is not kept as a result. The hash takes most of
-    the time: about 0.4 ms for a record of 34 kB. No other field is validated; use `read_record` to validate a record.
+    The content hash and the run_id are checked, so that a damaged record is not kept as a result. The hash takes most
+    of the time: about 0.4 ms for a record of 34 kB. No other field is validated; use `read_record` for that.
     """
     try:
         payload = read_file(path)
@@ -169,8 +169,8 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read, or that has the run_id
-            of another record but different content.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read, and for each
+            file that has the run_id of another record but different content.
     """
     hashes: dict[str, str] = {}
     for stored in iter_stored(folders, problems):
@@ -206,10 +206,10 @@ def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[Stored
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read.
     """
     for folder in folders:
-        for subfolder, names in layout.walk_records(folder):
+        for subfolder, names in layout.walk_records(folder, problems):
             yield from _iter_packed(subfolder, names, problems)
             for path in (subfolder / name for name in names if layout.is_record(name)):
                 try:

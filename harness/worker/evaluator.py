@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from harness.contract.record import Screening
 from harness.contract.run import RunSpec
-from harness.contract.workload import Shard
+from harness.contract.workload import Goal, Shard, WorkloadFacts
+from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.evaluation import evaluate_split, evaluation_mode, require_target_metrics
@@ -25,6 +26,7 @@ from harness.worker.screening import (
     TaskSample,
     concatenate,
     estimate_metrics,
+    expect_differences,
     find_bias,
     is_decided,
     next_part,
@@ -71,6 +73,7 @@ class Evaluator:
     ) -> None:
         self.warnings: list[str] = []
         self._facts = spec.workload.facts
+        self._goals = _list_goals(self._facts)
         self._workload = workload
         self._group = group
         self._counts = Screening(shadow=shadow, disabled=_find_obstacle(workload))
@@ -79,6 +82,7 @@ class Evaluator:
         self._totals: dict[int | None, dict[str, list[int]]] = {}
         self._latest: dict[str, Estimate] = {}
         self._latest_stage: int | None = None
+        self._baseline = Baseline()
 
     @property
     def outcome(self) -> Screening | None:
@@ -140,7 +144,7 @@ class Evaluator:
         Returns:
             The evaluation, or None if no part decides everything; and the estimates from the last part, if any.
         """
-        if decisions is None or stage not in self._totals:
+        if decisions is None or stage not in self._totals or self._agree(1 if self._is_renewal_due(stage) else None):
             return None, {}
         totals, parts = self._totals[stage], list[Mapping[str, Tensor]]()
         estimates: dict[str, Estimate] = {}
@@ -151,12 +155,19 @@ class Evaluator:
             size = larger
             values = self._values(concatenate(parts), stage, Shard(stop=size))
             before = _count_examples(estimates)
-            expected = estimates = estimate_metrics({name: values[name] for name in totals}, totals)
+            expected = estimates = estimate_metrics(
+                {name: values[name] for name in totals}, totals, self._baseline.of_stage(stage)
+            )
             self._count(examples=_count_examples(estimates) - before)
             if self._agree(1 if is_decided(estimates, decisions) else None):
                 self._latest, self._latest_stage = estimates, stage
+                self._baseline.excess += self._count_excess(estimates)
                 return self._evaluation(estimates, stage), estimates
         return None, estimates
+
+    def _is_renewal_due(self, stage: int | None) -> bool:
+        used = self._latest_stage == stage and any(estimate.uses_differences for estimate in self._latest.values())
+        return self._baseline.is_renewal_due(stage, self._whole_examples(stage), used)
 
     def _evaluation(self, estimates: Mapping[str, Estimate], stage: int | None) -> Evaluation:
         targets = self._facts.targets if stage is None else self._facts.stages[stage].targets
@@ -206,23 +217,61 @@ class Evaluator:
         require_target_metrics(self._facts, "score", metrics)
         values = self._values(measured, stage, Shard())
         values = {name: tasks for name, tasks in values.items() if name in metrics}
-        if counted:
-            # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
-            self._latest, self._latest_stage = estimate_metrics(values), stage
+        estimates = estimate_metrics(values)
         self._totals[stage] = {name: [len(task) for task in tasks] for name, tasks in values.items()}
         self._count(examples=self._whole_examples(stage) if counted else 0)
         if all(math.isfinite(value) for value in metrics.values()):
             if not self._checked:
-                metrics = self._check_workload(model, stage, metrics)
+                metrics = self._check_workload(model, stage, metrics, values)
             if self._active and (name := find_bias(part, metrics)):
-                self._disable(
-                    f"{name} of the first {part[name].examples} examples of the score split is no estimate of the "
-                    "whole split's: its order is not random"
-                )
+                self._disable(_describe_bias(name, part[name]))
+        if counted:
+            # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
+            self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
 
-    def _check_workload(self, model: nn.Module, stage: int | None, metrics: dict[str, float]) -> dict[str, float]:
+    def _keep(
+        self,
+        model: nn.Module,
+        stage: int | None,
+        values: Mapping[str, Sequence[Tensor]],
+        estimates: Mapping[str, Estimate],
+    ) -> None:
+        """Keep what later parts are compared with, and what decides the size of the next part.
+
+        Args:
+            model: the model, in evaluation mode.
+            stage: see `evaluate`.
+            values: the values of the whole split, by metric and task.
+            estimates: the metrics of the whole split.
+        """
+        if self._active and self._baseline.is_order_needed(values):
+            # The values of an untrained model may all be equal, so that its windows say nothing about their order.
+            self._baseline.find_order(self._measure_first_window(model, stage), values)
+        self._baseline.renew(values, stage, self._goals)
+        self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
+
+    def _measure_first_window(self, model: nn.Module, stage: int | None) -> dict[str, Sequence[Tensor]]:
+        """Return the values of the first examples, by metric and task."""
+        values = self._values(self._measure(model, stage, stop=FIRST_PART), stage, Shard(stop=FIRST_PART))
+        window = {name: values[name] for name in self._totals[stage]}
+        self._count(examples=_count_examples(estimate_metrics(window, self._totals[stage])))
+        return window
+
+    def _check_workload(
+        self,
+        model: nn.Module,
+        stage: int | None,
+        metrics: dict[str, float],
+        values: Mapping[str, Sequence[Tensor]],
+    ) -> dict[str, float]:
         """Check, once in a run, that parts of the split can be used; if not, all evaluations are whole.
+
+        Args:
+            model: the model, in evaluation mode.
+            stage: see `evaluate`.
+            metrics: the metrics of the whole split.
+            values: the values of the whole split, by metric and task.
 
         Returns:
             The metrics to use.
@@ -234,25 +283,22 @@ class Evaluator:
             if not _are_close(reported, metrics):
                 self._disable("evaluate() and metrics() return different values")
                 return reported
-        if not self._latest:
+        if not values:
             self._disable("measure() returns no values per example of a metric", warn=False)
             return metrics
-        means = {name: estimate.mean for name, estimate in self._latest.items()}
+        means = {name: estimate.mean for name, estimate in estimate_metrics(values).items()}
         if not _are_close(means, {name: metrics[name] for name in means}):
             name = next(n for n, mean in means.items() if not _are_close({n: mean}, {n: metrics[n]}))
             self._disable(f"the mean of the values of {name} is {means[name]!r}, the metric is {metrics[name]!r}")
             return metrics
-        totals = self._totals[stage]
-        values = self._values(self._measure(model, stage, stop=FIRST_PART), stage, Shard(stop=FIRST_PART))
-        estimates = estimate_metrics({name: values[name] for name in totals}, totals)
-        self._count(examples=_count_examples(estimates))
+        window = self._measure_first_window(model, stage)
+        estimates = estimate_metrics(window, self._totals[stage])
         if _count_examples(estimates) >= self._whole_examples(stage):
             self._disable(f"a window of {FIRST_PART} examples has the whole split", warn=False)
         elif name := find_bias(estimates, metrics):
-            self._disable(
-                f"{name} of the first {estimates[name].examples} examples of the score split is no estimate of the "
-                "whole split's: its order is not random"
-            )
+            self._disable(_describe_bias(name, estimates[name]))
+        else:
+            self._baseline.find_order(window, values)
         return metrics
 
     def _disable(self, reason: str, warn: bool = True) -> None:
@@ -263,6 +309,11 @@ class Evaluator:
 
     def _whole_examples(self, stage: int | None) -> int:
         return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
+
+    def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
+        """Return the number of examples of a part without those that the smallest part has."""
+        smallest = {name: estimate.resize(FIRST_PART) for name, estimate in estimates.items()}
+        return _count_examples(estimates) - _count_examples(smallest)
 
     def _count(self, **increments: float) -> None:
         totals = {name: getattr(self._counts, name) + increment for name, increment in increments.items()}
@@ -277,10 +328,11 @@ class Evaluator:
             "checked": self._checked,
             "totals": [[stage, totals] for stage, totals in self._totals.items()],
             "latest": {
-                name: [[t.n, t.total, t.mean, t.variance, t.binary] for t in estimate.tasks]
+                name: [[t.n, t.total, t.mean, t.variance, t.binary, t.reach] for t in estimate.tasks]
                 for name, estimate in self._latest.items()
             },
             "latest_stage": self._latest_stage,
+            "baseline": self._baseline.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -293,6 +345,9 @@ class Evaluator:
             name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
         }
         self._latest_stage = state["latest_stage"]
+        # Without the key, as in checkpoints of earlier versions, the next evaluation of the whole split is the first.
+        if "baseline" in state:
+            self._baseline.load_state_dict(state["baseline"])
 
 
 def _find_obstacle(workload: Workload) -> str:
@@ -304,9 +359,28 @@ def _find_obstacle(workload: Workload) -> str:
     return ""
 
 
+def _list_goals(facts: WorkloadFacts) -> dict[str, Goal]:
+    """Return the metrics at which something is decided, with their goals."""
+    groups = [facts.targets, *facts.levels.values()]
+    groups += [targets for stage in facts.stages for targets in (stage.targets, stage.floors)]
+    return {target.metric: target.goal for targets in groups for target in targets}
+
+
 def _count_examples(estimates: Mapping[str, Estimate]) -> int:
     """Return the number of measured examples; a metric of one task has fewer values than the mean over tasks."""
     return max((estimate.examples for estimate in estimates.values()), default=0)
+
+
+def _describe_bias(name: str, part: Estimate) -> str:
+    """Return why the estimate of a metric from a part is wrong."""
+    reason = (
+        "the values of few examples changed much more than the others"
+        if part.uses_differences
+        else "its order is not random"
+    )
+    return (
+        f"{name} of the first {part.examples} examples of the score split is no estimate of the whole split's: {reason}"
+    )
 
 
 def _are_close(a: Mapping[str, float], b: Mapping[str, float]) -> bool:

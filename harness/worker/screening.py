@@ -2,6 +2,8 @@
 
 A metric is an unweighted mean over tasks of means over examples. A part of every task is a random sample without
 replacement, so that the standard error of a mean has the finite-population correction sqrt((N - n) / (N - 1)).
+A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`, whichever has the
+smaller standard error.
 """
 
 from __future__ import annotations
@@ -15,13 +17,20 @@ from torch import Tensor
 
 from harness.contract.run import STANDARD_ERRORS
 from harness.contract.workload import Target
+from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
 LARGEST_SHARE = 2 / 3
 #: A part is measured if its expected distance to every value is this multiple of what is required.
-_RESERVE = 1.25
+_RESERVE = 1.15
+#: Minus the logarithm of the probability that a part has no example of a group for which its error allows.
+HIDDEN = 12.0
+#: Variance of the differences from a new baseline, at best, as a fraction of the variance of the values.
+_EXPECTED = 1 / 16
+#: Parts have a multiple of the examples of the first part. A larger part has at least this fraction more.
+_GROWTH = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +40,11 @@ class TaskSample:
     Args:
         n: number of values.
         total: number of the task's examples.
-        mean: mean of the values.
-        variance: variance of the values, with n - 1 in the denominator; 0 for a single value.
+        mean: estimate of the mean over all of the task's examples.
+        variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
+        reach: how much an average example can improve, if the mean is estimated from differences from a baseline; 0 if
+            it is the mean of the part.
     """
 
     n: int
@@ -41,6 +52,7 @@ class TaskSample:
     mean: float
     variance: float
     binary: bool
+    reach: float = 0.0
 
     @property
     def error_variance(self) -> float:
@@ -48,6 +60,10 @@ class TaskSample:
 
         For values of 0 and 1 it is computed from the count plus one, (k + 1) / (n + 2), so that neither "all wrong" nor
         "all right" is certain.
+
+        For differences it allows for a group of examples that improves by `reach` and is not in the part. A group of
+        the fraction `HIDDEN` / n is missed with the probability exp(-`HIDDEN`), and changes the mean by
+        `HIDDEN` * `reach` / n, which counts as `STANDARD_ERRORS` standard errors.
         """
         if self.n >= self.total:
             return 0.0
@@ -57,6 +73,7 @@ class TaskSample:
         if self.binary:
             share = (self.mean * self.n + 1) / (self.n + 2)
             variance = share * (1 - share)
+        variance = max(variance, (HIDDEN * self.reach / STANDARD_ERRORS) ** 2 / self.n)
         return variance / self.n * self.correction
 
     @property
@@ -84,6 +101,11 @@ class Estimate:
     def mean(self) -> float:
         """The estimate: the unweighted mean of the tasks' means."""
         return math.fsum(task.mean for task in self.tasks) / len(self.tasks)
+
+    @property
+    def uses_differences(self) -> bool:
+        """Whether the mean of a task is estimated from differences."""
+        return any(task.reach > 0 for task in self.tasks)
 
     @property
     def se(self) -> float:
@@ -125,31 +147,63 @@ Decisions = Mapping[str, Sequence[Target]]
 
 
 def estimate_metrics(
-    values: Mapping[str, Sequence[Tensor]], totals: Mapping[str, Sequence[int]] | None = None
+    values: Mapping[str, Sequence[Tensor]],
+    totals: Mapping[str, Sequence[int]] | None = None,
+    baselines: TaskBaselines | None = None,
 ) -> dict[str, Estimate]:
     """Estimate metrics from the values of examples.
 
     Args:
         values: for every metric, one tensor of values per task.
         totals: for every metric, the number of examples of every task; None if `values` has all of them.
+        baselines: for some metrics, the baseline of every task.
     """
     estimates = {}
     for name, tasks in values.items():
         sizes = [len(task) for task in tasks] if totals is None else totals[name]
-        estimates[name] = Estimate(tuple(_sample(task, size) for task, size in zip(tasks, sizes, strict=True)))
+        known: Sequence[TaskBaseline | None] = (baselines or {}).get(name) or [None] * len(tasks)
+        samples = (_sample(task, size, b) for task, size, b in zip(tasks, sizes, known, strict=True))
+        estimates[name] = Estimate(tuple(samples))
     return estimates
 
 
-def _sample(values: Tensor, total: int) -> TaskSample:
+def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSample:
     values = values.double()
     n = len(values)
-    return TaskSample(
+    plain = TaskSample(
         n=n,
         total=total,
         mean=float(values.mean()) if n else math.nan,
         variance=float(values.var()) if n > 1 else 0.0,
-        binary=bool(((values == 0) | (values == 1)).all()),
+        binary=is_binary(values),
     )
+    if baseline is None or plain.binary or n >= total:
+        return plain
+    estimate = baseline.estimate(values)
+    if estimate is None:
+        return plain
+    difference = replace(plain, mean=estimate[0], variance=estimate[1], reach=baseline.reach)
+    return min(plain, difference, key=lambda sample: sample.error_variance)
+
+
+def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
+    """Return what a new baseline allows to expect of the next evaluation, at best.
+
+    Args:
+        estimates: the metrics of the whole split.
+        baselines: the baselines that have its values.
+    """
+    return {
+        name: Estimate(
+            tuple(
+                replace(sample, variance=sample.variance * _EXPECTED, reach=b.reach) if b.usable else sample
+                for sample, b in zip(estimate.tasks, baselines[name], strict=True)
+            )
+        )
+        if name in baselines
+        else estimate
+        for name, estimate in estimates.items()
+    }
 
 
 def is_decided(estimates: Mapping[str, Estimate], decisions: Decisions) -> bool:
@@ -184,13 +238,18 @@ def next_part(
         totals: for every metric, the number of examples of every task.
         above: number of examples of every task that are already measured.
     """
-    part = FIRST_PART
+    part = max(FIRST_PART, _round_up(above * (1 + _GROWTH)))
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
-        if part > above and (not expected or _smallest_distance(expected, decisions) > _RESERVE):
+        if not expected or _smallest_distance(expected, decisions) > _RESERVE:
             return part
-        part *= 2
+        part += _round_up(part / 16)
     return None
+
+
+def _round_up(examples: float) -> int:
+    """Return the next multiple of the smallest part."""
+    return math.ceil(examples / FIRST_PART) * FIRST_PART
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:

@@ -140,7 +140,7 @@ def test_a_file_that_hides_its_size_is_limited() -> None:
 def test_yaml_that_cannot_be_converted_is_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "bench.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError, match=r"is not YAML: |is not a decimal number") as caught:
+    with pytest.raises(UsageError, match=r"bench\.yaml") as caught:
         config.read_default_map(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -53,6 +53,25 @@ class Screened(micro.Micro):
         return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
 
 
+class Smooth(Screened):
+    """Its losses have light tails, and change less between evaluations than they differ between examples."""
+
+    facts = _facts(
+        "micro-smooth",
+        targets=(Target(metric="loss", goal="min", value=0.14),),
+        levels={"easy": (Target(metric="loss", goal="min", value=0.17),)},
+    )
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        measured = super().measure(model, split, shard, stage)
+        difficulty = 2 * torch.rand(POINTS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        rows = shard.rows(POINTS)
+        offset = (difficulty - difficulty.mean())[rows.start : rows.stop]
+        return {"loss": measured["loss"].tanh() + offset, "accuracy": measured["accuracy"]}
+
+
 class Sorted(Screened):
     """Its split is sorted by class."""
 

@@ -31,6 +31,14 @@ def evaluator(workload: micro.Micro, shadow: bool = False, **fields: Any) -> Eva
     return Evaluator(msgspec.structs.replace(spec(type(workload)), **fields), made, shadow=shadow)
 
 
+def train_a_little(model: torch.nn.Module) -> torch.nn.Module:
+    """Move the weights towards smaller ones."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.98)
+    return model
+
+
 def counts(record: Record) -> Screening:
     """What was counted, without the seconds."""
     assert record.screening is not None
@@ -72,7 +80,7 @@ class TestEvaluator:
         workload.windows.clear()
         near = {"the target": (Target(metric="loss", goal="min", value=loss - 0.5 * sd),)}
         part = judge.evaluate(model, decisions=near)
-        assert part.examples in (128, 256, 512)
+        assert part.examples in (128, 192, 256, 320)
         windows = workload.windows
         assert windows[0][0] == 0
         assert windows[-1][1] == part.examples
@@ -86,6 +94,35 @@ class TestEvaluator:
         near = {"the target": (Target(metric="loss", goal="min", value=whole.metrics["loss"] - 1e-4),)}
         assert judge.evaluate(model, decisions=near) == whole
         assert workload.windows == [(0, screened.POINTS)]
+
+    def test_a_baseline_makes_parts_smaller(self) -> None:
+        workload = screened.Smooth()
+        model, judge = screened.untrained(workload), evaluator(workload)
+        losses = [judge.evaluate(train_a_little(model)).metrics["loss"] for _ in range(2)]
+        workload.windows.clear()
+        target = Target(metric="loss", goal="min", value=losses[1] - 0.1)
+        part = judge.evaluate(train_a_little(model), decisions={"the target": (target,)})
+        assert part.examples is not None
+        assert part.se is not None
+        whole = evaluator(workload).evaluate(model).metrics["loss"]
+        assert abs(part.metrics["loss"] - whole) < 6 * part.se
+        with torch.no_grad():
+            measured = workload.measure(model, "score")["loss"]
+        assert part.se < float(measured.std()) / part.examples**0.5 / 2
+
+    def test_large_parts_are_followed_by_a_whole_evaluation(self) -> None:
+        workload = screened.Smooth()
+        model, judge = screened.untrained(workload), evaluator(workload)
+        judge.evaluate(model)
+        judge.evaluate(train_a_little(model))
+        sizes = []
+        for _ in range(12):
+            loss = evaluator(workload).evaluate(train_a_little(model)).metrics["loss"]
+            near = {"the target": (Target(metric="loss", goal="min", value=loss - 0.05),)}
+            sizes.append(judge.evaluate(model, decisions=near).examples)
+        whole = sizes.index(None)
+        assert sum((size or 0) - 64 for size in sizes[:whole]) > 0.5 * screened.POINTS
+        assert sum((size or 0) - 64 for size in sizes[: whole - 1]) <= 0.5 * screened.POINTS
 
     def test_a_hit_is_whole(self) -> None:
         workload = screened.Screened()
@@ -168,7 +205,7 @@ def test_a_workload_without_parts_gets_whole_evaluations(
     assert record.screening.evaluations == len(record.points)
 
 
-@pytest.mark.parametrize("workload", [screened.Screened, screened.ScreenedStream])
+@pytest.mark.parametrize("workload", [screened.Screened, screened.Smooth, screened.ScreenedStream])
 def test_a_screened_run_ends_as_a_whole_one(workload: type[micro.Micro], tmp_path: Path) -> None:
     """Training does not depend on evaluations, so that all points are of the same weights."""
     record = run_here(spec(workload), tmp_path)
@@ -191,7 +228,7 @@ def test_a_screened_run_ends_as_a_whole_one(workload: type[micro.Micro], tmp_pat
         assert not record.points[met[0][0]].screened
 
 
-@pytest.mark.parametrize("workload", [screened.Screened, screened.ScreenedStream])
+@pytest.mark.parametrize("workload", [screened.Screened, screened.Smooth, screened.ScreenedStream])
 def test_shadow_evaluation_stores_the_whole_and_agrees(workload: type[micro.Micro], tmp_path: Path) -> None:
     whole = run_here(spec(workload, screening=False), tmp_path)
     plain = run_here(spec(workload), tmp_path / "plain")
@@ -218,7 +255,7 @@ def test_shadow_evaluation_tells_of_a_disagreement(tmp_path: Path) -> None:
     assert any(warning.startswith("screened and whole evaluation disagree: at ") for warning in watcher.warnings)
 
 
-@pytest.mark.parametrize("workload", [screened.Screened, screened.ScreenedStream])
+@pytest.mark.parametrize("workload", [screened.Screened, screened.Smooth, screened.ScreenedStream])
 def test_an_interrupted_run_screens_as_an_uninterrupted_one(workload: type[micro.Micro], tmp_path: Path) -> None:
     whole = run_here(spec(workload), tmp_path / "whole")
     broken = interrupted_run(spec(workload), tmp_path / "broken", [4, 3])

@@ -106,11 +106,11 @@ class TestNextPart:
         assert next_part({}, {}, self.totals) == FIRST_PART
         assert next_part({}, {}, {"m": [500, 30]}) == FIRST_PART
 
-    def test_parts_double_up_to_two_thirds(self) -> None:
+    def test_parts_grow_by_a_quarter_up_to_two_thirds(self) -> None:
         sizes, size = [], 0
         while (larger := next_part({}, {}, self.totals, size)) is not None:
             sizes.append(size := larger)
-        assert sizes == [64, 128, 256, 512]
+        assert sizes == [64, 128, 192, 256, 320, 448, 576]
         assert sizes[-1] <= LARGEST_SHARE * 1000
 
     def test_a_small_split_is_whole(self) -> None:
@@ -121,6 +121,7 @@ class TestNextPart:
         latest = {"m": Estimate((TaskSample(1000, 1000, 2.0, 1.0, False),))}
         assert next_part(latest, {"hit": (target(0.5, "min"),)}, self.totals) == 64
         assert next_part(latest, {"hit": (target(1.2, "min"),)}, self.totals) == 128
+        assert next_part(latest, {"hit": (target(1.6, "min"),)}, self.totals) == 256
         assert next_part(latest, {"hit": (target(1.99, "min"),)}, self.totals) is None
 
 
@@ -133,15 +134,15 @@ def test_a_sorted_split_is_found_out() -> None:
 @pytest.mark.parametrize("total", [97, 100, 1000, 4000])
 def test_accuracies_are_decided_alike(total: int) -> None:
     """Exact for every accuracy at the target: the probability of the parts that would exclude the target."""
-    part = FIRST_PART
-    while part <= LARGEST_SHARE * total:
+    part = 0
+    while (larger := next_part({}, {}, {"m": [total]}, part)) is not None:
+        part = larger
         for right in sorted({*range(1, total + 1, max(1, total // 24)), total}):
             reached = target(right / total)
             samples = [Estimate((TaskSample(part, total, k / part, 0.0, True),)) for k in range(part + 1)]
             excluded = [sample.distance(reached) > 1 for sample in samples]
             error = hypergeom(total, right, part).pmf(np.arange(part + 1))[excluded].sum()
             assert error <= ERROR_OF_ACCURACIES, (part, right, error)
-        part *= 2
 
 
 def decide_by_parts(tasks: Sequence[torch.Tensor], goal: Target) -> bool:

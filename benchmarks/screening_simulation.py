@@ -1,0 +1,187 @@
+"""Simulate screened evaluations of losses at their target: how often a part excludes a target that the split meets.
+
+Every evaluation has its target exactly at the mean of the whole split, and all sizes of a part are tried, so that every
+decision is wrong. A scenario draws the values of three evaluations: the last two of the whole split, and the later one
+of which parts are measured. Tables have the number of wrong decisions, with difference estimates and without; the
+fraction of evaluations in which the smallest part used a difference estimate; and the mean fraction of the split that
+excludes a target at a distance of a quarter of the standard deviation of the values, again with and without.
+
+    python benchmarks/screening_simulation.py [--evaluations 7000] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.contract.workload import Target
+from harness.worker.baseline import Baseline, TaskBaselines
+from harness.worker.screening import FIRST_PART, estimate_metrics, is_decided, next_part
+
+Values = NDArray[np.float64]
+#: The values of three evaluations.
+Draw = tuple[Values, Values, Values]
+
+EXAMPLES = 1792
+#: The fraction of the split for a target at a distance is computed for one in this number of evaluations.
+_EVERY = 20
+_HEADINGS = ("scenario", "evaluations", "wrong", "wrong, plain", "differences", "share", "share, plain")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """How the values of the examples change between evaluations.
+
+    Args:
+        name: the scenario in words.
+        draw: returns the values of three evaluations in units of about the standard deviation of a baseline.
+    """
+
+    name: str
+    draw: Callable[[Generator], Draw]
+
+
+def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], Draw]:
+    """Values are normal; their changes have `ratio` times the standard deviation. The mean falls."""
+
+    def draw(rng: Generator) -> Draw:
+        earlier = rng.normal(10.0, 1.0, EXAMPLES)
+        baseline = earlier - 0.2 + ratio * rng.normal(size=EXAMPLES)
+        return earlier, baseline, slope * baseline - 0.1 + ratio * rng.normal(size=EXAMPLES)
+
+    return draw
+
+
+def skewed_values(rng: Generator) -> Draw:
+    """Values have a gamma distribution, and shrink by random factors."""
+    earlier = 5 + rng.gamma(4.0, 0.5, EXAMPLES)
+    baseline = earlier * rng.normal(0.97, 0.02, EXAMPLES)
+    return earlier, baseline, baseline * rng.normal(0.97, 0.02, EXAMPLES)
+
+
+def skewed_changes(rng: Generator) -> Draw:
+    """Most examples hardly change; the improvements have an exponential distribution."""
+    earlier = rng.normal(10.0, 1.0, EXAMPLES)
+    baseline = earlier - rng.exponential(0.3, EXAMPLES)
+    return earlier, baseline, baseline - rng.exponential(0.3, EXAMPLES)
+
+
+def heavy_changes(rng: Generator) -> Draw:
+    """The changes have Student's t distribution with 2.5 degrees of freedom."""
+    earlier = rng.normal(10.0, 1.0, EXAMPLES)
+    baseline = earlier + 0.1 * rng.standard_t(2.5, EXAMPLES)
+    return earlier, baseline, baseline + 0.1 * rng.standard_t(2.5, EXAMPLES)
+
+
+def heavy_values(rng: Generator) -> Draw:
+    """Values have a log-normal distribution with a few very large ones, which improve most."""
+    earlier = rng.lognormal(0.0, 1.5, EXAMPLES)
+    baseline = 0.95 * earlier
+    return earlier, baseline, baseline - 0.5 * np.maximum(baseline - 3.0, 0.0)
+
+
+def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], Draw]:
+    """A group of examples improves by `by`, at most to the best value so far; the other ones change by `ratio`.
+
+    Before, all examples changed alike.
+    """
+
+    def draw(rng: Generator) -> Draw:
+        earlier, baseline, later = normal_changes(ratio)(rng)
+        group = rng.random(EXAMPLES) < share
+        return earlier, baseline, np.where(group, np.maximum(later - by, baseline.min()), later)
+
+    return draw
+
+
+SCENARIOS = (
+    *(Scenario(name=f"normal, changes of {r} sd", draw=normal_changes(r)) for r in (0.02, 0.1, 0.3, 0.6, 1.2)),
+    Scenario(name="differences shrink towards the mean", draw=normal_changes(0.3, slope=0.7)),
+    Scenario(name="gamma values, random factors", draw=skewed_values),
+    Scenario(name="exponential improvements", draw=skewed_changes),
+    Scenario(name="changes with t(2.5)", draw=heavy_changes),
+    Scenario(name="log-normal values", draw=heavy_values),
+    Scenario(name="1 % improve by 8 sd, others by 0.05", draw=group_improves(0.01, 8.0, 0.05)),
+    Scenario(name="3 % improve by 3 sd, others by 0.05", draw=group_improves(0.03, 3.0, 0.05)),
+    Scenario(name="10 % improve by 1 sd, others by 0.05", draw=group_improves(0.1, 1.0, 0.05)),
+    Scenario(name="10 % improve by 3 sd, others by 0.3", draw=group_improves(0.1, 3.0, 0.3)),
+    Scenario(name="10 % improve by 3 sd, others by 0.05", draw=group_improves(0.1, 3.0, 0.05)),
+)
+
+
+@dataclass(kw_only=True)
+class Count:
+    """What happened with difference estimates, or without them.
+
+    Args:
+        wrong: number of evaluations that excluded their target.
+        shares: the fractions of the split that excluded a target at a distance.
+    """
+
+    wrong: int = 0
+    shares: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluations", type=int, default=7_000, help="per scenario")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    print(_line(_HEADINGS))
+    wrong = 0
+    for scenario in SCENARIOS:
+        cells, scenario_wrong = simulate(scenario, options.evaluations, np.random.default_rng(options.seed))
+        wrong += scenario_wrong
+        print(_line(cells), flush=True)
+    print(f"{len(SCENARIOS) * options.evaluations:,} evaluations, {wrong} wrong decisions with differences")
+
+
+def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list[str], int]:
+    """Return a row of the table, and the number of wrong decisions with difference estimates."""
+    counts = {True: Count(), False: Count()}
+    used = 0
+    for i in range(evaluations):
+        earlier, baseline, later = (torch.from_numpy(values) for values in scenario.draw(rng))
+        kept = Baseline()
+        kept.order = "stored"
+        for values in (earlier, baseline):
+            kept.renew({"loss": (values,)}, None, {"loss": "min"})
+        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, kept.of_stage(None))
+        used += first["loss"].uses_differences
+        mean, sd = float(later.mean()), float(later.std())
+        for differences, count in counts.items():
+            baselines = kept.of_stage(None) if differences else {}
+            count.wrong += share_that_decides(later, baselines, mean) < 1
+            if i % _EVERY == 0:
+                count.shares.append(share_that_decides(later, baselines, mean - 0.25 * sd))
+    shares = [statistics.mean(counts[differences].shares) for differences in (True, False)]
+    row = [scenario.name, f"{evaluations:,}", str(counts[True].wrong), str(counts[False].wrong)]
+    return [*row, f"{used / evaluations:.2f}", *(f"{share:.2f}" for share in shares)], counts[True].wrong
+
+
+def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) -> float:
+    """Return the fraction of the split in the first part that excludes a target; 1 if none does."""
+    totals: Mapping[str, Sequence[int]] = {"loss": [len(values)]}
+    decisions = {"the target": (Target(metric="loss", goal="min", value=target),)}
+    size = 0
+    while (larger := next_part({}, decisions, totals, size)) is not None:
+        size = larger
+        if is_decided(estimate_metrics({"loss": (values[:size],)}, totals, baselines), decisions):
+            return size / len(values)
+    return 1.0
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"{cells[0]:<40}" + "".join(f"{cell:>14}" for cell in cells[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Keeps the values of the examples of an evaluation of the whole split, with which later parts are compared.
+
+Let b be the values of all N examples of a task in that evaluation, and v the values of n of them in a later one. The
+difference estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its
+standard error follows from the standard deviation of v - b, which is smaller than that of v if b and v are correlated.
+
+A part has too small a standard error if few examples have most of the change, and none of them is in the part. So no
+value of the baseline may be far from the mean, since the worst examples can improve most. No difference between the
+last two baselines may be far from the mean of the differences; these are known for all examples. The same holds for the
+differences in the part. In addition, the standard error allows for a group of examples that is not in the part and
+improves to the best value of the baseline (`TaskSample.reach`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from harness.contract.workload import Goal, Shard
+from harness.worker.data.evaluation_order import evaluation_rows
+
+#: Largest distance of a value from the mean in standard deviations, for values whose tails are light. Of 64 values that
+#: are equal but one, that one is at 7.9.
+LIGHT_TAIL = 6.0
+#: The baseline is renewed after parts have, beyond their smallest size, this fraction of the examples of a split.
+RENEWAL = 0.5
+#: Largest root mean square of the differences between two measurements of the same examples with the same weights, in
+#: standard deviations of the values. It is 1.4 if the examples are not the same.
+_SAME = 0.1
+
+#: The order of the examples in windows: the stored order of the split, the one of `evaluation_rows`, or another one.
+#: It is unknown, and makes no difference, while all values are equal.
+Order = Literal["unknown", "stored", "random", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBaseline:
+    """The values of a metric for all examples of a task.
+
+    Args:
+        values: the values (float64), in the order of windows.
+        light: whether the tails of the values are light, and the values are not all 0 and 1.
+        even: whether the tails of the differences from the previous baseline are light; None if there was none.
+        reach: distance of the mean from the best value.
+    """
+
+    values: Tensor
+    light: bool
+    even: bool | None
+    reach: float
+
+    @property
+    def usable(self) -> bool:
+        """Whether later means may be estimated with the values."""
+        return self.light and self.even is True
+
+    def estimate(self, values: Tensor) -> tuple[float, float] | None:
+        """Return the difference estimate of a later mean, and the variance of the differences; None if not usable.
+
+        Args:
+            values: the later values (float64) of the first examples.
+        """
+        n = len(values)
+        if not self.usable or not 2 <= n <= len(self.values):
+            return None
+        differences = values.cpu() - self.values[:n]
+        if not has_light_tails(differences):
+            return None
+        return float(self.values.mean()) + float(differences.mean()), float(differences.var())
+
+
+#: The baselines of every task by metric. Metrics whose values are 0 and 1 have none.
+TaskBaselines = Mapping[str, Sequence[TaskBaseline]]
+
+
+def has_light_tails(values: Tensor) -> bool:
+    """Return whether no value (float64) is far from the mean. Values that are all equal have no tails."""
+    if len(values) < 2:
+        return True
+    distances = (values - values.mean()).abs()
+    return bool(distances.max() <= LIGHT_TAIL * values.std())
+
+
+def is_binary(values: Tensor) -> bool:
+    """Return whether every value is 0 or 1."""
+    return bool(((values == 0) | (values == 1)).all())
+
+
+class Baseline:
+    """The values of the last evaluation of the whole split, and whether it has to be renewed.
+
+    Attributes:
+        order: the order of the examples in windows.
+        excess: number of examples that parts measured since then, without those of the smallest parts.
+    """
+
+    def __init__(self) -> None:
+        self.order: Order = "unknown"
+        self.excess = 0
+        self._stage: int | None = None
+        self._tasks: dict[str, tuple[TaskBaseline, ...]] = {}
+
+    def of_stage(self, stage: int | None) -> TaskBaselines:
+        """Return the baselines of a stage; empty if the last evaluation of the whole split was in another stage."""
+        return self._tasks if self._stage == stage else {}
+
+    def is_order_needed(self, values: Mapping[str, Sequence[Tensor]]) -> bool:
+        """Return whether the order has to be found for the values of the whole split, by metric and task."""
+        return self.order == "unknown" and any(_tells_apart(task) for tasks in values.values() for task in tasks)
+
+    def find_order(self, window: Mapping[str, Sequence[Tensor]], whole: Mapping[str, Sequence[Tensor]]) -> None:
+        """Find the order of the examples in windows.
+
+        Args:
+            window: the values of the first window of the split, by metric and task.
+            whole: the values of the whole split with the same weights.
+        """
+        pairs = [
+            (part.cpu().double(), values.cpu().double())
+            for name in whole
+            for part, values in zip(window[name], whole[name], strict=True)
+            if len(part) > 1 and _tells_apart(values)
+        ]
+        if pairs:
+            orders: tuple[Order, ...] = ("stored", "random")
+            self.order = next((o for o in orders if all(_is_same(part, _sort(v, o)) for part, v in pairs)), "other")
+
+    def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, goals: Mapping[str, Goal]) -> None:
+        """Keep the values of an evaluation of the whole split.
+
+        Nothing is kept if the values of all deciding metrics are 0 and 1, since no part could be smaller.
+
+        Args:
+            values: the values by metric and task.
+            stage: index of the stage of a stream; None on a pool.
+            goals: for the metrics of targets, whether low or high values are better.
+        """
+        earlier = self.of_stage(stage)
+        self.excess, self._stage, self._tasks = 0, stage, {}
+        if self.order == "other" or not any(_has_losses(values.get(name, ())) for name in goals):
+            return
+        for name, tasks in values.items():
+            if _has_losses(tasks):
+                sorted_tasks = [_sort(task.cpu().double(), self.order) for task in tasks]
+                previous: Sequence[TaskBaseline | None] = earlier.get(name) or [None] * len(tasks)
+                goal = goals.get(name, "min")
+                self._tasks[name] = tuple(
+                    _make_baseline(task, before, goal) for task, before in zip(sorted_tasks, previous, strict=True)
+                )
+
+    def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
+        """Return whether the next evaluation should use the whole split, so that later parts can be smaller.
+
+        This only saves time. A baseline that did not help is not renewed, except the first one of a stage, which may be
+        that of an untrained model.
+
+        Args:
+            stage: index of the stage of a stream; None on a pool.
+            examples: number of examples of the split.
+            used: whether differences from the baseline were used in the last evaluation.
+        """
+        tasks = [task for tasks in self.of_stage(stage).values() for task in tasks]
+        is_first = any(task.light and task.even is None for task in tasks)
+        return self.excess > RENEWAL * examples and (used or is_first)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as tensors, numbers, strings, lists and dicts."""
+        tasks = {name: [[t.values, t.light, t.even, t.reach] for t in tasks] for name, tasks in self._tasks.items()}
+        return {"order": self.order, "excess": self.excess, "stage": self._stage, "tasks": tasks}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.order, self.excess, self._stage = state["order"], state["excess"], state["stage"]
+        self._tasks = {name: tuple(TaskBaseline(*task) for task in tasks) for name, tasks in state["tasks"].items()}
+
+
+def _tells_apart(values: Tensor) -> bool:
+    """Return whether the values of a task tell its examples apart."""
+    return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
+
+
+def _has_losses(tasks: Sequence[Tensor]) -> bool:
+    """Return whether the values of tasks are finite and not all 0 and 1."""
+    return all(bool(task.isfinite().all()) for task in tasks) and not all(map(is_binary, tasks))
+
+
+def _make_baseline(values: Tensor, previous: TaskBaseline | None, goal: Goal) -> TaskBaseline:
+    light = not is_binary(values) and has_light_tails(values)
+    even = None if previous is None else has_light_tails(values - previous.values)
+    reach = 0.0
+    if light:
+        best = values.min() if goal == "min" else values.max()
+        reach = float((values.mean() - best).abs())
+    return TaskBaseline(values, light, even, reach)
+
+
+def _sort(values: Tensor, order: Order) -> Tensor:
+    """Return the values of a task's examples in the order of windows."""
+    n = len(values)
+    return values[evaluation_rows(Shard(stop=n), n)] if order == "random" else values.clone()
+
+
+def _is_same(window: Tensor, values: Tensor) -> bool:
+    """Return whether the values of a window are, up to rounding, the first ones of all values."""
+    n = len(window)
+    if n > len(values):
+        return False
+    return bool((window - values[:n]).square().mean().sqrt() <= _SAME * values.std())
