@@ -108,8 +108,8 @@ class TrialStatus(msgspec.Struct):
 def read_status(path: Path) -> TrialStatus | None:
     """Return the status of the trial with this record, or None if the record is missing, damaged or of another trial.
 
-    The content hash and the run_id are checked, so that a damaged record is not kept as a result. The hash takes most of
-    the time: about 0.4 ms for a record of 34 kB. No other field is validated; use `read_record` to validate a record.
+    The content hash and the run_id are checked, so that a damaged record is not kept as a result. The hash takes most
+    of the time: about 0.4 ms for a record of 34 kB. No other field is validated; use `read_record` for that.
     """
     try:
         payload = read_file(path)
