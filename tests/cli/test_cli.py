@@ -219,7 +219,7 @@ def test_the_project_file_is_read_and_checked(bench: Bench, tmp_path: Path) -> N
     assert result.code == 2
     assert "sead" in result.err
     assert "'seed'" in result.err
-    for text, word in (("- a\n", "mapping"), ("a: [\n", "cannot be read")):
+    for text, word in (("- a\n", "mapping"), ("a: [\n", "is not YAML")):
         (tmp_path / "bench.yaml").write_text(text)
         result = bench("list")
         assert result.code == 2
