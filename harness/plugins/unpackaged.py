@@ -34,7 +34,8 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
     given_path, name = split_file_name(text) or FileName(text, None)
     # `os.path` answers for every text; pathlib raises for a text that no file system can store.
     if not os.path.isfile(os.path.expanduser(given_path)):
-        raise UsageError(f"{given_path}: there is no such file", fix="give the path of a Python file")
+        shown = given_path if len(given_path) <= _MAX_SHOWN else f"{given_path[:_MAX_SHOWN]}…"
+        raise UsageError(f"{shown}: there is no such file", fix="give the path of a Python file")
     path = Path(os.path.expanduser(given_path)).resolve()
     if path.suffix != ".py":
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
@@ -43,6 +44,10 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
         fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {given_path}` to see the error"
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
     return contents.submissions[0] if kind == "submission" else contents.workloads[0]
+
+
+#: Largest number of characters of a path in a message.
+_MAX_SHOWN = 200
 
 
 def entry_from_class(load: str) -> SubmissionEntry:
