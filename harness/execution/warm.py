@@ -116,6 +116,8 @@ class ForkServer:
         self._command = tuple(SERVER)
         self._owner = os.getpid()
         self._send_lock = threading.Lock()
+        self._log_lock = threading.Lock()
+        self._last_output = ""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._control, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -201,10 +203,12 @@ class ForkServer:
         """End the server. The kernel then kills the workers of the server."""
         with self._send_lock:
             self._control.close()
-        self._log.close()
         if self._owner == os.getpid():
             self._process.kill()
             self._process.wait()
+        self._last_line()  # kept for a trial that still has to report why the server ended
+        with self._log_lock:
+            self._log.close()
 
     def _send(self, payload: bytes, descriptors: list[int]) -> None:
         """Send a request with the file descriptors in `DESCRIPTORS`."""
@@ -243,11 +247,14 @@ class ForkServer:
 
     def _last_line(self) -> str:
         """Return the last line of the server's output, which contains the reason why the server ended."""
-        with contextlib.suppress(OSError, ValueError):
-            self._log.seek(0)
-            lines = self._log.read().decode(errors="replace").strip().splitlines()
-            return lines[-1].strip() if lines else ""
-        return ""
+        # Two trials may ask at the same time, and another one may have replaced and closed this server.
+        with self._log_lock:
+            if not self._log.closed:
+                with contextlib.suppress(OSError, ValueError):
+                    self._log.seek(0)
+                    lines = self._log.read().decode(errors="replace").strip().splitlines()
+                    self._last_output = lines[-1].strip() if lines else ""
+            return self._last_output
 
 
 class _ForkedWorker:

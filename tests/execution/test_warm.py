@@ -131,7 +131,8 @@ def test_where_no_server_starts_workers_are_fresh_and_the_user_is_told_once(
     assert [record.status for record in watcher.records] == ["exhausted"] * 3
     assert forked(watcher) == [False] * 3
     # Beside another command there is a warning about reserved cores, too.
-    assert len([warning for warning in watcher.warnings if "no torch here" in warning]) == 1
+    told = [warning for warning in watcher.warnings if "no torch here" in warning]
+    assert len(told) == 1, watcher.warnings
 
 
 @pytest.mark.parametrize("command", [["/nowhere/python"], [sys.executable, "-c", "pass"]])
