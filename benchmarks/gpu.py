@@ -4,11 +4,12 @@
     python benchmarks/gpu.py --toy           # on a CPU; tiny sizes that only test the script
 
 Runs are made by the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
-clock of the run measures its time. The script reports one throughput for each interval between two evaluations, but not
-for the first interval, in which kernels and caches warm up. The overhead of the harness is the time of its steps
-divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
-and the device is synchronised before and after each group. Optimisations are turned off one at a time. An optimisation
-that this version lacks is reported as absent. A measurement that would start after `--seconds` is reported as left out.
+clock of the run measures its time. The script reports one throughput for each interval between two evaluations. The
+first interval is left out, because kernels and caches warm up in it. The overhead of the harness is the time of its
+steps divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop
+alternate, and the device is synchronised before and after each group. Optimisations are turned off one at a time. An
+optimisation that this version lacks is reported as absent. A measurement that would start after `--seconds` is reported
+as left out.
 
 The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml),
 for N parameters, L layers, width D and sequence length T.
@@ -348,7 +349,7 @@ Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], Abstr
 
 
 def measurements(session: Session) -> list[Measurement]:
-    """Return all measurements, the most important first.
+    """Return all measurements. The most important measurement is the first one.
 
     A measurement consists of its name, a function that measures, a context manager in which this function is called,
     and the reason why the measurement is left out. The reason is empty for measurements that are made.

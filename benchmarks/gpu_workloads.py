@@ -1,7 +1,8 @@
 """The workloads that `gpu.py` measures, and a hand-written training loop for comparison.
 
-The workloads are subclasses of two workloads of the benchmark. Their facts differ: no target is ever met, evaluations
-are a fixed number of steps apart, and a run ends after a fixed number of evaluations. Their data is generated.
+The workloads are subclasses of two workloads in `workloads/`. The facts of the subclasses differ as follows: no target
+is ever met, evaluations are a fixed number of steps apart, and a run ends after a fixed number of evaluations. The data
+are generated.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def kill(options: argparse.Namespace, runs: Path, rng: random.Random, length: fl
 
 
 def worker_of(supervisor: int) -> int | None:
-    """Return the process id of a supervisor's worker, or None if there is none."""
+    """Return the process id of a supervisor's worker, or None if the supervisor has no worker."""
     children = list_workers(supervisor)
     # A forked worker is a child of the fork server, whose module is in the same package.
     forked = [pid for child in children for pid in list_workers(child)]

@@ -1,11 +1,11 @@
 """Kill a sweep at random moments, and check that it ends with the same records as an uninterrupted sweep.
 
 The sweep: 3 submissions × (resnet-digits, continual-digits, two stub workloads) × 3 studies × 2 trials, with short
-budgets. First the sweep runs once without interruption with the local executor. Then it runs with each of the executors
-`local` and `ray`. There it is started and interrupted several times, each time at a random moment: once by SIGKILL to a
-worker, once by SIGKILL to the supervisor, and with `ray` once by removal of a node. Finally it runs to its end. No
-record may be missing or exist twice, and all records must have the same examples, steps and metrics as without
-interruption.
+budgets. First the sweep runs once without interruption, with the executor `local`. Then it runs with each of the
+executors `local` and `ray`, and is interrupted several times at random moments: once by SIGKILL to a worker, once by
+SIGKILL to the supervisor, and with `ray` once by removal of a node. After each interruption, the sweep is started
+again. Finally the sweep runs to its end. No record may be missing or exist twice. All records must have the same
+examples, steps and metrics as in the sweep without interruption.
 
     python benchmarks/kill_sweep.py [--executors local,ray] [--seed 0] [--share 0.02]
 """

@@ -1,7 +1,8 @@
 """Measure the microseconds per update of each installed schedule at its defaults.
 
-A time is the minimum over several repetitions, since other load on the machine can only increase it. Times are
-processor times of one thread. As in a recipe, an update creates a `Progress` and calls the schedule.
+Other load on the machine can only increase a measured time. Each time is therefore the minimum over several
+repetitions. Times are processor times of one thread. As in a recipe, an update creates a `Progress` and calls the
+schedule.
 
     python benchmarks/schedules.py [--updates 20000] [--repetitions 7]
 """

@@ -37,7 +37,8 @@ def third_party() -> None:
 def score_published(folder: str) -> None:
     """Score a folder of AlgoPerf logs, and print the time of each step."""
     from harness.scoring.algoperf.logs import MEASUREMENTS, read_logs
-    from harness.scoring.algoperf.rules import default_targets, score_logs, score_table
+    from harness.scoring.algoperf.rules import score_logs, score_table
+    from harness.scoring.algoperf.target_files import default_targets
     from harness.scoring.algoperf.targets import HELD_OUT_WORKLOADS
 
     files = timed("  list the files", lambda: list(Path(folder).rglob(MEASUREMENTS)))

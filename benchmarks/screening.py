@@ -1,14 +1,15 @@
-"""Compare screened evaluations with whole evaluations of the same weights, and measure the time that screening saves.
+"""Compare screened evaluations with evaluations of the whole split, on the same weights.
 
-A screened evaluation measures only a part of the split. Every run uses shadow evaluation: each screened evaluation is
-repeated on the whole split, and the decisions of the two evaluations are compared. Finished runs are kept, so the
-command can be stopped and repeated.
+A screened evaluation measures only a random part of a split (docs/architecture.md, "Screened evaluation"). Every run of
+this benchmark uses shadow evaluation: each screened evaluation is repeated on the whole split. The benchmark counts the
+decisions that differ between the two evaluations. It also measures the time that screened evaluations save.
 
-    python benchmarks/screening.py                              (three arms, three seeds, every CPU workload: hours)
+    python benchmarks/screening.py                              (3 submissions, 3 seeds, all CPU workloads: takes hours)
     python benchmarks/screening.py --workloads lm-tiny --seeds 1
     python benchmarks/screening.py --smoke                      (a few steps of each run)
 
-Workloads whose data are absent are left out, with a message. The exit code is 1 if two decisions differ.
+If the data of a workload are missing, the workload is skipped and its name is printed. If the command is repeated, runs
+that have finished are not run again. The exit code is 1 if any decision differed.
 
 Columns of the table: `screened` is the fraction of the evaluations that were screened. `examples` is the number of
 measured examples, as a fraction of the examples of whole evaluations. `s screened` and `s whole` are the seconds of all
@@ -31,25 +32,27 @@ from harness.contract.run import ExecutionOptions
 from harness.datasets import local
 from harness.plugins.registry import Registry, load_registry
 
+#: The submissions that are run by default on workloads with a pool, and on workloads with a stream.
 POOL_ARMS = ("adamw-cosine", "adamw-constant", "muon-wsd")
 STREAM_ARMS = ("replay", "rewarm-replay", "temporal-ensemble")
+#: Column headings. The class `Row` explains the columns.
 _HEADING = ("workload", "runs", "evaluations", "screened", "examples", "s screened", "s whole", "disagreements")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The totals of a workload over its runs.
+    """The row of a workload in the table: the totals over all runs on the workload.
 
     Args:
         workload: name of the workload.
         runs: number of runs that ended.
         evaluations: number of evaluations.
         screened: fraction of the evaluations that were screened.
-        examples: number of measured examples, as a fraction of the examples of whole evaluations.
-        screened_seconds: seconds of all evaluations with screening.
-        whole_seconds: seconds of whole evaluations of the same weights.
-        disagreements: a text for each decision that differed.
-        disabled: reasons why runs had no screened evaluations, with the number of runs.
+        examples: number of measured examples, divided by the number that evaluations of the whole split would measure.
+        screened_seconds: wall seconds for the evaluations, without the repetitions on the whole split.
+        whole_seconds: wall seconds for the same evaluations if each of them measures the whole split.
+        disagreements: one text for every evaluation at which a decision differed.
+        disabled: reasons for which runs had no screened evaluations, each with the number of runs.
     """
 
     workload: str
@@ -64,7 +67,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells of this row of the table."""
+        """The texts of the table's cells, in the order of `_HEADING`."""
         return (
             self.workload,
             str(self.runs),
@@ -103,7 +106,7 @@ def _parse_options() -> argparse.Namespace:
         default=(),
         help="comma-separated names (default: every CPU workload whose data are present)",
     )
-    parser.add_argument("--arms", type=_split, default=(), help="comma-separated submissions")
+    parser.add_argument("--arms", type=_split, default=(), help="comma-separated submissions to run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs-screening"))
     parser.add_argument("--smoke", action="store_true", help="a few steps of each run")
@@ -115,19 +118,19 @@ def _split(names: str) -> tuple[str, ...]:
 
 
 def _select_workloads(registry: Registry, names: Sequence[str]) -> Iterable[WorkloadEntry]:
-    """Yield the workloads in the order of the registry. For a workload without data, print a message instead."""
+    """Yield the selected workloads in the order of the registry. Print the names of those whose data are missing."""
     for workload in registry.workloads():
         if workload.name not in names if names else workload.facts.tier != "cpu":
             continue
         datasets = [registry.dataset(need.partition("/")[0]) for need in workload.needs_data]
         if any(local.missing_names(dataset) for dataset in datasets):
-            print(f"{workload.name}: its data are absent ({', '.join(workload.needs_data)})")
+            print(f"{workload.name}: skipped, because its data are missing ({', '.join(workload.needs_data)})")
             continue
         yield workload
 
 
 def _run(registry: Registry, workload: WorkloadEntry, arms: Sequence[str], options: argparse.Namespace) -> list[Record]:
-    """Run every arm with every seed, one run at a time."""
+    """Run every submission with every seed, one trial at a time, and return the records."""
     specs = harness.plan(arms, workload.name, studies=options.seeds, smoke=options.smoke, registry=registry)
     execution = ExecutionOptions(jobs=1, shadow_evaluation=True)
     return list(harness.run_trials(specs, options.runs, options=execution, registry=registry))

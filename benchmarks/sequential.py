@@ -75,7 +75,7 @@ def subtract(a: Floats, b: Floats) -> Floats:
 
 
 def with_loss(draw: Draw, share: float, loss: float) -> Draw:
-    """Return a function that draws runs, of which a random fraction `share` is worse by `loss`.
+    """Return a function that draws runs. With probability `share`, a run is worse by `loss`.
 
     A loss of inf stands for a run that broke or missed its target.
     """
@@ -94,7 +94,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def run_around(mean: float) -> Draw:
-    """Return a function that draws normal runs with variance 1/2, so that a difference of two has variance 1."""
+    """Return a function that draws normal runs with variance 1/2. The difference of two runs then has variance 1."""
     return lambda rng, shape: rng.normal(mean, math.sqrt(0.5), shape)
 
 
@@ -223,7 +223,7 @@ def t_test_pairs(effect: float, power: float = 0.8) -> int:
 def show_power(gates: int, goals: Goals) -> None:
     """Print the number of pairs until the verdict `better`.
 
-    For comparison, n_t is the number that a t test needs if it is planned for the true effect.
+    For comparison, n_t is the number of pairs that a t test needs if it is planned for the true effect.
     """
     print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
     print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")

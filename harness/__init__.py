@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.execution.run_trials import run_trials
     from harness.planning.plan import plan
-    from harness.report.dataframes import import_csv, import_wandb, load_results, to_parquet
+    from harness.report.dataframes import load_results, to_parquet
+    from harness.report.imported_logs import import_csv, import_wandb
     from harness.scoring.compare import compare
 
 __version__ = "0.1.0"
@@ -36,8 +37,8 @@ __all__ = [
 #: The module that defines each name. The module is imported when the name is first used, so `import harness` is fast.
 _LAZY = {
     "compare": "harness.scoring.compare",
-    "import_csv": "harness.report.dataframes",
-    "import_wandb": "harness.report.dataframes",
+    "import_csv": "harness.report.imported_logs",
+    "import_wandb": "harness.report.imported_logs",
     "load_results": "harness.report.dataframes",
     "plan": "harness.planning.plan",
     "run_trials": "harness.execution.run_trials",

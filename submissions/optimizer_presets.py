@@ -1,4 +1,4 @@
-"""Named compositions around optimizers and averagers, as data."""
+"""Submissions for the optimizers and the averagers, as data."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from harness.api import Domain, Fixed, LogUniform, Source, SubmissionEntry, Unif
 from submissions.averaging.swa import START
 from submissions.optimizers import nadamw
 
-#: A rate that never decays must be smaller: the noise of a large one stays in the weights to the end.
+#: A constant learning rate must be smaller than one that decays, because the noise of a large learning rate stays in
+#: the weights to the end.
 _STEADY: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))}
 
+_WSD = "warmup, constant learning rate, short decay at the end"
 
-def _with_wsd(name: str, optimizer: str, what: str, *tags: str) -> SubmissionEntry:
+
+def _with_wsd(name: str, optimizer: str, title: str, *tags: str) -> SubmissionEntry:
     return SubmissionEntry(
         name=name,
-        summary=f"{what}, with warmup, a stable phase and a short decay",
+        summary=f"{title}; {_WSD}",
         parts=(f"optimizer:{optimizer}", "schedule:wsd"),
         tags=("decay", *tags),
     )
@@ -25,32 +28,32 @@ _OPTIMIZERS = (
     _with_wsd("sgdw-wsd", "sgdw", "SGD with momentum and decoupled weight decay", "sgd"),
     _with_wsd("nadamw-wsd", "nadamw", "Adam with Nesterov momentum and decoupled weight decay"),
     _with_wsd("radam-wsd", "radam", "rectified Adam with decoupled weight decay"),
-    _with_wsd("adabound-wsd", "adabound", "Adam with step sizes in bounds that close on SGD's"),
+    _with_wsd("adabound-wsd", "adabound", "Adam with step sizes between two bounds that approach the step size of SGD"),
     SubmissionEntry(
         name="amsbound-wsd",
-        summary="AMSGrad with step sizes in bounds that close on SGD's, with warmup, a stable phase and a short decay",
+        summary=f"AMSGrad with step sizes between two bounds that approach the step size of SGD; {_WSD}",
         parts=("optimizer:adabound", "schedule:wsd"),
         space={"ams": Fixed(True)},
         tags=("decay",),
     ),
-    _with_wsd("adamod-wsd", "adamod", "Adam with step sizes bounded by their running mean"),
-    _with_wsd("fadam-wsd", "fadam", "Adam as natural gradient"),
+    _with_wsd("adamod-wsd", "adamod", "Adam with step sizes limited by the running mean of the step sizes"),
+    _with_wsd("fadam-wsd", "fadam", "FAdam, which derives Adam as a natural-gradient method"),
     _with_wsd("adafactor-wsd", "adafactor", "Adafactor", "memory"),
     _with_wsd("lamb-wsd", "lamb", "LAMB", "large-batch"),
     _with_wsd("lion-wsd", "lion", "Lion", "memory"),
     _with_wsd("soap-wsd", "soap", "SOAP", "matrix"),
-    _with_wsd("shampoo-wsd", "shampoo", "Shampoo for hidden weights and AdamW for the rest", "matrix"),
-    _with_wsd("ademamix-wsd", "ademamix", "Adam with a fast and a slow mean of the gradients"),
+    _with_wsd("shampoo-wsd", "shampoo", "Shampoo for hidden weights, AdamW for all others", "matrix"),
+    _with_wsd("ademamix-wsd", "ademamix", "Adam with a fast and a slow moving average of the gradients"),
     _with_wsd("galore-wsd", "galore", "Adam on low-rank projections of the gradients", "memory"),
 )
 
 _OTHERS = (
     SubmissionEntry(
         name="nadamw-algoperf",
-        summary="NAdamW with AlgoPerf's self-tuning hyperparameters: short warmup and cosine to zero, nothing tuned",
+        summary="NAdamW with the fixed values of AlgoPerf's self-tuning baseline; short warmup, cosine decay to zero",
         parts=("optimizer:nadamw", "schedule:cosine"),
         space={
-            # Their dropout is left out: not every workload has the option.
+            # The baseline's dropout is omitted, because not every workload has this option.
             **{name: Fixed(nadamw.SELF_TUNING[name], limits=(0.0, None)) for name in ("lr", "weight_decay")},
             **{name: Fixed(nadamw.SELF_TUNING[name], limits=(0.0, 0.999999)) for name in ("beta1", "beta2")},
             "warmup": Fixed(nadamw.SELF_TUNING["warmup"], limits=(0.0, None)),
@@ -61,9 +64,10 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="nadamw-algoperf-points",
-        summary="NAdamW with a short warmup and cosine to zero, tuned over AlgoPerf's five external points",
+        summary="NAdamW, warmup, cosine decay to zero; tries the five settings of AlgoPerf's external-tuning baseline",
         parts=("optimizer:nadamw", "schedule:cosine"),
-        # Without their label smoothing and dropout, which not every workload has: the first and the third are then one.
+        # Label smoothing and dropout are omitted, because not every workload has these options. Without them, the first
+        # and the third setting are equal.
         points=tuple(
             {name: value for name, value in point.items() if name not in ("label_smoothing", "dropout")}
             for point in nadamw.POINTS
@@ -73,45 +77,46 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="prodigy",
-        summary="Prodigy at the rate it estimates, constant",
+        summary="Prodigy, which estimates its learning rate; warmup, then a constant schedule",
         parts=("optimizer:prodigy", "schedule:constant"),
         tags=("anytime", "self-tuning"),
     ),
     SubmissionEntry(
         name="prodigy-wsd",
-        summary="Prodigy at the rate it estimates, with warmup, a stable phase and a short decay",
+        summary=f"Prodigy, which estimates its learning rate; {_WSD}",
         parts=("optimizer:prodigy", "schedule:wsd"),
-        # Its authors' advice where there is a warmup: else the estimate takes the small steps for short distances.
+        # The authors of Prodigy recommend this option for schedules with a warmup. Without it, the small steps of the
+        # warmup would bias the estimate of the distance to the solution.
         space={"safeguard_warmup": Fixed(True)},
         tags=("decay",),
     ),
     SubmissionEntry(
         name="dog",
-        summary="DoG, evaluated as a polynomial-decay average",
+        summary="DoG; evaluates a polynomial-decay average of the weights",
         parts=("optimizer:dog", "schedule:constant", "averaging:polynomial"),
         tags=("anytime", "averaging", "self-tuning", "sgd"),
     ),
     SubmissionEntry(
         name="ldog",
-        summary="layer-wise DoG, evaluated as a polynomial-decay average",
+        summary="layer-wise DoG; evaluates a polynomial-decay average of the weights",
         parts=("optimizer:ldog", "schedule:constant", "averaging:polynomial"),
         tags=("anytime", "averaging", "self-tuning", "sgd"),
     ),
     SubmissionEntry(
         name="schedule-free-sgd",
-        summary="schedule-free SGD: averaging in place of decay, no horizon",
+        summary="schedule-free SGD, which averages weights instead of decaying the learning rate; needs no horizon",
         parts=("optimizer:schedule-free-sgd",),
         tags=("anytime", "averaging", "sgd"),
     ),
     SubmissionEntry(
         name="schedule-free-radam",
-        summary="schedule-free RAdam: averaging in place of decay, neither warmup nor horizon",
+        summary="schedule-free RAdam, which averages weights instead of a decay; needs neither warmup nor horizon",
         parts=("optimizer:schedule-free-radam",),
         tags=("anytime", "averaging"),
     ),
     SubmissionEntry(
         name="sam-sgd",
-        summary="sharpness-aware SGD with Nesterov momentum, two passes a step; warmup, a stable phase and a decay",
+        summary=f"sharpness-aware SGD with Nesterov momentum, two backward passes per step; {_WSD}",
         parts=("optimizer:nesterov", "schedule:wsd", "gradient:sam"),
         tags=("decay", "sgd", "flatness"),
     ),
@@ -120,57 +125,57 @@ _OTHERS = (
 _AVERAGED = (
     SubmissionEntry(
         name="adamw-swa",
-        summary="AdamW with the learning rate of SWA, evaluated as the mean of late weights",
+        summary="AdamW with the schedule of SWA; evaluates the mean of weights late in the run",
         parts=("optimizer:adamw", "schedule:swa-lr", "averaging:swa"),
-        # One start for the learning rate and the averaging.
+        # The schedule and the averaging use the same value.
         space={"swa_start": START},
         tags=("averaging",),
     ),
     SubmissionEntry(
         name="sgd-swa",
-        summary="SGD with heavy-ball momentum and the learning rate of SWA, evaluated as the mean of late weights",
+        summary="SGD with heavy-ball momentum and the schedule of SWA; evaluates the mean of weights late in the run",
         parts=("optimizer:heavy-ball", "schedule:swa-lr", "averaging:swa"),
         space={"swa_start": START},
         tags=("averaging", "sgd"),
     ),
     SubmissionEntry(
         name="wsd-lawa",
-        summary="AdamW with warmup, a stable phase and a short decay, evaluated as the mean of the latest checkpoints",
+        summary=f"AdamW; {_WSD}; evaluates the mean of the latest checkpoints",
         parts=("optimizer:adamw", "schedule:wsd", "averaging:lawa"),
         tags=("decay", "averaging"),
     ),
     SubmissionEntry(
         name="wsm",
-        summary="AdamW at a constant rate, checkpoints merged so that they stand for a decay",
+        summary="AdamW with a constant learning rate; merges checkpoints to imitate a decay of the learning rate",
         parts=("optimizer:adamw", "schedule:constant", "averaging:wsm"),
         space=_STEADY,
         tags=("anytime", "averaging"),
     ),
     SubmissionEntry(
         name="adamw-polynomial",
-        summary="AdamW at a constant rate, evaluated as a polynomial-decay average",
+        summary="AdamW with a constant learning rate; evaluates a polynomial-decay average of the weights",
         parts=("optimizer:adamw", "schedule:constant", "averaging:polynomial"),
         space=_STEADY,
         tags=("anytime", "averaging"),
     ),
     SubmissionEntry(
         name="cma",
-        summary="AdamW at a constant rate on examples in ascending quality, the last checkpoints averaged",
+        summary="AdamW, constant learning rate, examples in ascending quality; averages the last checkpoints",
         parts=("optimizer:adamw", "schedule:constant", "averaging:cma", "order:quality-ascending"),
         space=_STEADY,
         tags=("curriculum", "averaging"),
     ),
     SubmissionEntry(
         name="cdma",
-        summary="AdamW decayed to a third of its rate on examples in ascending quality, the last checkpoints averaged",
+        summary="AdamW, decay to a third of the peak, examples in ascending quality; averages the last checkpoints",
         parts=("optimizer:adamw", "schedule:wsd", "averaging:cma", "order:quality-ascending"),
-        # A moderate decay: a full one would spend the smallest steps on the best examples.
+        # The best examples come last. With a decay to zero, the steps on these examples would be the smallest.
         space={"final": Uniform(0.2, 0.5, default=1 / 3, limits=(0.0, 1.0))},
         tags=("curriculum", "decay", "averaging"),
     ),
     SubmissionEntry(
         name="temporal-ensemble",
-        summary="AdamW at a constant rate with experience replay, evaluated as a moving average",
+        summary="AdamW, constant learning rate, experience replay; evaluates a moving average of the weights",
         parts=("optimizer:adamw", "schedule:constant", "averaging:ema", "replay:reservoir"),
         space={"lr": LogUniform(3e-4, 1e-2, default=1e-3)},
         tags=("continual", "averaging"),

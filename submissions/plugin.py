@@ -1,8 +1,10 @@
-"""The submissions and parts of this repository, through the same hooks as anybody else's."""
+"""The parts and submissions of this repository. Third-party plugins use the same hooks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+from msgspec.structs import replace
 
 from harness.api import PartEntry, SubmissionEntry, hookimpl
 from submissions import optimizer_presets, presets, quality_ascending, reservoir, sam
@@ -87,16 +89,22 @@ _SCHEDULES = (
     large_then_decay,
     swa_lr,
 )
+#: Hyperparameters of an optimizer that a schedule sets at every update.
+_TAKEN_OVER = {"schedule:one-cycle": frozenset({"beta1", "momentum"})}
 _OTHERS = (quality_ascending, reservoir, sam)
 
 
 @hookimpl
 def bench_parts() -> Iterable[PartEntry]:
-    """One entry per part, each declared beside its code."""
-    return [module.ENTRY for module in (*_OPTIMIZERS, *_AVERAGING, *_SCHEDULES, *_OTHERS)]
+    """Return the entry of each part. The entry is in the module of the part.
+
+    `takes_over` is added here, because an edit of a part's module would change the source hash of finished runs.
+    """
+    entries = [module.ENTRY for module in (*_OPTIMIZERS, *_AVERAGING, *_SCHEDULES, *_OTHERS)]
+    return [replace(entry, takes_over=_TAKEN_OVER.get(entry.id, frozenset())) for entry in entries]
 
 
 @hookimpl
 def bench_submissions() -> Iterable[SubmissionEntry]:
-    """The presets."""
+    """Return the entries of all submissions in this repository."""
     return (*presets.PRESETS, *optimizer_presets.PRESETS)

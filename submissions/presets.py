@@ -1,4 +1,4 @@
-"""Named compositions of parts, as data; those that try out one schedule each stand in `schedule_presets`."""
+"""Submissions that are composed of parts, as data. `schedule_presets` has a submission for each schedule."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from submissions.schedule_presets import SCHEDULE_PRESETS
 PRESETS = (
     SubmissionEntry(
         name="adamw-cosine",
-        summary="AdamW with warmup and cosine decay to zero: the reference",
+        summary="AdamW with warmup and cosine decay to zero; the reference submission",
         parts=("optimizer:adamw", "schedule:cosine"),
         tags=("reference", "decay", "family"),
     ),
     SubmissionEntry(
         name="wsd",
-        summary="AdamW with warmup, a stable phase and a short decay",
+        summary="AdamW; warmup, constant learning rate, short decay at the end",
         parts=("optimizer:adamw", "schedule:wsd"),
         tags=("decay",),
     ),
@@ -32,56 +32,56 @@ PRESETS = (
     ),
     SubmissionEntry(
         name="adamw-constant",
-        summary="AdamW at a constant rate after a short warmup: the reference without decay",
+        summary="AdamW with a short warmup and then a constant learning rate",
         parts=("optimizer:adamw", "schedule:constant"),
-        # Without decay the noise of a large rate stays in the weights to the end.
+        # The learning rate must be smaller than with a decay, because its noise stays in the weights to the end.
         space={"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))},
         tags=("anytime", "family"),
     ),
     SubmissionEntry(
         name="schedule-free-adamw",
-        summary="schedule-free AdamW: averaging in place of decay, no horizon",
+        summary="schedule-free AdamW, which averages weights instead of decaying the learning rate; needs no horizon",
         parts=("optimizer:schedule-free-adamw",),
         tags=("anytime", "averaging", "family"),
     ),
     SubmissionEntry(
         name="muon-wsd",
-        summary="Muon for hidden weights and AdamW for the rest, with warmup, a stable phase and a short decay",
+        summary="Muon for hidden weights, AdamW for all others; warmup, constant learning rate, short decay at the end",
         parts=("optimizer:muon", "schedule:wsd"),
         tags=("decay",),
     ),
     SubmissionEntry(
         name="wsd-ema",
-        summary="AdamW with warmup, a stable phase and a short decay, evaluated as a moving average",
+        summary="AdamW; warmup, constant learning rate, short decay; evaluates a moving average of the weights",
         parts=("optimizer:adamw", "schedule:wsd", "averaging:ema"),
         tags=("decay", "averaging"),
     ),
     SubmissionEntry(
         name="quality-ascending",
-        summary="AdamW at a constant rate on examples in ascending quality, evaluated as a moving average",
+        summary="AdamW, constant learning rate, examples in ascending quality; evaluates an average of the weights",
         parts=("optimizer:adamw", "schedule:constant", "averaging:ema", "order:quality-ascending"),
-        # A decay would spend the smallest steps on the best examples.
+        # The best examples come last. With a decay, the steps on these examples would be the smallest.
         space={"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))},
         tags=("curriculum", "averaging"),
     ),
     SubmissionEntry(
         name="replay",
-        summary="AdamW at a constant rate with experience replay from a reservoir",
+        summary="AdamW with a constant learning rate and experience replay from a reservoir",
         parts=("optimizer:adamw", "schedule:constant", "replay:reservoir"),
-        # A network that must not forget takes smaller steps than one that may.
+        # The default is smaller than in `adamw-constant`, because the network must not forget earlier tasks.
         space={"lr": LogUniform(3e-4, 1e-2, default=1e-3)},
         tags=("continual", "family"),
     ),
     SubmissionEntry(
         name="rewarm-replay",
-        summary="AdamW re-warmed and re-decayed for every task, with experience replay",
+        summary="AdamW with a new warmup and a new decay of the learning rate for every task; experience replay",
         parts=("optimizer:adamw", "schedule:rewarm", "replay:reservoir"),
         space={"lr": LogUniform(3e-4, 1e-2, default=2e-3)},
         tags=("continual", "decay", "family"),
     ),
     SubmissionEntry(
         name="sgd-replay",
-        summary="SGD with Nesterov momentum at a constant rate, with experience replay",
+        summary="SGD with Nesterov momentum, a constant learning rate and experience replay",
         parts=("optimizer:nesterov", "schedule:constant", "replay:reservoir"),
         space={"lr": LogUniform(1e-3, 1.0, default=0.03)},
         tags=("continual", "sgd", "family"),

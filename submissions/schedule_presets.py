@@ -1,6 +1,7 @@
-"""A named submission for every schedule: on AdamW, and on SGD with momentum where its paper had that.
+"""A submission for every schedule, with AdamW. If the paper used SGD with momentum, there is a second one with SGD.
 
-Nothing but the schedule differs from `adamw-cosine` and `sgd-nesterov`, so that what is compared is the schedule.
+These submissions differ from `adamw-cosine` or `sgd-nesterov` only in the schedule, so a comparison measures the
+effect of the schedule.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ _D2Z = Source(
     arxiv="2502.15938",
     equation="the baselines that decay to 10 %",
 )
-#: A rate that stays large to the end leaves its noise in the weights.
+#: Smaller learning rates for schedules without a decay to a small value. If the learning rate stays large to the end,
+#: its noise stays in the weights.
 _UNDECAYED: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3)}
 
 
@@ -30,7 +32,7 @@ def _with(
     kind = ("sgd",) if optimizer == _SGD else ()
     return SubmissionEntry(
         name=name,
-        summary=f"{'SGD with Nesterov momentum' if optimizer == _SGD else 'AdamW'} {summary}",
+        summary=f"{'SGD with Nesterov momentum,' if optimizer == _SGD else 'AdamW'} {summary}",
         parts=(optimizer, f"schedule:{schedule}"),
         space=space or {},
         sources=sources,
@@ -45,61 +47,122 @@ _MINICPM: dict[str, Domain] = {
 }
 
 SCHEDULE_PRESETS = (
-    _with(_ADAMW, "cosine", "cosine-10pct", "with warmup and cosine decay to 10 %", ("decay",), _TENTH, (_D2Z,)),
-    _with(_ADAMW, "linear", "linear-10pct", "with warmup and linear decay to 10 %", ("decay",), _TENTH, (_D2Z,)),
+    _with(
+        _ADAMW,
+        "cosine",
+        "cosine-10pct",
+        "with warmup and cosine decay to 10 % of the peak",
+        ("decay",),
+        _TENTH,
+        (_D2Z,),
+    ),
+    _with(
+        _ADAMW,
+        "linear",
+        "linear-10pct",
+        "with warmup and linear decay to 10 % of the peak",
+        ("decay",),
+        _TENTH,
+        (_D2Z,),
+    ),
     _with(
         _ADAMW,
         "inverse-sqrt",
         "inverse-sqrt",
-        "with warmup and the inverse square root of the updates: no horizon",
+        "with warmup and a learning rate proportional to 1/√(number of updates); needs no horizon",
         ("anytime",),
         _UNDECAYED,
     ),
-    _with(_ADAMW, "wsd", "minicpm", "with warmup, a stable phase and decay by half-lives", ("decay",), _MINICPM),
-    _with(_ADAMW, "wsd-s", "wsd-s", "decayed before the end of each of three budgets", ("decay", "cyclic")),
-    _with(_ADAMW, "wsdc", "wsdc", "with warmup, a stable phase, a decay and a constant tail", ("decay",)),
-    _with(_ADAMW, "cyclic-cosine", "cyclic-cosine", "with a cosine to the end of each budget", ("decay", "cyclic")),
+    _with(
+        _ADAMW,
+        "wsd",
+        "minicpm",
+        "with warmup, a constant learning rate and an exponential decay at the end, given by its half-life",
+        ("decay",),
+        _MINICPM,
+    ),
+    _with(
+        _ADAMW,
+        "wsd-s",
+        "wsd-s",
+        "with three budgets in one run; the learning rate decays before the end of each budget",
+        ("decay", "cyclic"),
+    ),
+    _with(
+        _ADAMW,
+        "wsdc",
+        "wsdc",
+        "with warmup, a constant learning rate, a decay and a small constant learning rate at the end",
+        ("decay",),
+    ),
+    _with(
+        _ADAMW,
+        "cyclic-cosine",
+        "cyclic-cosine",
+        "with three budgets in one run; the learning rate follows half a cosine to the end of each budget",
+        ("decay", "cyclic"),
+    ),
     _with(
         _ADAMW,
         "multiplicative-cyclic",
         "multiplicative-cyclic",
-        "with cosines of doubling length: a trade-off curve in one run",
+        "with cosine cycles of doubling length, so that one run gives the metric at several budgets",
         ("decay", "cyclic"),
     ),
     _with(
         _ADAMW,
         "infinite",
         "infinite",
-        "cooled down to a constant rate, annealed before the end of a task",
+        "with a cooldown to a constant learning rate, which decays before the end of each task",
         ("decay", "continual"),
     ),
-    _with(_ADAMW, "rewarm", "rewarm", "re-warmed and re-decayed for every task", ("decay", "continual")),
+    _with(
+        _ADAMW,
+        "rewarm",
+        "rewarm",
+        "with a new warmup and a new decay of the learning rate for every task",
+        ("decay", "continual"),
+    ),
     _with(
         _ADAMW,
         "reuse-dont-retrain",
         "reuse-dont-retrain",
-        "with cosine decay, going on from its end in later tasks",
+        "with cosine decay in the first task; later tasks start at the final learning rate of this decay",
         ("decay", "continual"),
     ),
-    _with(_ADAMW, "rex", "rex", "with warmup and the reflected exponential", ("decay",)),
-    _with(_SGD, "rex", "rex-sgd", "with the reflected exponential", ("decay",)),
+    _with(_ADAMW, "rex", "rex", "with warmup and the schedule REX (reflected exponential)", ("decay",)),
+    _with(_SGD, "rex", "rex-sgd", "with the schedule REX (reflected exponential)", ("decay",)),
     _with(_ADAMW, "uba", "uba", "with warmup and the unified budget-aware schedule", ("decay",)),
     _with(_SGD, "uba", "uba-sgd", "with the unified budget-aware schedule", ("decay",)),
-    _with(_ADAMW, "power", "power", "with a power law of the tokens seen and a short decay", ("decay",)),
-    _with(_ADAMW, "clr", "clr", "with triangular cycles", ("cyclic",)),
-    _with(_SGD, "clr", "clr-sgd", "with triangular cycles", ("cyclic",)),
-    _with(_ADAMW, "one-cycle", "one-cycle", "with one cycle of rate and beta1", ("decay",)),
-    _with(_SGD, "one-cycle", "one-cycle-sgd", "with one cycle of rate and momentum", ("decay",)),
-    _with(_ADAMW, "step", "step", "with steps down at 30 %, 60 % and 90 %", ("decay",)),
-    _with(_SGD, "step", "step-sgd", "with steps down at 30 %, 60 % and 90 %", ("decay",)),
-    _with(_ADAMW, "cosine-power", "cosine-power", "with cosine power annealing", ("decay",)),
-    _with(_SGD, "cosine-power", "cosine-power-sgd", "with cosine power annealing", ("decay",)),
+    _with(
+        _ADAMW,
+        "power",
+        "power",
+        "with a learning rate that is a power of the number of tokens seen, and a short decay at the end",
+        ("decay",),
+    ),
+    _with(_ADAMW, "clr", "clr", "with triangular cycles of the learning rate", ("cyclic",)),
+    _with(_SGD, "clr", "clr-sgd", "with triangular cycles of the learning rate", ("cyclic",)),
+    _with(_ADAMW, "one-cycle", "one-cycle", "with one cycle of the learning rate and of beta1", ("decay",)),
+    _with(_SGD, "one-cycle", "one-cycle-sgd", "with one cycle of the learning rate and of the momentum", ("decay",)),
+    _with(_ADAMW, "step", "step", "with a learning rate that drops at 30 %, 60 % and 90 % of the horizon", ("decay",)),
+    _with(
+        _SGD, "step", "step-sgd", "with a learning rate that drops at 30 %, 60 % and 90 % of the horizon", ("decay",)
+    ),
+    _with(_ADAMW, "cosine-power", "cosine-power", "with cosine power annealing of the learning rate", ("decay",)),
+    _with(_SGD, "cosine-power", "cosine-power-sgd", "with cosine power annealing of the learning rate", ("decay",)),
     _with(
         _ADAMW,
         "slow-start-fast-decay",
         "slow-start-fast-decay",
-        "with a long rise and a quick decay",
+        "with a long linear warmup and a fast exponential decay",
         ("decay",),
     ),
-    _with(_SGD, "large-then-decay", "large-then-decay", "with large steps, then small ones", ("decay",)),
+    _with(
+        _SGD,
+        "large-then-decay",
+        "large-then-decay",
+        "with a large constant learning rate, then a small one",
+        ("decay",),
+    ),
 )

@@ -175,6 +175,47 @@ class ToNan(Base):
                     p.fill_(float("nan"))
 
 
+class DecomposesNan(ToNan):
+    """Decomposes a matrix of its weights, like a preconditioner."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        weight = next(p for p in self.model.parameters() if p.ndim == 2).detach()
+        torch.linalg.eigh(weight @ weight.T)
+
+
+class DecomposesOverflow(Base):
+    """Decomposes a state that has overflowed, while the loss, the weights and the gradients are finite."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 10:
+            torch.linalg.eigh(torch.full((3, 3), float("inf")))
+
+
+class RaisesOnNanWeight(ToNan):
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 10:
+            raise ValueError("a factor must not be NaN")
+
+
+class RaisesOnInfiniteGradient(Base):
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 10:
+            parameter = next(self.model.parameters())
+            parameter.grad = torch.full_like(parameter, float("inf"))
+            raise AssertionError("the gradient is too large")
+
+
+class RaisesOnNanLoss(ToNan):
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 11:
+            raise ArithmeticError("the loss is not a number")
+
+
 class Raises(Base):
     def update(self, work: Work) -> None:
         super().update(work)

@@ -44,6 +44,36 @@ its paper.
 
 `bench show NAME` prints all information about a method: its papers with sections and equations, its hyperparameters,
 their search ranges, its needs and, for a schedule, its curve.
+
+## How to read the summaries
+
+- A word in code font, such as `final` or `decay`, is a hyperparameter of the part. The name of a Python class in
+  parentheses is the implementation that the part uses. "Extra `optimizers`" means that the part needs the libraries
+  that `pip install "algorace[optimizers]"` installs.
+- Schedules: the *peak* is the hyperparameter `lr`. A schedule multiplies the peak by a factor. `final`, `constant`,
+  `base` and `swa_final` are values of this factor, so "to `final`" means that the learning rate decays to `final`
+  times the peak. `floor` is relative to `final`, and `gamma` is a factor by which the learning rate or the height of
+  a cycle is multiplied.
+- Durations: the *horizon* T is the number of updates for which a schedule plans (the budget times
+  `horizon_fraction`). `warmup`, `cooldown`, `decay`, `period` and `swa_start` are durations. A duration below 1 is a
+  fraction of T. A duration of at least 1 is a number of updates. "For the last `decay`" means for the last `decay` ·
+  T updates, or for the last `decay` updates.
+- Cycles: `period` is the length of the first cycle, and each further cycle is `growth` times as long as the previous
+  one. In `wsd-s` and `cyclic-cosine`, "the end of each budget" is the end of a cycle; by default, the cycles end at
+  T/4, T/2 and T.
+- Streams: a *task* is what one stage of a stream trains on. The *cap* of a task is the maximum number of examples of
+  its stage, and the *planned part* is the cap times `horizon_fraction`.
+- Averages: the weights that are evaluated are an average of the weights that were trained. In `polynomial`, t is the
+  number of updates and γ is `gamma_average`. The later the update, the larger is the share of its weights in the
+  average.
+- Optimizers: the *step size* is the learning rate divided by Adam's denominator, which differs between weights. In
+  `adabound`, a lower and an upper bound on the step size converge to the step size of SGD. In `dog` and `ldog`, the
+  step size is the largest distance from the initial weights so far, divided by the square root of the sum of the
+  squared gradient norms. In `sam`, a step uses two backward passes: the second is at the weights with the largest
+  loss (to first order) within the distance `rho`.
+
+The [glossary](glossary.md) defines the other terms. [schedules.md](schedules.md) and [optimizers.md](optimizers.md)
+give formulas and default values.
 """
 
 
@@ -81,7 +111,7 @@ def page(registry: Registry) -> str:
         for place, results in read_levels()["reproduced"].items()
         for name, result in results.items()
     ]
-    lines = [HEAD, "These results of papers were reproduced:", "", *reproduced, ""]
+    lines = [HEAD, "## Reproduced results", "", "These results of papers were reproduced:", "", *reproduced, ""]
     for kind in PART_KINDS.values():
         parts = [part for part in registry.parts() if part.kind == kind.name and part.distribution == DISTRIBUTION]
         if parts:

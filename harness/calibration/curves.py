@@ -126,9 +126,9 @@ def resolution(records: Sequence[Record], target: Target, value: float) -> float
 def span_of_error(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
     """Return the examples at which a run reaches an easier value, and the examples at which it reaches its target.
 
-    The easier value differs from the target by one standard error, the median of the last five reported errors. If the
-    run does not report standard errors of the metric, the error 0 is used. The result is None if the run does not reach
-    the target.
+    The easier value differs from the target by one standard error. This standard error is the median of the last five
+    errors that the run reports. If the run does not report standard errors of the metric, 0 is used. The result is None
+    if the run does not reach the target.
     """
     errors = metric_errors(record, target, stage)
     error = statistics.median(errors[-5:]) if errors else 0.0

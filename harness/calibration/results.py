@@ -47,7 +47,7 @@ class StageLevel(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the stage.
-        value: value of the stage's target by the calibration rule, before the tolerance factor is applied.
+        value: value of the stage's target according to the calibration rule, without the tolerance factor.
         floors: metric with a floor -> value that 90 % of the new seeds have at the end of the stream.
     """
 
@@ -65,18 +65,18 @@ class Calibration(Data, frozen=True, kw_only=True):
         torch: version of torch.
         settings: all settings that were run on the tuning seed, best first.
         best: `name@version` of the best reference.
-        anchor: `name@version` of the reference to which the anchored scores are relative.
+        anchor: `name@version` of the reference with which the anchored score compares all submissions.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
         horizon: budget in examples.
         levels: `easy`, `main` or `hard` -> target (pools only).
-        stages: values of the stages by the calibration rule (streams only).
+        stages: the target values of the stages according to the calibration rule (streams only).
         slack: tolerance factor by which the stages' errors are multiplied to get the targets (streams only). None if
             the factor has not been searched yet, or if no factor suffices.
         checks: run IDs of the new seeds that were run with the loosened targets.
         resolution: one standard error of the metric on the split `score`, as a fraction of the examples to the target.
-        evaluations: median over seeds of the number of evaluations before the hit. On a stream, the median over seeds
-            of the number of evaluations at which a stage could have ended.
+        evaluations: median over seeds of a number of evaluations. On a pool, it counts the evaluations before the hit.
+            On a stream, it counts the evaluations at which a stage could have ended.
         runs: run IDs of the new seeds of the anchor and of the best reference.
     """
 

@@ -1,14 +1,14 @@
 """Applies the calibration rule to runs of tuned references.
 
-The rule gives the value that at least 90 % of the new seeds of a reference reach within 80 % of the budget. The value
-is rounded to three digits in the direction of the easier target. The target of a pool is this value for the anchor, the
-reference to which the anchored scores are relative, at its best setting. The anchor therefore reaches the target. The
-value for the best reference is the level `hard` (ADR 0006).
+For a reference at its best setting, the rule gives the best value that at least 90 % of the new seeds reach within 80 %
+of the budget. The value is rounded to three digits in the direction of the easier target. The *anchor* is the reference
+with the tag `reference`. On a pool, the value of the anchor is the target, so the anchor reaches the target. The value
+of the best reference is the level `hard` (ADR 0006).
 
-On a stream, the rule is applied to every stage. It uses runs in which all stages have equal length. Runs with targets,
-in contrast, enter the next stage as soon as a stage's targets are met. Such runs have less training before the next
-stage, and may miss the target of any stage. The targets of all stages are therefore loosened by a tolerance factor, the
-smallest factor with which enough new seeds reach the end.
+On a stream, the rule is applied to every stage, with runs in which all stages have equal length. In a scored run, in
+contrast, the next stage begins as soon as the targets of the current stage are met. A scored run therefore has less
+training before the next stage, and may miss the target of any stage. For this reason, the targets of all stages are
+loosened by a tolerance factor. It is the smallest factor with which enough new seeds reach the end of the stream.
 """
 
 from __future__ import annotations

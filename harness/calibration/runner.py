@@ -1,4 +1,9 @@
-"""Runs a calibration's trials: tunes references, runs the best setting on new seeds, loosens a stream's targets."""
+"""Runs the trials of a calibration.
+
+First, every reference submission is run with several hyperparameter settings (tuning). Then the best setting is run on
+new seeds, and the targets are computed from these runs. The targets of a stream are then loosened, until enough seeds
+reach the end of the stream. docs/calibration.md describes the method.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,8 @@ from harness.storage.layout import file_stem, run_id
 from harness.storage.records import encode
 from harness.system.files import read_struct, write_atomically
 
-#: Number of new seeds for a variant, which uses the setting of its base workload.
+#: Number of new seeds on a variant of a workload. A variant is not tuned; its runs use the best setting of its base
+#: workload.
 VARIANT_STUDIES = 5
 
 
@@ -55,6 +61,10 @@ class CalibrationOptions:
 
 class Calibrator:
     """Plans and runs the trials of calibrations, and copies every record to the calibration folder.
+
+    In the methods, `families` maps `name@version` to the entry of each reference submission that is tuned (one
+    submission of each family). `studies` is a number of studies, and each study has its own seeds. The *anchor* is the
+    submission with the tag `reference`.
 
     Args:
         registry: registry of the plugins.
@@ -86,20 +96,33 @@ class Calibrator:
         studies: int,
         points: Sequence[HParams] | None = None,
     ) -> Sequence[RunSpec]:
-        """Plan the trials of one submission (see `plan_trials`)."""
+        """Plan the trials of one submission.
+
+        Args:
+            workload: the workload.
+            submission: the submission.
+            purpose: purpose of the trials, on which their seeds depend.
+            studies: number of studies.
+            points: hyperparameter settings to run in every study; None for the settings that the ruleset determines.
+        """
         return plan_trials(
             workload, submission, self._registry, self._settings, purpose=purpose, studies=studies, points=points
         )
 
     def plan_tuning(self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry]) -> Sequence[RunSpec]:
-        """Plan the trials of all settings of all references on the tuning seed."""
+        """Plan the tuning: one trial for each setting of each reference submission, on the tuning seed."""
         studies = self._settings.ruleset.tuning_studies
         return [spec for family in families.values() for spec in self.plan(workload, family, "tuning", studies)]
 
     def calibrate_with_variants(
         self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry], tuning: Sequence[RunSpec]
     ) -> Iterator[Calibration]:
-        """Yield the calibration of a workload, then the calibrations of its variants if the options request them.
+        """Yield the calibration of a workload. If the options request it, also yield the calibrations of its variants.
+
+        Args:
+            workload: the workload.
+            families: the reference submissions (see the class).
+            tuning: the trials that `plan_tuning` returned.
 
         Raises:
             UsageError: no trial of any setting finished.
@@ -123,9 +146,17 @@ class Calibrator:
         anchor: TunedSetting | None,
         studies: int,
     ) -> Calibration:
-        """Run new seeds of the best setting, and compute the targets.
+        """Run the best setting on new seeds, and compute the targets.
 
-        If the anchor has another best setting, new seeds of the anchor's setting are run, too.
+        If the best setting belongs to another submission than the anchor, the anchor's best setting is also run on new
+        seeds.
+
+        Args:
+            workload: the workload.
+            families: the reference submissions (see the class).
+            tuned: all settings that were tried, best first.
+            anchor: the anchor's best setting; None if the anchor has no setting with a result, and on a variant.
+            studies: number of new seeds.
         """
 
         def run_new_seeds(setting: TunedSetting) -> list[Record]:
@@ -137,15 +168,15 @@ class Calibrator:
         best_runs = run_new_seeds(best)
         anchor_runs = run_new_seeds(anchor) if anchor is not None and anchor.run != best.run else ()
         result = calibrate(tuned, best_runs, anchor_runs)
-        has_all_stages = len(result.stages) == len(workload.facts.stages) > 0
-        if not has_all_stages:
+        is_stream_with_all_targets = len(result.stages) == len(workload.facts.stages) > 0
+        if not is_stream_with_all_targets:
             return result
         return self._find_tolerance(result, workload, families[best.submission], best, studies)
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
     ) -> Iterator[Calibration]:
-        """Yield the calibrations of held-out variants. Their runs use the setting of the base workload."""
+        """Yield the calibrations of variants. All runs use `setting`, the best setting of the base workload."""
         for variant in variants:
             yield self.calibrate(variant, families, [setting], None, VARIANT_STUDIES)
 
@@ -157,13 +188,17 @@ class Calibrator:
         setting: TunedSetting,
         studies: int,
     ) -> Calibration:
-        """Run further new seeds at increasing tolerance factors until enough seeds reach the end of the stream."""
+        """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
+
+        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not
+        those from which the targets were computed.
+        """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
 
         def holds(tolerance_factor: float) -> bool:
-            """Return whether enough new seeds reach the end of the stream at this factor."""
-            self._note(f"{workload.name}: {studies} new seeds at {tolerance_factor:g} times the errors")
+            """Return whether enough new seeds reach the end of the stream with this factor."""
+            self._note(f"{workload.name}: {studies} new seeds with error targets multiplied by {tolerance_factor:g}")
             stages = loosen_targets(calibration, workload.facts.stages, tolerance_factor)
             records: list[Record] = []
             misses = 0
@@ -182,7 +217,11 @@ class Calibrator:
         return add_tolerance(calibration, factor, passed[factor] if factor else ())
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
-        """Run trials, and return their records in the order of the specs. The targets may depend on this order."""
+        """Run trials, and return their records in the order of the specs.
+
+        The trials may end in another order. If two settings are equally good, their order decides which of them is
+        ranked first, so the targets may depend on the order of the records.
+        """
         options = ExecutionOptions(jobs=self._options.jobs)
         records: dict[str, Record] = {}
         with self._watch(len(specs)) as watcher:
@@ -204,16 +243,26 @@ class Calibrator:
 
 
 def find_anchor_setting(tuned: Sequence[TunedSetting], families: Mapping[str, SubmissionEntry]) -> TunedSetting | None:
-    """Return the best setting of a submission with the tag `reference`; None if no trial of such a submission ended."""
+    """Return the best setting of the anchor; None if no setting of the anchor has a result.
+
+    Args:
+        tuned: all settings that were tried, best first.
+        families: `name@version` of each reference submission → its entry.
+    """
     anchors = [name for name, family in families.items() if REFERENCE_TAG in family.tags]
     return next((setting for setting in tuned if setting.submission in anchors and setting.value is not None), None)
 
 
 def setting_submission(setting: TunedSetting, families: Mapping[str, SubmissionEntry], base: str) -> SubmissionEntry:
-    """Return the submission of a setting.
+    """Return the submission to which a setting belongs.
+
+    Args:
+        setting: the setting.
+        families: `name@version` of each reference submission → its entry.
+        base: name of the base workload, for the error message.
 
     Raises:
-        UsageError: the submission is not installed, or has another version.
+        UsageError: the submission is not among `families`, or `families` has a different version of the submission.
     """
     if setting.submission not in families:
         raise UsageError(
@@ -268,8 +317,8 @@ def reference_families(
             continue
         composition = compose.compose(family, registry)
         # A reference without replay cannot meet the floors of a stream, so its runs cannot determine targets.
-        uses_replay_only_on_streams = ("replay" in composition.needs) == (entry.facts.access == "stream")
-        if uses_replay_only_on_streams and not compose.find_ineligibility(composition, entry.facts, ruleset):
+        replay_matches_access = ("replay" in composition.needs) == (entry.facts.access == "stream")
+        if replay_matches_access and not compose.find_ineligibility(composition, entry.facts, ruleset):
             families.append(family)
     if not families:
         raise UsageError(f"no reference can run on {entry.name}", fix="name references with --families")

@@ -100,10 +100,10 @@ def _useful_evaluations(record: Record) -> float:
 def stream_resolution(checks: Iterable[Record]) -> float | None:
     """Return the resolution of a stream: one standard error as a fraction of the examples to its end.
 
-    If the targets and floors of a stage were one standard error easier, the stage would be shorter by a number of
-    examples, the delay of the stage. The delays of all stages are added. All stages are evaluated on the same held-out
-    examples, so their errors may have the same sign. The resolution of a run is the sum of the delays divided by the
-    examples to the end. The result is the median over runs.
+    If the targets and floors of a stage were one standard error easier, the stage would end earlier. The number of
+    examples by which it would be shorter is called the delay of the stage. The delays of all stages are added. All
+    stages are evaluated on the same held-out examples, so their errors may have the same sign. The resolution of a run
+    is the sum of the delays divided by the examples to the end. The result is the median over runs.
 
     Args:
         checks: runs with the loosened targets, which must report the standard error `se` of the target metric. Runs
@@ -144,7 +144,7 @@ def _loosen(value: float, target: Target, factor: float) -> float:
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:
-    """Return the first of `TOLERANCE_FACTORS` for which `holds` returns True; None if there is no such factor.
+    """Return the first of `TOLERANCE_FACTORS` for which `holds` returns True; None if it returns False for all.
 
     Bisection is not valid, because a larger factor may fail although a smaller factor suffices. With a larger factor,
     the stages end earlier, so there is less training for the floors.
@@ -153,7 +153,7 @@ def least_tolerance(holds: Callable[[float], bool]) -> float | None:
 
 
 def _final_value(records: Sequence[Record], floor: Target) -> float:
-    """Return the value of a floor's metric that enough runs have at the end; NaN if too few runs report the metric."""
+    """Return the value of a floor that enough runs meet at the end; NaN if too few runs report the metric."""
     finals = [record.points[-1].metrics.get(floor.metric, math.nan) for record in records]
     value = value_at_fraction([final for final in finals if not math.isnan(final)], floor, SEED_FRACTION, len(records))
     return math.nan if value is None else round_to_easier_side(value, floor)

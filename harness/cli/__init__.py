@@ -52,4 +52,7 @@ def invoke(arguments: list[str]) -> int:
 
 
 def _print_error(message: str) -> None:
-    print(f"bench: {message}", file=sys.stderr)
+    from harness.report.escaping import escape_controls
+
+    # A message may name a file or quote a record, and either can contain any character.
+    print(f"bench: {escape_controls(message, keep=chr(10))}", file=sys.stderr)

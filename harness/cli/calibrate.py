@@ -20,7 +20,7 @@ from harness.calibration.runner import (
     setting_submission,
 )
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.resolve import NameType, open_registry
+from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
 from harness.planning.resolve import resolve_workloads
@@ -36,7 +36,9 @@ from harness.system.files import write_atomically
     "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
 )
 @click.option(
-    "--studies", type=click.IntRange(1), help="Number of new seeds for the best setting (default: the ruleset's)."
+    "--studies",
+    type=LimitedInteger("studies"),
+    help="Number of new seeds for the best setting (default: the ruleset's).",
 )
 @click.option("--rates", type=click.IntRange(1), help="Number of learning rates per family (default: the ruleset's).")
 @click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
@@ -50,11 +52,15 @@ from harness.system.files import write_atomically
 )  # fmt: skip
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Root seed, from which all other seeds are derived."
+    "--seed",
+    type=LimitedInteger("seed"),
+    default=0,
+    show_default=True,
+    help="Root seed, from which all other seeds are derived.",
 )
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")

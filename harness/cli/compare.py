@@ -33,7 +33,7 @@ def compare(
     a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
     ruleset: str | None, limit: float | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Decide whether A is faster or slower than B, from runs that are paired by seed.
+    """Decide whether A is faster or slower than B. The runs are compared in pairs with equal seeds.
 
     With fewer than six pairs, the result is always inconclusive. All runs should be made by one command on one machine.
     """
@@ -46,7 +46,8 @@ def compare(
     check_workloads(names, {record.spec.workload.facts.name for record in loaded})
     loaded = [record for record in loaded if not names or record.spec.workload.facts.name in names]
     records_of_both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
-    # If A and B are the same submission, the same records are used twice. The ratio is then 1, without a verdict.
+    # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
+    # `inconclusive`.
     result = compare_records(of_submission(records_of_both, a), of_submission(records_of_both, b), by)
     if as_json:
         print_json(comparison.comparison_json(result))

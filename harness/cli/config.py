@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from harness.errors import UsageError, unknown_name_error
-from harness.system.yaml_text import parse_yaml
+from harness.contract.limits import check_integer
+from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
+from harness.system.yaml_text import read_yaml
 
 PROJECT_FILE = "bench.yaml"
 
@@ -35,20 +36,17 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
             empty.
 
     Raises:
-        UsageError: the file is not YAML, is not a mapping, or has an unknown key or a value of the wrong type.
+        UsageError: the file is not YAML, is not a mapping, or has an unknown key, or a value of the wrong type
+            or outside its range.
     """
     path = path or Path(PROJECT_FILE)
     if not path.exists():
         return {}
-    import yaml
-
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = f"{path} cannot be read: {' '.join(str(error).split())}"
-        raise UsageError(problem, fix=f"write {PROJECT_FILE} as YAML, such as: seed: 7") from None
+        content = read_yaml(path) or {}
+    except StoreError as error:
+        fix = f"write {PROJECT_FILE} as YAML, such as: seed: 7" if isinstance(error, DamagedError) else error.fix
+        raise UsageError(error.what, fix=fix) from None
     if not isinstance(content, dict):
         problem = f"{path} must be a mapping of keys to values, not a {type(content).__name__}"
         raise UsageError(problem, fix=f"use the keys {', '.join(sorted(KEYS))}")
@@ -60,6 +58,8 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         if type(value) is not (int if key in _NUMBERS else str):
             problem = f"{path}: {key}: {value!r} must be {'a whole number' if key in _NUMBERS else 'text'}"
             raise UsageError(problem, fix=f"write {key}: {1 if key in _NUMBERS else 'NAME'}")
+        if key in _NUMBERS:
+            check_integer(key, value, f"{path}")
         for command in KEYS[key]:
             commands.setdefault(command, {})[key] = value
     return commands

@@ -8,7 +8,7 @@ import click
 
 from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
 from harness.cli.output import note, print_json
-from harness.cli.resolve import NameType, open_registry, parse_assignments
+from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.watching import watch_trials
 from harness.errors import UsageError
 from harness.planning.phases import SubmissionOnWorkload
@@ -32,8 +32,10 @@ from harness.scoring.cost_ratio import cost_ratios
     help="Evaluations after which a run ends; on a stream, in each stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Root seed.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Processor threads per run.")
+@click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")
+@click.option(
+    "--threads", type=LimitedInteger("threads"), default=1, show_default=True, help="Processor threads per run."
+)
 @click.option("--device", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option(

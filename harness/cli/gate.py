@@ -14,7 +14,7 @@ import click
 
 from harness.cli.commands import repeat_command
 from harness.cli.output import note, print_json, supports_color
-from harness.cli.resolve import NameType, open_registry
+from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.watchers import CombinedWatcher
@@ -146,11 +146,15 @@ class GateFlags:
     help="File with the state of the series (default: .bench-series/NAME.json).",
 )  # fmt: skip
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Root seed, from which all other seeds are derived."
+    "--seed",
+    type=LimitedInteger("seed"),
+    default=0,
+    show_default=True,
+    help="Root seed, from which all other seeds are derived.",
 )
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per run; part of the hardware class.",
 )  # fmt: skip
 @click.option(
@@ -159,7 +163,7 @@ class GateFlags:
 )  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the runs.")
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
 )
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."

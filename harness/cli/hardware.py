@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.resolve import LimitedInteger
 from harness.errors import EXIT_OK
 from harness.hardware import classes, detect
 from harness.report import text
@@ -16,7 +17,7 @@ from harness.report import text
 
 @click.command()
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per trial; part of a processor's class.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

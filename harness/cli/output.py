@@ -9,6 +9,8 @@ from typing import Any
 import click
 import msgspec
 
+from harness.report.escaping import escape_controls
+
 #: Version of the schema of the JSON that commands print.
 SCHEMA = 1
 
@@ -20,8 +22,8 @@ def print_json(data: Any) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line for the user to stderr."""
-    click.echo(message, err=True)
+    """Print a line for the user to stderr. Control characters except line breaks are escaped."""
+    click.echo(escape_controls(message, keep="\n"), err=True)
 
 
 def supports_color(stream: Any = None) -> bool:

@@ -5,6 +5,7 @@ A group consists of the records of one hardware class and one ruleset.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,7 +46,8 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     Raises:
         StoreError: neither folder exists.
     """
-    folders = [folder for folder in (runs, results) if folder.is_dir()]
+    # Unlike `Path.is_dir`, `os.path.isdir` answers for a path below a folder that may not be searched.
+    folders = [folder for folder in (runs, results) if os.path.isdir(folder)]
     if not folders:
         raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=RUN_FIRST)
     return folders

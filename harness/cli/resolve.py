@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,6 +15,7 @@ from click.shell_completion import CompletionItem
 from harness.cli.output import note
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.limits import RANGES, check_integer
 from harness.errors import UsageError
 from harness.plugins.registry import Registry, load_registry
 
@@ -92,6 +94,29 @@ def _quote_value(value: Scalar) -> str:
     """Return the text of a value, in double quotes if the text contains a comma or a double quote."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"') else text
+
+
+class LimitedInteger(click.IntRange):
+    """An integer in the range of an option in `harness.contract.limits`, from a flag or an environment variable.
+
+    Args:
+        option: name of the option in `RANGES`.
+    """
+
+    def __init__(self, option: str) -> None:
+        limits = RANGES[option]
+        super().__init__(limits.low if limits.low >= 0 else None)
+        self._option = option
+
+    def _describe_range(self) -> str:
+        # The help shows only ends that a user may meet.
+        return "64 bits" if self.min is None else super()._describe_range()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return check_integer(self._option, value)
+        except UsageError as error:
+            self.fail(f"{error.what} ({error.fix})", param, ctx)
 
 
 class NameType(click.ParamType[str]):

@@ -14,9 +14,9 @@ import click
 from harness.cli import config
 from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.resolve import NameType, open_registry, parse_assignments, parse_grid
+from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
-from harness.contract.record import TrialSummary, is_success
+from harness.contract.record import TrialSummary, is_retryable, is_success
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.resources import list_usable_cores, list_visible_gpus
@@ -50,10 +50,12 @@ MAX_LISTED_FAILURES = 20
     "--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True,
     help="Name of a ruleset (bench rulesets), or a file ./mine.yaml.",
 )  # fmt: skip
-@click.option("--studies", type=click.IntRange(1), envvar="BENCH_STUDIES", help="Number of independent repetitions.")
+@click.option(
+    "--studies", type=LimitedInteger("studies"), envvar="BENCH_STUDIES", help="Number of independent repetitions."
+)
 @click.option(
     "--seed",
-    type=int,
+    type=LimitedInteger("seed"),
     default=0,
     envvar="BENCH_SEED",
     show_default=True,
@@ -75,11 +77,11 @@ MAX_LISTED_FAILURES = 20
 )  # fmt: skip
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per trial; part of the hardware class.",
 )  # fmt: skip
 @click.option(
-    "--gpus", "--ranks", "ranks", type=click.IntRange(1), default=1, show_default=True,
+    "--gpus", "--ranks", "ranks", type=LimitedInteger("ranks"), default=1, show_default=True,
     help="Number of GPUs that share a trial; on the CPU, number of processes.",
 )  # fmt: skip
 @click.option(
@@ -92,7 +94,7 @@ MAX_LISTED_FAILURES = 20
     help="Set an option of the executor, such as address=auto for ray.",
 )  # fmt: skip
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun trials that crashed, were rejected, timed out or ran out of memory."
@@ -333,7 +335,9 @@ def _parallel_trials(specs: Sequence[RunSpec]) -> int:
 def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
     kept_count = sum(summary.kept for summary in summaries)
-    kept_note = f" ({kept_count} kept from earlier commands)" if kept_count else ""
+    kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
+    remedy = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
+    kept_note = f" ({kept_count} kept from earlier commands{remedy})" if kept_count else ""
     click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")

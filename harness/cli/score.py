@@ -26,7 +26,8 @@ from harness.scoring.algoperf.logs import RULESETS, RulesetName
     help="JSON file with the targets (default: the targets of AlgoPerf 0.5).",
 )  # fmt: skip
 @click.option(
-    "--held-out", type=click.Path(path_type=Path), help="JSON file with a list of held-out workload variants.",
+    "--held-out", type=click.Path(path_type=Path),
+    help="JSON file with a list of held-out workload variants, or `none` (default: those of the targets).",
 )  # fmt: skip
 @click.option("--reference", help="Submission to which anchored scores are relative (default: `baseline`).")
 @click.option(

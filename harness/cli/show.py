@@ -22,6 +22,7 @@ from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
 from harness.planning.resolve import resolve_submission, resolve_workloads
+from harness.plugins.locating import split_file_name
 from harness.plugins.registry import Registry
 from harness.report import curve as plotting
 from harness.report import text
@@ -162,7 +163,7 @@ def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
 
 def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntry | PartEntry:
     """Return the workload, submission or part with a name."""
-    if name.partition(":")[0].endswith(".py"):
+    if split_file_name(name) is not None:
         try:
             return resolve_submission(name, registry)
         except UsageError:

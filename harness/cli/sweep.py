@@ -12,8 +12,9 @@ from click.core import ParameterSource
 from harness.cli.resolve import format_grid
 from harness.contract.base import Data
 from harness.contract.domains import Scalar
-from harness.errors import UsageError, unknown_name_error
-from harness.system.yaml_text import parse_yaml
+from harness.contract.limits import check_integers
+from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
+from harness.system.yaml_text import read_yaml
 
 
 class Sweep(Data, frozen=True, kw_only=True):
@@ -52,19 +53,14 @@ def read(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type. The message names the
-            key.
+        UsageError: the file cannot be read, has an unknown key, or has a value of the wrong type or outside its range.
+            The message names the key.
     """
-    import yaml
-
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", fix="give the path of a YAML file") from None
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", fix=_EXAMPLE) from None
+        content = read_yaml(path)
+    except StoreError as error:
+        fix = _EXAMPLE if isinstance(error, DamagedError) else "give the path of a YAML file"
+        raise UsageError(error.what, fix=fix) from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} must be a mapping of keys to values", fix=_EXAMPLE)
     for key in content:
@@ -75,9 +71,11 @@ def read(path: Path) -> Sweep:
         if isinstance(content.get(key), str):
             content[key] = [content[key]]
     try:
-        return msgspec.convert(content, Sweep)
+        sweep = msgspec.convert(content, Sweep)
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", fix=_EXAMPLE) from None
+    check_integers({name: getattr(sweep, name) for name in ("studies", "seed", "threads", "ranks", "jobs")}, f"{path}")
+    return sweep
 
 
 def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict[str, Any]:

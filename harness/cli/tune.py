@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from harness.cli.output import SCHEMA, note, print_json
-from harness.cli.resolve import NameType, format_grid, open_registry
+from harness.cli.resolve import LimitedInteger, NameType, format_grid, open_registry
 from harness.cli.watching import watch_trials
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
@@ -80,7 +80,9 @@ class TuneFlags:
 @click.option(
     "--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search a hyperparameter between these values."
 )
-@click.option("--studies", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds per setting.")
+@click.option(
+    "--studies", type=LimitedInteger("studies"), default=1, show_default=True, help="Number of seeds per setting."
+)
 @click.option(
     "--budget", type=GateOrExamples(), metavar="EXAMPLES",
     help="Number of examples at which every run and its schedule end; `gate` means the budget of bench gate.",
@@ -99,10 +101,12 @@ class TuneFlags:
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
     help="File of the best known settings.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds.")
+@click.option(
+    "--seed", type=LimitedInteger("seed"), default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds."
+)
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, envvar="BENCH_THREADS", show_default=True,
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per trial.",
 )  # fmt: skip
 @click.option(
@@ -111,7 +115,7 @@ class TuneFlags:
 )  # fmt: skip
 @click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
 @click.option(
-    "--jobs", type=click.IntRange(1), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")

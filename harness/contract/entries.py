@@ -74,6 +74,8 @@ class PartEntry(Data, frozen=True, kw_only=True):
         excludes: kinds of parts with which this part cannot be combined.
         aliases: further names that users may write; compositions and records always contain `name`.
         sources: papers that define the method.
+        takes_over: names of hyperparameters of other parts that this part sets during the run, such as `beta1` for a
+            schedule that cycles the momentum. They keep their defaults: they are neither searched nor overridden.
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
@@ -87,6 +89,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
     needs: frozenset[str] = frozenset()
     excludes: frozenset[PartKindName] = frozenset()
     sources: tuple[Source, ...] = ()
+    takes_over: frozenset[str] = frozenset()
     distribution: str = ""
 
     @property

@@ -82,8 +82,8 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        screening: number and cost of the screened evaluations; None if all evaluations had to be whole or the run
-            failed.
+        screening: number and cost of the screened evaluations. None if the run failed, or if screened evaluations were
+            not allowed in this run.
     """
 
     status: Status

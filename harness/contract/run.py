@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
+from harness.contract.limits import check_integers
 from harness.contract.part_kinds import PartKindName
 from harness.contract.workload import WorkloadFacts
 
@@ -298,6 +299,9 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         grad_norm: whether evaluations contain the norm of the gradients. It is computed while the clock is stopped.
         invocation: identifier of the invocation in the sessions of records. If it is empty, `run_trials` sets it.
         options: options of the executor by name, such as the address of a cluster.
+
+    Raises:
+        UsageError: `jobs` is not an integer or is outside its range.
     """
 
     force: bool = False
@@ -309,3 +313,6 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
     grad_norm: bool = False
     invocation: str = ""
     options: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        check_integers({"jobs": self.jobs})

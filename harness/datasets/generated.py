@@ -1,8 +1,9 @@
 """A cache of generated arrays. Trials that need equal data do not generate the data again.
 
-An entry is one file in the folder `generated` of the data folder. The name of the file is the SHA-256 of everything
-that determines the content. The first line of the file is the SHA-256 of the rest of the file. This hash is checked
-whenever the file is read. Readers map the file into memory, so the workers of a machine share the memory pages.
+The arrays of one call of `cached_arrays` are stored as one entry. An entry is one file in the folder `generated` of the
+data folder. The name of the file is the SHA-256 of everything that determines the arrays. The first line of the file is
+the SHA-256 of the rest of the file. This hash is checked whenever the file is read. Readers map the file into memory,
+so the workers of a machine share the memory pages.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from harness.datasets.paths import data_folder
 from harness.errors import StoreError
 from harness.hardware import detect
 from harness.plugins.source_hash import source_hash
-from harness.system.files import open_atomically
+from harness.system.files import open_atomically, open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,17 +76,17 @@ class CacheUse(Data, frozen=True, kw_only=True):
 
 
 def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return generated arrays. They are read from the cache if it contains them.
+    """Return generated arrays. If the cache has an entry for them, they are read from this entry.
 
-    An entry belongs to the key, the model of the processor, the version of numpy, and the source of `make`. The source
-    consists of the module that defines `make` and of all modules in the same package that this module imports. If one
-    of these changes, or if the entry is damaged, the arrays are generated again. If the cache cannot be written, the
-    arrays are generated in every call.
+    An entry is found by the key, the processor's model, the version of numpy, and the source code of `make`. The source
+    code consists of the module that defines `make` and of all modules in the same package that this module imports. If
+    one of these four things has changed, or if the entry is damaged, the arrays are generated again. If the cache
+    cannot be written, the arrays are generated in every call.
 
     Args:
-        key: everything else that determines the content, such as seeds, counts and lengths.
+        key: text with all other values that determine the arrays, such as seeds, counts and lengths.
         make: function that generates the arrays and returns them by name. The arrays may depend only on the key and the
-            source.
+            source code of this function.
 
     Returns:
         The arrays by name. They are read-only: copy an array before you pass it to `torch.from_numpy`.
@@ -112,6 +113,8 @@ def _module_hash(module: str) -> str:
     """Return the hash of the source of a module. If the module was loaded from a path, only its own file is hashed."""
     file = getattr(sys.modules.get(module), "__file__", None)
     spec = getattr(sys.modules.get(module), "__spec__", None)
+    # `harness.plugins.loading` gives a module that it loads from a path a name that begins with `bench_file_`. Such a
+    # module cannot be imported by its name.
     is_importable = spec is not None and spec.name == module and not module.startswith(("bench_file_", "__"))
     return source_hash([f"{module if is_importable or file is None else file}:make"])
 
@@ -133,9 +136,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     import numpy
 
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # ValueError: an empty file
+    except (StoreError, ValueError):  # ValueError: an empty file
         return None
     content = memoryview(mapped)
     digest = hashlib.sha256(content[_LINE_BYTES:]).hexdigest()

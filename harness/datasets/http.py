@@ -19,7 +19,8 @@ from pathlib import Path
 
 from harness import __version__
 from harness.datasets.paths import write_error
-from harness.errors import DataError
+from harness.errors import DataError, StoreError
+from harness.system.files import MAX_CONFIGURATION_BYTES, read_struct
 
 #: Function that is called with the file name, the bytes so far, and the total bytes (None if unknown).
 Progress = Callable[[str, int, int | None], None]
@@ -295,7 +296,6 @@ def remove_partial_metadata(part: Path) -> None:
 
 def _read_origin(path: Path) -> dict[str, object]:
     try:
-        origin = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_struct(path, dict[str, object], limit=MAX_CONFIGURATION_BYTES)
+    except StoreError:
         return {}
-    return origin if isinstance(origin, dict) else {}

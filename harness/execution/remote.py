@@ -18,7 +18,7 @@ from typing import Any
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import BenchError, UsageError
+from harness.errors import BenchError, DamagedError, StoreError, UsageError
 from harness.execution.event_stream import EventForwarder
 from harness.execution.resources import Allocation, Machine
 from harness.execution.state import Interrupted, ResourceSlot
@@ -27,7 +27,7 @@ from harness.hardware import detect
 from harness.storage import records
 from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
-from harness.system.files import write_atomically, write_error
+from harness.system.files import read_file, read_text, write_atomically, write_error
 
 #: Name of the marker file in a runs folder. A node recognises the folder by the random content of this file.
 _MARKER_FILE = ".identity"
@@ -115,7 +115,9 @@ def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send
         return delivery
     trial_folder = folder / run_id(spec)
     files = {
-        path.name: path.read_bytes() for path in trial_folder.iterdir() if path.is_file() and _is_delivered(path.name)
+        path.name: read_file(path, limit=None)
+        for path in trial_folder.iterdir()
+        if path.is_file() and _is_delivered(path.name)
     }
     if delivery.trial_summary.status != "interrupted":
         shutil.rmtree(trial_folder, ignore_errors=True)
@@ -135,6 +137,9 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
     """
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
+    if record.run_id != folder.identity:
+        problem = f"the record that was delivered for {folder.identity} is of another trial, {record.run_id}"
+        raise DamagedError(problem, fix="repeat the command")
     with folder.lock():
         previous_status = records.read_status(folder.record_path)
         if previous_status is not None and previous_status.status != "interrupted":
@@ -159,7 +164,7 @@ def write_fs_marker(runs: Path) -> str:
         runs.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             write_atomically(path, uuid.uuid4().hex.encode())
-        return path.read_text()
+        return read_text(path)
     except OSError as error:
         raise write_error(path, error) from error
 
@@ -167,8 +172,8 @@ def write_fs_marker(runs: Path) -> str:
 def shares_fs(runs: Path, marker: str) -> bool:
     """Return whether this machine sees the runs folder whose marker file has this content."""
     try:
-        return (runs / _MARKER_FILE).read_text() == marker
-    except OSError:
+        return read_text(runs / _MARKER_FILE) == marker
+    except StoreError:
         return False
 
 

@@ -99,7 +99,7 @@ def finished_summary(spec: RunSpec, identity: str, runs: Path, options: Executio
     """Return the summary of a finished trial, or None if the trial has to run.
 
     A plan may have 10,000 finished trials. Therefore only the fields of the record that decide whether the trial has to
-    run are read, and no folder is locked or created.
+    run and the record's hash are checked, and no folder is locked or created.
 
     Args:
         spec: the trial.

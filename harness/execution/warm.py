@@ -65,6 +65,7 @@ class WarmLauncher:
     def __init__(self) -> None:
         self._fresh = FreshLauncher()
         self._failed = False
+        self._lock = threading.Lock()
 
     def launch(self, start: WorkerStart) -> LaunchedWorker:
         """See `Launcher.launch`."""
@@ -72,8 +73,11 @@ class WarmLauncher:
             try:
                 return fork_worker(start)
             except ForkError as error:
-                self._failed = True
-                start.warn(f"no worker can be forked: {error}; workers start as new processes, which takes longer")
+                # Trials that start at the same time may all fail. The user is told once.
+                with self._lock:
+                    is_first, self._failed = not self._failed, True
+                if is_first:
+                    start.warn(f"no worker can be forked: {error}; workers start as new processes, which takes longer")
         return self._fresh.launch(start)
 
 

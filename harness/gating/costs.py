@@ -12,6 +12,7 @@ import msgspec
 from harness.contract.run import RunSpec
 from harness.planning.estimate import STARTUP_S
 from harness.storage.records import iter_stored
+from harness.system.files import JSON_ERRORS
 
 
 class _TimedFacts(msgspec.Struct):
@@ -58,7 +59,7 @@ class GateCosts:
         for stored in iter_stored((folder for folder in folders if folder.is_dir()), []):
             try:
                 run = decoder.decode(stored.content)
-            except msgspec.DecodeError:
+            except JSON_ERRORS:
                 continue
             seconds = run.counters.seconds + run.usage.evaluation_seconds + run.usage.checkpoint_seconds
             if run.counters.examples:

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.run import RunSpec
-from harness.errors import StoreError
+from harness.errors import DamagedError, StoreError
 from harness.gating.setup import GateWorkload, Offer, Runner, find_reference, gate_budget, plan_to_end
 from harness.scoring.gate_envelope import SEEDS, SHARES, GateEnvelope, fit_envelope
-from harness.system.files import write_atomically
+from harness.system.files import read_struct, write_atomically
 
 
 def envelope_path(folder: Path, workload: GateWorkload) -> Path:
@@ -27,14 +27,13 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
         StoreError: the file is damaged.
     """
     path = envelope_path(folder, workload)
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        envelope = msgspec.json.decode(path.read_bytes(), type=GateEnvelope)
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"the envelope {path} is damaged: {error}", fix=f"remove it, then run bench gate --envelope {workload.name}"
-        ) from None
+        envelope = read_struct(path, GateEnvelope)
+    except DamagedError as error:
+        fix = f"remove it, then run bench gate --envelope {workload.name}"
+        raise StoreError(f"the envelope {error.what}", fix=fix) from None
     facts = workload.entry.facts
     expected = facts.id, facts.targets[0].metric, workload.budget
     return envelope if (envelope.workload, envelope.metric, envelope.budget) == expected else None

@@ -23,10 +23,11 @@ from harness.contract.base import Data
 from harness.contract.run import SubmissionRef
 from harness.errors import StoreError, UsageError
 from harness.gating.gate import MOST_PAIRS
+from harness.plugins.locating import split_file_name
 from harness.scoring.gate import GateAxis
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
-from harness.system.files import write_atomically, write_error
+from harness.system.files import read_struct, write_atomically, write_error
 
 #: Number of seeds that are reserved for each candidate. The seeds of candidate k (k = 1, 2, …) begin at k · `BLOCK`.
 BLOCK = MOST_PAIRS
@@ -188,15 +189,13 @@ class SeriesFile:
         Raises:
             StoreError: the file is damaged.
         """
-        if not self.path.is_file():
+        if not self.path.exists():
             return None
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=SeriesLog)
-        except (OSError, msgspec.DecodeError) as error:
-            raise StoreError(
-                f"the series file {self.path} is damaged: {error}",
-                fix="restore the file, or begin a series with another name",
-            ) from None
+            return read_struct(self.path, SeriesLog)
+        except StoreError as error:
+            fix = "restore the file, or begin a series with another name"
+            raise StoreError(f"the series file {error.what}", fix=fix) from None
 
     def write(self, log: SeriesLog) -> None:
         """Replace the file atomically."""
@@ -225,8 +224,8 @@ class SeriesFile:
         if not side.copy:
             return side.asked
         # In `./mine.py:Name`, the name selects one of several submissions of the file.
-        _, colon, name = side.asked.rpartition(":")
-        return f"{self.path.parent / side.copy}{':' + name if colon and not name.endswith('.py') else ''}"
+        file = split_file_name(side.asked)
+        return f"{self.path.parent / side.copy}{f':{file.name}' if file is not None and file.name else ''}"
 
     def begin(
         self, log: SeriesLog, a: NamedSubmission, b: NamedSubmission, workloads: SeriesWorkloads

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from harness.contract import hyperparameters
-from harness.contract.domains import Space, Uniform
+from harness.contract.domains import Fixed, Space, Uniform
 from harness.contract.entries import PartEntry, SubmissionEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.contract.run import Ruleset
@@ -35,6 +36,7 @@ class Composition:
         space: the search space, merged from the spaces of all parts and of the submission.
         checks: the checks of the submission and of all parts.
         needs: the needs of the submission and of all parts.
+        taken_over: id of the part that sets a hyperparameter during the run, by name (see `PartEntry.takes_over`).
     """
 
     entry: SubmissionEntry
@@ -42,6 +44,7 @@ class Composition:
     space: Space
     checks: tuple[str, ...]
     needs: frozenset[str]
+    taken_over: Mapping[str, str]
 
 
 def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
@@ -80,10 +83,14 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
             space[name] = domain
     needs = entry.needs.union(*(part.all_needs for part in parts))
     space |= entry.space
+    # A value that another part replaces at every update has no effect, so it must not use up tuning trials.
+    taken_over = {name: part.id for part in parts for name in sorted(part.takes_over) if name in space}
+    for name in taken_over:
+        space[name] = Fixed(hyperparameters.default(space[name]))
     if "horizon" in needs:
         space.setdefault("horizon_fraction", HORIZON_FRACTION)
     checks = (*entry.checks, *(check for part in parts for check in part.checks))
-    return Composition(entry=entry, parts=parts, space=space, checks=checks, needs=needs)
+    return Composition(entry=entry, parts=parts, space=space, checks=checks, needs=needs, taken_over=taken_over)
 
 
 def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:

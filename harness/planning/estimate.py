@@ -12,6 +12,7 @@ import msgspec
 from harness.contract.record import Status, is_complete
 from harness.contract.run import RunSpec
 from harness.storage import records
+from harness.system.files import JSON_ERRORS
 
 #: Wall seconds for starting the interpreter and importing torch. Records do not contain this time.
 STARTUP_S = 4.0
@@ -71,7 +72,7 @@ class Estimates:
         for stored in records.iter_stored(folders, []):
             try:
                 cost = decoder.decode(stored.content)
-            except msgspec.DecodeError:
+            except JSON_ERRORS:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue

@@ -5,13 +5,14 @@ A name is the name of an installed entry, or denotes a file, a class, a composit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.roles import REFERENCE_TAG
+from harness.plugins.locating import is_existing_file, split_file_name
 from harness.plugins.registry import Registry
 from harness.plugins.unpackaged import entry_from_class, entry_from_path
 
@@ -19,11 +20,26 @@ from harness.plugins.unpackaged import entry_from_class, entry_from_path
 def split_names(values: Iterable[str]) -> list[str]:
     """Split comma-separated values into one list with each name once.
 
+    The path of an existing file is not split at its commas.
+
     >>> split_names(["a,b", "c", "a"])
     ['a', 'b', 'c']
     """
-    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    names = [name.strip() for value in values for name in _split_at_commas(value) if name.strip()]
     return list(dict.fromkeys(names))
+
+
+def _split_at_commas(value: str) -> Iterator[str]:
+    """Yield the names in a value. Of several existing paths that begin at the same place, the longest is a name."""
+    pieces = value.split(",")
+    start = 0
+    while start < len(pieces):
+        # Only a piece with the end of a file name can be the last piece of a path.
+        ends = (end for end in range(len(pieces), start + 1, -1) if split_file_name(pieces[end - 1].strip()))
+        joined = ((end, ",".join(pieces[start:end])) for end in ends)
+        end = next((end for end, text in joined if is_existing_file(text.strip())), start + 1)
+        yield ",".join(pieces[start:end])
+        start = end
 
 
 def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
@@ -35,7 +51,7 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
     Raises:
         UsageError: there is no submission with this name.
     """
-    if _is_path(name):
+    if split_file_name(name) is not None:
         entry = entry_from_path(name, kind="submission")
         assert isinstance(entry, SubmissionEntry)
         return entry
@@ -57,7 +73,7 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
     Raises:
         UsageError: no workload or tier has this name.
     """
-    if _is_path(name):
+    if split_file_name(name) is not None:
         entry = entry_from_path(name, kind="workload")
         assert isinstance(entry, WorkloadEntry)
         return [entry]
@@ -84,8 +100,3 @@ def _is_class(name: str) -> bool:
     """Return whether a name has the form package.module:Class."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and attribute.isidentifier() and all(piece.isidentifier() for piece in module.split("."))
-
-
-def _is_path(name: str) -> bool:
-    """Return whether a name is the path of a Python file, with or without `:Name`."""
-    return name.partition(":")[0].endswith(".py")

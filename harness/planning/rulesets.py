@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from harness.contract.limits import check_integers
 from harness.contract.run import Ruleset
-from harness.errors import UsageError, unknown_name_error
+from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
 from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
+from harness.system.yaml_text import read_yaml
 
 _FILE = Path(__file__).with_name("rulesets.yaml")
 
@@ -44,17 +46,12 @@ def ruleset(name: str) -> Ruleset:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", fix="give --ruleset the name of a ruleset or the path of a file"
-        ) from None
-    except yaml.YAMLError as error:
-        problem = f"{path} is not YAML: {' '.join(str(error).split())}"
-        raise UsageError(problem, fix="see harness/planning/rulesets.yaml") from None
+        content = read_yaml(path)
+    except StoreError as error:
+        is_damaged = isinstance(error, DamagedError)
+        fix = "see harness/planning/rulesets.yaml" if is_damaged else "give the name of a ruleset or the path of a file"
+        raise UsageError(error.what, fix=fix) from None
     if not isinstance(content, dict):
         raise UsageError(
             f"{path} must be a mapping of the fields of a ruleset", fix="see harness/planning/rulesets.yaml"
@@ -69,8 +66,9 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
         raise UsageError(
             f"{path}: ruleset {name!r}: {error}", fix="see harness/planning/rulesets.yaml for the fields"
         ) from None
+    check_integers({"studies": ruleset.studies}, f"{path}: ruleset {name!r}")
     problems = {
-        "trials and studies must be at least 1": ruleset.trials < 1 or ruleset.studies < 1,
+        "trials must be at least 1": ruleset.trials < 1,
         "budget_factor must be above 0": ruleset.budget_factor <= 0,
         "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }

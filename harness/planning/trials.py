@@ -11,6 +11,7 @@ import msgspec
 from harness.contract import hyperparameters
 from harness.contract.domains import Choice, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.limits import check_integers
 from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
@@ -45,6 +46,9 @@ class PlanSettings:
         prune: whether trials are ended early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
+
+    Raises:
+        UsageError: a number is not an integer or is outside its range.
     """
 
     ruleset: Ruleset
@@ -59,6 +63,9 @@ class PlanSettings:
     prune: bool = False
     ranks: int = 1
     screening: bool = True
+
+    def __post_init__(self) -> None:
+        check_integers({name: getattr(self, name) for name in ("studies", "seed", "threads", "ranks")})
 
 
 def plan_trials(
@@ -204,6 +211,12 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
             # An override applies to all submissions of a plan, so the message names the submission that lacks the
             # hyperparameter.
             raise unknown_name_error(f"hyperparameter of {composition.entry.name}", name, space)
+    for name in composition.taken_over.keys() & settings.overrides.keys():
+        part = composition.taken_over[name]
+        raise UsageError(
+            f"{name} has no effect in {composition.entry.name}: {part} sets it at every update",
+            fix=f"leave out {name}; bench show {part} lists the hyperparameters that decide it",
+        )
     values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])
     shortest = min((stage.max_examples for stage in facts.stages), default=None) if facts.boundaries else None

@@ -15,8 +15,10 @@ import msgspec
 
 from harness import __version__
 from harness.contract.base import Data
+from harness.errors import StoreError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children, time_limit
+from harness.system.files import read_struct
 
 #: Name of the environment variable that sets the folder of the cache.
 CACHE_VARIABLE = "BENCH_CACHE"
@@ -87,9 +89,12 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
         new_plugins[key] = CachedPlugin(stamp=stamp, installed=installed, contents=contents, known=known)
-        # An error of a file is not cached, because the file's author is probably still editing the file.
-        if requests[key].request.action == "plugin" or contents.error is None:
+        # Only an answer is cached: an error that passes must not outlive its cause. An error of a file is not cached
+        # either, because the file's author is probably still editing the file.
+        if contents.error is None or (requests[key].request.action == "plugin" and not contents.passing):
             cached[key] = new_plugins[key]
+        elif contents.passing and previous_plugin is not None:
+            cached[key] = previous_plugin
     _save_cache(cached)
     return {key: new_plugins[key] if key in new_plugins else cached[key] for key in requests}
 
@@ -146,8 +151,8 @@ def _is_valid(cached: CachedPlugin, stamp: str, installed: str) -> bool:
 
 def _load_cache() -> dict[str, CachedPlugin]:
     # A cache that cannot be read is not an error. All plugins are then read again, and the file is replaced.
-    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
-        cache = msgspec.json.decode((cache_folder() / "plugins.json").read_bytes(), type=_Cache)
+    with contextlib.suppress(OSError, RuntimeError, StoreError):
+        cache = read_struct(cache_folder() / "plugins.json", _Cache)
         if cache.schema == _SCHEMA:
             return cache.plugins
     return {}

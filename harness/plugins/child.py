@@ -28,6 +28,7 @@ from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.locating import locate_top
 from harness.plugins.optimizer_space import signature_space
 from harness.plugins.validation import Entry, find_duplicate, validate_entry
+from harness.system.files import read_struct
 
 #: Names of all hooks.
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
@@ -39,7 +40,7 @@ _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dic
 
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
-    request = msgspec.json.decode((folder / "request.json").read_bytes(), type=ReadRequest)
+    request = read_struct(folder / "request.json", ReadRequest)
     # If a plugin hangs and the requesting process has died, the alarm ends this process.
     signal.alarm(math.ceil(request.limit) + 5)
     sys.path[:] = request.path
@@ -70,7 +71,12 @@ def read(request: ReadRequest) -> PluginContents:
         return PluginContents(error=_one_line(error.what), fix=_one_line(error.fix) if error.fix else None)
     # A plugin may raise anything, including SystemExit and KeyboardInterrupt.
     except BaseException as error:
-        return PluginContents(error=loading.format_error(error, within))
+        return PluginContents(error=loading.format_error(error, within), passing=_is_passing(error))
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Return whether an error may be due to a lack of memory, space or open files, or to a signal from outside."""
+    return isinstance(error, OSError | MemoryError | KeyboardInterrupt)
 
 
 # --- plugins --------------------------------------------------------------------------------------------------------

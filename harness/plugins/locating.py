@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
+from typing import NamedTuple
+
+_SUFFIX = ".py"
+
+
+class FileName(NamedTuple):
+    """The path of a Python file as it was given, and the name of an object in the file; None without a name."""
+
+    path: str
+    name: str | None
+
+
+def split_file_name(text: str) -> FileName | None:
+    """Split `path/to/file.py[:Name]`. Return None if the text does not name a Python file.
+
+    A path may contain colons. The text as a whole is a path if it ends in `.py`; in particular, an existing file is
+    never split.
+
+    >>> split_file_name("12:30/mine.py:Mine"), split_file_name("12:30/mine.py"), split_file_name("torch.optim:Adam")
+    (FileName(path='12:30/mine.py', name='Mine'), FileName(path='12:30/mine.py', name=None), None)
+    """
+    path, colon, name = text.rpartition(":")
+    if text.endswith(_SUFFIX):
+        return FileName(text, None)
+    return FileName(path, name) if colon and path.endswith(_SUFFIX) else None
+
+
+def is_existing_file(text: str) -> bool:
+    """Return whether a text of the form `path/to/file.py[:Name]` names a file that exists."""
+    file = split_file_name(text)
+    return file is not None and os.path.isfile(os.path.expanduser(file.path))
 
 
 def locate(module: str) -> Path | None:
-    """Return the file of a module without importing the module or its parents, or None if it cannot be found.
+    """Return the file of a module, or None if the file cannot be found. Neither module nor parents are imported.
 
-    For a dotted name, `find_spec` would import the parents of the module. Therefore `find_spec` is called only for the
-    top-level package, which it also finds in an editable install. The path of the module is derived from the path of
-    that package.
+    For a dotted name, `importlib.util.find_spec` would import the parents of the module. Therefore it is called only
+    for the top-level package. It also finds packages in editable installs. The path of the module is derived from the
+    path of its top-level package.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -26,10 +58,10 @@ def locate(module: str) -> Path | None:
 
 
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
-    """Return the folders of a top-level package, and the file that its import executes.
+    """Return the folders of a top-level package, and the file that runs when the package is imported.
 
-    A single-file module has no folders. The file is None for a namespace package. If no module has the name, there
-    are no folders and no file.
+    If `top` is a module in a single file, there are no folders. If `top` is a namespace package, the file is None. If
+    there is no module with this name, there are no folders, and the file is None.
     """
     try:
         spec = importlib.util.find_spec(top)

@@ -35,7 +35,9 @@ def load_observers(registry: Registry) -> tuple[pluggy.PluginManager, list[str]]
             title += f" ({plugin.module})"  # a distribution may use the name of an entry point twice
         try:
             manager.register(loading.load_entry_point(plugin.module), name=title)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             with contextlib.suppress(Exception):  # the plugin may be partly registered
                 manager.unregister(name=title)
             warnings.append(f"the observer {plugin.id} is not used: {loading.format_error(error)}")
@@ -69,14 +71,17 @@ class Observers:
     def _call(self, hook: str, **data: Any) -> None:
         """Call a hook in each plugin that implements it, even if another plugin raises an exception.
 
-        Only the first exception of each plugin is reported.
+        Only the first exception of each plugin is reported. SystemExit and any other exception of a plugin must not end
+        the run that it observes; only the user's KeyboardInterrupt does.
         """
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 arguments = {name: data[name] for name in implementation.argnames}
                 implementation.function(**arguments)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 if implementation.plugin_name not in self._failed:
                     self._failed.add(implementation.plugin_name)
-                    message = f"{type(error).__name__}: {error}"
+                    message = loading.format_error(error)
                     print(f"warning: observer {implementation.plugin_name} failed: {message}", file=sys.stderr)

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.system import python_process
+from harness.system.files import read_struct
 
 #: Name of the environment variable that sets the time limit of a child process in seconds.
 TIMEOUT_VARIABLE = "BENCH_PLUGIN_TIMEOUT"
@@ -57,21 +58,45 @@ def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[Plug
     waiting = list(enumerate(requests))
     running: dict[int, _Child] = {}
     capacity = max(4, os.cpu_count() or 1)
-    with tempfile.TemporaryDirectory(prefix="algorace-", ignore_cleanup_errors=True) as folder:
+    with _temporary_folder() as folder:
         try:
             while waiting or running:
                 while waiting and len(running) < capacity:
                     index, request = waiting.pop(0)
-                    running[index] = _Child(request, limit, Path(folder, str(index)))
+                    try:
+                        running[index] = _Child(request, limit, folder / str(index))
+                    except OSError as error:
+                        answers[index] = _passing_error(f"the process that reads it cannot be started: {error}")
                 ended = [index for index, child in running.items() if child.has_ended()]
                 for index in ended:
                     answers[index] = running.pop(index).read_answer()
-                if not ended:
+                if running and not ended:
                     time.sleep(_POLL_INTERVAL_S)
         finally:
             for child in running.values():
                 child.kill()
     return [answers[index] for index in range(len(requests))]
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Create a temporary folder and remove it at the end.
+
+    Raises:
+        StoreError: no folder for temporary files can be written.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="algorace-", ignore_cleanup_errors=True)
+    except OSError as error:
+        problem = f"plugins cannot be read: no temporary folder can be created ({error.strerror or error})"
+        raise StoreError(problem, fix="free some space, or set TMPDIR to a folder that is writable") from None
+    with folder as name:
+        yield Path(name)
+
+
+def _passing_error(error: str, fix: str | None = None) -> PluginContents:
+    """Return the error of a process that gave no answer."""
+    return PluginContents(error=error, fix=fix, passing=True)
 
 
 class _Child:
@@ -118,18 +143,18 @@ class _Child:
         """Return the answer of a process that has ended, or an error if the process wrote no answer."""
         if self._answer.exists():
             try:
-                return msgspec.json.decode(self._answer.read_bytes(), type=PluginContents)
-            except msgspec.MsgspecError as error:
-                return PluginContents(error=f"its entries cannot be decoded: {error}")
+                return read_struct(self._answer, PluginContents)
+            except StoreError as error:
+                return _passing_error(f"its entries cannot be decoded: {error.what}")
         code = self._process.returncode
         if self._timed_out:
-            return PluginContents(
-                error=f"it took longer than {self._limit:g} s to import",
+            return _passing_error(
+                f"it took longer than {self._limit:g} s to import",
                 fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds",
             )
         if code < 0:
-            return PluginContents(error=f"importing it ended the process with {_signal_name(-code)}")
-        return PluginContents(error=f"importing it ended the process with exit code {code}{self._last_error_line()}")
+            return _passing_error(f"importing it ended the process with {_signal_name(-code)}")
+        return _passing_error(f"importing it ended the process with exit code {code}{self._last_error_line()}")
 
     def _last_error_line(self) -> str:
         """Return `: ` and the last line that the process wrote to stderr, or an empty string."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, overload
@@ -12,7 +13,7 @@ from harness.plugins import cache
 from harness.plugins.cache import StampedRequest
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.loading import split_load
-from harness.plugins.locating import locate
+from harness.plugins.locating import FileName, locate, split_file_name
 
 
 @overload
@@ -30,12 +31,12 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
             one submission or workload. The message has the file and, if known, the line.
     """
-    before, colon, after = text.rpartition(":")
-    has_name = bool(colon) and before.endswith(".py")
-    given_path, name = (before, after) if has_name else (text, None)
-    path = Path(given_path).expanduser().resolve()
-    if not path.is_file():
-        raise UsageError(f"{given_path}: there is no such file", fix="give the path of a Python file")
+    given_path, name = split_file_name(text) or FileName(text, None)
+    # `os.path` answers for every text; pathlib raises for a text that no file system can store.
+    if not os.path.isfile(os.path.expanduser(given_path)):
+        shown = given_path if len(given_path) <= _MAX_SHOWN else f"{given_path[:_MAX_SHOWN]}…"
+        raise UsageError(f"{shown}: there is no such file", fix="give the path of a Python file")
+    path = Path(os.path.expanduser(given_path)).resolve()
     if path.suffix != ".py":
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
     contents = _read(ReadRequest(action=kind, target=str(path), name=name), [path])
@@ -43,6 +44,10 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
         fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {given_path}` to see the error"
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
     return contents.submissions[0] if kind == "submission" else contents.workloads[0]
+
+
+#: Largest number of characters of a path in a message.
+_MAX_SHOWN = 200
 
 
 def entry_from_class(load: str) -> SubmissionEntry:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.report import text
+from harness.report.escaping import escape_controls, escape_markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def grid_markdown(grid: Grid) -> list[str]:
     """Return the lines of a grid as a Markdown table, without its title."""
 
     def row(values: Sequence[str]) -> str:
-        return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+        return "| " + " | ".join(map(escape_markdown, values)) + " |"
 
     rule = "|" + "|".join("--:" if i in grid.right_aligned else "---" for i in range(len(grid.heading))) + "|"
     return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
@@ -87,11 +88,11 @@ def grid_html(grid: Grid) -> str:
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (
-            f"<{tag}{' class=r' if i in grid.right_aligned else ''}>{html.escape(v)}</{tag}>"
+            f"<{tag}{' class=r' if i in grid.right_aligned else ''}>{html.escape(escape_controls(v))}</{tag}>"
             for i, v in enumerate(values)
         )
         return f"<tr>{''.join(cells)}</tr>"
 
     rows = "".join(row(r, "td") for r in grid.rows)
-    caption = f"<caption>{html.escape(grid.title)}</caption>"
+    caption = f"<caption>{html.escape(escape_controls(grid.title))}</caption>"
     return f"<div><table>{caption}<thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table></div>"

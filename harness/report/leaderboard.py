@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.report import text
+from harness.report.escaping import escape_controls, escape_csv, escape_markdown
 from harness.report.grid import PLAIN, Grid, Palette, grid_html, grid_markdown, grid_text
 from harness.report.leaderboard_grids import detail_grids, ranking_grid, subject, title
 from harness.report.score_columns import SCORE_COLUMNS
@@ -95,17 +96,18 @@ def as_markdown(boards: Sequence[Leaderboard], problems: Sequence[str] = (), mor
         lines += ["No results yet.", ""]
     for board in boards:
         unranked = "" if board.ranked else " (unranked)"
-        lines += [f"## {board.hardware}, {board.ruleset}{unranked}", "", subject(board), ""]
+        heading = escape_markdown(f"{board.hardware}, {board.ruleset}{unranked}")
+        lines += [f"## {heading}", "", escape_markdown(subject(board)), ""]
         if board.rows:
             lines += [*grid_markdown(ranking_grid(board)), ""]
-        lines += [*(f"- {line}" for line in notes(board)), ""]
+        lines += [*(f"- {escape_markdown(line)}" for line in notes(board)), ""]
         for grid in detail_grids(board):
-            lines += [f"### {grid.title}", "", *grid_markdown(grid), ""]
+            lines += [f"### {escape_markdown(grid.title)}", "", *grid_markdown(grid), ""]
     if _has_ranking_by_time(boards):
         lines += ["## How to read it", "", *(f"- {line}" for line in EXPLAINED), ""]
     for grid in more:
-        lines += [f"### {grid.title}", "", *grid_markdown(grid), ""]
-    lines += [f"- left out: {problem}" for problem in problems]
+        lines += [f"### {escape_markdown(grid.title)}", "", *grid_markdown(grid), ""]
+    lines += [f"- left out: {escape_markdown(problem)}" for problem in problems]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -121,9 +123,9 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = ()) -> str:
         if board.rows:
             parts.append(grid_html(ranking_grid(board)))
         elif board.details:
-            parts.append(f"<p>{html.escape(title(board))}</p>")
+            parts.append(f"<p>{html.escape(escape_controls(title(board)))}</p>")
         if board.rows or board.details:
-            parts += [f"<p>{html.escape(line)}</p>" for line in notes(board)]
+            parts += [f"<p>{html.escape(escape_controls(line))}</p>" for line in notes(board)]
         parts += map(grid_html, detail_grids(board))
     parts += map(grid_html, more)
     style = (
@@ -147,13 +149,14 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = ()) -> str:
 def as_csv(boards: Sequence[Leaderboard]) -> str:
     """Return leaderboards as CSV, with one row per submission and workload.
 
-    A miss is `inf`. The ranks are empty in rows of runs that are never ranked.
+    A miss is `inf`. The ranks are empty in rows of runs that are never ranked. A text that a spreadsheet would evaluate
+    begins with an apostrophe.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, _csv_columns(), lineterminator="\n")
     writer.writeheader()
     for board in boards:
-        writer.writerows(_csv_rows(board))
+        writer.writerows({name: escape_csv(value) for name, value in row.items()} for row in _csv_rows(board))
     return out.getvalue()
 
 

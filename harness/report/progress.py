@@ -6,14 +6,16 @@ import contextlib
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from harness.contract.record import Record, TrialSummary
+from harness.contract.record import Record, TrialSummary, is_retryable
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
 from harness.report.curve import decisive_bounds
+from harness.report.escaping import escape_controls
 from harness.report.trial_titles import TrialTitles
 from harness.report.values import format_metric
 from harness.scoring.run_overview import best_and_final_points, primary_target
@@ -58,11 +60,17 @@ class _KeptTrials:
         if len(summaries) > _MAX_LISTED:
             counts = Counter(summary.status for summary in summaries)
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
-            return [f"[{first:,}-{index:,}/{total:,}] {listed} (kept from earlier commands)"]
+            return [f"[{first:,}-{index:,}/{total:,}] {listed} ({_describe_kept(summaries)})"]
         return [
-            f"[{first + i}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} (kept from earlier commands)"
-            for i, summary in enumerate(summaries)
+            f"[{number}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} ({_describe_kept([summary])})"
+            for number, summary in enumerate(summaries, start=first)
         ]
+
+
+def _describe_kept(summaries: Sequence[TrialSummary]) -> str:
+    """Return a clause that says that trials were kept, and how to rerun those that failed."""
+    has_failed = any(is_retryable(summary.status) for summary in summaries)
+    return "kept from earlier commands" + ("; --retry-failed reruns failed trials" if has_failed else "")
 
 
 class Plain:
@@ -333,4 +341,4 @@ def _ending(trial: Record | TrialSummary) -> str:
 def _escape(line: str) -> str:
     from rich.markup import escape
 
-    return escape(line)
+    return escape(escape_controls(line))

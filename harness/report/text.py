@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from harness.contract.workload import Target
+from harness.report.escaping import escape_controls
 
 #: Characters per line of a table that is written to a pipe or a file.
 WIDE = 140
@@ -36,6 +37,8 @@ def terminal_width() -> int | None:
 def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
     """Wrap a line between words to the width of the terminal, and indent all lines after the first.
 
+    Control characters are escaped.
+
     Args:
         line: text without a line break.
         width: characters per line; None for the terminal's width. Without a terminal, the line is not wrapped.
@@ -46,6 +49,7 @@ def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
       submission
       missed
     """
+    line = escape_controls(line)
     width = width or terminal_width()
     if width is None or len(line) <= width:
         return line
@@ -66,7 +70,12 @@ def columns(rows: Sequence[Sequence[str]], right_aligned: frozenset[int] = froze
     name   n
     wsd   10
     """
-    return "\n".join(_align_rows(rows, right_aligned, gap))
+    return "\n".join(_align_rows(_escape_cells(rows), right_aligned, gap))
+
+
+def _escape_cells(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Escape the control characters of all cells, because a cell may contain a text from a record."""
+    return [[escape_controls(cell) for cell in row] for row in rows]
 
 
 def _align_rows(rows: Sequence[Sequence[str]], right_aligned: frozenset[int], gap: str = _GAP) -> list[str]:
@@ -128,6 +137,7 @@ def fit_table(
     width = width or terminal_width() or WIDE
     if not rows:
         return ""
+    rows = _escape_cells(rows)
     groups = _column_groups(_widths(rows), leading_columns, width)
     if groups is None or (len(groups) > 1 and (width < NARROW or not split)):
         return _blocks(rows, leading_columns, width, style)

@@ -1,9 +1,8 @@
 """Computes the gain from tuning: the median of the best time of k trials as a function of k.
 
-The method differs from the source in two points. The median replaces the mean, which is undefined if trials miss. The
-trials are drawn without replacement.
-
-Source: Show Your Work: Improved Reporting of Experimental Results, arXiv 1909.03004, equation 7
+The method follows equation 7 of Show Your Work: Improved Reporting of Experimental Results (arXiv 1909.03004), with two
+differences. First, the median is computed instead of the mean, because the mean is undefined if a trial misses. Second,
+the k trials are drawn without replacement.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from harness.contract.run import RunSpec
+from harness.system.files import read_error
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
@@ -23,6 +24,7 @@ CHECKPOINTS = "checkpoint*.pt*"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"
+_RUN_ID = re.compile(RUN_ID_PREFIX + "[0-9a-f]{16}")
 #: Patterns of the names of shards and their indexes; see `harness.storage.shards`.
 SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
@@ -58,6 +60,15 @@ def _hash_spec(spec: dict[str, object]) -> str:
     absent = object()
     hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
+
+
+def is_run_id(name: str) -> bool:
+    """Return whether a name has the form of a run_id.
+
+    >>> is_run_id("run-0123456789abcdef"), is_run_id("run-copy")
+    (True, False)
+    """
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def file_stem(entry_name: str) -> str:
@@ -104,11 +115,21 @@ def shard_number(name: str) -> int:
     return int(match[1]) if match else 0
 
 
-def walk_records(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) are skipped.
+
+    Args:
+        folder: folder to search.
+        problems: list to which a one-line message is appended for each folder that cannot be listed.
     """
-    for root, subfolders, names in os.walk(folder):
+
+    def report(error: OSError) -> None:
+        # A run may be moved to `superseded/` by another command while its folder is listed.
+        if not isinstance(error, FileNotFoundError):
+            problems.append(str(read_error(Path(error.filename or folder), error)))
+
+    for root, subfolders, names in os.walk(folder, onerror=report):
         subfolders[:] = sorted(name for name in subfolders if name != SUPERSEDED)
         yield Path(root), sorted(names)

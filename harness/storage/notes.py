@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.system.files import write_atomically
+from harness.errors import StoreError
+from harness.system.files import open_regular, write_atomically
 
 #: Name of the file with the note, in the folder of the run.
 NOTE = "note.txt"
@@ -15,9 +16,9 @@ MAX_BYTES = 10_000
 def read_note(folder: Path) -> str:
     """Return the note about the run in a folder, in one line; empty if there is no note."""
     try:
-        with open(folder / NOTE, "rb") as file:
+        with open_regular(folder / NOTE) as file:
             return " ".join(file.read(MAX_BYTES).decode("utf-8", errors="replace").split())
-    except OSError:
+    except StoreError:
         return ""
 
 

@@ -19,7 +19,16 @@ from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.records import decode
 from harness.storage.shards import FolderReport, PackedFile, ShardIndex
-from harness.system.files import open_atomically, read_error, read_file, sync_folder, write_atomically, write_error
+from harness.system.files import (
+    JSON_ERRORS,
+    describe_json_error,
+    open_atomically,
+    read_error,
+    read_file,
+    sync_folder,
+    write_atomically,
+    write_error,
+)
 
 # --- pack ---------------------------------------------------------------------------------------
 
@@ -28,16 +37,19 @@ def pack(folder: Path) -> Iterator[FolderReport]:
     """Pack the published records below a folder into one new shard per subfolder.
 
     Records in run folders (`record.json`) are not packed, since a run resumes from its folder. Damaged records are not
-    packed either.
+    packed either. If folders cannot be listed, the last report contains them.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.
     """
-    for subfolder, names in layout.walk_records(folder):
+    unreadable: list[str] = []
+    for subfolder, names in layout.walk_records(folder, unreadable):
         if any(layout.is_published_record(name) or layout.shard_number(name) for name in names):
             report = _pack_folder(subfolder)
             if report.records or report.shards or report.problems:
                 yield report
+    if unreadable:
+        yield FolderReport(folder=str(folder), problems=tuple(unreadable))
 
 
 def _pack_folder(folder: Path) -> FolderReport:
@@ -93,8 +105,8 @@ def _describe_line(line: bytes, shard: Path) -> PackedFile:
     """Return the index entry of a line of a shard."""
     try:
         name, content = shards.file_name(line), shards.file_content(line)
-    except msgspec.DecodeError as error:
-        raise DamagedError(f"shard {shard} is damaged: {error}", fix=shards.RESTORE) from None
+    except JSON_ERRORS as error:
+        raise DamagedError(f"shard {shard} is damaged: {describe_json_error(error)}", fix=shards.RESTORE) from None
     shards.require_record_name(name, shard)
     return _packed_file(name, content, f"{name} in {shard}")
 
@@ -201,14 +213,18 @@ def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
 def unpack(folder: Path) -> Iterator[FolderReport]:
     """Write the record files of all shards below a folder, byte for byte, then remove the shards.
 
-    A shard is not removed if it is damaged or if one of its files already exists with other content.
+    A shard is not removed if it is damaged or if one of its files already exists with other content. If folders cannot
+    be listed, the last report contains them.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.
     """
-    for subfolder, names in layout.walk_records(folder):
+    unreadable: list[str] = []
+    for subfolder, names in layout.walk_records(folder, unreadable):
         if any(layout.shard_number(name) for name in names):
             yield _unpack_folder(subfolder)
+    if unreadable:
+        yield FolderReport(folder=str(folder), problems=tuple(unreadable))
 
 
 def _unpack_folder(folder: Path) -> FolderReport:

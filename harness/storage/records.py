@@ -15,7 +15,7 @@ import msgspec
 from harness.contract.record import SCHEMA_VERSION, Record, Status
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
-from harness.system.files import read_file
+from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
 
 # --- records ------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def content_hash(payload: bytes) -> str:
 
     The JSON is hashed and not the decoded record, because decoding an older record adds fields with their defaults.
     """
-    fields = msgspec.json.decode(payload)
+    fields = decode_json(payload, "the record", dict[str, object])
     fields.pop("content_hash", None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
@@ -63,9 +63,9 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
     """
     try:
         record = _RECORDS.decode(payload)
-    except msgspec.DecodeError as error:
+    except JSON_ERRORS as error:
         _require_known_schema(_schema_version(payload), label)
-        raise DamagedError(f"record {label} is damaged: {error}", fix=_RESTORE) from None
+        raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
     if record.content_hash != (known_hash or content_hash(payload)):
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
@@ -83,7 +83,7 @@ def _schema_version(payload: bytes) -> int:
     """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
-    except msgspec.DecodeError:
+    except JSON_ERRORS:
         return SCHEMA_VERSION
 
 
@@ -102,19 +102,24 @@ class TrialStatus(msgspec.Struct):
     run_id: str
     status: Status
     reason: str = ""
+    content_hash: str = ""
 
 
 def read_status(path: Path) -> TrialStatus | None:
-    """Return the status of the trial with this record, or None if the record is missing or cannot be read.
+    """Return the status of the trial with this record, or None if the record is missing, damaged or of another trial.
 
-    Only the fields of `TrialStatus` are decoded and no hash is checked, so that 10,000 records take about a second. Use
-    `read_record` to validate a record.
+    The content hash and the run_id are checked, so that a damaged record is not kept as a result. The hash takes most
+    of the time: about 0.4 ms for a record of 34 kB. No other field is validated; use `read_record` for that.
     """
     try:
-        status = _STATUSES.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+        payload = read_file(path)
+        status = _STATUSES.decode(payload)
+        if status.schema != SCHEMA_VERSION or status.content_hash != content_hash(payload):
+            return None
+        _require_own_name(status.run_id, path)
+    except (StoreError, *JSON_ERRORS):
         return None
-    return status if status.schema == SCHEMA_VERSION else None
+    return status
 
 
 _STATUSES = msgspec.json.Decoder(TrialStatus)
@@ -124,9 +129,26 @@ def read_record(path: Path) -> Record:
     """Return the record in a file, or from a shard of the same folder if the file was packed.
 
     Raises:
-        StoreError: the record is missing, cannot be read or is damaged; the message names the file.
+        StoreError: the record is missing, cannot be read, is damaged or has the name of another trial. The message
+            names the file.
     """
-    return decode(_read_bytes(path), str(path))
+    return _decode_stored(StoredRecord(path, _read_bytes(path)))
+
+
+def _decode_stored(stored: StoredRecord) -> Record:
+    record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
+    _require_own_name(record.run_id, stored.path)
+    return record
+
+
+def _require_own_name(identity: str, path: Path) -> None:
+    """Raise DamagedError if the name of a record's file, or of its run's folder, is the run_id of another trial.
+
+    A file or folder that was copied under the name of another trial must not become that trial's result.
+    """
+    name = path.parent.name if path.name == layout.RECORD else path.stem
+    if layout.is_run_id(name) and name != identity:
+        raise DamagedError(f"record {path} is of another trial, {identity}", fix=_RESTORE)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -147,13 +169,13 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read, or that has the run_id
-            of another record but different content.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read, and for each
+            file that has the run_id of another record but different content.
     """
     hashes: dict[str, str] = {}
-    for path, content, known_hash in iter_stored(folders, problems):
+    for stored in iter_stored(folders, problems):
         try:
-            record = decode(content, str(path), known_hash=known_hash)
+            record = _decode_stored(stored)
         except StoreError as error:
             problems.append(str(error))
             continue
@@ -161,7 +183,7 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
             hashes[record.run_id] = record.content_hash
             yield record
         elif hashes[record.run_id] != record.content_hash:
-            problems.append(f"record {path} has the run_id of another record; the record read first is used")
+            problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
 
 
 class StoredRecord(NamedTuple):
@@ -184,10 +206,10 @@ def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[Stored
 
     Args:
         folders: folders to search, with their subfolders.
-        problems: list to which a one-line message is appended for each file that cannot be read.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read.
     """
     for folder in folders:
-        for subfolder, names in layout.walk_records(folder):
+        for subfolder, names in layout.walk_records(folder, problems):
             yield from _iter_packed(subfolder, names, problems)
             for path in (subfolder / name for name in names if layout.is_record(name)):
                 try:
@@ -207,5 +229,5 @@ def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> I
                 yield StoredRecord(folder / packed.file, shards.record_json(line), packed.content_hash)
         except StoreError as error:
             problems.append(str(error))
-        except msgspec.DecodeError as error:
-            problems.append(f"shard {shard} is damaged: {error}")
+        except JSON_ERRORS as error:
+            problems.append(f"shard {shard} is damaged: {describe_json_error(error)}")

@@ -25,7 +25,7 @@ import msgspec
 from harness.contract.base import Data
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout
-from harness.system.files import is_file_name, read_error, read_struct
+from harness.system.files import JSON_ERRORS, describe_json_error, is_file_name, open_regular, read_struct
 
 #: liblzma's default preset. Higher presets save one percent of the size and take 1.5 times as long.
 _PRESET = 6
@@ -220,8 +220,8 @@ def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
     for entry, line in read_shard(shard):
         try:
             content = file_content(line)
-        except msgspec.DecodeError as error:
-            raise DamagedError(f"shard {shard} is damaged: {error}", fix=RESTORE) from None
+        except JSON_ERRORS as error:
+            raise DamagedError(f"shard {shard} is damaged: {describe_json_error(error)}", fix=RESTORE) from None
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise DamagedError(f"record {entry.file} in {shard} does not match its hash in the index", fix=RESTORE)
         yield entry, content
@@ -234,11 +234,8 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
     Raises:
         StoreError: the shard cannot be opened or read.
     """
-    try:
-        with open(path, "rb") as file:
-            yield file
-    except OSError as error:
-        raise read_error(path, error) from None
+    with open_regular(path) as file:
+        yield file
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:

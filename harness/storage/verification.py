@@ -13,10 +13,16 @@ from harness.system.files import read_file
 
 
 def verify(folder: Path) -> Iterator[FolderReport]:
-    """Check the hashes and run_ids of all records below a folder, packed or not. No file is changed."""
-    for subfolder, names in layout.walk_records(folder):
+    """Check the hashes and run_ids of all records below a folder, packed or not. No file is changed.
+
+    If folders cannot be listed, the last report contains them.
+    """
+    unreadable: list[str] = []
+    for subfolder, names in layout.walk_records(folder, unreadable):
         if any(layout.is_record(name) or layout.shard_number(name) for name in names):
             yield _verify_folder(subfolder, names)
+    if unreadable:
+        yield FolderReport(folder=str(folder), problems=tuple(unreadable))
 
 
 def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:

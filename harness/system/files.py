@@ -1,12 +1,18 @@
-"""Write files atomically, read and validate them, and create the errors for failed reads and writes."""
+"""Write files atomically, read and validate them, and create the errors for failed reads and writes.
+
+Every file that the harness reads is read through this module. A function returns the content or raises StoreError with
+one line that names the file. Only regular files are read: a named pipe would block, and a device may have no end.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -15,6 +21,12 @@ import msgspec
 from harness.errors import BenchError, DamagedError, StoreError
 
 T = TypeVar("T")
+#: Maximum sizes in bytes: of a file of the harness in general, and of a file that a user writes.
+MAX_BYTES = 256 << 20
+MAX_CONFIGURATION_BYTES = 1 << 20
+#: The errors of a JSON decoder. Text that is not UTF-8 and values that are nested too deep have errors of their own.
+JSON_ERRORS = (ValueError, RecursionError, msgspec.MsgspecError)
+_RESTORE = "restore it, or remove it"
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -75,29 +87,111 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
         raise
 
 
-def read_file(path: Path) -> bytes:
-    """Return the content of a file.
+@contextmanager
+def open_regular(path: Path) -> Iterator[BufferedReader]:
+    """Open a regular file for reading.
 
     Raises:
-        StoreError: the file cannot be read. The message contains the path.
+        StoreError: the file does not exist or cannot be read. The message contains the path.
+        DamagedError: the path is a folder, a named pipe, a socket or a device.
     """
     try:
-        return path.read_bytes()
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DamagedError(f"{path} is not a regular file", fix=_RESTORE)
+            yield file
+    except IsADirectoryError:
+        raise DamagedError(f"{path} is not a regular file", fix=_RESTORE) from None
     except OSError as error:
         raise read_error(path, error) from None
+    except ValueError:
+        if "\0" not in str(path):
+            raise
+        raise StoreError(f"cannot read {str(path)!r}: the name contains a zero byte", fix="correct the name") from None
 
 
-def read_struct(path: Path, expected: type[T]) -> T:
+def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        limit: maximum size in bytes; None for no limit.
+
+    Raises:
+        StoreError: the file does not exist or cannot be read. The message contains the path.
+        DamagedError: the path is not a regular file, or the file is larger than the limit.
+    """
+    with open_regular(path) as file:
+        if limit is None:
+            return file.read()
+        # The size is checked before reading, so that a huge sparse file takes no time, and after it, so that a file
+        # that grows or hides its size, as in /proc, cannot exceed the limit.
+        content = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
+    if content is None or len(content) > limit:
+        raise DamagedError(f"{path} has more than {limit:,} bytes, the limit for this kind of file", fix=_RESTORE)
+    return content
+
+
+def read_text(path: Path, *, limit: int | None = MAX_BYTES) -> str:
+    """Return the content of a text file in UTF-8.
+
+    Args:
+        path: the file.
+        limit: maximum size in bytes; None for no limit.
+
+    Raises:
+        StoreError: see `read_file`.
+        DamagedError: the content is not UTF-8, or see `read_file`.
+    """
+    try:
+        return read_file(path, limit=limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"cannot read {path}: {describe_json_error(error)}", fix=_RESTORE) from None
+
+
+def read_struct(path: Path, expected: type[T], *, limit: int | None = MAX_BYTES) -> T:
     """Decode a JSON file as a struct and validate it.
+
+    Args:
+        path: the file.
+        expected: type of the struct.
+        limit: maximum size in bytes; None for no limit.
 
     Raises:
         StoreError: the file cannot be read.
         DamagedError: the file is not valid JSON, or a field is missing, unknown or of another type.
     """
+    return decode_json(read_file(path, limit=limit), str(path), expected)
+
+
+def decode_json(payload: bytes, label: str, expected: type[T], *, fix: str = _RESTORE) -> T:
+    """Decode JSON and validate it.
+
+    Args:
+        payload: the JSON.
+        label: name of the content in error messages.
+        expected: type of the result.
+        fix: the remedy in the error message.
+
+    Raises:
+        DamagedError: the payload is not valid JSON in UTF-8, is nested too deep, or does not have the expected type.
+    """
     try:
-        return msgspec.json.decode(read_file(path), type=expected)
-    except msgspec.DecodeError as error:
-        raise DamagedError(f"{path} is damaged: {error}", fix="restore it, or remove it") from None
+        return msgspec.json.decode(payload, type=expected)
+    except JSON_ERRORS as error:
+        raise DamagedError(f"{label} is damaged: {describe_json_error(error)}", fix=fix) from None
+
+
+def describe_json_error(error: Exception) -> str:
+    """Return the reason why text cannot be decoded, in one line."""
+    match error:
+        case UnicodeDecodeError():
+            return f"byte {error.start} is not UTF-8"
+        case RecursionError():
+            return "its values are nested too deep"
+    return " ".join(str(error).split())
 
 
 def unused_path(path: Path) -> Path:

@@ -1,17 +1,51 @@
-"""Parse YAML. A mapping with two equal keys is an error; YAML readers would silently keep only the last value."""
+"""Parse YAML strictly.
+
+A mapping with two equal keys is an error; YAML readers would silently keep only the last value. A number that YAML
+reads in another base is an error, too: YAML 1.1 reads `010` as 8 and `1:30` as 90.
+"""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import DamagedError, UsageError
+from harness.system.files import MAX_CONFIGURATION_BYTES, describe_json_error, read_text
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file: mappings, lists and scalars.
+
+    Raises:
+        StoreError: the file cannot be read.
+        DamagedError: the file is not a regular file, is too large, or is not YAML.
+        UsageError: a mapping has two equal keys.
+
+    All messages contain the path.
+    """
+    text = read_text(path, limit=MAX_CONFIGURATION_BYTES)
+    import yaml
+
+    try:
+        return parse_yaml(text)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.what}", fix=error.fix) from None
+    # A scalar with an explicit tag, such as `!!timestamp x`, raises the error of the conversion.
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        raise DamagedError(f"{path} is not YAML: {describe_json_error(error)}", fix="correct the file") from None
+
+
+#: Integers and floats with digits in base 10. All other numbers of YAML 1.1 are refused.
+_DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|[+-]?\.[0-9_]+(?:[eE][+-][0-9]+)?")
+_NOT_FINITE = re.compile(r"[+-]?\.(?:inf|nan)", re.IGNORECASE)
 
 
 def parse_yaml(text: str) -> Any:
     """Return the content of a YAML document: mappings, lists and scalars.
 
     Raises:
-        UsageError: a mapping has two equal keys. The message contains both values and the line of the second key.
+        UsageError: a mapping has two equal keys, or a number is not decimal. The message contains the line.
         yaml.YAMLError: the text is not YAML.
 
     >>> parse_yaml("set: {lr: [0.001, 0.003]}")
@@ -38,5 +72,16 @@ def parse_yaml(text: str) -> Any:
         loader.flatten_mapping(node)
         return dict(yaml.SafeLoader.construct_mapping(loader, node, deep=True))
 
+    def construct_number(loader: Loader, node: yaml.ScalarNode) -> int | float:
+        if not (_DECIMAL.fullmatch(node.value) or _NOT_FINITE.fullmatch(node.value)):
+            raise UsageError(
+                f"{node.value} is not a decimal number (line {node.start_mark.line + 1})",
+                fix="write the number without leading zeros and colons, or as text in quotes",
+            )
+        is_integer = node.tag == "tag:yaml.org,2002:int"
+        return loader.construct_yaml_int(node) if is_integer else loader.construct_yaml_float(node)
+
+    for tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+        Loader.add_constructor(tag, construct_number)
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, construct_mapping)
     return yaml.load(text, Loader)

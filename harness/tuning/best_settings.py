@@ -79,7 +79,9 @@ class BestSettings(Data, frozen=True, kw_only=True):
 
 
 def portable_load(load: str, folder: Path) -> str:
-    """Return an import path whose file, if it has one, is relative to a folder. The project can then be moved.
+    """Return an import path. If it contains the path of a file, make this path relative to a folder.
+
+    With relative paths, the folder of the project can be moved.
 
     >>> portable_load("/home/me/project/mine.py:Mine", Path("/home/me/project"))
     'mine.py:Mine'

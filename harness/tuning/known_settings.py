@@ -31,8 +31,9 @@ class KnownSettings:
     def values(self, entry: SubmissionEntry, workload: WorkloadEntry) -> HParams:
         """Return the best known values of a submission for a workload's tier; empty if the file has no setting."""
         tier = workload.facts.tier
-        load = portable_load(entry.load or "", self._path.parent)
-        setting = self._content.find(entry.name, load, tier)
+        # In the file, the import paths of submissions are relative to the folder of the file.
+        relative_load = portable_load(entry.load or "", self._path.parent)
+        setting = self._content.find(entry.name, relative_load, tier)
         if setting is None:
             self._missing[entry.name, tier] = None
             return {}
@@ -75,8 +76,10 @@ def describe_setting(setting: BestSetting) -> str:
     """Return one line with the values of a best known setting and a summary of the search that found them."""
     values = " ".join(f"{name}={value}" for name, value in setting.hparams.items()) or "(defaults)"
     if setting.by == "metric":
-        ends = ", ".join(f"{budget:,} examples of {name}" for name, budget in setting.budgets.items())
-        criterion = f"by the metric at {ends}"
+        budgets = ", ".join(f"{budget:,} examples of {name}" for name, budget in setting.budgets.items())
+        criterion = f"by the metric at {budgets}"
     else:
         criterion = f"by {setting.by} to the target of {', '.join(setting.workloads)}"
-    return f"best known setting {values}, {criterion}, best of {setting.trials} settings on {setting.found}"
+    return (
+        f"best known setting {values}, {criterion}, best of {setting.trials} settings in the search of {setting.found}"
+    )

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from harness.errors import DamagedError, PluginError, StoreError
-from harness.system.files import unused_path, write_atomically, write_error
+from harness.system.files import read_file, unused_path, write_atomically, write_error
 from harness.worker import torch_errors
 
 CURRENT = "checkpoint.pt"
@@ -24,14 +24,17 @@ PREVIOUS = "checkpoint.previous.pt"
 #: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
 #: could not be resumed exactly from a checkpoint of the previous version.
 _MAGIC = b"bench-checkpoint-2 "
+#: Key of the trial's run_id in the content of a checkpoint.
+_RUN_ID = "run_id"
 
 
-def save(folder: Path, state: dict[str, Any]) -> None:
+def save(folder: Path, state: dict[str, Any], run_id: str) -> None:
     """Write `state` as the folder's checkpoint, and keep the previous checkpoint.
 
     Args:
         folder: the trial's folder.
         state: the content, which consists of tensors, scalars, strings, lists and dicts.
+        run_id: the trial's run_id, which is stored with the content.
 
     Raises:
         StoreError: the file cannot be written. The previous checkpoint is not changed.
@@ -39,7 +42,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """
     _require_plain(state, "state")
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({**state, _RUN_ID: run_id}, buffer)
     payload = buffer.getvalue()
     header = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
     current = folder / CURRENT
@@ -54,8 +57,14 @@ def save(folder: Path, state: dict[str, Any]) -> None:
         raise write_error(current, error) from error
 
 
-def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """Read the newest undamaged checkpoint. A damaged file is renamed to `*.corrupt` and not deleted.
+def load(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Read the newest undamaged checkpoint of a trial. A damaged file is renamed to `*.corrupt` and not deleted.
+
+    A checkpoint of another trial, which was copied into the folder, is treated like a damaged file.
+
+    Args:
+        folder: the trial's folder.
+        run_id: the trial's run_id.
 
     Returns:
         The state, or None if there is no undamaged checkpoint; and a list with a warning for each damaged file.
@@ -69,7 +78,7 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         if not path.exists():
             continue
         try:
-            return _read(path), warnings
+            return _read(path, run_id), warnings
         except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             if torch_errors.is_out_of_memory(error):
                 raise
@@ -90,14 +99,18 @@ def load(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
 _FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    header, _, payload = path.read_bytes().partition(b"\n")
+def _read(path: Path, run_id: str) -> dict[str, Any]:
+    header, _, payload = read_file(path, limit=None).partition(b"\n")
     if not header.startswith(_MAGIC):
         raise DamagedError("the file does not begin with the header of a checkpoint of this version", fix=_FALLBACK)
     if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
         raise DamagedError("the SHA-256 in the file does not match its content", fix=_FALLBACK)
     # With weights_only, reading a checkpoint cannot execute code.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    # A checkpoint of an earlier version has no run_id.
+    stored_id = state.pop(_RUN_ID, run_id)
+    if stored_id != run_id:
+        raise DamagedError(f"it belongs to the trial {str(stored_id)[:40]}", fix=_FALLBACK)
     return state
 
 

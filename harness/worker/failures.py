@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from harness.contract.events import Done
 from harness.contract.record import Status
 from harness.contract.run import RunSpec
@@ -13,10 +15,43 @@ from harness.worker import torch_errors
 from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
 
-def describe_failure(error: Exception, spec: RunSpec) -> Done:
+def describe_nonfinite(model: nn.Module, loss: Tensor | None, error: BaseException) -> str:
+    """Return which value of a run is not finite, as a clause; an empty string if all values are finite.
+
+    Args:
+        model: the model, whose weights and gradients are checked.
+        loss: the loss of the last pass; None before the first pass.
+        error: the error that ended the run. After the failure of a device, its values cannot be read.
+    """
+    if torch_errors.is_device_failure(error) or torch_errors.is_out_of_memory(error):
+        return ""
+    if loss is not None and not _is_finite(loss):
+        return f"the training loss is {float(loss.mean())}"
+    for name, weight in model.named_parameters():
+        if not _is_finite(weight.detach()):
+            return f"the weight {name} is not finite"
+        if weight.grad is not None and not _is_finite(weight.grad):
+            return f"the gradient of {name} is not finite"
+    return ""
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    values = tensor.coalesce().values() if tensor.is_sparse else tensor
+    return bool(values.isfinite().all())
+
+
+def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Done:
     """Return the last event of a run that ended with an error. The event contains the status and a one-line reason.
 
+    A run diverged if one of its values is not finite, or if a matrix decomposition failed: the decomposition of a
+    matrix that has overflowed raises an error before the loss or a weight stops being finite.
+
     The traceback of an unexpected error is printed to standard error, which is the worker's log.
+
+    Args:
+        error: the error.
+        spec: the specification of the trial.
+        nonfinite: the return value of `describe_nonfinite`.
     """
     status: Status = "crashed"
     if isinstance(error, RejectedError):
@@ -33,7 +68,12 @@ def describe_failure(error: Exception, spec: RunSpec) -> Done:
         return Done(status=status, reason=f"the device failed: {line}")
     if spec.ranks > 1 and is_peer_loss(error):
         return Done(status=status, reason=f"{LOST_CONTACT}: {line}")
-    return Done(status=status, reason=f"{type(error).__name__}: {line}{_describe_location(error)}")
+    reason = f"{type(error).__name__}: {line}{_describe_location(error)}"
+    if nonfinite:
+        return Done(status="diverged", reason=f"{nonfinite}; {reason}")
+    if torch_errors.is_decomposition_failure(error):
+        return Done(status="diverged", reason=f"a matrix decomposition failed; {reason}")
+    return Done(status=status, reason=reason)
 
 
 def _describe_location(error: BaseException) -> str:

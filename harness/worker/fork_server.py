@@ -70,8 +70,8 @@ def preload_worker() -> None:
     with tempfile.TemporaryDirectory() as name:
         # Saving the first checkpoint and the first weights file imports further modules of torch.
         folder = Path(name)
-        checkpoint.save(folder, {"tensor": torch.zeros(1)})
-        checkpoint.load(folder)
+        checkpoint.save(folder, {"tensor": torch.zeros(1)}, "")
+        checkpoint.load(folder, "")
         weights.save_weights(torch.nn.BatchNorm1d(1), folder / "weights")
 
 

@@ -10,7 +10,8 @@ from harness.errors import BenchError
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.distributed.ranks import RankProcesses
 from harness.worker.emit import Emit
-from harness.worker.failures import describe_failure
+from harness.worker.failures import describe_failure, describe_nonfinite
+from harness.worker.loop import TrainingRun
 from harness.worker.setup import start_run
 
 
@@ -49,7 +50,10 @@ def run_job_to_event(job: Job, emit: Emit, join_group: Callable[[], ProcessGroup
     Returns:
         The last event of the run, and whether an error ended the run.
     """
+    run: TrainingRun | None = None
     try:
-        return start_run(job, emit, join_group()).train(), False
+        run = start_run(job, emit, join_group())
+        return run.train(), False
     except Exception as error:
-        return describe_failure(error, job.spec), True
+        nonfinite = "" if run is None else describe_nonfinite(run.state.model, run.work.last_loss, error)
+        return describe_failure(error, job.spec, nonfinite), True

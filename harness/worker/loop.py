@@ -17,6 +17,7 @@ from harness.contract.events import Done, Evaluated, Ready, Warned
 from harness.contract.record import Environment
 from harness.contract.run import Counters, Point
 from harness.contract.workload import Target
+from harness.storage.layout import run_id
 from harness.worker import checkpoint
 from harness.worker.decisions import describe_decisions, list_decisions
 from harness.worker.emit import Emit
@@ -273,7 +274,7 @@ class TrainingRun:
         ranks = self.state.gather_rank_states()
         if self.group.first:
             state = self.state.state_dict(submission_state, ranks)
-            checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()})
+            checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()}, run_id(self.spec))
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
         self._checkpoint_ended = time.perf_counter()
         self._checkpoint_seconds = self._checkpoint_ended - began

@@ -15,6 +15,7 @@ from torch import nn
 from harness.contract.events import ClockChanged, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
+from harness.storage.layout import run_id
 from harness.worker import checkpoint, compile_cache, rng
 from harness.worker.clock import Clock
 from harness.worker.data.pools import Pool
@@ -224,10 +225,10 @@ def _load_checkpoint(job: Job, emit: Emit, group: ProcessGroup) -> dict[str, obj
     """
     state = None
     if group.first:
-        state, warnings = checkpoint.load(Path(job.folder))
+        state, warnings = checkpoint.load(Path(job.folder), run_id(job.spec))
         for warning in warnings:
             emit(Warned(message=warning))
     exists = group.broadcast(b"" if state is None else b"exists")
     if exists and not group.first:
-        state, _ = checkpoint.load(Path(job.folder))
+        state, _ = checkpoint.load(Path(job.folder), run_id(job.spec))
     return state

@@ -25,6 +25,11 @@ def is_device_failure(error: BaseException) -> bool:
     )
 
 
+def is_decomposition_failure(error: BaseException) -> bool:
+    """Return whether a matrix decomposition or a linear solver failed."""
+    return isinstance(error, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or ["no message"])[0]

@@ -69,7 +69,7 @@ def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[li
     monkeypatch.setattr(launching, "WORKER", stub.COMMAND)
 
     def run_trial(specs: list[RunSpec]) -> dict[str, Any]:
-        list(execute_local(specs, tmp_path / "undisturbed", Remember()))
+        list(execute_local(specs, tmp_path / "undisturbed", Remember(), ExecutionOptions(fresh_workers=True)))
         return outcomes_in(tmp_path / "undisturbed")
 
     return run_trial

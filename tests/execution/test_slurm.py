@@ -48,7 +48,7 @@ def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(tmp_path: Path
     watcher = Remember()
     outcomes = run(specs, tmp_path / "runs", watcher)
     assert [outcome.kept for outcome in outcomes] == [False] * 3
-    list(execute_local(specs, tmp_path / "here", Remember()))
+    list(execute_local(specs, tmp_path / "here", Remember(), ExecutionOptions(fresh_workers=True)))
     assert outcomes_in(tmp_path / "runs") == outcomes_in(tmp_path / "here")
     assert (len(watcher.resumed), len(watcher.points), len(watcher.records)) == (3, 6, 3)
     assert [outcome.kept for outcome in run(specs, tmp_path / "runs")] == [True] * 3
@@ -80,7 +80,7 @@ def test_a_job_that_is_preempted_or_dies_goes_on_from_its_checkpoint(sent: signa
     assert watcher.resumed[0] == 0
     assert 3 <= watcher.resumed[1] < 12
     assert any("ended without a result" in warning for warning in watcher.warnings) == (sent == signal.SIGKILL)
-    list(execute_local(specs, tmp_path / "here", Remember()))
+    list(execute_local(specs, tmp_path / "here", Remember(), ExecutionOptions(fresh_workers=True)))
     assert outcomes_in(tmp_path / "runs") == outcomes_in(tmp_path / "here")
 
 

@@ -187,16 +187,16 @@ def test_without_any_whole_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
 
 def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that this machine cannot hold just now is a good one, and stays where it is."""
-    checkpoint.save(tmp_path, {"x": 1})
+    checkpoint.save(tmp_path, {"x": 1}, "run-a")
 
-    def spent(path: Path) -> Any:
+    def spent(path: Path, identity: str) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "_read", spent)
         with pytest.raises(RuntimeError, match="allocate"):
-            checkpoint.load(tmp_path)
-    assert checkpoint.load(tmp_path) == ({"x": 1}, [])
+            checkpoint.load(tmp_path, "run-a")
+    assert checkpoint.load(tmp_path, "run-a") == ({"x": 1}, [])
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_a_damaged_checkpoint_says_what_follows(saved: int, then: str, left: Any, tmp_path: Path) -> None:
     for x in range(saved):
-        checkpoint.save(tmp_path, {"x": x})
+        checkpoint.save(tmp_path, {"x": x}, "run-a")
     (tmp_path / "checkpoint.pt").write_bytes(b"half")
-    state, (warning,) = checkpoint.load(tmp_path)
+    state, (warning,) = checkpoint.load(tmp_path, "run-a")
     assert then in warning
     assert state == left
 

@@ -172,7 +172,7 @@ def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
     assert all(spec.hparams.get("horizon_fraction", 1.0) == 1.0 and not spec.overridden for spec in bench.runner.ran)
     assert "adamw-constant: best known setting lr=0.004" in result.err
     assert "adamw-constant was edited after this setting was found" in result.err
-    assert "adamw-cosine: no best known setting for tier cpu; its defaults" in result.err
+    assert "adamw-cosine: no best known setting for tier cpu; the defaults are used" in result.err
 
 
 def test_broken_runs_are_said(bench: Bench) -> None:

@@ -15,16 +15,18 @@ from typing import Any
 import pytest
 
 from harness.contract import domains, entries, hyperparameters, workload
-from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, UsageError
+from harness.contract.run import Point
+from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, StoreError, UsageError
 from harness.plugins import cache as plugin_cache
-from harness.plugins import loading
+from harness.plugins import loading, reading
 from harness.plugins.contents import PluginContents, ReadRequest
-from harness.plugins.observers import load_observers
+from harness.plugins.observers import Observers, load_observers
 from harness.plugins.reading import read_in_children
 from harness.plugins.registry import Registry, load_registry
 from harness.plugins.source_hash import source_hash
 from harness.plugins.unpackaged import entry_from_class, entry_from_path
 from harness.plugins.validation import validate_entry
+from tests.helpers import spec_of, submission
 
 ROOT = Path(__file__).parents[2]
 #: Not `import *`: that resolves the names that need torch.
@@ -518,6 +520,92 @@ def test_only_observers_are_imported_and_a_failing_one_is_a_warning(
     assert "bench-moody:plugin" in warnings[0]
     assert "not today" in warnings[0]
     assert "bench_good" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [("exits", "SystemExit(3)"), ("stops", "Stop()"), ("fails", "ValueError('two\\nlines')")],
+)
+def test_an_observer_that_raises_ends_no_run(
+    site: Site, name: str, raised: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = "@hookimpl\ndef bench_evaluated(spec, point):\n"
+    site.add(f"bench-{name}", f"{API}class Stop(BaseException): ...\n{hook}    raise {raised}\n")
+    seen = "import sys\n" + f"{API}{hook}    sys.stdout.write('seen ')\n"
+    site.add(f"bench-sees-{name}", seen)
+    manager, warnings = load_observers(load_registry())
+    assert warnings == []
+    observers = Observers(manager)
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    point = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={})
+    for _ in range(3):
+        observers.evaluated(spec, point)
+    out, err = capsys.readouterr()
+    assert out.count("seen") == 3
+    (line,) = err.splitlines()
+    assert line.startswith(f"warning: observer bench-{name} 1.0:plugin failed: {raised.partition('(')[0]}")
+
+
+def test_the_user_can_stop_a_run_in_an_observer(site: Site) -> None:
+    site.add("bench-user", f"{API}@hookimpl\ndef bench_evaluated(spec, point):\n    raise KeyboardInterrupt\n")
+    observers = Observers(load_observers(load_registry())[0])
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    point = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={})
+    with pytest.raises(KeyboardInterrupt):
+        observers.evaluated(spec, point)
+
+
+# --- failures that pass -----------------------------------------------------------------------------------------------
+
+#: What may go wrong once while a plugin is read: no answer at all, or an answer about the state of the system.
+PASSING = {
+    "killed": "os.kill(os.getpid(), 9)",
+    "exit": "os._exit(1)",
+    "full disk": "raise OSError(28, 'No space left on device')",
+    "no memory": "raise MemoryError",
+    "interrupted": "raise KeyboardInterrupt",
+}
+
+
+@pytest.mark.parametrize("failure", PASSING)
+def test_a_failure_that_passes_is_not_cached(failure: str, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = f"import os\nif 'BENCH_MOOD' in os.environ:\n    {PASSING[failure]}\n{yielding('mine')}"
+    site.add("bench-moody", source)
+    monkeypatch.setenv("BENCH_MOOD", "bad")
+    assert only(load_registry())
+    monkeypatch.delenv("BENCH_MOOD")
+    assert load_registry().submission("mine").name == "mine"
+    monkeypatch.setenv("BENCH_MOOD", "bad")
+    assert load_registry().submission("mine").name == "mine", "the answer is cached"
+    assert only(load_registry(refresh=True))
+    monkeypatch.delenv("BENCH_MOOD")
+    requested = record_requests(monkeypatch)
+    assert load_registry().submission("mine").name == "mine"
+    assert requested == [], "a failure that passes does not replace an answer"
+
+
+def test_an_error_of_the_plugin_is_an_answer_and_cached(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add("bench-broken", "raise ValueError('a mistake')\n")
+    error = only(load_registry())
+    requested = record_requests(monkeypatch)
+    assert only(load_registry()) == error
+    assert requested == []
+
+
+def test_a_process_that_cannot_start_is_a_passing_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add("bench-good", yielding("mine"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reading._Child, "_start", refuse)
+        assert "cannot be started" in only(load_registry())
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.TemporaryDirectory", refuse)
+        with pytest.raises(StoreError, match="no temporary folder can be created"):
+            load_registry()
+    assert load_registry().submission("mine").name == "mine"
 
 
 # --- without packaging ------------------------------------------------------------------------------------------------

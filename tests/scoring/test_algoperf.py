@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BenchError, DataError, UsageError
-from harness.scoring.algoperf import logs, rules
+from harness.scoring.algoperf import logs, rules, target_files
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS
 
 INF = math.inf
@@ -68,8 +68,8 @@ def test_files_give_what_the_defaults_give(
     )
     assert result.scores == from_logs.scores
     assert result.time_to_target == from_logs.time_to_target
-    assert rules.read_targets(algoperf / "v05_workload_targets.json") == rules.default_targets()
-    assert set(rules.read_held_out(algoperf / "v05_held_out_workloads.json")) == set(HELD_OUT_WORKLOADS)
+    assert target_files.read_targets(algoperf / "v05_workload_targets.json") == target_files.default_targets()
+    assert set(target_files.read_held_out(algoperf / "v05_held_out_workloads.json")) == set(HELD_OUT_WORKLOADS)
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_times_from_the_logs_are_those_of_the_table(
 def test_hits_are_those_of_the_trials_table(algoperf: Path, algoperf_logs: Path) -> None:
     import csv
 
-    targets = rules.default_targets().targets
+    targets = target_files.default_targets().targets
     hits = 0
     with open(algoperf / "v05_external_trials.csv", newline="") as file:
         for row in list(csv.DictReader(file))[::10]:
@@ -201,8 +201,10 @@ def put(root: Path, place: str, content: str | None) -> None:
         (folder / logs.MEASUREMENTS).write_text(content)
 
 
-def targets() -> rules.TargetTable:
-    return rules.TargetTable(targets={"fastmri": rules.make_target("fastmri", "ssim", 0.72)}, base=("fastmri",))
+def targets() -> target_files.TargetTable:
+    return target_files.TargetTable(
+        targets={"fastmri": target_files.make_target("fastmri", "ssim", 0.72)}, base=("fastmri",)
+    )
 
 
 def score(root: Path, **options: object) -> rules.AlgoPerfScores:
@@ -258,11 +260,11 @@ def test_partial_rows_and_blank_metrics_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_direction_comes_from_the_table(tmp_path: Path) -> None:
-    down = rules.make_target("librispeech", "wer", 0.1)
+    down = target_files.make_target("librispeech", "wer", 0.1)
     data = b"score,validation/wer\n1,0.2\n2,0.05\n"
     assert logs.first_hit(data, down) == logs.Hit(index=1, seconds=2.0)
     with pytest.raises(UsageError, match="unknown metric of x"):
-        rules.make_target("x", "perplexity", 1.0)
+        target_files.make_target("x", "perplexity", 1.0)
 
 
 def test_self_tuning_has_one_trial_per_study(tmp_path: Path) -> None:
@@ -310,13 +312,82 @@ def test_bad_requests_are_refused_by_name(tmp_path: Path) -> None:
         '{"workloads": {"fastmri": {"target_metric_name": "beauty", "validation_target_value": 1}}}',
         '{"workloads": {"mine": {"target_metric_name": "ssim", "validation_target_value": 1}}}',
         '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": NaN}}}',
+        '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": true}}}',
+        '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": 1, "tolerance": 0.1}}}',
+        '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": 1}}, "held_out": []}',
+        '{"workloads": {"fastmri": {"target_metric_name": "ssim", "validation_target_value": 1}}, "workloads": {}}',
     ],
 )
 def test_bad_targets_files(tmp_path: Path, content: str) -> None:
     path = tmp_path / "targets.json"
     path.write_text(content)
     with pytest.raises(BenchError):
-        rules.read_targets(path)
+        target_files.read_targets(path)
+
+
+def write_targets(folder: Path, **fields: object) -> Path:
+    workloads = {
+        name: {"target_metric_name": "ssim", "validation_target_value": value, "step_hint": 1}
+        for name, value in {"fastmri": 0.72, "fastmri_tanh": 0.71, "fastmri_new": 0.7}.items()
+    }
+    path = folder / "targets.json"
+    path.write_text(json.dumps({"_comment": "frozen", **fields, "workloads": fields.get("workloads", workloads)}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "held_out"),
+    [
+        ({"benchmark_version": "0.6", "base_workloads": ["fastmri"], "held_out_workloads": []}, []),
+        ({"base_workloads": ["fastmri"], "held_out_workloads": []}, []),
+        (
+            {"benchmark_version": "0.7", "base_workloads": ["fastmri"], "held_out_workloads": ["fastmri_new"]},
+            ["fastmri_new"],
+        ),
+        ({"benchmark_version": "0.5"}, ["fastmri_tanh"]),
+        ({}, ["fastmri_tanh"]),
+    ],
+)
+def test_a_targets_file_decides_its_held_outs(tmp_path: Path, fields: dict[str, object], held_out: list[str]) -> None:
+    put(tmp_path, "logs/a/study_0/fastmri_jax/trial_1", GOOD)
+    result = rules.score_logs(tmp_path / "logs", targets=write_targets(tmp_path, **fields))
+    assert list(result.held_out) == held_out
+    # Submission a has no logs of a variant, so it misses each base workload that has one.
+    assert result.scores["a"] == (0.0 if held_out else 1.0)
+
+
+def test_the_word_none_means_no_held_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "logs/a/study_0/fastmri_jax/trial_1", GOOD)
+    assert rules.score_logs("logs", targets=write_targets(tmp_path), held_out="none").scores == {"a": 1.0}
+    (tmp_path / "none").write_text('["fastmri_new"]')
+    assert list(rules.score_logs("logs", targets="targets.json", held_out="none").held_out) == ["fastmri_new"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"benchmark_version": "0.6", "base_workloads": ["fastmri"]}, "no list 'held_out_workloads'"),
+        ({"benchmark_version": "0.6", "held_out_workloads": []}, "no list 'base_workloads'"),
+        ({"benchmark_version": 0.6, "base_workloads": ["fastmri"]}, "no list 'held_out_workloads'"),
+        ({"held_out_workloads": None}, "held_out_workloads: the workloads are not a list"),
+        ({"held_out_workloads": "none"}, "held_out_workloads: the workloads are not a list"),
+        ({"held_out_workloads": ["fastmri_gelu"]}, "no target for the held-out workload fastmri_gelu"),
+        ({"held_out": []}, "unknown field 'held_out'"),
+    ],
+)
+def test_a_versioned_file_is_read_whole_or_refused(tmp_path: Path, fields: dict[str, object], word: str) -> None:
+    with pytest.raises(DataError, match=word):
+        target_files.read_targets(write_targets(tmp_path, **fields))
+
+
+def test_the_direction_in_a_file_counts(tmp_path: Path) -> None:
+    entry = {"target_metric_name": "beauty", "validation_target_value": 2, "step_hint": 1}
+    path = write_targets(tmp_path, base_workloads=["x"], workloads={"x": {**entry, "target_metric_goal": "minimize"}})
+    assert target_files.read_targets(path).targets["x"].goal == "min"
+    path = write_targets(tmp_path, base_workloads=["x"], workloads={"x": {**entry, "target_metric_goal": "down"}})
+    with pytest.raises(DataError, match="target_metric_goal is 'down'"):
+        target_files.read_targets(path)
 
 
 @pytest.mark.parametrize("content", ["", ",u\n", ",u\na,x\n", ",u\na,1,2\n", ",u\na,1\na,2\n"])
@@ -328,7 +399,7 @@ def test_bad_tables(tmp_path: Path, content: str) -> None:
     with pytest.raises(DataError):
         rules.read_table(tmp_path / "none.csv")
     with pytest.raises(DataError):
-        rules.read_held_out(path)
+        target_files.read_held_out(path)
 
 
 def test_table_marks(tmp_path: Path) -> None:

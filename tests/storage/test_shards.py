@@ -482,7 +482,7 @@ def test_the_repositorys_records_are_those_that_were_packed() -> None:
     """Byte for byte: the hash is of the 674 plain files, as they were before packing. Later shards may be added."""
     lines = []
     folders = [ROOT / "results", ROOT / "calibration" / "runs"]
-    for subfolder, names in (walked for folder in folders for walked in walk_records(folder)):
+    for subfolder, names in (walked for folder in folders for walked in walk_records(folder, [])):
         for shard in shards.shards_among(subfolder, names):
             if shard.name == "records-0001.jsonl.xz":
                 for packed, content in shards.read_files(shard):

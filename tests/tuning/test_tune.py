@@ -196,8 +196,8 @@ def test_the_winner_is_kept_and_bench_run_uses_it(bench: Bench, runs: MadeUpRuns
     code, out, err = bench(*ask, "--best")
     assert code == 0
     assert (
-        "wsd: best known setting lr=0.01, by the metric at 7,168 examples of resnet-digits@2, best of 4 settings on"
-        in err
+        "wsd: best known setting lr=0.01, by the metric at 7,168 examples of resnet-digits@2, "
+        "best of 4 settings in the search of" in err
     )
     (planned,) = json.loads(out)["specs"]
     assert planned["spec"]["overridden"] == ["lr"], "such a run is never ranked"

@@ -15,6 +15,11 @@ from tests.helpers import folder_of, run_here, spec_of, submission
     ("name", "status", "word"),
     [
         ("ToNan", "diverged", "nan"),
+        ("DecomposesNan", "diverged", "submissions_for_tests.py:"),
+        ("DecomposesOverflow", "diverged", "a matrix decomposition failed"),
+        ("RaisesOnNanWeight", "diverged", "the weight"),
+        ("RaisesOnInfiniteGradient", "diverged", "the gradient of"),
+        ("RaisesOnNanLoss", "diverged", "the training loss is nan"),
         ("Raises", "crashed", "the submission's own mistake"),
         ("TooMuchMemory", "out-of-memory", "memory"),
         ("KeepsASet", "crashed", "state['submission']['seen'] is a set"),

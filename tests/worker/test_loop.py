@@ -83,9 +83,9 @@ def test_checkpoints_take_a_bounded_share_of_the_time(
     saved: list[int] = []
     save = checkpoint.save
 
-    def remember(folder: Path, state: dict[str, Any]) -> None:
+    def remember(folder: Path, state: dict[str, Any], run_id: str) -> None:
         saved.append(state["work"]["steps"])
-        save(folder, state)
+        save(folder, state, run_id)
 
     monkeypatch.setattr(checkpoint, "save", remember)
     monkeypatch.setattr("harness.worker.loop.CHECKPOINT_SHARE", share)

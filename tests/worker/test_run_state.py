@@ -37,7 +37,7 @@ def checkpoint_of(spec: RunSpec, runs: Path) -> dict[str, Any]:
     """The checkpoint of a trial that is interrupted after its second evaluation."""
     with pytest.raises(Interrupted):
         run_trial(spec, runs, Remember(), transport=StopAt(2))
-    state, warnings = checkpoint.load(folder_of(spec, runs).path)
+    state, warnings = checkpoint.load(folder_of(spec, runs).path, folder_of(spec, runs).identity)
     assert state is not None
     assert not warnings
     return state

@@ -23,7 +23,8 @@ from workloads.resnet.facts import RESNET9_CIFAR10, RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
 from workloads.resnet.splits import stratified
 
-#: Percentages of the 50,000 training images that each part gets, in every class. `score` is the whole test set.
+#: Part of the 50,000 training images → its size in percent. Each part contains this percentage of the images of every
+#: class. The split `score` is the whole test set.
 SHARES = {"train": 94, "feedback": 2, "audit": 4}
 #: Mean and standard deviation per channel of the pixels in [0, 1] over the 50,000 training images.
 PIXEL_MEAN, PIXEL_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -35,7 +36,10 @@ _CHUNK = 1_000
 
 
 class _Cifar(ImageClassifier):
-    """Images of 32x32 pixels, padded by reflection, cropped and flipped on the device when they are drawn."""
+    """Image classification on CIFAR-10. When images are drawn, they are padded by reflection, cropped and flipped.
+
+    These operations run on the device of the model.
+    """
 
     _model: weakref.ref[nn.Module] | None = None
 

@@ -124,10 +124,19 @@ def _seconds(field: bytes, index: int) -> float:
     return seconds
 
 
+def _list_folder(folder: Path, where: str, skipped: list[Skipped]) -> list[os.DirEntry[str]]:
+    """Return the sorted entries of a folder. A folder that cannot be listed is added to `skipped`."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        skipped.append(Skipped(item=where, reason=f"cannot list the folder: {error.strerror or error}"))
+        return []
+
+
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
     """Return the folders `<prefix>_<number>`, ordered by number. Other folders are added to `skipped`."""
     numbered = []
-    for entry in os.scandir(folder):
+    for entry in _list_folder(folder, where, skipped):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
         if entry.is_dir() and match:
             numbered.append((int(match[1]), Path(entry.path)))
@@ -139,7 +148,7 @@ def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> 
 def _workloads(study: Path, where: str, counted: Collection[str], skipped: list[Skipped]) -> dict[str, Path]:
     """Return workload -> folder of the workload in a study. Other folders are added to `skipped`."""
     folders: dict[str, Path] = {}
-    for entry in sorted(os.scandir(study), key=lambda e: e.name):
+    for entry in _list_folder(study, where, skipped):
         if not entry.is_dir() or entry.name.startswith("."):
             continue
         workload, _, framework = entry.name.rpartition("_")
@@ -215,7 +224,8 @@ def read_logs(
     skipped: list[Skipped] = []
     studies: dict[str, dict[str, dict[int, float]]] = {}
     counts: dict[tuple[str, str, int], int] = {}
-    for submission in sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")):
+    entries = _list_folder(root, root.name, skipped)
+    for submission in (e.name for e in entries if e.is_dir() and not e.name.startswith(".")):
         for number, study in _numbered(root / submission, "study", submission, skipped):
             folders = _workloads(study, f"{submission}/{study.name}", targets, skipped)
             for workload, folder in folders.items():

@@ -6,7 +6,7 @@ Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, secti
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,24 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.contract.workload import Target
-from harness.errors import DataError, UsageError, unknown_name_error
+from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.logs import RULESETS, Logs, RulesetName, Studies, read_logs
-from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
+from harness.scoring.algoperf.target_files import TargetTable, default_targets, held_out_names, read_targets
+from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS
 from harness.scoring.scores import Anchored, Profile, Skipped, Table, anchored_scores, profile_scores, reference_times
 from harness.scoring.ties import Ties, rank_ties
+from harness.system.files import read_text
 
 #: Name and version of the format of `AlgoPerfScores.to_json`.
 SCHEMA = "algorace/algoperf-scores/1"
 _TABLE_FIX = "give a CSV file with a header: the submission, then one column of seconds for each workload"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetTable:
-    """Targets by workload, and the base workloads that enter the profile."""
-
-    targets: Mapping[str, Target]
-    base: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,69 +81,7 @@ class AlgoPerfScores:
         return plain
 
 
-# --- targets, held-outs, tables ---------------------------------------------------------------------------------------
-
-
-def make_target(workload: str, metric: str, value: float) -> Target:
-    """Return a target with the metric's direction from `METRIC_GOALS`.
-
-    Raises:
-        UsageError: the metric is not in `METRIC_GOALS`, or the value is not a finite number.
-    """
-    if metric not in METRIC_GOALS:
-        raise unknown_name_error(f"metric of {workload}", metric, METRIC_GOALS)
-    if not math.isfinite(value):
-        raise UsageError(f"the target of {workload} is {value!r}", fix="give a finite number")
-    return Target(metric=metric, goal=METRIC_GOALS[metric], value=value)
-
-
-def default_targets() -> TargetTable:
-    """Return the targets of AlgoPerf's version 0.5."""
-    return TargetTable(
-        targets={workload: make_target(workload, *entry) for workload, entry in TARGETS.items()}, base=BASE_WORKLOADS
-    )
-
-
-def read_targets(path: str | os.PathLike[str]) -> TargetTable:
-    """Read targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
-
-    The file's list `base_workloads` names the base workloads; by default they are the eight published ones.
-
-    Raises:
-        DataError: the file is missing, is not JSON, or lacks a field.
-        UsageError: the direction of a metric is unknown.
-    """
-    content = _read_json(path)
-    entries = content.get("workloads") if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise DataError(f"{path} has no table 'workloads'", fix="see AlgoPerf's workload_targets.json")
-    targets = {}
-    for workload, entry in entries.items():
-        try:
-            metric, value = entry["target_metric_name"], float(entry["validation_target_value"])
-        except (TypeError, KeyError, ValueError):
-            raise DataError(
-                f"{path}: workloads.{workload} lacks 'target_metric_name' or a number 'validation_target_value'",
-                fix="see AlgoPerf's workload_targets.json",
-            ) from None
-        targets[workload] = make_target(workload, str(metric), value)
-    names = content.get("base_workloads")
-    base = _names(path, names) if names is not None else tuple(w for w in BASE_WORKLOADS if w in targets)
-    if not base:
-        raise DataError(f"{path} has no base workload", fix="list the base workloads in 'base_workloads'")
-    missing = [w for w in base if w not in targets]
-    if missing:
-        raise DataError(f"{path}: no target for the base workload {', '.join(missing)}", fix="add it to 'workloads'")
-    return TargetTable(targets=targets, base=base)
-
-
-def read_held_out(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Read the names of held-out variants from a JSON list.
-
-    Raises:
-        DataError: the file is missing or is not a list of names.
-    """
-    return _names(path, _read_json(path))
+# --- held-outs, tables ---------------------------------------------------------------------------------------------
 
 
 def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
@@ -190,9 +121,10 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
             repeated.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = [row for row in csv.reader(io.StringIO(read_text(Path(path)), newline="")) if row]
+    except StoreError as error:
+        raise DataError(error.what, fix=_TABLE_FIX) from None
+    except csv.Error as error:
         raise DataError(f"cannot read {path}: {error}", fix=_TABLE_FIX) from None
     if len(rows) < 2:
         raise DataError(f"{path} has no row after the header", fix=_TABLE_FIX)
@@ -209,19 +141,6 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
         except ValueError as error:
             raise DataError(f"{path}, row {number} ({name}): {error}", fix=_TABLE_FIX) from None
     return table
-
-
-def _read_json(path: str | os.PathLike[str]) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", fix="give a JSON file in AlgoPerf's format") from None
-
-
-def _names(path: str | os.PathLike[str], value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise DataError(f"{path}: the workloads are not a list of names", fix='write them as ["ogbg", "wmt"]')
-    return tuple(dict.fromkeys(value))
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -282,7 +201,8 @@ def score_logs(
         logs_dir: folder of the logs (see `read_logs`).
         ruleset: `external` or `self-tuning`.
         targets: AlgoPerf's targets file, or a table of targets; by default the targets of version 0.5.
-        held_out: file with a list of held-out variants, or their names; by default the six variants of version 0.5.
+        held_out: file with a list of held-out variants, their names, or `none` for no variants; by default the list in
+            the targets file, or the six variants of version 0.5 if the file has no such list.
         reference: submission to which the anchored scores are relative; by default `baseline`, if the logs contain it.
         without: submissions to leave out, for example to see how the profile scores depend on them.
         ties: whether to test which submissions are tied, over all scored workloads and studies (needs numpy and scipy).
@@ -291,8 +211,14 @@ def score_logs(
         DataError: a file or folder cannot be read.
         UsageError: the ruleset, the reference, a metric or a variant is unknown.
     """
-    table = targets if isinstance(targets, TargetTable) else read_targets(targets) if targets else default_targets()
-    names = _held_out_names(held_out, table)
+    table = (
+        targets
+        if isinstance(targets, TargetTable)
+        else read_targets(targets)
+        if targets is not None
+        else default_targets()
+    )
+    names = held_out_names(held_out, table)
     pairs = held_out_bases(names, table.base)
     untargeted = [w for w in pairs if w not in table.targets]
     if untargeted:
@@ -348,16 +274,6 @@ def study_ranges(
             low, high = ends.get(name, (math.inf, -math.inf))
             ends[name] = (min(low, profile.score), max(high, profile.score))
     return ends
-
-
-def _held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, table: TargetTable) -> tuple[str, ...]:
-    if held_out is None:
-        return tuple(
-            w for w in HELD_OUT_WORKLOADS if w in table.targets and any(w.startswith(f"{b}_") for b in table.base)
-        )
-    if isinstance(held_out, (str, os.PathLike)):
-        return read_held_out(held_out)
-    return tuple(held_out)
 
 
 def _or_none(time: float) -> float | None:

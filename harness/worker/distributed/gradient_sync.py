@@ -14,23 +14,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-#: Size of a bucket in bytes. Smaller buckets need more reductions, each with a latency. Larger buckets are
-#: complete later.
+#: Size of a bucket in bytes. With smaller buckets there are more reductions, and each reduction has a latency. With
+#: larger buckets the first reduction starts later, because all gradients of its bucket must be ready.
 BUCKET_BYTES = 25 << 20
 
 
 class GradientSync:
-    """Averages `.grad` over ranks during the backward pass within `overlapping`.
+    """Averages the gradients in `.grad` over ranks, while a backward pass runs in the context `overlapping`.
 
-    A backward pass may reach only some of the parameters. All ranks compute the same graph, so they reach the same
-    parameters. Gradients that `.grad` contains before the pass are equal on all ranks. Averaging does not change them.
+    A backward pass may compute gradients for only some of the parameters. These parameters are the same on all ranks,
+    because all ranks compute the same graph. `.grad` may already contain gradients before the pass. These earlier
+    gradients must be equal on all ranks, so the average over ranks does not change them.
 
     Args:
         parameters: the model's parameters, in the same order on all ranks.
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        # The parameters are in reverse order, since a backward pass reaches the last layers first.
+        # The order of the parameters is reversed, because a backward pass computes the gradients of the last layers
+        # first.
         self._buckets = list(split_into_buckets(list(parameters)[::-1]))
         self._bucket_of = {id(p): index for index, bucket in enumerate(self._buckets) for p in bucket}
         self._hooked: set[int] = set()
@@ -41,7 +43,10 @@ class GradientSync:
 
     @contextmanager
     def overlapping(self) -> Iterator[None]:
-        """Average the gradients of the backward pass in this context. At the end, all gradients are averaged."""
+        """Average the gradients of one backward pass, which the caller runs in this context.
+
+        When the context ends, the averages are complete.
+        """
         self._register_hooks()
         self._ready = [[] for _ in self._buckets]
         self._pending, self._next_bucket, self._active = [], 0, True
@@ -68,7 +73,8 @@ class GradientSync:
         if not self._active:
             return  # a backward pass outside of `overlapping`
         self._ready[self._bucket_of[id(parameter)]].append(parameter)
-        # Reductions start in the order of the buckets, since all ranks must start them in the same order.
+        # All ranks must start the reductions in the same order. Therefore the reductions start in the order of the
+        # buckets.
         while self._next_bucket < len(self._buckets) and len(self._ready[self._next_bucket]) == len(
             self._buckets[self._next_bucket]
         ):

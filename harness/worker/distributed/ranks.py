@@ -155,7 +155,7 @@ def _require_devices(job: Job) -> None:
 
 
 def _describe_rank_end(rank: int, returncode: int, report: bytes) -> Done:
-    """Return the last event of a rank, from its report if there is one, else from its exit code."""
+    """Return the last event of a rank. It is made from the rank's report or, without a report, from the exit code."""
     if report:
         done = msgspec.json.decode(report, type=Done)
         return Done(status=done.status, reason=f"rank {rank}: {done.reason}")

@@ -1,0 +1,67 @@
+"""The allowed ranges of the integers that a user gives: in flags, environment variables, YAML files and Python."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerRange:
+    """A range of integers. Both ends are allowed."""
+
+    low: int
+    high: int
+
+
+#: Option -> its range. The upper ends keep a slip of the keyboard from planning trials without end.
+RANGES: dict[str, IntegerRange] = {
+    "jobs": IntegerRange(low=1, high=100_000),
+    "ranks": IntegerRange(low=1, high=10_000),
+    # Records store the root seed as an integer of 64 bits.
+    "seed": IntegerRange(low=-(2**63), high=2**63 - 1),
+    "studies": IntegerRange(low=1, high=100_000),
+    "threads": IntegerRange(low=1, high=10_000),
+}
+_DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+
+
+def check_integer(name: str, value: object, place: str = "") -> int:
+    """Return the value of an option, if it is an integer in the option's range.
+
+    Args:
+        name: name of the option in `RANGES`.
+        value: an integer, or a text with decimal digits.
+        place: file that contains the value, for the message.
+
+    Raises:
+        UsageError: the value is not an integer, has a leading zero, or is outside the range.
+
+    >>> check_integer("jobs", "4")
+    4
+    """
+    limits = RANGES[name]
+    what = f"{place}: {name}" if place else name
+    allowed = f"a whole number from {limits.low} to {limits.high}"
+    if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()) and len(value) <= 30:
+        value = int(value)
+    # A truth value is an integer in Python, but not the number of anything.
+    if isinstance(value, bool) or not isinstance(value, int):
+        shown = repr(value)
+        raise UsageError(f"{what} is {shown if len(shown) <= 80 else f'{shown[:79]}…'}", fix=f"give {allowed}")
+    if not limits.low <= value <= limits.high:
+        raise UsageError(f"{what} is out of range", fix=f"give {allowed}") from None
+    return value
+
+
+def check_integers(values: dict[str, object], place: str = "") -> None:
+    """Check options by name. An option that is None is not set.
+
+    Raises:
+        UsageError: a value is not an integer or is outside its range.
+    """
+    for name, value in values.items():
+        if value is not None:
+            check_integer(name, value, place)

@@ -1,0 +1,56 @@
+"""Makes texts from records safe to show: in a terminal, in a cell of a spreadsheet, and in Markdown."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
+
+#: Characters that move the cursor, change colours or the direction of writing, end a line, or cannot be encoded.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+#: Beginning of a text that a spreadsheet evaluates.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
+#: Characters with a meaning in Markdown. An underscore within a word, as in `large_bn_init`, has none, and brackets
+#: are a link only if an address follows.
+_MARKUP = re.compile(r"[\\`*|~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
+#: Beginning of an HTML entity, and of an HTML tag.
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    r"""Return a text with every control character in the notation of Python.
+
+    Args:
+        text: any text.
+        keep: control characters that are kept, such as line breaks.
+
+    >>> print(escape_controls("loss\x1b[31m\n"))
+    loss\x1b[31m\n
+    """
+    return _CONTROLS.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
+
+
+def escape_csv(value: str | _Value) -> str | _Value:
+    """Return a value for a cell of a CSV file. A text that would be a formula begins with an apostrophe.
+
+    Numbers, including negative numbers, are returned unchanged.
+
+    >>> escape_csv("=1+1"), escape_csv(-1.5), escape_csv("wsd")
+    ("'=1+1", -1.5, 'wsd')
+    """
+    if not isinstance(value, str):
+        return value
+    text = escape_controls(value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return a text that Markdown shows as it is, also in a cell of a table.
+
+    >>> print(escape_markdown("a|b <b> [x](y) large_bn_init"))
+    a\|b &lt;b> [x\](y) large_bn_init
+    """
+    escaped = _MARKUP.sub(r"\\\g<0>", escape_controls(text))
+    return _TAG.sub("&lt;", _ENTITY.sub("&amp;", escaped))

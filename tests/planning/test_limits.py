@@ -1,0 +1,122 @@
+"""One range for each number of a user, in flags, environment variables, YAML files and Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harness
+from harness import cli
+from harness.cli import config, sweep
+from harness.contract.limits import RANGES, check_integer
+from harness.contract.run import ExecutionOptions
+from harness.errors import UsageError
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings
+from harness.system.yaml_text import parse_yaml
+
+OUTSIDE = [
+    ("jobs", 0),
+    ("threads", -3),
+    ("ranks", 0),
+    ("studies", 0),
+    ("jobs", -1),
+    ("studies", 10**9),
+    ("seed", 2**63),
+]
+SWEEP = "submissions: wsd\nworkloads: resnet-digits\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), OUTSIDE)
+def test_every_entrance_refuses_what_is_outside(
+    name: str, value: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("sweep.yaml").write_text(f"{SWEEP}{name}: {value}\n")
+    with pytest.raises(UsageError, match=rf"sweep\.yaml: {name} is out of range"):
+        sweep.read(Path("sweep.yaml"))
+    plan = ["run", "-s", "wsd", "-w", "resnet-digits", "--dry-run"]
+    assert cli.invoke([*plan, f"--{name}", str(value)]) == 2
+    assert f"{name} is out of range (give a whole number from" in capsys.readouterr().err
+    if name != "ranks":
+        monkeypatch.setenv(f"BENCH_{name.upper()}", str(value))
+        assert cli.invoke(plan) == 2
+        assert f"{name} is out of range" in capsys.readouterr().err
+    if name in config.KEYS:
+        Path("bench.yaml").write_text(f"{name}: {value}\n")
+        with pytest.raises(UsageError, match=rf"bench\.yaml: {name} is out of range"):
+            config.read_default_map()
+    with pytest.raises(UsageError, match=f"{name} is out of range"):
+        python_entrance(name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("jobs", True), ("studies", 2.0), ("seed", "x"), ("threads", 1.5)])
+def test_other_types_are_refused_in_python(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"{name} is "):
+        python_entrance(name, value)
+
+
+def python_entrance(name: str, value: Any) -> None:
+    if name == "jobs":
+        ExecutionOptions(jobs=value)
+    else:
+        harness.plan("wsd", "resnet-digits", **{name: value})
+
+
+def test_values_inside_are_kept() -> None:
+    Path("sweep.yaml").write_text(f"{SWEEP}jobs: 2\nthreads: 3\nranks: 1\nstudies: 4\nseed: -7\n")
+    read = sweep.read(Path("sweep.yaml"))
+    assert (read.jobs, read.threads, read.ranks, read.studies, read.seed) == (2, 3, 1, 4, -7)
+    assert ExecutionOptions(jobs=None).jobs is None
+    assert PlanSettings(ruleset=rulesets.ruleset("quick"), seed=-(2**63)).seed == -(2**63)
+
+
+@given(st.sampled_from(sorted(RANGES)), st.integers())
+def test_a_range_is_the_same_for_numbers_and_texts(name: str, value: int) -> None:
+    limits = RANGES[name]
+    for given_value in (value, str(value)):
+        if limits.low <= value <= limits.high:
+            assert check_integer(name, given_value) == value
+        else:
+            with pytest.raises(UsageError):
+                check_integer(name, given_value)
+
+
+@pytest.mark.parametrize("text", ["010", "-007", "0o17", "0x10", "0b11", "1_000", "1:30", "", "٣", "9" * 5000])
+def test_flags_take_decimal_numbers_only(text: str) -> None:
+    with pytest.raises(UsageError):
+        check_integer("seed", text)
+
+
+@pytest.mark.parametrize("text", ["010", "-007", "0x10", "0b11", "1:30", "1:30.5", "00"])
+def test_a_yaml_number_in_another_base_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is not a decimal number \(line 2\)"):
+        parse_yaml(f"a: 1\nseed: {text}\n")
+    Path("sweep.yaml").write_text(f"{SWEEP}seed: {text}\n")
+    with pytest.raises(UsageError, match=r"sweep\.yaml: .*is not a decimal number"):
+        sweep.read(Path("sweep.yaml"))
+    Path("mine.yaml").write_text(f"trials: 1\nstudies: {text}\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml: .*is not a decimal number"):
+        rulesets.ruleset("mine.yaml")
+
+
+def test_decimal_yaml_numbers_are_read() -> None:
+    text = "[0, -0, 10, 1_000, 0.5, .5, 1., -2.5e+3, .inf, '010', 2024-01-02]"
+    assert parse_yaml(text)[:10] == [0, 0, 10, 1000, 0.5, 0.5, 1.0, -2500.0, float("inf"), "010"]
+
+
+def test_a_ruleset_file_is_read_strictly() -> None:
+    Path("mine.yaml").write_text("trials: 1\nstudies: 0\n")
+    with pytest.raises(UsageError, match="studies is out of range"):
+        rulesets.ruleset("mine.yaml")
+    Path("mine.yaml").write_text("trials: 1\nstudies: 1\nstudies: 2\n")
+    with pytest.raises(UsageError, match="studies is given twice"):
+        rulesets.ruleset("mine.yaml")
