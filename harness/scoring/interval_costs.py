@@ -83,7 +83,7 @@ class CostModel:
     def time_to(self, spec: RunSpec, index: int) -> float | None:
         """Return the cost in seconds from the start to evaluation `index`; None if a cost up to `index` is unknown."""
         costs = self.costs.get(arm_of(spec), ())
-        return math.fsum(costs[: index + 1]) if index < len(costs) else None
+        return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
 
     def own_time_to(self, spec: RunSpec, intervals: IntervalSeconds, index: int) -> float | None:
         """Return the seconds of one run from its start to evaluation `index`, for paired tests.

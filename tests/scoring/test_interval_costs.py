@@ -169,6 +169,16 @@ def test_time_is_examples_times_cost() -> None:
     assert any("order by examples differs" in note for note in board.notes)
 
 
+def test_the_time_of_a_single_run_has_no_range() -> None:
+    source = random.Random(5)
+    query = LeaderboardQuery(references=("reference",))
+    runs = [run(name, 0, noisy(source, constant(1.0), 0.2)) for name in ("reference", "a")]
+    (board,) = build_leaderboards([summarize(r, query) for r in runs], query)
+    for row in board.rows:
+        cell = row.cells["w@1"]
+        assert cell.spread.low == cell.value == cell.spread.high
+
+
 def test_equal_runs_are_ties() -> None:
     source = random.Random(3)
     seconds = [noisy(source, constant(1.0), 0.3) for _ in range(8)]
