@@ -159,7 +159,8 @@ def _read_list(
         return _names(f"{path}: {key}", content[key])
     if version != DEFAULT_VERSION:
         raise DataError(
-            f"{path} has the version {version!r} and no list '{key}'", fix=f"add the list '{key}'; [] is none"
+            f"{path} has the version {version!r} and no list '{key}'",
+            fix=f"add the list '{key}', or [] for no workloads",
         )
     return None
 
