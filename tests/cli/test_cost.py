@@ -71,6 +71,7 @@ def test_a_failed_run_has_no_cost() -> None:
         cost_ratios([record(spec("a"), [2.0, 1.9], status="crashed")], "a")
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["cost", "wsd,adamw-cosine", "-w", "resnet-digits", "--pairs", "2", "--intervals", "1"]
     assert cli.invoke([*call, "--json", "--runs", str(tmp_path)]) == 0

@@ -163,6 +163,7 @@ class KillsTheServer(Remember):
             os.kill(server_pids()[0], signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_ends_its_workers_whose_trials_resume(tmp_path: Path) -> None:
     specs = stub_specs(1, evaluations=8, pause=0.05)
     run(specs, tmp_path / "whole", fresh_workers=True)
@@ -200,6 +201,7 @@ list(execute(specs, Path(sys.argv[2]), SilentWatcher()))
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_takes_its_server_and_workers_with_it(tmp_path: Path) -> None:
     plan, runs = tmp_path / "plan.json", tmp_path / "runs"
     plan.write_bytes(msgspec.json.encode(stub_specs(1, evaluations=500, pause=0.05)))

@@ -40,6 +40,7 @@ def write(name: str, text: str = SUBMISSION) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", FOLDERS)
 def test_a_file_in_a_folder_of_any_name(folder: Path, where: str) -> None:
     path = write(f"{where}/mine.py")
@@ -48,12 +49,14 @@ def test_a_file_in_a_folder_of_any_name(folder: Path, where: str) -> None:
     assert (resolve_submission(path, load_registry()).load or "").endswith("mine.py:Mine")
 
 
+@pytest.mark.slow
 def test_a_workload_in_a_folder_of_any_name(folder: Path) -> None:
     name = write("12:30,x/task.py", Path(micro.__file__).read_text()) + ":Micro"
     assert split_names([f"{name},lm-tiny"]) == [name, "lm-tiny"]
     assert resolve_workloads(name, load_registry())[0].facts.name == micro.ENTRY.facts.name
 
 
+@pytest.mark.slow
 def test_every_entrance_takes_such_a_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = write("a:1,b:2/mine,2.py")
     assert {s.study for s in harness.plan(f"{name}:Mine,wsd", "resnet-digits", studies=2)} == {0, 1}

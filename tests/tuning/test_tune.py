@@ -218,6 +218,7 @@ def test_best_needs_a_setting_and_the_ruleset_quick(bench: Bench, runs: MadeUpRu
     assert "rex: no best known setting for tier cpu; the defaults are used" in err
 
 
+@pytest.mark.slow
 def test_a_file_keeps_its_setting_when_it_moves_with_its_project_and_an_edit_is_said(
     bench: Bench, runs: MadeUpRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_sorted_split_is_found_out() -> None:
     assert find_bias({"m": of(*[0.0, 1.0] * 32)}, whole) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("total", [97, 100, 1000, 4000])
 def test_accuracies_are_decided_alike(total: int) -> None:
     """Exact for every accuracy at the target: the probability of the parts that would exclude the target."""
