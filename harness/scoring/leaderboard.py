@@ -20,7 +20,7 @@ from harness.scoring.aggregate import Aggregate, aggregate_runs
 from harness.scoring.anchored_spread import anchored_spread
 from harness.scoring.cells import Cell, cell_of_metrics, cell_of_times
 from harness.scoring.details import WorkloadDetails, build_details
-from harness.scoring.factors import TimeFactors, describe_order, median_amounts, time_factors
+from harness.scoring.factors import Medians, TimeFactors, describe_order, median_amounts, time_factors
 from harness.scoring.scored_time import arm_names, cost_summaries, describe_costs
 from harness.scoring.scores import (
     Anchored,
@@ -202,7 +202,8 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
 
 def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -> Leaderboard:
     """Rank by the anchored score. If there is no anchored score, rank by the profile score."""
-    times, ids = _scored_times(aggregate, builder), [facts.id for facts in table.workloads]
+    amounts = median_amounts(summary for summary in builder.summaries if summary.run_id in builder.usable)
+    times, ids = _scored_times(aggregate, amounts), [facts.id for facts in table.workloads]
     reference = _find_reference(table.query.references, times)
     anchored = _anchor(reference, times, aggregate.coarse, ids, table.query, builder)
     counted = anchored.workloads if anchored else ()
@@ -214,7 +215,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
         builder.notes.append("a single submission: its profile score has no meaning")
     if all(math.isinf(time) for row in times.values() for time in row.values()):
         builder.notes.append("every submission missed every target")
-    factors = _factors(reference, builder)
+    factors = _factors(reference, amounts, builder)
     rows = []
     for name in order:
         studies = aggregate.studies[name]
@@ -241,7 +242,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
 
 
-def _scored_times(aggregate: Aggregate, builder: _Builder) -> Table:
+def _scored_times(aggregate: Aggregate, amounts: Medians) -> Table:
     """Return submission -> workload -> median over studies of the scored time, or of the compared quantity.
 
     For the quantity `time`, `aggregate` does not contain the scored times. It contains each run's own time (defined in
@@ -249,16 +250,14 @@ def _scored_times(aggregate: Aggregate, builder: _Builder) -> Table:
     """
     if aggregate.by != "time":
         return aggregate.times
-    amounts = median_amounts(summary for summary in builder.summaries if summary.run_id in builder.usable)
     return {name: {workload: amounts[name][workload][0] for workload in row} for name, row in aggregate.times.items()}
 
 
-def _factors(reference: str | None, builder: _Builder) -> dict[str, TimeFactors]:
+def _factors(reference: str | None, amounts: Medians, builder: _Builder) -> dict[str, TimeFactors]:
     """Return the ratios to the reference. Add a note if the order by examples differs from the order by time."""
     if reference is None:
         return {}
-    usable = (summary for summary in builder.summaries if summary.run_id in builder.usable)
-    factors = time_factors(median_amounts(usable), reference)
+    factors = time_factors(amounts, reference)
     remark = describe_order(factors)
     builder.notes += [remark] if remark else []
     return factors

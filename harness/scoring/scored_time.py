@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from harness.contract.run import RunSpec
 from harness.scoring.interval_costs import Arm, CostModel, arm_of, fit_costs
-from harness.scoring.scores import Skipped
 from harness.scoring.summary import RunSummary
 from harness.scoring.time_to_target import Axis, IntervalSeconds, ScoredRun, TargetResult
 
@@ -78,17 +77,6 @@ def describe_costs(model: CostModel, names: dict[Arm, str]) -> list[str]:
 def arm_names(summaries: Iterable[RunSummary]) -> dict[Arm, str]:
     """Return a text `submission on workload` for each arm."""
     return {arm_of(s.spec): f"{s.spec.submission.id} on {s.spec.workload.facts.id}" for s in summaries}
-
-
-def incomplete_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[Skipped]:
-    """Return a remark that names the arms with only one run. The costs of such an arm are single measurements.
-
-    The list is empty if there is no such arm.
-    """
-    arms_with_one_run = sorted({name for arm, name in arm_names(summaries).items() if model.runs.get(arm) == 1})
-    if not arms_with_one_run:
-        return []
-    return [Skipped(item="cost", reason=f"measured by a single run: {', '.join(arms_with_one_run)}", counted=True)]
 
 
 def _uses_costs(spec: RunSpec) -> bool:
