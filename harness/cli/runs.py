@@ -17,6 +17,7 @@ from harness.contract.record import Status, is_complete
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import text
+from harness.report.run_page import overview_json
 from harness.scoring.run_overview import RunOverview, run_overview
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
@@ -145,7 +146,7 @@ def runs(
     overviews.sort(key=SORT_KEYS[key])
     shown = overviews[-(limit or 0) :] if key == "started" else overviews[:limit]
     if as_json:
-        print_json({"schema": SCHEMA, "runs": [_as_json(overview) for overview in shown], "total": len(overviews)})
+        print_json({"schema": SCHEMA, "runs": [overview_json(overview) for overview in shown], "total": len(overviews)})
     elif shown:
         click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({5, 6, 7, 8, 9}), leading_columns=2))
     for problem in problems:
@@ -229,29 +230,3 @@ def _format_metric(value: float | None) -> str:
 
 def _format_value(value: Any) -> str:
     return text.number(value) if isinstance(value, float) else str(value)
-
-
-def _as_json(run: RunOverview) -> dict[str, Any]:
-    target = run.target
-    return {
-        "run_id": run.run_id,
-        "submission": run.submission,
-        "workload": run.workload,
-        "overrides": run.overrides,
-        "purpose": run.purpose,
-        "study": run.study,
-        "trial": run.trial,
-        "root_seed": run.root_seed,
-        "status": run.status,
-        "reason": run.reason,
-        "metric": None if target is None else target.metric,
-        "goal": None if target is None else target.goal,
-        "target": None if target is None else target.value,
-        "best": run.best,
-        "final": run.final,
-        "examples": run.examples,
-        "seconds": run.seconds,
-        "hit": run.hit,
-        "started": run.started,
-        "note": run.note,
-    }

@@ -12,7 +12,7 @@ from harness.contract.workload import Target
 from harness.report import text
 from harness.report.curve import Panel, characters, decisive_bounds
 from harness.report.values import format_metric
-from harness.scoring.run_overview import best_and_final_points, primary_target, run_overview
+from harness.scoring.run_overview import RunOverview, best_and_final_points, primary_target, run_overview
 
 #: Height of a curve in lines, without stages (`HEIGHT`) and for each stage of a stream (`STAGE_HEIGHT`).
 HEIGHT, STAGE_HEIGHT = 10, 4
@@ -196,22 +196,33 @@ def _draw(x: Sequence[int], y: Sequence[float], target: Target | None, height: i
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-def run_json(record: Record, note: str = "") -> dict[str, Any]:
-    """Return a run as plain data: the fields of its overview, and the whole record."""
-    overview = run_overview(record, note)
+def overview_json(overview: RunOverview) -> dict[str, Any]:
+    """Return the fields of an overview as plain data."""
     target = overview.target
     return {
-        "run_id": record.run_id,
-        "status": record.status,
-        "reason": record.reason,
+        "run_id": overview.run_id,
+        "submission": overview.submission,
+        "workload": overview.workload,
+        "overrides": overview.overrides,
+        "purpose": overview.purpose,
+        "study": overview.study,
+        "trial": overview.trial,
+        "root_seed": overview.root_seed,
+        "status": overview.status,
+        "reason": overview.reason,
         "metric": None if target is None else target.metric,
         "goal": None if target is None else target.goal,
         "target": None if target is None else target.value,
         "best": overview.best,
         "final": overview.final,
-        "hit": overview.hit,
         "examples": overview.examples,
         "seconds": overview.seconds,
-        "note": note,
-        "record": record,
+        "hit": overview.hit,
+        "started": overview.started,
+        "note": overview.note,
     }
+
+
+def run_json(record: Record, note: str = "") -> dict[str, Any]:
+    """Return a run as plain data: the fields of its overview, and the whole record."""
+    return {**overview_json(run_overview(record, note)), "record": record}
