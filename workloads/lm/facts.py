@@ -108,9 +108,8 @@ LM_124M_SYNTHETIC = WorkloadFacts(
     name="lm-124m-synthetic",
     version="1",
     tier="gpu",
-    # This preliminary target is 0.2 above the entropy, which is 7.52. The target is not from a calibration. If a model
-    # used the class of the last word instead of the classes of the last two words, its cross-entropy would be 1.1
-    # higher than the entropy.
+    # This preliminary target is 0.2 above the entropy, which is 7.52. The target is not from a calibration. A model
+    # that uses only the class of the last word, instead of the classes of the last two words, cannot reach it.
     targets=(Target(metric="loss", goal="min", value=7.72, unit=_NATS),),
     # The horizon is 1,020 batches, or 535 million tokens. The limit of seconds is five times an estimate of the
     # reference's time.
