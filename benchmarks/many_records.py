@@ -158,29 +158,27 @@ def measure(folder: Path, *, browser: bool) -> None:
     if os.path.exists(page):
         print(f"{page}: {os.path.getsize(page) / 1e6:.2f} MB")
         if browser:
-            open_page(Path(page))
+            open_page(Path(page), folder)
 
 
-def open_page(page: Path) -> None:
-    """Open the report in headless Chromium, and print the seconds until its tables and charts are drawn."""
+def open_page(page: Path, pictures: Path) -> None:
+    """Open the report in headless Chromium, print the seconds until it is drawn, and write pictures of it."""
     import tempfile
 
     from tests.report.browser import chromium
 
-    with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as driver:
-        for _ in range(3):
-            driver.get("about:blank")
-            driver.get(page.resolve().as_uri())
-            drawn = None
-            while drawn is None:
-                drawn = driver.execute_script(
-                    "return document.body.dataset.drawn ? performance.now() : null"
-                )
-                time.sleep(0.02)
-            loaded = driver.execute_script(
-                "const n = performance.getEntriesByType('navigation')[0]; return [n.domInteractive, n.loadEventEnd]"
-            )
-            print(f"page: HTML parsed {loaded[0] / 1000:.2f} s, loaded {loaded[1] / 1000:.2f} s, drawn {drawn / 1000:.2f} s")
+    for width, height in ((1280, 900), (390, 800)):
+        with tempfile.TemporaryDirectory() as profile, chromium(Path(profile), width=width, height=height) as driver:
+            for _ in range(3):
+                driver.get("about:blank")
+                driver.get(page.resolve().as_uri())
+                drawn = None
+                while drawn is None:
+                    time.sleep(0.02)
+                    drawn = driver.execute_script("return document.body.dataset.drawnAt ?? null")
+                board = driver.execute_script("return document.body.dataset.boardAt")
+                print(f"page, {width} pixels: table {float(board) / 1e3:.2f} s, charts {float(drawn) / 1e3:.2f} s")
+            driver.save_screenshot(str(pictures / f"report-{width}.png"))
 
 
 def main() -> None:
