@@ -147,7 +147,8 @@ def _is_consistent(points: Sequence[Point], names: Sequence[str]) -> bool:
         return False
     if points and not (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0):
         return False
-    return all(name in point.metrics for name in names for point in points if point.evaluated_examples is None)
+    whole = [point.metrics for point in points if point.evaluated_examples is None] if names else []
+    return not any([name not in metrics for name in names for metrics in whole])
 
 
 def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> str | None:
@@ -205,7 +206,13 @@ def _indices_that_meet(points: Sequence[Point], targets: Sequence[Target]) -> Se
     """Return the indices of the points whose metrics meet all targets, within or beyond the budget."""
     indices: Sequence[int] = range(len(points))
     for target in targets:
-        indices = [i for i in indices if target.met(points[i].metrics)]
+        name, value = target.metric, target.value
+        # A missing metric counts as NaN, and a comparison with NaN is false.
+        values = [(i, points[i].metrics.get(name, math.nan)) for i in indices]
+        if target.goal == "min":
+            indices = [i for i, metric in values if metric <= value]
+        else:
+            indices = [i for i, metric in values if metric >= value]
     return indices
 
 

@@ -164,8 +164,13 @@ def _require_own_name(identity: str, path: Path) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    packed_content = None if path.exists() else shards.find_packed(path)
-    return read_file(path) if packed_content is None else packed_content
+    try:
+        return read_file(path)
+    except StoreError:
+        packed_content = None if path.exists() else shards.find_packed(path)
+        if packed_content is None:
+            raise
+        return packed_content
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
