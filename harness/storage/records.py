@@ -16,6 +16,7 @@ from harness.contract.record import SCHEMA_VERSION, Record, Status
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.shared_parts import SharedParts
+from harness.storage.verified import digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
 
 # --- records ------------------------------------------------------------------------------------
@@ -44,6 +45,17 @@ def content_hash(payload: bytes) -> str:
     fields = decode_json(payload, "the record", dict[str, object])
     fields.pop("content_hash", None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def _is_verified(record: Record, payload: bytes) -> bool:
+    """Return whether the content of a record matches its content hash, from the cache if the same bytes were checked."""
+    verified, digest = verified_records(), digest_of(payload)
+    if digest in verified:
+        return True
+    matches = _matches_hash(record, payload)
+    if matches:
+        verified.add(digest)
+    return matches
 
 
 def _matches_hash(record: Record, payload: bytes) -> bool:
@@ -88,8 +100,7 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         _require_known_schema(_schema_version(payload), label)
         raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
-    matches = _matches_hash(record, payload) if known_hash is None else record.content_hash == known_hash
-    if not matches:
+    if record.content_hash != known_hash if known_hash is not None else not _is_verified(record, payload):
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
     return record
 
@@ -117,24 +128,32 @@ def _require_known_schema(schema_version: int, label: str) -> None:
         )
 
 
-class TrialStatus(NamedTuple):
+class TrialStatus(msgspec.Struct, frozen=True):
     """The fields of a trial's record that decide whether the trial is run again."""
 
     run_id: str
     status: Status
-    reason: str
+    reason: str = ""
+
+
+_STATUSES = msgspec.json.Decoder(TrialStatus)
 
 
 def read_status(path: Path) -> TrialStatus | None:
     """Return the status of the trial with this record, or None if the record is missing, damaged or of another trial.
 
-    The record is checked as by `read_record`, so that no record is kept as a result that tables would leave out.
+    The record is checked as by `read_record`, so that no record is kept as a result that tables would leave out. If the
+    same bytes were checked before, only the status is decoded.
     """
     try:
-        record = _decode_stored(StoredRecord(path, read_file(path)))
-    except StoreError:
+        payload = read_file(path)
+        if digest_of(payload) not in verified_records():
+            decode(payload, str(path))
+        status = _STATUSES.decode(payload)
+        _require_own_name(status.run_id, path)
+    except (StoreError, *JSON_ERRORS):
         return None
-    return TrialStatus(record.run_id, record.status, record.reason)
+    return status
 
 
 def read_record(path: Path) -> Record:
@@ -202,6 +221,7 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
             yield record
         elif hashes[record.run_id] != record.content_hash:
             problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
+    verified_records().save()
 
 
 class StoredRecord(NamedTuple):

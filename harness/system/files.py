@@ -21,6 +21,8 @@ import msgspec
 from harness.errors import BenchError, DamagedError, StoreError
 
 T = TypeVar("T")
+#: Name of the environment variable that sets the folder of caches.
+CACHE_VARIABLE = "BENCH_CACHE"
 #: Maximum sizes in bytes: of a file of the harness in general, and of a file that a user writes.
 MAX_BYTES = 256 << 20
 MAX_CONFIGURATION_BYTES = 1 << 20
@@ -128,7 +130,10 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
             return file.read()
         # The size is checked before reading, so that a huge sparse file takes no time, and after it, so that a file
         # that grows or hides its size, as in /proc, cannot exceed the limit.
-        content = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1) if size <= limit else None
+        if content is not None and len(content) > size:
+            content += file.read(limit + 1 - len(content))
     if content is None or len(content) > limit:
         raise DamagedError(f"{path} has more than {limit:,} bytes, the limit for this kind of file", fix=_RESTORE)
     return content
@@ -201,6 +206,19 @@ def unused_path(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.name}.{number}")
     return candidate
+
+
+def cache_folder() -> Path:
+    """Return the folder of caches: `BENCH_CACHE`, or a folder in the platform's cache folder.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    if folder := os.environ.get(CACHE_VARIABLE):
+        return Path(folder).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("algorace"))
 
 
 def sync_folder(folder: Path) -> None:

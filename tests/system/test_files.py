@@ -149,7 +149,7 @@ def test_yaml_that_cannot_be_converted_is_an_error(text: str, tmp_path: Path) ->
 def test_what_can_be_made_again_is_ignored_when_damaged(
     make: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     make(tmp_path / "plugins.json")
     assert cache._load_cache() == {}
     make(tmp_path / "part.json")
