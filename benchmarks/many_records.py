@@ -125,10 +125,8 @@ def run_measured(label: str, *command: str) -> None:
     peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
     code = os.waitstatus_to_exitcode(status)
     failed = "" if code == 0 else f"  exit {code}"
-    print(
-        f"{label:<24}{wall:7.2f} s wall{usage.ru_utime:7.2f} s user{usage.ru_stime:6.2f} s system{peak:7.0f} MB{failed}",
-        flush=True,
-    )
+    seconds = f"{wall:7.2f} s wall{usage.ru_utime:7.2f} s user{usage.ru_stime:6.2f} s system"
+    print(f"{label:<24}{seconds}{peak:7.0f} MB{failed}", flush=True)
 
 
 READ_STATUS = """

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, Ready, Warned
-from harness.contract.record import DeviceLog, Record, Session, is_complete
+from harness.contract.record import DeviceLog, Record, Session, is_complete, shorten_reason
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
@@ -188,7 +188,7 @@ class Trial:
             run_id=self.run_id,
             spec=self.spec,
             status=end.status,
-            reason=end.reason,
+            reason=shorten_reason(end.reason),
             points=tuple(self.points),
             hit=end.hit,
             stage_hits=end.stage_hits,

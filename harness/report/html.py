@@ -55,8 +55,10 @@ def page(
     stopping_grids = StoppingResults(records_with_stop).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
-    blocks = "".join(f'<script type="text/plain" data-block="{number}">{block}</script>'
-                     for number, block in enumerate(data["blocks"].values()))
+    blocks = "".join(
+        f'<script type="text/plain" data-block="{number}">{block}</script>'
+        for number, block in enumerate(data["blocks"].values())
+    )
     data["blocks"] = {name: number for number, name in enumerate(data["blocks"])}
     # Every `<` in the data is escaped, so that no text in a record can end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -112,7 +112,16 @@ class PageRuns:
         failed = not is_success(record.status)
         if failed or not hit:
             reason = record.reason or (summary.result.reason if summary.result.status == "unknown" else "")
-            cells = [submission, workload, spec.study, spec.trial, record.status, shorten(reason), record.run_id, failed]
+            cells = [
+                submission,
+                workload,
+                spec.study,
+                spec.trial,
+                record.status,
+                shorten(reason),
+                record.run_id,
+                failed,
+            ]
             table.missed.append(((not failed, *cells[:4]), cells))
         hparams = {name: round_number(value, 4) for name, value in sorted(spec.hparams.items())}
         key = (submission, workload, json.dumps([hparams, spec.overridden]))

@@ -225,9 +225,7 @@ def _positive_sessions(intervals: IntervalSeconds) -> set[str]:
     """Return the ids of the sessions in which an interval of more than 0 seconds was measured."""
     if len(intervals.sessions) == 1 and intervals.sessions[0][0] <= 0 and min(intervals.seconds, default=0.0) > 0:
         return {intervals.sessions[0][1]}
-    return {
-        name for name, seconds in zip(intervals.session_names(), intervals.seconds, strict=True) if seconds > 0
-    }
+    return {name for name, seconds in zip(intervals.session_names(), intervals.seconds, strict=True) if seconds > 0}
 
 
 def _linking_cells(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_Cell, dict[str, list[float]]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.contract.record import SCHEMA_VERSION, Record, Status
+from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, Status, shorten_reason
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.shared_parts import SharedParts
@@ -48,7 +48,7 @@ def content_hash(payload: bytes) -> str:
 
 
 def _is_verified(record: Record, payload: bytes) -> bool:
-    """Return whether the content of a record matches its content hash, from the cache if the same bytes were checked."""
+    """Return whether the content of a record matches its content hash. Bytes that were checked are not checked again."""
     verified, digest = verified_records(), digest_of(payload)
     if digest in verified:
         return True
@@ -153,7 +153,7 @@ def read_status(path: Path) -> TrialStatus | None:
         _require_own_name(status.run_id, path)
     except (StoreError, *JSON_ERRORS):
         return None
-    return status
+    return msgspec.structs.replace(status, reason=shorten_reason(status.reason))
 
 
 def read_record(path: Path) -> Record:
@@ -169,6 +169,8 @@ def read_record(path: Path) -> Record:
 def _decode_stored(stored: StoredRecord) -> Record:
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
     _require_own_name(record.run_id, stored.path)
+    if len(record.reason) > MAX_REASON:
+        return msgspec.structs.replace(record, reason=shorten_reason(record.reason))
     return record
 
 
