@@ -28,7 +28,7 @@ from harness.worker.points import finite_point, gradient_norm, learning_rate
 from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
-from harness.worker.stopping import Verdict, decide_end, is_stage_over
+from harness.planning.run_end import Verdict, decide_end, is_stage_over
 from harness.worker.weights import save_weights
 
 T = TypeVar("T")
