@@ -236,9 +236,7 @@ class RunOptions:
             note(f"warning: {requested.message}")
         return self._plan(registry, best_settings, requested.nonce)
 
-    def _plan(
-        self, registry: Registry, best_settings: BestSettingsOf | None, nonce: Nonce | None = None
-    ) -> PhasedPlan:
+    def _plan(self, registry: Registry, best_settings: BestSettingsOf | None, nonce: Nonce | None = None) -> PhasedPlan:
         return plan(
             self.submissions,
             self.workloads,

@@ -8,9 +8,6 @@ from harness.contract.base import Data
 from harness.contract.run import Nonce
 
 ATTESTATION_SCHEMA = 1
-#: How far a record can be believed. `self-reported`: only its author has run it. `evaluated`: its metrics follow from
-#: its weights or its source. `verified`: it was repeated with seeds that nobody could choose.
-TrustLevel = Literal["self-reported", "evaluated", "verified"]
 #: How a record was checked. `weights`: a separate process evaluated the saved weights. `exact`: the run was repeated
 #: with the same seeds in an equal environment. `fresh-seeds`: runs with new seeds were compared with the record.
 AttestationMethod = Literal["weights", "exact", "fresh-seeds"]

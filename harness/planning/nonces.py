@@ -54,37 +54,47 @@ def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Bea
     """
     if kind == "none":
         return None
-    if _HEX.fullmatch(kind):
-        return RequestedNonce(Nonce(value=kind.lower(), source="given"))
     if kind not in ("beacon", "local"):
-        raise UsageError(
-            f"--nonce {kind} is not a nonce", fix="give beacon, local, none, or 64 hexadecimal digits"
-        )
+        return draw_nonce(kind, beacon)
     ledger, committed = Ledger(runs), dict(sources)
     if earlier := ledger.find_nonce(committed, kind):
         return RequestedNonce(earlier)
     ledger.append(LedgerEntry(previous=ORIGIN, time="", event="committed", sources=committed))
-    nonce, message = _draw(kind, beacon)
-    ledger.append(LedgerEntry(previous=ORIGIN, time="", event="nonce", sources=committed, nonce=nonce))
-    return RequestedNonce(nonce, message)
+    requested = draw_nonce(kind, beacon)
+    ledger.append(LedgerEntry(previous=ORIGIN, time="", event="nonce", sources=committed, nonce=requested.nonce))
+    return requested
 
 
-def _draw(kind: str, beacon: Beacon) -> tuple[Nonce, str]:
+def draw_nonce(kind: str, beacon: Beacon) -> RequestedNonce:
+    """Return a new nonce. If the beacon cannot be read, the nonce is a random number of this machine.
+
+    Args:
+        kind: `beacon`, `local`, or 64 hexadecimal digits.
+        beacon: client of the beacon.
+
+    Raises:
+        UsageError: the kind is unknown.
+    """
+    if _HEX.fullmatch(kind):
+        return RequestedNonce(Nonce(value=kind.lower(), source="given"))
+    if kind not in ("beacon", "local"):
+        raise UsageError(f"--nonce {kind} is not a nonce", fix="give beacon, local, none, or 64 hexadecimal digits")
     message = ""
     if kind == "beacon":
         try:
             answer = beacon.read_next()
         except BeaconError as error:
-            message = f"the seeds come from a random number of this machine, so the records are self-reported: {error}"
+            message = f"the seeds come from a random number of this machine instead of the beacon: {error}"
         else:
-            return Nonce(
+            nonce = Nonce(
                 value=answer.randomness,
                 source="beacon",
                 chain=beacon.chain.hash,
                 round=answer.number,
                 signature=answer.signature,
-            ), ""
-    return Nonce(value=secrets.token_hex(32), source="local"), message
+            )
+            return RequestedNonce(nonce)
+    return RequestedNonce(Nonce(value=secrets.token_hex(32), source="local"), message)
 
 
 def submission_sources(specs: Iterable[RunSpec]) -> dict[str, str]:
@@ -104,4 +114,6 @@ def find_nonce_problem(nonce: Nonce) -> str:
     if nonce.chain not in CHAINS:
         return f"the beacon's chain {nonce.chain or '(empty)'} is unknown"
     answer = BeaconRound(number=nonce.round, randomness=nonce.value, signature=nonce.signature)
-    return f"round {nonce.round} of the beacon: {problem}" if (problem := find_inconsistency(answer, nonce.round)) else ""
+    return (
+        f"round {nonce.round} of the beacon: {problem}" if (problem := find_inconsistency(answer, nonce.round)) else ""
+    )

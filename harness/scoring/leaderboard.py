@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from harness.contract.judging import Trust
 from harness.contract.run import Clock
 from harness.contract.workload import Goal, WorkloadFacts
 from harness.errors import UsageError
@@ -46,9 +47,8 @@ from harness.scoring.summary import LeaderboardQuery, RunSummary
 from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
 from harness.scoring.time_to_target import MetricAt
+from harness.scoring.trust import lowest_level
 
-#: Trust label of a record that only its author has evaluated. Nobody else has repeated the run.
-SELF_REPORTED = "self-reported"
 #: Submissions with equal scores are ordered by their total time. In this sum, a missed workload has this time.
 _MISS = 1e18
 
@@ -72,7 +72,7 @@ class LeaderboardRow:
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.
-        trust: trust label of the records.
+        trust: the lowest trust level of the usable records.
     """
 
     submission: str
@@ -87,7 +87,7 @@ class LeaderboardRow:
     mean_rank: float | None = None
     cells: Mapping[str, Cell]
     memory: int = 0
-    trust: str = SELF_REPORTED
+    trust: Trust = "self-reported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +237,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
+                trust=_trust(builder, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -326,6 +327,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             mean_rank=means[name],
             cells=cells[name],
             memory=_peak_memory(builder.summaries, name),
+            trust=_trust(builder, name),
         )
         for name in order
     ]
@@ -333,6 +335,17 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     if any(cell.early for row in rows for cell in row.cells.values()):
         builder.notes.append("*: some runs stopped at their target before this budget")
     return dataclasses.replace(table, rows=tuple(rows))
+
+
+def _trust(builder: _Builder, name: str) -> Trust:
+    """Return the lowest trust level of the usable records of a submission."""
+    return lowest_level(
+        [
+            summary.trust
+            for summary in builder.summaries
+            if summary.spec.submission.id == name and summary.run_id in builder.usable
+        ]
+    )
 
 
 def _metric_cells(builder: _Builder, goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:

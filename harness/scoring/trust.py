@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, get_args
 
-from harness.contract.attestation import Attestation, TrustLevel
+from harness.contract.attestation import Attestation
+from harness.contract.judging import Trust
 from harness.contract.record import Record
 
 #: The levels, the lowest first.
-LEVELS: Final[tuple[TrustLevel, ...]] = get_args(TrustLevel)
+LEVELS: Final[tuple[Trust, ...]] = get_args(Trust)
 
 
-def trust_level(record: Record, attestations: Iterable[Attestation]) -> TrustLevel:
+def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
     - `verified`: runs on fresh seeds accepted the record. An exact repetition is sufficient if the seeds of the record
@@ -40,7 +41,7 @@ def has_public_seeds(record: Record) -> bool:
     return record.spec.nonce is not None and record.spec.nonce.source == "beacon"
 
 
-def lowest_level(levels: Sequence[TrustLevel]) -> TrustLevel:
+def lowest_level(levels: Sequence[Trust]) -> Trust:
     """Return the lowest of several levels; `self-reported` if there are none.
 
     >>> lowest_level(["verified", "evaluated"])

@@ -1,8 +1,8 @@
 """The ledger of a runs folder: a file to which every attempt to run a trial is appended, before and after it runs.
 
-`ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so that a line can neither
-be changed nor removed without changing all lines after it. A ledger that is rewritten as a whole cannot be detected. A
-copy that was published earlier, or the hash of its last line, reveals that.
+`ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so that a line can
+neither be changed nor removed without changing all lines after it. A ledger that is rewritten as a whole cannot be
+detected. A copy that was published earlier, or the hash of its last line, reveals that.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
     previous: str
     time: str
     event: LedgerEvent
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = msgspec.field(default_factory=dict)
     nonce: Nonce | None = None
     run_id: str = ""
     submission: str = ""

@@ -132,10 +132,24 @@ def read_record(path: Path) -> Record:
         StoreError: the record is missing, cannot be read, is damaged or has the name of another trial. The message
             names the file.
     """
-    return _decode_stored(StoredRecord(path, _read_bytes(path)))
+    return decode_stored(read_stored(path))
 
 
-def _decode_stored(stored: StoredRecord) -> Record:
+def read_stored(path: Path) -> StoredRecord:
+    """Return the record in a file, or from a shard of the same folder if the file was packed, without validating it.
+
+    Raises:
+        StoreError: the record is missing or cannot be read.
+    """
+    return StoredRecord(path, _read_bytes(path))
+
+
+def decode_stored(stored: StoredRecord) -> Record:
+    """Return a record that was read, after validating it.
+
+    Raises:
+        StoreError: the record is damaged or has the name of another trial.
+    """
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
     _require_own_name(record.run_id, stored.path)
     return record
@@ -175,7 +189,7 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
     hashes: dict[str, str] = {}
     for stored in iter_stored(folders, problems):
         try:
-            record = _decode_stored(stored)
+            record = decode_stored(stored)
         except StoreError as error:
             problems.append(str(error))
             continue

@@ -91,8 +91,7 @@ QUICKNET: Final = BeaconChain(
 )
 #: The network `default`, which publishes a round every 30 seconds.
 DEFAULT_CHAIN: Final = BeaconChain(
-    public_key="868f005eb8e6e4ca0a47c8a77ceaa5309a47978a7c71bc5c"
-    "ce96366b5d7a569937c529eeda66c7293784a9402801af31",
+    public_key="868f005eb8e6e4ca0a47c8a77ceaa5309a47978a7c71bc5cce96366b5d7a569937c529eeda66c7293784a9402801af31",
     period=30,
     genesis=1595431050,
     group="176f93498eac9ca337150b46d21dd58673ea4e3581185f869672e59fa4cb390a",
@@ -195,9 +194,9 @@ class Beacon:
     def _read_from(self, relay: str, number: int) -> BeaconRound:
         answer = self._get(relay, number)
         problem = find_inconsistency(answer, number)
-        if not problem and self.chain.chained and number > 1:
-            if self._get(relay, number - 1).signature != answer.previous_signature:
-                problem = "it does not contain the signature of the round before it"
+        has_predecessor = self.chain.chained and number > 1
+        if not problem and has_predecessor and self._get(relay, number - 1).signature != answer.previous_signature:
+            problem = "it does not contain the signature of the round before it"
         if problem:
             raise BeaconError(f"{relay} answered with a wrong round {number}: {problem}")
         return answer
@@ -206,9 +205,9 @@ class Beacon:
         url = f"{relay}/{self.chain.hash}/public/{number}"
         if not url.startswith(("https://", "http://")):
             raise BeaconError(f"{relay} is not the address of a relay", fix="give an address that begins with https://")
-        request = urllib.request.Request(url, headers={"User-Agent": f"algorace/{__version__}"})  # noqa: S310
+        request = urllib.request.Request(url, headers={"User-Agent": f"algorace/{__version__}"})
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
                 return msgspec.json.decode(response.read(_MAX_ANSWER), type=BeaconRound)
         except urllib.error.HTTPError as error:
             problem = f"{relay} answered with status {error.code}"

@@ -125,7 +125,11 @@ def _list_order_problems(record: Record, committed: str) -> list[str]:
     if nonce is None or nonce.source != "beacon" or nonce.chain not in CHAINS:
         return []
     published = CHAINS[nonce.chain].time_of(nonce.round)
-    return [] if datetime.fromisoformat(committed).timestamp() <= published else ["the beacon's round is older than the commitment"]
+    return (
+        []
+        if datetime.fromisoformat(committed).timestamp() <= published
+        else ["the beacon's round is older than the commitment"]
+    )
 
 
 def _stored_hashes(runs: Path) -> set[str]:

@@ -19,7 +19,7 @@ class _Owner(NamedTuple):
     run_id: str
     content_hash: str
     title: str
-    source: str
+    submission: str
     seeds: bytes
     workload: str
     purpose: str
@@ -40,7 +40,7 @@ class CopyFinder:
             run_id=record.run_id,
             content_hash=record.content_hash,
             title=f"{record.run_id} ({spec.submission.id} on {spec.workload.facts.id})",
-            source=f"{spec.submission.id}#{spec.submission.source_hash}",
+            submission=spec.submission.name,
             seeds=msgspec.json.encode(spec.seeds),
             workload=spec.workload.facts.id,
             purpose=spec.purpose,
@@ -64,13 +64,13 @@ class CopyFinder:
 def _is_implausible(a: _Owner, b: _Owner) -> bool:
     """Return whether honest runs of two trials cannot give equal results.
 
-    Equal results are plausible if the same source ran with the same seeds on the same workload, for example with
-    another option of `bench run`. Two sources may do the same, and gates and searches compare such sources. In a table,
-    one of them would be a copy of the other.
+    Equal results are plausible if the same submission ran with the same seeds on the same workload, for example under
+    two rulesets, or before and after an edit without effect. Two submissions may also do the same, and gates and
+    searches compare such submissions. In a table, one of them would be a copy of the other.
     """
     if (a.seeds, a.workload) != (b.seeds, b.workload):
         return True
-    return a.source != b.source and a.purpose == b.purpose == "score"
+    return a.submission != b.submission and a.purpose == b.purpose == "score"
 
 
 def _fingerprints(record: Record) -> list[tuple[str, bytes]]:

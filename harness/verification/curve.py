@@ -113,10 +113,10 @@ def _unscreenable(record: Record) -> Iterator[str]:
     whole = {0: "the untrained model"}
     if record.hit is not None:
         whole[record.hit] = "the hit"
-    whole |= {index: "the end of a stage" for index in record.stage_hits}
+    whole |= dict.fromkeys(record.stage_hits, "the end of a stage")
     if record.status in ("reached", "exhausted"):
         whole[len(points) - 1] = "the end of the run"
-    whole |= {index: "the first evaluation of a stage" for index in _stage_starts(points)}
+    whole |= dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
     whole |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}
     for index, place in sorted(whole.items()):
         if index < len(points) and points[index].screened:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from harness.contract.base import Data
 
@@ -35,12 +34,14 @@ class RecordFindings(Data, frozen=True, kw_only=True):
         path: path of the record's file, which may be packed.
         run_id: run ID of the record; empty if the record cannot be read.
         title: submission and workload of the record; empty if the record cannot be read.
+        content_hash: content hash of the record; empty if the record cannot be read.
         findings: one finding for each check that was made.
     """
 
     path: str
     run_id: str = ""
     title: str = ""
+    content_hash: str = ""
     findings: tuple[Finding, ...]
 
     @property
@@ -51,18 +52,6 @@ class RecordFindings(Data, frozen=True, kw_only=True):
     def finding(self, check: CheckName) -> Finding | None:
         """Return the finding of a check; None if the check was not made."""
         return next((finding for finding in self.findings if finding.check == check), None)
-
-
-class RecordFile(NamedTuple):
-    """A record file that is to be verified.
-
-    Args:
-        path: path of the file, which may be packed.
-        content: the record's JSON.
-    """
-
-    path: Path
-    content: bytes
 
 
 def judged(check: CheckName, problems: list[str], unchecked: str = "") -> Finding:
