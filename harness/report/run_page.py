@@ -237,7 +237,7 @@ def overview_json(overview: RunOverview) -> dict[str, Any]:
 
 
 def run_json(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> dict[str, Any]:
-    """Return a run as plain data: the fields of its overview, the trust level, the attestations and the whole record."""
+    """Return a run as plain data: the fields of its overview, its trust level, its attestations and the record."""
     return {
         **overview_json(run_overview(record, note)),
         "trust": trust_level(record, attestations),
