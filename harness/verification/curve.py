@@ -110,14 +110,14 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
 def _unscreenable(record: Record) -> Iterator[str]:
     """Yield the points that are screened although the whole split decides there."""
     spec, points = record.spec, record.points
-    whole = {0: "the untrained model"}
-    if record.hit is not None:
-        whole[record.hit] = "the hit"
+    whole = dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
+    whole |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}
     whole |= dict.fromkeys(record.stage_hits, "the end of a stage")
     if record.status in ("reached", "exhausted"):
         whole[len(points) - 1] = "the end of the run"
-    whole |= dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
-    whole |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}
+    whole[0] = "the untrained model"
+    if record.hit is not None:
+        whole[record.hit] = "the hit"
     for index, place in sorted(whole.items()):
         if index < len(points) and points[index].screened:
             yield f"point {index} is screened, but it is {place}"

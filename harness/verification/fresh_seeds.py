@@ -192,10 +192,10 @@ def group_claims(records: Sequence[Record]) -> list[Claim]:
         spec = record.spec
         key = msgspec.json.encode((spec.hparams, spec.stop, spec.ruleset.name), order="sorted")
         by_workload.setdefault(spec.workload.facts.id, {}).setdefault(key, []).append(record)
-    claims = [
-        Claim(records=tuple(max(groups.values(), key=lambda group: len(group))))
-        for _, groups in sorted(by_workload.items())
-    ]
+    claims = []
+    for _, groups in sorted(by_workload.items()):
+        largest = max(groups.values(), key=lambda group: len(group))
+        claims.append(Claim(records=tuple(largest)))
     return [claim for claim in claims if not claim.problem]
 
 
