@@ -71,15 +71,16 @@ class Claim:
     def difference(self, fresh: Record) -> float:
         """Return the log of the claimed cost over that of a run on a fresh seed.
 
-        For a run to a stop, the cost of its final metric is read off the curve of the record. A metric that is better
-        than that of the record has the cost of the stop, so it counts as equal.
+        For a run to a stop, the costs of its final metric and of the record's are read off the curve of the record.
+        The curve has no cost above that of the stop, so a metric that is better than the whole curve has this cost.
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
         if not is_complete(fresh.status):
             return MISS
-        target = self.spec.workload.facts.targets[0]
-        return _log_share_of_stop(_whole_points(self.records[0]), target, fresh.points[-1].metrics[target.metric])
+        target, curve = self.spec.workload.facts.targets[0], _whole_points(self.records[0])
+        ours, theirs = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
+        return _log_share_of_stop(curve, target, ours) - _log_share_of_stop(curve, target, theirs)
 
     def _log_cost(self) -> float:
         return median(
