@@ -13,9 +13,9 @@ from harness.planning.nonces import find_nonce_problem, request_nonce
 from harness.planning.seeds import expected_seeds
 from harness.storage.layout import run_id
 from harness.storage.ledger import LEDGER, read_ledger
-from harness.system.beacon import Beacon, BeaconError, BeaconRound
+from harness.system.beacon import DEFAULT_CHAIN, Beacon, BeaconError, BeaconRound
 from tests.helpers import spec_of, submission
-from tests.system.test_beacon import DEFAULT_CHAIN, RANDOMNESS, SIGNATURE
+from tests.system.test_beacon import RANDOMNESS, SIGNATURE
 
 SOURCES = {"mine@1": "ab" * 32}
 
