@@ -18,7 +18,8 @@ def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
 
     - `verified`: runs on fresh seeds accepted the record. An exact repetition is sufficient if the seeds of the record
       come from a public beacon, because then nobody could choose them.
-    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record.
+    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. So does a record whose
+      metrics come from a process that never imported the submission (its field `judgements`).
     - `self-reported`: all other records. A record that an attestation refutes also has this level.
 
     Attestations of other records are ignored. An attestation is a statement of the machine that wrote it, not a proof.
@@ -33,7 +34,8 @@ def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
     accepted = {attestation.method for attestation in own if attestation.outcome == "accepted"}
     if "fresh-seeds" in accepted or ("exact" in accepted and has_public_seeds(record)):
         return "verified"
-    return "evaluated" if accepted else "self-reported"
+    # Records of versions without an evaluator process have no such field.
+    return "evaluated" if accepted or getattr(record, "judgements", ()) else "self-reported"
 
 
 def has_public_seeds(record: Record) -> bool:
