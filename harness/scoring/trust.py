@@ -35,7 +35,8 @@ def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
     if "fresh-seeds" in accepted or ("exact" in accepted and has_public_seeds(record)):
         return "verified"
     # Records of versions without an evaluator process have no such field.
-    return "evaluated" if accepted or getattr(record, "judgements", ()) else "self-reported"
+    was_judged = bool(getattr(record, "judgements", None))
+    return "evaluated" if accepted or was_judged else "self-reported"
 
 
 def has_public_seeds(record: Record) -> bool:
