@@ -54,14 +54,23 @@ class _AttemptsOfFolder:
 
     @cached_property
     def missing(self) -> Counter[tuple[str, str, str]]:
-        """The number of finished attempts whose record is not at hand, by source, workload and purpose."""
-        present = _stored_hashes(self.path.parent)
-        return Counter(
-            (entry.source_hash, entry.workload, entry.purpose)
-            for entries in self.finished.values()
-            for entry in entries
-            if entry.status != "interrupted" and entry.record not in present
-        )
+        """The number of attempts whose record is not at hand, by source, workload and purpose.
+
+        An attempt that did not finish has a record with the status `interrupted`.
+        """
+        runs = self.path.parent
+        present = _stored_hashes(runs)
+        unfinished = {
+            entry.run_id: entry
+            for entry in self.entries
+            if entry.event == "started" and entry.run_id not in self.finished
+        }
+        finished = [entry for entries in self.finished.values() for entry in entries]
+        missing = [
+            *(entry for entry in finished if entry.status != "interrupted" and entry.record not in present),
+            *(entry for run_id, entry in unfinished.items() if not (runs / run_id / RECORD).exists()),
+        ]
+        return Counter((entry.source_hash, entry.workload, entry.purpose) for entry in missing)
 
 
 class AttemptChecker:

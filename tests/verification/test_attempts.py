@@ -64,6 +64,13 @@ def test_a_hidden_attempt_is_caught(tmp_path: Path) -> None:
     assert ledger_finding(item) == ("failed", "the records of 1 further attempt(s) on this workload are missing")
 
 
+def test_a_hidden_attempt_that_did_not_finish_is_caught(tmp_path: Path) -> None:
+    item = attempt(honest(), tmp_path)
+    worse = with_seeds(change(honest().spec, study=50))
+    AttemptWatcher(tmp_path, Remember()).started(worse, ())
+    assert "1 further attempt(s)" in ledger_finding(item)[1]
+
+
 def test_a_replaced_attempt_is_not_missing(tmp_path: Path) -> None:
     first = attempt(honest(), tmp_path)
     RunFolder(tmp_path, first.path.parent.name).supersede()
