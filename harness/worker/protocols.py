@@ -164,6 +164,21 @@ class Screenable(Sharded, Protocol):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """A sharded workload that declares the bounds of its values.
+
+    With bounds, a few examples with bad values can prove that a target is missed, and an evaluation then stops (see
+    `harness.worker.worst_first`). Values of the type bool are 0 or 1 and need no declaration.
+
+    Attributes:
+        value_bounds: lowest and highest possible value of an example, for some of the metrics of `example_values`; for
+            example `{"loss": (0.0, math.inf)}`.
+    """
+
+    value_bounds: Mapping[str, tuple[float, float]]
+
+
+@runtime_checkable
 class Submission(Protocol):
     """A training algorithm. The harness constructs the class with (model, task, hparams) while the run's clock runs.
 
