@@ -15,7 +15,7 @@ from workloads.resnet.classifier import ImageClassifier, pieces
 from workloads.resnet.facts import DIGITS_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
 
-#: Number of images per forward pass of an evaluation. The activations of more images do not fit into the cache of a core.
+#: Number of images per forward pass of an evaluation. The activations of more do not fit into the cache of a core.
 _CHUNK = 128
 _DETAILS: dict[str, dict[str, Any]] = {"": {}, "gelu": {"activation": "gelu"}}
 
