@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.contract.record import Screening
 from harness.contract.run import RunSpec
-from harness.contract.workload import WHOLE, Shard
+from harness.contract.workload import WHOLE, Shard, Split
 from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
@@ -300,11 +300,11 @@ class Evaluator:
         """
         self._checked = True
         if self._group.count == 1:
-            # The two are compared on `feedback`, which usually has fewer examples than `score`.
+            split: Split = "feedback" if stage is None else "score"  # On a pool, `feedback` has fewer examples.
             assert isinstance(self._workload, Sharded)
-            measured = self._workload.measure(model, "feedback", WHOLE, stage)
-            expected = self._workload.metrics(measured, "feedback", stage)
-            if not are_close(evaluate_split(self._workload, model, "feedback", stage), expected):
+            measured = self._workload.measure(model, split, WHOLE, stage)
+            expected = self._workload.metrics(measured, split, stage)
+            if not are_close(evaluate_split(self._workload, model, split, stage), expected):
                 self._disable("evaluate() and metrics() return different values")
                 return evaluate_split(self._workload, model, "score", stage)
         if not values:
