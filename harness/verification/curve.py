@@ -101,8 +101,8 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
             yield f"{name} is {value:g}, which is not a fraction"
         elif value < 0 and (base in _NONNEGATIVE or (target is not None and target.unit.startswith(_UNITS))):
             yield f"{name} is {value:g}, but cannot be negative"
-    if (point.evaluated_examples is None) != (point.se is None):
-        yield "a screened point has both a number of examples and a standard error"
+    if point.se is not None and not point.screened:
+        yield "it has a standard error, but is not screened"
     if point.screened and (not spec.screening or spec.purpose in WHOLE_PURPOSES):
         yield "it is screened, but all evaluations of this run have to be whole"
 
