@@ -62,6 +62,7 @@ from harness.system.files import write_atomically
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
+@click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
 @click.pass_obj
@@ -80,6 +81,7 @@ def command(
     seed: int,
     executor: str,
     jobs: int | None,
+    retry_failed: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -96,7 +98,9 @@ def command(
     ruleset = rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
     plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
-    options = CalibrationOptions(runs=runs, out=out, executor=executor, jobs=jobs, variants=variants)
+    options = CalibrationOptions(
+        runs=runs, out=out, executor=executor, jobs=jobs, variants=variants, retry_failed=retry_failed
+    )
     calibrator = Calibrator(registry, plan_settings, options, lambda total: watch_trials(registry, total), note)
     references = {
         f"{family.name}@{family.version}": family

@@ -98,8 +98,7 @@ def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> Tria
 def finished_summary(spec: RunSpec, identity: str, runs: Path, options: ExecutionOptions) -> TrialSummary | None:
     """Return the summary of a finished trial, or None if the trial has to run.
 
-    A plan may have 10,000 finished trials. Therefore only the fields of the record that decide whether the trial has to
-    run and the record's hash are checked, and no folder is locked or created.
+    A plan may have 10,000 finished trials. Therefore no folder is locked or created.
 
     Args:
         spec: the trial.
@@ -108,22 +107,15 @@ def finished_summary(spec: RunSpec, identity: str, runs: Path, options: Executio
         options: see `ExecutionOptions`.
     """
     folder = runs / identity
-    previous_status = None if options.force else records.read_status(folder / RECORD)
+    record = None if options.force else records.find_valid_record(folder / RECORD)
     if (
-        previous_status is None
-        or previous_status.run_id != identity
-        or previous_status.status == "interrupted"
-        or is_retried(previous_status.status, options)
+        record is None
+        or record.run_id != identity
+        or record.status == "interrupted"
+        or is_retried(record.status, options)
     ):
         return None
-    return TrialSummary(
-        run_id=identity,
-        spec=spec,
-        status=previous_status.status,
-        reason=previous_status.reason,
-        kept=True,
-        path=str(folder),
-    )
+    return trial_summary(spec, runs, record, kept=True)
 
 
 def is_retried(status: Status, options: ExecutionOptions) -> bool:
