@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from harness.contract.events import Done
 from harness.contract.record import Record, Status, TrialSummary, is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
@@ -60,6 +62,8 @@ def run_trial(
         if record is not None and record.status != "interrupted":
             watcher.kept(trial_summary(spec, runs, record, kept=True))
             return record, True
+        if record is not None and spec.workload.has_other_source(record.spec.workload):
+            watcher.warned(spec, describe_other_source(spec, "the trial began"))
         record = supervise(
             folder,
             spec,
@@ -115,7 +119,20 @@ def finished_summary(spec: RunSpec, identity: str, runs: Path, options: Executio
         or is_retried(record.status, options)
     ):
         return None
-    return trial_summary(spec, runs, record, kept=True)
+    outdated = spec.workload.has_other_source(record.spec.workload)
+    return msgspec.structs.replace(trial_summary(spec, runs, record, kept=True), outdated=outdated)
+
+
+def describe_other_source(spec: RunSpec, since: str) -> str:
+    """Return a warning that an installed workload was edited without a new version.
+
+    Args:
+        spec: the trial.
+        since: clause that names the moment since which the workload was edited.
+    """
+    facts = spec.workload.facts
+    problem = f"the source of {facts.id} has changed since {since}, and its version has not"
+    return f"{problem}: raise the version if results change, or run the trials again with --force"
 
 
 def is_retried(status: Status, options: ExecutionOptions) -> bool:
