@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from harness.cli.commands import repeat_command
-from harness.cli.output import note, print_json, supports_color
+from harness.cli.output import note, print_json, print_text, supports_color
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import command_observers
 from harness.contract.run import ExecutionOptions
@@ -218,7 +218,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     if as_json:
         print_json(gate_json(report))
     else:
-        click.echo(gate_text(report))
+        print_text(gate_text(report))
     return _exit_code(ending.result.outcome)
 
 
@@ -279,7 +279,7 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
         return EXIT_OK
     for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
-        click.echo(
+        print_text(
             f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points} (provisional)"
         )
     return EXIT_OK
@@ -304,7 +304,7 @@ def _confirm_series(
         ]
         print_json({"schema": SCHEMA, "series": file.name, "confirmed": entries})
     for number, _, report in () if as_json else retests:
-        click.echo(f"candidate {number}: {gate_text(report)}")
+        print_text(f"candidate {number}: {gate_text(report)}")
     if not retests:
         note(f"no candidate of the series {file.name} was kept, so there is nothing to retest")
     codes = set(map(_exit_code, outcomes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -53,7 +54,7 @@ class WideStream(Wide, micro.MicroStream):
     facts = shortened(micro.STREAM_FACTS)
 
 
-PLACES: tuple[tuple[WorkloadEntry, micro.Micro], ...] = tuple(
+PLACES: tuple[tuple[WorkloadEntry, Any], ...] = tuple(
     (msgspec.structs.replace(entry, facts=workload.facts), workload)
     for entry, workload in ((micro.ENTRY, WidePool()), (micro.STREAM_ENTRY, WideStream()))
 )
