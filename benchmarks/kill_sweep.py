@@ -185,7 +185,7 @@ def cluster() -> Iterator[Any]:
 
 def ended(runs: Path) -> int:
     """Return the number of trials that have ended."""
-    endings = [stored.read_status(path) for path in runs.glob("run-*/record.json")]
+    endings = [stored.find_valid_record(path) for path in runs.glob("run-*/record.json")]
     return sum(ending is not None and ending.status != "interrupted" for ending in endings)
 
 

@@ -21,6 +21,11 @@ def print_json(data: Any) -> None:
     click.echo(text.decode())
 
 
+def print_text(text: str) -> None:
+    """Print lines to stdout. Control characters are escaped: a text may quote a record, a note or a plugin."""
+    click.echo(escape_controls(text, keep="\n\t"))
+
+
 def note(message: str) -> None:
     """Print a line for the user to stderr. Control characters except line breaks are escaped."""
     click.echo(escape_controls(message, keep="\n"), err=True)

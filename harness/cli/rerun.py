@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import existing_folders, folder_options, locate_run, of_submission
 from harness.cli.resolve import LimitedInteger, open_registry
 from harness.cli.show_run import names_run
@@ -123,7 +123,7 @@ def _finish(located: Sequence[tuple[Record, Path]], made: Sequence[Attestation],
     else:
         for record, attestation, all_attestations, path in entries:
             for line in attestation_lines(record, attestation, all_attestations):
-                click.echo(line)
+                print_text(line)
             if path is not None:
                 note(f"wrote {path}")
     return EXIT_OK if all(attestation.outcome == "accepted" for attestation in made) else EXIT_FAILED

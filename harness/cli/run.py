@@ -13,7 +13,7 @@ import click
 
 from harness.cli import config
 from harness.cli import sweep as sweeps
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
@@ -140,7 +140,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     Running the same command again skips finished trials and resumes the others.
     """
     if show_config:
-        click.echo(text.columns([list(row) for row in config.option_rows(context)]))
+        print_text(text.columns([list(row) for row in config.option_rows(context)]))
         return EXIT_OK
     if sweep is not None:
         values = sweeps.apply(context, sweeps.read(sweep), values)
@@ -332,7 +332,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
         row = [run_id(spec), spec.submission.name, spec.workload.facts.id, spec.purpose, str(spec.study)]
         row += [str(spec.trial), spec.device, "?" if seconds is None else text.seconds(seconds), hparams]
         rows.append(row)
-    click.echo(text.columns(rows))
+    print_text(text.columns(rows))
     execution = options.execution()
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
     jobs = options.jobs or _parallel_trials(specs)
@@ -361,19 +361,19 @@ def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
     remedy = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
     kept_note = f" ({kept_count} kept from earlier commands{remedy})" if kept_count else ""
-    click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
+    print_text(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")
     failed = [summary for summary in summaries if not is_success(summary.status)]
     if len(failed) > MAX_LISTED_FAILURES:
-        click.echo(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
+        print_text(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
     for summary in summaries:
         title = f"{summary.spec.submission.name} on {summary.spec.workload.facts.name}"
         if summary in failed[:MAX_LISTED_FAILURES]:
             log = Path(summary.path) / "worker.log"
             file = log if summary.status == "crashed" and log.exists() else Path(summary.path) / RECORD
-            click.echo(f"{title}: {summary.status}, {file}")
+            print_text(f"{title}: {summary.status}, {file}")
         if summary.spec.profile:
             profile = read_summarized(summary).profile
             total = sum(profile.values()) or 1.0
-            click.echo(f"{title}: " + ", ".join(f"{phase} {seconds / total:.0%}" for phase, seconds in profile.items()))
+            print_text(f"{title}: " + ", ".join(f"{phase} {seconds / total:.0%}" for phase, seconds in profile.items()))

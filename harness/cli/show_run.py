@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import click
-
-from harness.cli.output import SCHEMA, print_json
+from harness.cli.output import SCHEMA, print_json, print_text
 from harness.cli.output import note as print_note
 from harness.cli.record_folders import locate_run
 from harness.report.run_page import run_json, run_text
@@ -54,4 +52,4 @@ def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, **run_json(record, note, attestations)})
     else:
-        click.echo(run_text(record, note, attestations))
+        print_text(run_text(record, note, attestations))

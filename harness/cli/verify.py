@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import folder_options, locate_run
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.execution.judging import judge_weights
@@ -58,7 +58,7 @@ def verify(
     if as_json:
         print_json({"schema": SCHEMA, **findings_json(findings), "problems": problems})
     else:
-        click.echo(findings_text(findings))
+        print_text(findings_text(findings))
     for problem in problems:
         note(problem)
     return EXIT_FAILED if problems or any(record.failed for record in findings) else EXIT_OK

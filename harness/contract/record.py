@@ -264,6 +264,7 @@ class TrialSummary(Data, frozen=True, kw_only=True):
         reason: why the trial ended, in one sentence.
         kept: whether the trial ended in an earlier command and was not run again.
         path: path of the trial's folder.
+        outdated: whether the source of the workload changed after the kept trial, without a new version.
     """
 
     run_id: str
@@ -272,3 +273,4 @@ class TrialSummary(Data, frozen=True, kw_only=True):
     reason: str = ""
     kept: bool = False
     path: str = ""
+    outdated: bool = False

@@ -130,12 +130,23 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A reference to a workload at the time of planning. `WorkloadEntry` describes the fields."""
+    """A reference to a workload at the time of planning. `WorkloadEntry` describes the other fields.
+
+    Args:
+        source_hash: SHA-256 of the workload's source at the time of planning, if the source may change without a new
+            version: in a file or an editable installation. Otherwise empty. It is not part of the `run_id`, because
+            the version identifies the code; the version of a workload in a file ends in a part of this hash.
+    """
 
     facts: WorkloadFacts
     load: str
     arguments: dict[str, Scalar] = {}
     distribution: str = ""
+    source_hash: str = ""
+
+    def has_other_source(self, earlier: WorkloadRef) -> bool:
+        """Return whether both sources are known and differ."""
+        return "" not in (self.source_hash, earlier.source_hash) and self.source_hash != earlier.source_hash
 
 
 class RunSpec(Data, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ class EventReader(threading.Thread):
     """A thread that reads events from the pipe as they arrive and passes the edges of the worker's clock to `clock`.
 
     An edge is a start or a stop of the clock. Events are read in a separate thread, so that a slow watcher, such as a
-    display or an observer that uploads, does not delay the measurement.
+    display, does not delay the measurement.
 
     Args:
         descriptor: file descriptor of the reading end of the pipe.

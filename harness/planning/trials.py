@@ -21,7 +21,7 @@ from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
 from harness.planning.seeds import expected_seeds, nonce_root
 from harness.planning.stopping_rules import stopping_rule
-from harness.plugins.source_hash import source_hash
+from harness.plugins.source_hash import may_change, source_hash
 
 #: Maximum number of rejected points per accepted point, when points are drawn from a search space.
 MAX_REJECTED_DRAWS = 50
@@ -113,7 +113,11 @@ def plan_trials(
     rule = stopping_rule(settings.ruleset.stopping)
     common = RunSpec(
         workload=WorkloadRef(
-            facts=facts, load=workload.load, arguments=workload.arguments, distribution=workload.distribution
+            facts=facts,
+            load=workload.load,
+            arguments=workload.arguments,
+            distribution=workload.distribution,
+            source_hash=source_hash([workload.load]) if may_change(workload.load, workload.distribution) else "",
         ),
         submission=ref,
         hparams={},

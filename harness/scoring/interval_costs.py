@@ -85,26 +85,33 @@ class CostModel:
         costs = self.costs.get(arm_of(spec), ())
         return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
 
-    def own_time_to(self, spec: RunSpec, intervals: IntervalSeconds, index: int) -> float | None:
-        """Return the seconds of one run from its start to evaluation `index`, for paired tests.
+    def own_times(self, spec: RunSpec, intervals: IntervalSeconds, indices: Sequence[int]) -> list[float] | None:
+        """Return the seconds of one run from its start to each of some evaluations, for paired tests.
 
-        The result is the cost up to this evaluation × the slowness of the run. For arms in `by_mean`, the result is the
-        sum of the measured seconds. In both cases, measured seconds are first divided by the speed of their session.
-        The result is None if a cost is unknown.
+        A time is the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, it is the sum of the
+        measured seconds. In both cases, measured seconds are first divided by the speed of their session. The result is
+        None if a cost is unknown.
+
+        Args:
+            spec: specification of the run.
+            intervals: scored seconds of the run.
+            indices: indices of the evaluations.
         """
-        cost = self.time_to(spec, index)
-        if cost is None:
+        times = [self.time_to(spec, index) for index in indices]
+        costs = [cost for cost in times if cost is not None]
+        if len(costs) < len(times):
             return None
         adjusted = _adjust_to_speed(spec, intervals, self.speeds)
         arm = arm_of(spec)
         if arm in self.by_mean:
-            return _round_to_12_digits(math.fsum(adjusted[: index + 1]))
+            return [_round_to_12_digits(math.fsum(adjusted[: index + 1])) for index in indices]
         log_ratios = [
             math.log(seconds / interval_cost)
             for seconds, interval_cost in zip(adjusted, self.costs[arm], strict=False)
             if seconds > 0 and interval_cost > 0
         ]
-        return _round_to_12_digits(cost * math.exp(statistics.median(log_ratios)) if log_ratios else cost)
+        slowness = math.exp(statistics.median(log_ratios)) if log_ratios else 1.0
+        return [_round_to_12_digits(cost * slowness) for cost in costs]
 
 
 def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> CostModel:

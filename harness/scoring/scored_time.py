@@ -98,8 +98,7 @@ def _own_result(
     """Return the result of a run with the run's own time; unchanged if this time is unknown."""
     if result.index is None or intervals is None or not _uses_costs(spec):
         return result
-    value = model.own_time_to(spec, intervals, result.index)
-    if value is None or not 0 < value < math.inf:
+    times = model.own_times(spec, intervals, range(max(result.index - 1, 0), result.index + 1))
+    if times is None or not 0 < times[-1] < math.inf:
         return result
-    lower = model.own_time_to(spec, intervals, result.index - 1) if result.index else 0.0
-    return dataclasses.replace(result, value=value, lower=lower or 0.0)
+    return dataclasses.replace(result, value=times[-1], lower=times[0] if result.index else 0.0)

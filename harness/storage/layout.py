@@ -59,6 +59,9 @@ class _RecordSpec(msgspec.Struct):
 def _hash_spec(spec: dict[str, object]) -> str:
     absent = object()
     hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
+    if isinstance(workload := hashed.get("workload"), dict):
+        # The version of a workload identifies its code (see `WorkloadRef`).
+        hashed["workload"] = {name: value for name, value in workload.items() if name != "source_hash"}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
 
 
