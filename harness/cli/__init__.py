@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `bench` and exit. An error that the user can correct is printed as one line without a traceback."""
+    from harness.cli.streams import prepare_streams
+
+    prepare_streams()
     sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -15,16 +18,35 @@ def invoke(arguments: list[str]) -> int:
     """Run `bench` and return its exit code.
 
     The code is 0 for success, 1 for a failure, 2 for wrong usage, 3 for a broken plugin or an internal error, 4 for an
-    undecided gate, and 130 for an interruption.
+    undecided gate, and 130 for an interruption. It is 1 if standard output cannot be written, unless the reader of a
+    pipe has closed the pipe.
     """
+    from harness.cli.streams import flush_output
+    from harness.errors import EXIT_FAILED
+
+    code = _run_app(arguments)
+    error = flush_output()
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    _print_error(
+        f"cannot write to standard output: {error.strerror or error} (redirect it to a file on a disk with free space)"
+    )
+    return code or EXIT_FAILED
+
+
+def _run_app(arguments: list[str]) -> int:
+    """Run the application and return its exit code. Errors in writing to standard output are left to the caller."""
     import os
 
     import click
 
     from harness.cli.app import app
-    from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BenchError
+    from harness.cli.streams import output_failure
+    from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BenchError
 
     try:
+        if any("\0" in argument for argument in arguments):
+            raise click.UsageError("an argument contains a zero byte, which no name may contain (correct the argument)")
         code = app.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
         _print_error(str(error))
@@ -39,13 +61,19 @@ def invoke(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         _print_error("stopped")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The program that reads stdout has closed the pipe, so the rest of the output is discarded.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # click's answer to a closed pipe
+        if output_failure() is None:
+            raise
         return EXIT_OK
     except Exception as error:
+        if isinstance(error, OSError) and output_failure() is not None:
+            return EXIT_OK
         if os.environ.get("BENCH_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            problem = f"cannot access {error.filename}: {error.strerror}"
+            _print_error(f"{problem} (check the path, its permissions and the free space)")
+            return EXIT_FAILED
         _print_error(f"internal error: {type(error).__name__}: {error} (set BENCH_DEBUG=1 to see the traceback)")
         return EXIT_BROKEN
     return code if isinstance(code, int) else EXIT_OK
