@@ -307,7 +307,11 @@ def strike(bench: Bench, kind: Disturbance, rng: random.Random, nodes: Any) -> s
     if kind.victim == "child":
         pids["child"] = rng.sample(children, min(1, len(children)))
     assert kind.signal_number is not None
-    names = "".join(f", {command_of(pid)[-60:]}" for pid in pids[kind.victim]) if kind.victim == "child" else " "
+    names = (
+        "".join(f", {(command_of(pid).rpartition('-m ')[2].split() or ['?'])[0]}" for pid in pids[kind.victim])
+        if kind.victim == "child"
+        else " "
+    )
     reached = [pid for pid in pids[kind.victim] if send(pid, kind.signal_number)]
     if kind.signal_number == signal.SIGSTOP:
         time.sleep(rng.uniform(0.1, MAX_PAUSE_S))

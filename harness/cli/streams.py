@@ -19,8 +19,23 @@ if TYPE_CHECKING:
 
 _REPLACE = "bench-replace"
 #: Replacements of characters that the harness prints. All other characters that cannot be encoded become `?`.
-_REPLACEMENTS = {
-    **dict(zip("≥≤×→–—…µ−·┤│┼├└┘┌┐─▏█", (">=", "<=", "x", "->", *"--", "...", "u", *"-.||++++++-|#"), strict=True)),
+_REPLACEMENTS: dict[str, str] = {
+    "≥": ">=",
+    "≤": "<=",
+    "×": "x",
+    "→": "->",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "µ": "u",
+    "−": "-",
+    "·": ".",
+    **dict.fromkeys("┼├└┘┌┐", "+"),
+    "─": "-",
+    "│": "|",
+    "┤": "|",
+    "▏": "|",
+    "█": "#",
     "\u2800": " ",
 }
 #: The characters of braille patterns, of which curves consist.

@@ -83,13 +83,14 @@ def _run(arguments: list[str], folder: Path, streams: dict[int, str], encoding: 
             os.close(number)
     # As the interpreter does at its start.
     sys.stdout, sys.stderr = (
-        None if streams[number] == "closed" else open(number, "w", encoding=encoding, closefd=False)  # type: ignore[assignment]  # noqa: SIM115
+        None if streams[number] == "closed" else open(number, "w", encoding=encoding, closefd=False)  # noqa: SIM115
         for number in (1, 2)
     )
     try:
         cli.main(arguments)
     except SystemExit as error:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         os._exit(error.code if isinstance(error.code, int) else 1)
 
 
