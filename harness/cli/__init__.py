@@ -74,6 +74,10 @@ def _run_app(arguments: list[str]) -> int:
             problem = f"cannot access {error.filename}: {error.strerror}"
             _print_error(f"{problem} (check the path, its permissions and the free space)")
             return EXIT_FAILED
+        if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+            # The text is from an argument or the file system, which have other encodings than files of the harness.
+            _print_error(f"{error.object!r} is not text in UTF-8 (rename the file or folder, or set PYTHONUTF8=1)")
+            return EXIT_USAGE
         _print_error(f"internal error: {type(error).__name__}: {error} (set BENCH_DEBUG=1 to see the traceback)")
         return EXIT_BROKEN
     return code if isinstance(code, int) else EXIT_OK

@@ -188,3 +188,15 @@ def test_a_zero_byte_in_a_file_is_a_mistake(
     (line,) = complaints(capsys.readouterr().err)
     assert "zero byte" in line
     assert file in line
+
+
+def test_a_name_that_is_not_text_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name of the folder is in a message to the worker, which is text in UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["run", "-s", "wsd", "-w", "resnet-digits", "--smoke", "--in-process", "--runs", "a\udcff"]
+    monkeypatch.setattr("harness.cli.app.config.read_default_map", lambda: "a\udcff".encode())
+    assert cli.invoke(arguments) == 2
+    (line,) = complaints(capsys.readouterr().err)
+    assert r"a\udcff' is not text in UTF-8" in line
