@@ -11,8 +11,9 @@ has succeeded. A disturbance is one of these:
 
 The records must have the same status, points, counters and weights as the records of an undisturbed command, apart from
 seconds. The submissions have much state: moments, averages, replay buffers, snapshots. The script prints a table: the
-kind of disturbance, the number of disturbances and of commands, the number of commands that ended exactly like the
-undisturbed one, and the number of those whose records were lost. It exits with 1 if a command ended otherwise.
+kind of disturbance, the numbers of disturbances and of commands, the number of commands of which a run was resumed from
+a checkpoint, the number of those that ended exactly like the undisturbed one, and of those whose records were lost. It
+exits with 1 if a command ended otherwise.
 
     python benchmarks/kill_runs.py [--kills 100] [--seed 0] [--cases NAME,NAME] [--executor local|ray]
 """
@@ -23,7 +24,6 @@ import argparse
 import atexit
 import contextlib
 import errno
-import json
 import os
 import random
 import resource
@@ -35,11 +35,12 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench_command import ROOT, BenchCommand, Records, command_of, list_children, send
+
 _MUCH_STATE = "benchmarks/much_state.py:MuchState"
 #: The arguments of `bench run` by the name of the case.
 CASES: dict[str, tuple[str, ...]] = {
@@ -58,15 +59,8 @@ VICTIMS = ("supervisor", "child", "all")
 MAX_PAUSE_S = 4.0
 #: Size of the tmpfs of a run with a full disk. The files of the largest case need less than half of it.
 DISK_BYTES = 64 << 20
-POLL_S = 0.002
-#: Number of commands after the last disturbance, at most. The second one reads the records of the first one.
-COMMANDS_ALLOWED = 4
 #: Seconds until a command without a disturbance, or on a full disk, counts as hung.
 HANG_S = 1800.0
-#: Fields of a record that must be equal. Fields with seconds are left out at every depth.
-COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")
-
-Records = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,90 +97,9 @@ class Tally:
 
     disturbances: int = 0
     commands: int = 0
+    resumed: int = 0
     exact: int = 0
     lost: int = 0
-
-
-@dataclass
-class Bench:
-    """Commands `bench run` of one case with one folder of runs.
-
-    Args:
-        arguments: arguments of `bench run` without those that every case has.
-        folder: empty folder for the runs and for the output.
-    """
-
-    arguments: tuple[str, ...]
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-    log: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.log = self.folder.with_name(f"{self.folder.name}.log")
-
-    def start(self) -> None:
-        """Start the command. It has a session of its own, as under a terminal of its own."""
-        command = [sys.executable, "-m", "harness.cli", "run", *self.arguments, "--json", "--jobs", "1"]
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        with open(self.log, "wb") as log, open(self.log.with_suffix(".json"), "wb") as output:
-            self.process = subprocess.Popen(
-                [*command, "--runs", str(self.folder / "runs")],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    @property
-    def has_ended(self) -> bool:
-        return self.process is None or self.process.poll() is not None
-
-    @property
-    def lines(self) -> int:
-        """Number of lines on stderr."""
-        return self.log.read_bytes().count(b"\n")
-
-    def wait(self, limit: float) -> bool:
-        """Wait for the end of the command, and return whether it ended within a number of seconds."""
-        deadline = time.monotonic() + limit
-        while not self.has_ended and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-        return self.has_ended
-
-    def wait_for_moment(self, lines: int, delay: float) -> bool:
-        """Wait until stderr has a number of lines, then for some seconds. Return False if the command has ended."""
-        while self.lines < lines and not self.has_ended:
-            time.sleep(POLL_S)
-        return not self.wait(delay)
-
-    def finish(self, limit: float) -> Records:
-        """Repeat the command until it succeeds, and return the compared fields of its records.
-
-        Raises:
-            TimeoutError: a command did not end.
-            RuntimeError: the last command allowed did not succeed.
-        """
-        for _ in range(COMMANDS_ALLOWED):
-            if self.has_ended:
-                self.start()
-            if not self.wait(limit):
-                self.kill()
-                raise TimeoutError(f"no end after {limit:.0f} s")
-            assert self.process is not None
-            if self.process.returncode == 0:
-                return read_records(self.log.with_suffix(".json").read_text())
-        lines = self.log.read_text(errors="replace").splitlines() or [""]
-        assert self.process is not None
-        raise RuntimeError(f"exit code {self.process.returncode}: {lines[-1]}")
-
-    def kill(self) -> None:
-        """Kill the command and everything that it started."""
-        for pid in [*list_children(), *([self.process.pid] if self.process else [])]:
-            send(pid, signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
 
 
 def main() -> int:
@@ -202,7 +115,7 @@ def main() -> int:
         cases = {name: (*CASES[name], *extra) for name in options.cases.split(",")}
         tallies = disturb_all(cases, options.kills, rng, Path(name), nodes)
     total = Tally()
-    print(f"{'kind':24}{'disturbances':>14}{'commands':>10}{'exact':>7}{'lost':>6}")
+    print(f"{'kind':24}{'disturbances':>14}{'commands':>10}{'resumed':>9}{'exact':>7}{'lost':>6}")
     for kind, tally in sorted(tallies.items()):
         for count in vars(total):
             setattr(total, count, getattr(total, count) + getattr(tally, count))
@@ -212,14 +125,14 @@ def main() -> int:
 
 
 def print_row(kind: str, tally: Tally) -> None:
-    print(f"{kind:24}{tally.disturbances:>14}{tally.commands:>10}{tally.exact:>7}{tally.lost:>6}")
+    print(f"{kind:24}{tally.disturbances:>14}{tally.commands:>10}{tally.resumed:>9}{tally.exact:>7}{tally.lost:>6}")
 
 
 def disturb_all(
     cases: dict[str, tuple[str, ...]], kills: int, rng: random.Random, folder: Path, nodes: Any
 ) -> dict[str, Tally]:
     """Disturb commands until the number of disturbances is reached. Return the counts by kind of disturbance."""
-    undisturbed = {name: run_undisturbed(Bench(arguments, folder / name)) for name, arguments in cases.items()}
+    undisturbed = {name: run_undisturbed(BenchCommand(arguments, folder / name)) for name, arguments in cases.items()}
     for name, whole in undisturbed.items():
         statuses = ", ".join(record["status"] for record in whole.records.values())
         print(f"{name}: {whole.seconds:.0f} s, {whole.lines} lines, {statuses}", flush=True)
@@ -235,7 +148,7 @@ def disturb_all(
         path = folder / f"{index}"
         with small_disk(path) if kind.victim == "full disk" else contextlib.nullcontext():
             path.mkdir(exist_ok=True)
-            bench = Bench(cases[name], path)
+            bench = BenchCommand(cases[name], path)
             atexit.register(bench.kill)
             # A worker that is killed three times in a row without progress has crashed, so that it is spared the third.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
@@ -246,13 +159,14 @@ def disturb_all(
         done += len(moments)
         tally.disturbances += len(moments)
         tally.commands += 1
+        tally.resumed += bench.has_resumed
         tally.exact += not problem
         tally.lost += problem.startswith("lost")
         print(f"{done:4d}  {name}, {kind} {', '.join(moments)}: {problem or 'exact'}", flush=True)
     return tallies
 
 
-def run_undisturbed(bench: Bench) -> Undisturbed:
+def run_undisturbed(bench: BenchCommand) -> Undisturbed:
     """Run a command without a disturbance."""
     bench.folder.mkdir()
     began = time.monotonic()
@@ -264,7 +178,7 @@ def run_undisturbed(bench: Bench) -> Undisturbed:
 
 
 def disturb(
-    bench: Bench, kind: Disturbance, whole: Undisturbed, times: int, rng: random.Random, nodes: Any
+    bench: BenchCommand, kind: Disturbance, whole: Undisturbed, times: int, rng: random.Random, nodes: Any
 ) -> list[str]:
     """Disturb a command at random moments, and return the moments. The list has at least one item."""
     moments: list[str] = []
@@ -292,7 +206,7 @@ def disturb(
     return moments
 
 
-def strike(bench: Bench, kind: Disturbance, rng: random.Random, nodes: Any) -> str:
+def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: Any) -> str:
     """Disturb a command now. Return a description of the victim, or an empty string if there was no victim."""
     assert bench.process is not None
     children = list_children(bench.process.pid)
@@ -320,7 +234,7 @@ def strike(bench: Bench, kind: Disturbance, rng: random.Random, nodes: Any) -> s
     return names if reached else ""
 
 
-def compare(bench: Bench, whole: Undisturbed) -> str:
+def compare(bench: BenchCommand, whole: Undisturbed) -> str:
     """Finish a command and compare its records with the undisturbed ones. Return the difference, or an empty string."""
     try:
         records = bench.finish(60 + 20 * whole.seconds)
@@ -333,47 +247,6 @@ def compare(bench: Bench, whole: Undisturbed) -> str:
             if value != whole.records[identity][name]:
                 return f"DIFFERENT: {name} of {identity}: {str(value)[:200]}"
     return ""
-
-
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
-def list_children(command: int = 0) -> list[int]:
-    """Return the ids of the harness's processes that descend from this script, except a command itself.
-
-    With Ray, the workers descend from the cluster, which this script has started, and not from the command.
-    """
-    parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
-    found, front = [], [os.getpid()]
-    while front:
-        front = [pid for pid, parent in parents.items() if parent in front]
-        found += front
-    return [pid for pid in found if pid != command and "harness" in command_of(pid)]
-
-
-def parent_of(process: Path) -> int:
-    """Return the id of a process's parent; 0 if the process has ended."""
-    try:
-        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def command_of(pid: int) -> str:
-    """Return the command line of a process; empty if the process has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def send(pid: int, number: signal.Signals) -> bool:
-    """Send a signal, and return whether the process existed."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 # --- the disk and the cluster -----------------------------------------------------------------------------------------
@@ -393,7 +266,7 @@ def small_disk(path: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def fill_disk(bench: Bench, pids: list[int]) -> None:
+def fill_disk(bench: BenchCommand, pids: list[int]) -> None:
     """Fill the disk of a command, wait for the command's end, and free the disk again."""
     if not os.path.ismount(bench.folder):
         for pid in pids:
@@ -431,24 +304,6 @@ def cluster(executor: str) -> Iterator[Any]:
         yield nodes
     finally:
         nodes.shutdown()  # type: ignore[no-untyped-call]
-
-
-# --- records ----------------------------------------------------------------------------------------------------------
-
-
-def read_records(output: str) -> Records:
-    """Return the compared fields of the records that `bench run --json` has printed, by run_id."""
-    records = json.loads(output)["records"]
-    fields = [{name: without_seconds(record[name]) for name in COMPARED} for record in records]
-    assert len({record["run_id"] for record in fields}) == len(fields), "two records of one trial"
-    return {record["run_id"]: record for record in fields}
-
-
-def without_seconds(value: Any) -> Any:
-    """Return a value of a JSON document without the fields whose names contain `seconds`."""
-    if isinstance(value, dict):
-        return {name: without_seconds(item) for name, item in value.items() if "seconds" not in name}
-    return [without_seconds(item) for item in value] if isinstance(value, list) else value
 
 
 if __name__ == "__main__":
