@@ -96,8 +96,8 @@ def _lock(descriptor: int, timeout: float) -> None:
 def _take_stand_in(path: Path, timeout: float) -> int | None:
     """Lock a file that stands for `path` in the folder for temporary files; None if this is not possible."""
     name = hashlib.sha256(os.fsencode(path.absolute().resolve())).hexdigest()[:32]
-    folder = Path(tempfile.gettempdir()) / f"algorace-locks-{os.getuid()}"
     with contextlib.suppress(OSError):
+        folder = Path(tempfile.gettempdir()) / f"algorace-locks-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         # Another user may have created the folder or a link of its name.
         if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
