@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -81,7 +81,9 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        # On a read-only file system, removing a file that does not exist is an error, too.
+        with suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError):
             raise (error_for or write_error)(path, error) from error
         raise

@@ -45,7 +45,8 @@ def parse_yaml(text: str) -> Any:
     """Return the content of a YAML document: mappings, lists and scalars.
 
     Raises:
-        UsageError: a mapping has two equal keys, or a number is not decimal. The message contains the line.
+        UsageError: a mapping has two equal keys, a number is not decimal, or a text contains a zero byte. The message
+            contains the line.
         yaml.YAMLError: the text is not YAML.
 
     >>> parse_yaml("set: {lr: [0.001, 0.003]}")
@@ -81,6 +82,15 @@ def parse_yaml(text: str) -> Any:
         is_integer = node.tag == "tag:yaml.org,2002:int"
         return loader.construct_yaml_int(node) if is_integer else loader.construct_yaml_float(node)
 
+    def construct_text(loader: Loader, node: yaml.ScalarNode) -> str:
+        text = str(loader.construct_yaml_str(node))
+        if "\0" in text:
+            raise UsageError(
+                f"{text!r} contains a zero byte (line {node.start_mark.line + 1})", fix="no name may contain one"
+            )
+        return text
+
+    Loader.add_constructor("tag:yaml.org,2002:str", construct_text)
     for tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
         Loader.add_constructor(tag, construct_number)
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, construct_mapping)
