@@ -17,19 +17,83 @@ from harness.contract.limits import RANGES
 #: Paths that exist in the folder of a case, and some that do not.
 _PATHS = (
     *("runs", "results", "pipe", "folder", "loop", "dangling", "missing/deep/file", "text.txt", "huge.json", "zero"),
-    *("empty.yaml", "mine.py", "bad.py", "out.html", "sub/out.svg", "a:b", "a,b.py", "\x1b[31m.py", "/", "/dev/null"),
+    *("empty.yaml", "mine.py", "bad.py", "out.html", "sub/out.svg", "a:b", "a,b.py", "\x1b[31m.py", "/dev/null"),
     *("/dev/zero", "/dev/stdin", "/proc/self/mem", "~", "~nobody/x", "a" * 300, "a/" * 2000, "bytes\udcff", "x\x00y"),
     *("new\nline.yaml", "mine.py:Mine", "mine.py:", "mine.py:Missing", "bad.py:X", "./folder.py"),
 )
 _NAMES = (
-    *("wsd", "adamw-cosine", "lm-tiny", "resnet-digits", "continual-digits", "tier:cpu", "torch.optim:Adam", "muon+wsd"),
-    *("torch.optim:", ":Adam", "torch.optim:Missing", "os:system", "adamw+", "+", "a+b+c", "wsd@9", "wsd#", "wsd,wsd", ","),
-    *("schedule:rex", "optimizer:", "lm-tiny+postnorm", "lm-tiny+", "mnist", "fineweb-gpt2", "run-", "quick", "external"),
+    *(
+        "wsd",
+        "adamw-cosine",
+        "lm-tiny",
+        "resnet-digits",
+        "continual-digits",
+        "tier:cpu",
+        "torch.optim:Adam",
+        "muon+wsd",
+    ),
+    *(
+        "torch.optim:",
+        ":Adam",
+        "torch.optim:Missing",
+        "os:system",
+        "adamw+",
+        "+",
+        "a+b+c",
+        "wsd@9",
+        "wsd#",
+        "wsd,wsd",
+        ",",
+    ),
+    *(
+        "schedule:rex",
+        "optimizer:",
+        "lm-tiny+postnorm",
+        "lm-tiny+",
+        "mnist",
+        "fineweb-gpt2",
+        "run-",
+        "quick",
+        "external",
+    ),
 )
 _ASSIGNMENTS = (
-    *("lr=1e-3", "lr=", "=1", "lr", "lr=1e-3,", "lr=,", "lr=nan", "lr=inf", "lr=-1", "lr=1e400", "lr=x", "lr=1e-3,x", "x=1"),
-    *('lr="1', "lr=[1]", "lr=1..2", "lr=2..1", "lr=nan..1", "lr=1e-3..", "warmup=100", "warmup=1.5", "lr==1", "l\x1br=1"),
-    *("lr=" + "1," * 2000, "lr=" + "9" * 5000, "a" * 5000 + "=1", "batch_size=64", "batch_size=-1", "lr=true", "lr=\x00"),
+    *(
+        "lr=1e-3",
+        "lr=",
+        "=1",
+        "lr",
+        "lr=1e-3,",
+        "lr=,",
+        "lr=nan",
+        "lr=inf",
+        "lr=-1",
+        "lr=1e400",
+        "lr=x",
+        "lr=1e-3,x",
+        "x=1",
+    ),
+    *(
+        'lr="1',
+        "lr=[1]",
+        "lr=1..2",
+        "lr=2..1",
+        "lr=nan..1",
+        "lr=1e-3..",
+        "warmup=100",
+        "warmup=1.5",
+        "lr==1",
+        "l\x1br=1",
+    ),
+    *(
+        "lr=" + "1," * 2000,
+        "lr=" + "9" * 5000,
+        "a" * 5000 + "=1",
+        "batch_size=64",
+        "batch_size=-1",
+        "lr=true",
+        "lr=\x00",
+    ),
 )
 #: Options that a case does not set: `--plot` starts matplotlib for some formats, `--help` ends the command.
 _SKIPPED = frozenset({"help", "in_process"})
@@ -130,7 +194,15 @@ def _environment(rng: random.Random) -> dict[str, str]:
         return {}
     name = rng.choice(
         [
-            *("BENCH_RULESET", "BENCH_STUDIES", "BENCH_SEED", "BENCH_DEVICE", "BENCH_THREADS", "BENCH_RUNS", "BENCH_JOBS"),
+            *(
+                "BENCH_RULESET",
+                "BENCH_STUDIES",
+                "BENCH_SEED",
+                "BENCH_DEVICE",
+                "BENCH_THREADS",
+                "BENCH_RUNS",
+                "BENCH_JOBS",
+            ),
             *("BENCH_EXECUTOR", "BENCH_PLUGINS", "BENCH_PLUGIN_TIMEOUT", "BENCH_DATA", "BENCH_DATA_SOURCE", "COLUMNS"),
         ]
     )

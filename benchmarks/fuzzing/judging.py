@@ -45,10 +45,17 @@ def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
     for name, text in streams.items():
         if match := _CONTROLS.search(text):
             line = text[: match.end()].rpartition("\n")[2]
-            return f"control character: {ascii(match[0])} on {name}: {ascii(line[-80:])}"
+            return f"control character: {match[0]!a} on {name}: {line[-80:]!a}"
     if outcome.exit_code and not outcome.stderr.strip() and not outcome.stdout.strip():
         return f"silence: exit code {outcome.exit_code} without a message"
-    if "--json" in case.arguments and not outcome.exit_code and outcome.stdout and not _is_json(outcome.stdout):
+    asks_help = {"--help", "-h", "--version", "--show-config"} & set(case.arguments)
+    if (
+        "--json" in case.arguments
+        and not asks_help
+        and not outcome.exit_code
+        and outcome.stdout
+        and not _is_json(outcome.stdout)
+    ):
         return "output: --json printed what is not JSON"
     return None
 

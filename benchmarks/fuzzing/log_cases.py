@@ -82,9 +82,13 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
             )
         case _:
             parts = path.split("/")
-            parts[rng.randrange(1, 5)] = rng.choice([*mutations.TEXTS, "study_99999999999", "trial_²", "study_-1", "x_jax"])
+            parts[rng.randrange(1, 5)] = rng.choice(
+                [*mutations.TEXTS, "study_99999999999", "trial_²", "study_-1", "x_jax"]
+            )
             files["odd"] = CaseFile(path="/".join(parts), content=logs[path].encode())
-    arguments += rng.choice([(), ("--json",), ("--ruleset", "self-tuning"), ("--reference", "other"), ("--all-skipped",)])
+    arguments += rng.choice(
+        [(), ("--json",), ("--ruleset", "self-tuning"), ("--reference", "other"), ("--all-skipped",)]
+    )
     return FuzzCase(
         kind="algoperf",
         number=number,
@@ -115,14 +119,18 @@ def change_csv(text: str, rng: random.Random) -> bytes:
             case _ if row:
                 row[column] = rng.choice([odd_number(rng), mutations.odd_text(rng)])
     out = io.StringIO()
-    writer = csv.writer(out, quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), lineterminator=rng.choice(["\n", "\r\n"]))
+    writer = csv.writer(
+        out, quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), lineterminator=rng.choice(["\n", "\r\n"])
+    )
     writer.writerows(rows)
     return out.getvalue().encode("utf-8", "surrogatepass")
 
 
 def odd_number(rng: random.Random) -> str:
     """Return a text that is, or looks like, a number."""
-    return rng.choice(["NaN", "Infinity", "-inf", "1e400", "tensor(2.0)", "2.5", "-3", "9" * 30, "1e-400", "0x10", "1,5"])
+    return rng.choice(
+        ["NaN", "Infinity", "-inf", "1e400", "tensor(2.0)", "2.5", "-3", "9" * 30, "1e-400", "0x10", "1,5"]
+    )
 
 
 # --- imports ----------------------------------------------------------------------------------------------------------

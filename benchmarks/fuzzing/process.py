@@ -71,12 +71,13 @@ class CaseRunner:
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
-        self._folder = folder
+        self.folder = folder
         self.limits = limits
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "COLUMNS"))},
             "BENCH_CACHE": str(folder / "cache"),
             "BENCH_DATA": "data",
+            "HOME": str(folder / "case"),
             "BENCH_PLUGIN_TIMEOUT": str(PLUGIN_SECONDS),
             "PYTHONDONTWRITEBYTECODE": "1",
             "NO_COLOR": "1",
@@ -84,8 +85,8 @@ class CaseRunner:
 
     def run(self, case: FuzzCase) -> CaseOutcome:
         """Write the files of a case, run its command, remove the files, and return what it did."""
-        folder = self._folder / "case"
-        outputs = self._folder / "outputs"
+        folder = self.folder / "case"
+        outputs = self.folder / "outputs"
         for path in (folder, outputs):
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
@@ -212,7 +213,7 @@ def _forbid_side_effects() -> None:
         raise OSError("the fuzzer opens no connection")
 
     for module in (local, ray, slurm):
-        module.execute = refuse_trials
+        vars(module)["execute"] = refuse_trials
     for name in ("getaddrinfo", "create_connection"):
         setattr(socket, name, refuse_connection)
     http.time.sleep = lambda seconds: None  # type: ignore[attr-defined]
@@ -262,6 +263,7 @@ def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
 
 def warm_up(names: Sequence[str] = ()) -> None:
     """Import what commands import, so that a forked case need not. `names` are further modules."""
+    import gc
     import importlib
 
     modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
@@ -274,3 +276,6 @@ def warm_up(names: Sequence[str] = ()) -> None:
 
     for load, _ in COMMANDS.values():
         importlib.import_module(load.partition(":")[0])
+    # Objects that are never collected are not copied in forked processes.
+    gc.collect()
+    gc.freeze()

@@ -160,7 +160,9 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
     path = rng.choice(list(files))
     match rng.randrange(4):
         case 0 if path.endswith(_INDEX):
-            changed = CaseFile(path=path, content=mutations.write_json(mutations.change_json(json.loads(index), rng), rng))
+            changed = CaseFile(
+                path=path, content=mutations.write_json(mutations.change_json(json.loads(index), rng), rng)
+            )
         case 1:
             changed = mutations.change_type(path, rng)
         case _:

@@ -94,9 +94,41 @@ _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
 #: Texts of YAML that parsers treat specially.
 _SNIPPETS = (
     *("&a [*a]", "{<<: {studies: 3}}", "!!python/object:os.system x", "!!binary 'x'", "!!timestamp x", "!!set {a, b}"),
-    *("!!omap [a: 1]", "1:30", "010", "0x1F", "1_000", "~", ".nan", ".inf", "2026-01-01", "yes", "'", '"\\ud800"', "? a"),
-    *("- - - -", "|\n  x", "*unknown", "!unknown x", "%YAML 9.9\n---", "--- a\n--- b", "{a: 1, a: 2}", "\t- a", "@", "`"),
-    *("&a [x,x,x,x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]", "!!float x", "!!int ''", "!!null 1", "[]: 1", "{}: {}"),
+    *(
+        "!!omap [a: 1]",
+        "1:30",
+        "010",
+        "0x1F",
+        "1_000",
+        "~",
+        ".nan",
+        ".inf",
+        "2026-01-01",
+        "yes",
+        "'",
+        '"\\ud800"',
+        "? a",
+    ),
+    *(
+        "- - - -",
+        "|\n  x",
+        "*unknown",
+        "!unknown x",
+        "%YAML 9.9\n---",
+        "--- a\n--- b",
+        "{a: 1, a: 2}",
+        "\t- a",
+        "@",
+        "`",
+    ),
+    *(
+        "&a [x,x,x,x,x,x,x,x,x], &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]",
+        "!!float x",
+        "!!int ''",
+        "!!null 1",
+        "[]: 1",
+        "{}: {}",
+    ),
 )
 _BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)
@@ -126,7 +158,9 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
             lines = text.splitlines()
             where = rng.randrange(len(lines))
             key = lines[where].partition(":")[0]
-            lines[where] = rng.choice([f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS), f"{lines[where]}\n" * 2])
+            lines[where] = rng.choice(
+                [f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS), f"{lines[where]}\n" * 2]
+            )
             file = CaseFile(path=name, content="\n".join(lines).encode("utf-8", "surrogatepass"))
         case "bomb" if is_yaml:
             file = CaseFile(path=name, content=(text + _BOMB).encode())

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from harness.report.escaping import escape_controls
+from harness.errors import limit_message
 
 #: Version of the schema of the JSON that commands print.
 SCHEMA = 1
@@ -22,8 +22,8 @@ def print_json(data: Any) -> None:
 
 
 def note(message: str) -> None:
-    """Print a line for the user to stderr. Control characters except line breaks are escaped."""
-    click.echo(escape_controls(message, keep="\n"), err=True)
+    """Print lines for the user to stderr. Control characters are escaped, and the length of a line is limited."""
+    click.echo("\n".join(map(limit_message, message.split("\n"))), err=True)
 
 
 def supports_color(stream: Any = None) -> bool:

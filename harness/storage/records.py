@@ -116,7 +116,7 @@ def read_status(path: Path) -> TrialStatus | None:
         status = _STATUSES.decode(payload)
         if status.schema != SCHEMA_VERSION or status.content_hash != content_hash(payload):
             return None
-        _require_own_name(status.run_id, path)
+        require_own_name(status.run_id, path)
     except (StoreError, *JSON_ERRORS):
         return None
     return status
@@ -137,11 +137,11 @@ def read_record(path: Path) -> Record:
 
 def _decode_stored(stored: StoredRecord) -> Record:
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
-    _require_own_name(record.run_id, stored.path)
+    require_own_name(record.run_id, stored.path)
     return record
 
 
-def _require_own_name(identity: str, path: Path) -> None:
+def require_own_name(identity: str, path: Path) -> None:
     """Raise DamagedError if the name of a record's file, or of its run's folder, is the run_id of another trial.
 
     A file or folder that was copied under the name of another trial must not become that trial's result.

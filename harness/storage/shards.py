@@ -202,7 +202,8 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
     """
     index = read_index(path)
     with open_shard(path) as file:
-        if hash_file(file) != (index.sha256, index.size):
+        # The size is compared first, so that a huge file is not hashed.
+        if os.fstat(file.fileno()).st_size != index.size or hash_file(file) != (index.sha256, index.size):
             raise DamagedError(f"shard {path} is damaged: its SHA-256 is not the one in its index", fix=RESTORE)
         try:
             for packed, line in zip(index.records, read_lines(file, path), strict=True):
