@@ -57,6 +57,8 @@ KINDS: dict[str, Callable[[int, random.Random], FuzzCase]] = {
     "algoperf": log_cases.make_algoperf_case,
     "imports": log_cases.make_import_case,
 }
+#: Kinds whose cases import torch.
+_NEEDS_TORCH = frozenset({"plugins"})
 #: Maximum number of failures with one signature that are written.
 _MAX_WRITTEN = 2
 _REPORT_SECONDS = 15.0
@@ -84,6 +86,7 @@ def main() -> int:
         warm_up()
         fuzzer = Fuzzer(CaseRunner(Path(name), Limits(wall_seconds=options.wall)), options.out)
         if options.replay:
+            warm_up("torch", "harness.api")
             return fuzzer.replay(options.replay)
         return fuzzer.fuzz(options.kind or list(KINDS), options.seed, options.cases, options.seconds)
 
@@ -107,10 +110,36 @@ class Fuzzer:
         self.signatures: Counter[str] = Counter()
 
     def fuzz(self, kinds: list[str], seed: int, cases: int | None, seconds: float | None) -> int:
-        """Run cases of these kinds in turn, print the results by kind, and return the exit code."""
-        start = reported = time.monotonic()
+        """Run cases of these kinds, print the results by kind, and return the exit code.
+
+        Args:
+            kinds: names of kinds. They take turns, except that a kind that needs torch comes last.
+            seed: seed of all cases.
+            cases: number of cases; None for no limit.
+            seconds: wall seconds; None for no limit.
+        """
+        start = time.monotonic()
+        light = [kind for kind in kinds if kind not in _NEEDS_TORCH]
+        self._take_turns(
+            light, seed, cases and cases * len(light) // len(kinds), start, seconds, len(light) / len(kinds)
+        )
+        if len(light) < len(kinds):
+            # A process with torch is much slower to fork.
+            warm_up("torch", "harness.api")
+            rest = [kind for kind in kinds if kind in _NEEDS_TORCH]
+            self._take_turns(rest, seed, cases and cases - self.counts.total(), start, seconds, 1.0)
+        self._print_table(time.monotonic() - start)
+        return 1 if self.failures else 0
+
+    def _take_turns(
+        self, kinds: list[str], seed: int, cases: int | None, start: float, seconds: float | None, share: float
+    ) -> None:
+        """Run cases of these kinds in turn, until their number or this share of the time is reached."""
+        reported = time.monotonic()
         number = 0
-        while (cases is None or number < cases) and (seconds is None or time.monotonic() - start < seconds):
+        while kinds and (cases is None or number < cases):
+            if seconds is not None and time.monotonic() - start >= seconds * share:
+                break
             kind = kinds[number % len(kinds)]
             index = number // len(kinds)
             self._run(KINDS[kind](index, random.Random(f"{seed}/{kind}/{index}")))
@@ -118,8 +147,6 @@ class Fuzzer:
             if time.monotonic() - reported > _REPORT_SECONDS:
                 reported = time.monotonic()
                 print(f"{reported - start:6.0f} s  {self._summarise()}", file=sys.stderr, flush=True)
-        self._print_table(time.monotonic() - start)
-        return 1 if self.failures else 0
 
     def _run(self, case: FuzzCase) -> None:
         outcome = self._runner.run(case)

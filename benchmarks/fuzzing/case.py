@@ -70,8 +70,8 @@ class FuzzCase:
 def write_files(files: Sequence[CaseFile], folder: Path) -> None:
     """Write the entries of a case. An entry whose name the file system refuses is left out."""
     for file in files:
-        path = os.fsencode(str(folder / file.path))
         try:
+            path = os.fsencode(str(folder / file.path))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             _write_file(file, path)
         except (OSError, ValueError):

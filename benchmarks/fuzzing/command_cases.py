@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from fuzzing import mutations, record_cases
+from fuzzing import mutations, plugin_cases, record_cases
 from fuzzing.case import CaseFile, Expected, FuzzCase
 from harness.cli.app import app
 from harness.cli.resolve import LimitedInteger
@@ -225,7 +225,7 @@ def _files() -> tuple[CaseFile, ...]:
         CaseFile(path="empty.yaml"),
         CaseFile(path="a:b", type="folder"),
         CaseFile(path="folder.py", type="folder"),
-        CaseFile(path="mine.py", content=(record_cases.ROOT / "tests/fixtures/my_optimizer.py").read_bytes()),
+        CaseFile(path="mine.py", content=plugin_cases.CLASS.encode()),
         CaseFile(path="bad.py", content=b"raise SystemExit('\\x1b[31m' * 1000)\n"),
         CaseFile(path="\x1b[31m.py", content=b"x = 1\n"),
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fuzzing.case import FuzzCase
 
 #: Maximum number of attempts for one case.
-_ATTEMPTS = 60
+_ATTEMPTS = 40
 
 
 def minimise(case: FuzzCase, still_fails: Callable[[FuzzCase], bool]) -> FuzzCase:

@@ -10,7 +10,7 @@ from fuzzing.data_cases import distribution_files
 from fuzzing.record_cases import ROOT
 
 _RECIPE = (ROOT / "tests/fixtures/my_optimizer.py").read_text()
-_CLASS = '''\
+CLASS = '''\
 """A submission in one class."""
 from harness.api import LogUniform
 
@@ -184,7 +184,7 @@ def change_source(source: str, rng: random.Random) -> bytes:
 
 
 def _change_file(number: int, rng: random.Random) -> FuzzCase:
-    source, flag, name = rng.choice([(_RECIPE, "-s", "Mine"), (_CLASS, "-s", "Mine"), (_WORKLOAD, "-w", "Task")])
+    source, flag, name = rng.choice([(_RECIPE, "-s", "Mine"), (CLASS, "-s", "Mine"), (_WORKLOAD, "-w", "Task")])
     path = rng.choice(
         ["mine.py", "mine.py", "x y.py", "\x1b.py", "é.py", "-.py", "a" * 200 + ".py", "torch.py", "class.py"]
     )

@@ -7,13 +7,14 @@ process; `bench` itself starts a new interpreter, which takes seconds.
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import os
 import resource
 import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -261,17 +262,13 @@ def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
         os._exit(code)
 
 
-def warm_up(names: Sequence[str] = ()) -> None:
-    """Import what commands import, so that a forked case need not. `names` are further modules."""
-    import gc
-    import importlib
-
+def warm_up(*names: str) -> None:
+    """Import what commands import, and the modules with these names, so that a forked case need not."""
     modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
     modules += ["execution.local", "execution.ray", "execution.slurm", "gating.session", "tuning.session"]
-    others = ["torch", "pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request", "xml.sax"]
+    others = ["pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request"]
     for name in [*(f"harness.{module}" for module in modules), *others, *names]:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+        importlib.import_module(name)
     from harness.cli.app import COMMANDS
 
     for load, _ in COMMANDS.values():

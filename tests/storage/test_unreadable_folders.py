@@ -88,3 +88,20 @@ def test_algoperf_logs(tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPat
     refused = [s.item for s in read.skipped if s.reason == "cannot list the folder: Permission denied"]
     expected = {"b": ["b"], "study_1": ["a/study_1", "b/study_1"]}
     assert refused == expected.get(level, ["a/study_1/fastmri_pytorch", "b/study_1/fastmri_pytorch"])
+
+
+@pytest.mark.parametrize("name", ["run-1/record.json", "run-0123456789abcdef.json", "records-0001.jsonl.xz"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path, name: str, is_link: bool) -> None:
+    path = tmp_path / "results" / name
+    (tmp_path / "folder").mkdir()
+    path.parent.mkdir(parents=True)
+    if is_link:
+        path.symlink_to(tmp_path / "folder")
+    else:
+        path.mkdir()
+    _, problems = records.read_all([tmp_path / "results"])
+    verified = [problem for report in verification.verify(tmp_path / "results") for problem in report.problems]
+    for messages in (problems, verified):
+        assert len(messages) == 1
+        assert str(path) in messages[0]

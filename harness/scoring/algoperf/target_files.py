@@ -145,7 +145,7 @@ def _read_target(path: str | os.PathLike[str], workload: str, entry: Any) -> Tar
     if not isinstance(metric, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"{place} lacks 'target_metric_name' or a number 'validation_target_value'", fix=_FIX)
     goal = entry.get("target_metric_goal")
-    if "target_metric_goal" in entry and goal not in _GOALS:
+    if "target_metric_goal" in entry and not (isinstance(goal, str) and goal in _GOALS):
         raise DataError(f"{place}: target_metric_goal is {goal!r}", fix=f"write one of: {', '.join(_GOALS)}")
     try:
         number = float(value)
