@@ -63,7 +63,7 @@ from harness.system.files import write_atomically
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(
     blocked: list[str],
@@ -113,6 +113,9 @@ def command(
         specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
         calibrations = calibrator.calibrate_variants([entry], references, setting)
     if dry_run:
+        if as_json:
+            print_json({"schema": SCHEMA, "specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
+            return
         for spec in specs:
             click.echo(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
         return
