@@ -37,10 +37,12 @@ def find_failure(case: FuzzCase, outcome: CaseOutcome, limits: Limits) -> str | 
 
 def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
     # The message of an error is the last part of stderr. Every other line is a message of its own.
-    before, _, message = outcome.stderr.rpartition("bench: ")
-    longest = max((len(text) for text in [*before.split("\n"), message]), default=0)
-    if longest > MAX_MESSAGE:
-        return f"long message: {longest} characters: {max([*before.split(chr(10)), message], key=len)[:120]}"
+    start = outcome.stderr.rfind("\nbench: ") + 1
+    is_error = outcome.stderr.startswith("bench: ", start)
+    before, message = (outcome.stderr[:start], outcome.stderr[start:]) if is_error else (outcome.stderr, "")
+    longest = max([*before.split("\n"), message], key=len)
+    if len(longest) > MAX_MESSAGE + 1:
+        return f"long message: {len(longest)} characters: {longest[:120]}"
     streams = {"stderr": outcome.stderr} if _is_data(case) else {"stderr": outcome.stderr, "stdout": outcome.stdout}
     for name, text in streams.items():
         if match := _CONTROLS.search(text):

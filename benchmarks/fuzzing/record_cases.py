@@ -99,12 +99,14 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
             damaged = False
     damaged = damaged and not _is_equal_json(changed.content, content)
     arguments, expected, absent = _choose_command(run_id, other, rng)
+    function = "load_results" if rng.random() < 0.1 else ""
     return FuzzCase(
         kind="records",
         number=number,
         files=(*others, changed),
-        arguments=arguments,
-        expected=expected if damaged else "any",
+        arguments=() if function else arguments,
+        function=function,
+        expected=expected if damaged and not function else "any",
         absent=run_id if damaged and absent else "",
         change=f"{change} of {path}",
     )

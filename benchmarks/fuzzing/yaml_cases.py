@@ -10,6 +10,7 @@ import yaml
 
 from fuzzing import mutations
 from fuzzing.case import CaseFile, Expected, FuzzCase
+from fuzzing.record_cases import ROOT
 from harness.contract.limits import RANGES
 
 _SWEEP = """\
@@ -40,7 +41,7 @@ _SETTINGS: dict[str, Any] = {
             "load": "",
             "source_hash": "0" * 64,
             "tier": "cpu",
-            "workloads": ["lm-tiny@4"],
+            "workloads": ["lm-tiny@2"],
             "hparams": {"lr": 0.002},
             "by": "metric",
             "budgets": {"lm-tiny": 1000},
@@ -64,7 +65,7 @@ _SERIES: dict[str, Any] = {
         {
             "a": {"asked": "wsd", "source": "0" * 64, "copy": ""},
             "b": {"asked": "adamw-cosine", "source": "1" * 64, "copy": ""},
-            "workloads": ["lm-tiny@4:1000"],
+            "workloads": ["lm-tiny@2:1000"],
             "names": ["lm-tiny"],
             "budget": None,
             "level": 0.01,
@@ -72,7 +73,29 @@ _SERIES: dict[str, Any] = {
         }
     ],
 }
+_ENVELOPE: dict[str, Any] = {
+    "schema": 1,
+    "workload": "lm-tiny@2",
+    "metric": "loss",
+    "goal": "min",
+    "budget": 7680,
+    "reference": "adamw-cosine@1",
+    "hardware": "x",
+    "torch": "2",
+    "provisional": True,
+    "horizons": [3840, 7680, 11520],
+    "values": [2.0, 1.8, 1.7],
+    "spreads": [0.01, 0.01, 0.01],
+    "runs": ["run-0123456789abcdef"],
+}
 _CACHE: dict[str, Any] = {"schema": 2, "plugins": {"x": {"stamp": "", "installed": "", "contents": {}, "known": []}}}
+
+
+def _read(path: str) -> str:
+    """Return the text of a published calibration file."""
+    return (ROOT / "calibration" / path).read_text()
+
+
 _DRY = ("--dry-run", "-s", "wsd", "-w", "lm-tiny")
 #: File name -> (valid content, commands that read it).
 _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
@@ -87,8 +110,14 @@ _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
         json.dumps(_SERIES, indent=1),
         (("gate", "wsd", "--series", "s", "-w", "lm-tiny"), ("gate", "--confirm", "s")),
     ),
-    "calibration/gate/lm-tiny.json": ("{}", (("gate", "wsd", "-w", "lm-tiny"),)),
-    "calibration/lm-tiny.json": ("{}", (("calibrate", "--dry-run", "lm-tiny+postnorm"),)),
+    "calibration/gate/lm-tiny-7680.json": (
+        json.dumps(_ENVELOPE, indent=1),
+        (("gate", "wsd", "-w", "lm-tiny", "--budget", "7680"),),
+    ),
+    "calibration/resnet-digits.json": (
+        _read("resnet-digits.json"),
+        (("calibrate", "--dry-run", "resnet-digits+gelu"),),
+    ),
     "cache/plugins.json": (json.dumps(_CACHE), (("list",), ("plugins", "--json"))),
 }
 #: Texts of YAML that parsers treat specially.
