@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 
 #: Exit codes of `bench`.
 EXIT_OK = 0
@@ -174,7 +175,7 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
     """
     names = sorted(known)
     fix = f"choose one of: {_join_names(names)}" if names else f"no {kind} exists"
-    shown = limit_message(name, _MAX_SHOWN)
+    shown = name if len(name) <= _MAX_SHOWN else f"{name[: _MAX_SHOWN // 2]}…{name[-_MAX_SHOWN // 2 :]}"
     return UsageError(f"unknown {kind} {shown!r}{suggest_nearest(name, names)}", fix=fix)
 
 
@@ -184,7 +185,6 @@ _MAX_SHOWN = 200
 
 def _join_names(names: list[str]) -> str:
     """Return a list of names in one line. The last names are only counted if the list would be too long."""
-    shown = list(names)
-    while len(", ".join(shown)) > _MAX_NAMES:
-        shown.pop()
+    lengths = accumulate(len(name) + len(", ") for name in names)
+    shown = [name for name, length in zip(names, lengths, strict=True) if length <= _MAX_NAMES]
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(shown) < len(names) else "")

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "benchmarks" / "fuzz.py"
 #: Number of cases in the test. Their seed is fixed, so they are always the same.
-CASES = 350
+CASES = 210
 
 
 @pytest.fixture(scope="module")
