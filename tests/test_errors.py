@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +54,18 @@ def test_an_odd_argument_is_one_short_message(argument: str, capsys: pytest.Capt
     assert len(captured.err.rstrip("\n")) <= MAX_MESSAGE
     assert not CONTROLS.search(captured.err)
     assert "internal error" not in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["note", "a," * 3000], ["show", "9" * 400], ["diff", "../" * 3000, "x"], ["runs", "--runs", "y/" * 5000]],
+)
+def test_a_name_that_no_file_system_can_store_is_no_internal_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.invoke(arguments) in (1, 2)
+    message = capsys.readouterr().err
+    assert message.startswith("bench: ")
+    assert "internal error" not in message
+    assert len(message.rstrip("\n")) <= MAX_MESSAGE

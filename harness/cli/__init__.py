@@ -22,7 +22,7 @@ def invoke(arguments: list[str]) -> int:
     import click
 
     from harness.cli.app import app
-    from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BenchError
+    from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BenchError
 
     try:
         _require_usable(arguments)
@@ -47,6 +47,10 @@ def invoke(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("BENCH_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.filename:
+            # The file system refused a name or path that a user gave, or that follows from it.
+            _print_error(f"cannot access {os.fsdecode(error.filename)}: {error.strerror} (give another path)")
+            return EXIT_FAILED
         _print_error(f"internal error: {type(error).__name__}: {error} (set BENCH_DEBUG=1 to see the traceback)")
         return EXIT_BROKEN
     return code if isinstance(code, int) else EXIT_OK

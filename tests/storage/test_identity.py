@@ -14,7 +14,7 @@ from harness.execution.state import Interrupted
 from harness.execution.trial import finished_summary, run_trial
 from harness.storage import records
 from harness.storage.layout import run_id
-from harness.storage.packing import pack
+from harness.storage.packing import pack, unpack
 from harness.storage.verification import verify
 from tests.helpers import Remember, folder_of, run_here, spec_of, submission
 from tests.worker.interrupt import StopAt
@@ -119,3 +119,18 @@ def test_verify_names_a_record_under_the_name_of_another_trial(specs: tuple[RunS
     (packed / f"{run_id(second)}.json").write_bytes(content)
     list(pack(packed))
     assert any("is of another trial" in problem for report in verify(packed) for problem in report.problems)
+
+
+@pytest.mark.parametrize("name", ["run-mine.json", "run-0123456789abcdef.json", "x-run-.json"])
+def test_a_name_in_an_index_is_that_of_its_line(specs: tuple[RunSpec, RunSpec], tmp_path: Path, name: str) -> None:
+    run_here(specs[0], tmp_path / "runs")
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    own_name = f"{run_id(specs[0])}.json"
+    shutil.copy(folder_of(specs[0], tmp_path / "runs").record_path, packed / own_name)
+    list(pack(packed))
+    (index,) = packed.glob("*.index.json")
+    index.write_text(index.read_text().replace(f'"{own_name}"', f'"{name}"'))
+    for report in (*verify(packed), *unpack(packed)):
+        assert f"record {own_name} in" in report.problems[0]
+    assert not (packed / name).exists()
