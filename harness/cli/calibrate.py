@@ -23,7 +23,7 @@ from harness.cli.output import SCHEMA, note, print_json
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
-from harness.planning.resolve import resolve_workloads
+from harness.planning.resolve import resolve_workload
 from harness.planning.trials import PlanSettings
 from harness.report import text
 from harness.storage.layout import file_stem, run_id
@@ -92,7 +92,7 @@ def command(
     are not run again.
     """
     registry = open_registry(blocked)
-    (entry,) = resolve_workloads(workload, registry)
+    entry = resolve_workload(workload, registry)
     ruleset = rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
     plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
