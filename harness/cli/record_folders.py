@@ -183,9 +183,10 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
         StoreError: the record cannot be read.
     """
     path = Path(name)
-    if path.is_dir() and (path / layout.RECORD).exists():
+    # `os.path` answers for every text; pathlib raises for a name that no file system can store.
+    if os.path.exists(path / layout.RECORD):
         return read_record(path / layout.RECORD)
-    if path.is_file() or find_packed(path) is not None:
+    if os.path.isfile(path) or find_packed(path) is not None:
         return read_record(path)
     matches: dict[str, Record] = {}
     problems: list[str] = []

@@ -119,11 +119,11 @@ def read_record(path: Path) -> Record:
 
 def _decode_stored(stored: StoredRecord) -> Record:
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
-    _require_own_name(record.run_id, stored.path)
+    require_own_name(record.run_id, stored.path)
     return record
 
 
-def _require_own_name(identity: str, path: Path) -> None:
+def require_own_name(identity: str, path: Path) -> None:
     """Raise DamagedError if the name of a record's file, or of its run's folder, is the run_id of another trial.
 
     A file or folder that was copied under the name of another trial must not become that trial's result.
