@@ -226,7 +226,7 @@ class Counters(Data, frozen=True, kw_only=True):
     process_seconds: float = 0.0
 
 
-class Point(Data, frozen=True, kw_only=True):
+class Point(Data, frozen=True, kw_only=True, gc=False):
     """One evaluation: the totals of the run so far, and the metrics of the evaluated weights.
 
     Args:
