@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 
-
 #: Maximum size in bytes of the source and data files of a submission.
 MAX_SUBMISSION_BYTES = 2_000_000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ import msgspec
 
 from harness.contract.run import Job, RunSpec
 from harness.contract.sandbox import NO_SANDBOX, SandboxOffer, SandboxRequest
+from harness.datasets.generated import FOLDER
 from harness.datasets.paths import data_folder
 from harness.datasets.prepared import find_unprepared
 from harness.plugins.loading import is_file, split_load
@@ -85,13 +87,16 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
         yield Path(module).expanduser().parent
 
 
-def _data_folders() -> Iterator[Path]:
-    """Yield the folder of the datasets, and the targets of links in it, with which users provide their own copies."""
-    data = data_folder()
+def _data_folders() -> Iterator[str]:
+    """Yield the folder of the datasets, and all links in it and in its folders: a user's own copies of datasets."""
+    data = str(data_folder())
     yield data
-    for name in _names(data):
-        yield data / name
-        yield from (data / name / inner for inner in _names(data / name) if (data / name / inner).is_symlink())
+    with contextlib.suppress(OSError):
+        for dataset in os.scandir(data):
+            if dataset.is_symlink():
+                yield dataset.path
+            if dataset.is_dir() and dataset.name != FOLDER:
+                yield from (entry.path for entry in os.scandir(dataset) if entry.is_symlink())
 
 
 def _names(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.sandbox import SandboxOffer, SandboxRequest
+from harness.contract.sandbox import NO_SANDBOX, SandboxOffer, SandboxRequest
 from harness.errors import UsageError
 from harness.system import landlock, namespaces, python_process
 
@@ -22,7 +22,8 @@ from harness.system import landlock, namespaces, python_process
 VARIABLE = "BENCH_SANDBOX"
 #: Maximum number of seconds for finding out what the kernel offers.
 _PROBE_S = 20.0
-_pinned: list[int] = []
+#: The descriptor of this process's folder in /proc, once the process is in a sandbox.
+_own_folder: list[int] = []
 
 
 def enter(request: SandboxRequest) -> str:
@@ -34,6 +35,10 @@ def enter(request: SandboxRequest) -> str:
         OSError: the kernel refuses a mechanism that it has offered. The process may then be partly restricted.
     """
     offer = request.offer
+    if request.name == NO_SANDBOX:
+        return NO_SANDBOX
+    # Landlock ties a rule to a file's inode. The kernel may replace that of a folder in /proc, unless it is open.
+    _own_folder.append(os.open("/proc/self", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY))
     if offer.namespaces:
         namespaces.isolate(network=request.network)
         if not offer.landlock:
@@ -41,15 +46,17 @@ def enter(request: SandboxRequest) -> str:
         namespaces.drop_capabilities()
         landlock.forbid_new_privileges()
     if offer.landlock:
-        # Landlock ties a rule to a file's inode. The kernel may replace that of a folder in /proc, unless it is open.
-        own = os.open("/proc/self", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
-        _pinned.append(own)
-        readable = (*request.readable, f"/proc/self/fd/{own}")
+        readable = (*request.readable, f"/proc/self/fd/{_own_folder[0]}")
         writable = request.writable + ((namespaces.SHARED_MEMORY,) if offer.namespaces else ())
         restricted = msgspec.structs.replace(request, readable=readable, writable=writable)
         # In a network namespace of its own, a process reaches only itself.
         landlock.restrict(restricted, tcp=request.network or offer.namespaces)
     return request.name
+
+
+def is_confined() -> bool:
+    """Return whether this process has entered a sandbox."""
+    return bool(_own_folder)
 
 
 def find_offer(folder: Path) -> SandboxOffer:
