@@ -16,7 +16,6 @@ from harness.system import sandbox
 from harness.worker import torch_errors
 from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
-
 #: The system errors for what a sandbox forbids.
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENETUNREACH})
 

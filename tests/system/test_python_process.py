@@ -40,7 +40,7 @@ sys.meta_path.append(Finder)
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with packages that patch every process with `site`, and with two kinds of editable install."""
+    """A virtual environment with packages that patch processes, and with two kinds of editable install."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder / "venv", symlinks=True)
     (packages,) = (folder / "venv").glob("lib/python*/site-packages")

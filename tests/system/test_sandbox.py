@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -152,13 +151,13 @@ def test_sandboxes_are_ordered_by_strength() -> None:
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Iterator[Path]:
+def tree(tmp_path: Path) -> Path:
     """A project with the folder of the runs in it, and with a link to that folder."""
     for name in ("package", "runs/run-1", "runs/run-2", "other/deep"):
         (tmp_path / "project" / name).mkdir(parents=True)
     (tmp_path / "project" / "file").touch()
     (tmp_path / "project" / "link").symlink_to(tmp_path / "project" / "runs")
-    yield tmp_path / "project"
+    return tmp_path / "project"
 
 
 def test_a_folder_around_the_runs_is_replaced_by_its_other_content(tree: Path) -> None:
