@@ -21,7 +21,7 @@ from harness.system import landlock, namespaces, python_process
 #: Environment variable that selects the sandbox.
 VARIABLE = "BENCH_SANDBOX"
 #: Maximum number of seconds for finding out what the kernel offers.
-_PROBE_S = 20.0
+_PROBE_S = 60.0
 #: The descriptor of this process's folder in /proc, once the process is in a sandbox.
 _own_folder: list[int] = []
 

@@ -79,7 +79,8 @@ def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Do
     if torch_errors.is_decomposition_failure(error):
         return Done(status="diverged", reason=f"a matrix decomposition failed; {reason}")
     if sandbox.is_confined() and isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        reason += "; the sandbox permits files in HOME and TMPDIR, and no network (docs/rules.md#the-sandbox)"
+        allowed = "files in HOME and TMPDIR, and no network"
+        reason += f"; the sandbox permits only {allowed} ({sandbox.VARIABLE}=none turns it off)"
     return Done(status=status, reason=reason)
 
 

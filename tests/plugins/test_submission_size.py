@@ -18,9 +18,7 @@ def test_a_file_that_contains_weights_is_not_planned(tmp_path: Path) -> None:
     spec_of(submission(f"{file}:Base"))
     with open(file, "a") as source:
         source.write("#" * MAX_SUBMISSION_BYTES)
-    with pytest.raises(
-        UsageError, match=r"the files of mine are too large: .*2,000,045 bytes.; at most 2,000"
-    ):
+    with pytest.raises(UsageError, match=r"the files of mine are too large: .*2,000,045 bytes.; at most 2,000"):
         spec_of(submission(f"{file}:Base", name="mine"))
 
 
