@@ -65,6 +65,7 @@ def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
+        ("sandbox", record.sandbox),
         ("time", times),
         ("note", note),
     ]
