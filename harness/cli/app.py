@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 
 from harness import __version__
 from harness.cli import config
-from harness.errors import UsageError, unknown_name_error
+from harness.errors import StoreError, UsageError, unknown_name_error
 
 #: Command -> (module:attribute, summary). `bench --help` prints these summaries without importing the commands.
 COMMANDS = {
@@ -80,8 +81,21 @@ def app(context: click.Context, blocked: tuple[str, ...]) -> None:
     bench run --submission wsd,adamw-cosine --workload lm-tiny
     bench leaderboard
     """
+    _check_working_folder()
     for name in blocked:
         if not name.startswith("no:"):
             raise UsageError(f"-p {name} must begin with no:", fix=f"write -p no:{name} to block the plugin {name}")
     context.obj = [name.removeprefix("no:") for name in blocked]
     context.default_map = config.read_default_map()
+
+
+def _check_working_folder() -> None:
+    """Check that the current folder exists. Otherwise `runs` and `bench.yaml` would seem to be missing.
+
+    Raises:
+        StoreError: the current folder was deleted, or this process may not access it.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise StoreError(f"the current folder cannot be used: {error.strerror}", fix="cd to another folder") from None

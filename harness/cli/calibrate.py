@@ -23,7 +23,7 @@ from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
-from harness.planning.resolve import resolve_workloads
+from harness.planning.resolve import resolve_workload
 from harness.planning.trials import PlanSettings
 from harness.report import text
 from harness.storage.layout import file_stem, run_id
@@ -64,7 +64,7 @@ from harness.system.files import write_atomically
 )
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(
     blocked: list[str],
@@ -94,7 +94,7 @@ def command(
     are not run again.
     """
     registry = open_registry(blocked)
-    (entry,) = resolve_workloads(workload, registry)
+    entry = resolve_workload(workload, registry)
     ruleset = rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
     plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
@@ -117,6 +117,9 @@ def command(
         specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
         calibrations = calibrator.calibrate_variants([entry], references, setting)
     if dry_run:
+        if as_json:
+            print_json({"schema": SCHEMA, "specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
+            return
         for spec in specs:
             print_text(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
         return

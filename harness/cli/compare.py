@@ -12,8 +12,8 @@ from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff
-from harness.scoring.compare import compare as compare_records
-from harness.scoring.time_to_target import RANKED_AXES, Axis
+from harness.scoring.compare import compare_runs
+from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 
 
 @click.command()
@@ -41,14 +41,14 @@ def compare(
         raise UsageError(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
-    loaded = list(records(runs, results, []))
+    scored = [score_run(record, by) for record in records(runs, results, [])]
     names = split_names(workloads)
-    check_workloads(names, {record.spec.workload.facts.name for record in loaded})
-    loaded = [record for record in loaded if not names or record.spec.workload.facts.name in names]
-    records_of_both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
+    check_workloads(names, {run.spec.workload.facts.name for run in scored})
+    scored = [run for run in scored if not names or run.spec.workload.facts.name in names]
+    runs_of_both = one_group([*of_submission(scored, a), *of_submission(scored, b)], hardware, ruleset)
     # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
     # `inconclusive`.
-    result = compare_records(of_submission(records_of_both, a), of_submission(records_of_both, b), by)
+    result = compare_runs(of_submission(runs_of_both, a), of_submission(runs_of_both, b), by)
     if as_json:
         print_json(comparison.comparison_json(result))
     else:

@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.cli.output import SCHEMA, note, print_json, print_text, supports_color
+from harness.cli.resolve import require_plugins
 from harness.contract.entries import DatasetEntry
 from harness.datasets import generated, manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
@@ -55,7 +56,9 @@ def data() -> None:
 @click.pass_obj
 def list_(blocked: list[str] | None, as_json: bool) -> None:
     """List datasets and whether they are installed."""
-    entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
+    registry = _registry(blocked)
+    require_plugins(registry)
+    entries = sorted(registry.datasets(), key=lambda entry: entry.name)
     if as_json:
         rows = [_dataset_json(entry) for entry in entries]
         folder = str(manage.data_folder())
@@ -164,6 +167,7 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
     if names:
         entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     else:
+        require_plugins(registry)
         entries = [entry for entry in registry.datasets() if _count_installed(entry)]
         if not entries and not as_json:
             note(f"no dataset is installed in {manage.data_folder()}")

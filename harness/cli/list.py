@@ -22,6 +22,7 @@ from harness.report import text
 def command(blocked: list[str], tier: str | None, as_json: bool) -> None:
     """List workloads, submissions and parts."""
     registry = resolve.open_registry(blocked)
+    resolve.require_plugins(registry)
     workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier)]
     if as_json:
         print_json(

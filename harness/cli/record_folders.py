@@ -18,6 +18,7 @@ from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.planning.stopping_rules import stopping_rule
+from harness.scoring.selection import R
 from harness.storage import layout
 from harness.storage.records import iter_records, read_record
 from harness.storage.shards import find_packed
@@ -116,11 +117,11 @@ def references(blocked: Sequence[str] | None, name: str | None) -> tuple[str, ..
     return tuple(entry.name for entry in open_registry(blocked).submissions() if REFERENCE_TAG in entry.tags)
 
 
-def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None) -> list[Record]:
-    """Return the records of one hardware class and one ruleset.
+def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:
+    """Return the runs of one hardware class and one ruleset.
 
     Args:
-        group: the records.
+        group: records, or runs without their points.
         hardware: the chosen hardware class; None if all records have the same class.
         ruleset: name of the chosen ruleset; None if all records have the same ruleset.
 
@@ -142,11 +143,11 @@ def one_group(group: Sequence[Record], hardware: str | None, ruleset: str | None
     return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
-def of_submission(candidates: Sequence[Record], name: str) -> list[Record]:
-    """Return the records of one version and source of a submission.
+def of_submission(candidates: Sequence[R], name: str) -> list[R]:
+    """Return the runs of one version and source of a submission.
 
     Args:
-        candidates: the records.
+        candidates: records, or runs without their points.
         name: `name` or `name@version`, optionally followed by `#` and the beginning of the source hash.
 
     Raises:
@@ -183,9 +184,10 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
         StoreError: the record cannot be read.
     """
     path = Path(name)
-    if path.is_dir() and (path / layout.RECORD).exists():
+    # `os.path` answers for every text; pathlib raises for a name that no file system can store.
+    if os.path.exists(path / layout.RECORD):
         return read_record(path / layout.RECORD)
-    if path.is_file() or find_packed(path) is not None:
+    if os.path.isfile(path) or find_packed(path) is not None:
         return read_record(path)
     matches: dict[str, Record] = {}
     problems: list[str] = []

@@ -21,7 +21,7 @@ from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
-from harness.planning.resolve import resolve_submission, resolve_workloads
+from harness.planning.resolve import resolve_submission, resolve_workload
 from harness.plugins.locating import split_file_name
 from harness.plugins.registry import Registry
 from harness.report import curve as plotting
@@ -102,7 +102,7 @@ def show(
         return
     registry = open_registry(blocked)
     entry = _find_entry(name, registry)
-    facts = resolve_workloads(workload, registry)[0].facts if workload else None
+    facts = resolve_workload(workload, registry).facts if workload else None
     request = CurveRequest(
         overrides=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks
     )
@@ -167,7 +167,7 @@ def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntr
         try:
             return resolve_submission(name, registry)
         except UsageError:
-            return resolve_workloads(name, registry)[0]
+            return resolve_workload(name, registry)
     if "+" in name and name.partition("+")[0] not in {entry.name for entry in registry.workloads()}:
         return resolve_submission(name, registry)
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):

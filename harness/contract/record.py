@@ -226,6 +226,8 @@ class Record(Data, frozen=True, kw_only=True):
         devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
         screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
+        sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` without a sandbox. It
+            is empty in records from before there were sandboxes, and if no worker started.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
@@ -249,6 +251,7 @@ class Record(Data, frozen=True, kw_only=True):
     devices: DeviceLog | None = None
     screening: Screening | None = None
     sessions: tuple[Session, ...] = ()
+    sandbox: str = ""
     started: str = ""
     finished: str = ""
     content_hash: str = ""

@@ -8,10 +8,13 @@ from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
 from harness.contract.limits import check_integers
 from harness.contract.part_kinds import PartKindName
+from harness.contract.sandbox import SandboxRequest
 from harness.contract.workload import WorkloadFacts
 
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
+#: The parts of a workload's data that a run reads: the training data and held-out splits.
+DataPart = Literal["train", "score", "feedback"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
 #: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
@@ -226,7 +229,7 @@ class Counters(Data, frozen=True, kw_only=True):
     process_seconds: float = 0.0
 
 
-class Point(Data, frozen=True, kw_only=True):
+class Point(Data, frozen=True, kw_only=True, gc=False):
     """One evaluation: the totals of the run so far, and the metrics of the evaluated weights.
 
     Args:
@@ -278,6 +281,18 @@ class Point(Data, frozen=True, kw_only=True):
         return max(self.examples, self.gradient_examples)
 
 
+class PreparedData(Data, frozen=True, kw_only=True):
+    """A part of a workload's data, and the manifest that lists its files once they exist.
+
+    Args:
+        part: the training data or a held-out split.
+        manifest: path of the manifest.
+    """
+
+    part: DataPart
+    manifest: str
+
+
 class Job(Data, frozen=True, kw_only=True):
     """The job of a worker.
 
@@ -288,6 +303,9 @@ class Job(Data, frozen=True, kw_only=True):
         shadow_evaluation: whether every screened evaluation is repeated on the whole split. The repetition's result is
             stored, and the decisions of the two evaluations are compared.
         grad_norm: whether evaluations contain the norm of the gradients.
+        sandbox: the sandbox that the worker enters first; None for a run without a worker process.
+        unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
+        git: commit of the current folder, for the record.
     """
 
     spec: RunSpec
@@ -295,6 +313,9 @@ class Job(Data, frozen=True, kw_only=True):
     resume: bool = True
     shadow_evaluation: bool = False
     grad_norm: bool = False
+    sandbox: SandboxRequest | None = None
+    unprepared: tuple[PreparedData, ...] = ()
+    git: str = ""
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):

@@ -102,7 +102,8 @@ class FolderSource:
         candidates = [path for name in _file_names(file) for path in self._candidates.get(name, [])]
         if not candidates:
             return self._extract_member(file, installer)
-        digests = {path: self._hash(path, file, installer) for path in candidates}
+        digests = self._hash(candidates, file, installer)
+        candidates = list(digests)
         problems: list[str] = []
         # A copy of the published file takes precedence over a file that is only accepted.
         for accept in dict.fromkeys((False, installer.accept)):
@@ -121,11 +122,22 @@ class FolderSource:
         fix = _ACCEPT if acceptable else "name a folder with the published files"
         raise DataError(f"dataset {self._entry.name}: {problems[0]}{rest}", fix=fix)
 
-    def _hash(self, path: Path, file: DatasetFile, installer: Installer) -> str:
-        try:
-            return hash_file(path, file.name, installer.progress)
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}", fix=_CHECK_PERMISSIONS) from None
+    def _hash(self, candidates: list[Path], file: DatasetFile, installer: Installer) -> dict[Path, str]:
+        """Return the SHA-256 of each candidate that can be read.
+
+        Raises:
+            DataError: no candidate can be read.
+        """
+        digests: dict[Path, str] = {}
+        errors: list[DataError] = []
+        for path in candidates:
+            try:
+                digests[path] = hash_file(path, file, installer.progress)
+            except DataError as error:
+                errors.append(error)
+        if not digests:
+            raise errors[0]
+        return digests
 
     def _refuse_guess(self, file: DatasetFile, candidates: list[Path]) -> None:
         """Raise DataError if several candidates exist and none is in a folder with the dataset's name."""

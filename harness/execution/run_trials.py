@@ -14,6 +14,7 @@ from harness.plugins.loading import load_object
 from harness.plugins.registry import Registry, load_registry
 from harness.storage.layout import RECORD
 from harness.storage.records import read_record
+from harness.system.sandbox import is_turned_off
 
 
 def run_trials(
@@ -82,6 +83,7 @@ def run_to_summaries(
 
     Args, Raises: see `run_trials`.
     """
+    is_turned_off()  # a wrong setting is reported before anything runs
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
     options, watcher = with_invocation(options or ExecutionOptions()), watcher or SilentWatcher()

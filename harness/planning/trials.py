@@ -22,6 +22,7 @@ from harness.planning.compose import Composition, Parts, compose
 from harness.planning.seeds import derive_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.source_hash import may_change, source_hash
+from harness.plugins.submission_size import check_size
 
 #: Maximum number of rejected points per accepted point, when points are drawn from a search space.
 MAX_REJECTED_DRAWS = 50
@@ -276,6 +277,7 @@ def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
 def _submission_ref(composition: Composition) -> SubmissionRef:
     entry = composition.entry
     loads = [part.load for part in composition.parts] + ([entry.load] if entry.load else [])
+    check_size(entry.name, loads)
     return SubmissionRef(
         name=entry.name,
         version=entry.version,

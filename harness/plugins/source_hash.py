@@ -60,6 +60,11 @@ def source_hash(loads: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def is_hashed_whole(module: str) -> bool:
+    """Return whether the hash of a module covers its source, and not only the version of its package."""
+    return 0 < len(_import_closure(module)) <= _CLOSURE_LIMIT
+
+
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
     # The label is the file's name and not its path, so that the same file in another folder has the same hash.
     yield path.name, _read_content(path.expanduser())

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 from harness.contract.record import Record, TrialSummary, is_retryable
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
+from harness.errors import escape_controls
 from harness.report import text
 from harness.report.curve import decisive_bounds
-from harness.report.escaping import escape_controls
 from harness.report.trial_titles import TrialTitles
 from harness.report.values import format_metric
 from harness.scoring.run_overview import best_and_final_points, primary_target

@@ -60,6 +60,7 @@ def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
+        ("sandbox", record.sandbox),
         ("time", times),
         ("note", note),
     ]

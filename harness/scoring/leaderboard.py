@@ -10,10 +10,12 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import msgspec
 
 from harness.contract.run import Clock
+from harness.contract.sandbox import weaker_sandbox
 from harness.contract.workload import Goal, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.aggregate import Aggregate, aggregate_runs
@@ -73,6 +75,7 @@ class LeaderboardRow:
         cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.
         trust: trust label of the records.
+        sandbox: the weakest sandbox of the runs; empty if it is unknown.
     """
 
     submission: str
@@ -88,6 +91,7 @@ class LeaderboardRow:
     cells: Mapping[str, Cell]
     memory: int = 0
     trust: str = SELF_REPORTED
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +201,12 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
     return max((summary.memory for summary in summaries if summary.spec.submission.id == submission), default=0)
 
 
+def _weakest_sandbox(summaries: Iterable[RunSummary], submission: str) -> str:
+    return reduce(
+        weaker_sandbox, (summary.sandbox for summary in summaries if summary.spec.submission.id == submission)
+    )
+
+
 # --- by time, examples or steps -------------------------------------------------------------------
 
 
@@ -237,6 +247,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
+                sandbox=_weakest_sandbox(builder.summaries, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -326,6 +337,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             mean_rank=means[name],
             cells=cells[name],
             memory=_peak_memory(builder.summaries, name),
+            sandbox=_weakest_sandbox(builder.summaries, name),
         )
         for name in order
     ]

@@ -98,7 +98,8 @@ def _own_result(
     """Return the result of a run with the run's own time; unchanged if this time is unknown."""
     if result.index is None or intervals is None or not _uses_costs(spec):
         return result
-    times = model.own_times(spec, intervals, range(max(result.index - 1, 0), result.index + 1))
-    if times is None or not 0 < times[-1] < math.inf:
+    indices = (result.index, result.index - 1) if result.index else (result.index,)
+    value, *lower = model.own_times_to(spec, intervals, indices)
+    if value is None or not 0 < value < math.inf:
         return result
-    return dataclasses.replace(result, value=times[-1], lower=times[0] if result.index else 0.0)
+    return dataclasses.replace(result, value=value, lower=(lower[0] if lower else 0.0) or 0.0)

@@ -96,6 +96,7 @@ class RunSummary:
         metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
             within the budget.
         memory: peak memory in bytes; 0 where unknown.
+        sandbox: name of the sandbox in which the run was trained; empty if unknown.
         slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
@@ -113,6 +114,7 @@ class RunSummary:
     hit: Point | None
     metric: MetricAt | None
     memory: int
+    sandbox: str = ""
     slowdown: str = ""
     seconds: float = math.inf
     intervals: IntervalSeconds | None = None
@@ -167,6 +169,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         hit=hit,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
+        sandbox=record.sandbox,
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record),

@@ -121,7 +121,8 @@ def shard_number(name: str) -> int:
 def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
-    Folders of replaced runs (`superseded/`) are skipped.
+    Folders of replaced runs (`superseded/`) are skipped. A folder with the name of a record or shard counts as a file,
+    so that reading it gives an error.
 
     Args:
         folder: folder to search.
@@ -134,5 +135,6 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list
             problems.append(str(read_error(Path(error.filename or folder), error)))
 
     for root, subfolders, names in os.walk(folder, onerror=report):
-        subfolders[:] = sorted(name for name in subfolders if name != SUPERSEDED)
-        yield Path(root), sorted(names)
+        wrong = [name for name in subfolders if is_record(name) or shard_number(name)]
+        subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, *wrong})
+        yield Path(root), sorted([*names, *wrong])

@@ -112,7 +112,7 @@ def build_run(
         folder=Path(job.folder),
         workload=workload,
         rules=rules,
-        environment=environment(spec, device),
+        environment=environment(spec, device, job.git),
         evaluator=Evaluator(spec, workload, group, shadow=job.shadow_evaluation),
         emit=emit,
         grad_norm=job.grad_norm,

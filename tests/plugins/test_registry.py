@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness import cli
 from harness.contract import domains, entries, hyperparameters, workload
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, StoreError, UsageError
 from harness.plugins import cache as plugin_cache
@@ -549,6 +550,46 @@ def test_a_process_that_cannot_start_is_a_passing_error(site: Site, monkeypatch:
         with pytest.raises(StoreError, match="no temporary folder can be created"):
             load_registry()
     assert load_registry().submission("mine").name == "mine"
+
+
+@pytest.mark.parametrize("error", ["OSError(28, 'No space left on device')", "MemoryError()"])
+def test_a_hook_that_lacks_space_or_memory_is_a_passing_error(
+    error: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add(
+        "bench-mine",
+        yielding("mine").replace(
+            "    return", f"    import os\n    if os.environ.get('FULL'): raise {error}\n    return"
+        ),
+    )
+    monkeypatch.setenv("FULL", "1")
+    assert error.partition("(")[0] in only(load_registry())
+    monkeypatch.delenv("FULL")
+    assert load_registry().submission("mine").name == "mine"
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["data", "list"], ["data", "verify"]])
+def test_a_list_without_a_working_plugin_is_an_error(
+    command: list[str], site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bench-one", "bench-two"):
+        site.add(name, yielding("mine"))
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "0.0001")
+    assert cli.invoke(command) == EXIT_BROKEN
+    output = capsys.readouterr()
+    assert not output.out
+    (line,) = output.err.splitlines()
+    assert "all 2 plugins are broken; bench-one:plugin: it took longer than 0.0001 s to import" in line
+    monkeypatch.delenv("BENCH_PLUGIN_TIMEOUT")
+    assert cli.invoke(["list"]) == 0, "the failure has passed"
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_list_with_one_working_plugin_names_the_broken(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add("bench-good", yielding("mine"))
+    site.add("bench-broken", "raise ValueError('a mistake')\n")
+    assert cli.invoke(["list"]) == 0
+    assert "broken plugin bench-broken:plugin: ValueError: a mistake" in capsys.readouterr().err
 
 
 # --- without packaging ------------------------------------------------------------------------------------------------
