@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.contract.domains import Scalar
-from harness.contract.record import Record
+from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
 from harness.contract.run import Point
 from harness.contract.workload import Target
 from harness.report import text
@@ -20,6 +20,8 @@ HEIGHT, STAGE_HEIGHT = 10, 4
 WIDTH = 72
 #: Smallest number of evaluations for which a curve is drawn.
 MIN_POINTS = 2
+#: Times below this number of seconds are left out of the ledger.
+_SHOWN_SECONDS = 0.005
 #: This character marks a hyperparameter that the user set.
 MARK = "*"
 
@@ -58,6 +60,7 @@ def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
+        *_ledger_rows(record.ledger),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
         ("time", times),
@@ -129,6 +132,44 @@ def _describe_hardware(record: Record) -> str:
     software = f"python {environment.python}, torch {environment.torch}"
     git = f"git {environment.git}" if environment.git else ""
     return ", ".join(filter(None, (spec.hardware, *device, environment.platform, software, git)))
+
+
+def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
+    """Return what the run burned on and off the clock by phase, and its restarts."""
+    if ledger is None:
+        return []
+    helpers = ""
+    if ledger.helper_seconds >= _SHOWN_SECONDS:
+        names = ", ".join(f"{name} {_short(seconds)}" for name, seconds in ledger.helpers.items())
+        helpers = f"; charged for helpers {_short(ledger.helper_seconds)}{f': {names}' if names else ''}"
+    restarts = [
+        f"ended by the {restart.by}{f' ({restart.reason})' if restart.reason else ''}, "
+        f"{_short(restart.lost.process_seconds)} repeated{' and charged' if restart.charged else ''}"
+        for restart in ledger.restarts
+    ]
+    attempts = f"{ledger.attempts} runs of this trial" if ledger.attempts > 1 else ""
+    return [
+        ("on clock", _describe_phases(ledger, on_clock=True)),
+        ("off clock", _describe_phases(ledger, on_clock=False) + helpers),
+        ("restarts", f"{len(restarts)}: {'; '.join(restarts)}" if restarts else ""),
+        ("attempts", attempts),
+    ]
+
+
+def _describe_phases(ledger: Ledger, *, on_clock: bool) -> str:
+    """Return the wall seconds and the processor seconds of every phase."""
+    phases: list[Phase] = [phase for phase in ledger.phases if (phase in ON_CLOCK) is on_clock]
+    spent = [(phase, ledger.phases[phase]) for phase in phases]
+    return ", ".join(
+        f"{phase} {_short(time.seconds)} ({_short(time.process_seconds)} processor)"
+        for phase, time in spent
+        if max(time.seconds, time.process_seconds) >= _SHOWN_SECONDS
+    )
+
+
+def _short(seconds: float) -> str:
+    """Return a time of a ledger as text. Most of these times are far below a second."""
+    return f"{seconds:.2f} s" if seconds < 10 else text.seconds(seconds)
 
 
 def _describe_sessions(record: Record) -> str:
