@@ -28,7 +28,7 @@ _WRITE_INTERVAL_S = 1.0
 _NAMED_HELPERS = 5
 
 
-class Evaluation(Data, frozen=True, kw_only=True):
+class ChargedEvaluation(Data, frozen=True, kw_only=True):
     """The scored time of an evaluation.
 
     Args:
@@ -57,7 +57,7 @@ class AccountState(Data, frozen=True, kw_only=True):
     """
 
     run_id: str
-    evaluations: tuple[Evaluation, ...] = ()
+    evaluations: tuple[ChargedEvaluation, ...] = ()
     total: Spent = Spent()
     phases: dict[Phase, Spent] = msgspec.field(default_factory=dict)
     helper_seconds: float = 0.0
@@ -154,7 +154,7 @@ class Account:
         points: list[Point] = []
         known = self._state.evaluations
         base, offset = Spent(), Spent()
-        kept: list[Evaluation] = []
+        kept: list[ChargedEvaluation] = []
         for index, point in enumerate(event.points):
             claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
             if index < len(known) and known[index].examples == point.examples:
@@ -162,7 +162,7 @@ class Account:
                 offset = _subtract(evaluation.at, claim)
             else:
                 at = _largest(_add(claim, offset), base)
-                evaluation = Evaluation(examples=point.examples, at=at, after=at)
+                evaluation = ChargedEvaluation(examples=point.examples, at=at, after=at)
             kept.append(evaluation)
             base = evaluation.after
             points.append(_with_time(point, evaluation.at))
@@ -192,7 +192,7 @@ class Account:
             if spec.ranks > 1:  # the worker's report has the processor seconds of all ranks
                 at = Spent(seconds=charge.at.seconds, process_seconds=point.process_seconds)
                 charge = Charge(at=at, after=at)
-        evaluation = Evaluation(examples=point.examples, at=charge.at, after=charge.after)
+        evaluation = ChargedEvaluation(examples=point.examples, at=charge.at, after=charge.after)
         cost = self._state.evaluation_cost
         if cost is None and meter is not None:
             cost = meter.limits.evaluation_cost

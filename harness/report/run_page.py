@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from harness.contract.domains import Scalar
 from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
@@ -157,14 +157,14 @@ def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
 
 
 def _describe_phases(ledger: Ledger, *, on_clock: bool) -> str:
-    """Return the wall seconds and the processor seconds of every phase."""
-    phases: list[Phase] = [phase for phase in ledger.phases if (phase in ON_CLOCK) is on_clock]
-    spent = [(phase, ledger.phases[phase]) for phase in phases]
-    return ", ".join(
-        f"{phase} {_short(time.seconds)} ({_short(time.process_seconds)} processor)"
-        for phase, time in spent
-        if max(time.seconds, time.process_seconds) >= _SHOWN_SECONDS
-    )
+    """Return the processor seconds and the wall seconds of every phase, in the order of a run."""
+    texts = []
+    for phase in get_args(Phase):
+        spent = ledger.phases.get(phase)
+        is_shown = spent is not None and max(spent.seconds, spent.process_seconds) >= _SHOWN_SECONDS
+        if spent is not None and is_shown and (phase in ON_CLOCK) is on_clock:
+            texts.append(f"{phase} {spent.process_seconds:.2f}/{spent.seconds:.2f}")
+    return f"{', '.join(texts)} (processor/wall seconds)" if texts else ""
 
 
 def _short(seconds: float) -> str:
