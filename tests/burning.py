@@ -145,7 +145,7 @@ class TrainsUncounted(Base):
 class ReplacesCounting(Base):
     def update(self, work: Work) -> None:
         super().update(work)
-        type(work).backward = lambda work, batch, scale=1.0: None  # type: ignore[assignment, misc]
+        setattr(type(work), "backward", lambda work, batch, scale=1.0: None)  # noqa: B010
 
 
 class HidesCounting(Base):
@@ -179,8 +179,8 @@ class ThreadsInBackward(Base):
         super().__init__(model, task, hparams)
         *_, last = model.parameters()
         first = next(model.parameters())
-        last.register_hook(lambda gradient: torch.set_num_threads(3))
-        first.register_hook(lambda gradient: torch.set_num_threads(1))
+        last.register_hook(lambda gradient: torch.set_num_threads(3))  # type: ignore[no-untyped-call]
+        first.register_hook(lambda gradient: torch.set_num_threads(1))  # type: ignore[no-untyped-call]
 
 
 class DrawsInEvalWeights(Base):

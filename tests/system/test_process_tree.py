@@ -32,7 +32,7 @@ def fake_tree(monkeypatch: pytest.MonkeyPatch, *moments: dict[int, ProcessTimes]
         process_tree, "read_times", lambda pid: current.get(pid) or (moments[0][1] if pid == 1 else None)
     )
     monkeypatch.setattr(process_tree, "_read_threads", lambda pid: {pid: 1.0})
-    monkeypatch.setattr(process_tree.os, "listdir", lambda path: [str(pid) for pid in current])
+    monkeypatch.setattr("harness.system.process_tree.os.listdir", lambda path: [str(pid) for pid in current])
     return ProcessTree(1)
 
 

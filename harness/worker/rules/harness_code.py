@@ -12,9 +12,9 @@ Instead: use the arguments of the constructor and of `step`, and keep replaced f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from types import FunctionType, ModuleType
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -27,18 +27,27 @@ from harness.worker.rule import Rule
 _PACKAGE = "harness."
 
 
+class _Binding(NamedTuple):
+    """A name in a module or class, the function or class that it had, and the code of the function."""
+
+    namespace: Mapping[str, Any]
+    name: str
+    value: Any
+    code: CodeType | None
+    owner: str
+
+
 class HarnessCode(Rule):
     """Compares the functions and classes in the harness's modules with those before the submission's import."""
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
-        self._modules: dict[str, ModuleType] = {}
-        self._original: dict[str, Any] = {}
+        self._bindings: list[_Binding] = []
         self._attributes: list[dict[str, Any]] = []
 
     def before_import(self) -> None:
-        self._modules = {name: module for name, module in sys.modules.items() if name.startswith(_PACKAGE)}
-        self._original = dict(_list_code(self._modules))
+        modules = [(name, module) for name, module in sys.modules.items() if name.startswith(_PACKAGE)]
+        self._bindings = [binding for name, module in modules for binding in _list_bindings(name, vars(module))]
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
         self._attributes = [
@@ -46,10 +55,9 @@ class HarnessCode(Rule):
         ]
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        current = dict(_list_code(self._modules))
-        for name, value in self._original.items():
-            if current.get(name) is not value:
-                raise _changed(name)
+        for namespace, name, value, code, owner in self._bindings:
+            if namespace.get(name) is not value or (code is not None and value.__code__ is not code):
+                raise _changed(f"{owner}.{name}")
         for guarded, attributes in zip(self.objects, self._attributes, strict=True):
             kind, values = type(guarded), vars(guarded)
             hidden = [name for name in values if isinstance(getattr(kind, name, None), FunctionType)]
@@ -65,19 +73,12 @@ def _changed(name: str) -> RejectedError:
     )
 
 
-def _list_code(modules: dict[str, ModuleType]) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the value of every function, builtin and class of modules, and of every method's code."""
-    for module_name, module in modules.items():
-        for name, value in vars(module).items():
-            if isinstance(value, FunctionType):
-                yield f"{module_name}.{name}", value
-                yield f"{module_name}.{name} (code)", value.__code__
-            elif isinstance(value, type):
-                yield f"{module_name}.{name}", value
-                if value.__module__ == module_name:
-                    for method_name, method in vars(value).items():
-                        yield f"{module_name}.{name}.{method_name}", method
-                        if isinstance(method, FunctionType):
-                            yield f"{module_name}.{name}.{method_name} (code)", method.__code__
-            elif callable(value):
-                yield f"{module_name}.{name}", value
+def _list_bindings(owner: str, namespace: Mapping[str, Any]) -> Iterator[_Binding]:
+    """Yield the functions and classes of a module or class, and those of the classes that the module defines."""
+    for name, value in namespace.items():
+        if not callable(value) and not isinstance(value, (property, staticmethod, classmethod)):
+            continue
+        code = value.__code__ if isinstance(value, FunctionType) else None
+        yield _Binding(namespace, name, value, code, owner)
+        if isinstance(value, type) and value.__module__ == owner:
+            yield from _list_bindings(f"{owner}.{name}", value.__dict__)
