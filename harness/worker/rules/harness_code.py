@@ -30,9 +30,9 @@ _PACKAGE = "harness."
 class _Binding(NamedTuple):
     """A name in a module or class, the function or class that it had, and the code of the function."""
 
-    namespace: Mapping[str, Any]
+    namespace: Mapping[str, object]
     name: str
-    value: Any
+    value: object
     code: CodeType | None
     owner: str
 
@@ -56,7 +56,7 @@ class HarnessCode(Rule):
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         for namespace, name, value, code, owner in self._bindings:
-            if namespace.get(name) is not value or (code is not None and value.__code__ is not code):
+            if namespace.get(name) is not value or (isinstance(value, FunctionType) and value.__code__ is not code):
                 raise _changed(f"{owner}.{name}")
         for guarded, attributes in zip(self.objects, self._attributes, strict=True):
             kind, values = type(guarded), vars(guarded)
