@@ -246,7 +246,7 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> Non
     job.write_bytes(msgspec.json.encode(spec))
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     done = subprocess.run(
