@@ -17,13 +17,14 @@ from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
-from harness.contract.run import ExecutionOptions, RunSpec
+from harness.contract.run import ExecutionOptions, Nonce, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.resources import list_usable_cores, list_visible_gpus
 from harness.execution.run_trials import has_unfinished, read_summarized, run_to_summaries
 from harness.execution.trial import finished_summary
 from harness.hardware import detect
 from harness.planning.estimate import Estimates
+from harness.planning.nonces import public_beacon, request_nonce, submission_sources
 from harness.planning.phases import PhasedPlan
 from harness.planning.plan import BestSettingsOf, plan
 from harness.plugins.registry import Registry
@@ -61,6 +62,11 @@ MAX_LISTED_FAILURES = 20
     show_default=True,
     help="Root seed, from which all other seeds are derived.",
 )
+@click.option(
+    "--nonce", default="none", envvar="BENCH_NONCE", show_default=True, metavar="beacon|local|HEX|none",
+    help="Derive the seeds from a number that nobody chose: the next round of a public randomness beacon, a random "
+    "number of this machine, or 64 hexadecimal digits.",
+)  # fmt: skip
 @click.option(
     "--set",
     "settings",
@@ -169,6 +175,7 @@ class RunOptions:
     ruleset: str
     studies: int | None
     seed: int
+    nonce: str
     settings: tuple[str, ...]
     use_best: bool
     settings_file: Path
@@ -201,20 +208,35 @@ class RunOptions:
             UsageError: no submission has a best known setting. Other causes: see `harness.plan`.
             DataError: see `harness.plan`.
         """
+        if self.nonce != "none" and self.seed:
+            problem = f"--seed {self.seed} has no effect with --nonce {self.nonce}, from which all seeds are derived"
+            raise UsageError(problem, fix="leave out --seed, or --nonce")
         if not self.use_best:
-            return self._plan(registry, None)
+            return self._plan_with_nonce(registry, None)
         if self.ruleset != "quick":
             problem = (
                 f"--best cannot be used with the ruleset {self.ruleset}, because best known settings are never ranked"
             )
             raise UsageError(problem, fix="leave out --best, or use --ruleset quick")
         known_settings = KnownSettings(self.settings_file)
-        phased_plan = self._plan(registry, known_settings.values)
+        phased_plan = self._plan_with_nonce(registry, known_settings.values)
         for line in known_settings.lines(phased_plan):
             note(line)
         return phased_plan
 
-    def _plan(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
+    def _plan_with_nonce(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
+        """Plan the trials, request a nonce for their submissions if one is wanted, and plan them again with it."""
+        phased_plan = self._plan(registry, best_settings)
+        if self.nonce == "none" or self.dry_run:
+            return phased_plan  # A dry run writes nothing, so it commits no source and requests no nonce.
+        requested = request_nonce(self.nonce, submission_sources(phased_plan), self.runs, public_beacon())
+        if requested is None:
+            return phased_plan
+        if requested.message:
+            note(f"warning: {requested.message}")
+        return self._plan(registry, best_settings, requested.nonce)
+
+    def _plan(self, registry: Registry, best_settings: BestSettingsOf | None, nonce: Nonce | None = None) -> PhasedPlan:
         return plan(
             self.submissions,
             self.workloads,
@@ -231,6 +253,7 @@ class RunOptions:
             deterministic=self.deterministic,
             prune=self.prune,
             screening=not self.whole_evaluation,
+            nonce=nonce,
             allow_slow=self.allow_slow,
             registry=registry,
         )

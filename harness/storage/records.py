@@ -123,7 +123,7 @@ def find_valid_record(path: Path) -> Record | None:
     The record is validated as it is for a table, so that a trial is kept only if its record counts.
     """
     try:
-        return _decode_stored(StoredRecord(path, read_file(path)))
+        return decode_stored(StoredRecord(path, read_file(path)))
     except StoreError:
         return None
 
@@ -135,10 +135,24 @@ def read_record(path: Path) -> Record:
         StoreError: the record is missing, cannot be read, is damaged or has the name of another trial. The message
             names the file.
     """
-    return _decode_stored(StoredRecord(path, _read_bytes(path)))
+    return decode_stored(read_stored(path))
 
 
-def _decode_stored(stored: StoredRecord) -> Record:
+def read_stored(path: Path) -> StoredRecord:
+    """Return the record in a file, or from a shard of the same folder if the file was packed, without validating it.
+
+    Raises:
+        StoreError: the record is missing or cannot be read.
+    """
+    return StoredRecord(path, _read_bytes(path))
+
+
+def decode_stored(stored: StoredRecord) -> Record:
+    """Return a record that was read, after validating it.
+
+    Raises:
+        StoreError: the record is damaged or has the name of another trial.
+    """
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
     require_own_name(record.run_id, stored.path)
     return record
@@ -184,7 +198,7 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
     shared = SharedParts()
     for stored in iter_stored(folders, problems):
         try:
-            record = shared.share(_decode_stored(stored))
+            record = shared.share(decode_stored(stored))
         except StoreError as error:
             problems.append(str(error))
             continue

@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 import torch
+from torch import nn
 
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.contract.workload import SOURCE_MARK
 from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.source_hash import source_hash
+from harness.worker import rng
 from harness.worker.protocols import Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
 
@@ -95,3 +97,9 @@ def load_workload(spec: RunSpec) -> Workload:
             fix="make the class's `facts` and the entry's `facts` the same object",
         )
     return workload
+
+
+def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.Module:
+    """Return the untrained model of a trial on a device. The global random number generators are seeded before."""
+    rng.seed_everything(spec.seeds.model)
+    return workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
