@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from harness.contract.attestation import Attestation
 from harness.contract.domains import Scalar
-from harness.contract.record import Record
+from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
@@ -23,6 +23,8 @@ HEIGHT, STAGE_HEIGHT = 10, 4
 WIDTH = 72
 #: Smallest number of evaluations for which a curve is drawn.
 MIN_POINTS = 2
+#: Times below this number of seconds are left out of the ledger.
+_SHOWN_SECONDS = 0.005
 #: This character marks a hyperparameter that the user set.
 MARK = "*"
 
@@ -63,6 +65,7 @@ def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
+        *_ledger_rows(record.ledger),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
         ("sandbox", record.sandbox),
@@ -143,6 +146,44 @@ def _describe_hardware(record: Record) -> str:
     software = f"python {environment.python}, torch {environment.torch}"
     git = f"git {environment.git}" if environment.git else ""
     return ", ".join(filter(None, (spec.hardware, *device, environment.platform, software, git)))
+
+
+def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
+    """Return what the run burned on and off the clock by phase, and its restarts."""
+    if ledger is None:
+        return []
+    helpers = ""
+    if ledger.helper_seconds >= _SHOWN_SECONDS:
+        names = ", ".join(f"{name} {_short(seconds)}" for name, seconds in ledger.helpers.items())
+        helpers = f"; charged for helpers {_short(ledger.helper_seconds)}{f': {names}' if names else ''}"
+    restarts = [
+        f"ended by the {restart.by}{f' ({restart.reason})' if restart.reason else ''}, "
+        f"{_short(restart.lost.process_seconds)} repeated{' and charged' if restart.charged else ''}"
+        for restart in ledger.restarts
+    ]
+    attempts = f"{ledger.attempts} runs of this trial" if ledger.attempts > 1 else ""
+    return [
+        ("on clock", _describe_phases(ledger, on_clock=True)),
+        ("off clock", _describe_phases(ledger, on_clock=False) + helpers),
+        ("restarts", f"{len(restarts)}: {'; '.join(restarts)}" if restarts else ""),
+        ("attempts", attempts),
+    ]
+
+
+def _describe_phases(ledger: Ledger, *, on_clock: bool) -> str:
+    """Return the processor seconds and the wall seconds of every phase, in the order of a run."""
+    texts = []
+    for phase in get_args(Phase):
+        spent = ledger.phases.get(phase)
+        is_shown = spent is not None and max(spent.seconds, spent.process_seconds) >= _SHOWN_SECONDS
+        if spent is not None and is_shown and (phase in ON_CLOCK) is on_clock:
+            texts.append(f"{phase} {spent.process_seconds:.2f}/{spent.seconds:.2f}")
+    return f"{', '.join(texts)} (processor/wall seconds)" if texts else ""
+
+
+def _short(seconds: float) -> str:
+    """Return a time of a ledger as text. Most of these times are far below a second."""
+    return f"{seconds:.2f} s" if seconds < 10 else text.seconds(seconds)
 
 
 def _describe_sessions(record: Record) -> str:

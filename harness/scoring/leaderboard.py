@@ -247,8 +247,8 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
-                trust=_trust(builder, name),
                 sandbox=_weakest_sandbox(builder.summaries, name),
+                trust=_trust(builder, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -338,8 +338,8 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             mean_rank=means[name],
             cells=cells[name],
             memory=_peak_memory(builder.summaries, name),
-            trust=_trust(builder, name),
             sandbox=_weakest_sandbox(builder.summaries, name),
+            trust=_trust(builder, name),
         )
         for name in order
     ]

@@ -21,6 +21,8 @@ RECORD = "record.json"
 COMPILED = "compiled"
 #: Pattern of the names of checkpoints in the folder of an unfinished run. It also matches damaged checkpoints.
 CHECKPOINTS = "checkpoint*.pt*"
+#: Name of the file in which the supervisor keeps the account of an unfinished run (`harness.execution.account`).
+ACCOUNT = "account.json"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"

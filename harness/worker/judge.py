@@ -28,15 +28,15 @@ from harness.worker.baseline import is_binary
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.evaluation import evaluate_split, evaluation_mode
 from harness.worker.loading import build_model, load_workload
-from harness.worker.process import die_with_parent
 from harness.worker.protocols import Screenable, Sharded, Workload
+from harness.worker.reaper import set_parent_death_signal
 from harness.worker.torch_settings import apply_numeric_settings
 from harness.worker.weights import stored_tensors
 
 
 def main() -> None:
     """Answer the request on standard input."""
-    die_with_parent()
+    set_parent_death_signal()
     # Output of the workload must not end up in the answer.
     answer_fd = os.dup(1)
     os.dup2(2, 1)

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from harness.contract.events import ClockChanged, Warned
+from harness.contract.events import ClockChanged, PhaseBegan, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
 from harness.storage.layout import run_id
@@ -77,10 +77,12 @@ def build_run(
     if change_data is None:
         _prepare_compiler(job, emit, group)
     apply_numeric_settings(spec)
+    emit(PhaseBegan(phase="import"))
     # The submission is imported while the clock is stopped. So it is imported before the model and the data exist:
     # code at import time must not have access to them.
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
+    emit(PhaseBegan(phase="build"))
     build_began = perf_counter()
     workload = load_workload(spec)
     device = rank_device(group.rank, spec)
@@ -134,6 +136,7 @@ def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
         if job.spec.workload.facts.precision.compile:
             emit(Warned(message="the loss is not compiled: no C++ compiler was found (install g++, or set CXX)"))
         return
+    emit(PhaseBegan(phase="compile"))
     if group.first and (failure := compile_cache.fill_compile_cache(job)):
         emit(Warned(message=f"{failure}; the loss is compiled while the clock runs (see worker.log)"))
     group.broadcast(b"")  # the other ranks wait until the cache is filled
@@ -201,12 +204,13 @@ def build_work(
 
 
 def build_clock(device: torch.device, emit: Emit) -> Clock:
-    """Return a run's clock. Whenever the clock starts or stops, a `ClockChanged` event is emitted."""
+    """Return a run's clock. Its starts and stops, and the phases of the run, are emitted as events."""
     return Clock(
         synchronizer(device),
-        lambda running, seconds, process_seconds: emit(
-            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds)
+        lambda running, seconds, process_seconds, phase: emit(
+            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds, phase=phase)
         ),
+        lambda phase: emit(PhaseBegan(phase=phase)),
     )
 
 
