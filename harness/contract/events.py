@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from harness.contract.record import DeviceLog, Environment, Screening, Status, Usage
+from harness.contract.record import DeviceLog, Environment, Phase, Screening, Status, Usage
 from harness.contract.run import Counters, Point
 
 
@@ -50,11 +50,19 @@ class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
         running: whether the clock runs after the change.
         seconds: wall seconds on the clock so far.
         process_seconds: processor seconds on the clock so far.
+        phase: the phase that begins.
     """
 
     running: bool
     seconds: float
     process_seconds: float
+    phase: Phase = "training"
+
+
+class PhaseBegan(Event, frozen=True, kw_only=True, tag="phase"):
+    """A phase began, and the clock neither started nor stopped."""
+
+    phase: Phase
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
@@ -109,6 +117,6 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 
 #: The events that a worker may send.
-WorkerEvent: TypeAlias = Confined | Ready | ClockChanged | Evaluated | Warned | Done
+WorkerEvent: TypeAlias = Confined | Ready | ClockChanged | PhaseBegan | Evaluated | Warned | Done
 #: All events, including the events that the supervisor emits.
 AnyEvent: TypeAlias = WorkerEvent | DevicesSampled

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import SilentWatcher, Watcher
+from harness.execution.attempts import AttemptWatcher
 from harness.execution.sessions import with_invocation
 from harness.planning.phases import PhasedPlan
 from harness.plugins.loading import load_object
@@ -86,7 +87,8 @@ def run_to_summaries(
     is_turned_off()  # a wrong setting is reported before anything runs
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
-    options, watcher = with_invocation(options or ExecutionOptions()), watcher or SilentWatcher()
+    options = with_invocation(options or ExecutionOptions())
+    watcher = AttemptWatcher(runs, watcher or SilentWatcher())
     phase1 = tuple(specs)
     summaries = []
     for summary in execute(phase1, runs, watcher, options):

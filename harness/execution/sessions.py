@@ -60,4 +60,6 @@ def git_state() -> str:
     Outside of a git repository, return an empty string.
     """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
-    return f"{commit}+" if commit and program_output("git", "status", "--porcelain", "-uno") else commit
+    # Without the option, `git status` locks the index, and leaves the lock behind if this process is killed.
+    status = ("git", "--no-optional-locks", "status", "--porcelain", "-uno")
+    return f"{commit}+" if commit and program_output(*status) else commit

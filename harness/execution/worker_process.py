@@ -18,7 +18,7 @@ from harness.datasets.paths import data_folder
 from harness.execution.confinement import confine
 from harness.execution.event_reader import WAKE_S, EventReader
 from harness.execution.launching import FreshLauncher, LaunchedWorker, Launcher, WorkerStart
-from harness.execution.second_clock import SecondClock
+from harness.execution.meter import Meter
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.hardware.telemetry import make_watch
 from harness.storage.run_folder import RunFolder
@@ -75,8 +75,8 @@ class WorkerProcess:
             os.close(write_end)
             write_end = -1
             self._trial.forked = worker.forked
-            clock = self._trial.second_clock = SecondClock(worker.pid)
-            reader = EventReader(read_end, clock)
+            meter = self._trial.account.meter = Meter(worker.pid, job.spec)
+            reader = EventReader(read_end, meter)
             reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()

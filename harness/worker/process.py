@@ -11,9 +11,7 @@ from __future__ import annotations
 # This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
-import ctypes
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -27,6 +25,7 @@ from harness.contract.sandbox import NO_SANDBOX
 from harness.system import sandbox
 from harness.worker.emit import Emit
 from harness.worker.prepare_data import prepare_data
+from harness.worker.reaper import enter_worker, set_parent_death_signal
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
@@ -35,7 +34,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
     Args:
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
-    die_with_parent()
+    set_parent_death_signal()
     cores = [int(core) for core in sys.argv[3].split(",") if core]
     run_worker(int(sys.argv[1]), int(sys.argv[2]), cores, run_job)
 
@@ -54,6 +53,7 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
     pinned = set(cores)
     if pinned and sys.platform == "linux":
         os.sched_setaffinity(0, pinned)
+    enter_worker(close=(0, events_fd))
     line = sys.stdin.buffer.readline()
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
@@ -99,7 +99,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
     if job.unprepared:
         child = os.fork()
         if not child:
-            die_with_parent()
+            set_parent_death_signal()
             prepare_data(job)
         os.waitpid(child, 0)
     if job.sandbox is None:
@@ -116,13 +116,6 @@ def _exit_now() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def die_with_parent() -> None:
-    """On Linux, request that the kernel kills this process when its parent dies. On other systems, do nothing."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def watch_parent() -> None:
