@@ -48,8 +48,14 @@ class SecondClock:
         self._unmeasured = [0.0, 0.0]
         self._charged = [0.0, 0.0]
 
-    def record_edge(self, event: ClockChanged) -> None:
-        """Record an edge of the worker's clock at the moment it arrives."""
+    def record_edge(self, event: ClockChanged, since: float | None = None) -> None:
+        """Record an edge of the worker's clock at the moment it arrives.
+
+        Args:
+            event: the edge.
+            since: earliest time at which the report can have arrived, by `time.perf_counter`. This process may have
+                been busy with earlier reports, or suspended. None if the report has arrived now.
+        """
         wall, process = time.perf_counter(), self._process_seconds()
         wait_seconds = [_thread_wait_seconds(file) for file in self._schedstat_files]
         reader_wait, worker_wait = (
@@ -59,6 +65,9 @@ class SecondClock:
         self._delays[0] += reader_wait + min(worker_wait, STALL_S)
         # A waiting worker uses no processor time, so only the delay of this thread affects processor seconds.
         self._delays[1] += reader_wait
+        busy = 0.0 if since is None else max(0.0, wall - since)
+        self._delays[0] += busy
+        self._delays[1] += busy
         if event.running:
             self._started, self._arrival = event, (wall, process)
             return
