@@ -17,6 +17,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """Base class of the events. An event is encoded as one line of JSON with its tag in the field `event`."""
 
 
+class Confined(Event, frozen=True, kw_only=True, tag="confined"):
+    """The worker has entered its sandbox, and has not imported the submission yet. This is a worker's first event.
+
+    Args:
+        sandbox: name of the sandbox, for the record.
+    """
+
+    sandbox: str
+
+
 class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     """The workload, the model and the submission are built.
 
@@ -107,6 +117,6 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 
 #: The events that a worker may send.
-WorkerEvent: TypeAlias = Ready | ClockChanged | PhaseBegan | Evaluated | Warned | Done
+WorkerEvent: TypeAlias = Confined | Ready | ClockChanged | PhaseBegan | Evaluated | Warned | Done
 #: All events, including the events that the supervisor emits.
 AnyEvent: TypeAlias = WorkerEvent | DevicesSampled

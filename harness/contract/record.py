@@ -288,6 +288,8 @@ class Record(Data, frozen=True, kw_only=True):
         devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
         screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
+        sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` without a sandbox. It
+            is empty in records from before there were sandboxes, and if no worker started.
         ledger: what the trial burned on and off the clock, and its restarts; None in records without a ledger.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
@@ -312,6 +314,7 @@ class Record(Data, frozen=True, kw_only=True):
     devices: DeviceLog | None = None
     screening: Screening | None = None
     sessions: tuple[Session, ...] = ()
+    sandbox: str = ""
     ledger: Ledger | None = None
     started: str = ""
     finished: str = ""
@@ -328,6 +331,7 @@ class TrialSummary(Data, frozen=True, kw_only=True):
         reason: why the trial ended, in one sentence.
         kept: whether the trial ended in an earlier command and was not run again.
         path: path of the trial's folder.
+        outdated: whether the source of the workload changed after the kept trial, without a new version.
     """
 
     run_id: str
@@ -336,3 +340,4 @@ class TrialSummary(Data, frozen=True, kw_only=True):
     reason: str = ""
     kept: bool = False
     path: str = ""
+    outdated: bool = False

@@ -26,8 +26,8 @@ _NO_WAIT_S = 0.0005
 class EventReader(threading.Thread):
     """A thread that reads events from the pipe as they arrive and passes each of them to `meter`.
 
-    Events are read in a separate thread, so that a slow watcher, such as a
-    display or an observer that uploads, does not delay the measurement.
+    An edge is a start or a stop of the clock. Events are read in a separate thread, so that a slow watcher, such as a
+    display, does not delay the measurement.
 
     Args:
         descriptor: file descriptor of the reading end of the pipe.

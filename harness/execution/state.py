@@ -10,9 +10,20 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, PhaseBegan, Ready, Warned
+from harness.contract.events import (
+    AnyEvent,
+    ClockChanged,
+    Confined,
+    DevicesSampled,
+    Done,
+    Evaluated,
+    PhaseBegan,
+    Ready,
+    Warned,
+)
 from harness.contract.record import DeviceLog, Ender, Record, Session, is_complete, is_retryable
 from harness.contract.run import Counters, Point, RunSpec
+from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
 from harness.execution.account import Account
@@ -77,10 +88,12 @@ class Trial:
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
         sessions: the sessions of the run so far.
+        sandbox: the weakest sandbox of the workers so far; empty if no worker has started.
         started: start of the run, UTC, ISO 8601.
         forked: whether a fork server forked the worker.
         start_began: time at which the worker was started, by `time.monotonic`.
-        start_seconds: wall seconds from the start of the worker to its first event.
+        start_seconds: wall seconds from the start of the worker to its event `Ready`.
+        is_confined: whether the sandbox of the current worker is known.
     """
 
     spec: RunSpec
@@ -96,10 +109,12 @@ class Trial:
     devices: DeviceLog | None = None
     session: Session | None = None
     sessions: tuple[Session, ...] = ()
+    sandbox: str = ""
     started: str = field(default_factory=lambda: _utc_now())
     forked: bool = False
     start_began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
+    is_confined: bool = False
 
     @classmethod
     def after(
@@ -108,7 +123,7 @@ class Trial:
         """Return a trial that continues its earlier record, if any. The worker's first event replaces the points."""
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
-            trial.sessions = earlier.sessions
+            trial.sessions, trial.sandbox = earlier.sessions, earlier.sandbox
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
             trial.furthest = max((point.steps for point in earlier.points), default=0)
         return trial
@@ -117,7 +132,13 @@ class Trial:
         """Update the state from an event and notify the watcher."""
         self.account.observe_here(event)
         match event:
+            case Confined():
+                # Only a worker's first event is from before the import of the submission, which could send another one.
+                if not self.is_confined:
+                    self._add_sandbox(event.sandbox)
             case Ready():
+                if not self.is_confined:
+                    self._add_sandbox(NO_SANDBOX)
                 self.ready = event
                 self.start_seconds = time.monotonic() - self.start_began
                 self.points = self.account.restore(event)
@@ -151,6 +172,16 @@ class Trial:
             reason = "the target was met after the budget of seconds was spent, by the supervisor's clock"
             return msgspec.structs.replace(end, status="timeout", reason=reason, hit=None)
         return end
+
+    def begin_start(self) -> None:
+        """Note that a worker is being started."""
+        self.start_began = time.monotonic()
+        self.is_confined = False
+
+    def _add_sandbox(self, sandbox: str) -> None:
+        """Note the sandbox of the current worker. The points of earlier workers may have come from a weaker one."""
+        self.is_confined = True
+        self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def set_death(self, returncode: int, last_log_line: str) -> None:
         """Set the end of a trial whose worker exited without a last event.
@@ -217,6 +248,7 @@ class Trial:
             devices=self.devices,
             screening=end.screening,
             sessions=self.sessions,
+            sandbox=self.sandbox,
             ledger=self.account.ledger(),
             started=self.started,
             finished=_utc_now() if self.end else "",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from harness.contract.attestation import Attestation
 from harness.contract.domains import Scalar
 from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
-from harness.contract.run import Point
+from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
+from harness.report.attestations import describe_trust
 from harness.report.curve import Panel, characters, decisive_bounds
 from harness.report.values import format_metric
 from harness.scoring.run_overview import RunOverview, best_and_final_points, primary_target, run_overview
+from harness.scoring.trust import trust_level
 
 #: Height of a curve in lines, without stages (`HEIGHT`) and for each stage of a stream (`STAGE_HEIGHT`).
 HEIGHT, STAGE_HEIGHT = 10, 4
@@ -26,22 +29,23 @@ _SHOWN_SECONDS = 0.005
 MARK = "*"
 
 
-def run_text(record: Record, note: str = "") -> str:
+def run_text(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> str:
     """Return a description of a run that fits on one screen.
 
     Args:
         record: the record of the run.
         note: the user's note about the run; may be empty.
+        attestations: the attestations beside the record.
     """
     spec = record.spec
     title = f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}"
-    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note) if value]
+    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note, attestations) if value]
     width = text.terminal_width()
     lines = [text.wrap(row, width, indent=" " * 12) for row in rows]
     return "\n".join([title, *lines, *_curves(record)])
 
 
-def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
+def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]) -> list[tuple[str, str]]:
     """Return rows of a label and a text."""
     spec, usage = record.spec, record.usage
     ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
@@ -56,16 +60,26 @@ def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
         ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
         *_metric_rows(record),
         ("spent", _describe_cost(record)),
-        ("trial", f"study {spec.study}, trial {spec.trial}, root seed {spec.root_seed}, for {spec.purpose}"),
+        ("trust", describe_trust(record, attestations)),
+        ("trial", f"study {spec.study}, trial {spec.trial}, {_describe_seed(spec)}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
         *_ledger_rows(record.ledger),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
+        ("sandbox", record.sandbox),
         ("time", times),
         ("note", note),
     ]
+
+
+def _describe_seed(spec: RunSpec) -> str:
+    """Return the root seed, or the origin of the nonce."""
+    if spec.nonce is None:
+        return f"root seed {spec.root_seed}"
+    origin = f"beacon, round {spec.nonce.round}" if spec.nonce.source == "beacon" else spec.nonce.source
+    return f"nonce {spec.nonce.value[:8]} ({origin})"
 
 
 def _metric_rows(record: Record) -> list[tuple[str, str]]:
@@ -264,6 +278,11 @@ def overview_json(overview: RunOverview) -> dict[str, Any]:
     }
 
 
-def run_json(record: Record, note: str = "") -> dict[str, Any]:
-    """Return a run as plain data: the fields of its overview, and the whole record."""
-    return {**overview_json(run_overview(record, note)), "record": record}
+def run_json(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> dict[str, Any]:
+    """Return a run as plain data: the fields of its overview, its trust level, its attestations and the record."""
+    return {
+        **overview_json(run_overview(record, note)),
+        "trust": trust_level(record, attestations),
+        "attestations": [item for item in attestations if item.record == record.content_hash],
+        "record": record,
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -16,6 +15,7 @@ from harness.errors import StoreError
 from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
 from harness.storage.records import add_content_hash, encode, read_record
 from harness.system.files import write_atomically, write_error
+from harness.system.locks import LockHeldError, take_lock
 
 
 class RunFolder:
@@ -66,11 +66,15 @@ class RunFolder:
         path = self.path / "lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock_descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self.lock_descriptor = take_lock(path, timeout=timeout)
+        except LockHeldError as error:
+            raise StoreError(
+                f"this trial is already running (process {error.holder}, {self.path})",
+                fix="wait until it ends, or stop it and repeat the command",
+            ) from None
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            _flock(self.lock_descriptor, path, timeout)
             # While the lock is held, no other process writes here. Temporary files were left by a process that was
             # killed.
             for temporary in self.path.glob(".*.tmp"):
@@ -113,25 +117,3 @@ class RunFolder:
                 path.unlink(missing_ok=True)
         for name in ("scratch", COMPILED):
             shutil.rmtree(self.path / name, ignore_errors=True)
-
-
-def _flock(descriptor: int, path: Path, timeout: float) -> None:
-    """Lock an open file, waiting up to `timeout` seconds, and write the id of this process into the file."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
-                raise StoreError(
-                    f"this trial is already running (process {holder}, {path.parent})",
-                    fix="wait until it ends, or stop it and repeat the command",
-                ) from None
-            time.sleep(0.05)
-            continue
-        # The process id is used only in error messages, so a full disk must not stop the run here.
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        return

@@ -17,6 +17,7 @@ from harness.contract.events import Done, Evaluated, PhaseBegan, Ready, Warned
 from harness.contract.record import Environment
 from harness.contract.run import Counters, Point
 from harness.contract.workload import Target
+from harness.planning.run_end import Verdict, decide_end, is_stage_over
 from harness.storage.layout import run_id
 from harness.worker import checkpoint
 from harness.worker.decisions import describe_decisions, list_decisions
@@ -28,7 +29,6 @@ from harness.worker.points import finite_point, gradient_norm, learning_rate
 from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
-from harness.worker.stopping import Verdict, decide_end, is_stage_over
 from harness.worker.weights import save_weights
 
 T = TypeVar("T")

@@ -19,9 +19,12 @@ from functools import partial
 
 import msgspec
 
-from harness.contract.events import AnyEvent
+from harness.contract.events import AnyEvent, Confined, Done
 from harness.contract.run import Job
+from harness.contract.sandbox import NO_SANDBOX
+from harness.system import sandbox
 from harness.worker.emit import Emit
+from harness.worker.prepare_data import prepare_data
 from harness.worker.reaper import enter_worker, set_parent_death_signal
 
 
@@ -55,6 +58,8 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
     job = msgspec.json.decode(line, type=Job)
+    # A sandbox restricts the threads that start after it.
+    first_event = enter_sandbox(job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
@@ -73,6 +78,9 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
             while rest:
                 rest = rest[os.write(events_fd, rest) :]
 
+    emit(first_event)
+    if isinstance(first_event, Done):
+        _exit_now()
     if run_job is None:
         # This module imports torch, whose threads inherit the cores set above. So it is imported only here.
         from harness.worker import job as jobs
@@ -80,6 +88,27 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
         run_job = partial(jobs.run_job, abort=_exit_now)
     run_job(job, emit)
     _exit_now()
+
+
+def enter_sandbox(job: Job) -> Confined | Done:
+    """Open the data that is not prepared, and enter the job's sandbox. The process must have one thread.
+
+    Returns:
+        The worker's first event, which is also its last event if the kernel refuses the sandbox.
+    """
+    if job.unprepared:
+        child = os.fork()
+        if not child:
+            set_parent_death_signal()
+            prepare_data(job)
+        os.waitpid(child, 0)
+    if job.sandbox is None:
+        return Confined(sandbox=NO_SANDBOX)
+    try:
+        return Confined(sandbox=sandbox.enter(job.sandbox))
+    except OSError as error:
+        reason = f"the sandbox {job.sandbox.name} cannot be entered ({error}); run with {sandbox.VARIABLE}=none"
+        return Done(status="crashed", reason=reason)
 
 
 def _exit_now() -> None:

@@ -28,7 +28,7 @@ from harness.worker.emit import Emit
 from harness.worker.environment import environment
 from harness.worker.evaluator import Evaluator
 from harness.worker.forward import ForwardPass
-from harness.worker.loading import load_submission, load_workload
+from harness.worker.loading import build_model, load_submission, load_workload
 from harness.worker.loop import TrainingRun
 from harness.worker.microbatch import MicrobatchedPasses, preferred_micro_batch
 from harness.worker.passes import Passes, WholeBatchPasses
@@ -39,6 +39,7 @@ from harness.worker.rules import load_rules
 from harness.worker.run_state import RunState
 from harness.worker.snapshot import Snapshots
 from harness.worker.task import batch_size, build_task
+from harness.worker.torch_settings import apply_numeric_settings
 from harness.worker.work import CountedWork
 
 
@@ -75,7 +76,7 @@ def build_run(
     import_optimizer_early()
     if change_data is None:
         _prepare_compiler(job, emit, group)
-    _apply_numeric_settings(spec)
+    apply_numeric_settings(spec)
     emit(PhaseBegan(phase="import"))
     # The submission is imported while the clock is stopped. So it is imported before the model and the data exist:
     # code at import time must not have access to them.
@@ -86,8 +87,7 @@ def build_run(
     workload = load_workload(spec)
     device = rank_device(group.rank, spec)
     set_default_device(device)
-    rng.seed_everything(spec.seeds.model)
-    model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
+    model = build_model(spec, workload, device)
     data = workload.train_data(spec.seeds.data)
     source = build_source(spec, data if change_data is None else change_data(data), device)
     work = build_work(spec, workload, model, source, device, rules=rules, group=group, emit=emit)
@@ -114,7 +114,7 @@ def build_run(
         folder=Path(job.folder),
         workload=workload,
         rules=rules,
-        environment=environment(spec, device),
+        environment=environment(spec, device, job.git),
         evaluator=Evaluator(spec, workload, group, shadow=job.shadow_evaluation),
         emit=emit,
         grad_norm=job.grad_norm,
@@ -141,14 +141,6 @@ def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
         emit(Warned(message=f"{failure}; the loss is compiled while the clock runs (see worker.log)"))
     group.broadcast(b"")  # the other ranks wait until the cache is filled
     compile_cache.redirect_compile_cache(job)
-
-
-def _apply_numeric_settings(spec: RunSpec) -> None:
-    """Apply the workload's numeric settings, which no submission may change."""
-    torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
-    if spec.deterministic:
-        torch.use_deterministic_algorithms(True)
 
 
 def _import_submission(spec: RunSpec, rules: RuleChecker) -> tuple[Callable[..., Submission], float]:
