@@ -45,8 +45,7 @@ def _run_app(arguments: list[str]) -> int:
 
     streams = sys.stdout, sys.stderr
     try:
-        if any("\0" in argument for argument in arguments):
-            raise click.UsageError("an argument contains a zero byte, which no name may contain (correct the argument)")
+        _require_usable(arguments)
         code = app.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
         _print_error(str(error))
@@ -99,8 +98,18 @@ def _report_unexpected(error: Exception) -> int:
     return EXIT_BROKEN
 
 
-def _print_error(message: str) -> None:
-    from harness.report.escaping import escape_controls
+def _require_usable(arguments: list[str]) -> None:
+    """Raise UsageError if an argument contains a character that no name of a file or plugin can contain."""
+    from harness.errors import UsageError
+    from harness.system.files import find_unusable_character
 
-    # A message may name a file or quote a record, and either can contain any character.
-    print(f"bench: {escape_controls(message, keep=chr(10))}", file=sys.stderr)
+    for argument in arguments:
+        if problem := find_unusable_character(argument):
+            raise UsageError(f"the argument {argument!r} contains {problem}", fix="correct the argument")
+
+
+def _print_error(message: str) -> None:
+    from harness.errors import MAX_MESSAGE, limit_message
+
+    # The message of click quotes the command line, which can contain any character.
+    print(f"bench: {limit_message(message, MAX_MESSAGE - len('bench: '))}", file=sys.stderr)

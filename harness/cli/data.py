@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from harness.cli.output import SCHEMA, note, print_json, supports_color
+from harness.cli.output import SCHEMA, note, print_json, print_text, supports_color
 from harness.cli.resolve import require_plugins
 from harness.contract.entries import DatasetEntry
 from harness.datasets import generated, manage
@@ -69,7 +69,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         [e.name, _describe_installation(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title]
         for e in entries
     ]
-    click.echo(text.columns(table, right_aligned=frozenset({2})))
+    print_text(text.columns(table, right_aligned=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
     use = generated.cache_use()
     if use.entries:
@@ -84,7 +84,7 @@ def clear_generated(as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, "removed": removed})
     else:
-        click.echo(f"removed {_describe_cache(removed)} from {removed.folder}")
+        print_text(f"removed {_describe_cache(removed)} from {removed.folder}")
 
 
 @data.command()
@@ -262,7 +262,7 @@ def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
         return
     table = [[f"{e.name}/{s.name}", s.state, _format_size(s.size), s.detail] for e, states in results for s in states]
     if table:
-        click.echo(text.columns(table, right_aligned=frozenset({2})))
+        print_text(text.columns(table, right_aligned=frozenset({2})))
 
 
 # --- progress -----------------------------------------------------------------------------------

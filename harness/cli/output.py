@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from harness.cli.streams import can_encode
-from harness.report.escaping import escape_controls
+from harness.errors import escape_controls, limit_message
 
 #: Version of the schema of the JSON that commands print.
 SCHEMA = 1
@@ -33,9 +33,14 @@ def _escape_in_json(match: re.Match[str]) -> str:
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 
 
+def print_text(text: str) -> None:
+    """Print lines to stdout. Control characters are escaped: a text may quote a record, a note or a plugin."""
+    click.echo(escape_controls(text, keep="\n\t"))
+
+
 def note(message: str) -> None:
-    """Print a line for the user to stderr. Control characters except line breaks are escaped."""
-    click.echo(escape_controls(message, keep="\n"), err=True)
+    """Print lines for the user to stderr. Control characters are escaped, and the length of a line is limited."""
+    click.echo("\n".join(map(limit_message, message.split("\n"))), err=True)
 
 
 def supports_color(stream: Any = None) -> bool:

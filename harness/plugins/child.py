@@ -218,6 +218,7 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
         for field in ("needs", "checks", "model_options", "sources", "parts", "tags", "version"):
             if (attribute := getattr(value, field, None)) is not None:
                 fields[field] = attribute
+        fields["needs"] = getattr(value, "all_needs", fields.get("needs", frozenset()))
         entry = SubmissionEntry(summary=summary, space=getattr(value, "search_space", None) or {}, **fields)
     return normalise(entry, SubmissionEntry, Path(_file_name(module)).name)
 

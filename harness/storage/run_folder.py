@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.contract.record import Record
 from harness.errors import StoreError
-from harness.storage.layout import CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
+from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
 from harness.storage.records import add_content_hash, encode, read_record
 from harness.system.files import write_atomically, write_error
 from harness.system.locks import LockHeldError, take_lock
@@ -88,12 +88,12 @@ class RunFolder:
         """Move the files of an earlier run of this trial to `superseded/`, so that the trial runs again.
 
         Args:
-            keep_checkpoints: whether checkpoints and the compiler's cache stay, so that the trial resumes from the last
-                checkpoint; otherwise the trial starts from the beginning.
+            keep_checkpoints: whether checkpoints, the account and the compiler's cache stay, so that the trial resumes
+                from the last checkpoint; otherwise the trial starts from the beginning.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
-            contents = [p for p in contents if p.name != COMPILED and not p.match(CHECKPOINTS)]
+            contents = [p for p in contents if p.name not in (COMPILED, ACCOUNT) and not p.match(CHECKPOINTS)]
         if not contents:
             return
         time_stamp = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
@@ -105,10 +105,15 @@ class RunFolder:
         except OSError as error:
             raise write_error(target, error) from error
 
+    def count_superseded(self) -> int:
+        """Return the number of earlier runs of this trial that were moved to `superseded/`."""
+        folder = self.root / SUPERSEDED
+        return sum(1 for _ in folder.glob(f"{self.identity}-*")) if folder.exists() else 0
+
     def remove_checkpoints(self) -> None:
-        """Remove checkpoints, scratch files and the compiler's cache, which only an unfinished run needs."""
+        """Remove what only an unfinished run needs: checkpoints, account, scratch files and the compiler's cache."""
         with contextlib.suppress(OSError):
-            for path in self.path.glob(CHECKPOINTS):
+            for path in (*self.path.glob(CHECKPOINTS), self.path / ACCOUNT):
                 path.unlink(missing_ok=True)
         for name in ("scratch", COMPILED):
             shutil.rmtree(self.path / name, ignore_errors=True)
