@@ -33,6 +33,8 @@ _LOCK_TIMEOUT_S = 60.0
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
 _MAX_BYTES = 1 << 30
+#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
+_LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
 #: What an entry states: the sources of submissions before a nonce was requested, the nonce, and the start, the
 #: continuation from a checkpoint and the end of an attempt.
@@ -94,7 +96,7 @@ class Ledger:
         """Append an entry, and return it with its time, its link to the line before it and the number of its attempt.
 
         Raises:
-            StoreError: the ledger cannot be written.
+            StoreError: the ledger cannot be written, or another process holds its lock.
             DamagedError: an earlier line is damaged or was changed.
         """
         try:
