@@ -136,7 +136,7 @@ def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
         return math.fsum(run.intervals.seconds)
     if kind == "shared costs":
         return model.time_to(run.spec, run.result.index) or math.nan
-    return model.own_time_to(run.spec, run.intervals, run.result.index) or math.nan
+    return model.own_times_to(run.spec, run.intervals, [run.result.index])[0] or math.nan
 
 
 # --- real sessions ------------------------------------------------------------------------------

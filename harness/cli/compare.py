@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import note, print_json
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import check_workloads, find_run, folder_options, of_submission, one_group, records
 from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff
-from harness.scoring.compare import compare as compare_records
-from harness.scoring.time_to_target import RANKED_AXES, Axis
+from harness.scoring.compare import compare_runs
+from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 
 
 @click.command()
@@ -41,18 +41,18 @@ def compare(
         raise UsageError(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
-    loaded = list(records(runs, results, []))
+    scored = [score_run(record, by) for record in records(runs, results, [])]
     names = split_names(workloads)
-    check_workloads(names, {record.spec.workload.facts.name for record in loaded})
-    loaded = [record for record in loaded if not names or record.spec.workload.facts.name in names]
-    records_of_both = one_group([*of_submission(loaded, a), *of_submission(loaded, b)], hardware, ruleset)
+    check_workloads(names, {run.spec.workload.facts.name for run in scored})
+    scored = [run for run in scored if not names or run.spec.workload.facts.name in names]
+    runs_of_both = one_group([*of_submission(scored, a), *of_submission(scored, b)], hardware, ruleset)
     # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
     # `inconclusive`.
-    result = compare_records(of_submission(records_of_both, a), of_submission(records_of_both, b), by)
+    result = compare_runs(of_submission(runs_of_both, a), of_submission(runs_of_both, b), by)
     if as_json:
         print_json(comparison.comparison_json(result))
     else:
-        click.echo(comparison.comparison_text(result))
+        print_text(comparison.comparison_text(result))
     if limit is not None and result.slower_than(limit):
         note(f"--fail-if-slower-than {limit:g}: {result.a} is slower than {result.b} by more than this ratio")
         return EXIT_FAILED
@@ -73,4 +73,4 @@ def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
     if as_json:
         print_json(run_diff.diff_json(first, second))
     else:
-        click.echo(run_diff.diff_text(first, second))
+        print_text(run_diff.diff_text(first, second))

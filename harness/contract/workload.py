@@ -14,6 +14,8 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
+#: Sign between the version of a workload in a file and the hash of its source: `1#0f3a9c2e`.
+SOURCE_MARK = "#"
 #: The largest resolution (see `is_coarse`) with which a workload can rank submissions by time.
 FINE_RESOLUTION = 0.02
 #: The smallest number of evaluations before the hit with which a workload can rank submissions by time.

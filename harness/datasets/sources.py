@@ -68,6 +68,8 @@ class FolderSource:
         self._link = link
         if not self._folder.is_dir():
             raise DataError(f"{folder} is not a folder", fix="give a folder that contains the files of the dataset")
+        #: Errors of the folders that could not be listed.
+        self._unreadable: list[OSError] = []
         self._candidates = self._search()
 
     def close(self) -> None:
@@ -78,7 +80,7 @@ class FolderSource:
         names = {name for file in self._entry.files for name in _file_names(file)}
         target = dataset_folder(self._entry)
         candidates: dict[str, list[Path]] = {}
-        for root, folders, files in os.walk(self._folder):
+        for root, folders, files in os.walk(self._folder, onerror=self._unreadable.append):
             # The dataset's own folder is skipped, since its files are to be replaced.
             folders[:] = sorted(f for f in folders if Path(root, f) != target)
             for name in names.intersection(files):
@@ -161,7 +163,13 @@ class FolderSource:
             for archive in sorted(self._folder.rglob(name)):
                 return _extract(self._entry, archive, file, installer, str(archive))
         problem = f"dataset {self._entry.name}: there is no {file.name} below {self._folder}"
-        raise DataError(problem, fix=f"run bench data get {self._entry.name} to download it")
+        fix = f"run bench data get {self._entry.name} to download it"
+        if self._unreadable:
+            problem += f"; the folder {self._unreadable[0].filename} cannot be listed"
+            more = len(self._unreadable) - 1
+            problem += f", and {more} more" if more else ""
+            fix = f"allow reading the folder, or {fix}"
+        raise DataError(problem, fix=fix)
 
 
 class WebSource:

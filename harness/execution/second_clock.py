@@ -9,8 +9,9 @@ from pathlib import Path
 
 from harness.contract.events import ClockChanged
 
-#: Largest accepted difference between the two clocks: a fraction of the measured time, plus a number of seconds.
-CLOCK_TOLERANCE = (0.05, 1.0)
+#: Largest accepted amount by which the worker's clock falls behind this one: a fraction of the measured time, plus a
+#: number of seconds. Within it, the larger of the two times is scored.
+CLOCK_TOLERANCE = (0.01, 0.1)
 #: A worker that waits for a processor reports an edge late. At most this delay, in seconds per edge, is accepted for
 #: this reason.
 STALL_S = 0.5
@@ -37,10 +38,15 @@ class SecondClock:
         self._wait_seconds = [0.0, 0.0]
         #: Upper bounds on the delays of the reports, for wall seconds and for processor seconds.
         self._delays = [0.0, 0.0]
-        self._clock_started: tuple[float, float, ClockChanged] | None = None
+        #: The last start of the worker's clock, until it stops; and its arrival, unless that is unknown.
+        self._started: ClockChanged | None = None
+        self._arrival: tuple[float, float] | None = None
         #: Wall seconds and processor seconds in the completed intervals, by this clock and by the worker's clock.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
+        #: Wall seconds and processor seconds by the worker's clock in the intervals that could not be measured.
+        self._unmeasured = [0.0, 0.0]
+        self._charged = [0.0, 0.0]
 
     def record_edge(self, event: ClockChanged) -> None:
         """Record an edge of the worker's clock at the moment it arrives."""
@@ -54,26 +60,46 @@ class SecondClock:
         # A waiting worker uses no processor time, so only the delay of this thread affects processor seconds.
         self._delays[1] += reader_wait
         if event.running:
-            self._clock_started = (wall, process, event)
-        elif self._clock_started is not None:
-            wall_0, process_0, event_0 = self._clock_started
-            self._measured[0] += wall - wall_0
-            self._measured[1] += process - process_0
-            self._reported[0] += event.seconds - event_0.seconds
-            self._reported[1] += event.process_seconds - event_0.process_seconds
-            self._clock_started = None
+            self._started, self._arrival = event, (wall, process)
+            return
+        if self._started is None:
+            return
+        reported = (event.seconds - self._started.seconds, event.process_seconds - self._started.process_seconds)
+        for i, (now, claim) in enumerate(zip((wall, process), reported, strict=True)):
+            if self._arrival is None:
+                self._unmeasured[i] += claim
+            else:
+                self._measured[i] += now - self._arrival[i]
+                self._reported[i] += claim
+        self._started = self._arrival = None
 
     def discard_interval(self) -> None:
-        """Ignore the current interval, because this process could not measure when its edges occurred."""
-        self._clock_started = None
+        """Measure nothing in the current interval, because this process does not know when its edges occurred."""
+        self._arrival = None
+
+    def charged_seconds(self) -> tuple[float, float]:
+        """Return the wall seconds and the processor seconds to score: the larger time of the two clocks.
+
+        The part of a measured time that may be due to late reports does not count.
+        """
+        for i, measured in enumerate(self._measured):
+            seconds = max(self._reported[i], measured - self._delays[i]) + self._unmeasured[i]
+            self._charged[i] = max(self._charged[i], seconds)
+        return self._charged[0], self._charged[1]
 
     def find_disagreement(self) -> str:
-        """Return a description of a difference between the clocks above the tolerance, or an empty string."""
+        """Return a description of a difference between the clocks above the tolerance, or an empty string.
+
+        A worker gains nothing from a clock that runs ahead of this one, since the larger time is scored.
+        """
         fraction, seconds = CLOCK_TOLERANCE
         for i, kind in enumerate(("wall", "processor") if self._cpu_clock is not None else ("wall",)):
             measured, reported = self._measured[i], self._reported[i]
-            if abs(measured - reported) > fraction * measured + seconds + self._delays[i]:
-                return f"the worker's clock has {reported:.2f} {kind} seconds, the supervisor's clock {measured:.2f}"
+            if measured - self._delays[i] - reported > fraction * measured + seconds:
+                return (
+                    f"the worker's clock has {reported:.2f} {kind} seconds, the supervisor's clock {measured:.2f}; "
+                    "leave the time functions and the clock of the harness as they are"
+                )
         return ""
 
     def _process_seconds(self) -> float:

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.contract.record import Record
-from harness.contract.run import Point
+from harness.contract.run import Clock, Point
 from harness.errors import BenchError, DataError
 from harness.storage import records
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
+#: Columns with one value per evaluation -> function that returns the values of a run's points.
+POINT_COLUMNS: dict[str, Callable[[Sequence[Point], Clock], Sequence[float | None]]] = {
+    "point": lambda points, _: range(len(points)),
+    "steps": lambda points, _: [point.steps for point in points],
+    "examples": lambda points, _: [point.examples for point in points],
+    "gradient_examples": lambda points, _: [point.gradient_examples for point in points],
+    "seconds": lambda points, _: [point.seconds for point in points],
+    "process_seconds": lambda points, _: [point.process_seconds for point in points],
+    "scored_seconds": lambda points, clock: [point.scored(clock) for point in points],
+    "lr": lambda points, _: [point.lr for point in points],
+    "stage": lambda points, _: [point.stage for point in points],
+    "evaluated_examples": lambda points, _: [point.evaluated_examples for point in points],
+    "se": lambda points, _: [point.se for point in points],
+}
+_WHOLE = frozenset({"point", "steps", "examples", "gradient_examples", "stage", "evaluated_examples"})
 #: Columns of every frame, before the columns of hyperparameters and metrics.
 COLUMNS = (
     *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
-    *("study", "trial", "root_seed", "status", "hit", "point"),
-    *("steps", "examples", "gradient_examples", "seconds", "process_seconds", "scored_seconds", "lr", "stage"),
-    *("evaluated_examples", "se"),
+    *("study", "trial", "root_seed", "status", "hit", *POINT_COLUMNS),
 )
 
 
@@ -58,7 +74,6 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     >>> len(harness.load_results(tempfile.mkdtemp()))
     0
     """
-    import pandas as pd
 
     paths = [Path(folder) for folder in folders] or [p for p in (Path("runs"), Path("results")) if p.is_dir()]
     for folder in paths:
@@ -67,16 +82,108 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
                 f"{folder} is not a folder", fix="give a folder of records; `bench run` writes records to `runs`"
             )
     problems: list[str] = []
-    rows = [row for record in records.iter_records(paths, problems) for row in _rows(record)]
-    frame = pd.DataFrame(rows)
-    frame = frame.reindex(columns=[*COLUMNS, *(c for c in frame.columns if c not in COLUMNS)])
+    table = _Table()
+    for record in records.iter_records(paths, problems):
+        table.add(record)
+    frame = table.frame()
     frame.attrs["left_out"] = problems
     return frame
 
 
-def _rows(record: Record) -> Iterable[dict[str, Any]]:
+class _Numbers:
+    """A column of numbers, stored in 8 bytes each until the frame is made.
+
+    Args:
+        rows: number of rows above the first number.
+        whole: whether the numbers are integers.
+    """
+
+    def __init__(self, rows: int = 0, *, whole: bool = False) -> None:
+        self._values = array("q" if whole else "d")
+        self._missing: list[int] = []
+        self.extend([None] * rows)
+
+    def extend(self, numbers: Sequence[float | None]) -> None:
+        """Append numbers. None is a missing number."""
+        if None not in numbers:
+            self._values.extend(numbers)  # type: ignore[arg-type]
+            return
+        start = len(self._values)
+        self._missing += [start + i for i, number in enumerate(numbers) if number is None]
+        self._values.extend([0 if number is None else number for number in numbers])  # type: ignore[misc]
+
+    def column(self) -> NDArray[Any]:
+        """Return the column with NaN for missing numbers; without any number, the column contains only None."""
+        import numpy as np
+
+        values = np.frombuffer(self._values, dtype=np.int64 if self._values.typecode == "q" else np.float64)
+        if not self._missing:
+            return values.copy()
+        if len(self._missing) == len(values):
+            return np.full(len(values), None, dtype=object)
+        values = values.astype(np.float64)
+        values[self._missing] = np.nan
+        return values
+
+
+class _Table:
+    """The columns of a frame, filled record by record. Rows as dictionaries would need several times the memory."""
+
+    def __init__(self) -> None:
+        self._ends: list[int] = []
+        self._fields: dict[str, list[object]] = {}
+        self._numbers = {name: _Numbers(whole=name in _WHOLE) for name in POINT_COLUMNS}
+        # The names of the columns after COLUMNS, in the order of their first appearance.
+        self._names: dict[str, None] = {}
+
+    def add(self, record: Record) -> None:
+        """Append one row for each evaluation of a run, or one row if it has none."""
+        points = record.points
+        start = self._ends[-1] if self._ends else 0
+        self._add_fields(_run_fields(record), points)
+        self._ends.append(start + max(1, len(points)))
+        for name, column in self._numbers.items():
+            if name in POINT_COLUMNS:
+                column.extend(POINT_COLUMNS[name](points, record.spec.clock) if points else [None])
+            else:
+                metric = name.removeprefix("metric.")
+                column.extend([point.metrics.get(metric) for point in points] if points else [None])
+
+    def _add_fields(self, fields: dict[str, object], points: Sequence[Point]) -> None:
+        rows = self._ends[-1] if self._ends else 0
+        metrics = [[f"metric.{name}" for name in point.metrics] for point in points]
+        names = [*(metrics[0] if metrics else ()), *(name for name in fields if name not in COLUMNS)]
+        self._names |= dict.fromkeys([*names, *(name for later in metrics[1:] for name in later)])
+        for name in self._names:
+            if name.startswith("metric.") and name not in self._numbers:
+                self._numbers[name] = _Numbers(rows)
+        for name in fields:
+            if name not in self._fields:
+                self._fields[name] = [math.nan] * len(self._ends)
+        for name, values in self._fields.items():
+            values.append(fields.get(name, math.nan))
+
+    def frame(self) -> pd.DataFrame:
+        """Return the columns as a frame. The table is empty afterwards."""
+        import numpy as np
+        import pandas as pd
+
+        if not self._ends:
+            return pd.DataFrame(columns=list(COLUMNS))
+        repeats = np.diff(np.asarray(self._ends, dtype=np.int64), prepend=0)
+        columns: dict[str, Any] = {}
+        for name in (*COLUMNS, *self._names):
+            if name in self._fields:
+                columns[name] = pd.Series(self._fields.pop(name)).array.repeat(repeats)
+            else:
+                columns[name] = self._numbers.pop(name).column()
+        return pd.DataFrame(columns, copy=False)
+
+
+def _run_fields(record: Record) -> dict[str, object]:
+    """Return the fields of a run, which are equal in all of its rows."""
     spec, facts = record.spec, record.spec.workload.facts
-    run = {
+    return {
         "run_id": record.run_id,
         "submission": spec.submission.name,
         "version": spec.submission.version,
@@ -90,26 +197,8 @@ def _rows(record: Record) -> Iterable[dict[str, Any]]:
         "root_seed": spec.root_seed,
         "status": record.status,
         "hit": record.hit is not None,
+        **{f"hparam.{name}": value for name, value in spec.hparams.items()},
     }
-    hparams = {f"hparam.{name}": value for name, value in spec.hparams.items()}
-    points: Iterable[Point | None] = record.points or (None,)
-    for index, point in enumerate(points):
-        row = {**run, "point": None if point is None else index}
-        if point is not None:
-            row |= {
-                "steps": point.steps,
-                "examples": point.examples,
-                "gradient_examples": point.gradient_examples,
-                "seconds": point.seconds,
-                "process_seconds": point.process_seconds,
-                "scored_seconds": point.scored(spec.clock),
-                "lr": point.lr,
-                "stage": point.stage,
-                "evaluated_examples": point.evaluated_examples,
-                "se": point.se,
-                **{f"metric.{name}": value for name, value in point.metrics.items()},
-            }
-        yield {**row, **hparams}
 
 
 def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from harness import __version__
-from harness.contract.record import Record, is_success
+from harness.contract.record import Record
 from harness.errors import BenchError
 from harness.report import leaderboard
 from harness.report.grid import Grid
 from harness.report.leaderboard_grids import detail_grids, title, workload_cell
+from harness.report.page_runs import PageRuns
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
@@ -24,8 +25,6 @@ from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
-#: Largest number of evaluations per run in the report. The limit keeps the file small.
-MAX_POINTS = 300
 #: Script files of the plotting library Bokeh.
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
@@ -56,6 +55,11 @@ def page(
     stopping_grids = StoppingResults(records_with_stop).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
+    blocks = "".join(
+        f'<script type="text/plain" data-block="{number}">{block}</script>'
+        for number, block in enumerate(data["blocks"].values())
+    )
+    data["blocks"] = {name: number for number, name in enumerate(data["blocks"])}
     # Every `<` in the data is escaped, so that no text in a record can end the script element.
     encoded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return (
@@ -63,6 +67,7 @@ def page(
         .replace("/*STYLE*/", assets["page.css"])
         .replace("<!--PLOTTING-->", "".join(f"<script>{script}</script>" for script in scripts))
         .replace("/*SCRIPT*/", assets["page.js"])
+        .replace("<!--BLOCKS-->", blocks)
         .replace("/*DATA*/", encoded)
     )
 
@@ -90,11 +95,11 @@ def _read_asset(name: str) -> str:
 
 
 def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
-    """Return the data from which the page's script draws tables and curves."""
+    """Return the data from which the page's script draws tables and curves (see `page_runs`)."""
     summaries: list[RunSummary] = []
-    runs: list[dict[str, Any]] = []
+    runs = PageRuns()
     workloads: dict[str, dict[str, Any]] = {}
-    machines: dict[str, dict[str, Any]] = {}
+    machines: dict[tuple[str, str, bytes], dict[str, Any]] = {}
     for record in records:
         facts = record.spec.workload.facts
         if not query.wants(facts):
@@ -104,7 +109,7 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
         if record.spec.smoke or record.spec.profile:
             continue
         workloads.setdefault(facts.id, _workload(record))
-        runs.append(_run(record, summary))
+        runs.add(record, summary)
         _count_run_of_machine(machines, record)
     boards = build_leaderboards(summaries, query)
     tuned = tuning_grids(curves(summary.run for summary in summaries))
@@ -114,9 +119,9 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
         "tables": [_table(board) for board in boards],
         "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
-        "runs": runs,
         "machines": list(machines.values()),
         "more": [_grid(grid) for grid in tuned],
+        **runs.data(),
     }
 
 
@@ -128,6 +133,8 @@ def _table(board: Leaderboard) -> dict[str, Any]:
     """Return the JSON of a leaderboard with additional fields for the page, such as the texts of cells."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     plain = leaderboard.leaderboard_json(board)
+    # The lines below the table already say what was left out.
+    del plain["left_out"]
     for fields, row in zip(plain["rows"], board.rows, strict=True):
         fields["ratios"] = {workload: finite_or_none(ratio) for workload, ratio in row.ratios.items()}
         fields["rank"] = rank_range(row.ranks)
@@ -153,49 +160,10 @@ def _workload(record: Record) -> dict[str, Any]:
             "horizon": facts.budget.horizon, "stages": len(facts.stages)}  # fmt: skip
 
 
-def _run(record: Record, summary: RunSummary) -> dict[str, Any]:
-    spec, points = record.spec, _thin_points(record)
-    metric = spec.workload.facts.targets[0].metric
-    return {
-        "id": record.run_id,
-        "table": f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}",
-        "submission": spec.submission.id,
-        "workload": spec.workload.facts.id,
-        "study": spec.study,
-        "trial": spec.trial,
-        "seed": spec.root_seed,
-        "hparams": spec.hparams,
-        "overrides": list(spec.overridden),
-        "status": record.status,
-        "failed": not is_success(record.status),
-        "hit": summary.result.status == "hit",
-        "why": record.reason or (summary.result.reason if summary.result.status == "unknown" else ""),
-        "time": [_rounded(p.scored(spec.clock)) for p in points],
-        "examples": [p.examples for p in points],
-        "steps": [p.steps for p in points],
-        "metric": [_rounded(p.metrics.get(metric)) for p in points],
-        "lr": [_rounded(p.lr) for p in points],
-    }
-
-
-def _thin_points(record: Record) -> list[Any]:
-    """Return at most `MAX_POINTS` evaluations, including the last one and the hit."""
-    points = record.points
-    if len(points) <= MAX_POINTS:
-        return list(points)
-    indices = {round(i * (len(points) - 1) / (MAX_POINTS - 2)) for i in range(MAX_POINTS - 1)}
-    if record.hit is not None:
-        indices.add(record.hit)
-    return [points[i] for i in sorted(indices) if i < len(points)]
-
-
-def _rounded(value: float | None) -> float | None:
-    """Round a number to six significant digits; None if it is not finite."""
-    return None if finite_or_none(value) is None else float(f"{value:.6g}")
-
-
-def _count_run_of_machine(machines: dict[str, dict[str, Any]], record: Record) -> None:
-    environment = {} if record.environment is None else msgspec.to_builtins(record.environment)
-    machine = {"hardware": record.spec.hardware, "device": record.spec.device, **environment}
-    key = json.dumps(machine, sort_keys=True)
-    machines.setdefault(key, {**machine, "runs": 0})["runs"] += 1
+def _count_run_of_machine(machines: dict[tuple[str, str, bytes], dict[str, Any]], record: Record) -> None:
+    spec, environment = record.spec, record.environment
+    key = (spec.hardware, spec.device, msgspec.json.encode(environment, order="deterministic"))
+    if key not in machines:
+        fields = {} if environment is None else msgspec.to_builtins(environment)
+        machines[key] = {"hardware": spec.hardware, "device": spec.device, **fields, "runs": 0}
+    machines[key]["runs"] += 1

@@ -167,10 +167,22 @@ def compare(
     Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
     Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
     """
+    scored_a, scored_b = ([score_run(record, by, targets) for record in records] for records in (a, b))
+    return compare_runs(scored_a, scored_b, by, explore=explore)
+
+
+def compare_runs(
+    a: Iterable[ScoredRun], b: Iterable[ScoredRun], by: Axis = "time", *, explore: bool = False
+) -> Comparison:
+    """Compare the scored runs of two submissions. `compare` explains the procedure and the arguments.
+
+    Raises:
+        UsageError: there is no pair, one side has several submissions, or the runs cannot be compared.
+    """
     skipped: list[Skipped] = []
     usable = []
-    for records in (a, b):
-        runs, unusable = select_usable((score_run(record, by, targets) for record in records), explore=explore)
+    for side in (a, b):
+        runs, unusable = select_usable(side, explore=explore)
         usable.append(runs)
         skipped += unusable
     newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]])

@@ -85,26 +85,32 @@ class CostModel:
         costs = self.costs.get(arm_of(spec), ())
         return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
 
-    def own_time_to(self, spec: RunSpec, intervals: IntervalSeconds, index: int) -> float | None:
-        """Return the seconds of one run from its start to evaluation `index`, for paired tests.
+    def own_times_to(
+        self, spec: RunSpec, intervals: IntervalSeconds, indices: Sequence[int]
+    ) -> tuple[float | None, ...]:
+        """Return the seconds of one run from its start to each of some evaluations, for paired tests.
 
-        The result is the cost up to this evaluation × the slowness of the run. For arms in `by_mean`, the result is the
-        sum of the measured seconds. In both cases, measured seconds are first divided by the speed of their session.
-        The result is None if a cost is unknown.
+        The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
+        of the measured seconds. In both cases, measured seconds are first divided by the speed of their session. A
+        result is None if a cost is unknown.
         """
-        cost = self.time_to(spec, index)
-        if cost is None:
-            return None
-        adjusted = _adjust_to_speed(spec, intervals, self.speeds)
         arm = arm_of(spec)
+        costs = self.costs.get(arm, ())
+        adjusted = _adjust_to_speed(spec, intervals, self.speeds)
         if arm in self.by_mean:
-            return _round_to_12_digits(math.fsum(adjusted[: index + 1]))
-        log_ratios = [
-            math.log(seconds / interval_cost)
-            for seconds, interval_cost in zip(adjusted, self.costs[arm], strict=False)
-            if seconds > 0 and interval_cost > 0
-        ]
-        return _round_to_12_digits(cost * math.exp(statistics.median(log_ratios)) if log_ratios else cost)
+            totals = [math.fsum(adjusted[: index + 1]) for index in indices]
+        else:
+            log_ratios = [
+                math.log(seconds / interval_cost)
+                for seconds, interval_cost in zip(adjusted, costs, strict=False)
+                if seconds > 0 and interval_cost > 0
+            ]
+            slowness = math.exp(statistics.median(log_ratios)) if log_ratios else 1.0
+            totals = [_round_to_12_digits(math.fsum(costs[: index + 1])) * slowness for index in indices]
+        return tuple(
+            _round_to_12_digits(total) if index < len(costs) else None
+            for index, total in zip(indices, totals, strict=True)
+        )
 
 
 def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> CostModel:
@@ -121,12 +127,16 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
         runs: runs of one ruleset; runs without interval seconds are ignored.
         references: names of the submissions that count as the reference.
     """
-    measured = [(run.spec, run.intervals) for run in runs if run.intervals is not None]
-    is_reference = {arm_of(spec): spec.submission.name in references for spec, _ in measured}
+    measured: dict[Arm, list[tuple[RunSpec, IntervalSeconds]]] = defaultdict(list)
+    for run in runs:
+        if run.intervals is not None:
+            measured[arm_of(run.spec)].append((run.spec, run.intervals))
+    is_reference = {arm: runs_of_arm[0][0].submission.name in references for arm, runs_of_arm in measured.items()}
     speeds, unlinked = _session_speeds(measured, is_reference)
-    adjusted: dict[Arm, list[list[float]]] = defaultdict(list)
-    for spec, intervals in measured:
-        adjusted[arm_of(spec)].append(_adjust_to_speed(spec, intervals, speeds))
+    adjusted = {
+        arm: [_adjust_to_speed(spec, intervals, speeds) for spec, intervals in runs_of_arm]
+        for arm, runs_of_arm in measured.items()
+    }
     medians = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
     excess = {arm: _median_excess(rows, medians[arm]) for arm, rows in adjusted.items()}
     noise = max((value for arm, value in excess.items() if is_reference[arm]), default=0.0)
@@ -153,14 +163,21 @@ def _round_to_12_digits(seconds: float) -> float:
 
 def _adjust_to_speed(spec: RunSpec, intervals: IntervalSeconds, speeds: Mapping[tuple[str, str], float]) -> list[float]:
     """Return the seconds of each interval as they would be in a typical session."""
-    return [
-        seconds / math.exp(speeds.get((spec.hardware, intervals.session(k)), 0.0))
-        for k, seconds in enumerate(intervals.seconds)
-    ]
+    divisors = {
+        session: math.exp(speeds[spec.hardware, session])
+        for _, session in intervals.sessions
+        if (spec.hardware, session) in speeds
+    }
+    if not divisors:
+        return list(intervals.seconds)
+    names = intervals.session_names()
+    return [seconds / divisors.get(name, 1.0) for seconds, name in zip(intervals.seconds, names, strict=True)]
 
 
 def _by_interval(rows: Sequence[Sequence[float]], average: Callable[[Sequence[float]], float]) -> list[float]:
     """Return the average of each interval over the runs that contain this interval."""
+    if len(rows) == 1:
+        return list(rows[0])
     longest = max(map(len, rows))
     return [average([row[k] for row in rows if k < len(row)]) for k in range(longest)]
 
@@ -181,28 +198,44 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
 
 
 def _session_speeds(
-    measured: Sequence[tuple[RunSpec, IntervalSeconds]], is_reference: Mapping[Arm, bool]
+    measured: Mapping[Arm, Sequence[tuple[RunSpec, IntervalSeconds]]], is_reference: Mapping[Arm, bool]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
     """Return the log speed of each session of each hardware class, and the sessions whose speed is unknown."""
-    samples: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for spec, intervals in measured:
-        arm = arm_of(spec)
-        for k, seconds in enumerate(intervals.seconds):
-            if seconds > 0:
-                samples[spec.hardware][arm, k][intervals.session(k)].append(math.log(seconds))
+    sessions_of: dict[str, set[str]] = defaultdict(set)
+    linking_of: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(dict)
+    for arm, runs in measured.items():
+        hardware = runs[0][0].hardware
+        sessions = {name for _, intervals in runs for name in _positive_sessions(intervals)}
+        sessions_of[hardware] |= sessions
+        # An arm with a single session says nothing about the speed of a session relative to others.
+        if len(sessions) > 1:
+            linking_of[hardware] |= _linking_cells(arm, [intervals for _, intervals in runs])
     speeds: dict[tuple[str, str], float] = {}
     unlinked: set[str] = set()
-    for hardware, cells in samples.items():
-        sessions = {session for by_session in cells.values() for session in by_session}
+    for hardware, sessions in sessions_of.items():
         if len(sessions) < 2:
             continue
-        linking = {cell: by_session for cell, by_session in cells.items() if len(by_session) > 1}
-        for session, speed in _solve_speeds(linking, is_reference).items():
+        for session, speed in _solve_speeds(linking_of[hardware], is_reference).items():
             speeds[hardware, session] = speed
         unlinked |= {session for session in sessions if (hardware, session) not in speeds}
     return speeds, frozenset(unlinked)
+
+
+def _positive_sessions(intervals: IntervalSeconds) -> set[str]:
+    """Return the ids of the sessions in which an interval of more than 0 seconds was measured."""
+    if len(intervals.sessions) == 1 and intervals.sessions[0][0] <= 0 and min(intervals.seconds, default=0.0) > 0:
+        return {intervals.sessions[0][1]}
+    return {name for name, seconds in zip(intervals.session_names(), intervals.seconds, strict=True) if seconds > 0}
+
+
+def _linking_cells(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_Cell, dict[str, list[float]]]:
+    """Return the logs of the seconds by interval and session, for the intervals that several sessions measured."""
+    cells: dict[_Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for intervals in runs:
+        for k, (seconds, session) in enumerate(zip(intervals.seconds, intervals.session_names(), strict=True)):
+            if seconds > 0:
+                cells[arm, k][session].append(math.log(seconds))
+    return {cell: by_session for cell, by_session in cells.items() if len(by_session) > 1}
 
 
 def _solve_speeds(

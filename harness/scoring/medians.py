@@ -44,9 +44,9 @@ def median_variance(values: Sequence[float]) -> float:
 @lru_cache
 def _median_weights(n: int) -> NDArray[np.float64]:
     import numpy as np
-    from scipy.stats import beta
+    from scipy.special import betainc  # The import of scipy.stats takes several times as long.
 
-    weights: NDArray[np.float64] = np.diff(beta.cdf(np.arange(n + 1) / n, (n + 1) / 2, (n + 1) / 2))
+    weights: NDArray[np.float64] = np.diff(betainc((n + 1) / 2, (n + 1) / 2, np.arange(n + 1) / n))
     return weights
 
 

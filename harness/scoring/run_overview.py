@@ -109,9 +109,9 @@ def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[floa
 def best_and_final_points(record: Record, target: Target, stage: int = 0) -> tuple[Point | None, Point | None]:
     """Return the evaluations with the best and the last value of a metric in a stage, as `best_and_final` does."""
     points = [point for point in record.points if point.stage == stage]
-    finite = [point for point in points if math.isfinite(point.metrics.get(target.metric, math.nan))]
+    values = [point.metrics.get(target.metric, math.nan) for point in points]
+    finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return None, None
-    choose = min if target.goal == "min" else max
-    best = choose(finite, key=lambda point: point.metrics[target.metric])
-    return best, points[-1] if points[-1] is finite[-1] else None
+    best = points[values.index(min(finite) if target.goal == "min" else max(finite))]
+    return best, points[-1] if math.isfinite(values[-1]) else None

@@ -98,8 +98,8 @@ def _own_result(
     """Return the result of a run with the run's own time; unchanged if this time is unknown."""
     if result.index is None or intervals is None or not _uses_costs(spec):
         return result
-    value = model.own_time_to(spec, intervals, result.index)
+    indices = (result.index, result.index - 1) if result.index else (result.index,)
+    value, *lower = model.own_times_to(spec, intervals, indices)
     if value is None or not 0 < value < math.inf:
         return result
-    lower = model.own_time_to(spec, intervals, result.index - 1) if result.index else 0.0
-    return dataclasses.replace(result, value=value, lower=lower or 0.0)
+    return dataclasses.replace(result, value=value, lower=(lower[0] if lower else 0.0) or 0.0)

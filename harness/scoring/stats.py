@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
@@ -142,10 +143,12 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
 
 def _doubled_ranks(differences: Sequence[float]) -> list[int]:
     """Return twice the midranks of |d| for the nonzero differences d. Twice a midrank is an integer."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata([abs(d) for d in differences])
-    return [round(2 * float(r)) for r, d in zip(ranks, differences, strict=True) if d != 0]
+    sizes = sorted(abs(d) for d in differences)
+    doubled: dict[float, int] = {}
+    for size, equal in groupby(enumerate(sizes, start=1), key=lambda ranked: ranked[1]):
+        positions = [position for position, _ in equal]
+        doubled[size] = positions[0] + positions[-1]
+    return [doubled[abs(d)] for d in differences if d != 0]
 
 
 @lru_cache(maxsize=512)

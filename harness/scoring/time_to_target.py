@@ -59,13 +59,14 @@ class IntervalSeconds:
     seconds: array[float]
     sessions: tuple[tuple[int, str], ...] = ()
 
-    def session(self, index: int) -> str:
-        """Return the id of the session in which an interval was measured; empty if unknown."""
-        name = ""
+    def session_names(self) -> list[str]:
+        """Return for each interval the id of the session in which it was measured; empty if unknown."""
+        count = len(self.seconds)
+        names = [""] * count
         for first, session in self.sessions:
-            if first <= index:
-                name = session
-        return name
+            start = min(max(first, 0), count)
+            names[start:] = [session] * (count - start)
+        return names
 
 
 class ScoredRun(NamedTuple):
@@ -113,19 +114,70 @@ def interval_seconds(record: Record) -> IntervalSeconds | None:
     """Return the scored seconds of a record between its evaluations; None for a record without usable points."""
     if not record.points or find_problem(record):
         return None
-    totals = [point.scored(record.spec.clock) for point in record.points]
+    if record.spec.clock == "process":
+        totals = [point.process_seconds for point in record.points]
+    else:
+        totals = [point.seconds for point in record.points]
     seconds = array("d", [totals[0], *(b - a for a, b in pairwise(totals))])
     return IntervalSeconds(seconds, tuple((session.first_point, session.id) for session in record.sessions))
 
 
+def find_own_deaths(record: Record) -> str | None:
+    """Return why a run with restarts that nobody outside forced is not ranked; None for another run.
+
+    A worker that ends itself and is resumed could have computed something in between that no clock has seen.
+    """
+    restarts = [] if record.ledger is None else [r for r in record.ledger.restarts if r.by == "worker"]
+    if not restarts:
+        return None
+    times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
+    reason = f" ({restarts[-1].reason})" if restarts[-1].reason else ""
+    return (
+        f"the worker ended {times} by itself and was resumed{reason}: not ranked without a rerun "
+        "(repeat the command with --force)"
+    )
+
+
 def find_problem(record: Record) -> str | None:
     """Return the reason why a record cannot be used, in words; None for a usable record."""
-    previous_seconds = 0.0
+    if reason := find_own_deaths(record):
+        return reason
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
     has_all_metrics = not facts.stages and record.status != "diverged"
     names = [target.metric for target in facts.targets] if has_all_metrics else []
-    for i, point in enumerate(record.points):
+    if not _is_consistent(record.points, names):
+        # The slower search for the first problem gives the message.
+        problem = _find_problem_of_points(record.points, names)
+        if problem is not None:
+            return problem
+    if record.hit is not None and not 0 <= record.hit < len(record.points):
+        return f"hit is {record.hit}, but there are {len(record.points)} points"
+    return None
+
+
+def _is_consistent(points: Sequence[Point], names: Sequence[str]) -> bool:
+    """Return whether it is certain that `_find_problem_of_points` finds no problem. Most records are consistent."""
+    seconds = [point.seconds for point in points]
+    process = [point.process_seconds for point in points]
+    # A sum is finite only if all of its terms are.
+    if not (math.isfinite(sum(seconds)) and math.isfinite(sum(process))):
+        return False
+    if points and not (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0):
+        return False
+    whole = [point.metrics for point in points if point.evaluated_examples is None] if names else []
+    return not any([name not in metrics for name in names for metrics in whole])
+
+
+def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> str | None:
+    """Return the first reason why points cannot be used, in words; None for usable points.
+
+    Args:
+        points: the points of a run.
+        names: names of the metrics that every evaluation of the whole split must have.
+    """
+    previous_seconds = 0.0
+    for i, point in enumerate(points):
         seconds, process = point.seconds, point.process_seconds
         if not 0 <= seconds < math.inf:
             return f"point {i} has seconds {seconds!r}"
@@ -137,8 +189,6 @@ def find_problem(record: Record) -> str | None:
         for name in () if point.screened else names:
             if name not in point.metrics:
                 return f"point {i} has no metric {name!r}"
-    if record.hit is not None and not 0 <= record.hit < len(record.points):
-        return f"hit is {record.hit}, but there are {len(record.points)} points"
     return None
 
 
@@ -163,10 +213,25 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
             )
         return record.hit
     targets = facts.targets if targets is None else targets
-    for i, point in enumerate(record.points):
-        if not point.screened and record.spec.allows(point) and all(target.met(point.metrics) for target in targets):
+    for i in _indices_that_meet(record.points, targets):
+        point = record.points[i]
+        if not point.screened and record.spec.allows(point):
             return i
     return None
+
+
+def _indices_that_meet(points: Sequence[Point], targets: Sequence[Target]) -> Sequence[int]:
+    """Return the indices of the points whose metrics meet all targets, within or beyond the budget."""
+    indices: Sequence[int] = range(len(points))
+    for target in targets:
+        name, value = target.metric, target.value
+        # A missing metric counts as NaN, and a comparison with NaN is false.
+        values = [(i, points[i].metrics.get(name, math.nan)) for i in indices]
+        if target.goal == "min":
+            indices = [i for i, metric in values if metric <= value]
+        else:
+            indices = [i for i, metric in values if metric >= value]
+    return indices
 
 
 def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -> int | None:

@@ -13,7 +13,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -83,7 +83,9 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        # On a read-only file system, removing a file that does not exist is an error, too.
+        with suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError):
             raise (error_for or write_error)(path, error) from error
         raise

@@ -113,7 +113,7 @@ def test_a_resumed_run_is_divided_between_its_sessions() -> None:
     assert model.time_to(runs[0].spec, INTERVALS) == pytest.approx(0.5 + INTERVALS)
     own = score_run(runs[-1])
     assert own.intervals is not None
-    assert model.own_time_to(own.spec, own.intervals, INTERVALS) == pytest.approx(0.5 + INTERVALS)
+    assert model.own_times_to(own.spec, own.intervals, [INTERVALS])[0] == pytest.approx(0.5 + INTERVALS)
 
 
 def test_a_short_disturbance_changes_neither_time() -> None:
@@ -123,7 +123,7 @@ def test_a_short_disturbance_changes_neither_time() -> None:
     own = score_run(disturbed)
     assert own.intervals is not None
     assert model.time_to(own.spec, INTERVALS) == pytest.approx(0.5 + INTERVALS)
-    assert model.own_time_to(own.spec, own.intervals, INTERVALS) == pytest.approx(0.5 + INTERVALS)
+    assert model.own_times_to(own.spec, own.intervals, [INTERVALS])[0] == pytest.approx(0.5 + INTERVALS)
 
 
 def test_expensive_intervals_that_depend_on_the_seed_are_taken_by_means() -> None:
@@ -139,7 +139,7 @@ def test_expensive_intervals_that_depend_on_the_seed_are_taken_by_means() -> Non
     assert model.time_to(rare[0].spec, INTERVALS) == pytest.approx(0.5 + INTERVALS + 6 * 5.0, rel=0.03)
     own = score_run(rare[0])
     assert own.intervals is not None
-    assert model.own_time_to(own.spec, own.intervals, INTERVALS) == pytest.approx(sum(own.intervals.seconds))
+    assert model.own_times_to(own.spec, own.intervals, [INTERVALS])[0] == pytest.approx(sum(own.intervals.seconds))
     summaries = [summarize(r, LeaderboardQuery(references=("reference",))) for r in [*reference, *rare]]
     (board,) = build_leaderboards(summaries, LeaderboardQuery(references=("reference",)))
     assert any(note.startswith("costs are means") and "rare@1 on w@1" in note for note in board.notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,12 @@ def test_a_published_record_under_another_name_is_skipped(specs: tuple[RunSpec, 
     assert [record.run_id for record in records.read_all([results])[0]] == [run_id(first)]
 
 
+def reseal(content: bytes) -> bytes:
+    """The record with the content hash of its changed content."""
+    fields = json.loads(content)
+    return json.dumps({**fields, "content_hash": records.content_hash(content)}).encode()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -69,8 +76,10 @@ def test_a_published_record_under_another_name_is_skipped(specs: tuple[RunSpec, 
         lambda content: content.replace(b'"steps": ', b'"steps": 1', 1),
         lambda content: content.replace(b'"reason": "', b'"reason": "\xff'),
         lambda content: content.replace(b'"schema": 1', b'"schema": 2'),
+        lambda content: reseal(content.replace(b'"deaths": 0', b'"deaths": "none"')),
+        lambda content: reseal(content.replace(b'"deaths": 0', b'"lives": 0')),
     ],
-    ids=["a metric", "a count", "a byte", "the schema"],
+    ids=["a metric", "a count", "a byte", "the schema", "a type, with its hash", "a name, with its hash"],
 )
 def test_a_damaged_record_is_kept_by_none_and_read_by_none(
     damage: Callable[[bytes], bytes], specs: tuple[RunSpec, RunSpec], tmp_path: Path

@@ -21,7 +21,7 @@ from harness.scoring.algoperf.target_files import read_targets
 from harness.storage import records
 from harness.storage.notes import read_note
 from harness.storage.run_folder import RunFolder
-from harness.system.files import open_regular, read_file, read_struct, read_text
+from harness.system.files import open_regular, read_file, read_struct, read_text, write_atomically
 from harness.tuning.best_settings import read_best_settings
 from tests.helpers import Remember, run_here, spec_of, submission
 
@@ -195,3 +195,17 @@ def test_a_trial_with_a_bad_record_runs_again(make: Callable[[Path], object], tm
     assert again.status != "interrupted"
     assert folder.record() == again
     assert "renamed to record.json.corrupt" in watcher.warnings[0]
+
+
+def test_a_failed_write_on_a_read_only_file_system_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, opening the temporary file and removing it fail in the same way."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreError, match=r"cannot write .*/report\.html: Read-only file system \(make "):
+        write_atomically(tmp_path / "report.html", b"")

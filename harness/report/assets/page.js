@@ -9,7 +9,7 @@
   let state = { ...DEFAULTS };
 
   // A submission has the same colour and dash pattern in every table.
-  const all = [...new Set(data.runs.map((r) => r.submission).concat(data.tables.flatMap((t) => t.rows.map((r) => r.submission))))].sort();
+  const all = [...new Set(Object.values(data.shown).flatMap((t) => Object.values(t).flat()).concat(data.tables.flatMap((t) => t.rows.map((r) => r.submission))))].sort();
   const dark = () => (state.theme === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : state.theme === "dark");
   const colour = (s) => (dark() ? ON_DARK : COLOURS)[Math.max(0, all.indexOf(s)) % COLOURS.length];
   const dash = (s) => DASHES[Math.floor(Math.max(0, all.indexOf(s)) / COLOURS.length) % DASHES.length];
@@ -44,15 +44,31 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const table = () => data.tables.find((t) => t.id === state.t);
   const hidden = () => new Set(state.hide ? state.hide.split(",") : []);
-  const here = () => data.runs.filter((r) => r.table === state.t);
-  const shownRuns = () => here().filter((r) => r.workload === workload() && !hidden().has(r.submission));
-  const workloads = () => [...new Set(here().map((r) => r.workload))].sort();
+  const shown = () => data.shown[state.t] ?? {};
+  const workloads = () => Object.keys(shown());
   function workload() { const names = workloads(); return names.includes(state.w) ? state.w : names[0]; }
   const number = (v, digits = 3) => v === null || v === undefined ? "–" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(digits)));
   const dot = (s) => el("span", { class: "dot", style: `background:${colour(s)}`, "aria-hidden": "true" });
   function options(select, values, chosen) {
     select.replaceChildren(...values.map(([value, text]) => el("option", { value }, text)));
     select.value = chosen ?? "";
+  }
+
+  // --- blocks: compressed data that are decoded when they are first shown -----------------------
+  const blocks = new Map();
+  function load(name, none) {
+    if (!(name in data.blocks)) return Promise.resolve(none);
+    if (!blocks.has(name)) blocks.set(name, decode(document.querySelector(`[data-block="${data.blocks[name]}"]`).textContent));
+    return blocks.get(name);
+  }
+  async function decode(text) {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+  }
+  // The submissions that are drawn on the chosen workload, with their data.
+  async function groups() {
+    const block = await load(state.t + "|" + workload(), {}), off = hidden();
+    return Object.entries(block).filter(([name]) => !off.has(name));
   }
 
   // --- leaderboard -----------------------------------------------------------------------------
@@ -128,33 +144,31 @@
   }
   const hover = (renderers, tooltips) => new Bokeh.HoverTool({ renderers, tooltips, mode: "mouse", line_policy: "nearest" });
   const unit = () => (state.x === "time" ? `${table()?.clock ?? ""} seconds` : state.x);
-  const bySubmission = (runs) => { const map = new Map(); for (const r of runs) map.set(r.submission, [...(map.get(r.submission) ?? []), r]); return [...map].sort(); };
   const median = (v) => { const s = [...v].sort((a, b) => a - b), m = s.length >> 1; return s.length % 2 ? s[m] : (s[m - 1] + s[m]) / 2; };
 
-  // Draw one line per seed, the median of the seeds while at least half of them run, and their range as a band.
-  function drawMetric() {
-    const facts = data.workloads[workload()], runs = shownRuns().filter((r) => r.metric.some((v) => v !== null));
+  // Draw one line per run, the median of the runs while at least half of them continue, and their range as a band.
+  async function drawMetric() {
+    const facts = data.workloads[workload()], drawn = (await groups()).filter(([, g]) => g.curves.some((r) => r.metric.some((v) => v !== null)));
     $("c-metric").textContent = facts ? `${workload()}: ${facts.metric} against ${unit()}; dashed: the target, ${facts.goal === "min" ? "≤" : "≥"} ${number(facts.target)}${facts.unit ? " " + facts.unit : ""}` : "Metric";
-    if (!runs.length) return show("metric", null);
-    const range = closeUp(runs, facts);
+    if (!drawn.length) return show("metric", null);
+    const range = closeUp(drawn.flatMap(([, g]) => g.curves), facts);
     if (range.clipped) $("c-metric").append(" (the first evaluations lie outside)");
+    const most = Math.max(...drawn.map(([, g]) => g.runs)), lines = Math.max(...drawn.map(([, g]) => g.curves.length));
+    if (most > lines) $("c-metric").append(`; thin: up to ${lines} of up to ${most} runs per submission; median and range: all runs`);
     const p = figure("metric", [unit(), facts.metric + (facts.unit ? ` (${facts.unit})` : "")], { y_range: range.ends });
-    const dots = [];
-    for (const [name, mine] of bySubmission(runs)) {
-      const c = colour(name), length = mine.map((r) => r.metric.length).sort((a, b) => b - a)[Math.ceil(mine.length / 2) - 1];
-      const at = (key, i) => mine.map((r) => r[key][i]).filter((v) => v !== null && v !== undefined);
-      const rows = [...Array(length).keys()].filter((i) => at("metric", i).length);
-      const band = { x: rows.map((i) => median(at(state.x, i))), mid: rows.map((i) => median(at("metric", i))), low: rows.map((i) => Math.min(...at("metric", i))), high: rows.map((i) => Math.max(...at("metric", i))) };
-      const source = new Bokeh.ColumnDataSource({ data: band });
-      const f = (field) => ({ field });
-      if (mine.length > 1) {
+    const dots = [], f = (field) => ({ field });
+    for (const [name, g] of drawn) {
+      const c = colour(name), only = g.curves[0];
+      const band = g.band.mid ? { x: g.band[state.x], ...g.band } : { x: only[state.x], mid: only.metric.map((v) => v ?? NaN) };
+      const source = new Bokeh.ColumnDataSource({ data: { x: band.x, mid: band.mid, low: band.low ?? band.mid, high: band.high ?? band.mid } });
+      if (g.runs > 1) {
         p.varea({ x: f("x"), y1: f("low"), y2: f("high"), source, fill_color: c, fill_alpha: 0.15 });
-        p.multi_line({ xs: f("xs"), ys: f("ys"), source: new Bokeh.ColumnDataSource({ data: { xs: mine.map((r) => r[state.x]), ys: mine.map((r) => r.metric.map((v) => v ?? NaN)) } }), line_color: c, line_alpha: 0.45, line_width: 1 });
+        p.multi_line({ xs: f("xs"), ys: f("ys"), source: new Bokeh.ColumnDataSource({ data: { xs: g.curves.map((r) => r[state.x]), ys: g.curves.map((r) => r.metric.map((v) => v ?? NaN)) } }), line_color: c, line_alpha: g.curves.length > 12 ? 0.2 : 0.45, line_width: 1 });
       }
       p.line({ x: f("x"), y: f("mid"), source, line_color: c, line_width: 2.5, line_dash: dash(name) });
       const ends = { x: [], y: [], s: [], k: [], status: [] };
-      for (const r of mine) { const i = r.metric.length - 1; ends.x.push(r[state.x][i]); ends.y.push(r.metric[i] ?? NaN); ends.s.push(name); ends.k.push(r.study); ends.status.push(r.hit ? "reached" : r.status); }
-      dots.push(p.scatter({ x: f("x"), y: f("y"), source: new Bokeh.ColumnDataSource({ data: ends }), marker: "circle", size: 8, fill_color: c, line_color: css("--bg") }));
+      for (const r of g.curves) { const i = r.metric.length - 1; ends.x.push(r[state.x][i]); ends.y.push(r.metric[i] ?? NaN); ends.s.push(name); ends.k.push(r.study); ends.status.push(r.hit ? "reached" : r.status); }
+      dots.push(p.scatter({ x: f("x"), y: f("y"), source: new Bokeh.ColumnDataSource({ data: ends }), marker: "circle", size: g.curves.length > 12 ? 5 : 8, fill_color: c, line_color: css("--bg") }));
     }
     p.add_layout(new Bokeh.Span({ location: facts.target, dimension: "width", line_color: css("--fg"), line_dash: "dashed", line_width: 1.5 }));
     p.add_tools(hover(dots, [["", "@s"], ["study", "@k"], ["ended", "@status"], [unit(), "@x{0,0.[00]}"], [facts.metric, "@y{0.0000}"]]));
@@ -168,33 +182,35 @@
     const pad = (high - low || 1) * 0.06;
     return { ends: [low - pad, high + pad], clipped: every.some((v) => v < low - pad || v > high + pad) };
   }
-  function drawRates() {
-    const runs = shownRuns().filter((r) => r.lr.some((v) => v !== null));
-    if (!runs.length) return show("lr", null);
+  async function drawRates() {
+    const rated = (await groups()).map(([name, g]) => [name, g.curves.filter((r) => r.lr.some((v) => v !== null))]).filter(([, runs]) => runs.length);
+    if (!rated.length) return show("lr", null);
     const p = figure("lr", [unit(), "learning rate"]), drawn = [];
-    for (const [name, mine] of bySubmission(runs)) {
+    for (const [name, mine] of rated) {
       const source = new Bokeh.ColumnDataSource({ data: { xs: mine.map((r) => r[state.x]), ys: mine.map((r) => r.lr.map((v) => v ?? NaN)), s: mine.map(() => name), k: mine.map((r) => r.study) } });
-      drawn.push(p.multi_line({ xs: { field: "xs" }, ys: { field: "ys" }, source, line_color: colour(name), line_dash: dash(name), line_width: 2, line_alpha: 0.8 }));
+      drawn.push(p.multi_line({ xs: { field: "xs" }, ys: { field: "ys" }, source, line_color: colour(name), line_dash: mine.length > 12 ? "solid" : dash(name), line_width: mine.length > 12 ? 1 : 2, line_alpha: mine.length > 12 ? 0.4 : 0.8 }));
     }
     p.add_tools(hover(drawn, [["", "@s"], ["study", "@k"]]));
     return show("lr", p);
   }
-  function best(run, goal) { const v = run.metric.filter((m) => m !== null); return v.length ? (goal === "min" ? Math.min(...v) : Math.max(...v)) : null; }
-  function drawSensitivity() {
-    const names = [...new Set(here().flatMap((r) => Object.entries(r.hparams).filter(([, v]) => typeof v === "number").map(([k]) => k)))].sort();
+  async function drawSensitivity() {
+    const shownGroups = await groups();
+    const names = [...new Set(shownGroups.flatMap(([, g]) => Object.entries(g.dots.hparams).filter(([, v]) => v.some((x) => typeof x === "number")).map(([k]) => k)))].sort();
     const chosen = names.includes(state.hp) ? state.hp : names[0];
     options($("hp"), names.map((n) => [n, n]), chosen);
     const facts = data.workloads[workload()];
-    const runs = shownRuns().filter((r) => typeof r.hparams[chosen] === "number" && best(r, facts.goal) !== null);
-    if (!runs.length) return show("sens", null);
-    const log = runs.every((r) => r.hparams[chosen] > 0);
+    const dots = shownGroups.map(([name, g]) => [name, (g.dots.hparams[chosen] ?? []).map((x, i) => ({ x, best: g.dots.best[i], hit: g.dots.hit[i] })).filter((d) => typeof d.x === "number" && d.best !== null)]).filter(([, d]) => d.length);
+    if (!dots.length) return show("sens", null);
+    const log = dots.every(([, list]) => list.every((d) => d.x > 0));
     const p = figure("sens", [chosen, `best ${facts.metric}`], { x_axis_type: log ? "log" : "linear" }), drawn = [];
-    for (const [name, mine] of bySubmission(runs)) {
-      const x = [...new Set(mine.map((r) => r.hparams[chosen]))].sort((a, b) => a - b);
-      const middle = x.map((v) => median(mine.filter((r) => r.hparams[chosen] === v).map((r) => best(r, facts.goal))));
-      p.line({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: { x, y: middle } }), line_color: colour(name), line_dash: dash(name), line_alpha: 0.7 });
-      const d = { x: mine.map((r) => r.hparams[chosen]), y: mine.map((r) => best(r, facts.goal)), s: mine.map(() => name), hit: mine.map((r) => (r.hit ? "reached" : "missed")), a: mine.map((r) => (r.hit ? 0.9 : 0.0)) };
-      drawn.push(p.scatter({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: d }), marker: "circle", size: 9, line_color: colour(name), fill_color: colour(name), fill_alpha: { field: "a" } }));
+    for (const [name, mine] of dots) {
+      const at = new Map();
+      for (const d of mine) { if (!at.has(d.x)) at.set(d.x, []); at.get(d.x).push(d.best); }
+      const x = [...at.keys()].sort((a, b) => a - b);
+      // A line through settings that were drawn at random would be noise.
+      if (x.length <= Math.max(12, mine.length / 2)) p.line({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: { x, y: x.map((v) => median(at.get(v))) } }), line_color: colour(name), line_dash: dash(name), line_alpha: 0.7 });
+      const d = { x: mine.map((r) => r.x), y: mine.map((r) => r.best), s: mine.map(() => name), hit: mine.map((r) => (r.hit ? "reached" : "missed")), a: mine.map((r) => (r.hit ? 0.9 : 0.0)) };
+      drawn.push(p.scatter({ x: { field: "x" }, y: { field: "y" }, source: new Bokeh.ColumnDataSource({ data: d }), marker: "circle", size: mine.length > 40 ? 5 : 9, line_color: colour(name), fill_color: colour(name), fill_alpha: { field: "a" } }));
     }
     p.add_layout(new Bokeh.Span({ location: facts.target, dimension: "width", line_color: css("--fg"), line_dash: "dashed" }));
     p.add_tools(hover(drawn, [["", "@s"], [chosen, "@x"], ["best", "@y{0.0000}"], ["target", "@hit"]]));
@@ -216,7 +232,7 @@
   function drawLegend() {
     const off = hidden();
     const focused = document.activeElement?.dataset?.legend;
-    $("legend").replaceChildren(...[...new Set(here().map((r) => r.submission))].sort().map((s) =>
+    $("legend").replaceChildren(...[...new Set(Object.values(shown()).flat())].sort().map((s) =>
       el("button", { type: "button", "data-legend": s, "aria-pressed": String(!off.has(s)), onclick: () => { if (off.has(s)) off.delete(s); else off.add(s); set({ hide: [...off].join(",") }, "charts"); } }, dot(s), s)));
     if (focused) $("legend").querySelector(`[data-legend="${CSS.escape(focused)}"]`)?.focus();
   }
@@ -226,16 +242,18 @@
     if (!rows.length) { place.replaceChildren(el("tbody", {}, el("tr", {}, el("td", {}, "None.")))); return; }
     place.replaceChildren(el("thead", {}, el("tr", {}, ...heading.map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((c, i) => el("td", { class: i === wrap ? "wrap" : null }, c))))));
   }
-  function drawTables() {
-    const missed = here().filter((r) => r.failed || !r.hit).sort((a, b) => b.failed - a.failed || a.submission.localeCompare(b.submission) || a.workload.localeCompare(b.workload) || a.study - b.study);
-    plainTable($("failed"), ["submission", "workload", "study", "trial", "status", "reason", "run"], missed.map((r) => [r.submission, r.workload, `${r.study}`, `${r.trial}`, el("span", { class: r.failed ? "miss" : null }, r.status), r.why || "–", r.id]), 5);
-    const groups = new Map();
-    for (const r of here()) {
-      const text = Object.entries(r.hparams).sort().map(([k, v]) => `${k}=${typeof v === "number" ? number(v, 4) : v}${r.overrides.includes(k) ? " (override)" : ""}`).join("  ");
-      const key = JSON.stringify([r.submission, r.workload, text]);
-      groups.set(key, { r, text, n: (groups.get(key)?.n ?? 0) + 1, hits: (groups.get(key)?.hits ?? 0) + (r.hit ? 1 : 0) });
-    }
-    plainTable($("hparams"), ["submission", "workload", "hits", "hyperparameters"], [...groups].sort().map(([, g]) => [g.r.submission, g.r.workload, `${g.hits}/${g.n}`, g.text || "–"]), 3);
+  // Draw the first rows of a long table, and a button for the others.
+  function longTable(id, heading, rows, all, wrap, limit = 100) {
+    plainTable($(id), heading, rows.slice(0, limit), wrap);
+    const rest = rows.length - limit, beyond = all > rows.length ? ` of ${all.toLocaleString("en")}; harness.load_results reads all runs` : "";
+    $("more-" + id).replaceChildren(...(rest > 0 ? [el("button", { type: "button", onclick: () => longTable(id, heading, rows, all, wrap, Infinity) }, `Show ${rest.toLocaleString("en")} more rows${beyond}`)] : beyond ? [`${rows.length.toLocaleString("en")} rows${beyond}`] : []));
+  }
+  async function drawTables() {
+    const t = state.t, rows = await load(t, { missed: [], all_missed: 0, settings: [], all_settings: 0 });
+    if (t !== state.t) return;
+    longTable("failed", ["submission", "workload", "study", "trial", "status", "reason", "run"], rows.missed.map(([s, w, study, trial, status, why, id, failed]) => [s, w, `${study}`, `${trial}`, el("span", { class: failed ? "miss" : null }, status), why || "–", id]), rows.all_missed, 5);
+    const text = (hparams, overrides) => Object.entries(hparams).map(([k, v]) => `${k}=${typeof v === "number" ? number(v, 4) : v}${overrides.includes(k) ? " (override)" : ""}`).join("  ");
+    longTable("hparams", ["submission", "workload", "hits", "hyperparameters"], rows.settings.map(([s, w, hits, n, hparams, overrides]) => [s, w, `${hits}/${n}`, text(hparams, overrides) || "–"]), rows.all_settings, 3);
     $("machines").replaceChildren(...data.machines.filter((m) => state.t.startsWith(m.hardware + "|")).map((m) => el("dl", {}, ...Object.entries(m).filter(([, v]) => v !== "" && v !== null).flatMap(([k, v]) => [el("dt", {}, k.replaceAll("_", " ")), el("dd", {}, typeof v === "object" ? Object.entries(v).sort().map(([n, x]) => `${n} ${x}`).join(", ") : String(v))]))));
   }
 
@@ -255,7 +273,7 @@
 
   // --- all of it -------------------------------------------------------------------------------
   let drawing = Promise.resolve();
-  function charts() { drawing = drawing.then(async () => { await drawMetric(); await drawRates(); await drawSensitivity(); await drawProfile(); document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1); }); return drawing; }
+  function charts(tables) { drawing = drawing.then(async () => { await drawMetric(); if (tables) await drawTables(); await drawRates(); await drawSensitivity(); await drawProfile(); document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1); document.body.dataset.drawnAt ??= String(performance.now()); }); return drawing; }
   function render(what = "all") {
     document.documentElement.dataset.theme = state.theme;
     if (what === "board") return drawBoard();
@@ -263,10 +281,11 @@
       options($("t"), data.tables.map((t) => [t.id, t.id.replace("|", " · ") + (t.ranked ? "" : " (unranked)")]), state.t);
       options($("w"), workloads().map((w) => [w, w]), workload());
       $("x").value = state.x; $("theme").value = state.theme; $("q").value = state.q;
-      drawBoard(); drawTables();
+      drawBoard();
+      document.body.dataset.boardAt ??= String(performance.now());
     }
     drawLegend();
-    return charts();
+    return charts(what === "all");
   }
   $("about").textContent = `${data.records} records, AlgoRace ${data.version}`;
   drawMore();

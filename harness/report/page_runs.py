@@ -1,0 +1,311 @@
+"""Selects what the report's page shows of single runs: curves, settings and missed targets, in compressed blocks.
+
+The size of the page must not grow with the number of records. Tables, medians and ranges are computed from all runs.
+Curves and dots of single runs are drawn for a limited number of runs, which are chosen evenly.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import zlib
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from harness.contract.domains import HParams
+from harness.contract.record import Record, is_success
+from harness.contract.run import Point
+from harness.report.values import finite_or_none
+from harness.scoring.summary import RunSummary
+
+T = TypeVar("T")
+#: Largest number of evaluations per run from which medians and ranges are computed.
+MAX_POINTS = 300
+#: Largest numbers of single runs per submission and workload: with a curve, and with a dot in the sensitivity chart.
+MAX_CURVES, MAX_DOTS = 40, 250
+#: Largest numbers on the whole page: of evaluations in curves, and of dots.
+TOTAL_POINTS, TOTAL_DOTS = 64_000, 10_000
+#: Significant digits of the values in curves. More digits cannot be seen in a chart.
+_DIGITS = {"time": 4, "examples": 6, "steps": 6, "metric": 5, "lr": 4}
+#: Smallest number of evaluations to which a curve is thinned.
+MIN_POINTS = 40
+#: Largest number of rows in the tables of missed targets and of settings.
+MAX_ROWS = 1_000
+#: Largest number of characters of a reason.
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRun:
+    """One run as the page shows it.
+
+    Args:
+        study: index of the study.
+        trial: index of the trial within the study.
+        hparams: values of the hyperparameters, with six significant digits.
+        status: final status.
+        hit: whether the run met its targets.
+        best: best value of the primary metric; None without a finite value.
+        curve: scored seconds, examples, steps, metric and learning rate of each evaluation; NaN where unknown.
+    """
+
+    study: int
+    trial: int
+    hparams: HParams
+    status: str
+    hit: bool
+    best: float | None
+    curve: dict[str, array[float]]
+
+
+@dataclass(slots=True)
+class _Setting:
+    """The runs of one submission on one workload with equal hyperparameters."""
+
+    hparams: HParams
+    overrides: list[str]
+    runs: int = 0
+    hits: int = 0
+
+
+@dataclass(slots=True)
+class _TableRuns:
+    """The runs of one leaderboard.
+
+    Args:
+        groups: workload -> submission -> runs.
+        missed: rows of the table of missed targets, with sort keys.
+        settings: (submission, workload, hyperparameters as text) -> runs with this setting.
+    """
+
+    groups: dict[str, dict[str, list[PageRun]]] = field(default_factory=dict)
+    missed: list[tuple[tuple[Any, ...], list[Any]]] = field(default_factory=list)
+    settings: dict[tuple[str, str, str], _Setting] = field(default_factory=dict)
+
+
+class PageRuns:
+    """The single runs of a page, added record by record."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, _TableRuns] = {}
+
+    def add(self, record: Record, summary: RunSummary) -> None:
+        """Add a run. Its evaluations are thinned and stored as numbers."""
+        spec = record.spec
+        table = self._tables.setdefault(f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}", _TableRuns())
+        submission, workload = spec.submission.id, spec.workload.facts.id
+        hit = summary.result.status == "hit"
+        curve = _curve(record)
+        run = PageRun(
+            study=spec.study,
+            trial=spec.trial,
+            hparams={name: round_number(value, 6) for name, value in spec.hparams.items()},
+            status=record.status,
+            hit=hit,
+            best=_best(curve["metric"], spec.workload.facts.targets[0].goal),
+            curve=curve,
+        )
+        table.groups.setdefault(workload, {}).setdefault(submission, []).append(run)
+        failed = not is_success(record.status)
+        if failed or not hit:
+            reason = record.reason or (summary.result.reason if summary.result.status == "unknown" else "")
+            cells = [
+                submission,
+                workload,
+                spec.study,
+                spec.trial,
+                record.status,
+                shorten(reason),
+                record.run_id,
+                failed,
+            ]
+            table.missed.append(((not failed, *cells[:4]), cells))
+        hparams = {name: round_number(value, 4) for name, value in sorted(spec.hparams.items())}
+        key = (submission, workload, json.dumps([hparams, spec.overridden]))
+        setting = table.settings.setdefault(key, _Setting(hparams, list(spec.overridden)))
+        setting.runs += 1
+        setting.hits += hit
+
+    def data(self) -> dict[str, Any]:
+        """Return the names and the compressed blocks of the runs.
+
+        `shown` maps a table and a workload to the names of the submissions. A block has the key `table|workload` for
+        curves and settings, and the key `table` for rows.
+        """
+        groups = [runs for table in self._tables.values() for row in table.groups.values() for runs in row.values()]
+        curves = _limit((len(runs) for runs in groups), MAX_CURVES, TOTAL_POINTS // MIN_POINTS)
+        dots = _limit((len(runs) for runs in groups), MAX_DOTS, TOTAL_DOTS)
+        drawn = sum(min(curves, len(runs)) for runs in groups)
+        points = max(MIN_POINTS, min(MAX_POINTS, TOTAL_POINTS // max(1, drawn)))
+        blocks: dict[str, str] = {}
+        shown: dict[str, dict[str, list[str]]] = {}
+        for name, table in self._tables.items():
+            shown[name] = {workload: sorted(row) for workload, row in sorted(table.groups.items())}
+            for workload, row in table.groups.items():
+                block = {s: _group(runs, curves, dots, points) for s, runs in sorted(row.items())}
+                blocks[f"{name}|{workload}"] = compress(block)
+            blocks[name] = compress(_rows(table))
+        return {"shown": shown, "blocks": blocks}
+
+
+def compress(value: object) -> str:
+    """Return a value as JSON, compressed by zlib, in base64."""
+    encoded = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return base64.b64encode(zlib.compress(encoded, 9)).decode()
+
+
+def decompress(block: str) -> Any:
+    """Return the value of a block that `compress` made."""
+    return json.loads(zlib.decompress(base64.b64decode(block)))
+
+
+def shorten(text: str, limit: int = MAX_REASON) -> str:
+    """Return a text with at most `limit` characters. A longer text ends with an ellipsis."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def round_number(value: T, digits: int) -> T | float:
+    """Round a float to significant digits. Other values are returned unchanged."""
+    return float(f"{value:.{digits}g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _limit(sizes: Iterable[int], per_group: int, total: int) -> int:
+    """Return the largest number of runs per group, at most `per_group`, with at most `total` runs in all groups.
+
+    The result is at least 1.
+
+    >>> _limit([100, 3], per_group=40, total=1000), _limit([100, 100, 3], per_group=40, total=43)
+    (40, 20)
+    """
+    counts = list(sizes)
+    limit = per_group
+    while limit > 1 and sum(min(limit, count) for count in counts) > total:
+        limit -= 1
+    return limit
+
+
+def choose_evenly(items: Sequence[T], limit: int) -> list[T]:
+    """Return at most `limit` items at equal distances, including the first and the last one.
+
+    >>> choose_evenly(range(10), 4), choose_evenly("ab", 4), choose_evenly("abc", 1)
+    ([0, 3, 6, 9], ['a', 'b'], ['a'])
+    """
+    if len(items) <= limit:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]
+
+
+def _curve(record: Record) -> dict[str, array[float]]:
+    points, clock = _thin_points(record), record.spec.clock
+    metric = record.spec.workload.facts.targets[0].metric
+    return {
+        "time": array("d", [point.scored(clock) for point in points]),
+        "examples": array("d", [point.examples for point in points]),
+        "steps": array("d", [point.steps for point in points]),
+        "metric": array("d", [point.metrics.get(metric, math.nan) for point in points]),
+        "lr": array("d", [math.nan if point.lr is None else point.lr for point in points]),
+    }
+
+
+def _thin_points(record: Record) -> Sequence[Point]:
+    """Return at most `MAX_POINTS` evaluations, including the last one and the hit."""
+    points = record.points
+    if len(points) <= MAX_POINTS:
+        return points
+    indices = {round(i * (len(points) - 1) / (MAX_POINTS - 2)) for i in range(MAX_POINTS - 1)}
+    if record.hit is not None:
+        indices.add(record.hit)
+    return [points[i] for i in sorted(indices) if i < len(points)]
+
+
+def _best(values: Sequence[float], goal: str) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return None
+    return _rounded(min(finite) if goal == "min" else max(finite))
+
+
+def _rounded(value: float, digits: int = 6) -> float | int | None:
+    """Round a number to significant digits; None if it is not finite."""
+    if finite_or_none(value) is None:
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _group(runs: list[PageRun], max_curves: int, max_dots: int, max_points: int) -> dict[str, Any]:
+    """Return the data of one submission on one workload.
+
+    Args:
+        runs: all runs.
+        max_curves: largest number of runs with a curve.
+        max_dots: largest number of runs with a dot in the sensitivity chart.
+        max_points: largest number of evaluations per curve.
+    """
+    ordered = sorted(runs, key=lambda run: (run.study, run.trial))
+    dots = choose_evenly(ordered, max_dots)
+    names = sorted({name for run in dots for name in run.hparams})
+    return {
+        "runs": len(runs),
+        "band": {} if len(runs) == 1 else {name: _listed(values) for name, values in _band(ordered).items()},
+        "curves": [_drawn(run, max_points) for run in choose_evenly(ordered, max_curves)],
+        "dots": {
+            "hparams": {name: [run.hparams.get(name) for run in dots] for name in names},
+            "best": [run.best for run in dots],
+            "hit": [run.hit for run in dots],
+        },
+    }
+
+
+def _listed(values: Iterable[float], digits: int = 6) -> list[float | int | None]:
+    return [_rounded(value, digits) for value in values]
+
+
+def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:
+    rows = choose_evenly(range(len(run.curve["time"])), max_points)
+    curve = {name: _listed((values[i] for i in rows), _DIGITS[name]) for name, values in run.curve.items()}
+    return {"study": run.study, "trial": run.trial, "status": run.status, "hit": run.hit, **curve}
+
+
+def _band(runs: Sequence[PageRun]) -> dict[str, Sequence[float]]:
+    """Return the median and the range of the metric over runs, while at least half of the runs continue.
+
+    The medians of time, examples and steps at the same evaluations are also returned.
+    """
+    import numpy as np
+
+    lengths = sorted((len(run.curve["metric"]) for run in runs), reverse=True)
+    length = lengths[math.ceil(len(lengths) / 2) - 1]
+    stacked = {}
+    for name in ("time", "examples", "steps", "metric"):
+        rows = np.full((len(runs), length), np.nan)
+        for row, run in zip(rows, runs, strict=True):
+            values = run.curve[name][:length]
+            row[: len(values)] = values
+        stacked[name] = rows
+    metric = np.where(np.isfinite(stacked["metric"]), stacked["metric"], np.nan)
+    kept = ~np.isnan(metric).all(axis=0)
+    if not kept.any():
+        return {}
+    medians = {name: np.nanmedian(rows[:, kept], axis=0) for name, rows in stacked.items() if name != "metric"}
+    metric = metric[:, kept]
+    ends = {"low": np.nanmin(metric, axis=0), "high": np.nanmax(metric, axis=0)}
+    return {**medians, "mid": np.nanmedian(metric, axis=0), **ends}
+
+
+def _rows(table: _TableRuns) -> dict[str, Any]:
+    """Return the rows of the tables of missed targets and of settings, with the numbers of all rows."""
+    missed = sorted(table.missed, key=lambda entry: entry[0])
+    settings = sorted(table.settings.items())
+    return {
+        "missed": [cells for _, cells in missed[:MAX_ROWS]],
+        "all_missed": len(missed),
+        "settings": [
+            [submission, workload, setting.hits, setting.runs, setting.hparams, setting.overrides]
+            for (submission, workload, _), setting in settings[:MAX_ROWS]
+        ],
+        "all_settings": len(settings),
+    }

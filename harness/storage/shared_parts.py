@@ -1,0 +1,46 @@
+"""Let records share equal parts, so that thousands of specifications need little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from harness.contract.record import Record
+
+T = TypeVar("T")
+#: Maximum number of different parts with one name. Further parts are not shared.
+_MAX_VARIANTS = 20
+
+
+class SharedParts:
+    """The parts of the records that were read so far: workloads, submissions, rulesets and environments."""
+
+    def __init__(self) -> None:
+        self._parts: dict[Hashable, list[object]] = {}
+
+    def share(self, record: Record) -> Record:
+        """Return an equal record whose parts are the objects of earlier records, as far as they are equal."""
+        spec = record.spec
+        facts = spec.workload.facts
+        shared_spec = replace(
+            spec,
+            workload=self._shared(("workload", facts.name, facts.version, spec.workload.load), spec.workload),
+            submission=self._shared(
+                ("submission", spec.submission.name, spec.submission.version, spec.submission.source_hash),
+                spec.submission,
+            ),
+            ruleset=self._shared(("ruleset", spec.ruleset.name, spec.ruleset.version), spec.ruleset),
+            hardware=self._shared(("hardware", spec.hardware), spec.hardware),
+        )
+        return replace(record, spec=shared_spec)
+
+    def _shared(self, name: Hashable, part: T) -> T:
+        variants = self._parts.setdefault(name, [])
+        for variant in variants:
+            if variant == part:
+                return variant  # type: ignore[return-value]
+        if len(variants) < _MAX_VARIANTS:
+            variants.append(part)
+        return part
