@@ -77,7 +77,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
     record: str = ""
 
 
-class Ledger:
+class AttemptLedger:
     """A ledger that is open for appending. Several processes may append to the same ledger.
 
     Only lines that were added since the last call are read.
