@@ -11,6 +11,8 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -26,8 +28,7 @@ from harness.system.locks import LockHeldError, take_lock
 
 #: Name of the ledger in the runs folder.
 LEDGER: Final = "ledger.jsonl"
-#: Name of the file that is locked while an entry is appended, and seconds to wait for the lock.
-LOCK: Final = "ledger.lock"
+#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
 _LOCK_TIMEOUT_S = 60.0
 #: The value of `previous` in the first entry.
 ORIGIN: Final = "0" * 64
@@ -101,18 +102,10 @@ class AttemptLedger:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = take_lock(self.path.with_name(LOCK), timeout=_LOCK_TIMEOUT_S)
-        except LockHeldError as error:
-            problem = f"{self.path} is in use (process {error.holder})"
-            raise StoreError(problem, fix="wait until it ends, or use another runs folder") from None
+            with _locked(self.path):
+                return self._append_locked(entry)
         except OSError as error:
             raise write_error(self.path, error) from None
-        try:
-            return self._append_locked(entry)
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        finally:
-            os.close(lock)
 
     def _append_locked(self, entry: LedgerEntry) -> LedgerEntry:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -205,3 +198,19 @@ def find_ledger(folder: Path) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a ledger. Without locks between machines, the chain still shows whether two processes wrote at once."""
+    try:
+        descriptor = take_lock(path, timeout=_LOCK_TIMEOUT_S, has_content=True)
+    except LockHeldError:
+        problem = f"{path} has been locked by another process for {_LOCK_TIMEOUT_S:.0f} s"
+        raise StoreError(problem, fix="wait until it ends, or stop it, and repeat the command") from None
+    except OSError as error:
+        raise write_error(path, error) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
