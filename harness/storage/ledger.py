@@ -28,8 +28,6 @@ from harness.system.locks import LockHeldError, take_lock
 
 #: Name of the ledger in the runs folder.
 LEDGER: Final = "ledger.jsonl"
-#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
-_LOCK_TIMEOUT_S = 60.0
 #: The value of `previous` in the first entry.
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
