@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -23,15 +20,21 @@ import msgspec
 from harness.contract.base import Data
 from harness.contract.record import Status
 from harness.contract.run import Nonce
-from harness.errors import DamagedError
+from harness.errors import DamagedError, StoreError
 from harness.system.files import decode_json, read_file, write_error
+from harness.system.locks import LockHeldError, take_lock
 
 #: Name of the ledger in the runs folder.
 LEDGER: Final = "ledger.jsonl"
+#: Name of the file that is locked while an entry is appended, and seconds to wait for the lock.
+LOCK: Final = "ledger.lock"
+_LOCK_TIMEOUT_S = 60.0
 #: The value of `previous` in the first entry.
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
 _MAX_BYTES = 1 << 30
+#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
+_LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
 #: What an entry states: the sources of submissions before a nonce was requested, the nonce, and the start, the
 #: continuation from a checkpoint and the end of an attempt.
@@ -74,7 +77,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
     record: str = ""
 
 
-class Ledger:
+class AttemptLedger:
     """A ledger that is open for appending. Several processes may append to the same ledger.
 
     Only lines that were added since the last call are read.
@@ -93,32 +96,41 @@ class Ledger:
         """Append an entry, and return it with its time, its link to the line before it and the number of its attempt.
 
         Raises:
-            StoreError: the ledger cannot be written.
+            StoreError: the ledger cannot be written, or another process holds its lock.
             DamagedError: an earlier line is damaged or was changed.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = take_lock(self.path.with_name(LOCK), timeout=_LOCK_TIMEOUT_S)
+        except LockHeldError as error:
+            problem = f"{self.path} is in use (process {error.holder})"
+            raise StoreError(problem, fix="wait until it ends, or use another runs folder") from None
         except OSError as error:
             raise write_error(self.path, error) from None
         try:
-            with _locked(descriptor):
-                self._read_new_lines(descriptor)
-                attempt = self._attempts.get(entry.run_id, 0) + (entry.event == "started")
-                entry = msgspec.structs.replace(
-                    entry,
-                    previous=self._last,
-                    time=datetime.now(UTC).isoformat(timespec="seconds"),
-                    attempt=attempt if entry.run_id else 0,
-                )
-                line = msgspec.json.encode(entry, order="deterministic") + b"\n"
-                if os.pwrite(descriptor, line, self._offset) < len(line):
-                    os.ftruncate(descriptor, self._offset)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(descriptor)
-                self._note(entry, line)
+            return self._append_locked(entry)
         except OSError as error:
             raise write_error(self.path, error) from None
+        finally:
+            os.close(lock)
+
+    def _append_locked(self, entry: LedgerEntry) -> LedgerEntry:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._read_new_lines(descriptor)
+            attempt = self._attempts.get(entry.run_id, 0) + (entry.event == "started")
+            entry = msgspec.structs.replace(
+                entry,
+                previous=self._last,
+                time=datetime.now(UTC).isoformat(timespec="seconds"),
+                attempt=attempt if entry.run_id else 0,
+            )
+            line = msgspec.json.encode(entry, order="deterministic") + b"\n"
+            if os.pwrite(descriptor, line, self._offset) < len(line):
+                os.ftruncate(descriptor, self._offset)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+            self._note(entry, line)
         finally:
             os.close(descriptor)
         return entry
@@ -193,11 +205,3 @@ def find_ledger(folder: Path) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
-
-
-@contextmanager
-def _locked(descriptor: int) -> Iterator[None]:
-    # Some network file systems have no locks. There, the chain still shows whether two processes wrote at once.
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield
